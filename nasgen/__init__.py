@@ -1,0 +1,76 @@
+"""nasgen: genetic neural-architecture search.
+
+>>> import nasgen
+>>> run = nasgen.run({"data": {"source": "digits"}, "budget": {"trials": 40}})  # doctest: +SKIP
+>>> run.ensemble.predict(images)  # doctest: +SKIP
+
+Names are loaded when they are first used, so `import nasgen` is quick and loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_NAMES = {
+    "run": "nasgen.run",
+    "resume": "nasgen.run",
+    "load": "nasgen.run",
+    "Run": "nasgen.results",
+    "SearchConfig": "nasgen.config",
+    "NasgenError": "nasgen.errors",
+    "NotApplicable": "nasgen.errors",
+    "Child": "nasgen.genotypes",
+    "Dag": "nasgen.genotypes",
+    "Draft": "nasgen.genotypes",
+    "Vertex": "nasgen.genotypes",
+    "Layer": "nasgen.phenotype.layers.base",
+    "SearchSpace": "nasgen.search_spaces.base",
+    "Dataset": "nasgen.data.base",
+    "from_deap": "nasgen.operators.deap_style",
+    "mutation": "nasgen.registry",
+    "crossover": "nasgen.registry",
+    "morphism": "nasgen.registry",
+    "mating": "nasgen.registry",
+    "pruning": "nasgen.registry",
+    "layer": "nasgen.registry",
+    "objective": "nasgen.registry",
+    "predictor": "nasgen.registry",
+    "dataset": "nasgen.registry",
+    "search_space": "nasgen.registry",
+}
+__all__ = [*sorted(_NAMES), "__version__"]
+
+if TYPE_CHECKING:
+    from nasgen.config import SearchConfig
+    from nasgen.data.base import Dataset
+    from nasgen.errors import NasgenError, NotApplicable
+    from nasgen.genotypes import Child, Dag, Draft, Vertex
+    from nasgen.operators.deap_style import from_deap
+    from nasgen.phenotype.layers.base import Layer
+    from nasgen.registry import (
+        crossover,
+        dataset,
+        layer,
+        mating,
+        morphism,
+        mutation,
+        objective,
+        predictor,
+        pruning,
+        search_space,
+    )
+    from nasgen.results import Run
+    from nasgen.run import load, resume, run
+    from nasgen.search_spaces.base import SearchSpace
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module 'nasgen' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_NAMES[name]), name)
+    # `nasgen.run` is the function; importing the module of that name would otherwise hide it.
+    globals()[name] = value
+    return value

@@ -1,0 +1,59 @@
+"""What a search may spend: trials, wall time, or both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Budget:
+    """One leg of a run: from its start, or from `nasgen resume --trials +N`, to its ending.
+
+    `n_trials` counts this leg's trials, `n_finish` how many of them train the best again. With a
+    time limit, `time_s` is the leg's wall time, of which `spent_s` was used before a resume;
+    `finish_share` of it is kept for the finish, `reserve_s` for ensemble, test and report.
+    """
+
+    n_trials: int | None
+    n_finish: int
+    time_s: float | None = None
+    finish_share: float = 0.5
+    spent_s: float = 0.0
+    reserve_s: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+    started: float = field(default=0.0)
+
+    def __post_init__(self) -> None:
+        self.started = self.started or self.clock()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Wall time of this leg, sessions before a resume included."""
+        return self.spent_s + self.clock() - self.started
+
+    @property
+    def n_search(self) -> int | None:
+        """Trials left to the search when the finish has its share; None: no limit."""
+        return None if self.n_trials is None else max(0, self.n_trials - self.n_finish)
+
+    @property
+    def search_left_s(self) -> float:
+        """Seconds until the search must give way to the finish; infinite without a time limit."""
+        if self.time_s is None:
+            return float("inf")
+        share = self.finish_share if self.n_finish else 0.0
+        return (self.time_s - self.reserve_s) * (1 - share) - self.elapsed_s
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until training must be over; infinite without a time limit."""
+        if self.time_s is None:
+            return float("inf")
+        return self.time_s - self.reserve_s - self.elapsed_s
+
+    def may_search(self, n_asked: int, trial_s: float) -> bool:
+        """Tell whether a trial of about `trial_s` seconds may still start."""
+        within = self.n_search is None or n_asked < self.n_search
+        return within and self.search_left_s >= trial_s

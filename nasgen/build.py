@@ -1,0 +1,306 @@
+"""The composition root: names in a config become live objects. Only this module resolves names."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nasgen import objectives, registry
+from nasgen.config import SearchConfig, merge, parse
+from nasgen.engine.algorithms.base import Algorithm
+from nasgen.engine.breeding import Breeder, Operators, Proposal, Space
+from nasgen.errors import ConfigError, NasgenError, suggest
+from nasgen.execution.base import Evaluate, Executor
+from nasgen.objectives import Objective
+from nasgen.search_spaces.base import SearchSpace
+from nasgen.store.artifacts import Artifacts
+
+DEFAULT_TRIALS = 40
+MIN_TIME_S = 10.0  # starting workers and writing the report take about half of this
+N_IMAGES_A_TRIAL = 30_000  # what "a cheap trial" shows a candidate when epochs are not set
+TARGET_TRIALS = 40  # that a time budget is divided into
+PRESETS = Path(__file__).parent / "papers"
+
+
+def config_of(
+    data: Mapping[str, Any], where: str = "config", overrides: Iterable[Mapping[str, Any]] = ()
+) -> SearchConfig:
+    """Return the checked config of a run, every name looked up; all mistakes are reported at once.
+
+    Plug-in files are loaded. Frequencies of operators that were left empty are written out, so that
+    the stored config says which operators took part.
+    """
+    merged: dict[str, Any] = dict(data)
+    for override in overrides:
+        merged = merge(merged, override)
+    problems: list[str] = []
+    try:
+        config = parse(merged, where)
+    except ConfigError as error:
+        # Names are checked too, as far as the rest can be read, so that all mistakes show at once.
+        problems += error.problems
+        config = _readable(merged)
+    for path in config.plugins.files:
+        _gather(problems, lambda path=path: registry.load_file(path))
+    _check_names(config, problems)
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
+    return config.model_copy(
+        update={
+            "algorithm": config.algorithm.model_copy(
+                update={
+                    "mutations": config.algorithm.mutations or _all("mutations"),
+                    "crossovers": config.algorithm.crossovers or _all("crossovers"),
+                }
+            )
+        }
+    )
+
+
+def _readable(data: Mapping[str, Any]) -> SearchConfig:
+    """Return the config with unreadable sections left at their defaults."""
+    kept: dict[str, Any] = {}
+    for key, value in data.items():
+        try:
+            parse({key: value})
+        except ConfigError:
+            continue
+        kept[key] = value
+    return parse(kept)
+
+
+def _all(group: str) -> dict[str, float]:
+    return {name: 1.0 for name in registry.names(group)}
+
+
+def _gather(problems: list[str], check: Callable[[], Any]) -> None:
+    try:
+        check()
+    except ConfigError as error:
+        problems += error.problems
+    except NasgenError as error:
+        problems.append(str(error))
+
+
+def _check_names(config: SearchConfig, problems: list[str]) -> None:
+    _gather(problems, lambda: space(config))
+    for name in config.objectives.names:
+        _gather(problems, lambda name=name: objectives.named(name))
+    if len(set(config.objectives.names)) != len(config.objectives.names):
+        problems.append(f"objectives.names: each name once, got {list(config.objectives.names)}.")
+    for group in ("mutations", "crossovers"):
+        table = getattr(config.algorithm, group)
+        for name in table:
+            _gather(problems, lambda name=name, group=group: registry.resolve(group, name))
+        if table and not sum(table.values()) > 0:
+            problems.append(f"algorithm.{group}: at least one frequency must be above 0.")
+    _gather(problems, lambda: registry.get("executors", config.execution.executor))
+    _gather(problems, lambda: registry.get("ensembles", config.ensemble.name))
+    _gather(problems, lambda: registry.get("datasets", config.data.source.partition(":")[0]))
+    if config.predictor.name != "none":
+        _gather(problems, lambda: registry.get("predictors", config.predictor.name))
+    _gather(problems, lambda: _algorithm_factory(config)(_NO_BREEDER))
+    if config.budget.time is not None and config.budget.time < MIN_TIME_S:
+        problems.append(
+            f"budget.time: expected at least {MIN_TIME_S:.0f} s, because starting workers and "
+            f"writing the report take some, got {config.budget.time:g} s."
+        )
+    n_networks, n_trials = config.finish.networks, config.budget.trials
+    if n_networks is not None and n_trials is not None and n_networks >= n_trials:
+        problems.append(
+            f"finish.networks: expected fewer than budget.trials = {n_trials}, of which they are a "
+            f"part, got {n_networks}."
+        )
+
+
+# ---- members -----------------------------------------------------------------------------------
+
+
+def _options(group: str, name: str, options: Mapping[str, Any], where: str, skip: int) -> None:
+    """Raise ConfigError for options that the member's constructor does not take."""
+    target = registry.resolve(group, name)
+    valid = list(inspect.signature(target).parameters)[skip:]
+    unknown = [key for key in options if key not in valid]
+    if unknown:
+        raise ConfigError(
+            f"'{where}.{key}' is no option of '{name}'{suggest(key, valid)} "
+            f"Options: {', '.join(valid) or 'none'}."
+            for key in unknown
+        )
+
+
+def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+
+
+def space(config: SearchConfig) -> SearchSpace:
+    """Return the search space."""
+    section = config.space
+    _options("search_spaces", section.name, section.options, "space", skip=0)
+    found: SearchSpace = registry.resolve("search_spaces", section.name)(**_tuples(section.options))
+    return found
+
+
+class _NoSpace:
+    """Stands in while an algorithm's options are checked; never asked for a genotype."""
+
+    def sample(self, rng: Any) -> Any:
+        raise NotImplementedError
+
+    def problems(self, genotype: Any) -> list[str]:
+        raise NotImplementedError
+
+
+_NO_BREEDER = Breeder(_NoSpace(), Operators({}, {}), lambda proposal: True)
+
+
+def _algorithm_factory(config: SearchConfig) -> Callable[[Breeder], Algorithm]:
+    section = config.algorithm
+    _options("algorithms", section.name, section.options, "algorithm", skip=3)
+    target = registry.resolve("algorithms", section.name)
+
+    def make(breeder: Breeder) -> Algorithm:
+        try:
+            algorithm: Algorithm = target(
+                breeder, section.population, config.seed, **section.options
+            )
+        except TypeError as error:
+            raise ConfigError(f"[algorithm] {section.name}: {error}.") from None
+        return algorithm
+
+    return make
+
+
+def operators(config: SearchConfig) -> Operators:
+    """Return the mutations and crossovers with their relative frequencies."""
+
+    def table(group: str, weights: Mapping[str, float]) -> dict[str, tuple[Any, float]]:
+        return {n: (registry.resolve(group, n), w) for n, w in weights.items() if w > 0}
+
+    return Operators(
+        table("mutations", config.algorithm.mutations),
+        table("crossovers", config.algorithm.crossovers),
+        config.algorithm.crossover_prob,
+    )
+
+
+def algorithm(
+    config: SearchConfig, where: Space, is_new: Callable[[Proposal], bool]
+) -> Algorithm:
+    """Return the algorithm with its breeder."""
+    return _algorithm_factory(config)(Breeder(where, operators(config), is_new))
+
+
+def objective_list(config: SearchConfig) -> tuple[Objective, ...]:
+    """Return the objectives in order; the first one chooses the best network."""
+    return tuple(objectives.named(name) for name in config.objectives.names)
+
+
+def n_cores() -> int:
+    """Return the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def n_workers(config: SearchConfig) -> int:
+    """Return the number of worker processes."""
+    if config.execution.workers is not None:
+        return config.execution.workers
+    if config.execution.device.startswith("cuda"):
+        return 1
+    return max(1, n_cores() // config.execution.threads_per_trial)
+
+
+def executor(config: SearchConfig, context: Mapping[str, Any]) -> Executor:
+    """Return the executor, its workers not yet started."""
+    target = registry.resolve("executors", config.execution.executor)
+    made: Executor = target("nasgen.build:evaluator", context, n_workers(config))
+    return made
+
+
+def worker_context(config: SearchConfig, artifacts: Path) -> dict[str, Any]:
+    """Return the JSON from which a worker builds its evaluator."""
+    return {
+        "seed": config.seed,
+        "space": {"name": config.space.name, **config.space.options},
+        "data": config.data.model_dump(),
+        "training": config.training.model_dump(),
+        "objectives": list(config.objectives.names),
+        "device": config.execution.device,
+        "threads": config.execution.threads_per_trial,
+        "plugins": list(config.plugins.files),
+        "artifacts": str(artifacts),
+    }
+
+
+def evaluator(context: Mapping[str, Any]) -> Evaluate:
+    """Return the evaluator of a worker process (an entry point for executors)."""
+    from nasgen.evaluation.evaluator import Evaluator
+
+    made: Evaluate = Evaluator(context, Artifacts(context["artifacts"]))
+    return made
+
+
+# ---- fidelities --------------------------------------------------------------------------------
+
+
+def search_fidelity(config: SearchConfig, n_train: int) -> dict[str, Any]:
+    """Return what one search trial may cost: {"epochs", "fraction", "seconds"}.
+
+    Unless set, epochs show a candidate about 30,000 images, between 1 and 30 passes. A time budget
+    is divided into about 40 trials; the schedule of one ends within its part.
+    """
+    training = config.training
+    n = max(1.0, n_train * training.fraction)
+    epochs = training.epochs or min(30.0, max(1.0, N_IMAGES_A_TRIAL / n))
+    limit = training.seconds
+    if limit is None and config.budget.time is not None:
+        share = 1.0 - (config.finish.share if n_finish(config, None) else 0.0)
+        limit = max(1.0, config.budget.time * share * n_workers(config) / TARGET_TRIALS)
+    return {"epochs": round(epochs, 3), "fraction": training.fraction, "seconds": limit}
+
+
+def finish_fidelity(config: SearchConfig, n_train: int) -> dict[str, Any]:
+    """Return what training a finalist may cost; the search bounds `seconds` by what is left."""
+    search = search_fidelity(config, n_train)
+    factor = 4.0 if config.budget.time is None else 30.0
+    epochs = config.finish.epochs or factor * search["epochs"]
+    return {"epochs": round(epochs, 3), "fraction": 1.0, "seconds": None}
+
+
+def n_finish(config: SearchConfig, n_trials: int | None) -> int:
+    """Return how many trials of a leg train the best candidates again."""
+    if config.finish.networks is not None:
+        return config.finish.networks
+    if config.budget.time is not None:
+        return 2
+    return min(3, (n_trials or DEFAULT_TRIALS) // 10)
+
+
+def recipe_digest(config: SearchConfig) -> str:
+    """Return the digest of everything about training that is no fidelity."""
+    recipe = config.training.model_dump(exclude={"epochs", "fraction", "seconds", "time_limit"})
+    recipe["threads"] = config.execution.threads_per_trial
+    return hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+# ---- presets -----------------------------------------------------------------------------------
+
+
+def presets() -> dict[str, Path]:
+    """Return name -> file of the presets that ship with nasgen."""
+    return {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
+
+
+def preset(name: str) -> Path:
+    """Return the file of a preset; ConfigError names the nearest one."""
+    found = presets()
+    if name not in found:
+        raise ConfigError(
+            f"preset '{name}' does not exist{suggest(name, found)} Presets: {', '.join(found)}."
+        )
+    return found[name]

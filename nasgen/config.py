@@ -1,0 +1,395 @@
+"""The settings of a run: TOML in, one frozen `SearchConfig` out, every mistake reported at once.
+
+Each field's description is what `nasgen new` writes as a comment, so this file is the reference.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from nasgen.errors import ConfigError, suggest
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(value: Any) -> Any:
+    """Read a duration: a number of seconds, or text such as "90s", "10m", "1.5h", "2d"."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", value)
+        if match is None:
+            raise ValueError(f"expected a duration such as '90s', '10m' or '1.5h', got '{value}'")
+        return float(match[1]) * _UNITS[match[2]]
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Weights = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+
+
+class Section(BaseModel):
+    """A table of the config file; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OptionSection(BaseModel):
+    """A table that names a registered member; its further keys are that member's options."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys that belong to the named member."""
+        return dict(self.model_extra or {})
+
+
+class Data(Section):
+    """Where the images come from."""
+
+    source: str = Field(
+        "digits",
+        description="digits | mnist:DIR | cifar10:DIR | folder:DIR | "
+        "npz:FILE | csv:FILE?target=y&shape=1x28x28 | a plug-in's name",
+    )
+    validation: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="share of the training images that "
+        "chooses between networks; the test images never do",
+    )
+    split_seed: int = Field(0, ge=0, description="seed of that split, the same for every run")
+
+
+class Space(OptionSection):
+    """Which networks are legal."""
+
+    name: str = Field(
+        "dag-cnn",
+        description="see `nasgen list search_spaces`; "
+        "further keys are the space's options, such as max_channels = 96",
+    )
+
+
+class Algorithm(OptionSection):
+    """How new candidates are made and who survives."""
+
+    name: str = Field(
+        "genetic",
+        description="random | genetic | aging | local | nsga2; further "
+        "keys are the algorithm's options, such as tournament = 3",
+    )
+    population: int = Field(16, ge=2, description="individuals alive at a time")
+    crossover_prob: Share = Field(0.3, description="share of children made from two parents")
+    mutations: Weights = Field(
+        default_factory=dict,
+        description="name -> relative frequency; empty: every registered mutation, equally often",
+    )
+    crossovers: Weights = Field(
+        default_factory=dict,
+        description="name -> relative frequency; empty: every registered crossover, equally often",
+    )
+
+
+class Objectives(Section):
+    """What is optimised."""
+
+    names: tuple[str, ...] = Field(
+        ("val_accuracy",),
+        min_length=1,
+        description="the first one chooses the best network; see `nasgen list objectives`",
+    )
+
+
+class Training(Section):
+    """How one candidate is trained during the search."""
+
+    epochs: float | None = Field(
+        None,
+        gt=0,
+        le=100_000,
+        description="passes over the training images; default: as many as show about 30,000 images",
+    )
+    fraction: float = Field(1.0, gt=0, le=1, description="share of the training images used")
+    seconds: Duration | None = Field(
+        None,
+        description="shape the schedule so that training ends, "
+        "fully annealed, after this long at the latest; set by itself "
+        "when the budget is a time",
+    )
+    time_limit: Duration | None = Field(None, description="a trial that takes longer has failed")
+    optimizer: Literal["sgd", "adamw"] = Field("adamw", description="sgd (Nesterov) | adamw")
+    lr: float | None = Field(
+        None,
+        gt=0,
+        description="peak learning rate of the one-cycle schedule; "
+        "default 0.004 for adamw, 0.1 for sgd",
+    )
+    weight_decay: float | None = Field(
+        None, ge=0, description="default 0.05 for adamw, 5e-4 for sgd"
+    )
+    batch_size: int = Field(128, ge=1, le=65_536, description="images a step")
+    warmup: Share = Field(0.2, description="share of the schedule in which the rate rises")
+    label_smoothing: float = Field(0.05, ge=0, lt=1, description="0 to switch off")
+    flip: bool | None = Field(None, description="mirror half of the images; default: colour only")
+    crop: int | None = Field(
+        None, ge=0, description="shift by up to this many pixels; default: an eighth of the height"
+    )
+    inherit_weights: bool = Field(
+        False,
+        description="start children from their parents' weights "
+        "by gene tag instead of from scratch",
+    )
+
+
+class Budget(Section):
+    """When the search ends; with both limits the first one reached."""
+
+    trials: int | None = Field(None, ge=1, description="trainings, finished or failed")
+    time: Duration | None = Field(
+        None, description="wall time, ensemble and report included: '90s', '10m', '1h'"
+    )
+
+
+class Finish(Section):
+    """The best candidates are trained again, longer, before the ensemble is chosen."""
+
+    networks: int | None = Field(
+        None,
+        ge=0,
+        description="how many; default 2 with a time budget, "
+        "else a tenth of the trials, at most 3; 0 switches it off",
+    )
+    share: Share = Field(0.55, description="share of a time budget kept for it")
+    epochs: float | None = Field(
+        None, gt=0, description="default: four times [training] epochs, or what the time allows"
+    )
+
+
+class Ensemble(Section):
+    """How the final networks are combined."""
+
+    name: str = Field("greedy", description="see `nasgen list ensembles`")
+    rounds: int = Field(25, ge=1, le=10_000, description="selection rounds, with replacement")
+    candidates: int = Field(20, ge=1, description="best networks with kept weights looked at")
+
+
+class Execution(Section):
+    """Where trials run."""
+
+    executor: str = Field("processes", description="serial | processes")
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="processes; default: as many as "
+        "cores divided by threads_per_trial, one on a GPU",
+    )
+    threads_per_trial: int = Field(
+        1, ge=1, le=1024, description="part of the result: keep it equal where histories must agree"
+    )
+    device: str = Field("auto", description="auto | cpu | cuda | cuda:N")
+
+
+class Store(Section):
+    """What is kept."""
+
+    keep_weights: Literal["population", "pareto", "all"] = Field(
+        "population", description="whose weights stay in the run folder"
+    )
+    ledger: str | None = Field(
+        None, description="Optuna storage URL; default: ledger.db in the run folder"
+    )
+
+
+class Predictor(Section):
+    """A surrogate that screens candidates before they are trained."""
+
+    name: str = Field("none", description="none | see `nasgen list predictors`")
+    oversample: float = Field(
+        2.0, ge=1, le=1000, description="candidates made for each one trained"
+    )
+    warmup: int = Field(16, ge=2, description="trainings before it may reject")
+    unscreened: Share = Field(0.2, description="share that passes without being judged")
+
+
+class Plugins(Section):
+    """Python files with operators, layers, objectives, data sets."""
+
+    files: tuple[str, ...] = Field((), description="paths, relative to this file")
+
+
+class SearchConfig(Section):
+    """Everything a run depends on."""
+
+    seed: int = Field(0, ge=0, lt=2**63, description="root of every random draw")
+    data: Data = Data()
+    space: Space = Space()
+    algorithm: Algorithm = Algorithm()
+    objectives: Objectives = Objectives()
+    training: Training = Training()
+    budget: Budget = Budget()
+    finish: Finish = Finish()
+    ensemble: Ensemble = Ensemble()
+    predictor: Predictor = Predictor()
+    execution: Execution = Execution()
+    store: Store = Store()
+    plugins: Plugins = Plugins()
+
+
+# ---- reading -----------------------------------------------------------------------------------
+
+
+def parse(data: Mapping[str, Any], where: str = "config") -> SearchConfig:
+    """Return the checked config; ConfigError lists every mistake with the nearest valid name."""
+    try:
+        return SearchConfig.model_validate(dict(data))
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_sentence(e)}" for e in error.errors()) from None
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Return the tables of a TOML file; relative plug-in paths become absolute."""
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"config file {path} cannot be read ({error.strerror or error}); "
+            "`nasgen new search.toml` writes one."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected TOML, but {error}.") from None
+    plugins = data.get("plugins")
+    if isinstance(plugins, dict) and isinstance(plugins.get("files"), list):
+        plugins["files"] = [
+            str((path.parent / f).resolve()) if isinstance(f, str) else f for f in plugins["files"]
+        ]
+    return data
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the tables of `over` laid on top, table by table.
+
+    A table of frequencies such as `algorithm.mutations` is replaced as a whole.
+    """
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        replaced = key in ("mutations", "crossovers")
+        result[key] = merge(result[key], value) if both and not replaced else value
+    return result
+
+
+def assignments(items: Iterable[str]) -> dict[str, Any]:
+    """Read `--set section.key=value` items; values are TOML, bare words are text."""
+    result: dict[str, Any] = {}
+    problems = []
+    for item in items:
+        path, equals, text = item.partition("=")
+        keys = [k.strip() for k in path.split(".")]
+        if not equals or not all(keys):
+            problems.append(f"--set expects section.key=value, got '{item}'.")
+            continue
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        nested: dict[str, Any] = {keys[-1]: value}
+        for key in reversed(keys[:-1]):
+            nested = {key: nested}
+        result = merge(result, nested)
+    if problems:
+        raise ConfigError(problems)
+    return result
+
+
+def _sentence(error: Any) -> str:
+    location = [str(part) for part in error["loc"]]
+    path = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        valid = _keys(location[:-1])
+        return (
+            f"'{path}' is not a setting{suggest(location[-1], valid)} "
+            f"Valid here: {', '.join(valid)}."
+        )
+    if error["type"] == "model_type":
+        return f"'{path}' must be a table such as [{path}], got {error['input']!r}."
+    message = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
+    message = message[:1].lower() + message[1:]
+    came = "" if "got" in message else f", got {error['input']!r}"
+    return f"{path}: {message}{came}."
+
+
+def _keys(location: list[str]) -> tuple[str, ...]:
+    model: Any = SearchConfig
+    for part in location:
+        field = model.model_fields.get(part)
+        model = field.annotation if field is not None else SearchConfig
+    return tuple(model.model_fields)
+
+
+# ---- writing -----------------------------------------------------------------------------------
+
+
+def to_toml(config: SearchConfig, comments: bool = False) -> str:
+    """Write a config as TOML. With `comments` every setting is explained and unset ones are shown."""
+    lines = ["# nasgen search configuration"] if comments else []
+    lines += _table_lines(config, SearchConfig, comments)
+    for name, field in SearchConfig.model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            lines.append("")
+            if comments:
+                lines.append(f"# {(type(value).__doc__ or '').strip().splitlines()[0]}")
+            lines.append(f"[{name}]")
+            lines += _table_lines(value, field.annotation, comments)
+            tables = {k: getattr(value, k) for k in type(value).model_fields}
+            for key, table in tables.items():
+                if isinstance(table, Mapping) and table:
+                    lines += ["", f"[{name}.{key}]"]
+                    lines += [f"{_toml(k)} = {_toml(v)}" for k, v in table.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _table_lines(value: BaseModel, model: Any, comments: bool) -> list[str]:
+    lines = []
+    for key, field in model.model_fields.items():
+        item = getattr(value, key)
+        if isinstance(item, BaseModel):
+            continue
+        table = isinstance(item, Mapping)
+        if comments and field.description:
+            lines.append(f"# {field.description}")
+        if item is None or table:
+            if comments:
+                lines.append(f"# [{key}] as a table" if table else f"# {key} =")
+        else:
+            lines.append(f"{key} = {_toml(item)}")
+    extra = value.model_extra or {}
+    lines += [f"{_toml_key(k)} = {_toml(v)}" for k, v in extra.items() if v is not None]
+    return lines
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_toml_key(k)} = {_toml(v)}" for k, v in value.items()) + " }"
+    return repr(value)

@@ -1,0 +1,174 @@
+"""What must hold of the arrays of a data set; each failure is one DataError sentence.
+
+`as_*` functions convert what a user brought, the others only check. Positions count from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasgen.errors import DataError
+
+
+def as_images(name: str, key: str, value: Any) -> NDArray[Any]:
+    """Return a numeric array (N, C, H, W); (N, H, W) gets one channel."""
+    array = _array(name, key, value)
+    if array.dtype.kind not in "iuf":
+        hint = f" Use {key}.astype('uint8') * 255." if array.dtype.kind == "b" else ""
+        raise DataError(
+            f"{name}: {key} must hold integers or floats, got {array.dtype.name}.{hint}"
+        )
+    if array.ndim == 3:
+        array = array[:, None]
+    if array.ndim != 4:
+        raise DataError(
+            f"{name}: {key} must have the shape (N, C, H, W) or (N, H, W), got {array.shape}; "
+            f"reshape it, a table of n columns for example to (N, 1, 1, n)."
+        )
+    return array
+
+
+def as_pixels(name: str, images: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return all arrays as uint8 when all hold integers in 0..255, else all as float32."""
+    kinds = {"float" if a.dtype.kind == "f" else "integer" for a in images.values()}
+    if len(kinds) > 1:
+        found = ", ".join(f"{key} {a.dtype.name}" for key, a in images.items())
+        raise DataError(
+            f"{name}: train and test must both be integers or both floats, got {found}."
+        )
+    if kinds == {"integer"} and all(_is_byte(a) for a in images.values()):
+        return {key: a.astype(np.uint8, copy=False) for key, a in images.items()}
+    with np.errstate(over="ignore"):  # what overflows becomes infinite and is reported by `pair`
+        return {key: a.astype(np.float32, copy=False) for key, a in images.items()}
+
+
+def as_labels(name: str, key: str, value: Any) -> NDArray[np.int64]:
+    """Return labels as (N,) int64; floats, texts and one-hot rows are refused with a remedy."""
+    array = _array(name, key, value)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        hint = f"; for one-hot rows use {key}.argmax(axis=1)" if array.ndim == 2 else ""
+        raise DataError(f"{name}: {key} must have the shape (N,), got {array.shape}{hint}.")
+    if array.dtype.kind not in "biu":
+        remedy = {
+            "f": f"use {key}.astype('int64')",
+            "U": "number the classes from 0 and give their names as `classes`",
+        }
+        raise DataError(
+            f"{name}: {key} must hold integer labels from 0, got {array.dtype.name}; "
+            f"{remedy.get(array.dtype.kind, 'number the classes from 0')}."
+        )
+    if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise DataError(f"{name}: {key} holds the label {array.max()}; number the classes from 0.")
+    return array.astype(np.int64, copy=False)
+
+
+def numbered_classes(name: str, key: str, y: NDArray[np.int64]) -> tuple[str, ...]:
+    """Return "0", "1", ... up to the largest label, which must be smaller than the image count."""
+    if y.size and int(y.max()) >= y.size:
+        at = int(y.argmax())
+        raise DataError(
+            f"{name}: {key}[{at}] is {int(y[at])}, but {y.size} images have {y.size} classes at "
+            f"most; number the classes from 0 without gaps."
+        )
+    return tuple(str(i) for i in range(int(y.max()) + 1 if y.size else 0))
+
+
+def channels_first(name: str, key: str, value: Any) -> None:
+    """Refuse images that are plainly (N, H, W, C): square maps followed by 1, 3 or 4 channels."""
+    shape: tuple[int, ...] = getattr(value, "shape", ())
+    if len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] == shape[2] > 4:
+        raise DataError(
+            f"{name}: {key} has the shape {tuple(shape)}, which looks like channels last; expected "
+            f"(N, C, H, W): use {key}.transpose(0, 3, 1, 2)."
+        )
+
+
+def pair(
+    name: str, kx: str, x: NDArray[Any], ky: str, y: NDArray[np.int64], n_classes: int
+) -> None:
+    """Check one pair of converted arrays: types, sizes, counts, finite values, label range."""
+    if x.ndim != 4 or x.dtype not in (np.uint8, np.float32) or y.ndim != 1 or y.dtype != np.int64:
+        raise DataError(
+            f"{name}: expected {kx} as (N, C, H, W) uint8 or float32 and {ky} as (N,) int64, got "
+            f"{x.shape} {x.dtype.name} and {y.shape} {y.dtype.name}; build it with `make`."
+        )
+    if len(x) != len(y):
+        raise DataError(
+            f"{name}: {kx} holds {len(x)} images, {ky} {len(y)} labels; each image needs one label."
+        )
+    if not len(x):
+        raise DataError(f"{name}: {kx} is empty; at least one image is needed.")
+    if 0 in x.shape:
+        raise DataError(f"{name}: {kx} has the shape {x.shape}; C, H and W must be at least 1.")
+    if x.dtype == np.float32:
+        _finite(name, kx, x)
+    wrong = np.flatnonzero((y < 0) | (y >= n_classes))
+    if wrong.size:
+        at = int(wrong[0])
+        raise DataError(
+            f"{name}: {ky}[{at}] is {int(y[at])}; labels must lie in 0..{n_classes - 1}, because "
+            f"{n_classes} classes are declared or occur in the training labels. "
+            f"Labels out of range: {wrong.size}."
+        )
+
+
+def same_kind(name: str, train: NDArray[Any], test: NDArray[Any]) -> None:
+    """Check that train and test images have one type and one (C, H, W)."""
+    if train.dtype != test.dtype or train.shape[1:] != test.shape[1:]:
+        raise DataError(
+            f"{name}: train and test images must be alike, got x_train {train.shape[1:]} "
+            f"{train.dtype.name} and x_test {test.shape[1:]} {test.dtype.name}."
+        )
+
+
+def classes(name: str, key: str, y: NDArray[np.int64], named: Sequence[str]) -> None:
+    """Check that there are two classes or more, with different names and an image each."""
+    if len(named) < 2:
+        only = f"only '{named[0]}'" if named else "none"
+        raise DataError(f"{name}: at least 2 classes are needed, found {only}; check the labels.")
+    if len(set(named)) < len(named):
+        twice = next(c for i, c in enumerate(named) if c in named[:i])
+        raise DataError(f"{name}: the class name '{twice}' is given twice; rename one.")
+    counts = np.bincount(y, minlength=len(named))
+    absent = [f"'{c}' (label {i})" for i, c in enumerate(named) if not counts[i]]
+    if absent:
+        raise DataError(
+            f"{name}: no training image in {key} for class {', '.join(absent[:5])}"
+            f"{f' and {len(absent) - 5} more' if len(absent) > 5 else ''}; add images, or drop the "
+            f"class and number the labels without gaps."
+        )
+
+
+def _array(name: str, key: str, value: Any) -> NDArray[Any]:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise DataError(f"{name}: {key} is no regular array: {error}.") from None
+    if array.dtype.hasobject:
+        raise DataError(
+            f"{name}: {key} holds Python objects, expected numbers; give all images one size."
+        )
+    return array
+
+
+def _is_byte(array: NDArray[Any]) -> bool:
+    if array.dtype == np.uint8 or not array.size:
+        return True
+    return int(array.min()) >= 0 and int(array.max()) <= 255
+
+
+def _finite(name: str, key: str, x: NDArray[Any]) -> None:
+    good = np.isfinite(x)
+    if not good.all():
+        image, channel, row, column = (int(i) for i in np.argwhere(~good)[0])
+        raise DataError(
+            f"{name}: {key} image {image}, channel {channel}, row {row}, column {column} is "
+            f"{x[image, channel, row, column]}, expected a finite float32; {int((~good).sum())} "
+            f"such values: replace them or drop the images."
+        )

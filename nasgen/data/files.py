@@ -1,0 +1,122 @@
+"""Finding and reading files that may be missing, damaged or hostile."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from nasgen.errors import DataError, suggest
+
+CHUNK = 1 << 20
+DEFLATE_RATIO = 1032  # deflate cannot expand a byte to more than this many
+
+
+def folder(scheme: str, rest: str, expected: str) -> Path:
+    """Return the folder of "scheme:DIR"; `expected` says what it should hold."""
+    path = _path(scheme, rest, "DIR", expected)
+    if path.is_file():
+        raise DataError(
+            f"{scheme}: {path} is a file, expected a folder that holds {expected}; "
+            f"did you mean '{scheme}:{path.parent}'?"
+        )
+    return path
+
+
+def file(scheme: str, rest: str, expected: str) -> Path:
+    """Return the file of "scheme:FILE"; `expected` says what it should be."""
+    path = _path(scheme, rest, "FILE", expected)
+    if path.is_dir():
+        raise DataError(
+            f"{scheme}: {path} is a folder, expected a file: {expected}. It holds {listing(path)}."
+        )
+    return path
+
+
+def listing(path: Path) -> str:
+    """Return the first names in a folder, for messages."""
+    names = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if names[8:] else "") or "nothing"
+
+
+class Readable(Protocol):
+    """What a plain file and a gzip file have in common."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+        ...
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the operating system and gzip raise while `path` is read into DataError."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path}: cannot be read: {error}. The file is damaged, truncated or not readable for "
+            f"you; fetch it again or check its permissions."
+        ) from error
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[Readable, int]]:
+    """Open a plain or gzip file (told by content); yield it and the most bytes it can hold."""
+    with reading(path):
+        size = path.stat().st_size
+        with path.open("rb") as plain:
+            zipped = plain.read(2) == b"\x1f\x8b"
+            plain.seek(0)
+            if not zipped:
+                yield plain, size
+                return
+            with gzip.open(plain) as stream:
+                yield stream, size * DEFLATE_RATIO
+
+
+def read_exactly(stream: Readable, path: Path, n_bytes: int, offset: int) -> bytearray:
+    """Read the last `n_bytes` of a stream, `offset` bytes into it, in chunks.
+
+    Memory grows with what really arrives, not with what a header announced. Raises DataError when
+    the stream is shorter or longer.
+    """
+    data = bytearray()
+    while len(data) < n_bytes:
+        chunk = stream.read(min(CHUNK, n_bytes - len(data)))
+        if not chunk:
+            raise DataError(
+                f"{path}: truncated at byte {offset + len(data)}, expected {offset + n_bytes} "
+                f"bytes; fetch the file again."
+            )
+        data += chunk
+    if stream.read(1):
+        raise DataError(
+            f"{path}: goes on after byte {offset + n_bytes}, where its header says it ends; "
+            f"the header is wrong or two files were joined: fetch the file again."
+        )
+    return data
+
+
+def _path(scheme: str, rest: str, what: str, expected: str) -> Path:
+    if not rest:
+        raise DataError(
+            f"{scheme}: expected '{scheme}:{what}', got nothing after the colon; "
+            f"{what} holds {expected}."
+        )
+    path = Path(os.path.expanduser(rest))
+    with reading(path):
+        if path.exists():
+            return path
+    missing = path.absolute()
+    nearest = missing.parent
+    while not nearest.is_dir():
+        missing, nearest = nearest, nearest.parent
+    names = [p.name for p in nearest.iterdir()]
+    raise DataError(
+        f"{scheme}: {path} does not exist; the nearest existing folder is {nearest}, which has no "
+        f"'{missing.name}'{suggest(missing.name, names) or '.'} Expected {expected}."
+    )

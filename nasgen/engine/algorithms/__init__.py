@@ -1,0 +1,35 @@
+"""Search algorithms as ask / tell, one file each."""
+
+from nasgen.registry import Entry
+
+ENTRIES = (
+    Entry(
+        "random",
+        "nasgen.engine.algorithms.random:RandomSearch",
+        "every candidate drawn from the search space: the baseline",
+    ),
+    Entry(
+        "genetic",
+        "nasgen.engine.algorithms.genetic:Genetic",
+        "generations: tournament parents, children join, the best survive",
+        reference="Stier 2021, section 4.4",
+    ),
+    Entry(
+        "aging",
+        "nasgen.engine.algorithms.aging:Aging",
+        "steady state: each child replaces the oldest individual",
+        reference="Real 2019",
+    ),
+    Entry(
+        "local",
+        "nasgen.engine.algorithms.local:LocalSearch",
+        "batches of neighbours of the current best, with restarts",
+        reference="White 2021",
+    ),
+    Entry(
+        "nsga2",
+        "nasgen.engine.algorithms.nsga2:Nsga2",
+        "several objectives: NSGA-II, or NSGA-III by survival = 'nsga3'",
+        reference="Deb 2002",
+    ),
+)

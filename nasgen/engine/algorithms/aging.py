@@ -1,0 +1,55 @@
+"""Regularised evolution: the oldest individual dies, however good it is (Real 2019).
+
+Asynchronous: no worker waits for another, so with several workers the history depends on which
+trial ends first (it is recorded and replayed on resume).
+"""
+
+from __future__ import annotations
+
+from nasgen.engine import selections
+from nasgen.engine.algorithms.base import Algorithm
+from nasgen.engine.breeding import Breeder, Proposal
+from nasgen.engine.individual import Individual
+from nasgen.errors import ConfigError
+
+
+class Aging(Algorithm):
+    """Steady state. Option: `tournament` (individuals drawn to choose a parent, default 5)."""
+
+    is_generational = False
+
+    def __init__(
+        self, breeder: Breeder, population: int, seed: int, tournament: int = 5
+    ) -> None:
+        super().__init__(breeder, population, seed)
+        if not 1 <= tournament <= population:
+            raise ConfigError(
+                f"algorithm.tournament (aging): expected 1 to {population} individuals drawn, the "
+                f"size of the population, got {tournament}."
+            )
+        self.tournament = tournament
+        self._n_asked = 0
+        self._n_failed_early = 0
+
+    def ready(self) -> bool:
+        return True
+
+    def ask(self) -> Proposal | None:
+        rng = self.rng("ask", self._n_asked)
+        self._n_asked += 1
+        # Until the first population has been asked for, and while none of it is back, draw.
+        if self._n_asked <= self.population_size + self._n_failed_early or not self.population:
+            return self.breeder.sample(rng, self.generation)
+        options = {"tournament": min(self.tournament, len(self.population))}
+        parents = selections.tournament(self.population, 2, rng, **options)
+        return self.breeder.child(parents, rng, self.generation)
+
+    def tell(self, individual: Individual) -> None:
+        self.population.append(individual)
+        if len(self.population) > self.population_size:
+            self.population.pop(0)
+            self.generation = individual.generation + 1
+
+    def tell_failed(self, seq: int) -> None:
+        if len(self.population) < self.population_size:
+            self._n_failed_early += 1

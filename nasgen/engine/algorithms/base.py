@@ -1,0 +1,129 @@
+"""The contract of an algorithm: ask for candidates, tell results."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from nasgen import seeding
+from nasgen.engine.breeding import Breeder, Proposal
+from nasgen.engine.individual import Individual
+from nasgen.errors import ConfigError
+
+
+class Algorithm(ABC):
+    """Decides what is tried next and who stays alive.
+
+    The search calls `ready`, then `ask` for one candidate, and `tell` (or `tell_failed`) once for
+    each candidate asked. An algorithm draws only from `self.rng(...)`, so its decisions depend on
+    the root seed and on what it was told, never on the number of workers.
+    """
+
+    is_generational = True  # asks a whole batch before it looks at the results
+
+    def __init__(self, breeder: Breeder, population: int, seed: int) -> None:
+        if population < 2:
+            raise ConfigError(f"algorithm.population: expected at least 2, got {population}.")
+        self.breeder = breeder
+        self.population_size = population
+        self.seed = seed
+        self.population: list[Individual] = []
+        self.generation = 0
+
+    def rng(self, role: str, counter: int) -> np.random.Generator:
+        """Return the generator of one decision."""
+        return seeding.generator(self.seed, f"algorithm/{role}", counter)
+
+    @abstractmethod
+    def ready(self) -> bool:
+        """Tell whether a candidate can be asked for now; False means: wait for results."""
+
+    @abstractmethod
+    def ask(self) -> Proposal | None:
+        """Return a new candidate, or None when the space seems spent."""
+
+    @abstractmethod
+    def tell(self, individual: Individual) -> None:
+        """Take the result of a candidate that was asked for."""
+
+    @abstractmethod
+    def tell_failed(self, seq: int) -> None:
+        """Take note that a candidate will never have a fitness."""
+
+    def close(self) -> None:  # noqa: B027 - steady-state algorithms have nothing to end
+        """End a batch whose results are all in, so that `population` is up to date."""
+
+    @property
+    def alive(self) -> list[Individual]:
+        """Everybody who may still become a parent."""
+        return self.population
+
+
+class Generational(Algorithm):
+    """Base of algorithms that work in batches: `breed` a batch, `survive` when all are told.
+
+    The order in which results arrive inside a batch does not matter.
+    """
+
+    def __init__(self, breeder: Breeder, population: int, seed: int) -> None:
+        super().__init__(breeder, population, seed)
+        self._waiting: list[Proposal | None] = []
+        self._told: list[Individual] = []
+        self._n_open = 0
+        self._begun = False
+
+    @abstractmethod
+    def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
+        """Return the next batch; `self.generation` is its number."""
+
+    @abstractmethod
+    def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
+        """Return the next population, from `self.population` and the completed offspring."""
+
+    def ready(self) -> bool:
+        return bool(self._waiting) or self._n_open == 0
+
+    def ask(self) -> Proposal | None:
+        if not self._waiting:
+            if self._begun:
+                self._close()
+            self._begun = True
+            self._waiting = self.breed(self.rng("breed", self.generation))
+        proposal = self._waiting.pop(0)
+        if proposal is not None:
+            self._n_open += 1
+        return proposal
+
+    def tell(self, individual: Individual) -> None:
+        self._n_open -= 1
+        self._told.append(individual)
+
+    def tell_failed(self, seq: int) -> None:
+        self._n_open -= 1
+
+    def close(self) -> None:
+        if self._begun and self._n_open == 0 and not self._waiting:
+            self._close()
+            self._begun = False
+
+    def _close(self) -> None:
+        offspring = sorted(self._told, key=lambda individual: individual.seq)
+        self._told = []
+        rng = self.rng("survive", self.generation)
+        self.population = self.survive(offspring, rng)
+        self.generation += 1
+
+    @property
+    def alive(self) -> list[Individual]:
+        return self.population + self._told
+
+    def parents(self, selected: list[Individual], n: int) -> list[list[Individual]]:
+        """Pair selected individuals: child i has parents i and i + 1 (cyclic)."""
+        return [[selected[i], selected[(i + 1) % len(selected)]] for i in range(n)]
+
+
+def options_error(algorithm: str, option: str, expected: str, got: Any) -> ConfigError:
+    """Return the error for an algorithm option out of range."""
+    return ConfigError(f"algorithm.{option} ({algorithm}): expected {expected}, got {got!r}.")

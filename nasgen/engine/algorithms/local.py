@@ -1,0 +1,48 @@
+"""Local search with restarts: climb from the best neighbour, start anew when stuck (White 2021).
+
+Strong at small budgets. On graphs the neighbourhood is endless, so a batch of mutated children
+stands for it; crossover takes no part.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nasgen.engine.algorithms.base import Generational, options_error
+from nasgen.engine.breeding import Breeder, Proposal
+from nasgen.engine.individual import Individual
+
+
+class LocalSearch(Generational):
+    """Hill climbing. `population` neighbours form a batch; option `patience`: batches without gain
+    before a restart (default 2). `population` holds the climber's current place.
+    """
+
+    def __init__(self, breeder: Breeder, population: int, seed: int, patience: int = 2) -> None:
+        super().__init__(breeder, population, seed)
+        if patience < 1:
+            raise options_error("local", "patience", "at least 1", patience)
+        self.patience = patience
+        self._n_idle = 0
+
+    def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
+        if not self.population:
+            return [self.breeder.sample(rng, self.generation)]
+        here = self.population[0]
+        return [
+            self.breeder.child([here], rng, self.generation) for _ in range(self.population_size)
+        ]
+
+    def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
+        best = max(offspring, key=lambda i: i.fitness, default=None)
+        if not self.population:
+            return [best] if best is not None else []
+        here = self.population[0]
+        if best is not None and best.fitness > here.fitness:
+            self._n_idle = 0
+            return [best]
+        self._n_idle += 1
+        if self._n_idle < self.patience:
+            return [here]
+        self._n_idle = 0
+        return []

@@ -1,0 +1,21 @@
+"""Random search: the baseline every search must beat. Use it to see what evolution is worth."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nasgen.engine import selections
+from nasgen.engine.algorithms.base import Generational
+from nasgen.engine.breeding import Proposal
+from nasgen.engine.individual import Individual
+
+
+class RandomSearch(Generational):
+    """Draws every candidate from the search space; the best `population` ones stay alive."""
+
+    def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
+        return [self.breeder.sample(rng, self.generation) for _ in range(self.population_size)]
+
+    def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
+        pool = self.population + offspring
+        return selections.best(pool, min(self.population_size, len(pool)), rng) if pool else []

@@ -1,0 +1,158 @@
+"""Variation: choose an operator, apply it, and accept only children that are legal and new."""
+
+from __future__ import annotations
+
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from nasgen.engine.individual import Individual
+from nasgen.errors import IllegalGenotypeError, NasgenError, NotApplicable, OperatorError
+from nasgen.genotypes import Child, Dag
+from nasgen.genotypes.child import Plan
+
+N_ATTEMPTS = 50  # before a candidate is drawn at random, and then before the space counts as spent
+
+
+class Space(Protocol):
+    """What variation needs of a search space."""
+
+    def sample(self, rng: np.random.Generator) -> Dag: ...
+    def problems(self, genotype: Dag) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A candidate that awaits a trial. Tags are provisional until the search mints them."""
+
+    genotype: Dag
+    plan: Plan = field(default_factory=dict)
+    operator: str = "sample"
+    parents: tuple[int, ...] = ()
+    generation: int = 0
+
+
+@dataclass(frozen=True)
+class Operators:
+    """Name -> (function, relative frequency) of mutations and crossovers."""
+
+    mutations: Mapping[str, tuple[Callable[..., Any], float]]
+    crossovers: Mapping[str, tuple[Callable[..., Any], float]]
+    crossover_prob: float = 0.0
+
+
+class Breeder:
+    """Makes candidates. `is_new` tells whether a proposal would be a trial not asked before.
+
+    `failures[operator][reason]` counts refused attempts: "not_applicable" and "duplicate".
+    """
+
+    def __init__(
+        self, space: Space, operators: Operators, is_new: Callable[[Proposal], bool]
+    ) -> None:
+        self.space = space
+        self.operators = operators
+        self.is_new = is_new
+        self.failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+
+    def sample(self, rng: np.random.Generator, generation: int = 0) -> Proposal | None:
+        """Return a new random candidate, or None when the space seems spent."""
+        for _ in range(N_ATTEMPTS):
+            proposal = Proposal(self._legal("sample", self.space.sample(rng)), generation=generation)
+            if self._accepted(proposal):
+                return proposal
+        return None
+
+    def child(
+        self, parents: Sequence[Individual], rng: np.random.Generator, generation: int
+    ) -> Proposal | None:
+        """Return a new child of the first parent (mutation) or of the first two (crossover).
+
+        Refusals lead to another operator; when all attempts fail the candidate is drawn at random.
+        """
+        for _ in range(N_ATTEMPTS):
+            crossing = len(parents) > 1 and rng.random() < self.operators.crossover_prob
+            pool = self.operators.crossovers if crossing else self.operators.mutations
+            if not pool:
+                pool, crossing = self.operators.mutations, False
+            if not pool:
+                break
+            name = _draw(pool, rng)
+            chosen = parents[:2] if crossing else parents[:1]
+            try:
+                children = self._apply(name, pool[name][0], chosen, rng)
+            except NotApplicable:
+                self.failures[name]["not_applicable"] += 1
+                continue
+            # A crossover may return two children; which one is looked at first is drawn.
+            for i in rng.permutation(len(children)):
+                proposal = Proposal(
+                    children[i].genotype,
+                    children[i].plan,
+                    name,
+                    tuple(p.seq for p in chosen),
+                    generation,
+                )
+                if self._accepted(proposal):
+                    return proposal
+        return self.sample(rng, generation)
+
+    def _accepted(self, proposal: Proposal) -> bool:
+        if self.is_new(proposal):
+            return True
+        self.failures[proposal.operator]["duplicate"] += 1
+        return False
+
+    def _apply(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        parents: Sequence[Individual],
+        rng: np.random.Generator,
+    ) -> list[Child]:
+        try:
+            result = function(*(p.genotype for p in parents), self.space, rng)
+        except NotApplicable:
+            raise
+        except IllegalGenotypeError as error:
+            raise OperatorError(
+                f"operator '{name}' built an illegal child: {error} It must return a legal genotype "
+                f"or raise nasgen.NotApplicable; `nasgen check` finds such cases."
+            ) from error
+        except NasgenError:
+            raise
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            raise OperatorError(
+                f"operator '{name}' raised {type(error).__name__}: {error} ({frame.filename}, line "
+                f"{frame.lineno}). Mend it, test it with `nasgen check`, then resume the run."
+            ) from error
+        returned = result if isinstance(result, tuple | list) else [result]
+        children = [c if isinstance(c, Child) else Child(c) for c in returned]
+        limit = len(parents)
+        if not 1 <= len(children) <= limit or not all(isinstance(c.genotype, Dag) for c in children):
+            kinds = ", ".join(type(c).__name__ for c in returned) or "nothing"
+            expected = "a genotype or nasgen.Child" if limit == 1 else "one or two of them"
+            raise OperatorError(f"operator '{name}' must return {expected}, got {kinds}.")
+        for child in children:
+            self._legal(name, child.genotype)
+        return children
+
+    def _legal(self, name: str, genotype: Dag) -> Dag:
+        problems = self.space.problems(genotype)
+        if problems:
+            raise OperatorError(
+                f"operator '{name}' returned an illegal child: {problems[0]} It must return a legal "
+                "genotype or raise nasgen.NotApplicable; `nasgen check` finds such cases."
+            )
+        return genotype
+
+
+def _draw(pool: Mapping[str, tuple[Callable[..., Any], float]], rng: np.random.Generator) -> str:
+    names = list(pool)
+    weights = np.array([pool[n][1] for n in names], dtype=float)
+    return names[int(rng.choice(len(names), p=weights / weights.sum()))]

@@ -1,0 +1,90 @@
+"""Who is chosen: DEAP's selections under one signature, (individuals, k, rng, **options)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nasgen.errors import EvaluationError
+from nasgen.registry import Entry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nasgen.engine.individual import Individual
+
+ENTRIES = (
+    Entry("tournament", "nasgen.engine.selections:tournament", "best of `tournament` drawn at random"),
+    Entry("best", "nasgen.engine.selections:best", "the k best by the first objective"),
+    Entry("random", "nasgen.engine.selections:uniform", "drawn with equal chances"),
+    Entry(
+        "nsga2",
+        "nasgen.engine.selections:nsga2",
+        "non-domination, then crowding distance",
+        reference="Deb 2002",
+    ),
+    Entry(
+        "nsga3",
+        "nasgen.engine.selections:nsga3",
+        "non-domination, then reference points",
+        reference="Deb & Jain 2014",
+    ),
+)
+
+
+def _checked(individuals: Sequence[Individual], k: int) -> list[Individual]:
+    invalid = [i.seq for i in individuals if not i.fitness.valid]
+    if invalid:
+        raise EvaluationError(f"trials {invalid} have no fitness and cannot be selected.")
+    if not individuals:
+        raise EvaluationError(f"cannot select {k} individuals from an empty population.")
+    return list(individuals)
+
+
+def tournament(
+    individuals: Sequence[Individual], k: int, rng: np.random.Generator, tournament: int = 3
+) -> list[Individual]:
+    """Return k winners of tournaments; the first objective decides."""
+    from deap import tools
+
+    from nasgen.engine.randomness import deap_seeded
+
+    with deap_seeded(rng):
+        return list(tools.selTournament(_checked(individuals, k), k, tournsize=tournament))
+
+
+def best(individuals: Sequence[Individual], k: int, rng: np.random.Generator) -> list[Individual]:
+    """Return the k best; equal ones in the order in which they were asked for."""
+    from deap import tools
+
+    return list(tools.selBest(sorted(_checked(individuals, k), key=lambda i: i.seq), k))
+
+
+def uniform(individuals: Sequence[Individual], k: int, rng: np.random.Generator) -> list[Individual]:
+    """Return k individuals drawn uniformly, with replacement."""
+    from deap import tools
+
+    from nasgen.engine.randomness import deap_seeded
+
+    with deap_seeded(rng):
+        return list(tools.selRandom(_checked(individuals, k), k))
+
+
+def nsga2(individuals: Sequence[Individual], k: int, rng: np.random.Generator) -> list[Individual]:
+    """Return the k survivors by front and crowding distance; crowding distances are set."""
+    from deap import tools
+
+    return list(tools.selNSGA2(_checked(individuals, k), min(k, len(individuals))))
+
+
+def nsga3(individuals: Sequence[Individual], k: int, rng: np.random.Generator) -> list[Individual]:
+    """Return the k survivors by front and closeness to uniformly spread reference points."""
+    from deap import tools
+
+    from nasgen.engine.randomness import deap_seeded
+
+    checked = _checked(individuals, k)
+    n_objectives = len(checked[0].fitness.wvalues)
+    points = tools.uniform_reference_points(n_objectives, p=12 if n_objectives < 4 else 4)
+    with deap_seeded(rng):
+        return list(tools.selNSGA3(checked, min(k, len(checked)), points))

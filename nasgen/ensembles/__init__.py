@@ -1,0 +1,13 @@
+"""Combining trained networks: who takes part, with which weight."""
+
+from nasgen.registry import Entry
+
+ENTRIES = (
+    Entry(
+        "greedy",
+        "nasgen.ensembles.greedy:select",
+        "adds, with replacement, whoever helps the validation accuracy most",
+        reference="Caruana 2004",
+    ),
+    Entry("average", "nasgen.ensembles.average:select", "every candidate with equal weight"),
+)

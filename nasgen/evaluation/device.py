@@ -1,0 +1,39 @@
+"""Which device a trial runs on."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from nasgen.errors import ConfigError
+
+
+def resolve(name: str) -> torch.device:
+    """Return the device of "auto", "cpu", "cuda" or "cuda:N".
+
+    "auto" is the first CUDA device when there is one, else the CPU. Raises ConfigError when the
+    name is none of these, or names a CUDA device that torch does not see.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    match = re.fullmatch(r"cuda(?::(\d+))?", name)
+    if match is None:
+        raise ConfigError(
+            f"execution.device: expected auto, cpu, cuda or cuda:N (such as cuda:0), got '{name}'."
+        )
+    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if n_devices == 0:
+        raise ConfigError(
+            f"execution.device: '{name}' was asked for, but torch {torch.__version__} sees no CUDA "
+            "device; install a CUDA build of torch and a driver, or choose cpu or auto."
+        )
+    index = int(match[1] or 0)
+    if index >= n_devices:
+        raise ConfigError(
+            f"execution.device: '{name}' was asked for, but only {n_devices} CUDA device(s) exist, "
+            f"numbered from 0; choose cuda:0 to cuda:{n_devices - 1}."
+        )
+    return torch.device("cuda", index)

@@ -1,0 +1,66 @@
+"""How a candidate is trained: the config's settings with every default resolved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from nasgen.config import Training
+from nasgen.search_spaces.blueprint import Shape
+
+ADAMW_LR, SGD_LR = 0.004, 0.1
+ADAMW_DECAY, SGD_DECAY = 0.05, 5e-4
+MIN_BATCH = 16
+MIN_STEPS = 32  # an epoch of a small data set has about this many steps, or too few updates happen
+MIN_SIDE_TO_CROP = 16  # pixels; in an 8x8 digit a shift by one pixel costs more than it teaches
+REVISION = 1  # raise it when training changes in a way that these settings do not show
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about training that is the same for all trials of a run, fidelity excluded.
+
+    `lr` is the peak of the one-cycle schedule, `warmup` the share of it in which the rate rises,
+    `crop` the largest shift in pixels, `flip` whether half of the images are mirrored.
+    """
+
+    optimizer: str
+    lr: float
+    weight_decay: float
+    batch_size: int
+    warmup: float
+    label_smoothing: float
+    flip: bool
+    crop: int
+
+    @classmethod
+    def of(cls, training: Training, shape: Shape) -> Recipe:
+        """Resolve the defaults of `training` for images of shape (C, H, W)."""
+        adamw = training.optimizer == "adamw"
+        lr = training.lr if training.lr is not None else (ADAMW_LR if adamw else SGD_LR)
+        decay = training.weight_decay
+        if decay is None:
+            decay = ADAMW_DECAY if adamw else SGD_DECAY
+        channels, height, width = shape
+        side = min(height, width)
+        crop = side // 8 if side >= MIN_SIDE_TO_CROP else 0
+        return cls(
+            optimizer=training.optimizer,
+            lr=lr,
+            weight_decay=decay,
+            batch_size=training.batch_size,
+            warmup=training.warmup,
+            label_smoothing=training.label_smoothing,
+            flip=training.flip if training.flip is not None else channels == 3,
+            crop=training.crop if training.crop is not None else crop,
+        )
+
+    def batch_for(self, n_images: int) -> int:
+        """Return the batch size for a training set of `n_images`: smaller when it is small."""
+        return max(1, min(self.batch_size, max(MIN_BATCH, n_images // MIN_STEPS), n_images))
+
+    def digest(self) -> str:
+        """Return a text that differs whenever the settings differ; part of a trial's identity."""
+        text = json.dumps({"revision": REVISION, **asdict(self)}, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,6 @@
+"""Immutable encodings of networks. No torch, no DEAP, no randomness."""
+
+from nasgen.genotypes.child import Child, Plan
+from nasgen.genotypes.dag import Dag, Draft, Vertex
+
+__all__ = ["Child", "Dag", "Draft", "Plan", "Vertex"]

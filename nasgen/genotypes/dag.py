@@ -1,0 +1,400 @@
+"""The labelled DAG: vertices are operations, edges carry feature maps (Stier 2021, section 4.4).
+
+Use it for networks of free topology. A `Dag` is immutable and hashable; operators change it through
+`Dag.edit()`, which returns a mutable `Draft`, or through shortcuts such as `Dag.change`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from nasgen.errors import IllegalGenotypeError
+from nasgen.genotypes import canonical, tags
+from nasgen.genotypes.tags import Ranges
+
+Value = int | float | str | bool
+Edge = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Vertex:
+    """One operation. `params` are its settings, readable as attributes (`v.channels`, `v.kernel`).
+
+    `channel_tags` are the gene tags of its own output channels, as ranges; empty for an operation
+    that creates no channels (pooling, sum, concat, skip).
+    """
+
+    tag: int
+    op: str
+    params: tuple[tuple[str, Value], ...] = ()
+    channel_tags: Ranges = ()
+
+    def __getattr__(self, name: str) -> Any:
+        # Read through __dict__: while a copy is being rebuilt the fields do not exist yet.
+        for key, value in self.__dict__.get("params", ()):
+            if key == name:
+                return value
+        raise AttributeError(f"a '{self.__dict__.get('op')}' vertex has no setting '{name}'")
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a setting or the default."""
+        return dict(self.params).get(name, default)
+
+    @property
+    def label(self) -> tuple[str, tuple[tuple[str, Value], ...]]:
+        """Operation and settings, without identity: what isomorphism compares."""
+        return self.op, self.params
+
+
+@dataclass(frozen=True)
+class Dag:
+    """A directed acyclic graph with exactly one `input` and one `output` vertex.
+
+    Edges are (source tag, target tag), without repeats; the order of a vertex's incoming edges is
+    the order in which a concatenation joins them. Raises IllegalGenotypeError when built wrongly.
+    """
+
+    vertices: tuple[Vertex, ...]
+    edges: tuple[Edge, ...]
+    _by_tag: dict[int, Vertex] = field(init=False, repr=False, compare=False, hash=False)
+
+    def __post_init__(self) -> None:
+        by_tag = {v.tag: v for v in self.vertices}
+        object.__setattr__(self, "_by_tag", by_tag)
+        if len(by_tag) != len(self.vertices):
+            raise IllegalGenotypeError("two vertices carry the same gene tag; each needs its own.")
+        for op in ("input", "output"):
+            n = sum(v.op == op for v in self.vertices)
+            if n != 1:
+                raise IllegalGenotypeError(f"expected exactly one '{op}' vertex, got {n}.")
+        if len(set(self.edges)) != len(self.edges):
+            raise IllegalGenotypeError("an edge occurs twice; a source may feed a vertex once.")
+        for source, target in self.edges:
+            if source not in by_tag or target not in by_tag:
+                raise IllegalGenotypeError(f"edge ({source}, {target}) names an unknown vertex.")
+        if self.inputs(self.input.tag) or self.outputs(self.output.tag):
+            raise IllegalGenotypeError("the input has no predecessor and the output no successor.")
+        if len(self.order) != len(self.vertices):
+            raise IllegalGenotypeError("the graph has a cycle; edges must follow one direction.")
+
+    # ---- reading -----------------------------------------------------------------------------
+
+    @property
+    def input(self) -> Vertex:
+        """The vertex that stands for the image."""
+        return next(v for v in self.vertices if v.op == "input")
+
+    @property
+    def output(self) -> Vertex:
+        """The vertex that feeds the classifier."""
+        return next(v for v in self.vertices if v.op == "output")
+
+    @property
+    def inner(self) -> tuple[Vertex, ...]:
+        """All vertices but input and output, in topological order."""
+        return tuple(v for v in self.order if v.op not in ("input", "output"))
+
+    def vertex(self, tag: int) -> Vertex:
+        """Return the vertex with this gene tag."""
+        try:
+            return self._by_tag[tag]
+        except KeyError:
+            raise IllegalGenotypeError(f"no vertex carries the gene tag {tag}.") from None
+
+    def __contains__(self, tag: object) -> bool:
+        return tag in self._by_tag
+
+    @cached_property
+    def _neighbours(self) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+        before: dict[int, list[int]] = {v.tag: [] for v in self.vertices}
+        after: dict[int, list[int]] = {v.tag: [] for v in self.vertices}
+        for source, target in self.edges:
+            before[target].append(source)
+            after[source].append(target)
+        return before, after
+
+    def inputs(self, tag: int) -> tuple[int, ...]:
+        """Return the tags that feed a vertex, in order."""
+        return tuple(self._neighbours[0][tag])
+
+    def outputs(self, tag: int) -> tuple[int, ...]:
+        """Return the tags that a vertex feeds."""
+        return tuple(self._neighbours[1][tag])
+
+    @cached_property
+    def order(self) -> tuple[Vertex, ...]:
+        """Vertices in topological order (Kahn); shorter than `vertices` if there is a cycle."""
+        before, after = self._neighbours
+        waiting = {tag: len(sources) for tag, sources in before.items()}
+        ready = [v.tag for v in self.vertices if waiting[v.tag] == 0]
+        done: list[Vertex] = []
+        for tag in ready:
+            done.append(self._by_tag[tag])
+            for target in after[tag]:
+                waiting[target] -= 1
+                if waiting[target] == 0:
+                    ready.append(target)
+        return tuple(done)
+
+    @cached_property
+    def live(self) -> frozenset[int]:
+        """Tags of vertices on some path from input to output, and of input and output themselves."""
+        before, after = self._neighbours
+
+        def reach(start: int, step: Mapping[int, Sequence[int]]) -> set[int]:
+            seen, stack = {start}, [start]
+            while stack:
+                for tag in step[stack.pop()]:
+                    if tag not in seen:
+                        seen.add(tag)
+                        stack.append(tag)
+            return seen
+
+        source, sink = self.input.tag, self.output.tag
+        return frozenset(reach(source, after) & reach(sink, before)) | {source, sink}
+
+    @cached_property
+    def depth(self) -> int:
+        """Number of inner vertices on the longest path from input to output."""
+        length: dict[int, int] = {self.input.tag: 0}
+        for v in self.order:
+            feeding = [length[s] for s in self.inputs(v.tag) if s in length]
+            if feeding:
+                length[v.tag] = max(feeding) + (v.op != "output")
+        return length.get(self.output.tag, 0)
+
+    @cached_property
+    def key(self) -> str:
+        """Canonical text: equal exactly for isomorphic graphs (see `nasgen.genotypes.canonical`)."""
+        return canonical.key(self)
+
+    # ---- changing: every method returns a new graph ------------------------------------------
+
+    def edit(self) -> Draft:
+        """Return a mutable copy; `Draft.freeze()` turns it back into a checked `Dag`."""
+        return Draft(self)
+
+    def change(self, tag: int, op: str | None = None, **params: Value) -> Dag:
+        """Return the graph with one vertex's operation or settings changed, its tag kept."""
+        draft = self.edit()
+        draft.change(tag, op, **params)
+        return draft.freeze()
+
+    def mint(self, root_seed: int, trial: int) -> Dag:
+        """Return the graph with provisional tags made final (called by the engine alone)."""
+        final = {v.tag: tags.mint(v.tag, root_seed, trial) for v in self.vertices}
+        vertices = tuple(
+            Vertex(
+                final[v.tag],
+                v.op,
+                v.params,
+                tuple((tags.mint(start, root_seed, trial), n) for start, n in v.channel_tags),
+            )
+            for v in self.vertices
+        )
+        return Dag(vertices, tuple((final[a], final[b]) for a, b in self.edges))
+
+    # ---- JSON --------------------------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data that `from_json` reads back to an equal graph."""
+        return {
+            "kind": "dag",
+            "vertices": [
+                {
+                    "tag": v.tag,
+                    "op": v.op,
+                    **({"params": dict(v.params)} if v.params else {}),
+                    **(
+                        {"channel_tags": [list(r) for r in v.channel_tags]}
+                        if v.channel_tags
+                        else {}
+                    ),
+                }
+                for v in self.vertices
+            ],
+            "edges": [list(edge) for edge in self.edges],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Dag:
+        """Read a graph; raises IllegalGenotypeError for anything that `to_json` would not write."""
+        try:
+            vertices = tuple(
+                Vertex(
+                    _integer(v["tag"]),
+                    str(v["op"]),
+                    _sorted_params(v.get("params", {})),
+                    tuple((_integer(s), _integer(n)) for s, n in v.get("channel_tags", ())),
+                )
+                for v in data["vertices"]
+            )
+            edges = tuple((_integer(a), _integer(b)) for a, b in data["edges"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise IllegalGenotypeError(
+                f"expected a genotype with 'vertices' and 'edges', got something else ({error!r})."
+            ) from None
+        return cls(vertices, edges)
+
+
+def _integer(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"expected an integer, got {value!r}")
+    return value
+
+
+def _sorted_params(params: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
+    for name, value in params.items():
+        if not isinstance(name, str) or not isinstance(value, int | float | str | bool):
+            raise TypeError(
+                f"setting {name!r} must be a number, text or truth value, got {value!r}"
+            )
+    return tuple(sorted(params.items()))
+
+
+class Draft:
+    """A `Dag` under construction. Everything may be broken until `freeze()` checks it."""
+
+    def __init__(self, start: Dag | None = None) -> None:
+        self._vertices: dict[int, Vertex] = {}
+        self._edges: list[Edge] = []
+        self._next = tags.PROVISIONAL
+        if start is None:
+            self.input = self.add("input")
+            self.output = self.add("output")
+        else:
+            self._vertices = {v.tag: v for v in start.vertices}
+            self._edges = list(start.edges)
+            self.input, self.output = start.input.tag, start.output.tag
+            used = [v.tag for v in start.vertices if v.tag < 0]
+            used += [s + n - 1 for v in start.vertices for s, n in v.channel_tags if s < 0]
+            self._next = max(used, default=tags.PROVISIONAL - 1) + 1
+
+    @property
+    def vertices(self) -> tuple[Vertex, ...]:
+        """The vertices so far."""
+        return tuple(self._vertices.values())
+
+    def vertex(self, tag: int) -> Vertex:
+        """Return the vertex with this tag."""
+        if tag not in self._vertices:
+            raise IllegalGenotypeError(f"no vertex carries the gene tag {tag}.")
+        return self._vertices[tag]
+
+    def inputs(self, tag: int) -> list[int]:
+        """Return the tags that feed a vertex, in order."""
+        return [a for a, b in self._edges if b == tag]
+
+    def outputs(self, tag: int) -> list[int]:
+        """Return the tags that a vertex feeds."""
+        return [b for a, b in self._edges if a == tag]
+
+    def _new_tags(self, n: int) -> int:
+        start, self._next = self._next, self._next + n
+        return start
+
+    def add(self, op: str, inputs: Iterable[int] = (), **params: Value) -> int:
+        """Add a vertex fed by `inputs`; return its provisional tag."""
+        tag = self._new_tags(1)
+        channels = int(params.get("channels", 0))
+        ranges: Ranges = ((self._new_tags(channels), channels),) if channels > 0 else ()
+        self._vertices[tag] = Vertex(tag, op, _sorted_params(params), ranges)
+        for source in inputs:
+            self.connect(source, tag)
+        return tag
+
+    def absorb(self, vertices: Iterable[Vertex]) -> dict[int, int]:
+        """Copy vertices of another graph, without edges; return old tag -> tag here.
+
+        A tag that this draft does not hold is kept, so weights can follow it; a tag that is
+        taken gets a fresh one, its channels too.
+        """
+        here: dict[int, int] = {}
+        for v in vertices:
+            if v.tag in self._vertices or tags.is_provisional(v.tag):
+                here[v.tag] = self.add(v.op, (), **dict(v.params))
+            else:
+                # Another draft's provisional channel tags may be in use here.
+                ranges = tuple(
+                    (self._new_tags(n) if tags.is_provisional(start) else start, n)
+                    for start, n in v.channel_tags
+                )
+                self._vertices[v.tag] = Vertex(v.tag, v.op, v.params, ranges)
+                here[v.tag] = v.tag
+        return here
+
+    def change(self, tag: int, op: str | None = None, **params: Value) -> None:
+        """Change settings of a vertex. A new `op` drops the old settings unless given again.
+
+        Channel tags follow the width: the first channels are kept, new ones get new tags.
+        """
+        old = self.vertex(tag)
+        new_op = old.op if op is None else op
+        kept = dict(old.params) if new_op == old.op else {}
+        settings = _sorted_params({**kept, **params})
+        n = int(dict(settings).get("channels", 0))
+        ranges = tags.take(old.channel_tags, n)
+        missing = n - tags.count(ranges)
+        if missing > 0:
+            ranges += ((self._new_tags(missing), missing),)
+        self._vertices[tag] = Vertex(tag, new_op, settings, ranges)
+
+    def connect(self, source: int, target: int) -> None:
+        """Add an edge at the end of the target's inputs; an existing edge stays as it is."""
+        if (source, target) not in self._edges:
+            self._edges.append((source, target))
+
+    def disconnect(self, source: int, target: int) -> None:
+        """Remove an edge if it is there."""
+        if (source, target) in self._edges:
+            self._edges.remove((source, target))
+
+    def redirect(self, source: int, target: int, new_source: int) -> None:
+        """Let `target` read from `new_source` where it read from `source`, in the same place."""
+        place = self._edges.index((source, target))
+        if (new_source, target) in self._edges:
+            self._edges.pop(place)
+        else:
+            self._edges[place] = (new_source, target)
+
+    def insert(self, edge: Edge, op: str, **params: Value) -> int:
+        """Put a new vertex on an edge; return its tag."""
+        tag = self.add(op, (), **params)
+        self.redirect(edge[0], edge[1], tag)
+        self.connect(edge[0], tag)
+        return tag
+
+    def remove(self, tag: int) -> None:
+        """Remove a vertex; its first input takes its place for those it fed."""
+        sources = self.inputs(tag)
+        for target in self.outputs(tag):
+            if sources:
+                self.redirect(tag, target, sources[0])
+            else:
+                self.disconnect(tag, target)
+        self._edges = [e for e in self._edges if tag not in e]
+        del self._vertices[tag]
+
+    def prune(self) -> None:
+        """Remove every vertex that is on no path from input to output."""
+
+        def reach(start: int, forward: bool) -> set[int]:
+            seen, stack = {start}, [start]
+            while stack:
+                here = stack.pop()
+                for tag in self.outputs(here) if forward else self.inputs(here):
+                    if tag not in seen:
+                        seen.add(tag)
+                        stack.append(tag)
+            return seen
+
+        live = reach(self.input, True) & reach(self.output, False) | {self.input, self.output}
+        self._vertices = {t: v for t, v in self._vertices.items() if t in live}
+        self._edges = [(a, b) for a, b in self._edges if a in live and b in live]
+
+    def freeze(self) -> Dag:
+        """Return the checked, immutable graph; raises IllegalGenotypeError."""
+        return Dag(tuple(self._vertices.values()), tuple(self._edges))

@@ -1,0 +1,213 @@
+"""Fuzz an operator against its contract; `nasgen check my_ops.py` prints what this finds."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nasgen import registry, seeding
+from nasgen.errors import IncompatibleError, NotApplicable
+from nasgen.genotypes import Child, Dag
+from nasgen.operators import mutation
+from nasgen.search_spaces.dag_cnn import DagCnn
+
+N_PARENTS = {"mutations": 1, "morphisms": 1, "crossovers": 2}  # by registry group
+DIGITS, CIFAR = (1, 8, 8), (3, 32, 32)  # (C, H, W) that every child must be buildable for
+N_SHOWN = 400  # characters of a parent's JSON in a problem
+ENOUGH = 4  # inner vertices of a parent from which a child is expected to keep at least one
+
+
+@dataclass
+class Report:
+    """What a check found. `ok` is False when `problems` names at least one broken rule.
+
+    `problems` holds one sentence a rule with its first counter-example; `warnings` what is allowed
+    and yet hardly meant. `n_new` children have a key that none of their parents has.
+    """
+
+    operator: str
+    n_tried: int = 0
+    n_children: int = 0
+    n_not_applicable: int = 0
+    n_new: int = 0
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no rule was broken."""
+        return not self.problems
+
+
+def check_operator(group: str, name: str, space: DagCnn, n: int = 200, seed: int = 0) -> Report:
+    """Apply a registered operator to `n` sampled and mutated parents (or pairs) and report.
+
+    Checked: the kind of what it returns, legality, unchanged parents, the same child from the same
+    seed, that the child can be read as a network and written as JSON, and its gene tags. Whatever
+    the operator raises, but NotApplicable, is reported with its line. Raises UnknownNameError or
+    IncompatibleError when there is nothing to check.
+    """
+    if group not in N_PARENTS:
+        raise IncompatibleError(
+            f"expected a group of {', '.join(N_PARENTS)}, got '{group}'; others need weights."
+        )
+    operator = registry.resolve(group, name)
+    origin = registry.get(group, name).origin
+    report = Report(f"{group}/{name}")
+    broken: dict[str, str] = {}
+    for i in range(n):
+        parents = [
+            _parent(space, seeding.generator(seed, "conformance parent", i, j), seed, 2 * i + j)
+            for j in range(N_PARENTS[group])
+        ]
+        found = _one(operator, group, parents, space, origin, (seed, i), report)
+        for rule, message in found:
+            shown = json.dumps(parents[0].to_json())[:N_SHOWN]
+            broken.setdefault(rule, f"{message} (seed {seed}, case {i}, first parent {shown} ...)")
+    report.problems = list(broken.values())
+    if n and report.n_not_applicable == report.n_tried:
+        report.warnings.append(
+            f"it raised NotApplicable in all {n} cases; is there any parent it can work on?"
+        )
+    elif report.n_children and not report.n_new:
+        report.warnings.append("no child differs from its parents; the search could not use one.")
+    return report
+
+
+def _parent(space: DagCnn, rng: np.random.Generator, seed: int, trial: int) -> Dag:
+    """Sample a genotype and mutate it up to three times, so that parents are not all tidy."""
+    parent = space.sample(rng)
+    for _ in range(int(rng.integers(4))):
+        entry = mutation.ENTRIES[int(rng.integers(len(mutation.ENTRIES)))]
+        try:
+            parent = registry.resolve("mutations", entry.name)(parent, space, rng)
+        except NotApplicable:
+            continue
+    return parent.mint(seed, trial)
+
+
+def _one(
+    operator: Callable[..., Any],
+    group: str,
+    parents: Sequence[Dag],
+    space: DagCnn,
+    origin: str,
+    case: tuple[int, int],
+    report: Report,
+) -> list[tuple[str, str]]:
+    """Return (rule, message) for each rule broken on these parents."""
+    before = [json.dumps(parent.to_json()) for parent in parents]
+    report.n_tried += 1
+    results: list[Any] = []
+    for _ in range(2):
+        try:
+            rng = seeding.generator(case[0], "conformance operator", case[1])
+            results.append(operator(*parents, space, rng))
+        except NotApplicable as refusal:
+            results.append(refusal)
+        except Exception as error:
+            return [("raises", f"raised {_where(error, operator, origin)}")]
+    found: list[tuple[str, str]] = []
+    if [json.dumps(parent.to_json()) for parent in parents] != before:
+        found.append(("unchanged", "changed its input; work on parent.edit()."))
+    given = [result for result in results if not isinstance(result, NotApplicable)]
+    if not given:
+        report.n_not_applicable += 1
+        return found
+    try:
+        children = [_children(result, group) for result in given]
+    except TypeError as error:
+        return [*found, ("type", str(error))]
+    texts = [[(json.dumps(c.genotype.to_json()), _plan(c)) for c in own] for own in children]
+    if len(texts) != 2 or texts[0] != texts[1]:
+        found.append(
+            ("repeatable", "gave two results for one seed; draw from `rng` and nothing else.")
+        )
+    for child in children[0]:
+        report.n_children += 1
+        report.n_new += child.genotype.key not in {parent.key for parent in parents}
+        found += _wrong(child, parents, space)
+    return found
+
+
+def _children(result: Any, group: str) -> list[Child]:
+    """Return an operator's result as children; TypeError says what is wrong with it."""
+    if N_PARENTS[group] == 1:
+        several: Sequence[Any] = (result,)
+    elif isinstance(result, tuple | list) and 1 <= len(result) <= 2:
+        several = result
+    else:
+        raise TypeError(f"expected a tuple of one or two children, got {type(result).__name__}.")
+    children = [one if isinstance(one, Child) else Child(one) for one in several]
+    for genotype in (child.genotype for child in children):
+        if not isinstance(genotype, Dag):
+            raise TypeError(f"expected a Dag or a Child, got {type(genotype).__name__}.")
+        try:
+            json.dumps(genotype.to_json())
+        except TypeError as error:
+            raise TypeError(
+                f"gave a child that JSON cannot write ({error}); use int(...) on NumPy numbers."
+            ) from None
+    return children
+
+
+def _plan(child: Child) -> str:
+    try:
+        return json.dumps(dict(child.plan))
+    except (TypeError, ValueError):
+        return "not JSON"
+
+
+def _wrong(child: Child, parents: Sequence[Dag], space: DagCnn) -> list[tuple[str, str]]:
+    """Return (rule, message) for each rule that one child breaks."""
+    dag = child.genotype
+    found: list[tuple[str, str]] = []
+    if problems := space.problems(dag):
+        found.append(("legal", f"gave an illegal child: {problems[0]}"))
+    else:
+        for shape in (CIFAR, DIGITS):
+            try:
+                space.blueprint(dag, shape, 10)
+            except Exception as error:
+                what = f"{type(error).__name__}: {error}"
+                found.append(("decodable", f"gave a child that cannot be built: {what}"))
+    if Dag.from_json(json.loads(json.dumps(dag.to_json()))) != dag:
+        found.append(("json", "gave a child that JSON does not return unchanged."))
+    if _plan(child) == "not JSON":
+        found.append(("plan", "gave a plan that is not JSON data; use texts, numbers, lists."))
+    return found + _wrong_tags(dag, parents)
+
+
+def _wrong_tags(dag: Dag, parents: Sequence[Dag]) -> list[tuple[str, str]]:
+    tags = {v.tag for parent in parents for v in parent.vertices}
+    channels = [r for parent in parents for v in parent.vertices for r in v.channel_tags]
+    found: list[tuple[str, str]] = []
+    for v in dag.vertices:
+        if v.tag >= 0 and v.tag not in tags:
+            found.append(("tags", f"invented the gene tag {v.tag}; new vertices: Draft.add."))
+        for start, n in v.channel_tags:
+            if start >= 0 and not any(s <= start and start + n <= s + m for s, m in channels):
+                found.append(("channel tags", f"invented channel tags from {start} on."))
+    kept = {v.tag for v in dag.inner} & tags
+    if not kept and min(len(parent.inner) for parent in parents) >= ENOUGH:
+        found.append(
+            ("heredity", "kept no vertex's gene tag; start from parent.edit() or Draft.absorb.")
+        )
+    return found
+
+
+def _where(error: Exception, operator: Callable[..., Any], origin: str) -> str:
+    """Return the error with the last line of the operator's own file that led to it."""
+    try:
+        own = {origin, inspect.getsourcefile(operator)}
+    except TypeError:
+        own = {origin}
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((f for f in reversed(frames) if f.filename in own), frames[-1])
+    return f"{type(error).__name__}: {error} (line {frame.lineno} of {frame.filename})."

@@ -1,0 +1,13 @@
+"""Crossovers: functions of (first, second, space, rng) that return one or two children."""
+
+from nasgen.registry import Entry
+
+ENTRIES = (
+    Entry(
+        "subgraph",
+        "nasgen.operators.crossover.subgraph:subgraph",
+        "the head of one parent and the tail of the other, cut where one vertex carries all paths",
+        reference="after Stier 2021, section 4.4",
+        accepts="dag",
+    ),
+)

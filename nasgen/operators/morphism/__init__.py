@@ -1,0 +1,5 @@
+"""Morphisms: mutations that preserve the function of the network."""
+
+from nasgen.registry import Entry
+
+ENTRIES: tuple[Entry, ...] = ()

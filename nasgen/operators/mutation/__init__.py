@@ -1,0 +1,38 @@
+"""Mutations: functions of (parent, space, rng) that return one changed genotype or `Child`."""
+
+from nasgen.registry import Entry
+
+_HERE = "nasgen.operators.mutation"
+_STIER = "Stier 2021, section 4.4"
+
+ENTRIES = (
+    Entry(
+        "relabel",
+        f"{_HERE}.relabel:relabel",
+        "another operation or other settings for one vertex",
+        reference=_STIER,
+        accepts="dag",
+    ),
+    Entry(
+        "insert-subgraph",
+        f"{_HERE}.insert_subgraph:insert_subgraph",
+        "a chain, a parallel or a residual block of 1 to 3 vertices on an edge",
+        reference=_STIER,
+        accepts="dag",
+    ),
+    Entry("remove", f"{_HERE}.remove:remove", "one vertex bypassed", accepts="dag"),
+    Entry("rewire", f"{_HERE}.rewire:rewire", "one edge moved to another source", accepts="dag"),
+    Entry(
+        "channels",
+        f"{_HERE}.channels:channels",
+        "one vertex a step wider or narrower, its kept channels keep their tags",
+        accepts="dag",
+    ),
+    Entry(
+        "insert-skip",
+        f"{_HERE}.insert_skip:insert_skip",
+        "a shortcut from an earlier vertex, joined by a merging vertex",
+        reference="He 2016",
+        accepts="dag",
+    ),
+)

@@ -1,0 +1,5 @@
+"""Prunings: functions of (parent, space, rng) that take synapses, clusters or vertices away."""
+
+from nasgen.registry import Entry
+
+ENTRIES: tuple[Entry, ...] = ()

@@ -1,0 +1,19 @@
+"""The kinds of vertices. Members load torch only when they build a module."""
+
+from nasgen.registry import Entry
+
+ENTRIES = (
+    Entry("conv", "nasgen.phenotype.layers.conv:Conv", "convolution, batch norm, ReLU"),
+    Entry("max_pool", "nasgen.phenotype.layers.pool:MaxPool", "2x2 maximum, halves the map"),
+    Entry("avg_pool", "nasgen.phenotype.layers.pool:AvgPool", "2x2 average, halves the map"),
+    Entry("sum", "nasgen.phenotype.layers.merge:Sum", "element-wise sum of its inputs"),
+    Entry("concat", "nasgen.phenotype.layers.merge:Concat", "channels of its inputs side by side"),
+    Entry("skip", "nasgen.phenotype.layers.merge:Skip", "identity"),
+    Entry("resize", "nasgen.phenotype.layers.adapt:Resize", "decoder only: smaller map"),
+    Entry("project", "nasgen.phenotype.layers.adapt:Project", "decoder only: 1x1 convolution"),
+    Entry("stem", "nasgen.phenotype.layers.adapt:Stem", "decoder only: strided first convolution"),
+    Entry("head", "nasgen.phenotype.layers.adapt:Head", "decoder only: global average, linear"),
+)
+
+# What a search space may offer as vertices when its options name nothing else.
+DECODER_ONLY = ("resize", "project", "stem", "head")

@@ -1,0 +1,47 @@
+"""2x2 pooling with stride 2: halves the map, keeps channels and their tags.
+
+A map whose shorter side is below 4 passes unchanged, so that any number of pools fits any image
+(Suganuma 2017 stops at 1 x 1; stopping at 2 x 2 keeps batch statistics defined for a batch of one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nasgen.phenotype.layers.base import Layer, Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MIN_SIDE = 4  # pixels; a smaller map is not pooled
+
+
+class _Pool(Layer):
+    halves: ClassVar[bool] = True
+
+    def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
+        c, h, w = in_shapes[0]
+        return (c, h, w) if min(h, w) < MIN_SIDE else (c, h // 2, w // 2)
+
+
+class MaxPool(_Pool):
+    """The largest value of each 2x2 window."""
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        from torch import nn
+
+        return nn.Identity() if out_shape == in_shapes[0] else nn.MaxPool2d(2)
+
+
+class AvgPool(_Pool):
+    """The mean of each 2x2 window."""
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        from torch import nn
+
+        return nn.Identity() if out_shape == in_shapes[0] else nn.AvgPool2d(2)

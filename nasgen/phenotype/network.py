@@ -1,0 +1,146 @@
+"""A blueprint as a torch module, and the gene tags of its tensors.
+
+`build` makes a `Network`; `tensor_tags` says which gene tag each row and column of each tensor
+belongs to, which is what heredity, masks and compaction align by (Chung 2018: gene tagging).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from nasgen import registry
+from nasgen.errors import IncompatibleError, NasgenError
+from nasgen.genotypes import tags
+from nasgen.phenotype.layers.base import Layer
+from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
+
+Tags = npt.NDArray[np.int64]
+AxisTags = tuple[Tags | None, ...]
+PREFIX = "steps"  # a tensor is named "steps.<step>.<name inside the layer's module>"
+
+
+@final
+class Network(nn.Module):
+    """The network of a blueprint: images (B, C, H, W) -> logits (B, n_classes).
+
+    Steps run in the blueprint's order; a map is dropped after its last reader. Made by `build`.
+    """
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        super().__init__()
+        self.blueprint = blueprint
+        self.steps = nn.ModuleDict({step.name: _module(step) for step in blueprint.steps})
+        last_reader = {source: step.name for step in blueprint.steps for source in step.inputs}
+        self._program = tuple(
+            (step.name, step.inputs, tuple(s for s in step.inputs if last_reader[s] == step.name))
+            for step in blueprint.steps
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, n_classes) of images (B, C, H, W), in either memory format."""
+        maps = {INPUT: x}
+        for name, sources, done in self._program:
+            x = self.steps[name](*[maps[source] for source in sources])
+            for source in done:
+                del maps[source]
+            maps[name] = x
+        return x
+
+    @property
+    def tagged(self) -> dict[str, AxisTags]:
+        """The gene tags of every parameter and buffer; see `tensor_tags`."""
+        return tensor_tags(self.blueprint, self)
+
+
+def build(blueprint: Blueprint, seed: int = 0) -> Network:
+    """Return the network of a blueprint on the CPU, its weights drawn from `seed` alone.
+
+    Convolutions get Kaiming weights, norms 1 and 0. Raises IncompatibleError when a plug-in layer
+    cannot be built.
+    """
+    # Layers draw from torch's global generator: it is seeded here and put back afterwards.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(blueprint)
+
+
+def find_layer(step: Step) -> Layer:
+    """Return the layer that a step names."""
+    layer: Layer = registry.resolve("layers", step.layer)()
+    return layer
+
+
+def _module(step: Step) -> nn.Module:
+    try:
+        module = find_layer(step).build(dict(step.params), step.in_shapes, step.out_shape)
+    except NasgenError:
+        raise
+    except Exception as error:
+        raise IncompatibleError(
+            f"layer '{step.layer}': build({dict(step.params)}, {step.in_shapes}, {step.out_shape}) "
+            f"failed with {type(error).__name__}: {error}."
+        ) from error
+    if not isinstance(module, nn.Module):
+        raise IncompatibleError(
+            f"layer '{step.layer}': build must return a torch.nn.Module, got "
+            f"{type(module).__name__}."
+        )
+    return module
+
+
+def tensor_tags(
+    blueprint: Blueprint, tensors: nn.Module | Mapping[str, Tensor]
+) -> dict[str, AxisTags]:
+    """Return for each tensor the gene tags along each axis, None where an axis has none.
+
+    `tensors` is the blueprint's network or a mapping with its names: weights, masks, moments. An
+    axis that the layer calls "out" gets the step's outgoing channel tags, "in" those that come in
+    (of all inputs joined, or of the first if that is what fits). Raises IncompatibleError when a
+    tensor has another shape than the blueprint says.
+    """
+    named = tensors.state_dict() if isinstance(tensors, nn.Module) else tensors
+    by_step: dict[str, list[tuple[str, str]]] = {}
+    for full in named:
+        prefix, _, rest = full.partition(".")
+        step_name, _, name = rest.partition(".")
+        if prefix == PREFIX:
+            by_step.setdefault(step_name, []).append((full, name))
+    found: dict[str, AxisTags] = {}
+    for step in blueprint.steps:
+        axes = find_layer(step).axes
+        for full, name in by_step.get(step.name, ()):
+            shape = tuple(named[full].shape)
+            roles = axes.get(name, (None,) * len(shape))
+            if len(roles) != len(shape):
+                raise IncompatibleError(
+                    f"tensor '{full}': layer '{step.layer}' names {len(roles)} axes, "
+                    f"the tensor has {len(shape)} ({shape}). Mend the layer's `axes`."
+                )
+            found[full] = tuple(
+                None if role is None else _axis_tags(step, role, size, full)
+                for role, size in zip(roles, shape, strict=True)
+            )
+    return found
+
+
+def _axis_tags(step: Step, role: str, size: int, name: str) -> Tags:
+    if role not in ("out", "in"):
+        raise IncompatibleError(
+            f"layer '{step.layer}': an axis is 'out', 'in' or None, got {role!r}."
+        )
+    joined = tuple(r for ranges in step.in_tags for r in ranges)
+    for ranges in (step.out_tags,) if role == "out" else (joined, step.in_tags[0]):
+        if tags.count(ranges) == size:
+            return np.array(tags.expand(ranges), dtype=np.int64)
+    n = tags.count(step.out_tags if role == "out" else joined)
+    raise IncompatibleError(
+        f"tensor '{name}': its '{role}' axis has {size} entries, the blueprint has {n} channels "
+        f"there. The weights belong to another genotype, or the axes of layer '{step.layer}' "
+        "are wrong."
+    )

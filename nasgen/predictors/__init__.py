@@ -1,0 +1,1 @@
+"""Surrogates that judge candidates before they are trained."""

@@ -1,0 +1,279 @@
+"""One door for everything that has a name: built-ins, plug-in files and installed plug-ins.
+
+Built-ins are rows (`ENTRIES`) in the light `__init__.py` of their family, resolved when first used,
+so listing names imports no heavy library. A plug-in is a Python file or an installed module that
+uses the decorators below; `nasgen.<decorator>` re-exports them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nasgen.errors import IncompatibleError, NasgenError, UnknownNameError, suggest
+
+T = TypeVar("T")
+
+# Group -> the light module that lists the group's built-ins.
+FAMILIES: dict[str, str] = {
+    "search_spaces": "nasgen.search_spaces",
+    "mutations": "nasgen.operators.mutation",
+    "crossovers": "nasgen.operators.crossover",
+    "morphisms": "nasgen.operators.morphism",
+    "matings": "nasgen.operators.mating",
+    "prunings": "nasgen.operators.pruning",
+    "algorithms": "nasgen.engine.algorithms",
+    "selections": "nasgen.engine.selections",
+    "predictors": "nasgen.predictors",
+    "features": "nasgen.predictors.features",
+    "ensembles": "nasgen.ensembles",
+    "layers": "nasgen.phenotype.layers",
+    "objectives": "nasgen.evaluation.objectives",
+    "datasets": "nasgen.data",
+    "executors": "nasgen.execution",
+}
+GROUPS = tuple(FAMILIES)
+ENTRY_POINTS = "nasgen.plugins"  # each names a module whose import registers its members
+
+# The parameters that a plain-function member must take, in order.
+SIGNATURES: dict[str, tuple[str, ...]] = {
+    "mutations": ("parent", "space", "rng"),
+    "morphisms": ("parent", "space", "rng"),
+    "prunings": ("parent", "space", "rng"),
+    "crossovers": ("first", "second", "space", "rng"),
+    "matings": ("parents", "space", "rng"),
+    "objectives": ("measured",),
+    "datasets": ("rest",),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered member.
+
+    `target` is "package.module:object" (resolved lazily) or the object itself. `accepts` names the
+    genotype kind an operator works on, `requires` what it needs beyond genotypes (such as
+    "weights"), `extra` the optional dependency group that provides it.
+    """
+
+    name: str
+    target: str | Any
+    summary: str = ""
+    reference: str = ""
+    accepts: str = ""
+    requires: tuple[str, ...] = ()
+    extra: str = ""
+    origin: str = "built-in"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+_plugins: dict[str, dict[str, Entry]] = {group: {} for group in GROUPS}
+_resolved: dict[tuple[str, str], Any] = {}
+_loaded_files: dict[Path, str] = {}
+_origin: list[str] = []  # the plug-in being imported, for `Entry.origin`
+_installed_loaded = False
+
+
+def entries(group: str) -> dict[str, Entry]:
+    """Return name -> entry of one group, built-ins first, then plug-ins in order of loading."""
+    if group not in FAMILIES:
+        raise UnknownNameError(
+            f"registry group '{group}' does not exist{suggest(group, GROUPS)} "
+            f"Groups: {', '.join(GROUPS)}."
+        )
+    _load_installed()
+    family = importlib.import_module(FAMILIES[group])
+    found = {entry.name: entry for entry in getattr(family, "ENTRIES", ())}
+    return found | _plugins[group]
+
+
+def names(group: str) -> tuple[str, ...]:
+    """Return the registered names of a group."""
+    return tuple(entries(group))
+
+
+def get(group: str, name: str) -> Entry:
+    """Return one entry; an unknown name raises UnknownNameError with the nearest valid one."""
+    found = entries(group)
+    if name not in found:
+        singular = group.removesuffix("s").replace("_", " ")
+        raise UnknownNameError(
+            f"{singular} '{name}' is not registered{suggest(name, found)} "
+            f"See `nasgen list {group}`."
+        )
+    return found[name]
+
+
+def resolve(group: str, name: str) -> Any:
+    """Return the object behind a name, importing it on first use and checking its signature."""
+    key = (group, name)
+    if key not in _resolved:
+        entry = get(group, name)
+        target = entry.target
+        if isinstance(target, str):
+            module_name, _, attribute = target.partition(":")
+            target = getattr(importlib.import_module(module_name), attribute)
+        check_signature(group, name, target)
+        _resolved[key] = target
+    return _resolved[key]
+
+
+def check_signature(group: str, name: str, target: Any) -> None:
+    """Raise IncompatibleError when a function member does not take its family's parameters."""
+    expected = SIGNATURES.get(group)
+    if expected is None:
+        return
+    if not callable(target):
+        raise IncompatibleError(
+            f"{group} '{name}': expected a function of ({', '.join(expected)}), "
+            f"got {type(target).__name__}."
+        )
+    signature = inspect.signature(target)
+    try:
+        signature.bind(*expected)
+    except TypeError:
+        raise IncompatibleError(
+            f"{group} '{name}': expected a function of ({', '.join(expected)}), "
+            f"got {signature}. Change its parameters to match."
+        ) from None
+
+
+def register(group: str, name: str, target: Any, **fields: Any) -> None:
+    """Add a member; its signature is checked now and a name already taken is an error."""
+    if not name or not isinstance(name, str):
+        raise IncompatibleError(f"a {group} name must be a non-empty text, got {name!r}.")
+    known = {e.name: e for e in getattr(importlib.import_module(FAMILIES[group]), "ENTRIES", ())}
+    known |= _plugins[group]
+    origin = _origin[-1] if _origin else getattr(target, "__module__", "?")
+    if name in known:
+        raise IncompatibleError(
+            f"{group} '{name}' is already registered by {known[name].origin}; "
+            f"{origin} must choose another name."
+        )
+    check_signature(group, name, target)
+    doc = (inspect.getdoc(target) or "").strip().splitlines()
+    fields.setdefault("summary", doc[0] if doc else "")
+    _plugins[group][name] = Entry(name=name, target=target, origin=origin, **fields)
+
+
+def unregister(group: str, name: str) -> None:
+    """Remove a plug-in member (for tests and notebooks that define a member twice)."""
+    _plugins[group].pop(name, None)
+    _resolved.pop((group, name), None)
+
+
+def _decorator(group: str) -> Callable[..., Callable[[T], T]]:
+    def named(name: str, **fields: Any) -> Callable[[T], T]:
+        def mark(target: T) -> T:
+            register(group, name, target, **fields)
+            return target
+
+        return mark
+
+    named.__name__ = group
+    named.__doc__ = (
+        f"Register the decorated object in the group '{group}' under `name`; "
+        "keywords: summary, reference, accepts, requires, options."
+    )
+    return named
+
+
+mutation = _decorator("mutations")
+crossover = _decorator("crossovers")
+morphism = _decorator("morphisms")
+mating = _decorator("matings")
+pruning = _decorator("prunings")
+layer = _decorator("layers")
+objective = _decorator("objectives")
+predictor = _decorator("predictors")
+dataset = _decorator("datasets")
+search_space = _decorator("search_spaces")
+
+
+def load_file(path: str | Path) -> dict[str, tuple[str, ...]]:
+    """Import a plug-in file once and return group -> names it registered.
+
+    The file is code and runs with the user's rights: only files that the user names are loaded. If
+    it fails half-way nothing of it stays registered.
+    """
+    path = Path(path).expanduser().resolve()
+    if path not in _loaded_files:
+        if not path.is_file():
+            raise NasgenError(f"plug-in file {path} does not exist; check --plugin and [plugins].")
+        digest = hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()
+        name = f"nasgen_plugin_{path.stem}_{digest}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise NasgenError(f"plug-in {path}: expected a Python file (.py), got '{path.suffix}'.")
+        module = importlib.util.module_from_spec(spec)
+        before = {group: dict(members) for group, members in _plugins.items()}
+        sys.modules[name] = module
+        _origin.append(str(path))
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            _plugins.update(before)
+            sys.modules.pop(name, None)
+            if isinstance(error, NasgenError):
+                raise
+            raise NasgenError(
+                f"plug-in {path} could not be loaded: {type(error).__name__}: {error} "
+                f"(line {_last_line(error, path)}). Mend the file and try again."
+            ) from error
+        finally:
+            _origin.pop()
+        _loaded_files[path] = name
+    return {
+        group: tuple(n for n, e in members.items() if e.origin == str(path))
+        for group, members in _plugins.items()
+        if any(e.origin == str(path) for e in members.values())
+    }
+
+
+def _last_line(error: Exception, path: Path) -> str:
+    trace = error.__traceback__
+    line = str(getattr(error, "lineno", None) or "?")
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = str(trace.tb_lineno)
+        trace = trace.tb_next
+    return line
+
+
+def _load_installed() -> None:
+    global _installed_loaded
+    if _installed_loaded:
+        return
+    _installed_loaded = True
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        origin = point.dist.name if point.dist else point.value
+        _origin.append(origin)
+        try:
+            point.load()
+        except NasgenError:
+            raise
+        except Exception as error:
+            raise NasgenError(
+                f"installed plug-in '{point.name}' ({origin}) could not be loaded: "
+                f"{type(error).__name__}: {error}. Uninstall or mend it."
+            ) from error
+        finally:
+            _origin.pop()
+
+
+def described(group: str) -> list[Entry]:
+    """Return the entries of a group with `target` as text, for `nasgen list`."""
+    return [
+        replace(
+            e, target=e.target if isinstance(e.target, str) else getattr(e.target, "__name__", "?")
+        )
+        for e in entries(group).values()
+    ]

@@ -1,0 +1,158 @@
+"""Layered layout of a directed acyclic graph: who stands on which level, in which order, where.
+
+Sugiyama, Tagawa & Toda 1981 (Methods for visual understanding of hierarchical system structures):
+levels by longest path, an invisible point on every level that a long edge crosses, barycentre
+sweeps against crossings. Positions are least-squares (pool adjacent violators) under the order, so
+nodes cannot overlap and no edge runs through a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+Edge = tuple[int, int]
+N_SWEEPS, N_PLACINGS = 16, 24
+POINT = 8.0  # pixels kept free for an edge that passes a level
+GAP = 14.0  # pixels between neighbours on a level
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`level` counts from 0 at the sources; `x` are centres in pixels; `routes` holds for each edge
+    its x on every level from source to target, both included."""
+
+    level: Mapping[int, int]
+    x: Mapping[int, float]
+    routes: Mapping[Edge, tuple[float, ...]]
+    width: float
+    n_levels: int
+
+
+def arrange(widths: Mapping[int, float], edges: Sequence[Edge]) -> Layout:
+    """Lay out nodes (in topological order, with their widths in pixels) and their edges."""
+    level = _levels(widths, edges)
+    chains, sizes, links = _subdivide(widths, edges, level)
+    rows: list[list[int]] = [[] for _ in range(max(level.values(), default=-1) + 1)]
+    for node, (at, _) in sizes.items():
+        rows[at].append(node)
+    up: dict[int, list[int]] = {n: [] for n in sizes}
+    down: dict[int, list[int]] = {n: [] for n in sizes}
+    for a, b in links:
+        down[a].append(b)
+        up[b].append(a)
+    rows = _order(rows, up, down)
+    x = _positions(rows, up, down, {n: size for n, (_, size) in sizes.items()})
+    left = min((x[n] - sizes[n][1] / 2 for n in x), default=0.0)
+    right = max((x[n] + sizes[n][1] / 2 for n in x), default=0.0)
+    x = {n: at - left for n, at in x.items()}
+    routes = {edge: tuple(x[n] for n in chain) for edge, chain in chains.items()}
+    return Layout(level, {n: x[n] for n in widths}, routes, right - left, len(rows))
+
+
+def _levels(widths: Mapping[int, float], edges: Sequence[Edge]) -> dict[int, int]:
+    sources: dict[int, list[int]] = {n: [] for n in widths}
+    for a, b in edges:
+        sources[b].append(a)
+    level: dict[int, int] = {}
+    for node in widths:  # topological: every source has its level already
+        level[node] = max((level[s] + 1 for s in sources[node]), default=0)
+    return level
+
+
+def _subdivide(
+    widths: Mapping[int, float], edges: Sequence[Edge], level: Mapping[int, int]
+) -> tuple[dict[Edge, list[int]], dict[int, tuple[int, float]], list[Edge]]:
+    """Return edge -> its chain of nodes, node -> (level, width), and the links between levels."""
+    sizes = {n: (level[n], width) for n, width in widths.items()}
+    chains: dict[Edge, list[int]] = {}
+    links: list[Edge] = []
+    free = max(widths, default=0) + 1
+    for a, b in edges:
+        points = list(range(free, free + level[b] - level[a] - 1))
+        free += len(points)
+        sizes |= {p: (level[a] + 1 + i, POINT) for i, p in enumerate(points)}
+        chains[a, b] = [a, *points, b]
+        links += zip(chains[a, b], chains[a, b][1:], strict=False)
+    return chains, sizes, links
+
+
+def _order(
+    rows: list[list[int]], up: Mapping[int, list[int]], down: Mapping[int, list[int]]
+) -> list[list[int]]:
+    best, fewest = [list(row) for row in rows], _crossings(rows, down)
+    for sweep in range(N_SWEEPS):
+        if fewest == 0:
+            break
+        side = up if sweep % 2 == 0 else down
+        for i in range(len(rows)) if sweep % 2 == 0 else reversed(range(len(rows))):
+            near = i - 1 if sweep % 2 == 0 else i + 1
+            if 0 <= near < len(rows):
+                place = {n: k for k, n in enumerate(rows[near])}
+                own = {n: k for k, n in enumerate(rows[i])}
+                mean = {
+                    n: sum(place[m] for m in side[n]) / len(side[n]) if side[n] else own[n]
+                    for n in rows[i]
+                }
+                rows[i] = sorted(rows[i], key=lambda n: (mean[n], own[n]))  # noqa: B023 - used here
+        now = _crossings(rows, down)
+        if now < fewest:
+            best, fewest = [list(row) for row in rows], now
+    return best
+
+
+def _crossings(rows: Sequence[Sequence[int]], down: Mapping[int, list[int]]) -> int:
+    total = 0
+    for row, below in zip(rows, rows[1:], strict=False):
+        place = {n: k for k, n in enumerate(below)}
+        ends = [b for n in row for b in sorted(place[m] for m in down[n])]
+        total += sum(b < a for i, a in enumerate(ends) for b in ends[i + 1 :])
+    return total
+
+
+def _positions(
+    rows: Sequence[Sequence[int]],
+    up: Mapping[int, list[int]],
+    down: Mapping[int, list[int]],
+    width: Mapping[int, float],
+) -> dict[int, float]:
+    x: dict[int, float] = {}
+    for row in rows:
+        at = -(sum(width[n] for n in row) + GAP * (len(row) - 1)) / 2
+        for n in row:
+            x[n] = at + width[n] / 2
+            at += width[n] + GAP
+    for sweep in range(N_PLACINGS):
+        falling = sweep % 2 == 1  # the last sweep runs down: chains hang straight from their source
+        for row in rows if falling else reversed(rows):
+            wish, weight = [], []
+            for n in row:
+                point = width[n] == POINT
+                near = up[n] + down[n] if point else (up[n] if falling else down[n])
+                # Boxes follow boxes, so that a main path is straight and shortcuts pass beside it.
+                pull = [1.0 if width[m] > POINT else 4.0 if point else 0.1 for m in near]
+                total = sum(pull)
+                wish.append(
+                    sum(p * x[m] for p, m in zip(pull, near, strict=True)) / total if near else x[n]
+                )
+                weight.append(1.0 if point else 8.0)
+            x |= zip(row, _spread(row, wish, weight, width), strict=True)
+    return x
+
+
+def _spread(
+    row: Sequence[int], wish: Sequence[float], weight: Sequence[float], width: Mapping[int, float]
+) -> list[float]:
+    """Return positions nearest to the wishes (weighted least squares) that keep order and gaps."""
+    offsets = [0.0]
+    for a, b in zip(row, row[1:], strict=False):
+        offsets.append(offsets[-1] + (width[a] + width[b]) / 2 + GAP)
+    blocks: list[tuple[float, float, int]] = []  # (mean, weight, how many)
+    for target, w, offset in zip(wish, weight, offsets, strict=True):
+        mean, total, n = target - offset, w, 1
+        while blocks and blocks[-1][0] > mean:
+            m, v, k = blocks.pop()
+            mean, total, n = (mean * total + m * v) / (total + v), total + v, n + k
+        blocks.append((mean, total, n))
+    flat = [mean for mean, _, n in blocks for _ in range(n)]
+    return [mean + offset for mean, offset in zip(flat, offsets, strict=True)]

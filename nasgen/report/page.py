@@ -1,0 +1,243 @@
+"""The page: what the template needs, as text and drawings. One file, no request to anywhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from nasgen.config import to_toml
+from nasgen.errors import NasgenError
+from nasgen.genotypes.dag import Dag
+from nasgen.report import drawing, figures, lineage, numbers, tables
+from nasgen.report.view import ReportView
+from nasgen.store.trial import Trial
+
+N_ROWS = 800  # trials of the long table
+N_FRONT = 12  # rows of a front's table
+N_MACHINE_TEXT = 300  # letters of one line about the machine
+
+
+def render(view: ReportView) -> str:
+    """Return the HTML of a run's report: inline CSS, SVG and script, nothing loaded from outside.
+
+    Text of the run (names of plug-ins, messages, the config) is escaped; the content security
+    policy allows this page's own style and script by their digests and nothing else. Passwords in
+    the ledger's URL are masked.
+    """
+    style, script = _resource("page.css"), _resource("page.js")
+    return (
+        _environment()
+        .from_string(_resource("page.html.j2"))
+        .render(
+            v=view,
+            style=style,
+            script=script,
+            policy="; ".join(
+                (
+                    "default-src 'none'",
+                    f"style-src '{_digest(style)}'",
+                    f"script-src '{_digest(script)}'",
+                    "base-uri 'none'",
+                    "form-action 'none'",
+                )
+            ),
+            **_headline(view),
+            **_charts(view),
+            operators=tables.operator_rows(view),
+            failures=tables.failure_rows(view.trials),
+            shown=_architectures(view),
+            members=_members(view),
+            listing=_listing(view),
+            toml=masked(to_toml(view.config)),
+            machine=_lines(view.machine),
+            versions=_lines(view.versions),
+            path=json.dumps(view.run, ensure_ascii=False),
+            shell_path=shlex.quote(view.run),
+        )
+    )
+
+
+@cache
+def _resource(name: str) -> str:
+    text = files("nasgen.report").joinpath(name).read_text(encoding="utf-8")
+    return "\n".join(text.splitlines()) + "\n"
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@cache
+def _environment() -> Environment:
+    env = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    env.filters |= {
+        "quantity": lambda value, name: numbers.quantity(name, value),
+        "percent": lambda value: numbers.quantity("rate", value),
+        "count": numbers.count,
+        "duration": numbers.duration,
+        "change": lambda value, name: numbers.change(name, value),
+        "words": numbers.words,
+        "sentence": lambda text: text[:1].upper() + text[1:],
+    }
+    return env
+
+
+def masked(text: str) -> str:
+    """Return the text with user names and passwords of URLs replaced by ***."""
+    text = re.sub(r"://[^\s\"']*@", "://***@", text)
+    return re.sub(r"(?i)\b(password|passwd|pwd|token|secret)=[^&\s\"']+", r"\1=***", text)
+
+
+def _headline(view: ReportView) -> dict[str, Any]:
+    best, ensemble = view.best or {}, view.ensemble or {}
+    first = view.objectives[0]
+    trial = tables.best_trial(view)
+    goal = tables.value(trial, first) if trial else None
+    sizes = [
+        (numbers.words(name), numbers.quantity(name, best[name]))
+        for name in ("n_params", "flops", "latency_ms")
+        if numbers.number(best.get(name)) is not None
+    ]
+    shown = {"val_accuracy", "test_accuracy", "n_params", "flops", "latency_ms"}
+    if goal is not None and first not in shown:
+        sizes.insert(0, (numbers.words(first), numbers.quantity(first, goal)))
+    return {
+        "best": best,
+        "ensemble": ensemble,
+        "sizes": sizes,
+        "states": tables.states(view.trials),
+        "first": first,
+        "speedup": view.train_s / view.wall_s if view.wall_s > 0 else None,
+    }
+
+
+def _charts(view: ReportView) -> dict[str, Any]:
+    history, n_thinned, n_off = figures.history(view)
+    curves, of_finalists = figures.curves(view)
+    best = tables.best_trial(view)
+    family, n_ancestors, n_left = lineage.descent(view, best.seq) if best else (None, 0, 0)
+    fronts = []
+    for y, x in figures.pairs(view):
+        chart, members, n_left_out = figures.pareto(view, y, x)
+        fronts.append({"y": y, "x": x, "chart": chart, "n": len(members), "thinned": n_left_out})
+    return {
+        "history": history,
+        "n_thinned": n_thinned,
+        "n_off": n_off,
+        "legend": _legend(view),
+        "fronts": fronts,
+        "front_table": _front_table(view),
+        "curves": curves,
+        "of_finalists": of_finalists,
+        "family": family,
+        "n_ancestors": n_ancestors,
+        "n_ancestors_left": n_left,
+    }
+
+
+def _legend(view: ReportView) -> list[tuple[str, str, int]]:
+    counts: dict[str, int] = {}
+    for trial in view.trials:
+        if trial.phase == "search":
+            counts[trial.operator] = counts.get(trial.operator, 0) + 1
+    colour = figures.colours(view)
+    return [(name, colour[name], counts[name]) for name in colour if name in counts]
+
+
+def _front_table(view: ReportView) -> dict[str, Any]:
+    """The front over all objectives; with one objective, over it and the number of parameters."""
+    names = view.objectives if len(view.objectives) > 1 else (view.objectives[0], "n_params")
+    names = tuple(dict.fromkeys(names))
+    found = tables.points(view, names)
+    members = tables.front(found, [view.maximizes(name) for name in names])
+    extra = [n for n in ("n_params", "flops") if n not in names]
+    rows = [
+        {
+            "trial": view.by_seq[seq],
+            "values": [(n, tables.value(view.by_seq[seq], n)) for n in (*names, *extra)],
+        }
+        for seq in members[:N_FRONT]
+    ]
+    return {"names": names, "columns": (*names, *extra), "rows": rows, "n": len(members)}
+
+
+def _architectures(view: ReportView) -> list[dict[str, Any]]:
+    best = tables.best_trial(view)
+    cards = []
+    for trial in tables.showpieces(view):
+        facts = [
+            (numbers.words(name), numbers.quantity(name, found))
+            for name in dict.fromkeys((*view.objectives, "n_params", "flops"))
+            if (found := tables.value(trial, name)) is not None
+        ]
+        card = {"trial": trial, "is_best": trial is best, "facts": facts, "svg": None}
+        try:
+            dag = Dag.from_json(trial.genotype)
+            sentence = drawing.describe(dag)
+            card |= {
+                "sentence": sentence,
+                "svg": drawing.draw(dag, f"architecture of trial {trial.seq}: {sentence}"),
+            }
+        except NasgenError as error:
+            card["sentence"] = f"cannot be drawn: {error}"
+        cards.append(card)
+    return cards
+
+
+def _members(view: ReportView) -> list[dict[str, Any]]:
+    rows = []
+    members: Sequence[Mapping[str, Any]] = (view.ensemble or {}).get("members") or ()
+    heaviest = max((numbers.number(m.get("weight")) or 0.0 for m in members), default=0.0) or 1.0
+    for member in members:
+        own = member.get("run") in (None, view.run)
+        trial = view.by_seq.get(member.get("trial", -1)) if own else None
+        weight = numbers.number(member.get("weight"))
+        rows.append(
+            {
+                "run": "" if own else str(member.get("run")),
+                "seq": member.get("trial"),
+                "weight": weight,
+                "share": 100 * (weight or 0.0) / heaviest,
+                "trial": trial,
+                "values": [
+                    (name, tables.value(trial, name) if trial else None)
+                    for name in dict.fromkeys((view.objectives[0], "n_params"))
+                ],
+            }
+        )
+    return sorted(rows, key=lambda r: -(r["weight"] or 0.0))
+
+
+def _listing(view: ReportView) -> dict[str, Any]:
+    columns = tuple(dict.fromkeys((*view.objectives, "n_params", "flops")))
+    trials: Sequence[Trial] = view.trials
+    if len(trials) > N_ROWS:
+        keep = {t.seq for t in trials if t.phase == "finish"}
+        keep |= {t.seq for t in [t for t in trials if t.state == "FAILED"][: N_ROWS // 8]}
+        keep |= {t.seq for t in tables.rank(view, trials)[: N_ROWS // 2]}
+        trials = tables.thinned(view, N_ROWS, keep)
+    alive = set(view.population)
+    rows = [
+        {"t": t, "values": [(n, tables.value(t, n)) for n in columns], "alive": t.seq in alive}
+        for t in trials
+    ]
+    return {"columns": columns, "rows": rows, "left": len(view.trials) - len(rows)}
+
+
+def _lines(table: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def line(value: Any) -> str:
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        return text if len(text) <= N_MACHINE_TEXT else text[: N_MACHINE_TEXT - 1] + "…"
+
+    return [(str(name).replace("_", " "), line(value)) for name, value in table.items()]

@@ -1,0 +1,42 @@
+"""SVG and HTML elements as safe text: every attribute and every child is escaped."""
+
+from __future__ import annotations
+
+from markupsafe import Markup, escape
+
+
+def element(name: str, *children: object, **attributes: object) -> Markup:
+    """Return `<name attributes>children</name>`.
+
+    `class_` writes `class`, an underscore a hyphen; None leaves an attribute out; floats get at
+    most one decimal, which is a tenth of a pixel.
+    """
+    written = [
+        f' {key.rstrip("_").replace("_", "-")}="{escape(_short(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    ]
+    inner = "".join(str(escape(child)) for child in children if child is not None)
+    return Markup(f"<{name}{''.join(written)}>{inner}</{name}>")
+
+
+def drawing(width: float, height: float, description: str, *children: object) -> Markup:
+    """Return an `<svg>` with an accessible name; it needs `width` x `height` pixels."""
+    return element(
+        "svg",
+        *children,
+        viewBox=f"0 0 {_short(width)} {_short(height)}",
+        width=width,
+        height=height,
+        role="img",
+        aria_label=description,
+    )
+
+
+def text(x: float, y: float, words: object, css: str = "", anchor: str | None = None) -> Markup:
+    """Return a `<text>` with its baseline at (x, y)."""
+    return element("text", words, x=x, y=y, class_=css or None, text_anchor=anchor)
+
+
+def _short(value: object) -> object:
+    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value

@@ -1,0 +1,62 @@
+"""What the page is made from; `nasgen/run.py` fills it from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from nasgen.config import SearchConfig
+from nasgen.store.trial import Trial
+
+
+@dataclass(frozen=True)
+class ReportView:
+    """One run, as the page shows it. Accuracies are fractions, durations seconds.
+
+    - `run`: the path or id that `nasgen.load` takes; `title`: the heading.
+    - `best`: "trial" (its seq), "val_accuracy", "test_accuracy", "n_params", "flops",
+      "latency_ms"; missing or None values are left out. None when nothing could be trained.
+    - `ensemble`: "members" (each "run", "trial", "weight"), "val_accuracy", "test_accuracy".
+    - `population`: seqs alive at the end; `n_filtered`: candidates a predictor rejected.
+    - `directions`: objective -> "maximize" or "minimize"; the first objective ranks.
+    - `operator_failures`: operator -> how often it gave nothing to train, by cause
+      ("not_applicable", "duplicate", "illegal").
+    """
+
+    run: str
+    title: str
+    config: SearchConfig
+    trials: Sequence[Trial]
+    best: Mapping[str, Any] | None
+    ensemble: Mapping[str, Any] | None
+    population: Sequence[int]
+    n_filtered: int
+    wall_s: float
+    train_s: float
+    directions: Mapping[str, str]
+    operator_failures: Mapping[str, Mapping[str, int]]
+    machine: Mapping[str, Any]
+    versions: Mapping[str, str]
+    classes: tuple[str, ...]
+    data_summary: str
+
+    @cached_property
+    def by_seq(self) -> dict[int, Trial]:
+        """The trials by their number."""
+        return {trial.seq: trial for trial in self.trials}
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Names of the objectives, the ranking one first."""
+        return self.config.objectives.names
+
+    def maximizes(self, name: str) -> bool:
+        """Whether more is better; accuracies are when `directions` does not say."""
+        return self.directions.get(name, default_direction(name)) == "maximize"
+
+
+def default_direction(name: str) -> str:
+    """Return the direction of a quantity that is no objective: only accuracies grow."""
+    return "maximize" if name.endswith("accuracy") else "minimize"

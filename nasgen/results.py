@@ -1,0 +1,315 @@
+"""A recorded run: its trials, its best network, its ensemble, its report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nasgen import build
+from nasgen.config import SearchConfig, read_toml
+from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork, choose
+from nasgen.errors import ConfigError, StoreError
+from nasgen.objectives import Objective
+from nasgen.search import ranked
+from nasgen.store.folder import RunFolder
+from nasgen.store.ledger import Ledger, study_name
+from nasgen.store.trial import Trial
+
+STATES = {"complete": "COMPLETE", "failed": "FAILED", "pruned": "PRUNED"}
+
+
+class Run:
+    """One run folder. Reading needs no torch; networks and ensembles load it when they are used."""
+
+    def __init__(self, folder: RunFolder, config: SearchConfig) -> None:
+        self.folder = folder
+        self.config = config
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open a run folder; StoreError when it is none, or its ledger is damaged."""
+        folder = RunFolder.open(path)
+        data = read_toml(folder.config_path)
+        return cls(folder, build.config_of(data, str(folder.config_path)))
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @property
+    def name(self) -> str:
+        """The run's id."""
+        return self.folder.name
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What run.json holds: seed, versions, machine, data, legs, summary."""
+        return self.folder.read_json("run.json")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `nasgen search --json` prints last; counts alone while the run is not complete."""
+        summary = self.record["summary"]
+        return summary if summary is not None else self._counts()
+
+    @property
+    def report_path(self) -> Path:
+        """Where the HTML report lies."""
+        return self.folder.report_path
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """All trials by seq, as of the first look."""
+        study = study_name(self.config.store.ledger, self.name)
+        ledger = Ledger.open(self.folder.ledger_url(self.config.store.ledger), study)
+        try:
+            return ledger.trials()
+        finally:
+            ledger.close()
+
+    @cached_property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The objectives; the first one ranks."""
+        return build.objective_list(self.config)
+
+    @property
+    def ranked(self) -> list[Trial]:
+        """Completed trials, best first."""
+        return ranked(self.trials, self.objectives[0])
+
+    @property
+    def best(self) -> Trial | None:
+        """The best completed trial by the first objective, chosen on validation images."""
+        return next(iter(self.ranked), None)
+
+    def trial(self, seq: int | None = None) -> Trial:
+        """Return one trial, or the best one; ConfigError when there is none."""
+        if seq is None:
+            if self.best is None:
+                raise ConfigError(f"{self.path}: no trial is complete, so there is no best one.")
+            return self.best
+        found = next((t for t in self.trials if t.seq == seq), None)
+        if found is None:
+            raise ConfigError(
+                f"{self.path} has no trial {seq}; it has 0 to {len(self.trials) - 1}. "
+                f"See `nasgen show {self.path}`."
+            )
+        return found
+
+    # ---- networks ----------------------------------------------------------------------------
+
+    def evaluator(self, threads: int | None = None) -> Any:
+        """Return the evaluator of this run's data and recipe, in this process (loads torch)."""
+        context = build.worker_context(self.config, self.folder.artifacts.folder)
+        context["threads"] = threads or build.n_cores()
+        return build.evaluator(context)
+
+    @cached_property
+    def _predictor(self) -> Predicts:
+        predictor: Predicts = self.evaluator()
+        return predictor
+
+    def network(self, seq: int | None = None) -> TrainedNetwork:
+        """Return a trained network (default: the best); StoreError when its weights are gone."""
+        trial = self.trial(seq)
+        if not self.folder.artifacts.exists(trial.weights_ref):
+            raise StoreError(
+                f"the weights of trial {trial.seq} were not kept (store.keep_weights = "
+                f"'{self.config.store.keep_weights}'); `nasgen train {self.path} --trial "
+                f"{trial.seq}` trains it again."
+            )
+        return TrainedNetwork(self.name, trial, self._predictor)
+
+    def networks(self) -> list[TrainedNetwork]:
+        """Return the trained networks whose weights are kept, best first."""
+        kept = [t for t in self.ranked if self.folder.artifacts.exists(t.weights_ref)]
+        return [TrainedNetwork(self.name, t, self._predictor) for t in kept]
+
+    @cached_property
+    def ensemble(self) -> TrainedEnsemble:
+        """The ensemble chosen at the end of the search."""
+        chosen = (self.record["summary"] or {}).get("ensemble")
+        if not chosen or not chosen["members"]:
+            raise StoreError(f"{self.path} has no ensemble yet; `nasgen ensemble {self.path}`.")
+        members = [self.network(m["trial"]) for m in chosen["members"]]
+        return TrainedEnsemble(tuple(members), tuple(m["weight"] for m in chosen["members"]))
+
+    # ---- the ending --------------------------------------------------------------------------
+
+    def conclude(self, n_filtered: int, wall_s: Callable[[], float]) -> None:
+        """Choose the ensemble on validation images, test it and the best network once, report."""
+        summary = self._counts(n_filtered)
+        best = self.best
+        if best is not None:
+            networks = self.networks()[: self.config.ensemble.candidates]
+            ensemble = (
+                choose(networks, self.config.ensemble.name, self.config.ensemble.rounds)
+                if networks
+                else None
+            )
+            summary["best"] = self._best_summary(best)
+            summary["ensemble"] = None if ensemble is None else ensemble_summary(ensemble)
+        self._write_summary(summary, wall_s())
+        self.report()
+        self._write_summary(summary, wall_s())
+
+    def _write_summary(self, summary: dict[str, Any], wall_s: float) -> None:
+        summary["wall_s"] = round(wall_s, 3)
+        self.folder.write_json("run.json", {**self.record, "summary": summary})
+
+    def _counts(self, n_filtered: int = 0) -> dict[str, Any]:
+        trials = self.trials
+        counts = {k: sum(t.state == state for t in trials) for k, state in STATES.items()}
+        return {
+            "run": str(self.path),
+            "trials": {**counts, "filtered": n_filtered},
+            "best": None,
+            "ensemble": None,
+            "wall_s": round(sum(leg["spent_s"] for leg in self.record["legs"]), 3),
+            "train_s": round(sum(t.train_s for t in trials), 3),
+        }
+
+    def _best_summary(self, best: Trial) -> dict[str, Any]:
+        kept = self.folder.artifacts.exists(best.weights_ref)
+        network = self.network(best.seq) if kept else None
+        return {
+            "trial": best.seq,
+            "val_accuracy": best.metrics.get("val_accuracy"),
+            "test_accuracy": None if network is None else network.test_accuracy,
+            "n_params": best.metrics.get("n_params"),
+            "flops": best.metrics.get("flops"),
+            "latency_ms": self._predictor.latency_ms(best.genotype),
+        }
+
+    def report(self) -> Path:
+        """Write report.html and return its path."""
+        from nasgen.report import page
+        from nasgen.report.view import ReportView
+
+        record, summary = self.record, self.summary
+        data = record["data"]
+        c, h, w = data["shape"]
+        view = ReportView(
+            run=str(self.path),
+            title=f"{self.config.algorithm.name} search on {self.config.data.source}",
+            config=self.config,
+            trials=self.trials,
+            best=summary["best"],
+            ensemble=summary["ensemble"],
+            population=record.get("population", []),
+            n_filtered=summary["trials"]["filtered"],
+            wall_s=summary["wall_s"],
+            train_s=summary["train_s"],
+            directions={o.name: o.direction for o in self.objectives},
+            operator_failures=record.get("operators", {}),
+            machine=record["machine"],
+            versions=record["versions"],
+            classes=tuple(data["classes"]),
+            data_summary=f"{data['n_train']:,} training and {data['n_test']:,} test images of "
+            f"{c} x {h} x {w}, {len(data['classes'])} classes",
+        )
+        self.folder.write_text("report.html", page.render(view))
+        return self.report_path
+
+    # ---- afterwards --------------------------------------------------------------------------
+
+    def train(
+        self,
+        seq: int | None = None,
+        epochs: float | None = None,
+        with_validation: bool = False,
+        progress: Callable[[Mapping[str, Any]], None] = lambda row: None,
+    ) -> dict[str, Any]:
+        """Train one architecture into a finished network, on all cores, and test it once.
+
+        `epochs` defaults to four times the search's. `with_validation` adds the validation images
+        to the training, so that no validation accuracy is left to report. Weights and a record go
+        to `trained/` in the run folder; nothing of the search's history changes.
+        """
+        trial = self.trial(seq)
+        evaluator = self.evaluator()
+        epochs = epochs or 4 * float(trial.fidelity["epochs"])
+
+        def report(row: dict[str, Any]) -> bool:
+            progress(row)
+            return True
+
+        began = time.monotonic()
+        result = evaluator.evaluate(
+            {
+                "seq": trial.seq,
+                "attempt": 1,
+                "genotype": dict(trial.genotype),
+                "fidelity": {"epochs": epochs, "fraction": 1.0, "seconds": None},
+                "seed": trial.seed,
+                "with_validation": with_validation,
+                "inherit": None,
+            },
+            report,
+        )
+        if result["state"] != "COMPLETE":
+            raise StoreError(f"training of trial {trial.seq} failed: {result['failure']}.")
+        network = TrainedNetwork(
+            self.name, trial.with_result(result, told=trial.told or 0), evaluator
+        )
+        record = {
+            "run": str(self.path),
+            "trial": trial.seq,
+            "epochs": epochs,
+            "with_validation": with_validation,
+            "val_accuracy": result["metrics"].get("val_accuracy"),
+            "test_accuracy": network.test_accuracy,
+            "n_params": result["metrics"].get("n_params"),
+            "flops": result["metrics"].get("flops"),
+            "train_s": result["train_s"],
+            "wall_s": round(time.monotonic() - began, 3),
+            "genotype": dict(trial.genotype),
+            "weights_ref": result["weights_ref"],
+        }
+        return self._keep_trained(record)
+
+    def _keep_trained(self, record: dict[str, Any]) -> dict[str, Any]:
+        target = self.path / "trained"
+        target.mkdir(exist_ok=True)
+        stem = f"trial{record['trial']}-{record['epochs']:g}epochs"
+        weights = target / f"{stem}.safetensors"
+        self.folder.artifacts.path(record["weights_ref"]).replace(weights)
+        record = {**record, "weights": str(weights)}
+        self.folder.write_json(f"trained/{stem}.json", record)
+        return record
+
+
+def ensemble_summary(ensemble: TrainedEnsemble) -> dict[str, Any]:
+    """Return the JSON of an ensemble; its test accuracy is computed now."""
+    return {
+        "members": [
+            {"run": m.run, "trial": m.trial.seq, "weight": round(w, 6)}
+            for m, w in zip(ensemble.members, ensemble.weights, strict=True)
+        ],
+        "val_accuracy": ensemble.val_accuracy,
+        "test_accuracy": ensemble.test_accuracy,
+    }
+
+
+def combine_runs(runs: Sequence[Run], method: str | None, rounds: int | None) -> TrainedEnsemble:
+    """Choose an ensemble from the kept networks of several runs on the same data and split."""
+    first = runs[0]
+    for other in runs[1:]:
+        a, b = first.record["data"]["digest"], other.record["data"]["digest"]
+        if a != b or first.config.data.model_dump(exclude={"source"}) != other.config.data.model_dump(
+            exclude={"source"}
+        ):
+            raise ConfigError(
+                f"{first.path} and {other.path} use different data or validation splits; an ensemble "
+                "needs the same."
+            )
+    networks = [n for run in runs for n in run.networks()[: run.config.ensemble.candidates]]
+    if not networks:
+        raise ConfigError("no trial with kept weights in " + ", ".join(str(r.path) for r in runs) + ".")
+    settings = first.config.ensemble
+    networks.sort(key=lambda n: -float(n.trial.metrics.get("val_accuracy") or 0.0))
+    return choose(networks, method or settings.name, rounds or settings.rounds)

@@ -1,0 +1,318 @@
+"""A run from Python: `nasgen.run(config)` searches, combines and reports; `nasgen.load(path)` reads.
+
+The command line is a thin face of this module.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nasgen import build
+from nasgen.budget import Budget
+from nasgen.config import SearchConfig, read_toml, to_toml
+from nasgen.data.base import Dataset
+from nasgen.data.base import load as load_data
+from nasgen.data.split import split, split_digest
+from nasgen.errors import ConfigError, DataError
+from nasgen.results import Run
+from nasgen.search import Listener, Plan, Search
+from nasgen.store import folder as run_folder
+from nasgen.store.folder import RunFolder
+from nasgen.store.ledger import Ledger, study_name, utc_now
+
+SWEEP_EVERY = 8  # told trials between two clean-ups of the artifacts
+SAVE_CLOCK_EVERY_S = 2.0
+ENDING_S = 4.0  # loading torch, drawing the report
+
+
+def run(
+    config: SearchConfig | Mapping[str, Any] | str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    overrides: Iterable[Mapping[str, Any]] = (),
+    listeners: tuple[Listener, ...] = (),
+) -> Run:
+    """Search, choose an ensemble, test once and write the report; return the finished run.
+
+    `config` is a TOML file, its tables as a mapping, or a `SearchConfig`; `overrides` are further
+    tables laid on top. `out` is the new run folder (default: `runs/DATA-ALGORITHM-seedN`). Raises
+    ConfigError, DataError or StoreError before anything is trained.
+    """
+    began = time.monotonic()
+    if isinstance(config, str | Path):
+        tables: Mapping[str, Any] = read_toml(config)
+        where = str(config)
+    elif isinstance(config, SearchConfig):
+        tables, where = config.model_dump(exclude_unset=True), "config"
+    else:
+        tables, where = config or {}, "config"
+    checked = build.config_of(tables, where, overrides)
+    dataset = load_data(checked.data.source)
+    folder = RunFolder.create(out or _default_folder(checked))
+    folder.lock()
+    try:
+        trials = checked.budget.trials
+        if trials is None and checked.budget.time is None:
+            trials = build.DEFAULT_TRIALS
+        folder.write_text("config.toml", to_toml(checked))
+        folder.write_json("run.json", _birth(folder, checked, dataset, trials))
+        names = [*checked.algorithm.mutations, *checked.algorithm.crossovers, "sample", "finish"]
+        Ledger.create(
+            folder.ledger_url(checked.store.ledger),
+            {o.name: o.direction for o in build.objective_list(checked)},
+            names,
+            study_name(checked.store.ledger, folder.name),
+        ).close()
+        return _Session(folder, checked, dataset, listeners, began).work()
+    finally:
+        folder.unlock()
+
+
+def resume(
+    path: str | Path,
+    *,
+    trials: str | int | None = None,
+    time_s: float | None = None,
+    workers: int | None = None,
+    listeners: tuple[Listener, ...] = (),
+) -> Run:
+    """Continue a run: what was interrupted, then `trials` ("+100", or a new total) or more time.
+
+    At most the trials that were in flight are trained again.
+    """
+    began = time.monotonic()
+    folder = RunFolder.open(path)
+    config = build.config_of(read_toml(folder.config_path), str(folder.config_path))
+    if workers is not None:
+        execution = config.execution.model_copy(update={"workers": workers})
+        config = config.model_copy(update={"execution": execution})
+    folder.lock()
+    try:
+        record = folder.read_json("run.json")
+        added = _added_leg(record, trials, time_s, path)
+        dataset = load_data(config.data.source)
+        if dataset.digest != record["data"]["digest"]:
+            raise DataError(
+                f"the data of {path} have changed: {config.data.source} now has the digest "
+                f"{dataset.digest}, the run was made on {record['data']['digest']}."
+            )
+        if added is not None:
+            record["legs"].append(added)
+            folder.write_json("run.json", record)
+        return _Session(folder, config, dataset, listeners, began).work()
+    finally:
+        folder.unlock()
+
+
+def load(path: str | Path) -> Run:
+    """Open a run folder for reading."""
+    return Run.open(path)
+
+
+# ---- a process working on a run ------------------------------------------------------------------
+
+
+class _Session:
+    """Runs the legs of a run that are not done yet, each with its finish, then the ending."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: SearchConfig,
+        dataset: Dataset,
+        listeners: tuple[Listener, ...],
+        began: float,
+    ) -> None:
+        self.folder = folder
+        self.config = config
+        self.listeners = listeners
+        self.began = began
+        parts = split(dataset, config.data.validation, config.data.split_seed)
+        self.plan = Plan(
+            seed=config.seed,
+            objectives=build.objective_list(config),
+            search_fidelity=build.search_fidelity(config, len(parts.train)),
+            finish_fidelity=build.finish_fidelity(config, len(parts.train)),
+            recipe_digest=build.recipe_digest(config),
+            data_digest=split_digest(dataset, parts),
+            inherit_weights=config.training.inherit_weights,
+        )
+        # What testing costs, in multiples of a validation pass: see `_reserve`.
+        self.test_ratio = len(dataset.x_test) / max(1, len(parts.validation))
+        self.record = folder.read_json("run.json")
+        self._saved = 0.0
+
+    def work(self) -> Run:
+        config, folder = self.config, self.folder
+        ledger = Ledger.open(folder.ledger_url(config.store.ledger), study_name(config.store.ledger, folder.name))
+        try:
+            for leg in self.record["legs"]:
+                if not leg["done"]:
+                    self._leg(leg, ledger)
+            result = Run(folder, config)
+            result.conclude(0, self._wall_s)
+            return result
+        finally:
+            ledger.close()
+
+    def _leg(self, leg: dict[str, Any], ledger: Ledger) -> None:
+        config, record = self.config, self.record
+        before = record["legs"][: record["legs"].index(leg)]
+        budget = Budget(
+            n_trials=leg["trials"],
+            n_finish=build.n_finish(config, leg["trials"]),
+            time_s=leg["time_s"],
+            finish_share=config.finish.share,
+            spent_s=leg["spent_s"],
+            reserve_s=ENDING_S if leg["time_s"] else 0.0,
+            started=self._saved or self.began,
+        )
+        context = build.worker_context(config, self.folder.artifacts.folder.resolve())
+        executor = build.executor(config, context)
+        known: set[str] = set()
+        search: Search
+        space = build.space(config)
+        algorithm = build.algorithm(config, space, lambda proposal: search.is_new(proposal))
+
+        def housekeeping(event: str, data: Mapping[str, Any]) -> None:
+            if event == "told":
+                budget.reserve_s = self._reserve(search, budget)
+                if search.n_told % SWEEP_EVERY == 0:
+                    sweep(self.folder, config, search)
+            self._save_clock(leg)
+
+        search = Search(
+            self.plan,
+            algorithm,
+            executor,
+            ledger,
+            budget,
+            known,
+            (housekeeping, *self.listeners),
+        )
+        try:
+            search.run(ledger.trials(), sum(b["n_done"] for b in before))
+        finally:
+            executor.close()
+            self._save_clock(leg, force=True)
+        leg["done"] = True
+        leg["n_done"] = len(search.trials) - search.n_before
+        record["operators"] = {k: dict(v) for k, v in algorithm.breeder.failures.items()}
+        record["population"] = [i.seq for i in algorithm.population]
+        self.folder.write_json("run.json", record)
+        sweep(self.folder, config, search)
+
+    def _reserve(self, search: Search, budget: Budget) -> float:
+        """Return the seconds to keep for the ending: testing the likely members, the report."""
+        if budget.time_s is None:
+            return 0.0
+        passes = [float(t.metrics.get("val_s", 0.0)) for t in search.ranked()[:8]]
+        return ENDING_S + self.test_ratio * sum(passes) / build.n_workers(self.config)
+
+    def _wall_s(self) -> float:
+        """Return the run's wall time so far, and keep it."""
+        self._save_clock(self.record["legs"][-1], force=True)
+        return float(sum(leg["spent_s"] for leg in self.record["legs"]))
+
+    def _save_clock(self, leg: dict[str, Any], force: bool = False) -> None:
+        """Add the time since the last call to the leg and keep it, so that a kill loses little."""
+        now = time.monotonic()
+        since = now - (self._saved or self.began)
+        if force or since >= SAVE_CLOCK_EVERY_S:
+            leg["spent_s"] += since
+            self._saved = now
+            self.folder.write_json("run.json", self.record)
+
+
+def sweep(folder: RunFolder, config: SearchConfig, search: Search) -> int:
+    """Delete artifacts of told trials that [store] keep_weights does not keep; return bytes freed.
+
+    Only what the driver knows is touched: workers may be writing others at the same time.
+    """
+    if config.store.keep_weights == "all":
+        return 0
+    kept = kept_trials(config, search)
+    refs: dict[bool, set[str]] = {True: set(), False: set()}
+    for trial in search.trials.values():
+        refs[trial.seq in kept] |= {r for r in (trial.weights_ref, trial.predictions_ref) if r}
+    return folder.artifacts.remove(refs[False] - refs[True])
+
+
+def kept_trials(config: SearchConfig, search: Search) -> set[int]:
+    """Return the seqs whose weights stay."""
+    finished = {t.seq for t in search.trials.values() if t.phase == "finish"}
+    parents = {p for s in search.in_flight for p in search.trials[s].parents}
+    if config.store.keep_weights == "pareto":
+        return finished | parents | {i.seq for i in search.memory.pareto}
+    alive = {i.seq for i in search.algorithm.alive}
+    return finished | parents | alive | {i.seq for i in search.memory.hall_of_fame}
+
+
+# ---- the papers of a run -------------------------------------------------------------------------
+
+
+def _birth(
+    folder: RunFolder, config: SearchConfig, dataset: Dataset, trials: int | None
+) -> dict[str, Any]:
+    return {
+        "schema": run_folder.SCHEMA,
+        "run": folder.name,
+        "seed": config.seed,
+        "created": utc_now(),
+        "versions": run_folder.versions(),
+        "machine": run_folder.machine(),
+        "data": {
+            "source": config.data.source,
+            "digest": dataset.digest,
+            "shape": list(dataset.shape),
+            "classes": list(dataset.classes),
+            "n_train": len(dataset.x_train),
+            "n_test": len(dataset.x_test),
+        },
+        "legs": [_leg_record(trials, config.budget.time)],
+        "summary": None,
+    }
+
+
+def _leg_record(trials: int | None, time_s: float | None) -> dict[str, Any]:
+    return {"trials": trials, "time_s": time_s, "spent_s": 0.0, "done": False, "n_done": 0}
+
+
+def _added_leg(
+    record: Mapping[str, Any], trials: str | int | None, time_s: float | None, path: str | Path
+) -> dict[str, Any] | None:
+    """Return the leg that a resume adds, or None when it only continues an interrupted one."""
+    legs = record["legs"]
+    if trials is None and time_s is None:
+        if legs[-1]["done"]:
+            raise ConfigError(
+                f"{path} is complete ({sum(leg['n_done'] for leg in legs)} trials); say how much "
+                "more: --trials +100 or --budget 10m."
+            )
+        return None
+    n_added: int | None = None
+    if trials is not None:
+        planned = sum(leg["n_done"] if leg["done"] else leg["trials"] or 0 for leg in legs)
+        text = str(trials)
+        try:
+            n_added = int(text) if text.startswith("+") else int(text) - planned
+        except ValueError:
+            raise ConfigError(
+                f"--trials expects a number such as +100 (more) or 140 (in all), got '{text}'."
+            ) from None
+        if n_added < 1:
+            raise ConfigError(
+                f"--trials {text}: {path} already has {planned} trials; say how many more: "
+                "--trials +100."
+            )
+    return _leg_record(n_added, time_s)
+
+
+def _default_folder(config: SearchConfig) -> Path:
+    scheme, _, rest = config.data.source.partition(":")
+    data = Path(rest.partition("?")[0]).stem or scheme
+    stem = f"{data}-{config.algorithm.name}-seed{config.seed}"
+    return run_folder.new_run_path(Path("runs"), stem)

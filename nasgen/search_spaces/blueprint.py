@@ -1,0 +1,44 @@
+"""What a decoded genotype is before torch: build steps with shapes and gene tags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nasgen.genotypes.dag import Value
+from nasgen.genotypes.tags import Ranges
+
+Shape = tuple[int, int, int]  # (C, H, W)
+INPUT = "input"  # the name under which steps read the image
+
+
+@dataclass(frozen=True)
+class Step:
+    """One module of the network.
+
+    `layer` names a member of the registry group `layers`. `tag` is the gene tag of the vertex, or
+    the derived tag of something the decoder added (`role` says what: "vertex", "stem", "resize",
+    "project", "cap", "head"). `inputs` are names of earlier steps, or `INPUT` for the
+    image. `in_tags` and `out_tags` are
+    the gene tags of the channels that come in (one entry an input) and go out.
+    """
+
+    name: str
+    layer: str
+    role: str
+    tag: int
+    inputs: tuple[str, ...]
+    params: tuple[tuple[str, Value], ...]
+    in_shapes: tuple[Shape, ...]
+    out_shape: Shape
+    in_tags: tuple[Ranges, ...] = ()
+    out_tags: Ranges = ()
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """Steps in the order in which they run; the first reads the image, the last gives logits."""
+
+    input_shape: Shape
+    n_classes: int
+    steps: tuple[Step, ...]
+    vertex_shapes: dict[int, Shape] = field(default_factory=dict)  # gene tag -> (C, H, W)

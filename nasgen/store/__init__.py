@@ -1,0 +1,1 @@
+"""What a run remembers: the ledger (an Optuna study), the artifacts and the run folder."""

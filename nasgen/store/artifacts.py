@@ -1,0 +1,89 @@
+"""Content-addressed tensors of a run: safetensors files named by the digest of their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_bytes
+from safetensors.numpy import save as save_bytes
+
+from nasgen.errors import StoreError
+
+Tensors = Mapping[str, "np.ndarray[Any, Any]"]
+
+
+class Artifacts:
+    """The folder `artifacts/` of a run. Writing is atomic; reading checks the digest."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def path(self, ref: str) -> Path:
+        """Return the file of a reference; a malformed one raises StoreError."""
+        if not (ref.isalnum() and ref.isascii() and len(ref) == 40):
+            raise StoreError(f"artifact reference {ref!r} is malformed; the ledger may be damaged.")
+        return self.folder / f"{ref}.safetensors"
+
+    def save(self, tensors: Tensors) -> str:
+        """Write arrays and return their reference; equal content is stored once."""
+        arrays = {k: np.ascontiguousarray(tensors[k]) for k in sorted(tensors)}
+        data = save_bytes(arrays)
+        ref = hashlib.blake2b(data, digest_size=20).hexdigest()
+        path = self.path(ref)
+        if not path.exists():
+            temporary = path.with_suffix(f".{os.getpid()}.tmp")
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with temporary.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            except OSError as error:
+                temporary.unlink(missing_ok=True)
+                raise StoreError(
+                    f"cannot write {path}: {error.strerror or error}. Free disk space or choose "
+                    "another --out; the run can be resumed."
+                ) from None
+        return ref
+
+    def load(self, ref: str) -> dict[str, np.ndarray[Any, Any]]:
+        """Read arrays; a missing or damaged file raises StoreError."""
+        path = self.path(ref)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise StoreError(
+                f"artifact {path} cannot be read ({error.strerror or error}); it may have been "
+                "removed by `nasgen gc` or never kept (see [store] keep_weights)."
+            ) from None
+        if hashlib.blake2b(data, digest_size=20).hexdigest() != ref:
+            raise StoreError(f"artifact {path} is damaged: its content does not match its name.")
+        try:
+            arrays: dict[str, np.ndarray[Any, Any]] = load_bytes(data)
+        except SafetensorError as error:
+            raise StoreError(f"artifact {path} is no safetensors file ({error}).") from None
+        return arrays
+
+    def exists(self, ref: str | None) -> bool:
+        """Tell whether the file of a reference is there."""
+        return ref is not None and self.path(ref).exists()
+
+    def remove(self, refs: Iterable[str]) -> int:
+        """Delete the named artifacts; return the bytes freed. A missing one is no error."""
+        freed = 0
+        for path in (self.path(ref) for ref in refs):
+            if path.exists():
+                freed += path.stat().st_size
+                path.unlink(missing_ok=True)
+        return freed
+
+    def stored(self) -> set[str]:
+        """Return the references of all artifacts, left-overs of killed workers included."""
+        return {path.stem for path in self.folder.glob("*.safetensors")}

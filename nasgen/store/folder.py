@@ -1,0 +1,179 @@
+"""A run is a folder: config.toml, run.json, ledger.db, candidates.jsonl, artifacts/, report.html."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+from nasgen.errors import StoreError
+from nasgen.store.artifacts import Artifacts
+
+SCHEMA = 1
+LIBRARIES = ("nasgen", "torch", "deap", "optuna", "numpy", "scikit-learn")
+
+
+class RunFolder:
+    """Paths and small files of one run. `lock()` keeps two processes from writing one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.artifacts = Artifacts(self.path / "artifacts")
+        self._lock: IO[str] | None = None
+
+    @property
+    def name(self) -> str:
+        """The run's id: the folder's name."""
+        return self.path.resolve().name
+
+    @property
+    def config_path(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.toml"
+
+    @property
+    def report_path(self) -> Path:
+        """The HTML report."""
+        return self.path / "report.html"
+
+    def ledger_url(self, configured: str | None) -> str:
+        """Return the storage URL of the run."""
+        return configured or f"sqlite:///{(self.path / 'ledger.db').resolve()}"
+
+    @classmethod
+    def create(cls, path: str | Path) -> RunFolder:
+        """Make a new run folder; an existing non-empty one is an error, nothing is overwritten."""
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                hint = (
+                    f"`nasgen resume {path}` continues it"
+                    if (path / "run.json").exists()
+                    else "choose another --out"
+                )
+                raise StoreError(f"the output folder {path} exists and is not empty; {hint}.")
+            (path / "artifacts").mkdir()
+        except StoreError:
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"the output folder {path} cannot be written ({error.strerror or error}); choose "
+                "another --out."
+            ) from None
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open an existing run folder."""
+        folder = cls(path)
+        if not (folder.path / "run.json").is_file() or not folder.config_path.is_file():
+            raise StoreError(
+                f"{folder.path} is no nasgen run: expected a folder with run.json and config.toml."
+            )
+        schema = folder.read_json("run.json").get("schema")
+        if schema != SCHEMA:
+            raise StoreError(
+                f"{folder.path}/run.json has schema {schema!r}, this nasgen reads schema {SCHEMA}."
+            )
+        return folder
+
+    def lock(self) -> None:
+        """Claim the run for this process until `unlock`; the claim ends with the process."""
+        file = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise StoreError(
+                f"another process is working on {self.path}; wait for it or stop it."
+            ) from None
+        self._lock = file
+
+    def unlock(self) -> None:
+        """Give the claim back."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON object of the folder."""
+        try:
+            data = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.path / name} cannot be read ({error}).") from None
+        if not isinstance(data, dict):
+            raise StoreError(f"{self.path / name}: expected a JSON object, got {type(data).__name__}.")
+        return data
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file of the folder, whole or not at all."""
+        path = self.path / name
+        temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise StoreError(
+                f"cannot write {path}: {error.strerror or error}. Free disk space; the run can be "
+                "resumed."
+            ) from None
+
+    def write_json(self, name: str, data: Mapping[str, Any]) -> None:
+        """Write a JSON object, whole or not at all."""
+        self.write_text(name, json.dumps(data, indent=2) + "\n")
+
+    def append_line(self, name: str, data: Mapping[str, Any]) -> None:
+        """Append one JSON line."""
+        try:
+            with (self.path / name).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(data) + "\n")
+        except OSError as error:
+            raise StoreError(f"cannot write {self.path / name}: {error.strerror or error}.") from None
+
+
+def new_run_path(root: Path, stem: str) -> Path:
+    """Return root/stem, or root/stem-2, -3 ... when that exists."""
+    path, n = root / stem, 1
+    while path.exists():
+        n += 1
+        path = root / f"{stem}-{n}"
+    return path
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what the results depend on."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Return what the timings depend on."""
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "python": sys.executable,
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"

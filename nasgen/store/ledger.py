@@ -1,0 +1,248 @@
+"""The ledger: an Optuna study in which every trial of a run is one Optuna trial.
+
+The study is called `nasgen`, so `optuna-dashboard sqlite:///RUN/ledger.db` opens any run. What nasgen
+needs to rebuild a trial stands in the user attributes "trial" (written when it is asked for) and
+"result" (written when it is told); parameters and values are there for Optuna's own tools.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from nasgen.errors import StoreError
+from nasgen.store.trial import Trial
+
+SCHEMA = 1
+STUDY = "nasgen"
+_STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAILED": TrialState.FAIL}
+_ASKED = (
+    "seq genotype key identity operator generation parents plan phase fidelity seed attempt "
+    "asked_after started"
+).split()
+_TOLD = (
+    "state told objectives metrics curve train_s weights_ref predictions_ref failure_kind failure "
+    "finished"
+).split()
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+@contextmanager
+def _reported(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, OSError, optuna.exceptions.StorageInternalError) as error:
+        if isinstance(error, StoreError):
+            raise
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise StoreError(
+            f"the ledger {url} cannot be used: {reason}. Check that the file is a nasgen ledger, that "
+            "the disk has space and that you may write there."
+        ) from error
+
+
+class Ledger:
+    """One run's trials, in the order in which they were asked for. One process writes."""
+
+    def __init__(self, storage: BaseStorage, study_id: int, url: str) -> None:
+        self._storage = storage
+        self._study_id = study_id
+        self._ids: dict[int, int] = {}  # seq -> Optuna's trial id
+        self.url = url
+
+    # ---- opening -----------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        url: str,
+        directions: Mapping[str, str],
+        operators: Sequence[str],
+        study: str = STUDY,
+    ) -> Ledger:
+        """Create the study for objectives `name -> "maximize" | "minimize"`."""
+        with _reported(url):
+            storage = _storage(url)
+            try:
+                study_id = storage.create_new_study(
+                    [StudyDirection[d.upper()] for d in directions.values()], study
+                )
+            except optuna.exceptions.DuplicatedStudyError:
+                raise StoreError(
+                    f"the ledger {url} already holds a study '{study}'; choose another --out."
+                ) from None
+            storage.set_study_user_attr(study_id, "schema", SCHEMA)
+            storage.set_study_user_attr(study_id, "operators", list(operators))
+            storage.set_study_system_attr(
+                study_id, "study:metric_names", list(directions)
+            )  # what Study.set_metric_names writes: the dashboard shows these names
+        return cls(storage, study_id, url)
+
+    @classmethod
+    def open(cls, url: str, study: str = STUDY) -> Ledger:
+        """Open an existing ledger; a damaged or foreign one raises StoreError."""
+        path = sqlite_path(url)
+        if path is not None and not path.is_file():
+            raise StoreError(f"the ledger {path} does not exist; is this a nasgen run folder?")
+        with _reported(url):
+            storage = _storage(url)
+            try:
+                study_id = storage.get_study_id_from_name(study)
+            except KeyError:
+                raise StoreError(f"the ledger {url} holds no study '{study}'.") from None
+            schema = storage.get_study_user_attrs(study_id).get("schema")
+        if schema != SCHEMA:
+            raise StoreError(
+                f"the ledger {url} has schema {schema}, this nasgen reads schema {SCHEMA}; open it "
+                "with the version that wrote it (see run.json)."
+            )
+        return cls(storage, study_id, url)
+
+    # ---- reading -----------------------------------------------------------------------------
+
+    def trials(self) -> list[Trial]:
+        """Return all trials by seq."""
+        with _reported(self.url):
+            frozen = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        trials = []
+        for item in frozen:
+            if "trial" not in item.user_attrs:
+                continue  # put there by another tool
+            try:
+                trials.append(_to_trial(item))
+            except (TypeError, KeyError, ValueError) as error:
+                raise StoreError(
+                    f"trial {item.number} of the ledger {self.url} is damaged ({error!r})."
+                ) from None
+            self._ids[trials[-1].seq] = item._trial_id
+        return sorted(trials, key=lambda t: t.seq)
+
+    # ---- writing -----------------------------------------------------------------------------
+
+    def ask(self, trial: Trial, shown: Mapping[str, Any]) -> None:
+        """Write a trial that is about to start; `shown` are parameters for Optuna's tools."""
+        record = {name: getattr(trial, name) for name in _ASKED}
+        operators = self._operators()
+        distributions: dict[str, BaseDistribution] = {"operator": CategoricalDistribution(operators)}
+        params: dict[str, Any] = {"operator": trial.operator}
+        for name, value in shown.items():
+            distributions[name] = IntDistribution(0, 1_000_000_000)
+            params[name] = int(value)
+        if trial.operator not in operators:  # an operator added when the run was resumed
+            del distributions["operator"], params["operator"]
+        with _reported(self.url):
+            self._ids[trial.seq] = self._storage.create_new_trial(
+                self._study_id,
+                FrozenTrial(
+                    number=-1,
+                    trial_id=-1,
+                    state=TrialState.RUNNING,
+                    value=None,
+                    values=None,
+                    datetime_start=datetime.now(),
+                    datetime_complete=None,
+                    params=params,
+                    distributions=distributions,
+                    user_attrs={"trial": _plain(record)},
+                    system_attrs={},
+                    intermediate_values={},
+                ),
+            )
+
+    def ask_again(self, trial: Trial) -> None:
+        """Write the new attempt of a trial that was in flight when the run stopped."""
+        record = {name: getattr(trial, name) for name in _ASKED}
+        with _reported(self.url):
+            self._storage.set_trial_user_attr(self._ids[trial.seq], "trial", _plain(record))
+
+    def tell(self, trial: Trial) -> None:
+        """Write a result; it is durable when this returns."""
+        record = {name: getattr(trial, name) for name in _TOLD}
+        values = list(trial.objectives.values()) if trial.state == "COMPLETE" else None
+        with _reported(self.url):
+            trial_id = self._ids[trial.seq]
+            self._storage.set_trial_user_attr(trial_id, "result", _plain(record))
+            self._storage.set_trial_state_values(trial_id, _STATES[trial.state], values)
+
+    def close(self) -> None:
+        """Release the connection."""
+        if isinstance(self._storage, RDBStorage):
+            self._storage.remove_session()
+            self._storage.engine.dispose()
+
+    def _operators(self) -> list[str]:
+        if not hasattr(self, "_operator_names"):
+            with _reported(self.url):
+                attrs = self._storage.get_study_user_attrs(self._study_id)
+            self._operator_names: list[str] = list(attrs.get("operators", []))
+        return self._operator_names
+
+
+def _to_trial(item: FrozenTrial) -> Trial:
+    fields: dict[str, Any] = dict(item.user_attrs["trial"])
+    told = dict(item.user_attrs.get("result", {}))
+    # A result without its state was being written when the process died: still in flight.
+    if item.state.is_finished() and told:
+        fields |= told
+    else:
+        fields["state"] = "RUNNING"
+    known = {f.name for f in dataclasses.fields(Trial)}
+    fields = {k: v for k, v in fields.items() if k in known}
+    fields["parents"] = tuple(fields.get("parents", ()))
+    fields["curve"] = tuple(fields.get("curve", ()))
+    return Trial(**fields)
+
+
+def _plain(record: Mapping[str, Any]) -> Any:
+    try:
+        return json.loads(json.dumps(record, allow_nan=False))
+    except ValueError as error:
+        raise StoreError(f"a trial record is no JSON ({error}): {sorted(record)}.") from None
+
+
+def study_name(configured: str | None, run: str) -> str:
+    """Return the study's name: a ledger shared by several runs needs one for each."""
+    return STUDY if configured is None else f"{STUDY}-{run}"
+
+
+def sqlite_path(url: str) -> Path | None:
+    """Return the file behind a `sqlite:///` URL, or None for another kind."""
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+
+def _storage(url: str) -> BaseStorage:
+    if url == "memory":
+        return InMemoryStorage()
+    if url.startswith("journal:"):
+        return JournalStorage(JournalFileBackend(url.removeprefix("journal:")))
+    if "://" not in url:
+        raise StoreError(
+            f"store.ledger: expected an Optuna storage URL such as sqlite:///file.db, "
+            f"postgresql://..., journal:FILE or memory, got '{url}'."
+        )
+    options = {"connect_args": {"timeout": 30}} if url.startswith("sqlite") else {}
+    try:
+        return RDBStorage(url, engine_kwargs=options)
+    except ImportError as error:
+        raise StoreError(f"the ledger {url} needs a database driver: {error}.") from None
+    except RuntimeError as error:  # another Optuna schema
+        raise StoreError(f"the ledger {url}: {str(error).splitlines()[0]}") from None
+
+
+def utc_now() -> str:
+    """Return the time as ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,83 @@
+"""One row of a run's history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+State = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAILED", "ESTIMATED"]
+Phase = Literal["search", "finish"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One evaluation of one genotype at one fidelity.
+
+    `seq` counts trials from 0 in the order in which they were asked for. `told` is the place of its
+    result in the order of arrival and `asked_after` how many results had arrived when it was asked:
+    together they make any history replayable. `objectives` are in the order of the config; `metrics`
+    holds everything measured (accuracies are fractions, times in seconds). `parents` are seqs.
+    """
+
+    seq: int
+    state: State
+    genotype: Mapping[str, Any]
+    key: str
+    identity: str
+    operator: str  # "sample", the mutation's or crossover's name, "finish"
+    generation: int = 0
+    parents: tuple[int, ...] = ()
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    phase: Phase = "search"
+    fidelity: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    attempt: int = 1
+    asked_after: int = 0
+    told: int | None = None
+    objectives: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    curve: tuple[Mapping[str, float], ...] = ()  # one row an epoch: epoch, train_loss, lr, elapsed_s
+    train_s: float = 0.0
+    weights_ref: str | None = None
+    predictions_ref: str | None = None
+    failure_kind: str | None = None  # "error", "memory", "timeout", "non-finite", "worker"
+    failure: str | None = None
+    started: str | None = None  # ISO 8601, UTC
+    finished: str | None = None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it counts towards `--trials`."""
+        return self.state in ("COMPLETE", "PRUNED", "FAILED")
+
+    def with_result(self, result: Mapping[str, Any], told: int) -> Trial:
+        """Return the trial completed by an evaluator's result message."""
+        return replace(
+            self,
+            state=result["state"],
+            told=told,
+            objectives=dict(result.get("objectives", {})),
+            metrics=dict(result.get("metrics", {})),
+            curve=tuple(result.get("curve", ())),
+            train_s=float(result.get("train_s", 0.0)),
+            weights_ref=result.get("weights_ref"),
+            predictions_ref=result.get("predictions_ref"),
+            failure_kind=result.get("failure_kind"),
+            failure=result.get("failure"),
+            finished=result.get("finished"),
+        )
+
+    def history_row(self) -> dict[str, Any]:
+        """Return the line that `nasgen show RUN --history --json` prints."""
+        return {
+            "seq": self.seq,
+            "generation": self.generation,
+            "key": self.key,
+            "operator": self.operator,
+            "parents": list(self.parents),
+            "state": self.state,
+            "fidelity": dict(self.fidelity),
+            "objectives": dict(self.objectives),
+            "attempt": self.attempt,
+        }

@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+
+from nasgen.data.base import load
+from nasgen.errors import DataError
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(text, query="?target=y", encoding="utf-8"):
+        path = tmp_path / "toy.csv"
+        path.write_bytes(text.encode(encoding))
+        return f"csv:{path}{query}"
+
+    return write
+
+
+PIXELS = "a,y,b,c,d\n" + "".join(f"{i},{'xz'[i % 2]},{i + 1},{i + 2},255\n" for i in range(10))
+FLOATS = "a,b,y\n" + "".join(f"{i / 2},{1e9 + i},{10 - i % 2}\n" for i in range(20))
+
+
+def test_integers_of_a_byte_become_images_of_the_given_shape(table):
+    data = load(table(PIXELS, "?target=y&shape=1x2x2"))
+    assert data.x_train.dtype == np.uint8
+    assert data.shape == (1, 2, 2)
+    assert data.classes == ("x", "z")
+    assert (len(data.x_train), len(data.x_test)) == (8, 2)
+    first = data.x_train[:, 0, 0, 0]
+    np.testing.assert_array_equal(data.x_train[:, 0, 0, 1], first + 1)
+    assert (data.x_train[:, 0, 1, 1] == 255).all()
+    assert (first % 2 == data.y_train).all()
+
+
+def test_without_a_shape_the_columns_are_one_row(table):
+    assert load(table(PIXELS)).shape == (1, 1, 4)
+
+
+def test_other_numbers_are_standardised_by_the_training_rows(table):
+    data = load(table(FLOATS))
+    assert data.x_train.dtype == data.x_test.dtype == np.float32
+    np.testing.assert_allclose(data.x_train.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(data.x_train.std(axis=0), 1, atol=1e-6)
+    # both columns count the rows, so standardised they agree, in the test rows too
+    np.testing.assert_allclose(data.x_test[..., 0], data.x_test[..., 1], atol=1e-6)
+
+
+def test_labels_that_are_numbers_are_ordered_by_value(table):
+    data = load(table(FLOATS))
+    assert data.classes == ("9", "10")
+
+
+def test_a_constant_column_becomes_zero(table):
+    text = "a,b,y\n" + "".join(f"{i / 2},0.1,{i % 2}\n" for i in range(10))
+    data = load(table(text))
+    np.testing.assert_allclose(data.x_train[..., 1], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_marks_line_ends_quotes_and_blank_lines_do_not_matter(table, encoding, end):
+    rows = [f'"{i}","kläs, ""{i % 2}""\nmore",{i}' for i in range(10)]
+    text = end.join(['"a col",y,b', *rows[:5], "", *rows[5:]]) + end + end
+    data = load(table(text, encoding=encoding))
+    assert data.classes == ('kläs, "0"\nmore', 'kläs, "1"\nmore')
+    assert data.x_train[:, 0, 0, 0].tolist() == data.x_train[:, 0, 0, 1].tolist()
+
+
+def test_column_names_may_be_escaped(table):
+    text = PIXELS.replace("a,y,b", "a,is it & how?,b")
+    assert load(table(text, "?target=is it %26 how%3F")).n_classes == 2
+
+
+HEAD = "a,y,b\n1,x,2\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "words"),
+    [
+        (PIXELS, "?trget=y", ["unknown option 'trget'", "did you mean 'target'?"]),
+        (PIXELS, "?target=y&target=a", ["'target' is given twice"]),
+        (PIXELS, "?target=", ["'target' has no value"]),
+        (PIXELS, "", ["'target' is missing", "'a', 'y', 'b'"]),
+        (PIXELS, "?target=why", ["no column 'why'", "Columns: 'a', 'y'"]),
+        (FLOATS.replace("a,b,y\n", ""), "?target=y", ["no column 'y'", "add a header"]),
+        (PIXELS.replace("a,y,b", "y,y,b"), "?target=y", ["2 columns are named 'y'"]),
+        (PIXELS, "?target=y&shape=1x2x3", ["1x2x3 needs 6 columns", "has 4"]),
+        (PIXELS, "?target=y&shape=2x2", ["expected CxHxW", "'2x2'"]),
+        (PIXELS, "?target=y&shape=1x-2x-2", ["expected CxHxW"]),
+        (HEAD + "3,z,high\n", "?target=y", ["line 3, column 'b' is 'high'"]),
+        (HEAD + "\n3,z,\n", "?target=y", ["line 4, column 'b' is ''"]),
+        (HEAD + "nan,z,4\n", "?target=y", ["line 3, column 'a' is nan", "finite"]),
+        (HEAD + "1,z,1e999\n", "?target=y", ["line 3, column 'b' is inf"]),
+        (HEAD + "1,,4\n", "?target=y", ["line 3, column 'y' is empty"]),
+        (HEAD + "1,z\n", "?target=y", ["line 3 has 2 cells, the header 3"]),
+        (HEAD + "1,z,2,3\n", "?target=y", ["line 3 has 4 cells, the header 3"]),
+        ("a,y\n", "?target=y", ["is empty"]),
+        ("", "?target=y", ["names the columns", "got nothing"]),
+        ("a;y\n1;2\n", "?target=y", ["comma-separated", "'a;y'"]),
+        (HEAD + "1,x,2\n", "?target=y", ["only 'x'"]),
+        (HEAD + "1,x,2.5\n", "?target=y", ["one class only: x"]),
+        (HEAD + "1,z,2.5\n", "?target=y", ["a test set", "'x' has 1"]),
+    ],
+)
+def test_faults_are_named_with_line_and_column(table, text, query, words):
+    with pytest.raises(DataError) as caught:
+        load(table(text, query))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_file_that_is_no_text_is_refused(table):
+    with pytest.raises(DataError, match="is not UTF-8 text"):
+        load(table("a,y\n1,ä\n", encoding="latin-1"))
