@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nasgen import objectives, registry
+from nasgen import objectives, registry, seeding
 from nasgen.config import SearchConfig, merge, parse
 from nasgen.engine.algorithms.base import Algorithm
-from nasgen.engine.breeding import Breeder, Operators, Proposal, Space
+from nasgen.engine.breeding import Breeder, Operators, Proposal, Screen, Space
 from nasgen.errors import ConfigError, NasgenError, suggest
 from nasgen.execution.base import Evaluate, Executor
 from nasgen.objectives import Objective
+from nasgen.predictors.filter import Filter
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.store.artifacts import Artifacts
 
@@ -24,6 +25,7 @@ DEFAULT_TRIALS = 40
 MIN_TIME_S = 10.0  # starting workers and writing the report take about half of this
 N_IMAGES_A_TRIAL = 30_000  # what "a cheap trial" shows a candidate when epochs are not set
 TARGET_TRIALS = 40  # that a time budget is divided into
+FEATURES = "structural"  # what a predictor reads
 PRESETS = Path(__file__).parent / "papers"
 
 
@@ -190,10 +192,33 @@ def operators(config: SearchConfig) -> Operators:
 
 
 def algorithm(
-    config: SearchConfig, where: Space, is_new: Callable[[Proposal], bool]
+    config: SearchConfig,
+    where: Space,
+    is_new: Callable[[Proposal], bool],
+    screen: Screen | None = None,
+    forget: Callable[[Proposal], None] = lambda proposal: None,
+    on_rejected: Callable[[Proposal, float | None], None] = lambda proposal, predicted: None,
 ) -> Algorithm:
-    """Return the algorithm with its breeder."""
-    return _algorithm_factory(config)(Breeder(where, operators(config), is_new))
+    """Return the algorithm with its breeder; the callbacks are explained there."""
+    return _algorithm_factory(config)(
+        Breeder(where, operators(config), is_new, screen, forget, on_rejected)
+    )
+
+
+def screen(config: SearchConfig) -> Filter | None:
+    """Return the filter that [predictor] describes, without labels, or None for "none"."""
+    section = config.predictor
+    if section.name == "none":
+        return None
+    return Filter(
+        registry.resolve("predictors", section.name),
+        registry.resolve("features", FEATURES)(),
+        seed=seeding.integer(config.seed, "predictor"),
+        direction=objective_list(config)[0].direction,
+        warmup=section.warmup,
+        oversample=section.oversample,
+        unscreened=section.unscreened,
+    )
 
 
 def objective_list(config: SearchConfig) -> tuple[Objective, ...]:
@@ -251,12 +276,12 @@ def evaluator(context: Mapping[str, Any]) -> Evaluate:
 def search_fidelity(config: SearchConfig, n_train: int) -> dict[str, Any]:
     """Return what one search trial may cost: {"epochs", "fraction", "seconds"}.
 
-    Unless set, epochs show a candidate about 30,000 images, between 1 and 30 passes. A time budget
+    Unless set, epochs show a candidate about 30,000 images, between 1 and 12 passes. A time budget
     is divided into about 40 trials; the schedule of one ends within its part.
     """
     training = config.training
     n = max(1.0, n_train * training.fraction)
-    epochs = training.epochs or min(30.0, max(1.0, N_IMAGES_A_TRIAL / n))
+    epochs = training.epochs or min(12.0, max(1.0, N_IMAGES_A_TRIAL / n))
     limit = training.seconds
     if limit is None and config.budget.time is not None:
         share = 1.0 - (config.finish.share if n_finish(config, None) else 0.0)
@@ -304,3 +329,9 @@ def preset(name: str) -> Path:
             f"preset '{name}' does not exist{suggest(name, found)} Presets: {', '.join(found)}."
         )
     return found[name]
+
+
+def preset_summary(path: Path) -> str:
+    """Return the first comment line of a preset."""
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    return first.removeprefix("#").strip()

@@ -51,6 +51,7 @@ SIGNATURES: dict[str, tuple[str, ...]] = {
     "crossovers": ("first", "second", "space", "rng"),
     "matings": ("parents", "space", "rng"),
     "objectives": ("measured",),
+    "predictors": ("seed",),
     "datasets": ("rest",),
 }
 

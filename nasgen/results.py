@@ -18,6 +18,7 @@ from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name
 from nasgen.store.trial import Trial
 
+N_KEPT_BEST = 20  # whose weights stay besides the population's
 STATES = {"complete": "COMPLETE", "failed": "FAILED", "pruned": "PRUNED"}
 
 
@@ -300,16 +301,42 @@ def combine_runs(runs: Sequence[Run], method: str | None, rounds: int | None) ->
     first = runs[0]
     for other in runs[1:]:
         a, b = first.record["data"]["digest"], other.record["data"]["digest"]
-        if a != b or first.config.data.model_dump(exclude={"source"}) != other.config.data.model_dump(
+        if a != b or first.config.data.model_dump(
             exclude={"source"}
-        ):
+        ) != other.config.data.model_dump(exclude={"source"}):
             raise ConfigError(
                 f"{first.path} and {other.path} use different data or validation splits; an ensemble "
                 "needs the same."
             )
     networks = [n for run in runs for n in run.networks()[: run.config.ensemble.candidates]]
     if not networks:
-        raise ConfigError("no trial with kept weights in " + ", ".join(str(r.path) for r in runs) + ".")
+        raise ConfigError(
+            "no trial with kept weights in " + ", ".join(str(r.path) for r in runs) + "."
+        )
     settings = first.config.ensemble
     networks.sort(key=lambda n: -float(n.trial.metrics.get("val_accuracy") or 0.0))
     return choose(networks, method or settings.name, rounds or settings.rounds)
+
+
+def collect_garbage(run: Run) -> int:
+    """Delete artifacts that [store] keep_weights does not keep, left-overs of killed workers too.
+
+    Return the bytes freed. The run must be complete, and no other process may be working on it.
+    """
+    record = run.record
+    if record["summary"] is None or not all(leg["done"] for leg in record["legs"]):
+        raise ConfigError(f"{run.path} is unfinished; `nasgen resume {run.path}` first.")
+    chosen = {m["trial"] for m in (record["summary"]["ensemble"] or {"members": []})["members"]}
+    kept = {t.seq for t in run.trials if t.phase == "finish"} | chosen
+    if run.config.store.keep_weights == "all":
+        kept |= {t.seq for t in run.trials}
+    elif run.config.store.keep_weights == "population":
+        kept |= {*record["population"], *(t.seq for t in run.ranked[:N_KEPT_BEST])}
+    else:
+        kept |= set(record["pareto"])
+    refs = {r for t in run.trials if t.seq in kept for r in (t.weights_ref, t.predictions_ref) if r}
+    run.folder.lock()
+    try:
+        return run.folder.artifacts.remove(run.folder.artifacts.stored() - refs)
+    finally:
+        run.folder.unlock()

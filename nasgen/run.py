@@ -16,6 +16,7 @@ from nasgen.config import SearchConfig, read_toml, to_toml
 from nasgen.data.base import Dataset
 from nasgen.data.base import load as load_data
 from nasgen.data.split import split, split_digest
+from nasgen.engine.breeding import Proposal
 from nasgen.errors import ConfigError, DataError
 from nasgen.results import Run
 from nasgen.search import Listener, Plan, Search
@@ -23,6 +24,7 @@ from nasgen.store import folder as run_folder
 from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name, utc_now
 
+CANDIDATES = "candidates.jsonl"  # what a predictor rejected, one JSON object a line
 SWEEP_EVERY = 8  # told trials between two clean-ups of the artifacts
 SAVE_CLOCK_EVERY_S = 2.0
 ENDING_S = 4.0  # loading torch, drawing the report
@@ -34,21 +36,22 @@ def run(
     out: str | Path | None = None,
     overrides: Iterable[Mapping[str, Any]] = (),
     listeners: tuple[Listener, ...] = (),
+    where: str = "config",
 ) -> Run:
     """Search, choose an ensemble, test once and write the report; return the finished run.
 
     `config` is a TOML file, its tables as a mapping, or a `SearchConfig`; `overrides` are further
-    tables laid on top. `out` is the new run folder (default: `runs/DATA-ALGORITHM-seedN`). Raises
-    ConfigError, DataError or StoreError before anything is trained.
+    tables laid on top. `out` is the new run folder (default: `runs/DATA-ALGORITHM-seedN`);
+    `where` names the config in messages. Raises ConfigError, DataError or StoreError before anything is trained.
     """
     began = time.monotonic()
     if isinstance(config, str | Path):
         tables: Mapping[str, Any] = read_toml(config)
         where = str(config)
     elif isinstance(config, SearchConfig):
-        tables, where = config.model_dump(exclude_unset=True), "config"
+        tables = config.model_dump(exclude_unset=True)
     else:
-        tables, where = config or {}, "config"
+        tables = config or {}
     checked = build.config_of(tables, where, overrides)
     dataset = load_data(checked.data.source)
     folder = RunFolder.create(out or _default_folder(checked))
@@ -147,13 +150,17 @@ class _Session:
 
     def work(self) -> Run:
         config, folder = self.config, self.folder
-        ledger = Ledger.open(folder.ledger_url(config.store.ledger), study_name(config.store.ledger, folder.name))
+        for listener in self.listeners:
+            listener("run", {"path": folder.path})
+        ledger = Ledger.open(
+            folder.ledger_url(config.store.ledger), study_name(config.store.ledger, folder.name)
+        )
         try:
             for leg in self.record["legs"]:
                 if not leg["done"]:
                     self._leg(leg, ledger)
             result = Run(folder, config)
-            result.conclude(0, self._wall_s)
+            result.conclude(self.record.get("filtered", 0), self._wall_s)
             return result
         finally:
             ledger.close()
@@ -175,13 +182,25 @@ class _Session:
         known: set[str] = set()
         search: Search
         space = build.space(config)
-        algorithm = build.algorithm(config, space, lambda proposal: search.is_new(proposal))
+        screen = build.screen(config)
+        algorithm = build.algorithm(
+            config,
+            space,
+            lambda proposal: search.is_new(proposal),
+            screen,
+            lambda proposal: search.forget(proposal),
+            lambda proposal, predicted: search.reject(proposal, predicted),
+        )
+        n_written = self.folder.count_lines(CANDIDATES)
 
         def housekeeping(event: str, data: Mapping[str, Any]) -> None:
             if event == "told":
                 budget.reserve_s = self._reserve(search, budget)
                 if search.n_told % SWEEP_EVERY == 0:
                     sweep(self.folder, config, search)
+            elif event == "rejected" and data["number"] > n_written:
+                # A replay rejects again, in the same order, what is written already.
+                self.folder.append_line(CANDIDATES, _candidate(data))
             self._save_clock(leg)
 
         search = Search(
@@ -192,6 +211,7 @@ class _Session:
             budget,
             known,
             (housekeeping, *self.listeners),
+            screen=screen,
         )
         try:
             search.run(ledger.trials(), sum(b["n_done"] for b in before))
@@ -200,8 +220,10 @@ class _Session:
             self._save_clock(leg, force=True)
         leg["done"] = True
         leg["n_done"] = len(search.trials) - search.n_before
+        record["filtered"] = algorithm.breeder.n_filtered  # since the first leg: all are replayed
         record["operators"] = {k: dict(v) for k, v in algorithm.breeder.failures.items()}
         record["population"] = [i.seq for i in algorithm.population]
+        record["pareto"] = [i.seq for i in search.memory.pareto]
         self.folder.write_json("run.json", record)
         sweep(self.folder, config, search)
 
@@ -249,6 +271,17 @@ def kept_trials(config: SearchConfig, search: Search) -> set[int]:
         return finished | parents | {i.seq for i in search.memory.pareto}
     alive = {i.seq for i in search.algorithm.alive}
     return finished | parents | alive | {i.seq for i in search.memory.hall_of_fame}
+
+
+def _candidate(data: Mapping[str, Any]) -> dict[str, Any]:
+    proposal: Proposal = data["proposal"]
+    return {
+        "generation": proposal.generation,
+        "operator": proposal.operator,
+        "parents": list(proposal.parents),
+        "key": proposal.genotype.key,
+        "predicted": data["predicted"],
+    }
 
 
 # ---- the papers of a run -------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from nasgen.errors import StoreError
 from nasgen.execution.base import Executor
 from nasgen.genotypes import Dag, tags
 from nasgen.objectives import Objective
+from nasgen.predictors.filter import Filter
 from nasgen.store.ledger import Ledger, utc_now
 from nasgen.store.trial import Trial
 
@@ -65,6 +66,7 @@ class Search:
         known: set[str],
         listeners: tuple[Listener, ...] = (),
         sweep: Callable[[Search], None] = lambda search: None,
+        screen: Filter | None = None,
     ) -> None:
         self.plan = plan
         self.algorithm = algorithm
@@ -74,6 +76,7 @@ class Search:
         self.known = known
         self.listeners = listeners
         self.sweep = sweep
+        self.screen = screen
         self.memory = Memory()
         self.trials: dict[int, Trial] = {}
         self.in_flight: set[int] = set()
@@ -188,6 +191,22 @@ class Search:
         self.known.add(identity)
         return True
 
+    def forget(self, proposal: Proposal) -> None:
+        """Take back what `is_new` reserved: the proposal becomes no trial now, but may later."""
+        self.known.discard(
+            self.plan.identity(
+                proposal.genotype.key, self.plan.search_fidelity, self.initial(proposal)
+            )
+        )
+
+    def reject(self, proposal: Proposal, predicted: float | None) -> None:
+        """Report a candidate that the predictor filtered out; a replay reports it again.
+
+        `number` counts them from 1 over the whole run, so that listeners can tell.
+        """
+        number = self.algorithm.breeder.n_filtered
+        self.emit("rejected", proposal=proposal, predicted=predicted, number=number)
+
     def _finalists(self) -> list[Trial]:
         """Return the finish trials still to be asked for in this leg, best candidate first."""
         trials = self.trials.values()
@@ -227,7 +246,9 @@ class Search:
     def _bounded(self, fidelity: Mapping[str, Any], waves: int) -> dict[str, Any]:
         """Return the finish fidelity, its time bounded by what the budget has left."""
         left = self.budget.left_s
-        return dict(fidelity) if math.isinf(left) else {**fidelity, "seconds": max(0.5, left / waves)}
+        return (
+            dict(fidelity) if math.isinf(left) else {**fidelity, "seconds": max(0.5, left / waves)}
+        )
 
     def ranked(self) -> list[Trial]:
         """Return completed trials, best first."""
@@ -255,7 +276,8 @@ class Search:
             if all(p.weights_ref for p in parents):
                 inherit = {
                     "parents": [
-                        {"genotype": dict(p.genotype), "weights_ref": p.weights_ref} for p in parents
+                        {"genotype": dict(p.genotype), "weights_ref": p.weights_ref}
+                        for p in parents
                     ],
                     "plan": dict(trial.plan),
                 }
@@ -304,6 +326,9 @@ class Search:
             self.algorithm.tell_failed(trial.seq)
         else:
             self.algorithm.tell(individual)
+            if self.screen is not None:
+                first = self.plan.objectives[0].name
+                self.screen.observe(trial.seq, individual.genotype, trial.objectives[first])
         self._note_generation()
 
     def _note_generation(self) -> None:
@@ -383,6 +408,7 @@ def shown_parameters(trial: Trial) -> dict[str, int]:
 
 def _minted_plan(plan: Mapping[str, Any], seed: int, seq: int) -> dict[str, Any]:
     """Return a heredity plan with provisional tags made final, keys and values alike."""
+
     def walk(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {walk(k): walk(v) for k, v in value.items()}

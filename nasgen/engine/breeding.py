@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from nasgen.engine.individual import Individual
 from nasgen.errors import IllegalGenotypeError, NasgenError, NotApplicable, OperatorError
 from nasgen.genotypes import Child, Dag
 from nasgen.genotypes.child import Plan
+from nasgen.predictors.base import Verdict
 
 N_ATTEMPTS = 50  # before a candidate is drawn at random, and then before the space counts as spent
 
@@ -23,6 +25,14 @@ class Space(Protocol):
 
     def sample(self, rng: np.random.Generator) -> Dag: ...
     def problems(self, genotype: Dag) -> list[str]: ...
+
+
+class Screen(Protocol):
+    """What variation needs of a filter: see `nasgen.predictors.filter.Filter`."""
+
+    @property
+    def n_wanted(self) -> int: ...
+    def choose(self, candidates: Sequence[Dag], rng: np.random.Generator) -> Verdict: ...
 
 
 @dataclass(frozen=True)
@@ -49,20 +59,35 @@ class Breeder:
     """Makes candidates. `is_new` tells whether a proposal would be a trial not asked before.
 
     `failures[operator][reason]` counts refused attempts: "not_applicable" and "duplicate".
+    With a `screen`, several children are made for each one returned. `forget` takes back what
+    `is_new` reserved for the others, so that they may be proposed again; those that were judged
+    count in `n_filtered` and go to `on_rejected` with their predicted first objective, or None.
     """
 
     def __init__(
-        self, space: Space, operators: Operators, is_new: Callable[[Proposal], bool]
+        self,
+        space: Space,
+        operators: Operators,
+        is_new: Callable[[Proposal], bool],
+        screen: Screen | None = None,
+        forget: Callable[[Proposal], None] = lambda proposal: None,
+        on_rejected: Callable[[Proposal, float | None], None] = lambda proposal, predicted: None,
     ) -> None:
         self.space = space
         self.operators = operators
         self.is_new = is_new
+        self.screen = screen
+        self.forget = forget
+        self.on_rejected = on_rejected
+        self.n_filtered = 0
         self.failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def sample(self, rng: np.random.Generator, generation: int = 0) -> Proposal | None:
         """Return a new random candidate, or None when the space seems spent."""
         for _ in range(N_ATTEMPTS):
-            proposal = Proposal(self._legal("sample", self.space.sample(rng)), generation=generation)
+            proposal = Proposal(
+                self._legal("sample", self.space.sample(rng)), generation=generation
+            )
             if self._accepted(proposal):
                 return proposal
         return None
@@ -73,7 +98,36 @@ class Breeder:
         """Return a new child of the first parent (mutation) or of the first two (crossover).
 
         Refusals lead to another operator; when all attempts fail the candidate is drawn at random.
+        With a screen it is the most promising of several.
         """
+        offered: list[Proposal] = []
+        for _ in range(1 if self.screen is None else self.screen.n_wanted):
+            proposal = self._attempted(parents, rng, generation)
+            if proposal is None:
+                break
+            offered.append(proposal)
+        if not offered:
+            return self.sample(rng, generation)
+        return offered[0] if self.screen is None else self._screened(self.screen, offered, rng)
+
+    def _screened(
+        self, screen: Screen, offered: Sequence[Proposal], rng: np.random.Generator
+    ) -> Proposal:
+        verdict = screen.choose([p.genotype for p in offered], rng)
+        for i, proposal in enumerate(offered):
+            if i == verdict.index:
+                continue
+            self.forget(proposal)
+            if verdict.screened:
+                self.n_filtered += 1
+                predicted = verdict.predicted[i] if verdict.predicted else math.nan
+                self.on_rejected(proposal, predicted if math.isfinite(predicted) else None)
+        return offered[verdict.index]
+
+    def _attempted(
+        self, parents: Sequence[Individual], rng: np.random.Generator, generation: int
+    ) -> Proposal | None:
+        """Return an accepted child, or None when all attempts fail."""
         for _ in range(N_ATTEMPTS):
             crossing = len(parents) > 1 and rng.random() < self.operators.crossover_prob
             pool = self.operators.crossovers if crossing else self.operators.mutations
@@ -99,7 +153,7 @@ class Breeder:
                 )
                 if self._accepted(proposal):
                     return proposal
-        return self.sample(rng, generation)
+        return None
 
     def _accepted(self, proposal: Proposal) -> bool:
         if self.is_new(proposal):
@@ -134,7 +188,9 @@ class Breeder:
         returned = result if isinstance(result, tuple | list) else [result]
         children = [c if isinstance(c, Child) else Child(c) for c in returned]
         limit = len(parents)
-        if not 1 <= len(children) <= limit or not all(isinstance(c.genotype, Dag) for c in children):
+        if not 1 <= len(children) <= limit or not all(
+            isinstance(c.genotype, Dag) for c in children
+        ):
             kinds = ", ".join(type(c).__name__ for c in returned) or "nothing"
             expected = "a genotype or nasgen.Child" if limit == 1 else "one or two of them"
             raise OperatorError(f"operator '{name}' must return {expected}, got {kinds}.")

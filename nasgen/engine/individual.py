@@ -11,7 +11,6 @@ from deap import base
 
 from nasgen.errors import EvaluationError
 from nasgen.genotypes import Dag
-from nasgen.genotypes.child import Plan
 
 
 class Fitness(base.Fitness):
@@ -40,7 +39,9 @@ class Fitness(base.Fitness):
 def fitness_class(directions: tuple[str, ...]) -> type[Fitness]:
     """Return the fitness class for "maximize" / "minimize" directions, without DEAP's `creator`."""
     weights = tuple(1.0 if d == "maximize" else -1.0 for d in directions)
-    return type("Fitness" + "".join(d[:3].title() for d in directions), (Fitness,), {"weights": weights})
+    return type(
+        "Fitness" + "".join(d[:3].title() for d in directions), (Fitness,), {"weights": weights}
+    )
 
 
 class Individual:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from nasgen.engine.individual import Individual
 
 ENTRIES = (
-    Entry("tournament", "nasgen.engine.selections:tournament", "best of `tournament` drawn at random"),
+    Entry(
+        "tournament", "nasgen.engine.selections:tournament", "best of `tournament` drawn at random"
+    ),
     Entry("best", "nasgen.engine.selections:best", "the k best by the first objective"),
     Entry("random", "nasgen.engine.selections:uniform", "drawn with equal chances"),
     Entry(
@@ -60,7 +62,9 @@ def best(individuals: Sequence[Individual], k: int, rng: np.random.Generator) ->
     return list(tools.selBest(sorted(_checked(individuals, k), key=lambda i: i.seq), k))
 
 
-def uniform(individuals: Sequence[Individual], k: int, rng: np.random.Generator) -> list[Individual]:
+def uniform(
+    individuals: Sequence[Individual], k: int, rng: np.random.Generator
+) -> list[Individual]:
     """Return k individuals drawn uniformly, with replacement."""
     from deap import tools
 

@@ -16,7 +16,9 @@ Labels = NDArray[np.int64]
 Select = Callable[[Sequence[Probabilities], Labels, int], NDArray[np.float64]]
 
 
-def combine(probabilities: Sequence[Probabilities], weights: Sequence[float]) -> NDArray[np.float64]:
+def combine(
+    probabilities: Sequence[Probabilities], weights: Sequence[float]
+) -> NDArray[np.float64]:
     """Return the weighted mean of probabilities, (B, n_classes): not of logits."""
     total: NDArray[np.float64] = np.zeros(probabilities[0].shape, dtype=np.float64)
     for member, weight in zip(probabilities, weights, strict=True):

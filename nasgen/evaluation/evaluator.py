@@ -260,9 +260,7 @@ class Evaluator:
             parents.append((self._decode(parent["genotype"])[1], tensors))
         inherit(network, blueprint, parents, given.get("plan") or {})
 
-    def _objectives(
-        self, measured: Measured, with_validation: bool
-    ) -> Iterator[tuple[str, float]]:
+    def _objectives(self, measured: Measured, with_validation: bool) -> Iterator[tuple[str, float]]:
         for name, objective in self.objectives.items():
             try:
                 value = float(objective(measured))

@@ -12,6 +12,7 @@ from nasgen.report import numbers
 from nasgen.report.scale import Axis
 from nasgen.report.svg import drawing, element, text
 
+Shape = Literal["dot", "diamond", "cross"]
 _Place = Callable[[float], float]
 LEFT, RIGHT, TOP, BOTTOM = 62, 26, 26, 46  # pixels around the plot
 LANE = 24  # height of the lane for marks without a value
@@ -25,7 +26,7 @@ class Mark:
     y: float | None
     title: str
     css: str = "muted"
-    shape: Literal["dot", "diamond", "cross"] = "dot"
+    shape: Shape = "dot"
     label: str = ""
     ring: bool = False
 
@@ -81,7 +82,7 @@ def plot(
         parts.append(_line(line, px, py))
     parts += [_mark(mark, px(mark.x), middle if mark.y is None else py(mark.y)) for mark in marks]
     parts += _mark_labels(marks, px, py)
-    parts += _line_labels(lines, px, py)
+    parts += _line_labels(lines, px, py, floor)
     return drawing(width, height, description, *parts)
 
 
@@ -178,14 +179,18 @@ def _line(line: Line, px: _Place, py: _Place) -> Markup:
     return element("path", title, d=d, class_=f"line {line.css}")
 
 
-def _line_labels(lines: Sequence[Line], px: _Place, py: _Place) -> list[Markup]:
+def _line_labels(lines: Sequence[Line], px: _Place, py: _Place, floor: float) -> list[Markup]:
     ends = sorted(
         (py(line.points[-1][1]), px(line.points[-1][0]), line.label)
         for line in lines
         if line.label and line.points
     )
-    parts, free = [], float("-inf")
-    for y, x, label in ends:
-        free = max(y + 4, free + 13)
-        parts.append(text(x + 7, free, label, "mark-label"))
-    return parts
+    heights, lowest = [], floor - 2
+    for y, _, _ in reversed(ends):  # from the bottom, so that none slips under the axis
+        lowest = min(y + 4, lowest)
+        heights.append(lowest)
+        lowest -= 13
+    return [
+        text(x + 7, y, label, "mark-label")
+        for (_, x, label), y in zip(ends, reversed(heights), strict=True)
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 from markupsafe import Markup
@@ -119,7 +120,7 @@ def _curve(xs: list[float], top: float) -> str:
     """Return the path of an edge: bends lie between levels, on a level it is vertical."""
     y = top + BOX
     d = f"M{xs[0]:.1f} {y:.1f}"
-    for i, (a, b) in enumerate(zip(xs, xs[1:], strict=False)):
+    for i, (a, b) in enumerate(itertools.pairwise(xs)):
         end = y + PITCH - BOX
         half = (y + end) / 2
         d += f"C{a:.1f} {half:.1f} {b:.1f} {half:.1f} {b:.1f} {end:.1f}"

@@ -76,7 +76,7 @@ def history(view: ReportView) -> tuple[Markup, int, int]:
                 found,
                 summary(view, trial),
                 "finish" if trial.phase == "finish" else colour[trial.operator],
-                "cross" if trial.state == "FAILED" else _shape(trial),
+                _shape(trial),
                 f"best: {trial.seq}" if trial is best else "",
                 trial is best,
             )
@@ -90,7 +90,7 @@ def history(view: ReportView) -> tuple[Markup, int, int]:
         sorted(marks, key=lambda m: (m.shape == "diamond", m.ring)),
         [Line(line, "best-line", "best so far in the search", step=True)] if line else (),
         _bands(view.trials),
-        (1072, 400),
+        (1072, 400 if values else 180),
         "no result" if any(m.y is None for m in marks) else "",
     )
     n_drawable = sum(
@@ -99,7 +99,9 @@ def history(view: ReportView) -> tuple[Markup, int, int]:
     return chart, n_drawable - len(marks), n_off
 
 
-def _shape(trial: Trial) -> str:
+def _shape(trial: Trial) -> charts.Shape:
+    if trial.state == "FAILED":
+        return "cross"
     return "diamond" if trial.phase == "finish" else "dot"
 
 
@@ -126,7 +128,7 @@ def pairs(view: ReportView) -> list[tuple[str, str]]:
 
 
 def pareto(view: ReportView, y_name: str, x_name: str) -> tuple[Markup, list[int], int]:
-    """Return the chart of two quantities, the seqs on their front, and how many dots are left out."""
+    """Return the chart of two quantities, the seqs on its front, how many dots are left out."""
     found = tables.points(view, (y_name, x_name))
     up = (view.maximizes(y_name), view.maximizes(x_name))
     on_front = tables.front(found, up)
@@ -146,13 +148,14 @@ def pareto(view: ReportView, y_name: str, x_name: str) -> tuple[Markup, list[int
                 found[seq][0],
                 summary(view, trial),
                 "front" if seq in members else "muted",
-                "diamond" if trial.phase == "finish" else "dot",
+                _shape(trial),
                 str(seq) if seq in members else "",
                 trial is best,
             )
         )
     staircase = sorted((found[s][1], found[s][0]) for s in on_front)
     values, _ = robust([m.y for m in marks if m.y is not None], up[0])
+    values += [found[s][0] for s in keep & found.keys()]  # what is highlighted is never clipped
     # A staircase through the corners that the front really dominates.
     points = staircase if not up[1] else staircase[::-1]
     chart = charts.plot(
@@ -173,7 +176,7 @@ def curves(view: ReportView) -> tuple[Markup | None, bool]:
     chosen += [t for t in finalists if t not in chosen]
     if not chosen:
         chosen = [t for t in tables.rank(view, view.trials) if t.curve]
-    lines = []
+    lines: list[Line] = []
     for trial in chosen[:N_CURVES]:
         points = [
             (x, y)

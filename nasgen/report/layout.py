@@ -8,10 +8,12 @@ nodes cannot overlap and no edge runs through a node.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 Edge = tuple[int, int]
+INF = float("inf")
 N_SWEEPS, N_PLACINGS = 16, 24
 POINT = 8.0  # pixels kept free for an edge that passes a level
 GAP = 14.0  # pixels between neighbours on a level
@@ -46,6 +48,7 @@ def arrange(widths: Mapping[int, float], edges: Sequence[Edge]) -> Layout:
     left = min((x[n] - sizes[n][1] / 2 for n in x), default=0.0)
     right = max((x[n] + sizes[n][1] / 2 for n in x), default=0.0)
     x = {n: at - left for n, at in x.items()}
+    _straighten(rows, chains.values(), x, {n: size for n, (_, size) in sizes.items()})
     routes = {edge: tuple(x[n] for n in chain) for edge, chain in chains.items()}
     return Layout(level, {n: x[n] for n in widths}, routes, right - left, len(rows))
 
@@ -94,7 +97,7 @@ def _order(
                     n: sum(place[m] for m in side[n]) / len(side[n]) if side[n] else own[n]
                     for n in rows[i]
                 }
-                rows[i] = sorted(rows[i], key=lambda n: (mean[n], own[n]))  # noqa: B023 - used here
+                rows[i] = sorted(rows[i], key=lambda n: (mean[n], own[n]))
         now = _crossings(rows, down)
         if now < fewest:
             best, fewest = [list(row) for row in rows], now
@@ -103,7 +106,7 @@ def _order(
 
 def _crossings(rows: Sequence[Sequence[int]], down: Mapping[int, list[int]]) -> int:
     total = 0
-    for row, below in zip(rows, rows[1:], strict=False):
+    for row, below in itertools.pairwise(rows):
         place = {n: k for k, n in enumerate(below)}
         ends = [b for n in row for b in sorted(place[m] for m in down[n])]
         total += sum(b < a for i, a in enumerate(ends) for b in ends[i + 1 :])
@@ -140,12 +143,33 @@ def _positions(
     return x
 
 
+def _straighten(
+    rows: Sequence[Sequence[int]],
+    chains: Iterable[Sequence[int]],
+    x: dict[int, float],
+    width: Mapping[int, float],
+) -> None:
+    """Move the points of every long edge onto one vertical line wherever its neighbours let it."""
+    beside = {n: (row[i - 1 : i], row[i + 1 : i + 2]) for row in rows for i, n in enumerate(row)}
+    for points in (chain[1:-1] for chain in chains):
+        low = max(
+            (x[m] + (width[m] + POINT) / 2 + GAP for n in points for m in beside[n][0]),
+            default=-INF,
+        )
+        high = min(
+            (x[m] - (width[m] + POINT) / 2 - GAP for n in points for m in beside[n][1]), default=INF
+        )
+        if points and low <= high:
+            middle = sum(x[n] for n in points) / len(points)
+            x |= dict.fromkeys(points, min(max(middle, low), high))
+
+
 def _spread(
     row: Sequence[int], wish: Sequence[float], weight: Sequence[float], width: Mapping[int, float]
 ) -> list[float]:
     """Return positions nearest to the wishes (weighted least squares) that keep order and gaps."""
     offsets = [0.0]
-    for a, b in zip(row, row[1:], strict=False):
+    for a, b in itertools.pairwise(row):
         offsets.append(offsets[-1] + (width[a] + width[b]) / 2 + GAP)
     blocks: list[tuple[float, float, int]] = []  # (mean, weight, how many)
     for target, w, offset in zip(wish, weight, offsets, strict=True):

@@ -29,10 +29,7 @@ def lanes(rows: Sequence[Row]) -> tuple[dict[int, int], dict[tuple[int, int], in
     at: dict[int, int] = {}
     edges: dict[tuple[int, int], int] = {}
     for seq, parents in rows:
-        if seq in waiting:
-            lane = waiting.index(seq)
-        else:
-            lane = _free(waiting)
+        lane = waiting.index(seq) if seq in waiting else _free(waiting)
         at[seq] = lane
         waiting[lane] = None
         for parent in dict.fromkeys(parents):

@@ -47,13 +47,19 @@ def count(value: float) -> str:
     return three(value)
 
 
+def exact(value: int) -> str:
+    """Write a whole number in groups of three digits."""
+    return f"{value:,}".replace(",", GAP)
+
+
 def three(value: float) -> str:
     """Write three significant digits, whole numbers without a point."""
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{value:.0f}"
     if not 1e-3 <= abs(value) < 1e6:
         return f"{value:.2e}"
-    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    rounded = float(f"{abs(value):.3g}")  # 0.9996 has the decimals of 1.00
+    decimals = max(0, 2 - math.floor(math.log10(rounded)))
     return f"{value:.{min(decimals, 5)}f}"
 
 

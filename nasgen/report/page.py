@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import PurePath
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
@@ -84,7 +85,7 @@ def _environment() -> Environment:
     env.filters |= {
         "quantity": lambda value, name: numbers.quantity(name, value),
         "percent": lambda value: numbers.quantity("rate", value),
-        "count": numbers.count,
+        "exact": numbers.exact,
         "duration": numbers.duration,
         "change": lambda value, name: numbers.change(name, value),
         "words": numbers.words,
@@ -200,7 +201,7 @@ def _members(view: ReportView) -> list[dict[str, Any]]:
     members: Sequence[Mapping[str, Any]] = (view.ensemble or {}).get("members") or ()
     heaviest = max((numbers.number(m.get("weight")) or 0.0 for m in members), default=0.0) or 1.0
     for member in members:
-        own = member.get("run") in (None, view.run)
+        own = member.get("run") in (None, "", view.run, PurePath(view.run).name)
         trial = view.by_seq.get(member.get("trial", -1)) if own else None
         weight = numbers.number(member.get("weight"))
         rows.append(

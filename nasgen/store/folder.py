@@ -109,7 +109,9 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.path / name} cannot be read ({error}).") from None
         if not isinstance(data, dict):
-            raise StoreError(f"{self.path / name}: expected a JSON object, got {type(data).__name__}.")
+            raise StoreError(
+                f"{self.path / name}: expected a JSON object, got {type(data).__name__}."
+            )
         return data
 
     def write_text(self, name: str, text: str) -> None:
@@ -136,7 +138,21 @@ class RunFolder:
             with (self.path / name).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(data) + "\n")
         except OSError as error:
-            raise StoreError(f"cannot write {self.path / name}: {error.strerror or error}.") from None
+            raise StoreError(
+                f"cannot write {self.path / name}: {error.strerror or error}."
+            ) from None
+
+
+    def count_lines(self, name: str) -> int:
+        """Return the number of lines that `append_line` wrote; 0 for a file that is not there."""
+        try:
+            return (self.path / name).read_bytes().count(b"\n")
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise StoreError(
+                f"cannot read {self.path / name}: {error.strerror or error}."
+            ) from None
 
 
 def new_run_path(root: Path, stem: str) -> Path:

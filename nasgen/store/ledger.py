@@ -29,14 +29,35 @@ from nasgen.store.trial import Trial
 SCHEMA = 1
 STUDY = "nasgen"
 _STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAILED": TrialState.FAIL}
-_ASKED = (
-    "seq genotype key identity operator generation parents plan phase fidelity seed attempt "
-    "asked_after started"
-).split()
-_TOLD = (
-    "state told objectives metrics curve train_s weights_ref predictions_ref failure_kind failure "
-    "finished"
-).split()
+_ASKED = [
+    "seq",
+    "genotype",
+    "key",
+    "identity",
+    "operator",
+    "generation",
+    "parents",
+    "plan",
+    "phase",
+    "fidelity",
+    "seed",
+    "attempt",
+    "asked_after",
+    "started",
+]
+_TOLD = [
+    "state",
+    "told",
+    "objectives",
+    "metrics",
+    "curve",
+    "train_s",
+    "weights_ref",
+    "predictions_ref",
+    "failure_kind",
+    "failure",
+    "finished",
+]
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -137,7 +158,9 @@ class Ledger:
         """Write a trial that is about to start; `shown` are parameters for Optuna's tools."""
         record = {name: getattr(trial, name) for name in _ASKED}
         operators = self._operators()
-        distributions: dict[str, BaseDistribution] = {"operator": CategoricalDistribution(operators)}
+        distributions: dict[str, BaseDistribution] = {
+            "operator": CategoricalDistribution(operators)
+        }
         params: dict[str, Any] = {"operator": trial.operator}
         for name, value in shown.items():
             distributions[name] = IntDistribution(0, 1_000_000_000)

@@ -37,7 +37,9 @@ class Trial:
     told: int | None = None
     objectives: Mapping[str, float] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    curve: tuple[Mapping[str, float], ...] = ()  # one row an epoch: epoch, train_loss, lr, elapsed_s
+    curve: tuple[
+        Mapping[str, float], ...
+    ] = ()  # one row an epoch: epoch, train_loss, lr, elapsed_s
     train_s: float = 0.0
     weights_ref: str | None = None
     predictions_ref: str | None = None

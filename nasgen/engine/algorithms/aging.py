@@ -18,9 +18,7 @@ class Aging(Algorithm):
 
     is_generational = False
 
-    def __init__(
-        self, breeder: Breeder, population: int, seed: int, tournament: int = 5
-    ) -> None:
+    def __init__(self, breeder: Breeder, population: int, seed: int, tournament: int = 5) -> None:
         super().__init__(breeder, population, seed)
         if not 1 <= tournament <= population:
             raise ConfigError(

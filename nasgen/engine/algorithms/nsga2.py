@@ -24,7 +24,9 @@ class Nsga2(Generational):
     ) -> None:
         super().__init__(breeder, population, seed)
         if population < 4:
-            raise ConfigError(f"algorithm.population (nsga2): expected at least 4, got {population}.")
+            raise ConfigError(
+                f"algorithm.population (nsga2): expected at least 4, got {population}."
+            )
         if survival not in ("nsga2", "nsga3"):
             raise ConfigError(
                 f"algorithm.survival (nsga2): expected 'nsga2' or 'nsga3', got '{survival}'."
@@ -41,9 +43,7 @@ class Nsga2(Generational):
         with deap_seeded(rng):
             while len(winners) < n:  # DEAP's tournament hands out four winners at a time
                 winners += tools.selTournamentDCD(self.population, 4)
-        return [
-            self.breeder.child(pair, rng, self.generation) for pair in self.parents(winners, n)
-        ]
+        return [self.breeder.child(pair, rng, self.generation) for pair in self.parents(winners, n)]
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
         pool = self.population + offspring

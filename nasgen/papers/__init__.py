@@ -1,0 +1,1 @@
+"""Presets: TOML files in this folder, one a paper or a purpose."""

@@ -1,0 +1,62 @@
+"""The contracts of this room: what a predictor and a feature set are, and what a screen decides.
+
+A predictor is registered as a factory, a function or class that takes one argument, `seed`:
+
+>>> import nasgen
+>>> @nasgen.predictor("my-forest")  # doctest: +SKIP
+... def my_forest(seed: int): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nasgen.genotypes import Dag
+
+Floats = npt.NDArray[np.float64]
+
+
+class Predictor(Protocol):
+    """A scikit-learn regressor that can tell how sure it is.
+
+    `X` is float64 (n, f), finite; `y` is float64 (n,), finite, not constant, higher is better.
+    """
+
+    def fit(self, X: Floats, y: Floats) -> Any:  # noqa: N803 - scikit-learn's name
+        """Learn from all labels seen so far; called again, with more of them, on a new object."""
+
+    def predict(self, X: Floats, return_std: bool = False) -> Any:  # noqa: N803
+        """Return the means (n,), or (means, standard deviations), each (n,)."""
+
+
+Factory = Callable[[int], Predictor]  # seed in [0, 2**31) -> an unfitted predictor
+
+
+class Features(Protocol):
+    """Describes a genotype by numbers; a class without arguments."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name for each of the f features."""
+
+    def encode(self, genotype: Dag) -> Floats:
+        """Return the features, float64 (f,), the same for isomorphic genotypes."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which of the offered candidates to train.
+
+    `index` counts from 0. `screened` is False when nobody was judged; the others were then merely
+    spare, not rejected. `predicted` holds, if judged, the expected value of the first objective of
+    each candidate, in the objective's own unit; NaN for one that could not be judged.
+    """
+
+    index: int
+    screened: bool = False
+    predicted: list[float] | None = None

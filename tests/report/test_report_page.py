@@ -1,0 +1,224 @@
+"""The page as a whole."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from nasgen.config import parse
+from nasgen.report.page import masked, render
+from nasgen.report.view import ReportView
+
+VOID = {"meta", "br"}
+HOSTILE = "</title></script><script>alert('x')</script><img src=x onerror=\"alert(1)\">"
+
+
+class Checker(HTMLParser):
+    """Reads a page strictly: every tag is closed in order; collects what matters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.text += data
+
+
+def check(html: str) -> Checker:
+    """Return the parsed page after the checks that every page must pass."""
+    page = Checker()
+    page.feed(html)
+    page.close()
+    assert page.open == []
+    assert not re.search(r"https?://|//[a-z]+\.|url\(|@import", html)
+    names = [tag for tag, _ in page.tags]
+    assert names.count("script") == names.count("style") == names.count("h1") == 1
+    assert not {"img", "link", "iframe", "object", "embed", "form"} & set(names)
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    for tag, attributes in page.tags:
+        assert "style" not in attributes, "the content security policy forbids inline styles"
+        assert not any(name.startswith("on") for name in attributes)
+        assert not {"src", "srcset", "data", "xlink:href"} & set(attributes)
+        if "href" in attributes:
+            assert (attributes["href"] or "")[1:] in ids
+        if tag == "th":
+            assert attributes.get("scope") in ("col", "row")
+        if tag == "svg":
+            assert attributes.get("aria-label") or attributes.get("aria-hidden") == "true"
+    assert "nan" not in re.findall(r"[\w.-]+", page.text.lower())
+    assert not re.search(r'="[^"]*\b(nan|inf)\b', html)
+    return page
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"n": 40},
+        {"n": 40, "objectives": ("val_accuracy", "n_params")},
+        {"n": 40, "objectives": ("val_accuracy", "n_params", "flops")},
+        {"n": 0, "n_finish": 0},
+        {"n": 10, "fail": 1.1, "n_finish": 0},
+        {"n": 1, "fail": 0.0, "n_finish": 0},
+        {"n": 20, "ensemble": None, "classes": (), "machine": {}, "versions": {}},
+        {"n": 20, "best": None},
+        {"n": 20, "best": {"trial": 12345, "test_accuracy": None}},
+    ],
+)
+def test_every_shape_of_run_gives_a_sound_page(make_view: Any, shape: dict[str, Any]) -> None:
+    page = check(render(make_view(**shape)))
+    assert "Search history" in page.text
+    assert "nasgen resume" in page.text
+
+
+def test_the_key_numbers_are_on_the_page(make_view: Any) -> None:
+    view = make_view(40)
+    text = check(render(view)).text.replace("\u202f", " ")
+    best = 100 * view.best["val_accuracy"]
+    assert f"{best:.1f} %" in text
+    assert "86.6 %" in text  # the ensemble's test accuracy
+    assert "1 h 53 min" in text
+    assert 'nasgen.load("runs/cifar10-night")' in text
+    assert "import nasgen" in text
+    assert "[algorithm]" in text
+
+
+def test_a_missing_test_accuracy_is_a_dash(make_view: Any) -> None:
+    view = make_view(20)
+    html = render(replace(view, best={**view.best, "test_accuracy": None}, ensemble=None))
+    check(html)
+    assert "<dt>test accuracy</dt><dd>–</dd>" in html
+
+
+def test_hostile_names_and_messages_are_text(make_view: Any) -> None:
+    view = make_view(30)
+    bad = HOSTILE
+    genotype = {
+        "kind": "dag",
+        "vertices": [
+            {"tag": 1, "op": "input"},
+            {"tag": 3, "op": bad, "params": {bad: bad}},
+            {"tag": 2, "op": "output"},
+        ],
+        "edges": [[1, 3], [3, 2]],
+    }
+    trials = [
+        replace(
+            t,
+            operator=bad + str(t.seq % 3),
+            genotype=genotype,
+            key=bad + t.key,
+            failure=bad,
+            failure_kind=t.failure_kind and bad,
+            objectives={},
+        )
+        for t in view.trials
+    ]
+    hostile = ReportView(
+        run=bad,
+        title=bad,
+        config=parse({"data": {"source": bad}, "space": {"name": bad}}),
+        trials=trials,
+        best=view.best,
+        ensemble={"members": [{"run": bad, "trial": bad, "weight": 0.5}]},
+        population=[1],
+        n_filtered=0,
+        wall_s=1.0,
+        train_s=1.0,
+        directions={bad: "maximize"},
+        operator_failures={bad: {"duplicate": 1}},
+        machine={bad: [bad]},
+        versions={bad: bad},
+        classes=(bad,),
+        data_summary=bad,
+    )
+    html = render(hostile)
+    page = check(html)
+    assert html.count("<script") == 1
+    assert "alert('x')" in page.text  # shown, not run
+
+
+def test_an_unreadable_genotype_costs_its_drawing_only(make_view: Any) -> None:
+    view = make_view(20)
+    page = check(
+        render(replace(view, trials=[replace(t, genotype={"kind": "?"}) for t in view.trials]))
+    )
+    assert "cannot be drawn" in page.text
+
+
+def test_the_policy_allows_exactly_the_style_and_script_of_the_page(make_view: Any) -> None:
+    html = render(make_view(5, n_finish=0))
+    policy = next(
+        a["content"] or "" for t, a in check(html).tags if t == "meta" and "http-equiv" in a
+    )
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    for tag in ("style", "script"):
+        found = re.search(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        assert found is not None
+        digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+def test_three_thousand_trials_stay_under_three_megabytes_and_say_what_is_left_out(
+    make_view: Any,
+) -> None:
+    view = make_view(60)
+    search = [t for t in view.trials if t.phase == "search"]
+    trials = [
+        replace(search[i % len(search)], seq=i, generation=i // 16, parents=()) for i in range(3000)
+    ]
+    html = render(replace(view, trials=trials, best={**view.best, "trial": 40}))
+    page = check(html)
+    assert len(html.encode()) < 3_000_000
+    assert "dots are left out" in page.text
+    assert "--history --json" in page.text
+
+
+def test_passwords_of_the_ledger_are_masked(make_view: Any) -> None:
+    view = make_view(5, n_finish=0)
+    config = parse({"store": {"ledger": "postgresql://anna:s3cret@db:5432/x?password=hush"}})
+    html = render(replace(view, config=config))
+    assert "s3cret" not in html
+    assert "anna" not in html
+    assert "hush" not in html
+    assert "db:5432" in html
+    assert masked("sqlite:///ledger.db") == "sqlite:///ledger.db"
+
+
+def test_the_same_run_gives_the_same_page(make_view: Any) -> None:
+    view = make_view(30)
+    assert render(view) == render(view)
+
+
+def test_the_report_loads_no_heavy_library() -> None:
+    code = (
+        "import sys, nasgen.report.page\n"
+        "print([m for m in ('torch', 'deap', 'optuna', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ast.literal_eval(done.stdout) == []
