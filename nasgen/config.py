@@ -136,12 +136,20 @@ class Training(Section):
     weight_decay: float | None = Field(
         None, ge=0, description="default 0.05 for adamw, 5e-4 for sgd"
     )
-    batch_size: int = Field(128, ge=1, le=65_536, description="images a step")
+    batch_size: int = Field(
+        64,
+        ge=1,
+        le=65_536,
+        description="images a step; fewer for a small data set, so that an epoch has some 32 steps",
+    )
     warmup: Share = Field(0.2, description="share of the schedule in which the rate rises")
     label_smoothing: float = Field(0.05, ge=0, lt=1, description="0 to switch off")
     flip: bool | None = Field(None, description="mirror half of the images; default: colour only")
     crop: int | None = Field(
-        None, ge=0, description="shift by up to this many pixels; default: an eighth of the height"
+        None,
+        ge=0,
+        description="shift by up to this many pixels; default: an eighth of "
+        "the shorter side, 0 below 16 pixels",
     )
     inherit_weights: bool = Field(
         False,

@@ -174,8 +174,8 @@ class Breeder:
             raise
         except IllegalGenotypeError as error:
             raise OperatorError(
-                f"operator '{name}' built an illegal child: {error} It must return a legal genotype "
-                f"or raise nasgen.NotApplicable; `nasgen check` finds such cases."
+                f"operator '{name}' built an illegal child: {error} It must return a legal "
+                "genotype or raise nasgen.NotApplicable; `nasgen check` finds such cases."
             ) from error
         except NasgenError:
             raise
@@ -202,8 +202,8 @@ class Breeder:
         problems = self.space.problems(genotype)
         if problems:
             raise OperatorError(
-                f"operator '{name}' returned an illegal child: {problems[0]} It must return a legal "
-                "genotype or raise nasgen.NotApplicable; `nasgen check` finds such cases."
+                f"operator '{name}' returned an illegal child: {problems[0]} It must return a "
+                "legal genotype or raise nasgen.NotApplicable; `nasgen check` finds such cases."
             )
         return genotype
 

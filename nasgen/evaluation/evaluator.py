@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,11 +18,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from nasgen import config, registry, seeding
-from nasgen.data.base import Dataset
-from nasgen.data.base import load as load_data
-from nasgen.data.split import Split, split
 from nasgen.errors import DataError, EvaluationError, StoreError
-from nasgen.evaluation import batches, device, measure
+from nasgen.evaluation import batches, device, measure, shared
 from nasgen.evaluation.metrics import Measured
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, Row, train
@@ -86,9 +82,9 @@ class Evaluator:
         self.objectives: dict[str, Callable[[Measured], float]] = {
             name: registry.resolve("objectives", name) for name in context["objectives"]
         }
-        self.dataset = _dataset(self.data.source)
+        self.dataset = shared.dataset(self.data.source)
         self.recipe = Recipe.of(self.training, self.dataset.shape)
-        self._normalise = _normaliser(self.data)
+        self._normalise = shared.normaliser(self.data)
 
     @property
     def normalisation(self) -> tuple[list[float], list[float]]:
@@ -108,8 +104,8 @@ class Evaluator:
         with_validation and inherit (None or {"parents": [{"genotype", "weights_ref"}], "plan"}).
         `report` gets the progress after each epoch and about once a second within; when it returns
         False the trial ends as PRUNED, without objectives. Whatever goes wrong becomes a FAILED
-        result with failure_kind error, memory, timeout, non-finite or store. Only KeyboardInterrupt and
-        SystemExit escape.
+        result with failure_kind error, memory, timeout, non-finite or store. Only
+        KeyboardInterrupt and SystemExit escape.
         """
         result: Json = {
             "seq": job["seq"],
@@ -230,8 +226,8 @@ class Evaluator:
         epochs = float(fidelity.get("epochs", self.training.epochs))
         fraction = float(fidelity.get("fraction", self.training.fraction))
         seconds = fidelity.get("seconds", self.training.seconds)
-        rows = _rows(self.data, fraction, bool(job.get("with_validation", False)))
-        images, labels = _tensors(self.data.source, str(self.device))
+        rows = shared.rows(self.data, fraction, bool(job.get("with_validation", False)))
+        images, labels = shared.tensors(self.data.source, str(self.device))
         data = batches.TrainingBatches(
             images,
             labels,
@@ -286,7 +282,7 @@ class Evaluator:
     def _part(self, part: str) -> tuple[Array, Array, Array | None]:
         """Return (images, labels of the part, rows of the images or None for all)."""
         if part == "validation":
-            rows = _split(self.data, 1.0).validation
+            rows = shared.split(self.data, 1.0).validation
             return self.dataset.x_train, self.dataset.y_train[rows], rows
         if part == "test":
             return self.dataset.x_test, self.dataset.y_test, None
@@ -345,38 +341,3 @@ def _describe(error: Exception, trial: _Trial) -> tuple[str, str]:
     if out_of_memory or "can't allocate memory" in text:
         return "memory", text
     return "error", text
-
-
-# ---- what the trials of a process share --------------------------------------------------------
-
-
-@lru_cache(maxsize=4)
-def _dataset(source: str) -> Dataset:
-    return load_data(source)
-
-
-@lru_cache(maxsize=16)
-def _split(data: config.Data, fraction: float) -> Split:
-    return split(_dataset(data.source), data.validation, data.split_seed, fraction)
-
-
-@lru_cache(maxsize=16)
-def _rows(data: config.Data, fraction: float, with_validation: bool) -> Array:
-    parts = _split(data, fraction)
-    if not with_validation:
-        return parts.train
-    return np.sort(np.concatenate([parts.train, parts.validation]))
-
-
-@lru_cache(maxsize=4)
-def _normaliser(data: config.Data) -> batches.Normaliser:
-    # Of the whole training part, whatever the fraction: one network input for all trials of a run.
-    return batches.Normaliser.of(_dataset(data.source).x_train[_split(data, 1.0).train])
-
-
-@lru_cache(maxsize=2)
-def _tensors(source: str, device_name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the training images and labels on the device; on a CPU they share numpy's memory."""
-    dataset = _dataset(source)
-    images = torch.from_numpy(np.ascontiguousarray(dataset.x_train)).to(device_name)
-    return images, torch.from_numpy(dataset.y_train).to(device_name)

@@ -36,7 +36,7 @@ def flops(network: nn.Module, shape: Shape) -> int:
 def latency_ms(
     network: nn.Module, shape: Shape, device: torch.device, n_warmup: int = 5, n_runs: int = 30
 ) -> float:
-    """Return the median milliseconds of a forward pass of one image, in eval mode, on one thread."""
+    """Return the median milliseconds for one image, forward, in eval mode, on one thread."""
     example = torch.zeros((1, *shape), device=device).contiguous(memory_format=torch.channels_last)
     was_training, n_threads = network.training, torch.get_num_threads()
     network.eval()

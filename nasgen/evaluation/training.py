@@ -93,8 +93,7 @@ def train(
     step = 0
     while step < n_total and not history.stopped and not _is_over(elapsed, step_s, seconds, step):
         loss_sum = torch.zeros((), device=device)
-        n_epoch = 0
-        for images, labels in batches.epoch():
+        for n_epoch, (images, labels) in enumerate(batches.epoch(), start=1):
             progress = (step + 0.5) / n_total
             if seconds is not None:
                 progress = max(progress, elapsed / max(seconds - step_s, 1e-9))
@@ -113,7 +112,6 @@ def train(
 
             loss_sum += loss.detach()
             step += 1
-            n_epoch += 1
             history.n_images += len(labels)
             history.epochs_done = step / n_steps
             ends = step == n_total or n_epoch == n_steps
@@ -152,8 +150,8 @@ def _is_over(elapsed: float, step_s: float, seconds: float | None, step: int) ->
 def _finite(loss: float, epochs_done: float) -> float:
     if not math.isfinite(loss):
         raise EvaluationError(
-            f"the training loss became {loss} after {epochs_done:.2f} epochs; a lower [training] lr "
-            "may help",
+            f"the training loss became {loss} after {epochs_done:.2f} epochs; "
+            "a lower [training] lr may help",
             "non-finite",
         )
     return loss

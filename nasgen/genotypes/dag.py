@@ -142,19 +142,7 @@ class Dag:
     @cached_property
     def live(self) -> frozenset[int]:
         """Tags of vertices on some path from input to output, and of input and output themselves."""
-        before, after = self._neighbours
-
-        def reach(start: int, step: Mapping[int, Sequence[int]]) -> set[int]:
-            seen, stack = {start}, [start]
-            while stack:
-                for tag in step[stack.pop()]:
-                    if tag not in seen:
-                        seen.add(tag)
-                        stack.append(tag)
-            return seen
-
-        source, sink = self.input.tag, self.output.tag
-        return frozenset(reach(source, after) & reach(sink, before)) | {source, sink}
+        return frozenset(_live(self.input.tag, self.output.tag, *self._neighbours))
 
     @cached_property
     def depth(self) -> int:
@@ -240,6 +228,23 @@ class Dag:
         return cls(vertices, edges)
 
 
+def _live(
+    source: int, sink: int, before: Mapping[int, Sequence[int]], after: Mapping[int, Sequence[int]]
+) -> set[int]:
+    """Return what lies on a path from source to sink, and both of them."""
+
+    def reach(start: int, step: Mapping[int, Sequence[int]]) -> set[int]:
+        seen, stack = {start}, [start]
+        while stack:
+            for tag in step[stack.pop()]:
+                if tag not in seen:
+                    seen.add(tag)
+                    stack.append(tag)
+        return seen
+
+    return reach(source, after) & reach(sink, before) | {source, sink}
+
+
 def _integer(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"expected an integer, got {value!r}")
@@ -260,14 +265,17 @@ class Draft:
 
     def __init__(self, start: Dag | None = None) -> None:
         self._vertices: dict[int, Vertex] = {}
-        self._edges: list[Edge] = []
+        self._before: dict[int, list[int]] = {}
+        self._after: dict[int, list[int]] = {}
         self._next = tags.PROVISIONAL
         if start is None:
             self.input = self.add("input")
             self.output = self.add("output")
         else:
-            self._vertices = {v.tag: v for v in start.vertices}
-            self._edges = list(start.edges)
+            for v in start.vertices:
+                self._place(v)
+            for edge in start.edges:
+                self.connect(*edge)
             self.input, self.output = start.input.tag, start.output.tag
             used = [v.tag for v in start.vertices if v.tag < 0]
             used += [s + n - 1 for v in start.vertices for s, n in v.channel_tags if s < 0]
@@ -286,11 +294,16 @@ class Draft:
 
     def inputs(self, tag: int) -> list[int]:
         """Return the tags that feed a vertex, in order."""
-        return [a for a, b in self._edges if b == tag]
+        return list(self._before[tag])
 
     def outputs(self, tag: int) -> list[int]:
         """Return the tags that a vertex feeds."""
-        return [b for a, b in self._edges if a == tag]
+        return list(self._after[tag])
+
+    def _place(self, vertex: Vertex) -> None:
+        self._vertices[vertex.tag] = vertex
+        self._before.setdefault(vertex.tag, [])
+        self._after.setdefault(vertex.tag, [])
 
     def _new_tags(self, n: int) -> int:
         start, self._next = self._next, self._next + n
@@ -301,7 +314,7 @@ class Draft:
         tag = self._new_tags(1)
         channels = int(params.get("channels", 0))
         ranges: Ranges = ((self._new_tags(channels), channels),) if channels > 0 else ()
-        self._vertices[tag] = Vertex(tag, op, _sorted_params(params), ranges)
+        self._place(Vertex(tag, op, _sorted_params(params), ranges))
         for source in inputs:
             self.connect(source, tag)
         return tag
@@ -322,7 +335,7 @@ class Draft:
                     (self._new_tags(n) if tags.is_provisional(start) else start, n)
                     for start, n in v.channel_tags
                 )
-                self._vertices[v.tag] = Vertex(v.tag, v.op, v.params, ranges)
+                self._place(Vertex(v.tag, v.op, v.params, ranges))
                 here[v.tag] = v.tag
         return here
 
@@ -344,21 +357,25 @@ class Draft:
 
     def connect(self, source: int, target: int) -> None:
         """Add an edge at the end of the target's inputs; an existing edge stays as it is."""
-        if (source, target) not in self._edges:
-            self._edges.append((source, target))
+        if source not in self._before[target]:
+            self._before[target].append(source)
+            self._after[source].append(target)
 
     def disconnect(self, source: int, target: int) -> None:
         """Remove an edge if it is there."""
-        if (source, target) in self._edges:
-            self._edges.remove((source, target))
+        if source in self._before[target]:
+            self._before[target].remove(source)
+            self._after[source].remove(target)
 
     def redirect(self, source: int, target: int, new_source: int) -> None:
         """Let `target` read from `new_source` where it read from `source`, in the same place."""
-        place = self._edges.index((source, target))
-        if (new_source, target) in self._edges:
-            self._edges.pop(place)
-        else:
-            self._edges[place] = (new_source, target)
+        place = self._before[target].index(source)
+        if new_source in self._before[target]:
+            self.disconnect(source, target)
+            return
+        self._before[target][place] = new_source
+        self._after[source].remove(target)
+        self._after[new_source].append(target)
 
     def insert(self, edge: Edge, op: str, **params: Value) -> int:
         """Put a new vertex on an edge; return its tag."""
@@ -375,26 +392,22 @@ class Draft:
                 self.redirect(tag, target, sources[0])
             else:
                 self.disconnect(tag, target)
-        self._edges = [e for e in self._edges if tag not in e]
-        del self._vertices[tag]
+        self._drop(tag)
 
     def prune(self) -> None:
         """Remove every vertex that is on no path from input to output."""
+        live = _live(self.input, self.output, self._before, self._after)
+        for tag in [t for t in self._vertices if t not in live]:
+            self._drop(tag)
 
-        def reach(start: int, forward: bool) -> set[int]:
-            seen, stack = {start}, [start]
-            while stack:
-                here = stack.pop()
-                for tag in self.outputs(here) if forward else self.inputs(here):
-                    if tag not in seen:
-                        seen.add(tag)
-                        stack.append(tag)
-            return seen
-
-        live = reach(self.input, True) & reach(self.output, False) | {self.input, self.output}
-        self._vertices = {t: v for t, v in self._vertices.items() if t in live}
-        self._edges = [(a, b) for a, b in self._edges if a in live and b in live]
+    def _drop(self, tag: int) -> None:
+        for source in self.inputs(tag):
+            self.disconnect(source, tag)
+        for target in self.outputs(tag):
+            self.disconnect(tag, target)
+        del self._vertices[tag], self._before[tag], self._after[tag]
 
     def freeze(self) -> Dag:
         """Return the checked, immutable graph; raises IllegalGenotypeError."""
-        return Dag(tuple(self._vertices.values()), tuple(self._edges))
+        edges = tuple((a, b) for b in self._vertices for a in self._before[b])
+        return Dag(tuple(self._vertices.values()), edges)

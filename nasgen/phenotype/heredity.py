@@ -71,7 +71,7 @@ def inherit(
     """Fill a freshly built network from its parents, in place; parents stay as they are.
 
     `parents` are (blueprint, state dict). Raises IncompatibleError for a plan or weights that do
-    not fit, EvaluationError (kind "non_finite") for weights that are NaN or infinite.
+    not fit, EvaluationError (kind "non-finite") for weights that are NaN or infinite.
     """
     state = child.state_dict()
     values, report = align(child_blueprint, state, parents, plan)
@@ -148,7 +148,7 @@ class _Giver:
                 raise EvaluationError(
                     f"parent {self.number}: tensor '{name}' holds NaN or infinite values; a parent "
                     "that diverged cannot give weights.",
-                    kind="non_finite",
+                    kind="non-finite",
                 )
             self.checked.add(name)
         return tensor, self.tags[name]

@@ -145,6 +145,6 @@ class Filter:
 
 def _failure(where: str, error: Exception) -> IncompatibleError:
     return IncompatibleError(
-        f"the predictor failed to {where}: {type(error).__name__}: {error}. All values were finite; "
-        "mend it, or set predictor.name = 'none', then resume the run."
+        f"the predictor failed to {where}: {type(error).__name__}: {error}. All values were "
+        "finite; mend it, or set predictor.name = 'none', then resume the run."
     )

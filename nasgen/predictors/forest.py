@@ -11,7 +11,7 @@ import numpy as np
 
 from nasgen.predictors.base import Floats
 
-N_TREES: Final = 100
+N_TREES: Final = 50
 MIN_LEAF: Final = 2  # labels in a leaf: single trials are noisy
 
 

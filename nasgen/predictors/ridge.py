@@ -1,6 +1,6 @@
 """Bayesian ridge regression finds its own strength of regularisation from the data (MacKay 1992).
 
-Linear and smooth: the first choice while there are fewer trials than about three times the features.
+Linear and smooth: the first choice while trials are fewer than about three times the features.
 Prefer `forest` when effects interact and labels are many.
 """
 

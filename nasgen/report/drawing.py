@@ -27,8 +27,8 @@ _STYLES = {  # operation -> class of page.css
 _SHOWN = ("kernel", "channels")
 
 
-def draw(dag: Dag, description: str) -> Markup:
-    """Return the drawing; vertices that cannot reach the output are dashed."""
+def draw(dag: Dag, description: str) -> tuple[Markup, float]:
+    """Return the drawing and its width in pixels; vertices that reach no output are dashed."""
     labels = {v.tag: _label(v) for v in dag.order}
     widths = {tag: max(34.0, LETTER * len(label) + 18) for tag, label in labels.items()}
     layout = arrange(widths, dag.edges)
@@ -68,7 +68,8 @@ def draw(dag: Dag, description: str) -> Markup:
             )
         )
     height = 2 * MARGIN + (layout.n_levels - 1) * PITCH + BOX
-    return drawing(layout.width + 2 * MARGIN, height, description, *parts)
+    width = layout.width + 2 * MARGIN
+    return drawing(width, height, description, *parts), width
 
 
 def styles_of(dag: Dag) -> dict[str, str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 Edge = tuple[int, int]
 INF = float("inf")
-N_SWEEPS, N_PLACINGS = 16, 24
+N_SWEEPS, N_PLACINGS = 16, 120
 POINT = 8.0  # pixels kept free for an edge that passes a level
 GAP = 14.0  # pixels between neighbours on a level
 
@@ -126,21 +126,28 @@ def _positions(
             x[n] = at + width[n] / 2
             at += width[n] + GAP
     for sweep in range(N_PLACINGS):
-        falling = sweep % 2 == 1  # the last sweep runs down: chains hang straight from their source
-        for row in rows if falling else reversed(rows):
+        for row in rows if sweep % 2 else reversed(rows):
             wish, weight = [], []
             for n in row:
-                point = width[n] == POINT
-                near = up[n] + down[n] if point else (up[n] if falling else down[n])
-                # Boxes follow boxes, so that a main path is straight and shortcuts pass beside it.
-                pull = [1.0 if width[m] > POINT else 4.0 if point else 0.1 for m in near]
+                near = up[n] + down[n]
+                pull = [_pull(width[n], width[m]) for m in near]
                 total = sum(pull)
                 wish.append(
                     sum(p * x[m] for p, m in zip(pull, near, strict=True)) / total if near else x[n]
                 )
-                weight.append(1.0 if point else 8.0)
+                weight.append(total or 1.0)
             x |= zip(row, _spread(row, wish, weight, width), strict=True)
     return x
+
+
+def _pull(a: float, b: float) -> float:
+    """Return how strongly two neighbours attract each other, by their widths.
+
+    Boxes follow boxes, so that a main path is straight; shortcuts are straight and pass beside it.
+    """
+    if a > POINT and b > POINT:
+        return 1.0
+    return 2.0 if a == b else 0.15
 
 
 def _straighten(

@@ -23,6 +23,7 @@ from nasgen.report.view import ReportView
 from nasgen.store.trial import Trial
 
 N_ROWS = 800  # trials of the long table
+WIDE = 420  # pixels from which a drawing gets a whole row
 N_FRONT = 12  # rows of a front's table
 N_MACHINE_TEXT = 300  # letters of one line about the machine
 
@@ -182,14 +183,18 @@ def _architectures(view: ReportView) -> list[dict[str, Any]]:
             for name in dict.fromkeys((*view.objectives, "n_params", "flops"))
             if (found := tables.value(trial, name)) is not None
         ]
-        card = {"trial": trial, "is_best": trial is best, "facts": facts, "svg": None}
+        card = {
+            "trial": trial,
+            "is_best": trial is best,
+            "facts": facts,
+            "svg": None,
+            "is_wide": False,
+        }
         try:
             dag = Dag.from_json(trial.genotype)
             sentence = drawing.describe(dag)
-            card |= {
-                "sentence": sentence,
-                "svg": drawing.draw(dag, f"architecture of trial {trial.seq}: {sentence}"),
-            }
+            svg, width = drawing.draw(dag, f"architecture of trial {trial.seq}: {sentence}")
+            card |= {"sentence": sentence, "svg": svg, "is_wide": width > WIDE}
         except NasgenError as error:
             card["sentence"] = f"cannot be drawn: {error}"
         cards.append(card)

@@ -142,7 +142,6 @@ class RunFolder:
                 f"cannot write {self.path / name}: {error.strerror or error}."
             ) from None
 
-
     def count_lines(self, name: str) -> int:
         """Return the number of lines that `append_line` wrote; 0 for a file that is not there."""
         try:

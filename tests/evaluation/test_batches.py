@@ -123,9 +123,7 @@ def test_normalised_training_images_have_mean_0_and_deviation_1_a_channel() -> N
 
 def test_a_constant_channel_stays_finite() -> None:
     images = np.full((4, 1, 3, 3), 7, np.uint8)
-    assert torch.equal(
-        Normaliser.of(images)(torch.from_numpy(images)), torch.zeros(4, 1, 3, 3)
-    )
+    assert torch.equal(Normaliser.of(images)(torch.from_numpy(images)), torch.zeros(4, 1, 3, 3))
 
 
 def test_normalising_leaves_stored_float_images_alone() -> None:

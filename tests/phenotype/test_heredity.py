@@ -411,4 +411,4 @@ def test_weights_that_do_not_fit_are_refused() -> None:
         sick[0, 0, 0, 0] = value
         with pytest.raises(EvaluationError, match="NaN or infinite") as caught:
             inherit(child, blueprint, [(blueprint, {**good, name: sick})], {})
-        assert caught.value.kind == "non_finite"
+        assert caught.value.kind == "non-finite"

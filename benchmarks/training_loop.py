@@ -1,0 +1,120 @@
+"""The training loop against hand-written ones: same network, same images, one thread.
+
+The strict opponent knows the tricks (channels last, fused AdamW) and reads images that were
+normalised beforehand, without augmentation; the plain one is a loop as tutorials write it. Both run
+in turns with ours, round by round, so that a busy machine slows all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nasgen.config import Training
+from nasgen.evaluation.batches import Normaliser, TrainingBatches
+from nasgen.evaluation.measure import flops, n_params
+from nasgen.evaluation.recipe import Recipe
+from nasgen.evaluation.training import train
+from nasgen.phenotype.network import build
+from nasgen.search_spaces.dag_cnn import DagCnn
+
+SHAPE, N_CLASSES = (3, 32, 32), 10
+
+
+def by_hand(network: nn.Module, x: torch.Tensor, y: torch.Tensor, batch: int, fused: bool) -> None:
+    """One epoch, as short as it can be written."""
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=fused)
+    network.train()
+    for rows in torch.randperm(len(x)).split(batch):
+        loss = F.cross_entropy(network(x[rows]), y[rows], label_smoothing=0.05)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Return (wall seconds, processor seconds)."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def main() -> None:
+    """Print one JSON object; `time_ratio` is ours divided by the strict opponent's."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=1280)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--genotype-seed", type=int, default=0)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (given.images, *SHAPE), dtype=np.uint8)
+    images, labels = torch.from_numpy(pixels), torch.from_numpy(rng.integers(0, 10, given.images))
+    normalise = Normaliser.of(pixels)
+    space = DagCnn()
+    genotype = space.sample(np.random.default_rng(given.genotype_seed)).mint(0, 0)
+    plain_net = build(space.blueprint(genotype, SHAPE, N_CLASSES))
+    strict_net, our_net = (
+        copy.deepcopy(plain_net).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for _ in range(2)
+    )
+    recipe = Recipe.of(Training(batch_size=given.batch), SHAPE)
+    batches = TrainingBatches(
+        images,
+        labels,
+        torch.arange(given.images),
+        given.batch,
+        normalise,
+        torch.Generator().manual_seed(0),
+        recipe.crop,
+        recipe.flip,
+    )
+    ready = normalise(images)
+    plain = ready.contiguous()
+    works: dict[str, Callable[[], object]] = {
+        "nasgen": lambda: train(our_net, batches, recipe, 1.0),
+        "by_hand_strict": lambda: by_hand(strict_net, ready, labels, given.batch, True),
+        "by_hand_plain": lambda: by_hand(plain_net, plain, labels, given.batch, False),
+    }
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
+    for work in works.values():
+        work()
+    names = list(works)
+    for turn in range(given.rounds):
+        shift = turn % len(names)  # nobody always runs after the same opponent
+        for name in names[shift:] + names[:shift]:
+            seconds[name].append(timed(works[name]))
+
+    def ratio(other: str, clock: int) -> float:
+        rounds = zip(seconds["nasgen"], seconds[other], strict=True)
+        return round(statistics.median(a[clock] / b[clock] for a, b in rounds), 3)
+
+    result = {
+        "n_params": n_params(plain_net),
+        "mflops": round(flops(plain_net, SHAPE) / 1e6, 1),
+        "batch": given.batch,
+        "images_per_s": {
+            name: round(given.images / statistics.median(wall for wall, _ in times))
+            for name, times in seconds.items()
+        },
+        "time_ratio": ratio("by_hand_strict", 0),
+        "time_ratio_cpu": ratio("by_hand_strict", 1),
+        "time_ratio_to_plain": ratio("by_hand_plain", 0),
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Contract suites for plug-in authors: inherit one, name your member, run pytest.
+
+    from nasgen.testing import MutationContract
+
+    class TestDoubleChannels(MutationContract):
+        file = "double_channels.py"
+        name = "double-channels"
+
+Every rule is a plain function in the module of its family; `check.check_file`, which is what
+`nasgen check my_ops.py` calls, applies the same functions. Nothing here imports pytest, and torch
+is loaded by those suites alone that need it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_NAMES = {
+    "MutationContract": "nasgen.testing.operators",
+    "CrossoverContract": "nasgen.testing.operators",
+    "SearchSpaceContract": "nasgen.testing.search_spaces",
+    "LayerContract": "nasgen.testing.layers",
+    "ObjectiveContract": "nasgen.testing.objectives",
+    "DatasetContract": "nasgen.testing.datasets",
+    "PredictorContract": "nasgen.testing.predictors",
+    "Finding": "nasgen.testing.check",
+    "check_file": "nasgen.testing.check",
+}
+__all__ = [
+    "CrossoverContract",
+    "DatasetContract",
+    "Finding",
+    "LayerContract",
+    "MutationContract",
+    "ObjectiveContract",
+    "PredictorContract",
+    "SearchSpaceContract",
+    "check_file",
+]
+
+if TYPE_CHECKING:
+    from nasgen.testing.check import Finding, check_file
+    from nasgen.testing.datasets import DatasetContract
+    from nasgen.testing.layers import LayerContract
+    from nasgen.testing.objectives import ObjectiveContract
+    from nasgen.testing.operators import CrossoverContract, MutationContract
+    from nasgen.testing.predictors import PredictorContract
+    from nasgen.testing.search_spaces import SearchSpaceContract
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module 'nasgen.testing' has no attribute '{name}'")
+    return getattr(importlib.import_module(_NAMES[name]), name)

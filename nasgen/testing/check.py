@@ -1,0 +1,90 @@
+"""Checks every member of a plug-in file; `nasgen check my_ops.py` prints the findings."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from nasgen import registry
+from nasgen.errors import IncompatibleError
+from nasgen.testing.base import Outcome, examine, told
+
+# Group -> the module whose `check(group, name)` applies the family's rules.
+SUITES = {
+    "mutations": "nasgen.testing.operators",
+    "morphisms": "nasgen.testing.operators",
+    "crossovers": "nasgen.testing.operators",
+    "matings": "nasgen.testing.operators",
+    "prunings": "nasgen.testing.operators",
+    "search_spaces": "nasgen.testing.search_spaces",
+    "layers": "nasgen.testing.layers",
+    "objectives": "nasgen.testing.objectives",
+    "datasets": "nasgen.testing.datasets",
+    "predictors": "nasgen.testing.predictors",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on one member.
+
+    `n_checked` counts the cases that were tried. `message` holds the first counter-example of each
+    broken rule, or a remark on a member that is fine, or nothing.
+    """
+
+    group: str
+    name: str
+    ok: bool
+    n_checked: int
+    message: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line that `nasgen check --json` prints."""
+        return asdict(self)
+
+
+def check_file(path: str | Path) -> list[Finding]:
+    """Load a plug-in file and check what it registers, in the order of the groups.
+
+    Raises NasgenError when the file cannot be loaded or registers nothing. The members stay
+    registered.
+    """
+    members = registry.load_file(path)
+    if not members:
+        raise IncompatibleError(
+            f"plug-in {path}: expected at least one member, it registers none; put a decorator "
+            'such as @nasgen.mutation("my-name") above a function.'
+        )
+    return [check_member(group, name) for group, names in members.items() for name in names]
+
+
+def check_member(group: str, name: str) -> Finding:
+    """Check one registered member, built-in or not; UnknownNameError for a name nobody knows."""
+    origin = registry.get(group, name).origin
+    try:
+        outcome = _suite(group)(group, name)
+    except Exception as error:
+        # A member may fail before its first case, such as a class that cannot be constructed.
+        outcome = Outcome(problems=(told(error, origin),))
+    texts = outcome.problems or outcome.notes
+    return Finding(group, name, not outcome.problems, outcome.n_checked, " ".join(texts))
+
+
+def _suite(group: str) -> Callable[[str, str], Outcome]:
+    if group not in SUITES:
+        return _resolves
+    module = importlib.import_module(SUITES[group])
+    return cast(Callable[[str, str], Outcome], module.check)
+
+
+def _resolves(group: str, name: str) -> Outcome:
+    """Groups without a suite: the member can be found."""
+
+    def rule() -> Any:
+        registry.resolve(group, name)
+        yield ""
+
+    return examine(rule())

@@ -1,0 +1,314 @@
+"""The contract of a layer: its shapes are true, its axes exist, gradients flow, twins inherit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nasgen import registry
+from nasgen.genotypes import Dag, Draft, tags
+from nasgen.phenotype.heredity import inherit
+from nasgen.phenotype.layers import DECODER_ONLY
+from nasgen.phenotype.layers.base import Layer, Shape
+from nasgen.phenotype.network import PREFIX, build, tensor_tags
+from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
+from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.testing.base import Contract, Outcome, examine_all
+
+# Maps that occur: down to 2 x 2 behind pools, a row of a table, sizes that do not halve well.
+SIZES = ((2, 2), (3, 5), (1, 16), (8, 8), (16, 16), (28, 28), (32, 32), (64, 64))
+CHANNELS = (1, 3, 12)
+OPEN = {"channels": (5, 12), "classes": (2, 10)}  # tried where a domain leaves the values open
+N_SETTINGS = 6
+SCALARS = (bool, int, float, str)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layer with settings and inputs; `shapes` are (C, H, W), one an input."""
+
+    layer: Layer
+    params: Mapping[str, Any]
+    shapes: tuple[Shape, ...]
+
+    def __str__(self) -> str:
+        return f"settings {dict(self.params)}, inputs {list(self.shapes)}"
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.layer.out_shape(self.params, self.shapes)
+
+    def module(self, seed: int = 0) -> nn.Module:
+        """Return the built module, its weights drawn from `seed` alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.layer.build(self.params, self.shapes, self.out_shape)
+
+    def images(self, n: int) -> list[Tensor]:
+        """Return one (n, C, H, W) tensor for each input, always the same."""
+        draw = torch.Generator().manual_seed(1)
+        return [torch.randn((n, *shape), generator=draw) for shape in self.shapes]
+
+
+def check(group: str, name: str) -> Outcome:
+    """Apply every rule to a layer."""
+    return examine_all(RULES, group, name)
+
+
+def find(name: str) -> Layer:
+    """Return the registered layer."""
+    layer: Layer = registry.resolve("layers", name)()
+    return layer
+
+
+def cases(name: str, smallest: int = 1) -> Iterator[Case]:
+    """Yield settings and inputs as the decoder could bring them, H * W at least `smallest`."""
+    layer = find(name)
+    for i, (size, c) in enumerate(product(SIZES, CHANNELS)):
+        if prod(size) < smallest:
+            continue
+        settings = _settings(layer, size)
+        inputs = _inputs(layer, c, size)
+        for params in settings if i % len(CHANNELS) == 0 else settings[:1]:
+            yield from (Case(layer, params, shapes) for shapes in inputs)
+
+
+def _settings(layer: Layer, size: tuple[int, int]) -> list[dict[str, Any]]:
+    open_values = {**OPEN, "height": (max(1, size[0] // 2),), "width": (max(1, size[1] // 2),)}
+    domain = {k: tuple(v) or open_values.get(k, ()) for k, v in layer.domain.items()}
+    every = [dict(zip(domain, values, strict=True)) for values in product(*domain.values())]
+    step = max(1, len(every) // N_SETTINGS)
+    return [every[0], *every[-1:0:-step]][: N_SETTINGS + 1]
+
+
+def _inputs(layer: Layer, c: int, size: tuple[int, int]) -> list[tuple[Shape, ...]]:
+    h, w = size
+    if not layer.merges:
+        return [((c, h, w),)]
+    if layer.align == "channels":
+        return [((c, h, w),) * n for n in (1, 2, 3)]
+    if layer.align == "space":
+        return [tuple((c + 2 * i, h, w) for i in range(n)) for n in (1, 2, 3)]
+    return [tuple((c + 2 * i, h + i, w + i) for i in range(n)) for n in (1, 2, 3)]
+
+
+# ---- rules -------------------------------------------------------------------------------------
+
+
+def describes(name: str) -> Iterator[str]:
+    """Its class attributes say what a layer can say."""
+    target = registry.resolve("layers", name)
+    derived = isinstance(target, type) and issubclass(target, Layer)
+    yield "" if derived else "expected a class derived from nasgen.Layer."
+    layer = find(name)
+    known = layer.align in ("space", "channels", "nothing")
+    yield "" if known else f"align: 'space', 'channels' or 'nothing', got {layer.align!r}."
+    for setting, values in layer.domain.items():
+        if not isinstance(values, tuple) or not all(isinstance(v, SCALARS) for v in values):
+            yield f"domain['{setting}']: expected a tuple of numbers or texts, got {values!r}."
+        elif not values and setting != "channels" and name not in DECODER_ONLY:
+            yield f"domain['{setting}'] is empty; only 'channels' may be, for the space's widths."
+        else:
+            ordered = list(values) == sorted(set(values))
+            yield (
+                "" if ordered else f"domain['{setting}']: expected ascending values, got {values}."
+            )
+    for tensor, roles in layer.axes.items():
+        wrong = [role for role in roles if role not in ("out", "in", None)]
+        yield f"axes['{tensor}']: 'out', 'in' or None, got {wrong[0]!r}." if wrong else ""
+
+
+def shapes(name: str) -> Iterator[str]:
+    """`out_shape` is the shape of the tensor that comes out, in training and evaluation."""
+    for case in cases(name):
+        expected = case.out_shape
+        sound = isinstance(expected, tuple) and len(expected) == 3
+        if not sound or not all(type(n) is int and n >= 1 for n in expected):
+            yield f"{case}: out_shape must be three integers >= 1, got {expected!r}."
+            continue
+        wanted = expected[:1] if name == "head" else expected  # the head gives (B, classes)
+        module = case.module()
+        for training in (True, False):
+            y = module.train(training)(*case.images(2))
+            if tuple(y.shape) != (2, *wanted):
+                yield f"{case}: out_shape says {wanted}, the module gives {tuple(y.shape[1:])}."
+            else:
+                finite = bool(torch.isfinite(y).all())
+                yield "" if finite else f"{case}: the output holds NaN or infinite values."
+
+
+def halving(name: str) -> Iterator[str]:
+    """`halves` says whether a map of 32 x 32 becomes smaller."""
+    if name in DECODER_ONLY:
+        yield ""  # the decoder knows its own layers
+        return
+    for case in cases(name, smallest=1024):
+        shrinks = prod(case.out_shape[1:]) < min(prod(shape[1:]) for shape in case.shapes)
+        same = shrinks == case.layer.halves
+        yield "" if same else f"{case}: halves is {case.layer.halves}, out is {case.out_shape}."
+
+
+def axes(name: str) -> Iterator[str]:
+    """Every name in `axes` is a tensor of the module, its axes as long as the channels there."""
+    missing = set(find(name).axes)
+    for case in cases(name):
+        module = case.module()
+        missing -= set(module.state_dict())
+        tensor_tags(*_one_step(name, case, module))  # raises what is wrong, by name
+        yield ""
+    names = ", ".join(case.module().state_dict()) or "none"
+    yield f"axes names '{min(missing)}', no tensor of the module ({names})." if missing else ""
+
+
+def _one_step(name: str, case: Case, module: nn.Module) -> tuple[Blueprint, dict[str, Tensor]]:
+    out = case.out_shape
+    in_tags = tuple(((1000 * i, shape[0]),) for i, shape in enumerate(case.shapes))
+    own = ((100_000, case.params["channels"]),) if "channels" in case.params else ()
+    out_tags = tuple(case.layer.out_tags(own, in_tags))
+    if tags.count(out_tags) != out[0]:
+        out_tags = ((200_000, out[0]),)  # as the decoder does
+    step = Step(
+        name="it",
+        layer=name,
+        role="vertex",
+        tag=1,
+        inputs=(INPUT,) * len(case.shapes),
+        params=tuple(sorted(case.params.items())),
+        in_shapes=case.shapes,
+        out_shape=out,
+        in_tags=in_tags,
+        out_tags=out_tags,
+    )
+    tensors = {f"{PREFIX}.it.{k}": v for k, v in module.state_dict().items()}
+    return Blueprint(case.shapes[0], 2, (step,)), tensors
+
+
+def gradients(name: str) -> Iterator[str]:
+    """In training gradients reach every parameter and every input, and are finite."""
+    for case in cases(name, smallest=64):
+        module = case.module().train()
+        images = [x.requires_grad_() for x in case.images(4)]
+        y = module(*images)
+        # Weighted by chance: the plain sum of a normalised map has no gradient.
+        (y * torch.randn(y.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
+        given: list[tuple[str, Tensor]] = [
+            (f"parameter '{k}'", p) for k, p in module.named_parameters() if p.requires_grad
+        ]
+        given += [(f"input {i}", x) for i, x in enumerate(images)]
+        dead = [k for k, t in given if t.grad is None]
+        bad = [k for k, t in given if t.grad is not None and not bool(torch.isfinite(t.grad).all())]
+        still = [
+            f"input {i}" for i, x in enumerate(images) if x.grad is not None and not x.grad.any()
+        ]
+        if dead or still:
+            yield f"{case}: no gradient reaches {', '.join([*dead, *still])}."
+        else:
+            yield f"{case}: the gradient of {', '.join(bad)} is not finite." if bad else ""
+
+
+def repeatable(name: str) -> Iterator[str]:
+    """Built twice from one seed it is the same, tensor for tensor; from another it fits too."""
+    for case in cases(name):
+        first, again, other = (case.module(seed).state_dict() for seed in (0, 0, 1))
+        shapes_of = [{k: tuple(v.shape) for k, v in state.items()} for state in (first, other)]
+        if shapes_of[0] != shapes_of[1]:
+            yield f"{case}: two builds have other tensors: {shapes_of[0]} and {shapes_of[1]}."
+        else:
+            same = all(torch.equal(first[k], again[k]) for k in first)
+            yield "" if same else f"{case}: weights must come from torch's own generator alone."
+
+
+def pure(name: str) -> Iterator[str]:
+    """It leaves its inputs alone, which others may read, and judges each image by itself."""
+    for case in cases(name):
+        module = case.module().eval()
+        with torch.no_grad():
+            images = case.images(3)
+            y = module(*images).clone()
+            if not all(torch.equal(a, b) for a, b in zip(images, case.images(3), strict=True)):
+                yield f"{case}: it changed its input; no inplace=True on what comes in."
+                continue
+            alone = module(*(x[:1] for x in case.images(3)))
+        same = torch.allclose(alone, y[:1], rtol=1e-3, atol=1e-4)
+        yield "" if same else f"{case}: in evaluation an image's result depends on the others."
+
+
+def inherits(name: str) -> Iterator[str]:
+    """In a network it trains on, and a twin that inherits all weights computes the same."""
+    if name in DECODER_ONLY:
+        yield ""  # no vertex may use it; every network holds a head
+        return
+    space = DagCnn(layers=tuple(dict.fromkeys(("conv", name))), min_depth=1)
+    params = {k: v for k, v in _settings(find(name), (16, 16))[-1].items() if k != "channels"}
+    if "channels" in find(name).domain:
+        params["channels"] = (find(name).domain["channels"] or (8,))[-1]
+    if "kernel" in params:
+        params["kernel"] = space.domain(name)["kernel"][0]
+    blueprint = space.blueprint(_around(name, params), (3, 16, 16), 4)
+    parent, child = build(blueprint, 1).train(), build(blueprint, 2)
+    x = torch.randn((4, 3, 16, 16), generator=torch.Generator().manual_seed(3))
+    parent(x).sum().backward()
+    report = inherit(child, blueprint, [(blueprint, parent.state_dict())], {})
+    yield "" if not report.n_fresh else f"{report.n_fresh} values of a twin were not inherited."
+    with torch.no_grad():
+        same = torch.allclose(parent.eval()(x), child.eval()(x), atol=1e-6)
+    yield "" if same else "a twin that inherited everything computes something else."
+
+
+def _around(name: str, params: Mapping[str, Any]) -> Dag:
+    """Return a network of convolutions around one vertex of the layer, its tags final."""
+    draft = Draft()
+    sources: Sequence[int] = [
+        draft.add("conv", [draft.input], channels=8, kernel=3)
+        for _ in range(2 if find(name).merges else 1)
+    ]
+    here = draft.add(name, sources, **params)
+    draft.connect(draft.add("conv", [here], channels=8, kernel=3), draft.output)
+    return draft.freeze().mint(0, 0)
+
+
+RULES = (describes, shapes, halving, axes, gradients, repeatable, pure, inherits)
+
+
+class LayerContract(Contract):
+    """Inherit and set `name`."""
+
+    group = "layers"
+
+    def test_its_class_attributes_are_sound(self) -> None:
+        """merges, align, halves, domain, axes."""
+        self.holds(describes)
+
+    def test_its_out_shape_is_that_of_the_tensor(self) -> None:
+        """For maps of 2 x 2 to 64 x 64 and every number of inputs."""
+        self.holds(shapes)
+
+    def test_it_says_whether_it_halves_the_map(self) -> None:
+        """The decoder counts such layers as stages."""
+        self.holds(halving)
+
+    def test_its_axes_are_tensors_of_the_module(self) -> None:
+        """Heredity aligns them by gene tag."""
+        self.holds(axes)
+
+    def test_gradients_flow(self) -> None:
+        """To every parameter and every input."""
+        self.holds(gradients)
+
+    def test_a_seed_gives_one_module(self) -> None:
+        """A fresh build has the same tensors."""
+        self.holds(repeatable)
+
+    def test_it_is_pure(self) -> None:
+        """Inputs stay as they are; images do not see each other in evaluation."""
+        self.holds(pure)
+
+    def test_a_twin_inherits_its_weights(self) -> None:
+        """All of them, and then computes the same."""
+        self.holds(inherits)

@@ -1,0 +1,174 @@
+"""The contract of an objective: a direction, one finite number, and nothing changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from nasgen import registry, seeding
+from nasgen.evaluation import measure
+from nasgen.evaluation.metrics import Measured
+from nasgen.phenotype.network import build
+from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.testing.base import Contract, Outcome, examine_all
+
+N_IMAGES, N_CLASSES = 40, 4
+SHAPE = (1, 8, 8)
+ANSWERS = ("right", "wrong", "unsure", "mixed")  # how the network answers the validation images
+
+
+def check(group: str, name: str) -> Outcome:
+    """Apply every rule to an objective."""
+    return examine_all(RULES, group, name)
+
+
+@cache
+def _network(seed: int) -> tuple[Any, ...]:
+    space = DagCnn(max_channels=16)
+    genotype = space.sample(seeding.generator(0, "contract objective", seed)).mint(0, seed)
+    blueprint = space.blueprint(genotype, SHAPE, N_CLASSES)
+    return genotype, blueprint, build(blueprint, seed)
+
+
+def measured(answers: str, seed: int = 0, with_labels: bool = True) -> Measured:
+    """Return a trial as an evaluator hands it over; without labels nothing was validated."""
+    genotype, blueprint, network = _network(seed)
+    rng = seeding.generator(0, "contract answers", seed)
+    labels = np.arange(N_IMAGES, dtype=np.int64) % N_CLASSES
+    scores = rng.dirichlet(np.ones(N_CLASSES), N_IMAGES)
+    if answers in ("right", "wrong"):
+        scores = np.eye(N_CLASSES)[(labels + (answers == "wrong")) % N_CLASSES]
+    elif answers == "unsure":
+        scores = np.full((N_IMAGES, N_CLASSES), 1 / N_CLASSES)
+    probabilities = scores.astype(np.float32)
+    chosen = np.maximum(probabilities[np.arange(N_IMAGES), labels], np.finfo(np.float32).tiny)
+    metrics: dict[str, float | None] = {
+        "val_accuracy": float((probabilities.argmax(1) == labels).mean()),
+        "val_loss": float(-np.log(chosen.astype(np.float64)).mean()),
+        "train_loss": 0.5,
+        "n_params": measure.n_params(network),
+        "flops": measure.flops(network, SHAPE),
+        "epochs_done": 1.0,
+        "images_per_s": 1000.0,
+        "val_s": 0.01,
+    }
+    if not with_labels:
+        metrics |= {"val_accuracy": None, "val_loss": None}
+    return Measured(
+        genotype,
+        blueprint,
+        network.eval(),
+        metrics,
+        probabilities if with_labels else None,
+        labels if with_labels else None,
+        torch.device("cpu"),
+    )
+
+
+def _objective(name: str) -> Callable[[Measured], Any]:
+    objective: Callable[[Measured], Any] = registry.resolve("objectives", name)
+    return objective
+
+
+def directed(name: str) -> Iterator[str]:
+    """It says what is better."""
+    direction = registry.get("objectives", name).options.get("direction")
+    yield (
+        ""
+        if direction in ("maximize", "minimize")
+        else 'expected options={"direction": "maximize"} or "minimize" in its decorator, '
+        f"got {direction!r}."
+    )
+
+
+def finite(name: str) -> Iterator[str]:
+    """It returns one finite number, however good the network is."""
+    for seed in range(2):
+        for answers in ANSWERS:
+            value = _objective(name)(measured(answers, seed))
+            yield (
+                ""
+                if _is_number(value)
+                else (
+                    f"expected a finite number for a network whose answers are {answers}, "
+                    f"got {value!r}."
+                )
+            )
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
+
+
+def unvalidated(name: str) -> Iterator[str]:
+    """Without validation images it returns a finite number or raises, but never NaN."""
+    trial = measured("mixed", with_labels=False)
+    try:
+        value = _objective(name)(trial)
+    except Exception:
+        yield ""  # the evaluator then leaves the objective out
+        return
+    yield (
+        ""
+        if _is_number(value)
+        else (f"without validation images: expected an error or a finite number, got {value!r}.")
+    )
+
+
+def pure(name: str) -> Iterator[str]:
+    """It gives one value for one trial, and leaves network, metrics and predictions as they are."""
+    for answers in ANSWERS:
+        trial = measured(answers)
+        before = _copy(trial)
+        values = [float(_objective(name)(trial)) for _ in range(2)]
+        same = values[0] == values[1]
+        yield "" if same else f"two values for one trial: {values[0]} and {values[1]}."
+        changed = [k for k, v in _copy(trial).items() if not _equal(v, before[k])]
+        yield f"it changed the trial: {', '.join(changed)}." if changed else ""
+
+
+def _copy(trial: Measured) -> dict[str, Any]:
+    return {
+        "metrics": dict(trial.metrics),
+        "probabilities": np.array(trial.probabilities),
+        "labels": np.array(trial.labels),
+        "network.training": [m.training for m in trial.network.modules()],
+        **{k: v.numpy().copy() for k, v in trial.network.state_dict().items()},
+    }
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return np.array_equal(a, b) if isinstance(a, np.ndarray) else bool(a == b)
+
+
+RULES = (directed, finite, unvalidated, pure)
+
+
+class ObjectiveContract(Contract):
+    """Inherit and set `name`."""
+
+    group = "objectives"
+
+    def test_it_has_a_direction(self) -> None:
+        """maximize or minimize."""
+        self.holds(directed)
+
+    def test_it_is_finite(self) -> None:
+        """For perfect, useless and undecided networks."""
+        self.holds(finite)
+
+    def test_it_is_never_nan_without_validation_images(self) -> None:
+        """It may raise instead."""
+        self.holds(unvalidated)
+
+    def test_it_is_pure(self) -> None:
+        """One value for one trial, which stays as it was."""
+        self.holds(pure)

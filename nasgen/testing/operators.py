@@ -1,0 +1,169 @@
+"""The contract of mutations, morphisms and crossovers: legal, pure, repeatable, heritable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from nasgen import registry, seeding
+from nasgen.errors import NotApplicable
+from nasgen.genotypes import Child, Dag
+from nasgen.operators.conformance import N_PARENTS, check_operator
+from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.testing.base import SHAPES, Contract, Outcome, examine, verify
+
+N_CASES = 100
+SEED = 0
+
+
+def wide() -> DagCnn:
+    """Return the default space: every registered layer, plug-ins included."""
+    return DagCnn()
+
+
+def narrow() -> DagCnn:
+    """Return a space in which an operator that ignores its `space` argument soon errs."""
+    return DagCnn(
+        max_channels=24,
+        kernels=(3,),
+        layers=("conv", "max_pool", "sum"),
+        max_depth=8,
+        max_vertices=10,
+        max_stages=2,
+    )
+
+
+def check(group: str, name: str, n: int = N_CASES) -> Outcome:
+    """Apply a mutation, morphism or crossover to parents of a wide and of a narrow space."""
+    if group not in N_PARENTS:
+        registry.resolve(group, name)
+        return Outcome(notes=("only its signature was checked; it needs trained weights.",))
+    origin = registry.get(group, name).origin
+    found = fuzz(group, name, n) + cramped(group, name, n // 2)
+    found += examine(decodes(group, n // 5, name), origin)
+    if N_PARENTS[group] == 2:
+        found += examine(related(n // 5, name), origin)
+    return found
+
+
+def fuzz(group: str, name: str, n: int = N_CASES) -> Outcome:
+    """Run the fuzz test of `nasgen.operators.conformance` in the default space."""
+    report = check_operator(group, name, wide(), n, SEED)
+    return Outcome(report.n_tried, tuple(report.problems), tuple(report.warnings))
+
+
+def cramped(group: str, name: str, n: int = N_CASES) -> Outcome:
+    """Run it in the narrow space; there an operator may find nothing to do."""
+    report = check_operator(group, name, narrow(), n, SEED)
+    texts = (
+        f"in a space of other layers and limits than the default: {p}" for p in report.problems
+    )
+    return Outcome(report.n_tried, tuple(texts))
+
+
+def applies(group: str, n: int, name: str) -> Iterator[str]:
+    """Among `n` parents there is one that has a child unlike its parents."""
+    space = wide()
+    for i in range(n):
+        rng = seeding.generator(SEED, "contract parent", i)
+        parents = [space.sample(rng).mint(SEED, 2 * i + j) for j in range(N_PARENTS[group])]
+        known = {parent.key for parent in parents}
+        if any(child.key not in known for child in _children(group, name, parents, space, i)):
+            yield ""
+            return
+    yield f"{n} parents had no child that differs from them; a search could not use it."
+
+
+def decodes(group: str, n: int, name: str) -> Iterator[str]:
+    """Children can be read as networks for images of every size, before and after minting."""
+    space = wide()
+    for i in range(n):
+        rng = seeding.generator(SEED, "contract parent", i)
+        parents = [space.sample(rng).mint(SEED, 2 * i + j) for j in range(N_PARENTS[group])]
+        for child in _children(group, name, parents, space, i):
+            minted = child.mint(SEED, 10_000 + i)
+            shape = SHAPES[i % len(SHAPES)]
+            before = space.blueprint(child, shape, 10)
+            after = space.blueprint(minted, shape, 10)
+            same = [(s.layer, s.params, s.out_shape) for s in before.steps] == [
+                (s.layer, s.params, s.out_shape) for s in after.steps
+            ]
+            known = {v.tag for parent in parents for v in parent.vertices}
+            new = {v.tag for v in minted.vertices} - known
+            if not same or minted.key != child.key:
+                yield f"case {i}: the child is another network once its gene tags are final."
+            elif any(tag < 0 for tag in new):
+                yield f"case {i}: a gene tag stayed provisional; new vertices come from Draft.add."
+            else:
+                yield ""
+
+
+def related(n: int, name: str) -> Iterator[str]:
+    """Parents that share gene tags, and a parent with itself, have legal children or none."""
+    space = wide()
+    vary = registry.resolve("mutations", "relabel")
+    for i in range(n):
+        rng = seeding.generator(SEED, "contract relatives", i)
+        parent = space.sample(rng).mint(SEED, 2 * i)
+        try:
+            sibling = vary(parent, space, rng).mint(SEED, 2 * i + 1)
+        except NotApplicable:
+            sibling = parent
+        for pair in ([parent, sibling], [parent, parent]):
+            wrong = [
+                text
+                for child in _children("crossovers", name, pair, space, i)
+                for text in space.problems(child)
+            ]
+            kin = "a parent with itself" if pair[1] is parent else "a parent with its child"
+            yield f"{kin} (case {i}) gave an illegal child: {wrong[0]}" if wrong else ""
+
+
+def _children(group: str, name: str, parents: list[Dag], space: DagCnn, i: int) -> list[Dag]:
+    """Return the children's genotypes, none when the operator does not apply."""
+    rng = seeding.generator(SEED, "contract operator", i)
+    try:
+        result = registry.resolve(group, name)(*parents, space, rng)
+    except NotApplicable:
+        return []
+    several = result if isinstance(result, tuple | list) else [result]
+    return [one.genotype if isinstance(one, Child) else one for one in several]
+
+
+class MutationContract(Contract):
+    """Inherit and set `name`; `group = "morphisms"` for a morphism. `n` is the number of cases."""
+
+    group = "mutations"
+    n = N_CASES
+
+    def test_it_keeps_the_contract_in_the_default_space(self) -> None:
+        """Legal children, parents unchanged, one child a seed, JSON, gene tags."""
+        self._load()
+        verify(fuzz(self.group, self.name, self.n), self.name)
+
+    def test_it_keeps_the_contract_in_a_narrow_space(self) -> None:
+        """The same where layers and limits are others: `space` must be asked, not assumed."""
+        self._load()
+        verify(cramped(self.group, self.name, self.n // 2), self.name)
+
+    def test_it_applies_to_some_parents_and_changes_them(self) -> None:
+        """At least one child is a new network."""
+        self.holds(partial(applies, self.group, self.n))
+
+    def test_its_children_are_networks_for_images_of_any_size(self) -> None:
+        """1 and 3 channels, 8 x 8 to 64 x 64."""
+        self.holds(partial(decodes, self.group, self.n // 5))
+
+    def _load(self) -> None:
+        if self.file is not None:
+            registry.load_file(self.file)
+
+
+class CrossoverContract(MutationContract):
+    """Inherit and set `name`."""
+
+    group = "crossovers"
+
+    def test_relatives_have_legal_children_or_none(self) -> None:
+        """Parents that share gene tags, and a parent with itself."""
+        self.holds(partial(related, self.n // 5))

@@ -1,0 +1,191 @@
+"""The contract of a search space: what it samples is legal, repeatable, varied and buildable."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+
+from nasgen import registry, seeding
+from nasgen.errors import IllegalGenotypeError
+from nasgen.genotypes import Dag, Draft, tags
+from nasgen.phenotype.network import build
+from nasgen.search_spaces.base import SearchSpace
+from nasgen.search_spaces.blueprint import INPUT, Blueprint
+from nasgen.testing.base import SHAPES, Contract, Outcome, Rule, examine_all
+
+N_SAMPLES = 20
+N_CLASSES = (2, 10)
+Options = Mapping[str, Any]
+
+
+def check(group: str, name: str) -> Outcome:
+    """Apply every rule to a search space with its default options."""
+    return examine_all((partial(rule, options={}) for rule in RULES), group, name)
+
+
+def _made(name: str, options: Options) -> Any:
+    return registry.resolve("search_spaces", name)(**options)
+
+
+def _samples(name: str, options: Options, n: int = N_SAMPLES) -> Iterator[tuple[int, Any]]:
+    space = _made(name, options)
+    for i in range(n):
+        yield i, space.sample(seeding.generator(0, "contract sample", i))
+
+
+def describes(name: str, options: Options) -> Iterator[str]:
+    """It is a frozen dataclass derived from SearchSpace; equal options give an equal space."""
+    space = _made(name, options)
+    yield "" if isinstance(space, SearchSpace) else "expected a class derived from SearchSpace."
+    params = getattr(type(space), "__dataclass_params__", None)
+    yield "" if params is not None and params.frozen else "expected a frozen dataclass."
+    if dataclasses.is_dataclass(space):
+        equal = _made(name, options) == space
+        yield "" if equal else "two spaces of the same options must be equal."
+
+
+def legal(name: str, options: Options) -> Iterator[str]:
+    """Samples are legal, before and after their tags are final, and their tags are provisional."""
+    space = _made(name, options)
+    for i, dag in _samples(name, options):
+        if not isinstance(dag, Dag):
+            yield f"sample {i}: expected a Dag, got {type(dag).__name__}."
+            return
+        own = [v.tag for v in dag.vertices] + [s for v in dag.vertices for s, _ in v.channel_tags]
+        if not all(tags.is_provisional(tag) for tag in own):
+            yield f"sample {i}: expected provisional gene tags; draw it with Draft().add."
+        else:
+            wrong = space.problems(dag) or space.problems(dag.mint(0, i))
+            yield f"sample {i} is illegal: {wrong[0]}" if wrong else ""
+
+
+def repeatable(name: str, options: Options) -> Iterator[str]:
+    """A seed gives one sample, and seeds give different ones."""
+    keys = set()
+    again = _samples(name, options)
+    for (i, dag), (_, same) in zip(_samples(name, options), again, strict=True):
+        keys.add(dag.key)
+        yield "" if dag == same else f"sample {i}: two results for one seed; draw from `rng` only."
+    yield "" if len(keys) > 1 else f"{N_SAMPLES} seeds gave one and the same network."
+
+
+def serialisable(name: str, options: Options) -> Iterator[str]:
+    """Samples survive JSON unchanged, with the same key."""
+    for i, dag in _samples(name, options):
+        back = Dag.from_json(json.loads(json.dumps(dag.to_json())))
+        same = back == dag and back.key == dag.key
+        yield "" if same else f"sample {i} does not come back unchanged from JSON."
+
+
+def decodes(name: str, options: Options) -> Iterator[str]:
+    """Samples can be read for images of every size; steps fit together; the last gives logits."""
+    space = _made(name, options)
+    for i, dag in _samples(name, options):
+        shape, n_classes = SHAPES[i % len(SHAPES)], N_CLASSES[i % len(N_CLASSES)]
+        blueprint = space.blueprint(dag, shape, n_classes)
+        here = f"sample {i}, image {shape}"
+        if blueprint != space.blueprint(dag, shape, n_classes):
+            yield f"{here}: two blueprints for one genotype."
+        else:
+            wrong = _disorder(blueprint)
+            yield f"{here}: {wrong}" if wrong else ""
+
+
+def _disorder(blueprint: Blueprint) -> str:
+    shapes = {INPUT: blueprint.input_shape}
+    for step in blueprint.steps:
+        if step.name in shapes:
+            return f"two steps are called '{step.name}'."
+        late = [source for source in step.inputs if source not in shapes]
+        if late:
+            return f"step '{step.name}' reads '{late[0]}', which no earlier step gives."
+        if tuple(shapes[source] for source in step.inputs) != step.in_shapes:
+            return f"step '{step.name}': its in_shapes are not what its inputs give."
+        if step.role != "head" and tags.count(step.out_tags) != step.out_shape[0]:
+            return (
+                f"step '{step.name}': expected {step.out_shape[0]} gene tags for its channels, "
+                f"got {tags.count(step.out_tags)}."
+            )
+        shapes[step.name] = step.out_shape
+    last = blueprint.steps[-1].out_shape[0]
+    if last != blueprint.n_classes:
+        return f"expected {blueprint.n_classes} logits at the end, got {last}."
+    return ""
+
+
+def refuses(name: str, options: Options) -> Iterator[str]:
+    """A genotype of unknown operations is illegal by `problems` and refused by `blueprint`."""
+    space = _made(name, options)
+    draft = Draft()
+    draft.connect(draft.add("no such operation", [draft.input]), draft.output)
+    stranger = draft.freeze()
+    wrong = space.problems(stranger)
+    named = isinstance(wrong, list) and wrong != [] and all(isinstance(w, str) for w in wrong)
+    yield (
+        "" if named else f"problems: expected sentences about an unknown operation, got {wrong!r}."
+    )
+    try:
+        space.blueprint(stranger, (3, 32, 32), 10)
+    except IllegalGenotypeError:
+        yield ""
+    else:
+        yield "blueprint: expected IllegalGenotypeError for an unknown operation."
+
+
+def computes(name: str, options: Options) -> Iterator[str]:
+    """Samples are networks that turn images into finite logits."""
+    space = _made(name, options)
+    for i, dag in _samples(name, options, n=4):
+        blueprint = space.blueprint(dag, (1, 8, 8) if i % 2 else (3, 16, 16), 5)
+        network = build(blueprint, seed=i).eval()
+        with torch.no_grad():
+            logits = network(torch.rand(2, *blueprint.input_shape))
+        good = tuple(logits.shape) == (2, 5) and bool(torch.isfinite(logits).all())
+        yield "" if good else f"sample {i}: expected finite logits (2, 5), got {logits.shape}."
+
+
+RULES = (describes, legal, repeatable, serialisable, decodes, refuses, computes)
+
+
+class SearchSpaceContract(Contract):
+    """Inherit, set `name`, and `options` if other than the default ones are to be tested."""
+
+    group = "search_spaces"
+    options: ClassVar[Options] = {}
+
+    def _with_options(self, rule: Any) -> Rule:
+        bound: Rule = partial(rule, options=self.options)
+        return bound
+
+    def test_it_is_a_frozen_dataclass(self) -> None:
+        """Derived from SearchSpace; equal options give an equal space."""
+        self.holds(self._with_options(describes))
+
+    def test_its_samples_are_legal(self) -> None:
+        """With provisional gene tags, and once these are final."""
+        self.holds(self._with_options(legal))
+
+    def test_a_seed_gives_one_sample(self) -> None:
+        """And different seeds give different ones."""
+        self.holds(self._with_options(repeatable))
+
+    def test_its_samples_survive_json(self) -> None:
+        """With the same key."""
+        self.holds(self._with_options(serialisable))
+
+    def test_its_samples_decode_for_images_of_any_size(self) -> None:
+        """1 and 3 channels, 8 x 8 to 64 x 64."""
+        self.holds(self._with_options(decodes))
+
+    def test_it_refuses_what_is_illegal(self) -> None:
+        """By sentences and by IllegalGenotypeError."""
+        self.holds(self._with_options(refuses))
+
+    def test_its_samples_compute(self) -> None:
+        """Images in, finite logits out."""
+        self.holds(self._with_options(computes))

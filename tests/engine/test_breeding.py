@@ -1,0 +1,133 @@
+"""Variation accepts only legal and new children, and names the operator that breaks its contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nasgen.engine.breeding import N_ATTEMPTS, Breeder, Operators, Proposal
+from nasgen.engine.individual import Individual, fitness_class
+from nasgen.errors import NotApplicable, OperatorError
+from nasgen.genotypes import Child, Dag
+from nasgen.search_spaces.dag_cnn import DagCnn
+
+SPACE = DagCnn(max_channels=32)
+
+
+def _parent(seq: int = 0) -> Individual:
+    genotype = SPACE.sample(np.random.default_rng(seq)).mint(0, seq)
+    fitness = fitness_class(("maximize",))()
+    fitness.set((0.5,))
+    return Individual(seq, genotype, fitness)
+
+
+class _Once:
+    """Accepts every key once."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+
+    def __call__(self, proposal: Proposal) -> bool:
+        key = proposal.genotype.key
+        new = key not in self.seen
+        self.seen.add(key)
+        return new
+
+
+def _breeder(function: Any, crossing: bool = False) -> Breeder:
+    table = {"mine": (function, 1.0)}
+    operators = Operators({}, table, 1.0) if crossing else Operators(table, {}, 0.0)
+    return Breeder(SPACE, operators, _Once())
+
+
+def _relabel(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
+    from nasgen.operators.mutation.relabel import relabel
+
+    return relabel(parent, space, rng)
+
+
+def test_children_are_new_and_carry_their_parents_and_operator() -> None:
+    breeder, parent = _breeder(_relabel), _parent()
+    rng = np.random.default_rng(0)
+    proposals = [breeder.child([parent], rng, 3) for _ in range(10)]
+    assert all(p is not None for p in proposals)
+    assert len({p.genotype.key for p in proposals if p}) == 10
+    assert {p.parents for p in proposals if p and p.operator == "mine"} == {(0,)}
+    assert {p.generation for p in proposals if p} == {3}
+
+
+def test_refusals_and_duplicates_are_counted_and_end_in_a_random_candidate() -> None:
+    def refuse(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
+        raise NotApplicable("nothing to do")
+
+    breeder = _breeder(refuse)
+    proposal = breeder.child([_parent()], np.random.default_rng(0), 0)
+    assert proposal is not None
+    assert proposal.operator == "sample"
+    assert breeder.failures["mine"]["not_applicable"] == N_ATTEMPTS
+
+    same = _breeder(lambda parent, space, rng: parent)
+    first = same.child([_parent()], np.random.default_rng(0), 0)
+    assert first is not None
+    assert first.operator == "mine"
+    second = same.child([_parent()], np.random.default_rng(0), 0)
+    assert second is not None
+    assert second.operator == "sample"
+    assert same.failures["mine"]["duplicate"] == N_ATTEMPTS
+
+
+def test_a_spent_space_gives_none() -> None:
+    breeder = Breeder(SPACE, Operators({}, {}), lambda proposal: False)
+    assert breeder.sample(np.random.default_rng(0)) is None
+    assert breeder.child([_parent()], np.random.default_rng(0), 0) is None
+
+
+def test_an_operator_that_raises_is_named_with_its_line() -> None:
+    def broken(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
+        raise ValueError("off by one")
+
+    with pytest.raises(OperatorError, match=r"'mine' raised ValueError: off by one .*line \d+"):
+        _breeder(broken).child([_parent()], np.random.default_rng(0), 0)
+
+
+def test_an_illegal_child_is_an_error_that_says_what_is_illegal() -> None:
+    def too_wide(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
+        conv = next(v for v in parent.inner if v.op == "conv")
+        return parent.change(conv.tag, channels=10 * space.max_channels)
+
+    with pytest.raises(OperatorError, match=r"illegal child: .*channels"):
+        _breeder(too_wide).child([_parent()], np.random.default_rng(0), 0)
+
+
+def test_a_structurally_broken_child_is_an_error_too() -> None:
+    def cut(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
+        return Dag(parent.vertices, ())
+
+    with pytest.raises(OperatorError, match="'mine'"):
+        _breeder(cut).child([_parent()], np.random.default_rng(0), 0)
+
+
+@pytest.mark.parametrize("returned", [None, "text", (), 3])
+def test_a_wrong_return_type_is_an_error_that_says_what_came(returned: Any) -> None:
+    with pytest.raises(OperatorError, match="must return"):
+        _breeder(lambda parent, space, rng: returned).child(
+            [_parent()], np.random.default_rng(0), 0
+        )
+
+
+def test_a_crossover_may_return_one_or_two_children_with_plans() -> None:
+    plan = {"tags": {}}
+
+    def swap(first: Dag, second: Dag, space: DagCnn, rng: np.random.Generator) -> Any:
+        return Child(second, plan), Child(first)
+
+    proposal = _breeder(swap, crossing=True).child(
+        [_parent(0), _parent(1)], np.random.default_rng(0), 0
+    )
+    assert proposal is not None
+    assert proposal.parents == (0, 1)
+    three = _breeder(lambda a, b, space, rng: (a, b, a), crossing=True)
+    with pytest.raises(OperatorError, match="one or two"):
+        three.child([_parent(0), _parent(1)], np.random.default_rng(0), 0)

@@ -1,0 +1,184 @@
+"""A search with a predictor: what it rejects is counted and written once, and resume agrees."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nasgen
+from nasgen import build
+from nasgen.config import SearchConfig
+from nasgen.engine.breeding import Breeder, Operators, Proposal
+from nasgen.engine.individual import Individual, fitness_class
+from nasgen.genotypes import Dag
+from nasgen.predictors.base import Verdict
+from nasgen.search_spaces.dag_cnn import DagCnn
+
+N_TRIALS = 11
+CONFIG: dict[str, Any] = {
+    "seed": 5,
+    "data": {"source": "digits"},
+    "space": {"max_channels": 12, "max_depth": 3, "max_vertices": 6, "max_stages": 2},
+    "algorithm": {"population": 4, "offspring": 3},
+    "training": {"epochs": 0.5, "fraction": 0.2, "batch_size": 64},
+    "finish": {"networks": 0},
+    "ensemble": {"candidates": 2, "rounds": 2},
+    "predictor": {"name": "ridge", "warmup": 4, "oversample": 3, "unscreened": 0.2},
+    "execution": {"executor": "serial", "device": "cpu"},
+}
+
+
+def search(out: Path, trials: int = N_TRIALS, listeners: tuple[Any, ...] = ()) -> nasgen.Run:
+    return nasgen.run(
+        CONFIG, out=out, overrides=[{"budget": {"trials": trials}}], listeners=listeners
+    )
+
+
+def history(path: Path) -> list[dict[str, Any]]:
+    # A trial that was interrupted says so by its attempt; everything else must agree.
+    return [{**t.history_row(), "attempt": 1} for t in nasgen.load(path).trials]
+
+
+def rejected(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (path / "candidates.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
+    """One uninterrupted run."""
+    return search(tmp_path_factory.mktemp("runs") / "whole")
+
+
+def test_rejected_candidates_are_counted_and_written_but_are_no_trials(whole: nasgen.Run) -> None:
+    lines = rejected(whole.path)
+    assert whole.summary["trials"]["filtered"] == whole.record["filtered"] == len(lines) > 0
+    assert whole.summary["trials"]["complete"] == N_TRIALS
+    assert len(whole.trials) == N_TRIALS
+    operators = {*whole.config.algorithm.mutations, *whole.config.algorithm.crossovers}
+    for line in lines:
+        assert set(line) == {"generation", "operator", "parents", "key", "predicted"}
+        assert line["operator"] in operators
+        assert all(0 <= seq < N_TRIALS for seq in line["parents"])
+        assert isinstance(line["predicted"], float)
+
+
+def test_a_leg_added_later_continues_as_if_it_had_been_one_run(
+    whole: nasgen.Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "legs"
+    search(path, trials=9)  # ends inside a generation, whose rejects are written already
+    n_before = len(rejected(path))
+    assert n_before > 0
+    run = nasgen.resume(path, trials=N_TRIALS)
+    assert history(path) == history(whole.path)
+    assert rejected(path) == rejected(whole.path)
+    assert run.summary["trials"]["filtered"] == len(rejected(path)) > n_before
+
+
+class InterruptedRunError(Exception):
+    """Ends a run from within."""
+
+
+@pytest.mark.parametrize(("event", "n"), [("told", 8), ("rejected", 3)])
+def test_an_interrupted_run_resumes_to_the_same_history_and_rejects(
+    whole: nasgen.Run, tmp_path: Path, event: str, n: int
+) -> None:
+    n_seen = 0
+
+    def stop(name: str, data: Mapping[str, Any]) -> None:
+        nonlocal n_seen
+        n_seen += name == event
+        if n_seen == n:
+            raise InterruptedRunError
+
+    path = tmp_path / "interrupted"
+    with pytest.raises(InterruptedRunError):
+        search(path, listeners=(stop,))
+    run = nasgen.resume(path)
+    assert history(path) == history(whole.path)
+    assert rejected(path) == rejected(whole.path)
+    assert run.summary["trials"]["filtered"] == len(rejected(whole.path))
+
+
+def test_without_a_predictor_nothing_is_screened() -> None:
+    config = build.config_of({"predictor": {"name": "none"}})
+    assert build.screen(config) is None
+
+
+@pytest.mark.parametrize("name", ["ridge", "forest"])
+def test_the_filter_follows_its_section_and_the_first_objective(name: str) -> None:
+    config: SearchConfig = build.config_of(
+        {
+            "predictor": {"name": name, "warmup": 7, "oversample": 4, "unscreened": 0.5},
+            "objectives": {"names": ["n_params", "val_accuracy"]},
+        }
+    )
+    screen = build.screen(config)
+    assert screen is not None
+    assert (screen.warmup, screen.oversample, screen.unscreened) == (7, 4, 0.5)
+    assert screen.sign == -1.0
+
+
+# ---- the breeder ---------------------------------------------------------------------------------
+
+
+class LastOfThree:
+    """Judges by position."""
+
+    n_wanted = 3
+
+    def __init__(self, screened: bool) -> None:
+        self.screened = screened
+
+    def choose(self, candidates: Any, rng: np.random.Generator) -> Verdict:
+        predicted = [0.25, float("nan"), 0.75] if self.screened else None
+        return Verdict(len(candidates) - 1, self.screened, predicted)
+
+
+def grow(parent: Dag, space: Any, rng: np.random.Generator) -> Dag:
+    """Draw another network: always new."""
+    return DagCnn().sample(rng)
+
+
+def bred(screened: bool) -> tuple[Breeder, Proposal, set[str], list[float | None]]:
+    known: set[str] = set()
+    seen: list[float | None] = []
+
+    def is_new(proposal: Proposal) -> bool:
+        known.add(proposal.genotype.key)
+        return True
+
+    breeder = Breeder(
+        DagCnn(),
+        Operators({"grow": (grow, 1.0)}, {}),
+        is_new,
+        LastOfThree(screened),
+        lambda proposal: known.remove(proposal.genotype.key),
+        lambda proposal, predicted: seen.append(predicted),
+    )
+    rng = np.random.default_rng(2)
+    fitness = fitness_class(("maximize",))()
+    fitness.set([0.5])
+    parent = Individual(0, DagCnn().sample(rng).mint(0, 0), fitness)
+    proposal = breeder.child([parent], rng, 1)
+    assert proposal is not None
+    return breeder, proposal, known, seen
+
+
+def test_the_identity_of_a_rejected_candidate_is_free_again() -> None:
+    breeder, proposal, known, seen = bred(screened=True)
+    assert known == {proposal.genotype.key}
+    assert breeder.n_filtered == 2
+    assert seen == [0.25, None]
+
+
+def test_spare_candidates_that_nobody_judged_are_freed_but_not_counted() -> None:
+    breeder, proposal, known, seen = bred(screened=False)
+    assert known == {proposal.genotype.key}
+    assert breeder.n_filtered == 0
+    assert seen == []

@@ -1,0 +1,243 @@
+"""The loop with every algorithm: determinism, budgets, failures, replay; no training involved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from nasgen import build, registry
+from nasgen.budget import Budget
+from nasgen.errors import StoreError
+from nasgen.execution.base import Executor
+from nasgen.execution.processes import Processes
+from nasgen.execution.serial import Serial
+from nasgen.search import Plan, Search
+from nasgen.store.ledger import Ledger
+from nasgen.store.trial import Trial
+
+FACTORY = "tests.toy_evaluator:make"
+GENERATIONAL = ("random", "genetic", "local", "nsga2")
+
+
+class _Fixture:
+    """A search on the toy evaluator, with its ledger in memory."""
+
+    def __init__(
+        self,
+        algorithm: str = "genetic",
+        trials: int = 40,
+        n_finish: int = 3,
+        objectives: tuple[str, ...] = ("val_accuracy",),
+        executor: Executor | None = None,
+        behaviour: Mapping[str, str] | None = None,
+        seed: int = 0,
+        ledger: Ledger | None = None,
+    ) -> None:
+        config = build.config_of(
+            {
+                "seed": seed,
+                "algorithm": {"name": algorithm, "population": 8},
+                "objectives": {"names": list(objectives)},
+                "space": {"max_channels": 64},
+            }
+        )
+        directions = {o.name: o.direction for o in build.objective_list(config)}
+        self.ledger = ledger or Ledger.create("memory", directions, ["sample", "finish"])
+        self.executor = executor or Serial(
+            FACTORY, {"behaviour": behaviour or {}, "objectives": list(objectives)}
+        )
+        plan = Plan(
+            seed=seed,
+            objectives=build.objective_list(config),
+            search_fidelity={"epochs": 1.0, "fraction": 1.0, "seconds": None},
+            finish_fidelity={"epochs": 4.0, "fraction": 1.0, "seconds": None},
+            recipe_digest="r",
+            data_digest="d",
+        )
+        self.events: list[str] = []
+        self.search = Search(
+            plan,
+            build.algorithm(config, build.space(config), lambda p: self.search.is_new(p)),
+            self.executor,
+            self.ledger,
+            Budget(trials, n_finish),
+            set(),
+            (lambda event, data: self.events.append(event),),
+        )
+
+    def run(self, n_before: int = 0) -> list[Trial]:
+        try:
+            self.search.run(self.ledger.trials(), n_before)
+        finally:
+            self.executor.close()
+        return self.ledger.trials()
+
+
+def _rows(trials: list[Trial]) -> list[dict[str, Any]]:
+    rows = [t.history_row() for t in trials]
+    for row in rows:
+        del row["attempt"]
+    return rows
+
+
+@pytest.mark.parametrize("algorithm", sorted(registry.names("algorithms")))
+def test_every_algorithm_spends_its_budget_on_new_networks(algorithm: str) -> None:
+    trials = _Fixture(algorithm).run()
+    assert [t.seq for t in trials] == list(range(40))
+    assert [t.phase for t in trials] == ["search"] * 37 + ["finish"] * 3
+    assert len({t.identity for t in trials}) == 40
+    assert len({t.key for t in trials if t.phase == "search"}) == 37
+    assert all(t.state == "COMPLETE" for t in trials)
+
+
+@pytest.mark.parametrize("algorithm", sorted(registry.names("algorithms")))
+def test_a_seed_repeats_and_another_differs(algorithm: str) -> None:
+    first = _rows(_Fixture(algorithm, 24).run())
+    assert _rows(_Fixture(algorithm, 24).run()) == first
+    assert _rows(_Fixture(algorithm, 24, seed=1).run()) != first
+
+
+@pytest.mark.parametrize("algorithm", GENERATIONAL)
+def test_the_history_does_not_depend_on_the_number_of_workers(
+    algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = _rows(_Fixture(algorithm, 30).run())
+    # Slow jobs let results arrive in another order than they were asked for.
+    behaviour = {str(seq): "sleep" for seq in range(0, 30, 3)}
+    executor = Processes(FACTORY, {"behaviour": behaviour}, workers=3)
+    assert _rows(_Fixture(algorithm, 30, executor=executor).run()) == expected
+
+
+def test_evolution_beats_random_search_on_a_known_landscape() -> None:
+    def best(algorithm: str, seed: int) -> float:
+        trials = _Fixture(algorithm, 80, n_finish=0, seed=seed).run()
+        return max(t.objectives["val_accuracy"] for t in trials)
+
+    for algorithm in ("genetic", "aging", "local"):
+        gains = [best(algorithm, seed) - best("random", seed) for seed in range(2)]
+        assert sum(gains) > 0
+
+
+def test_finalists_are_the_best_of_the_search_and_their_parents_are_recorded() -> None:
+    trials = _Fixture().run()
+    searched = [t for t in trials if t.phase == "search"]
+    top = sorted(searched, key=lambda t: (-t.objectives["val_accuracy"], t.seq))[:3]
+    finished = [t for t in trials if t.phase == "finish"]
+    assert [t.parents for t in finished] == [(t.seq,) for t in top]
+    assert [t.genotype for t in finished] == [t.genotype for t in top]
+    assert {t.fidelity["epochs"] for t in finished} == {4.0}
+
+
+@pytest.mark.parametrize("algorithm", sorted(registry.names("algorithms")))
+def test_failed_trials_are_data_and_never_parents(algorithm: str) -> None:
+    failing = {str(seq): "fail" for seq in (0, 1, 9, 10, 11, 20)}
+    trials = _Fixture(algorithm, behaviour=failing).run()
+    failed = {t.seq for t in trials if t.state == "FAILED"}
+    assert failed == {0, 1, 9, 10, 11, 20}
+    assert all(t.failure_kind == "non-finite" and not t.objectives for t in trials if t.seq in failed)
+    assert not failed & {p for t in trials for p in t.parents}
+    assert len(trials) == 40
+
+
+def test_nothing_but_failures_ends_without_a_finish() -> None:
+    trials = _Fixture(trials=12, behaviour={str(i): "fail" for i in range(12)}).run()
+    assert {t.state for t in trials} == {"FAILED"}
+    assert all(t.phase == "search" for t in trials)
+
+
+def test_several_objectives_are_kept_in_order() -> None:
+    fixture = _Fixture("nsga2", objectives=("val_accuracy", "n_params"))
+    trials = fixture.run()
+    assert list(trials[0].objectives) == ["val_accuracy", "n_params"]
+    front = fixture.search.memory.pareto
+    complete = [tuple(t.objectives.values()) for t in trials]
+    for individual in front:
+        accuracy, params = individual.fitness.values
+        assert not any(
+            a >= accuracy and p <= params and (a > accuracy or p < params) for a, p in complete
+        )
+
+
+class _Stops(Exception):
+    """What ends a search in the middle, as a kill would."""
+
+
+@pytest.mark.parametrize("algorithm", sorted(registry.names("algorithms")))
+@pytest.mark.parametrize("stop_at", [1, 11, 25, 38])
+def test_a_search_stopped_anywhere_replays_to_the_same_history(
+    algorithm: str, stop_at: int
+) -> None:
+    expected = _rows(_Fixture(algorithm).run())
+    stopped = _Fixture(algorithm)
+
+    def stop(event: str, data: Mapping[str, Any]) -> None:
+        if event == "submitted" and data["trial"].seq == stop_at:
+            raise _Stops
+
+    stopped.search.listeners = (*stopped.search.listeners, stop)
+    with pytest.raises(_Stops):
+        stopped.run()
+    before = stopped.ledger.trials()
+    assert before[-1].state == "RUNNING"
+    again = _Fixture(algorithm, ledger=stopped.ledger)
+    trials = again.run()
+    assert _rows(trials) == expected
+    assert trials[stop_at].attempt == 2
+
+
+def test_a_second_leg_goes_on_where_the_first_one_ended() -> None:
+    first = _Fixture(trials=20, n_finish=2)
+    begun = first.run()
+    second = _Fixture(trials=15, n_finish=2, ledger=first.ledger)
+    trials = second.run(n_before=20)
+    assert trials[:20] == begun
+    assert [t.phase for t in trials[20:]] == ["search"] * 13 + ["finish"] * 2
+    assert len({t.identity for t in trials}) == 35
+
+
+def test_a_changed_operator_is_noticed_on_resume() -> None:
+    first = _Fixture(trials=20)
+    first.run()
+    with pytest.raises(StoreError, match="cannot be reproduced"):
+        _Fixture(trials=30, seed=5, ledger=first.ledger).run()
+
+
+def test_a_store_failure_in_a_worker_stops_the_run_and_loses_nothing() -> None:
+    fixture = _Fixture(trials=10)
+
+    def evaluate(job: Mapping[str, Any], report: Any) -> dict[str, Any]:
+        return {"seq": job["seq"], "state": "FAILED", "failure_kind": "store", "failure": "disk full"}
+
+    fixture.executor._evaluate = type("Full", (), {"evaluate": staticmethod(evaluate)})()
+    with pytest.raises(StoreError, match="disk full"):
+        fixture.run()
+    assert [t.state for t in fixture.ledger.trials()] == ["RUNNING"]
+
+
+def test_a_worker_that_dies_costs_its_job_two_tries_and_no_other() -> None:
+    executor = Processes(FACTORY, {"behaviour": {"3": "die", "4": "print"}}, workers=2)
+    trials = _Fixture(trials=10, n_finish=0, executor=executor).run()
+    states = [t.state for t in trials]
+    assert states == ["COMPLETE"] * 3 + ["FAILED"] + ["COMPLETE"] * 6
+    assert trials[3].failure_kind == "worker"
+    assert "exit code 7" in (trials[3].failure or "")
+
+
+def test_a_worker_that_cannot_start_ends_the_search_with_its_reason() -> None:
+    executor = Processes("tests.toy_evaluator:make_broken", {}, workers=1)
+    with pytest.raises(RuntimeError, match="no such device"):
+        _Fixture(trials=5, executor=executor).run()
+
+
+def test_time_budgets_leave_the_finish_its_share() -> None:
+    now = [0.0]
+    budget = Budget(None, 2, time_s=100.0, finish_share=0.5, clock=lambda: now[0], started=-0.0)
+    budget.started = 0.0
+    assert budget.may_search(0, 10.0)
+    now[0] = 45.0
+    assert not budget.may_search(5, 10.0)
+    assert budget.left_s == pytest.approx(55.0)
+    budget.reserve_s = 20.0
+    assert budget.left_s == pytest.approx(35.0)

@@ -1,0 +1,168 @@
+"""Every registered member keeps its family's contract: a new one is tested by being registered."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nasgen import registry
+from nasgen.testing import (
+    CrossoverContract,
+    DatasetContract,
+    LayerContract,
+    MutationContract,
+    ObjectiveContract,
+    PredictorContract,
+    SearchSpaceContract,
+)
+
+N_CASES = 20
+
+
+def free(group: str) -> list[str]:
+    """Return the members that need nothing but genotypes."""
+    return [name for name, entry in registry.entries(group).items() if not entry.requires]
+
+
+class Named:
+    """Runs a contract once for each name of a group."""
+
+    name: str
+
+    @pytest.fixture(autouse=True)
+    def _named(self, request: pytest.FixtureRequest) -> None:
+        self.name = request.param
+
+
+def every(names: list[str] | tuple[str, ...]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("_named", names, indirect=True)
+
+
+@every(free("mutations"))
+class TestEveryMutation(Named, MutationContract):
+    n = N_CASES
+
+
+@every(free("morphisms"))
+class TestEveryMorphism(Named, MutationContract):
+    group = "morphisms"
+    n = N_CASES
+
+
+@every(free("crossovers"))
+class TestEveryCrossover(Named, CrossoverContract):
+    n = N_CASES
+
+
+@every(registry.names("search_spaces"))
+class TestEverySearchSpace(Named, SearchSpaceContract):
+    pass
+
+
+class TestASmallSearchSpace(SearchSpaceContract):
+    name = "dag-cnn"
+    options = {"max_channels": 8, "max_vertices": 5, "max_depth": 4, "max_stages": 1}  # noqa: RUF012
+
+
+@every(registry.names("layers"))
+class TestEveryLayer(Named, LayerContract):
+    pass
+
+
+@every(registry.names("objectives"))
+class TestEveryObjective(Named, ObjectiveContract):
+    pass
+
+
+@every(registry.names("predictors"))
+class TestEveryPredictor(Named, PredictorContract):
+    pass
+
+
+# ---- data sets: each needs a source ----------------------------------------------------------
+
+N, N_TEST = 60, 20
+
+
+def images(n: int, seed: int, shape: tuple[int, ...] = (8, 8)) -> Any:
+    return np.random.default_rng(seed).integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+def idx(folder: Path) -> str:
+    for part, n in (("train", N), ("t10k", N_TEST)):
+        labels = (np.arange(n) % 10).astype(np.uint8)
+        for kind, array in (("images-idx3", images(n, n)), ("labels-idx1", labels)):
+            header = struct.pack(f">{1 + array.ndim}I", 0x0800 | array.ndim, *array.shape)
+            (folder / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
+    return str(folder)
+
+
+def cifar(folder: Path) -> str:
+    for seed, stem in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
+        rows = images(20, seed, (3073,))
+        rows[:, 0] = np.arange(20) % 10
+        rows.tofile(folder / f"{stem}.bin")
+    return str(folder)
+
+
+def image_folder(folder: Path) -> str:
+    for label in ("cat", "dog"):
+        (folder / label).mkdir()
+        for i, pixels in enumerate(images(N // 2, len(label) + ord(label[0]))):
+            Image.fromarray(pixels).save(folder / label / f"{i}.png")
+    return str(folder)
+
+
+def npz(folder: Path) -> str:
+    np.savez(folder / "it.npz", x=images(N, 0), y=np.arange(N) % 3)
+    return str(folder / "it.npz")
+
+
+def csv(folder: Path) -> str:
+    rows = ["y," + ",".join(f"p{i}" for i in range(16))]
+    rows += [f"{i % 3}," + ",".join(map(str, x)) for i, x in enumerate(images(N, 0, (16,)))]
+    (folder / "it.csv").write_text("\n".join(rows) + "\n")
+    return f"{folder / 'it.csv'}?target=y&shape=1x4x4"
+
+
+SOURCES: dict[str, Callable[[Path], str]] = {
+    "digits": lambda folder: "",
+    "mnist": idx,
+    "cifar10": cifar,
+    "folder": image_folder,
+    "npz": npz,
+    "csv": csv,
+}
+
+
+@pytest.mark.parametrize("scheme", registry.names("datasets"), scope="class")
+class TestEveryDataset(DatasetContract):
+    @pytest.fixture(autouse=True, scope="class")
+    def _written(self, scheme: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+        assert scheme in SOURCES, f"write a small '{scheme}' in SOURCES, so that it is tested"
+        rest = SOURCES[scheme](tmp_path_factory.mktemp(scheme))
+        cast(Any, type(self)).source = f"{scheme}:{rest}" if rest else scheme
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("folder", ["mnist", "fashion-mnist", "cifar10"])
+def test_real_images_keep_the_contract(folder: str) -> None:
+    root = Path(os.environ.get("NASGEN_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
+    found = next(
+        (p for p in root.rglob("*") if p.is_dir() and p.name.replace("_", "-") == folder), None
+    ) if root.is_dir() else None  # fmt: skip
+    if found is None:
+        pytest.skip(f"no folder {folder} in {root}; set NASGEN_DATA to the folder of image data")
+    from nasgen.testing import datasets
+    from nasgen.testing.base import examine
+
+    scheme = "cifar10" if folder == "cifar10" else "mnist"
+    for rule in (datasets.complete, datasets.usable):
+        assert examine(rule(f"{scheme}:{found}")).problems == ()
