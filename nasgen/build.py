@@ -6,12 +6,16 @@ import hashlib
 import inspect
 import json
 import os
+import typing
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from nasgen import objectives, registry, seeding
-from nasgen.config import SearchConfig, merge, parse
+from nasgen.config import SearchConfig, keys, merge, parse
 from nasgen.engine.algorithms.base import Algorithm
 from nasgen.engine.breeding import Breeder, Operators, Proposal, Screen, Space
 from nasgen.errors import ConfigError, NasgenError, suggest
@@ -26,6 +30,7 @@ MIN_TIME_S = 10.0  # starting workers and writing the report take about half of 
 N_IMAGES_A_TRIAL = 30_000  # what "a cheap trial" shows a candidate when epochs are not set
 TARGET_TRIALS = 40  # that a time budget is divided into
 FEATURES = "structural"  # what a predictor reads
+ENGINE_ARGUMENTS = ("breeder", "population", "seed")  # of an algorithm; the rest are options
 PRESETS = Path(__file__).parent / "papers"
 
 
@@ -48,7 +53,7 @@ def config_of(
         problems += error.problems
         config = _readable(merged)
     for path in config.plugins.files:
-        _gather(problems, lambda path=path: registry.load_file(path))
+        _gather(problems, partial(registry.load_file, path))
     _check_names(config, problems)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
@@ -92,13 +97,13 @@ def _gather(problems: list[str], check: Callable[[], Any]) -> None:
 def _check_names(config: SearchConfig, problems: list[str]) -> None:
     _gather(problems, lambda: space(config))
     for name in config.objectives.names:
-        _gather(problems, lambda name=name: objectives.named(name))
+        _gather(problems, partial(objectives.named, name))
     if len(set(config.objectives.names)) != len(config.objectives.names):
         problems.append(f"objectives.names: each name once, got {list(config.objectives.names)}.")
     for group in ("mutations", "crossovers"):
         table = getattr(config.algorithm, group)
         for name in table:
-            _gather(problems, lambda name=name, group=group: registry.resolve(group, name))
+            _gather(problems, partial(registry.resolve, group, name))
         if table and not sum(table.values()) > 0:
             problems.append(f"algorithm.{group}: at least one frequency must be above 0.")
     _gather(problems, lambda: registry.get("executors", config.execution.executor))
@@ -123,28 +128,35 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
 # ---- members -----------------------------------------------------------------------------------
 
 
-def _options(group: str, name: str, options: Mapping[str, Any], where: str, skip: int) -> None:
-    """Raise ConfigError for options that the member's constructor does not take."""
-    target = registry.resolve(group, name)
-    valid = list(inspect.signature(target).parameters)[skip:]
-    unknown = [key for key in options if key not in valid]
-    if unknown:
-        raise ConfigError(
-            f"'{where}.{key}' is no option of '{name}'{suggest(key, valid)} "
-            f"Options: {', '.join(valid) or 'none'}."
-            for key in unknown
-        )
+def _options(target: Any, given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the options of a member, read by the types of its constructor.
 
-
-def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    Raises ConfigError with a sentence for each option that it does not take or cannot read.
+    """
+    hints = typing.get_type_hints(target.__init__) | typing.get_type_hints(target)
+    valid = [p for p in inspect.signature(target).parameters if p not in ENGINE_ARGUMENTS]
+    problems, read = [], {}
+    for key, value in given.items():
+        if key not in valid:
+            problems.append(
+                f"'{where}.{key}' is no setting{suggest(key, [*valid, *keys(where)])} "
+                f"Options of {target.__name__}: {', '.join(valid) or 'none'}."
+            )
+            continue
+        try:
+            read[key] = TypeAdapter(hints.get(key, Any)).validate_python(value)
+        except ValidationError as error:
+            message = str(error.errors()[0]["msg"])
+            problems.append(f"{where}.{key}: {message[:1].lower()}{message[1:]}, got {value!r}.")
+    if problems:
+        raise ConfigError(problems)
+    return read
 
 
 def space(config: SearchConfig) -> SearchSpace:
     """Return the search space."""
-    section = config.space
-    _options("search_spaces", section.name, section.options, "space", skip=0)
-    found: SearchSpace = registry.resolve("search_spaces", section.name)(**_tuples(section.options))
+    target = registry.resolve("search_spaces", config.space.name)
+    found: SearchSpace = target(**_options(target, config.space.options, "space"))
     return found
 
 
@@ -163,16 +175,11 @@ _NO_BREEDER = Breeder(_NoSpace(), Operators({}, {}), lambda proposal: True)
 
 def _algorithm_factory(config: SearchConfig) -> Callable[[Breeder], Algorithm]:
     section = config.algorithm
-    _options("algorithms", section.name, section.options, "algorithm", skip=3)
     target = registry.resolve("algorithms", section.name)
+    options = _options(target, section.options, "algorithm")
 
     def make(breeder: Breeder) -> Algorithm:
-        try:
-            algorithm: Algorithm = target(
-                breeder, section.population, config.seed, **section.options
-            )
-        except TypeError as error:
-            raise ConfigError(f"[algorithm] {section.name}: {error}.") from None
+        algorithm: Algorithm = target(breeder, section.population, config.seed, **options)
         return algorithm
 
     return make

@@ -324,7 +324,7 @@ def _sentence(error: Any) -> str:
     location = [str(part) for part in error["loc"]]
     path = ".".join(location)
     if error["type"] == "extra_forbidden":
-        valid = _keys(location[:-1])
+        valid = keys(*location[:-1])
         return (
             f"'{path}' is not a setting{suggest(location[-1], valid)} "
             f"Valid here: {', '.join(valid)}."
@@ -337,7 +337,8 @@ def _sentence(error: Any) -> str:
     return f"{path}: {message}{came}."
 
 
-def _keys(location: list[str]) -> tuple[str, ...]:
+def keys(*location: str) -> tuple[str, ...]:
+    """Return the settings of a section, or the sections when none is named."""
     model: Any = SearchConfig
     for part in location:
         field = model.model_fields.get(part)

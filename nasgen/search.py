@@ -390,10 +390,18 @@ class Search:
 
 
 def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
-    """Return the completed trials, best first by one objective; earlier ones first among equals."""
+    """Return the completed trials, best first by one objective.
+
+    Small validation sets leave many equals: the validation loss decides between them, then the age.
+    """
     sign = -1.0 if objective.direction == "maximize" else 1.0
-    complete = [t for t in trials if t.state == "COMPLETE"]
-    return sorted(complete, key=lambda t: (sign * t.objectives[objective.name], t.seq))
+
+    def rank(trial: Trial) -> tuple[float, float, int]:
+        loss = trial.metrics.get("val_loss")
+        value = sign * trial.objectives[objective.name]
+        return value, math.inf if loss is None else float(loss), trial.seq
+
+    return sorted((t for t in trials if t.state == "COMPLETE"), key=rank)
 
 
 def shown_parameters(trial: Trial) -> dict[str, int]:

@@ -60,7 +60,8 @@ class TrainedNetwork:
 
     def predict(self, images: NDArray[Any]) -> NDArray[np.int64]:
         """Return the class index of each image."""
-        return self.predict_proba(images).argmax(axis=1)
+        indices: NDArray[np.int64] = self.predict_proba(images).argmax(axis=1)
+        return indices
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,8 @@ class TrainedEnsemble:
 
     def predict(self, images: NDArray[Any]) -> NDArray[np.int64]:
         """Return the class index of each image."""
-        return self.predict_proba(images).argmax(axis=1)
+        indices: NDArray[np.int64] = self.predict_proba(images).argmax(axis=1)
+        return indices
 
 
 def choose(networks: Sequence[TrainedNetwork], method: str, rounds: int) -> TrainedEnsemble:

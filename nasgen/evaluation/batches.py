@@ -29,10 +29,11 @@ class Normaliser:
         """Measure (N, C, H, W) images; a constant channel is only centred."""
         n, channels = images.shape[:2]
         total, squares = np.zeros(channels), np.zeros(channels)
-        for start in range(0, n, 4096):  # in pieces: float64 copies of all images would be large
-            part = images[start : start + 4096].astype(np.float64)
-            total += part.sum((0, 2, 3))
-            squares += np.square(part).sum((0, 2, 3))
+        wide = np.dtype(np.uint16 if images.dtype == np.uint8 else np.float64)  # holds 255 ** 2
+        for start in range(0, n, 256):  # in pieces: a wide copy of all images would be large
+            part = images[start : start + 256].astype(wide)
+            total += part.sum((0, 2, 3), dtype=np.float64)
+            squares += np.square(part).sum((0, 2, 3), dtype=np.float64)
         count = images.size / channels
         mean = total / count
         std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))

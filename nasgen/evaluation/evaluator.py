@@ -72,7 +72,6 @@ class Evaluator:
 
     def __init__(self, context: Mapping[str, Any], artifacts: TensorStore) -> None:
         torch.set_num_threads(int(context.get("threads", 1)))
-        torch.set_flush_denormal(True)  # dying channels would otherwise slow a CPU down many times
         self.artifacts = artifacts
         self.device = device.resolve(context.get("device", "cpu"))
         self.data = config.Data.model_validate(dict(context["data"]))
@@ -122,7 +121,8 @@ class Evaluator:
         limit_s = self.training.time_limit or math.inf
         trial = _Trial(result, limit_s, time.perf_counter())
         try:
-            self._evaluate(job, trial, report)
+            with device.flushed_denormals():
+                self._evaluate(job, trial, report)
         except Exception as error:
             kind, sentence = _describe(error, trial)
             result |= {"state": "FAILED", "objectives": {}, "failure_kind": kind}
@@ -298,7 +298,7 @@ class Evaluator:
         network.eval()
         normalise = self._normalise.to(self.device)
         parts = []
-        with torch.inference_mode():
+        with torch.inference_mode(), device.flushed_denormals():
             for batch in batches.evaluation_batches(images, rows, normalise, self.device):
                 parts.append(F.softmax(network(batch).float(), dim=1))
                 check()

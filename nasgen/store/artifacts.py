@@ -32,7 +32,8 @@ class Artifacts:
 
     def save(self, tensors: Tensors) -> str:
         """Write arrays and return their reference; equal content is stored once."""
-        arrays = {k: np.ascontiguousarray(tensors[k]) for k in sorted(tensors)}
+        # Not ascontiguousarray, which gives a scalar an axis: heredity compares shapes.
+        arrays = {k: np.asarray(tensors[k], order="C") for k in sorted(tensors)}
         data = save_bytes(arrays)
         ref = hashlib.blake2b(data, digest_size=20).hexdigest()
         path = self.path(ref)

@@ -117,7 +117,7 @@ class RunFolder:
     def write_text(self, name: str, text: str) -> None:
         """Write a file of the folder, whole or not at all."""
         path = self.path / name
-        temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             temporary.write_text(text, encoding="utf-8")
             temporary.replace(path)

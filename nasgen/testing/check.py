@@ -10,7 +10,10 @@ from typing import Any, cast
 
 from nasgen import registry
 from nasgen.errors import IncompatibleError
+from nasgen.operators.conformance import N_PARENTS
 from nasgen.testing.base import Outcome, examine, told
+
+N_CASES = 100  # of an operator, in the default space
 
 # Group -> the module whose `check(group, name)` applies the family's rules.
 SUITES = {
@@ -46,11 +49,11 @@ class Finding:
         return asdict(self)
 
 
-def check_file(path: str | Path) -> list[Finding]:
+def check_file(path: str | Path, n: int = N_CASES) -> list[Finding]:
     """Load a plug-in file and check what it registers, in the order of the groups.
 
-    Raises NasgenError when the file cannot be loaded or registers nothing. The members stay
-    registered.
+    Operators are tried on `n` parents and on n / 2 of a narrow space. The members stay registered.
+    Raises NasgenError when the file cannot be loaded or registers nothing.
     """
     members = registry.load_file(path)
     if not members:
@@ -58,14 +61,14 @@ def check_file(path: str | Path) -> list[Finding]:
             f"plug-in {path}: expected at least one member, it registers none; put a decorator "
             'such as @nasgen.mutation("my-name") above a function.'
         )
-    return [check_member(group, name) for group, names in members.items() for name in names]
+    return [check_member(group, name, n) for group, names in members.items() for name in names]
 
 
-def check_member(group: str, name: str) -> Finding:
+def check_member(group: str, name: str, n: int = N_CASES) -> Finding:
     """Check one registered member, built-in or not; UnknownNameError for a name nobody knows."""
     origin = registry.get(group, name).origin
     try:
-        outcome = _suite(group)(group, name)
+        outcome = _suite(group)(group, name, **({"n": n} if group in N_PARENTS else {}))
     except Exception as error:
         # A member may fail before its first case, such as a class that cannot be constructed.
         outcome = Outcome(problems=(told(error, origin),))
@@ -73,11 +76,11 @@ def check_member(group: str, name: str) -> Finding:
     return Finding(group, name, not outcome.problems, outcome.n_checked, " ".join(texts))
 
 
-def _suite(group: str) -> Callable[[str, str], Outcome]:
+def _suite(group: str) -> Callable[..., Outcome]:
     if group not in SUITES:
         return _resolves
     module = importlib.import_module(SUITES[group])
-    return cast(Callable[[str, str], Outcome], module.check)
+    return cast(Callable[..., Outcome], module.check)
 
 
 def _resolves(group: str, name: str) -> Outcome:

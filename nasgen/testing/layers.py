@@ -21,11 +21,14 @@ from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.testing.base import Contract, Outcome, examine_all
 
-# Maps that occur: down to 2 x 2 behind pools, a row of a table, sizes that do not halve well.
-SIZES = ((2, 2), (3, 5), (1, 16), (8, 8), (16, 16), (28, 28), (32, 32), (64, 64))
-CHANNELS = (1, 3, 12)
+# (C, H, W) that occur: images, down to 2 x 2 behind pools, a row of a table, odd sizes.
+MAPS: tuple[Shape, ...] = (
+    (12, 2, 2), (1, 3, 5), (3, 1, 16), (1, 8, 8), (12, 8, 8), (3, 16, 16), (12, 28, 28),
+    (3, 32, 32), (1, 64, 64),
+)  # fmt: skip
 OPEN = {"channels": (5, 12), "classes": (2, 10)}  # tried where a domain leaves the values open
-N_SETTINGS = 6
+N_SETTINGS = 6  # of the small maps; a larger one gets the first and the last
+SMALL = 256  # values of a map
 SCALARS = (bool, int, float, str)
 
 
@@ -67,16 +70,17 @@ def find(name: str) -> Layer:
     return layer
 
 
-def cases(name: str, smallest: int = 1) -> Iterator[Case]:
-    """Yield settings and inputs as the decoder could bring them, H * W at least `smallest`."""
+def cases(name: str, smallest: int = 1, largest: int = 4096) -> Iterator[Case]:
+    """Yield settings and inputs as the decoder could bring them, H * W within the limits."""
     layer = find(name)
-    for i, (size, c) in enumerate(product(SIZES, CHANNELS)):
-        if prod(size) < smallest:
+    for c, h, w in MAPS:
+        if not smallest <= h * w <= largest:
             continue
-        settings = _settings(layer, size)
-        inputs = _inputs(layer, c, size)
-        for params in settings if i % len(CHANNELS) == 0 else settings[:1]:
-            yield from (Case(layer, params, shapes) for shapes in inputs)
+        settings = _settings(layer, (h, w))
+        if c * h * w > SMALL:
+            settings = settings[:2]
+        for params, shapes in product(settings, _inputs(layer, c, (h, w))):
+            yield Case(layer, params, shapes)
 
 
 def _settings(layer: Layer, size: tuple[int, int]) -> list[dict[str, Any]]:
@@ -191,7 +195,7 @@ def _one_step(name: str, case: Case, module: nn.Module) -> tuple[Blueprint, dict
 
 def gradients(name: str) -> Iterator[str]:
     """In training gradients reach every parameter and every input, and are finite."""
-    for case in cases(name, smallest=64):
+    for case in cases(name, smallest=64, largest=1024):
         module = case.module().train()
         images = [x.requires_grad_() for x in case.images(4)]
         y = module(*images)

@@ -89,10 +89,11 @@ def test_the_same_job_gives_the_same_result_in_every_evaluator(tmp_path: Path) -
     assert other["weights_ref"] != first["weights_ref"]
 
 
-def test_evaluating_leaves_the_global_generator_of_torch_alone(tmp_path: Path) -> None:
+def test_evaluating_leaves_generator_and_arithmetic_of_the_process_alone(tmp_path: Path) -> None:
     before = torch.random.get_rng_state()
     _evaluator(tmp_path).evaluate(_job())
     assert torch.equal(torch.random.get_rng_state(), before)
+    assert np.float64(1e-308) / 10 > 0  # denormal numbers exist again
 
 
 def test_a_result_is_json_with_metrics_objectives_and_references(tmp_path: Path) -> None:
@@ -298,7 +299,7 @@ def test_a_missing_cuda_device_is_refused_when_the_worker_starts(tmp_path: Path)
 
 
 @pytest.mark.data
-def test_cifar_networks_beat_guessing_by_far_after_half_an_epoch(tmp_path: Path) -> None:
+def test_cifar_networks_beat_guessing_after_a_few_images(tmp_path: Path) -> None:
     import os
 
     root = Path(os.environ.get("NASGEN_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
@@ -307,12 +308,12 @@ def test_cifar_networks_beat_guessing_by_far_after_half_an_epoch(tmp_path: Path)
         pytest.skip(f"no folder {folder}; set NASGEN_DATA to the folder of image data")
     context = {
         "space": {"name": "dag-cnn"},
-        "data": {"source": f"cifar10:{folder}"},
+        "data": {"source": f"cifar10:{folder}", "validation": 0.02},
         "training": {},
         "objectives": ["val_accuracy"],
     }
     genotype = DagCnn().sample(np.random.default_rng(11)).mint(0, 11).to_json()
-    fidelity = {"epochs": 1.0, "fraction": 0.06, "seconds": None}
+    fidelity = {"epochs": 1.0, "fraction": 0.05, "seconds": None}
     evaluator = Evaluator(context, Artifacts(tmp_path))
     result = evaluator.evaluate(_job(genotype=genotype, fidelity=fidelity))
     assert result["metrics"]["val_accuracy"] > 0.2

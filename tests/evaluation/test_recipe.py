@@ -75,3 +75,12 @@ def test_objectives_and_recipe_are_listed_without_torch() -> None:
         "registry.names('objectives'); sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_denormals_are_flushed_inside_only_even_when_nested() -> None:
+    tiny = torch.tensor(1e-40)
+    with device.flushed_denormals():
+        with device.flushed_denormals():
+            assert float(tiny * 1) == 0
+        assert float(tiny * 1) == 0
+    assert float(tiny * 1) > 0

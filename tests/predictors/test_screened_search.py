@@ -17,9 +17,10 @@ from nasgen.engine.breeding import Breeder, Operators, Proposal
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.genotypes import Dag
 from nasgen.predictors.base import Verdict
+from nasgen.search import Search
 from nasgen.search_spaces.dag_cnn import DagCnn
 
-N_TRIALS = 11
+N_TRIALS = 10  # a first generation of 4 and two of 3
 CONFIG: dict[str, Any] = {
     "seed": 5,
     "data": {"source": "digits"},
@@ -49,9 +50,20 @@ def rejected(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
+def ended() -> list[Search]:
+    """The search of the uninterrupted run, once `whole` was made."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, ended: list[Search]) -> nasgen.Run:
     """One uninterrupted run."""
-    return search(tmp_path_factory.mktemp("runs") / "whole")
+
+    def note(event: str, data: Mapping[str, Any]) -> None:
+        if event == "end":
+            ended.append(data["search"])
+
+    return search(tmp_path_factory.mktemp("runs") / "whole", listeners=(note,))
 
 
 def test_rejected_candidates_are_counted_and_written_but_are_no_trials(whole: nasgen.Run) -> None:
@@ -67,11 +79,15 @@ def test_rejected_candidates_are_counted_and_written_but_are_no_trials(whole: na
         assert isinstance(line["predicted"], float)
 
 
+def test_only_trials_keep_their_identity_reserved(whole: nasgen.Run, ended: list[Search]) -> None:
+    assert ended[0].known == {t.identity for t in whole.trials}
+
+
 def test_a_leg_added_later_continues_as_if_it_had_been_one_run(
     whole: nasgen.Run, tmp_path: Path
 ) -> None:
     path = tmp_path / "legs"
-    search(path, trials=9)  # ends inside a generation, whose rejects are written already
+    search(path, trials=6)  # ends inside a generation, whose rejects are written already
     n_before = len(rejected(path))
     assert n_before > 0
     run = nasgen.resume(path, trials=N_TRIALS)

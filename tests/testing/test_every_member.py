@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +22,7 @@ from nasgen.testing import (
     SearchSpaceContract,
 )
 
-N_CASES = 20
+N_CASES = 10
 
 
 def free(group: str) -> list[str]:
@@ -142,27 +141,13 @@ SOURCES: dict[str, Callable[[Path], str]] = {
 }
 
 
-@pytest.mark.parametrize("scheme", registry.names("datasets"), scope="class")
-class TestEveryDataset(DatasetContract):
-    @pytest.fixture(autouse=True, scope="class")
-    def _written(self, scheme: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+@every(registry.names("datasets"))
+class TestEveryDataset(Named, DatasetContract):
+    name = ""
+
+    @pytest.fixture(autouse=True)
+    def _written(self, _named: None, tmp_path: Path) -> None:
+        scheme = self.name
         assert scheme in SOURCES, f"write a small '{scheme}' in SOURCES, so that it is tested"
-        rest = SOURCES[scheme](tmp_path_factory.mktemp(scheme))
-        cast(Any, type(self)).source = f"{scheme}:{rest}" if rest else scheme
-
-
-@pytest.mark.data
-@pytest.mark.parametrize("folder", ["mnist", "fashion-mnist", "cifar10"])
-def test_real_images_keep_the_contract(folder: str) -> None:
-    root = Path(os.environ.get("NASGEN_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
-    found = next(
-        (p for p in root.rglob("*") if p.is_dir() and p.name.replace("_", "-") == folder), None
-    ) if root.is_dir() else None  # fmt: skip
-    if found is None:
-        pytest.skip(f"no folder {folder} in {root}; set NASGEN_DATA to the folder of image data")
-    from nasgen.testing import datasets
-    from nasgen.testing.base import examine
-
-    scheme = "cifar10" if folder == "cifar10" else "mnist"
-    for rule in (datasets.complete, datasets.usable):
-        assert examine(rule(f"{scheme}:{found}")).problems == ()
+        rest = SOURCES[scheme](tmp_path)
+        self.source = f"{scheme}:{rest}" if rest else scheme

@@ -1,0 +1,265 @@
+"""The command line as a user meets it: exit codes, JSON, one-line errors, a quick --help."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+NASGEN = [sys.executable, "-m", "nasgen"]
+TINY = [
+    "--data", "digits", "--set", "training.epochs=1", "--set", "finish.epochs=2",
+    "--set", "space.max_channels=16", "--set", "algorithm.population=4",
+]  # fmt: skip
+
+
+def _nasgen(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*NASGEN, *arguments], capture_output=True, text=True, cwd=cwd, timeout=240
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small finished search of twelve trials, made from the command line."""
+    path = tmp_path_factory.mktemp("cli") / "run"
+    done = _nasgen("search", *TINY, "--trials", "12", "--out", str(path), "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    (path.parent / "summary.json").write_text(done.stdout.splitlines()[-1])
+    return path
+
+
+def _summary(run: Path) -> dict[str, object]:
+    data: dict[str, object] = json.loads((run.parent / "summary.json").read_text())
+    return data
+
+
+def test_the_last_line_of_a_search_is_the_promised_json(run: Path) -> None:
+    summary = json.loads((run.parent / "summary.json").read_text())
+    assert set(summary) == {"run", "trials", "best", "ensemble", "wall_s", "train_s"}
+    assert summary["run"] == str(run)
+    assert summary["trials"] == {"complete": 12, "failed": 0, "pruned": 0, "filtered": 0}
+    best = summary["best"]
+    assert set(best) == {
+        "trial", "val_accuracy", "test_accuracy", "n_params", "flops", "latency_ms"
+    }  # fmt: skip
+    assert 0.5 < best["test_accuracy"] <= 1
+    assert best["latency_ms"] > 0
+    members = summary["ensemble"]["members"]
+    assert sum(m["weight"] for m in members) == pytest.approx(1, abs=1e-4)
+    assert {m["run"] for m in members} == {"run"}
+    assert summary["ensemble"]["val_accuracy"] >= best["val_accuracy"]
+    assert 0 < summary["train_s"]
+
+
+def test_the_run_folder_holds_what_the_house_promises(run: Path) -> None:
+    names = {p.name for p in run.iterdir()}
+    assert {"config.toml", "run.json", "ledger.db", "artifacts", "report.html"} <= names
+    assert not [n for n in names if n.endswith(".tmp")]
+
+
+def test_history_is_one_object_a_line(run: Path) -> None:
+    lines = _nasgen("show", str(run), "--history", "--json").stdout.splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [r["seq"] for r in rows] == list(range(12))
+    assert set(rows[0]) == {
+        "seq", "generation", "key", "operator", "parents", "state", "fidelity", "objectives",
+        "attempt",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"], ["show"], ["show", "--history"], ["show", "--trial", "0"], ["report"],
+        ["ensemble"], ["gc"],
+    ],
+)  # fmt: skip
+def test_every_command_answers_in_words_and_in_json(run: Path, arguments: list[str]) -> None:
+    command = [arguments[0], str(run), *arguments[1:]]
+    words = _nasgen(*command)
+    assert words.returncode == 0, words.stderr
+    assert words.stdout.strip()
+    data = _nasgen(*command, "--json")
+    assert data.returncode == 0, data.stderr
+    for line in data.stdout.splitlines():
+        json.loads(line)
+
+
+def test_garbage_collection_keeps_what_the_ensemble_needs(run: Path) -> None:
+    assert _nasgen("gc", str(run)).returncode == 0
+    ensemble = json.loads(_nasgen("ensemble", str(run), "--json").stdout)
+    assert ensemble["test_accuracy"] == _summary(run)["ensemble"]["test_accuracy"]  # type: ignore[index]
+
+
+def test_two_runs_are_compared(run: Path) -> None:
+    done = _nasgen("compare", str(run), str(run), "--json")
+    data = json.loads(done.stdout)
+    assert data["settings"] == {}
+    assert data["runs"][0] == data["runs"][1]
+
+
+def test_a_winner_is_trained_into_a_finished_network(run: Path) -> None:
+    done = _nasgen("train", str(run), "--best", "--epochs", "2", "--json", "--with-validation")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["val_accuracy"] is None
+    assert 0.5 < record["test_accuracy"] <= 1
+    assert Path(record["weights"]).is_file()
+
+
+def test_a_complete_run_takes_more_trials_and_says_so_when_none_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "run"
+    assert _nasgen("search", *TINY, "--trials", "3", "--out", str(path), "--quiet").returncode == 0
+    none = _nasgen("resume", str(path))
+    assert none.returncode == 2
+    assert "--trials +100" in none.stderr
+    before = _nasgen("show", str(path), "--history", "--json").stdout.splitlines()
+    more = _nasgen("resume", str(path), "--trials", "+2", "--json", "--quiet")
+    assert more.returncode == 0, more.stderr
+    assert json.loads(more.stdout)["trials"]["complete"] == 5
+    after = _nasgen("show", str(path), "--history", "--json").stdout.splitlines()
+    assert after[:3] == before
+
+
+def test_ctrl_c_ends_cleanly_and_the_run_can_be_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    command = [*NASGEN, "search", *TINY, "--trials", "12", "--out", str(path), "--quiet"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(path.glob("artifacts/*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"nasgen resume {path}" in stderr
+    assert "Traceback" not in stderr
+    assert json.loads(_nasgen("status", str(path), "--json").stdout)["state"] == "unfinished"
+    done = _nasgen("resume", str(path), "--json", "--quiet")
+    assert json.loads(done.stdout)["trials"]["complete"] == 12
+
+
+def test_nothing_completed_is_exit_code_3(tmp_path: Path) -> None:
+    done = _nasgen(
+        "search", *TINY, "--trials", "3", "--out", str(tmp_path / "run"), "--json", "--quiet",
+        "--set", "training.time_limit=0.001", "--workers", "1",
+    )  # fmt: skip
+    assert done.returncode == 3
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert summary["trials"]["failed"] == 3
+    assert summary["best"] is None
+    assert summary["ensemble"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["search", "--data", "digitz"], "did you mean 'digits'"),
+        (["search", "--data", "mnist:/nowhere"], "/nowhere"),
+        (["search", "--algorithm", "genetc", "--space", "dag"], "did you mean 'genetic'"),
+        (["search", "--set", "training.epoch=3"], "did you mean 'epochs'"),
+        (["search", "--preset", "demmo"], "did you mean 'demo'"),
+        (["search", "missing.toml"], "nasgen new"),
+        (["search", "--budget", "2s"], "at least 10 s"),
+        (["search", "--plugin", "missing.py"], "missing.py does not exist"),
+        (["search", "--device", "cuda:99", "--trials", "1"], "cuda"),
+        (["search", "--device", "gpu", "--trials", "1"], "gpu"),
+        (["search", "--out", "/proc/nothing"], "cannot be written"),
+        (["list", "mutation"], "did you mean 'mutations'"),
+        (["status", "."], "no nasgen run"),
+        (["show", "nowhere"], "no nasgen run"),
+        (["ensemble", "nowhere"], "no nasgen run"),
+        (["check", "nowhere.py"], "nowhere.py"),
+        (["resume", "nowhere", "--budget", "soon"], "duration"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    tmp_path: Path, arguments: list[str], expected: str
+) -> None:
+    done = _nasgen(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    for line in done.stderr.splitlines():
+        assert line.startswith("error: ")
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = _nasgen("--debug", "status", str(tmp_path))
+    assert "Traceback" in done.stderr
+    assert "StoreError" in done.stderr
+
+
+def test_a_new_config_is_commented_checked_and_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "search.toml"
+    assert _nasgen("new", str(path)).returncode == 0
+    assert path.read_text().count("#") > 30
+    assert _nasgen("check", str(path)).returncode == 0
+    again = _nasgen("new", str(path))
+    assert again.returncode == 2
+    path.write_text(path.read_text().replace("population = ", "popluation = "))
+    broken = _nasgen("check", str(path), "--json")
+    assert broken.returncode == 2
+    assert "did you mean 'population'" in broken.stderr
+
+
+def test_the_example_operator_is_listed_and_takes_part_in_a_search(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "double_channels.py"
+    listed = _nasgen("list", "mutations", "--plugin", str(example), "--json").stdout
+    assert "double-channels" in [json.loads(line)["name"] for line in listed.splitlines()]
+    path = tmp_path / "run"
+    done = _nasgen(
+        "search", *TINY, "--trials", "10", "--out", str(path), "--quiet", "--plugin",
+        str(example), "--set", "algorithm.mutations={double-channels=1.0}",
+        "--set", "algorithm.crossover_prob=0",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    history = _nasgen("show", str(path), "--history", "--json").stdout.splitlines()
+    assert "double-channels" in [json.loads(line)["operator"] for line in history]
+    assert "double-channels" in (path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "mutations"], ["new", "-h"]])
+def test_help_and_lists_load_no_torch(arguments: list[str], tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom nasgen.cli import app\n"
+        f"try:\n    app({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_command_offers_json_and_help() -> None:
+    from typer.main import get_command
+
+    from nasgen.cli import app
+
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    assert {
+        "search", "resume", "train", "status", "list", "show", "compare", "check", "new",
+        "report", "ensemble", "doctor", "gc",
+    } == set(commands)  # fmt: skip
+    for name, command in commands.items():
+        assert command.help, name
+        assert any("--json" in p.opts for p in command.params), name
+
+
+def test_the_doctor_finds_a_working_installation() -> None:
+    done = _nasgen("doctor", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    findings = json.loads(done.stdout)
+    assert findings["ok"] is True
+    assert "validation accuracy" in findings["a tiny training"]

@@ -1,0 +1,136 @@
+"""Configs: all mistakes at once, with the nearest valid name; TOML round-trips; fidelities."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nasgen import build
+from nasgen.config import SearchConfig, assignments, merge, parse, read_toml, seconds, to_toml
+from nasgen.errors import ConfigError
+
+
+def test_five_mistakes_are_five_sentences() -> None:
+    with pytest.raises(ConfigError) as caught:
+        build.config_of(
+            {
+                "sede": 1,
+                "training": {"lr": -1},
+                "space": {"name": "dag-cn"},
+                "algorithm": {"name": "genetic", "population": 4, "tournament": 9},
+                "objectives": {"names": ["val_acuracy"]},
+            }
+        )
+    text = str(caught.value)
+    assert len(caught.value.problems) == 5
+    for expected in (
+        "did you mean 'seed'",
+        "training.lr",
+        "did you mean 'dag-cnn'",
+        "expected 1 to 4 parents",
+        "did you mean 'val_accuracy'",
+    ):
+        assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("tables", "expected"),
+    [
+        ({"algorithm": {"name": "genetik"}}, "did you mean 'genetic'"),
+        ({"algorithm": {"turnament": 2}}, "did you mean 'tournament'"),
+        ({"space": {"max_chanels": 9}}, "did you mean 'max_channels'"),
+        ({"space": {"min_depth": 9, "max_depth": 3}}, "min_depth"),
+        ({"algorithm": {"mutations": {"relable": 1}}}, "did you mean 'relabel'"),
+        ({"algorithm": {"mutations": {"relabel": 0}}}, "above 0"),
+        ({"algorithm": {"population": 1}}, "greater than or equal to 2"),
+        ({"data": {"source": "mnits:x"}}, "did you mean 'mnist'"),
+        ({"budget": {"time": "3s"}}, "at least 10 s"),
+        ({"budget": {"time": "soon"}}, "duration"),
+        ({"budget": {"trials": 0}}, "greater than or equal to 1"),
+        ({"budget": {"trials": 3}, "finish": {"networks": 3}}, "fewer than"),
+        ({"objectives": {"names": ["flops", "flops"]}}, "once"),
+        ({"execution": {"executor": "slurm"}}, "executor 'slurm'"),
+        ({"ensemble": {"name": "greedi"}}, "did you mean 'greedy'"),
+        ({"training": {"lr": float("nan")}}, "training.lr"),
+        ({"algorithm": {"name": "nsga2", "population": 2}}, "at least 4"),
+        ({"algorithm": {"offspring": "many"}}, "offspring"),
+        ({"plugins": {"files": ["nowhere.py"]}}, "nowhere.py does not exist"),
+    ],
+)
+def test_a_mistake_says_what_came_and_what_would_do(
+    tables: dict[str, object], expected: str
+) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        build.config_of(tables)
+
+
+def test_a_written_config_reads_back_equal() -> None:
+    config = build.config_of({"space": {"max_channels": 32}, "budget": {"time": "10m"}})
+    assert config.algorithm.mutations
+    assert build.config_of(tomllib.loads(to_toml(config))) == config
+    assert parse(tomllib.loads(to_toml(SearchConfig(), comments=True))) == SearchConfig()
+
+
+def test_every_preset_is_a_valid_config() -> None:
+    for name, path in build.presets().items():
+        assert build.config_of(read_toml(path)), name
+        assert build.preset_summary(path)
+    with pytest.raises(ConfigError, match="did you mean 'demo'"):
+        build.preset("demmo")
+
+
+@given(st.integers(1, 10_000), st.sampled_from(["s", "m", "h"]))
+def test_durations_read_with_their_unit(number: int, unit: str) -> None:
+    assert seconds(f"{number}{unit}") == number * {"s": 1, "m": 60, "h": 3600}[unit]
+
+
+def test_assignments_are_toml_with_bare_words_as_text() -> None:
+    assert assignments(["a.b=1", "a.c=x", "d=true", 'a.e=["f"]']) == {
+        "a": {"b": 1, "c": "x", "e": ["f"]},
+        "d": True,
+    }
+    with pytest.raises(ConfigError) as caught:
+        assignments(["nothing", "=3", "a..b=1"])
+    assert len(caught.value.problems) == 3
+
+
+def test_tables_merge_but_frequencies_are_replaced_as_a_whole() -> None:
+    base = {"a": {"x": 1, "y": 2}, "algorithm": {"mutations": {"relabel": 1}}}
+    over = {"a": {"y": 3}, "algorithm": {"mutations": {"remove": 1}}}
+    assert merge(base, over) == {
+        "a": {"x": 1, "y": 3},
+        "algorithm": {"mutations": {"remove": 1}},
+    }
+
+
+def test_relative_plugins_are_found_beside_the_config(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('[plugins]\nfiles = ["ops.py"]\n')
+    assert read_toml(tmp_path / "c.toml")["plugins"]["files"] == [str(tmp_path / "ops.py")]
+
+
+def test_a_broken_toml_names_its_line(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("[data\n")
+    with pytest.raises(ConfigError, match="line 1"):
+        read_toml(tmp_path / "c.toml")
+    with pytest.raises(ConfigError, match="nasgen new"):
+        read_toml(tmp_path / "missing.toml")
+
+
+def test_a_time_budget_is_divided_between_search_and_finish() -> None:
+    config = build.config_of({"budget": {"time": "20m"}, "execution": {"workers": 2}})
+    fidelity = build.search_fidelity(config, 45_000)
+    share = 1 - config.finish.share
+    assert fidelity["seconds"] == pytest.approx(1200 * share * 2 / build.TARGET_TRIALS)
+    assert build.n_finish(config, None) == 2
+    without = build.config_of({"budget": {"trials": 40}})
+    assert build.search_fidelity(without, 45_000) == {
+        "epochs": 1.0,
+        "fraction": 1.0,
+        "seconds": None,
+    }
+    assert build.n_finish(without, 40) == 3
+    assert build.n_finish(without, 5) == 0
