@@ -1,7 +1,7 @@
 """The command line: parse, call one room, print. Nothing here decides anything.
 
 Libraries are imported inside the commands, so that `nasgen --help` is quick and loads no torch.
-Exit codes: 0 done, 1 a bug in nasgen, 2 a mistake of the user, 3 nothing completed, 130 interrupted.
+Exit codes: 0 done, 1 a bug in nasgen, 2 the user's mistake, 3 nothing completed, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -350,7 +350,7 @@ def keys(*location: str) -> tuple[str, ...]:
 
 
 def to_toml(config: SearchConfig, comments: bool = False) -> str:
-    """Write a config as TOML. With `comments` every setting is explained and unset ones are shown."""
+    """Write a config as TOML; with `comments`, every setting explained and unset ones shown."""
     lines = ["# nasgen search configuration"] if comments else []
     lines += _table_lines(config, SearchConfig, comments)
     for name, field in SearchConfig.model_fields.items():

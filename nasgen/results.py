@@ -305,8 +305,8 @@ def combine_runs(runs: Sequence[Run], method: str | None, rounds: int | None) ->
             exclude={"source"}
         ) != other.config.data.model_dump(exclude={"source"}):
             raise ConfigError(
-                f"{first.path} and {other.path} use different data or validation splits; an ensemble "
-                "needs the same."
+                f"{first.path} and {other.path} use different data or validation splits; an "
+                "ensemble needs the same."
             )
     networks = [n for run in runs for n in run.networks()[: run.config.ensemble.candidates]]
     if not networks:

@@ -1,4 +1,4 @@
-"""A run from Python: `nasgen.run(config)` searches, combines and reports; `nasgen.load(path)` reads.
+"""A run from Python: `nasgen.run` searches, combines and reports; `nasgen.load` reads.
 
 The command line is a thin face of this module.
 """
@@ -42,7 +42,8 @@ def run(
 
     `config` is a TOML file, its tables as a mapping, or a `SearchConfig`; `overrides` are further
     tables laid on top. `out` is the new run folder (default: `runs/DATA-ALGORITHM-seedN`);
-    `where` names the config in messages. Raises ConfigError, DataError or StoreError before anything is trained.
+    `where` names the config in messages. Raises ConfigError, DataError or StoreError before
+    anything is trained.
     """
     began = time.monotonic()
     if isinstance(config, str | Path):

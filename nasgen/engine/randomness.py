@@ -1,4 +1,4 @@
-"""DEAP draws from the global generators of `random` and NumPy; this lends them a seed for one call."""
+"""DEAP draws from the global generators of `random` and NumPy: lend them a seed for one call."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 Probabilities = NDArray[np.float32]  # (B, n_classes), rows sum to 1
 Labels = NDArray[np.int64]
 
-# (validation probabilities of each candidate, best candidate first; labels; rounds) -> weights >= 0,
-# one a candidate, summing to 1.
+# (validation probabilities of each candidate, best first; labels; rounds) -> weights >= 0, one a
+# candidate, summing to 1.
 Select = Callable[[Sequence[Probabilities], Labels, int], NDArray[np.float64]]
 
 

@@ -55,7 +55,7 @@ class TrainedNetwork:
         return accuracy(self.test, self.evaluator.labels("test"))
 
     def predict_proba(self, images: NDArray[Any]) -> Probabilities:
-        """Return (B, n_classes) probabilities of raw images, (B, C, H, W), scaled as the data set's."""
+        """Return (B, n_classes) probabilities of raw images, (B, C, H, W), as the data set has."""
         return self.evaluator.predict_images(self.trial.genotype, self.weights_ref, images)
 
     def predict(self, images: NDArray[Any]) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,9 @@ class _Worker:
 
     def send(self, message: Mapping[str, Any]) -> None:
         assert self.process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # it died; collect() notices and decides about its job
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it died; collect() notices and decides about its job
 
 
 class Processes(Executor):
@@ -165,10 +164,8 @@ class Processes(Executor):
         self._selector.unregister(worker.out)
         os.close(worker.out)
         if worker.process.stdin is not None:
-            try:
+            with suppress(BrokenPipeError):
                 worker.process.stdin.close()
-            except BrokenPipeError:
-                pass
         try:
             worker.process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:

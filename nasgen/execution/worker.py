@@ -1,7 +1,8 @@
 """The program of a worker process: JSON lines in, JSON lines out.
 
-Started as `python -m nasgen.execution.worker FD`; messages leave through file descriptor FD, because
-libraries and plug-ins may print. When the driver dies the input ends and the worker exits at once.
+Started as `python -m nasgen.execution.worker FD`; messages leave through file descriptor FD,
+because libraries and plug-ins may print. When the driver dies the input ends and the worker exits
+at once.
 """
 
 from __future__ import annotations

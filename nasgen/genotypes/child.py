@@ -15,9 +15,9 @@ Plan = Mapping[str, Any]
 class Child:
     """A genotype with its heredity plan.
 
-    The plan is JSON. `{}` means: by gene tag, what overlaps is kept, the rest is fresh. Otherwise it
-    maps a parameter axis to rules for new tags; `nasgen.phenotype.heredity` documents the verbs and
-    alone executes them.
+    The plan is JSON. `{}` means: by gene tag, what overlaps is kept, the rest is fresh. Otherwise
+    it maps a parameter axis to rules for new tags; `nasgen.phenotype.heredity` documents the verbs
+    and alone executes them.
     """
 
     genotype: Dag

@@ -141,7 +141,7 @@ class Dag:
 
     @cached_property
     def live(self) -> frozenset[int]:
-        """Tags of vertices on some path from input to output, and of input and output themselves."""
+        """Tags of vertices on some path from input to output, and of these two themselves."""
         return frozenset(_live(self.input.tag, self.output.tag, *self._neighbours))
 
     @cached_property
@@ -156,7 +156,7 @@ class Dag:
 
     @cached_property
     def key(self) -> str:
-        """Canonical text: equal exactly for isomorphic graphs (see `nasgen.genotypes.canonical`)."""
+        """Canonical text: equal exactly for isomorphic graphs (`nasgen.genotypes.canonical`)."""
         return canonical.key(self)
 
     # ---- changing: every method returns a new graph ------------------------------------------

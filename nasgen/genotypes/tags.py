@@ -1,7 +1,7 @@
 """Gene tags: identifiers given once and never reused.
 
-A tag is a positive 62-bit integer: 20 bits of the run (from its root seed), 22 bits of the trial, 20
-bits of a local index. Inside a run tags can never collide; two runs collide with probability
+A tag is a positive 62-bit integer: 20 bits of the run (from its root seed), 22 bits of the trial,
+20 bits of a local index. Inside a run tags can never collide; two runs collide with probability
 2**-20. Channels are stored as ranges `(start, count)` of consecutive tags.
 
 An operator knows neither run nor trial, so it writes *provisional* tags, which are negative. The

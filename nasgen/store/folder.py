@@ -1,4 +1,4 @@
-"""A run is a folder: config.toml, run.json, ledger.db, candidates.jsonl, artifacts/, report.html."""
+"""A run is a folder: config.toml, run.json, ledger.db, candidates.jsonl, artifacts/ ..."""
 
 from __future__ import annotations
 

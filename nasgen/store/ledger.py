@@ -1,8 +1,8 @@
 """The ledger: an Optuna study in which every trial of a run is one Optuna trial.
 
-The study is called `nasgen`, so `optuna-dashboard sqlite:///RUN/ledger.db` opens any run. What nasgen
-needs to rebuild a trial stands in the user attributes "trial" (written when it is asked for) and
-"result" (written when it is told); parameters and values are there for Optuna's own tools.
+The study is called `nasgen`, so `optuna-dashboard sqlite:///RUN/ledger.db` opens any run. What
+nasgen needs to rebuild a trial stands in the user attributes "trial" (written when it is asked for)
+and "result" (written when it is told); parameters and values are there for Optuna's own tools.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def _reported(url: str) -> Iterator[None]:
             raise
         reason = str(error.__cause__ or error).splitlines()[0]
         raise StoreError(
-            f"the ledger {url} cannot be used: {reason}. Check that the file is a nasgen ledger, that "
-            "the disk has space and that you may write there."
+            f"the ledger {url} cannot be used: {reason}. Check that the file is a nasgen ledger, "
+            "that the disk has space and that you may write there."
         ) from error
 
 

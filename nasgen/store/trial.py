@@ -16,8 +16,9 @@ class Trial:
 
     `seq` counts trials from 0 in the order in which they were asked for. `told` is the place of its
     result in the order of arrival and `asked_after` how many results had arrived when it was asked:
-    together they make any history replayable. `objectives` are in the order of the config; `metrics`
-    holds everything measured (accuracies are fractions, times in seconds). `parents` are seqs.
+    together they make any history replayable. `objectives` are in the order of the config;
+    `metrics` holds everything measured (accuracies are fractions, times in seconds). `parents` are
+    seqs.
     """
 
     seq: int

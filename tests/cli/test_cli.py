@@ -56,7 +56,7 @@ def test_the_last_line_of_a_search_is_the_promised_json(run: Path) -> None:
     assert sum(m["weight"] for m in members) == pytest.approx(1, abs=1e-4)
     assert {m["run"] for m in members} == {"run"}
     assert summary["ensemble"]["val_accuracy"] >= best["val_accuracy"]
-    assert 0 < summary["train_s"]
+    assert summary["train_s"] > 0
 
 
 def test_the_run_folder_holds_what_the_house_promises(run: Path) -> None:
@@ -232,7 +232,8 @@ def test_the_example_operator_is_listed_and_takes_part_in_a_search(tmp_path: Pat
 def test_help_and_lists_load_no_torch(arguments: list[str], tmp_path: Path) -> None:
     script = (
         "import sys\nfrom nasgen.cli import app\n"
-        f"try:\n    app({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"try:\n    app({arguments!r})\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
         "assert 'torch' not in sys.modules, 'torch was imported'\n"
     )
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Variation accepts only legal and new children, and names the operator that breaks its contract."""
+"""Variation accepts only legal, new children and names the operator that breaks its contract."""
 
 from __future__ import annotations
 

@@ -43,9 +43,7 @@ def test_an_unevaluated_individual_is_refused_by_name() -> None:
 
 
 def test_minimised_objectives_rank_the_smaller_value_first() -> None:
-    low, high = (
-        _individual(i, v, directions=("minimize",)) for i, v in enumerate((1.0, 2.0))
-    )
+    low, high = (_individual(i, v, directions=("minimize",)) for i, v in enumerate((1.0, 2.0)))
     assert selections.best([high, low], 1, np.random.default_rng(0)) == [low]
 
 
@@ -65,12 +63,12 @@ def test_a_selection_repeats_with_its_seed_and_leaves_the_global_generators_alon
     people = [_individual(i, (i * 7 % 13) / 13, (i * 5 % 11) / 11) for i in range(20)]
     select = registry.resolve("selections", name)
     random.seed(1)
-    np.random.seed(1)  # noqa: NPY002
-    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    np.random.seed(1)
+    before = random.getstate(), np.random.get_state()[1].tolist()
     first = [i.seq for i in select(people, 8, np.random.default_rng(5))]
     second = [i.seq for i in select(people, 8, np.random.default_rng(5))]
     assert first == second
-    assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before
 
 
 def test_the_global_generators_come_back_even_after_an_error() -> None:
@@ -83,9 +81,7 @@ def test_the_global_generators_come_back_even_after_an_error() -> None:
 def test_tournament_pressure_grows_with_its_size() -> None:
     people = [_individual(i, float(i)) for i in range(30)]
     means = [
-        np.mean(
-            [i.seq for i in selections.tournament(people, 400, np.random.default_rng(0), size)]
-        )
+        np.mean([i.seq for i in selections.tournament(people, 400, np.random.default_rng(0), size)])
         for size in (1, 3, 9)
     ]
     assert means[0] < means[1] < means[2]

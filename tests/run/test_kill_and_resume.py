@@ -106,6 +106,8 @@ def test_five_kills_at_random_moments_change_nothing(tmp_path: Path, workers: in
     moments = random.Random(workers)
     _killed_after(_search(killed, workers, 40, 1.0), moments.uniform(0.2, 0.4) * lasted)
     for _ in range(4):
-        _killed_after([*NASGEN, "resume", str(killed), "--quiet"], moments.uniform(3.0, 0.3 * lasted))
+        _killed_after(
+            [*NASGEN, "resume", str(killed), "--quiet"], moments.uniform(3.0, 0.3 * lasted)
+        )
     _resumed(killed)
     assert _history(killed) == _history(plain)

@@ -136,7 +136,9 @@ def test_failed_trials_are_data_and_never_parents(algorithm: str) -> None:
     trials = _Fixture(algorithm, behaviour=failing).run()
     failed = {t.seq for t in trials if t.state == "FAILED"}
     assert failed == {0, 1, 9, 10, 11, 20}
-    assert all(t.failure_kind == "non-finite" and not t.objectives for t in trials if t.seq in failed)
+    assert all(
+        t.failure_kind == "non-finite" and not t.objectives for t in trials if t.seq in failed
+    )
     assert not failed & {p for t in trials for p in t.parents}
     assert len(trials) == 40
 
@@ -160,7 +162,7 @@ def test_several_objectives_are_kept_in_order() -> None:
         )
 
 
-class _Stops(Exception):
+class _StopError(Exception):
     """What ends a search in the middle, as a kill would."""
 
 
@@ -174,10 +176,10 @@ def test_a_search_stopped_anywhere_replays_to_the_same_history(
 
     def stop(event: str, data: Mapping[str, Any]) -> None:
         if event == "submitted" and data["trial"].seq == stop_at:
-            raise _Stops
+            raise _StopError
 
     stopped.search.listeners = (*stopped.search.listeners, stop)
-    with pytest.raises(_Stops):
+    with pytest.raises(_StopError):
         stopped.run()
     before = stopped.ledger.trials()
     assert before[-1].state == "RUNNING"
@@ -208,7 +210,12 @@ def test_a_store_failure_in_a_worker_stops_the_run_and_loses_nothing() -> None:
     fixture = _Fixture(trials=10)
 
     def evaluate(job: Mapping[str, Any], report: Any) -> dict[str, Any]:
-        return {"seq": job["seq"], "state": "FAILED", "failure_kind": "store", "failure": "disk full"}
+        return {
+            "seq": job["seq"],
+            "state": "FAILED",
+            "failure_kind": "store",
+            "failure": "disk full",
+        }
 
     fixture.executor._evaluate = type("Full", (), {"evaluate": staticmethod(evaluate)})()
     with pytest.raises(StoreError, match="disk full"):

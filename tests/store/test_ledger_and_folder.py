@@ -102,7 +102,7 @@ def test_a_result_without_its_state_counts_as_in_flight(tmp_path: Path) -> None:
 def test_a_damaged_a_foreign_and_a_missing_ledger_are_refused(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.db"
     damaged.write_bytes(b"SQLite format 3\0" + os.urandom(4096))
-    with pytest.raises(StoreError, match="damaged.db"):
+    with pytest.raises(StoreError, match=r"damaged\.db"):
         Ledger.open(f"sqlite:///{damaged}")
     with pytest.raises(StoreError, match="does not exist"):
         Ledger.open(f"sqlite:///{tmp_path / 'missing.db'}")
@@ -192,7 +192,7 @@ def test_what_is_no_run_and_a_run_of_another_version_are_refused(tmp_path: Path)
         RunFolder.open(tmp_path)
     (tmp_path / "config.toml").write_text("")
     (tmp_path / "run.json").write_text("{not json")
-    with pytest.raises(StoreError, match="run.json"):
+    with pytest.raises(StoreError, match=r"run\.json"):
         RunFolder.open(tmp_path)
     (tmp_path / "run.json").write_text('{"schema": 7}')
     with pytest.raises(StoreError, match="schema 7"):

@@ -38,8 +38,8 @@ class Genetic(Generational):
             raise options_error("genetic", "offspring", "at least 1", offspring)
         if not 1 <= tournament <= population:
             raise ConfigError(
-                f"algorithm.tournament (genetic): expected 1 to {population} parents drawn, the size "
-                f"of the population, got {tournament}."
+                f"algorithm.tournament (genetic): expected 1 to {population} parents drawn, the "
+                f"size of the population, got {tournament}."
             )
         self.select = registry.resolve("selections", selection)
         self.select_options = {"tournament": tournament} if selection == "tournament" else {}
