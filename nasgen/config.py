@@ -151,6 +151,13 @@ class Training(Section):
         description="shift by up to this many pixels; default: an eighth of "
         "the shorter side, 0 below 16 pixels",
     )
+    start_scale: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="side of the first training images as a share of the full one; it grows to 1 "
+        "in the course of training (progressive resizing); default 0.5 from 24 pixels on, else 1",
+    )
     inherit_weights: bool = Field(
         False,
         description="start children from their parents' weights "

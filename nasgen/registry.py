@@ -220,7 +220,7 @@ def load_file(path: str | Path) -> dict[str, tuple[str, ...]]:
         _origin.append(str(path))
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script may end with sys.exit(main())
             _plugins.update(before)
             sys.modules.pop(name, None)
             if isinstance(error, NasgenError):
@@ -239,7 +239,7 @@ def load_file(path: str | Path) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _last_line(error: Exception, path: Path) -> str:
+def _last_line(error: BaseException, path: Path) -> str:
     trace = error.__traceback__
     line = str(getattr(error, "lineno", None) or "?")
     while trace is not None:

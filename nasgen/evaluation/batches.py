@@ -71,6 +71,15 @@ def shift_and_flip(
     return images.reshape(b, c, -1).gather(2, index).view(b, c, h, w)
 
 
+def resized(images: torch.Tensor, scale: float) -> torch.Tensor:
+    """Return (B, C, H, W) images scaled to `scale` in (0, 1] of each side, in steps of 4 pixels."""
+    h, w = images.shape[2:]
+    sides = [min(side, max(4, 4 * round(side * scale / 4))) for side in (h, w)]
+    if sides == [h, w]:
+        return images
+    return F.interpolate(images, size=sides, mode="bilinear", align_corners=False)
+
+
 class TrainingBatches:
     """Shuffled, augmented batches of the rows `rows` of `images`.
 

@@ -13,6 +13,8 @@ ADAMW_LR, SGD_LR = 0.004, 0.1
 ADAMW_DECAY, SGD_DECAY = 0.05, 5e-4
 MIN_BATCH = 16
 MIN_STEPS = 32  # an epoch of a small data set has about this many steps, or too few updates happen
+MIN_SIDE_TO_SHRINK = 24  # pixels; smaller images are trained on at full size throughout
+START_SCALE = 0.5
 MIN_SIDE_TO_CROP = 16  # pixels; in an 8x8 digit a shift by one pixel costs more than it teaches
 REVISION = 1  # raise it when training changes in a way that these settings do not show
 
@@ -22,7 +24,8 @@ class Recipe:
     """Everything about training that is the same for all trials of a run, fidelity excluded.
 
     `lr` is the peak of the one-cycle schedule, `warmup` the share of it in which the rate rises,
-    `crop` the largest shift in pixels, `flip` whether half of the images are mirrored.
+    `crop` the largest shift in pixels, `flip` whether half of the images are mirrored,
+    `start_scale` the side of the first training images as a share of the full one.
     """
 
     optimizer: str
@@ -33,6 +36,7 @@ class Recipe:
     label_smoothing: float
     flip: bool
     crop: int
+    start_scale: float = 1.0
 
     @classmethod
     def of(cls, training: Training, shape: Shape) -> Recipe:
@@ -45,6 +49,7 @@ class Recipe:
         channels, height, width = shape
         side = min(height, width)
         crop = side // 8 if side >= MIN_SIDE_TO_CROP else 0
+        scale = START_SCALE if side >= MIN_SIDE_TO_SHRINK else 1.0
         return cls(
             optimizer=training.optimizer,
             lr=lr,
@@ -54,6 +59,7 @@ class Recipe:
             label_smoothing=training.label_smoothing,
             flip=training.flip if training.flip is not None else channels == 3,
             crop=training.crop if training.crop is not None else crop,
+            start_scale=scale if training.start_scale is None else training.start_scale,
         )
 
     def batch_for(self, n_images: int) -> int:

@@ -51,7 +51,7 @@ class DagCnn(SearchSpace):
     max_depth: int = 24
     max_vertices: int = 40
     min_stages: int = 1
-    max_stages: int = 3
+    max_stages: int = 4
 
     def __post_init__(self) -> None:
         wrong = self._fill_in()

@@ -20,10 +20,10 @@ from nasgen.search_spaces.blueprint import Blueprint
 if TYPE_CHECKING:
     from nasgen.search_spaces.dag_cnn import DagCnn
 
-MACS = (5e6, 60e6)  # multiply-adds of one 3 x 32 x 32 image
-WEIGHTS = (2e4, 4e5)  # trainable values
+MACS = (3e6, 30e6)  # multiply-adds of one 3 x 32 x 32 image
+WEIGHTS = (3e4, 6e5)  # trainable values
 N_TRIES = 40
-FIRST_WIDTHS = (12.0, 32.0)  # channels of the first stage, drawn log-uniformly
+FIRST_WIDTHS = (12.0, 24.0)  # channels of the first stage, drawn log-uniformly
 PLUGIN_PROB = 0.2  # that a place where a plug-in layer fits gets one, if there is any
 SHORTCUT_PROB = 0.3  # that a stage gets an extra edge from its first map to its last
 BUILT_IN = ("conv", "max_pool", "avg_pool", "sum", "concat", "skip")
@@ -100,7 +100,7 @@ class _Drawing:
         n_blocks = int(rng.integers(1, 4))
         if first:
             here = self._conv(here, width)
-            n_blocks = n_blocks if last else int(rng.random() < 0.5)
+            n_blocks = n_blocks if last else int(rng.random() < 0.25)
         start = here
         for _ in range(n_blocks):
             here = self._block(here, width)

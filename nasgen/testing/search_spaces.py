@@ -18,7 +18,7 @@ from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.blueprint import INPUT, Blueprint
 from nasgen.testing.base import SHAPES, Contract, Outcome, Rule, examine_all
 
-N_SAMPLES = 20
+N_SAMPLES = 12
 N_CLASSES = (2, 10)
 Options = Mapping[str, Any]
 

@@ -96,7 +96,14 @@ def test_a_file_that_fails_half_way_leaves_nothing_registered(write: Write) -> N
     assert {f.name for f in check_file(file, n=2)} == {"mine", "late"}
 
 
-RAISING = HEAD + "def mine(parent, space, rng):\n    return parent.vertex(7)['op']\n"
+def test_a_script_that_exits_while_it_is_loaded_does_not_end_the_program(write: Write) -> None:
+    before = registered()
+    text = HEAD + "def mine(parent, space, rng):\n    return parent\n\nraise SystemExit(0)\n"
+    with pytest.raises(NasgenError, match=r"SystemExit: 0 \(line 7\)"):
+        check_file(write(text))
+    assert registered() == before
+
+
 ILLEGAL = HEAD + (
     "def mine(parent, space, rng):\n"
     "    draft = parent.edit()\n"
@@ -121,7 +128,7 @@ def test_an_operator_that_raises_ends_a_search_with_file_and_line(
     with pytest.raises(OperatorError) as error:
         search(
             plugins={"files": [str(file)]},
-            algorithm={"mutations": {"mine": 1.0}, "population": 2},
+            algorithm={"mutations": {"mine": 1.0}},
             space={"max_channels": 8},
             training={"fraction": 0.1},
         )
