@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _NAMES = {
-    "run": "nasgen.run",
-    "resume": "nasgen.run",
-    "load": "nasgen.run",
+    "run": "nasgen.session",
+    "resume": "nasgen.session",
+    "load": "nasgen.session",
     "Run": "nasgen.results",
     "SearchConfig": "nasgen.config",
     "NasgenError": "nasgen.errors",
@@ -90,14 +90,13 @@ if TYPE_CHECKING:
         search_space,
     )
     from nasgen.results import Run
-    from nasgen.run import load, resume, run
     from nasgen.search_spaces.base import SearchSpace
+    from nasgen.session import load, resume, run
 
 
 def __getattr__(name: str) -> Any:
     if name not in _NAMES:
         raise AttributeError(f"module 'nasgen' has no attribute '{name}'")
     value = getattr(importlib.import_module(_NAMES[name]), name)
-    # `nasgen.run` is the function; importing the module of that name would otherwise hide it.
     globals()[name] = value
     return value

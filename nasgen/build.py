@@ -57,14 +57,17 @@ def config_of(
     _check_names(config, problems)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
+    files = tuple(str(Path(f).expanduser().resolve()) for f in config.plugins.files)
     return config.model_copy(
         update={
+            # Absolute, because the stored config is read from another folder on resume.
+            "plugins": config.plugins.model_copy(update={"files": files}),
             "algorithm": config.algorithm.model_copy(
                 update={
                     "mutations": config.algorithm.mutations or _all("mutations"),
                     "crossovers": config.algorithm.crossovers or _all("crossovers"),
                 }
-            )
+            ),
         }
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from nasgen import registry
+from nasgen.errors import IncompatibleError
 
 Direction = Literal["maximize", "minimize"]
 
@@ -26,5 +27,10 @@ class Objective:
 def named(name: str) -> Objective:
     """Return a registered objective; UnknownNameError names the nearest one."""
     options = registry.get("objectives", name).options
-    direction = cast(Direction, options.get("direction", "minimize"))
-    return Objective(name, direction, str(options.get("unit", "")))
+    direction = options.get("direction")
+    if direction not in ("maximize", "minimize"):
+        raise IncompatibleError(
+            f"objective '{name}': expected options={{'direction': 'maximize'}} or 'minimize' where "
+            f"it is registered, got {direction!r}."
+        )
+    return Objective(name, cast(Direction, direction), str(options.get("unit", "")))

@@ -78,7 +78,8 @@ class PlainLog:
             )
 
     def _print(self, text: str) -> None:
-        self.console.print(f"[{duration(time.monotonic() - self._began)}] {text}", markup=False)
+        line = f"[{duration(time.monotonic() - self._began)}] {text}"
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> PlainLog:
         return self

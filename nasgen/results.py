@@ -10,6 +10,8 @@ from typing import Any
 
 from nasgen import build
 from nasgen.config import SearchConfig, read_toml
+from nasgen.data.base import Dataset
+from nasgen.data.base import load as load_data
 from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork, choose
 from nasgen.errors import ConfigError, StoreError
 from nasgen.objectives import Objective
@@ -100,6 +102,11 @@ class Run:
                 f"See `nasgen show {self.path}`."
             )
         return found
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The images the run was made on: `x_train`, `y_train`, `x_test`, `y_test`, `classes`."""
+        return load_data(self.config.data.source)
 
     # ---- networks ----------------------------------------------------------------------------
 

@@ -55,8 +55,9 @@ def one_cycle(progress: float, warmup: float) -> float:
 def image_scale(progress: float, start: float) -> float:
     """Return the side of training images as a share of the full one at `progress` in [0, 1].
 
-    Progressive resizing (Howard 2018, "Training Imagenet in 3 hours"): linear from `start` to 1, which
-    it reaches at `FULL_SIZE_FROM`; the rest is trained at full size, for the norm statistics too.
+    Progressive resizing (Howard 2018, "Training Imagenet in 3 hours"): linear from `start` to 1,
+    which it reaches at `FULL_SIZE_FROM`; the rest is trained at full size, for the norm statistics
+    too.
     """
     return min(1.0, start + (1.0 - start) * progress / FULL_SIZE_FROM)
 

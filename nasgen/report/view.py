@@ -1,4 +1,4 @@
-"""What the page is made from; `nasgen/run.py` fills it from the store."""
+"""What the page is made from; `nasgen/results.py` fills it from the store."""
 
 from __future__ import annotations
 

@@ -123,9 +123,6 @@ def test_plugins_reach_worker_processes(search: Search, examples: Path) -> None:
     assert all("calibration_error" in t.objectives for t in run.trials)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="config.toml keeps relative plug-in paths as they were given in Python"
-)
 def test_a_stored_config_finds_its_plugins_from_anywhere(
     tmp_path: Path, examples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from nasgen.errors import ConfigError, IllegalGenotypeError, UnknownNameError
 from nasgen.genotypes import Dag, Draft, Vertex
 from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.sampling import MACS, WEIGHTS
 
 SPACE = DagCnn()
 
@@ -70,8 +71,8 @@ def test_the_cost_of_samples_stays_in_the_range_for_a_cpu() -> None:
                 n = step.in_shapes[0][0] * step.out_shape[0] * params.get("kernel", 1) ** 2
                 n_weights += n
                 n_macs += n * prod(step.out_shape[1:])
-        assert 10e6 * 0.99 <= 2 * n_macs <= 120e6
-        assert 20e3 * 0.99 <= n_weights <= 400e3
+        assert MACS[0] * 0.99 <= n_macs <= MACS[1]
+        assert WEIGHTS[0] * 0.99 <= n_weights <= WEIGHTS[1]
 
 
 @pytest.mark.parametrize(

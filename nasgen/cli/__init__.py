@@ -1,0 +1,14 @@
+"""The command line: parse, call one room, print. Nothing here decides anything.
+
+Libraries are imported inside the commands, so that `nasgen --help` is quick and loads no torch.
+"""
+
+from nasgen.cli.app import app
+
+# The order of these lines is the order of the commands in `nasgen --help`.
+# isort: off
+from nasgen.cli import searching
+from nasgen.cli import looking
+from nasgen.cli import checking
+
+__all__ = ["app", "checking", "looking", "searching"]

@@ -1,0 +1,115 @@
+"""What all commands share: the app, errors as one line and an exit code, tables, JSON.
+
+Libraries are imported inside the commands, so that `nasgen --help` is quick and loads no torch.
+Exit codes: 0 done, 1 a bug in nasgen, 2 the user's mistake, 3 nothing completed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    name="nasgen",
+    help="Evolve neural networks: search, train what is worth training, ensemble, report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+EXIT_BUG, EXIT_USER, EXIT_NOTHING, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+Trials = Annotated[str | None, typer.Option(help="More trials: +100 (or a new total: 140).")]
+
+
+def command(function: F) -> F:
+    """Register a command whose errors become one line and an exit code."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        from nasgen.errors import NasgenError
+
+        try:
+            function(*args, **kwargs)
+        except (NasgenError, typer.Exit, typer.BadParameter) as error:
+            if not isinstance(error, NasgenError) or debugging():
+                raise
+            for line in str(error).splitlines():
+                print(f"error: {line}", file=sys.stderr)
+            raise typer.Exit(EXIT_USER) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except BrokenPipeError:  # the reader of our output went away, as `| head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except Exception as error:
+            if debugging():
+                raise
+            print(
+                f"error: nasgen met a bug ({type(error).__name__}: {error}). "
+                "Run again with `nasgen --debug ...` for the traceback and report it.",
+                file=sys.stderr,
+            )
+            raise typer.Exit(EXIT_BUG) from None
+
+    app.command(name=function.__name__.strip("_"))(guarded)
+    return function
+
+
+@app.callback()
+def main(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Evolve neural networks: search, train what is worth training, ensemble, report."""
+    if debug:
+        os.environ["NASGEN_DEBUG"] = "1"
+    if version:
+        from nasgen import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+def debugging() -> bool:
+    """Tell whether tracebacks are wanted."""
+    return os.environ.get("NASGEN_DEBUG", "") not in ("", "0")
+
+
+def console_of(stderr: bool = False) -> Console:
+    """Return a Rich console on standard output or error."""
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def dump(data: Any) -> None:
+    """Print one line of JSON."""
+    print(json.dumps(data))
+
+
+def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows under column names."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console_of().print(table)

@@ -1,0 +1,119 @@
+"""list, new, check, doctor: commands about names, configs, plug-ins and the installation."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nasgen.cli.app import (
+    EXIT_BUG,
+    EXIT_USER,
+    Json,
+    command,
+    dump,
+    table_of,
+)
+
+
+@command
+def list_(
+    group: Annotated[str | None, typer.Argument(help="mutations, algorithms, presets, ...")] = None,
+    plugin: Annotated[list[Path] | None, typer.Option(help="Python file with operators.")] = None,
+    json_: Json = False,
+) -> None:
+    """List what is registered: operators, algorithms, layers, data sets, presets."""
+    from nasgen import build, registry
+
+    for path in plugin or []:
+        registry.load_file(path)
+    if group == "presets":
+        rows = [{"name": n, "summary": build.preset_summary(p)} for n, p in build.presets().items()]
+    elif group is not None:
+        rows = [
+            {"name": e.name, "summary": e.summary, "origin": e.origin, "reference": e.reference}
+            for e in registry.described(group)
+        ]
+    else:
+        rows = [
+            {"name": g, "summary": ", ".join(registry.names(g))}
+            for g in registry.GROUPS
+            if registry.names(g)
+        ]
+        rows.append({"name": "presets", "summary": ", ".join(build.presets())})
+    if json_:
+        for row in rows:
+            dump(row)
+        return
+    columns = list(rows[0]) if rows else ["name", "summary"]
+    table_of(group or "", columns, [[r[c] for c in columns] for r in rows])
+
+
+@command
+def new(
+    path: Annotated[Path, typer.Argument(metavar="FILE.toml", help="Config to write.")],
+    preset: Annotated[str | None, typer.Option(help="Start from a preset.")] = None,
+    json_: Json = False,
+) -> None:
+    """Write a commented config with every setting."""
+    from nasgen import build
+    from nasgen.config import parse, read_toml, to_toml
+    from nasgen.errors import StoreError
+
+    tables = read_toml(build.preset(preset)) if preset else {}
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(to_toml(parse(tables), comments=True))
+    except FileExistsError:
+        raise StoreError(f"{path} exists; choose another name, nothing was written.") from None
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error.strerror or error}).") from None
+    dump({"config": str(path)}) if json_ else print(f"{path}: edit it, then `nasgen search {path}`")
+
+
+@command
+def check(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A config (.toml) or plug-in (.py).")
+    ],
+    json_: Json = False,
+) -> None:
+    """Check a config or a plug-in file without running a search."""
+    if file.suffix == ".toml":
+        from nasgen import build
+        from nasgen.config import read_toml
+
+        build.config_of(read_toml(file), str(file))
+        dump({"file": str(file), "ok": True}) if json_ else print(f"{file}: fine")
+        return
+    from nasgen.testing.check import check_file
+
+    findings = check_file(file)
+    if json_:
+        for finding in findings:
+            dump(finding.to_json())
+    else:
+        rows = [
+            [f.group, f.name, "fine" if f.ok else "BROKEN", f.n_checked, f.message]
+            for f in findings
+        ]
+        table_of("", ["group", "name", "verdict", "checked", "note"], rows)
+    if not all(f.ok for f in findings):
+        print(f"error: {file} breaks a contract; see above.", file=sys.stderr)
+        raise typer.Exit(EXIT_USER)
+
+
+@command
+def doctor(json_: Json = False) -> None:
+    """Check the installation: versions, cores, devices, a tiny training."""
+    from nasgen.doctor import examine
+
+    findings = examine()
+    if json_:
+        dump(findings)
+    else:
+        table_of("", ["what", "found"], [[k, v] for k, v in findings.items()])
+    if not findings["ok"]:
+        raise typer.Exit(EXIT_BUG)

@@ -1,0 +1,156 @@
+"""status, show, compare, report, gc: commands that read a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from nasgen.cli.app import (
+    Json,
+    RunPath,
+    command,
+    dump,
+    table_of,
+)
+from nasgen.cli.searching import print_summary
+
+
+@command
+def status(run: RunPath, json_: Json = False) -> None:
+    """Tell how far a run is and what it found."""
+    from nasgen.session import load
+
+    found = load(run)
+    summary = found.summary
+    legs = found.record["legs"]
+    done = all(leg["done"] for leg in legs)
+    state = {"state": "complete" if done and found.record["summary"] else "unfinished", **summary}
+    if json_:
+        dump(state)
+        return
+    print(f"{found.path}: {state['state']}")
+    print_summary(summary, found)
+    if state["state"] == "unfinished":
+        print(f"continue with `nasgen resume {found.path}`")
+
+
+@command
+def show(
+    run: RunPath,
+    trial: Annotated[int | None, typer.Option(help="One trial in detail.")] = None,
+    history: Annotated[bool, typer.Option("--history", help="Every trial.")] = False,
+    top: Annotated[int, typer.Option(help="How many of the best.", min=1)] = 10,
+    json_: Json = False,
+) -> None:
+    """Show the best trials of a run, its whole history, or one trial."""
+    from nasgen.progress import value
+    from nasgen.session import load
+
+    found = load(run)
+    if trial is not None:
+        _show_trial(found.trial(trial), json_)
+        return
+    trials = found.trials if history else found.ranked[:top]
+    if json_:
+        for item in trials:
+            dump(item.history_row())
+        return
+    names = [o.name for o in found.objectives]
+    rows = [
+        [
+            t.seq,
+            t.generation,
+            t.operator,
+            " ".join(map(str, t.parents)),
+            t.state if t.failure is None else f"{t.state}: {t.failure}",
+            *(value(n, t.objectives.get(n)) for n in names),
+            value("n_params", t.metrics.get("n_params")),
+        ]
+        for t in trials
+    ]
+    columns = ["trial", "generation", "operator", "parents", "state", *names, "params"]
+    table_of("", columns, rows)
+
+
+def _show_trial(trial: Any, json_: bool) -> None:
+    import dataclasses
+
+    if json_:
+        dump(dataclasses.asdict(trial))
+        return
+    from nasgen.genotypes import Dag
+
+    dag = Dag.from_json(trial.genotype)
+    numbers = {v.tag: i for i, v in enumerate(dag.order)}
+    rows = [
+        [
+            numbers[v.tag],
+            v.op,
+            ", ".join(f"{k} {x}" for k, x in v.params),
+            " ".join(str(numbers[s]) for s in dag.inputs(v.tag)),
+        ]
+        for v in dag.order
+    ]
+    table_of(f"trial {trial.seq}: {trial.key}", ["vertex", "operation", "settings", "from"], rows)
+    for name, measured in {**trial.metrics, **trial.objectives}.items():
+        print(f"{name}: {measured}")
+
+
+@command
+def compare(first: RunPath, second: RunPath, json_: Json = False) -> None:
+    """Put two runs side by side."""
+    from nasgen.progress import duration, value
+    from nasgen.session import load
+
+    runs = [load(first), load(second)]
+    summaries = [r.summary for r in runs]
+    settings = [r.config.model_dump(mode="json") for r in runs]
+    differing = {
+        f"{section}.{key}": [s[section].get(key) for s in settings]
+        for section in settings[0]
+        if isinstance(settings[0][section], dict)
+        for key in sorted({*settings[0][section], *settings[1][section]})
+        if settings[0][section].get(key) != settings[1][section].get(key)
+    }
+    if settings[0]["seed"] != settings[1]["seed"]:
+        differing["seed"] = [s["seed"] for s in settings]
+    if json_:
+        dump({"runs": summaries, "settings": differing})
+        return
+
+    def cell(summary: Mapping[str, Any], section: str, key: str) -> str:
+        return value(key, (summary[section] or {}).get(key))
+
+    rows = [
+        [f"{section} {key}", *(cell(s, section, key) for s in summaries)]
+        for section, keys in {
+            "best": ("val_accuracy", "test_accuracy", "n_params", "flops", "latency_ms"),
+            "ensemble": ("val_accuracy", "test_accuracy"),
+        }.items()
+        for key in keys
+    ]
+    rows += [[f"trials {k}", *(s["trials"][k] for s in summaries)] for k in summaries[0]["trials"]]
+    rows += [["wall time", *(duration(s["wall_s"]) for s in summaries)]]
+    rows += [[f"setting {k}", *v] for k, v in differing.items()]
+    table_of("", ["", str(first), str(second)], rows)
+
+
+@command
+def report(run: RunPath, json_: Json = False) -> None:
+    """Write the HTML report of a run again."""
+    from nasgen.session import load
+
+    path = load(run).report()
+    dump({"report": str(path)}) if json_ else print(path)
+
+
+@command
+def gc(run: RunPath, json_: Json = False) -> None:
+    """Delete the artifacts that store.keep_weights does not keep."""
+    from nasgen.results import collect_garbage
+    from nasgen.session import load
+
+    freed = collect_garbage(load(run))
+    dump({"freed_bytes": freed}) if json_ else print(f"freed {freed / 2**20:.1f} MiB")

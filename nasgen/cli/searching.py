@@ -1,0 +1,217 @@
+"""search, resume, train, ensemble: commands that make networks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nasgen.cli.app import (
+    EXIT_NOTHING,
+    Json,
+    RunPath,
+    Trials,
+    command,
+    console_of,
+    dump,
+    table_of,
+)
+
+
+@command
+def search(
+    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Start from a preset; see list presets.")
+    ] = None,
+    space: Annotated[str | None, typer.Option(help="Search space.")] = None,
+    data: Annotated[str | None, typer.Option(help="digits, mnist:DIR, cifar10:DIR, ...")] = None,
+    algorithm: Annotated[str | None, typer.Option(help="random, genetic, aging, ...")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trainings in all.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Wall time: 90s, 10m, 1h.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Root of every random draw.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New run folder.")] = None,
+    plugin: Annotated[list[Path] | None, typer.Option(help="Python file with operators.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting.")
+    ] = None,
+    json_: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Search for networks: evolve, train, ensemble, report."""
+    from nasgen import build
+    from nasgen.config import assignments, merge, read_toml
+    from nasgen.session import run
+
+    tables: dict[str, Any] = {}
+    if preset is not None:
+        tables = read_toml(build.preset(preset))
+    if config is not None:
+        tables = merge(tables, read_toml(config))
+    flags: dict[str, Any] = {}
+    for path, given in {
+        "space.name": space,
+        "data.source": data,
+        "algorithm.name": algorithm,
+        "budget.trials": trials,
+        "budget.time": budget,
+        "execution.workers": workers,
+        "execution.device": device,
+    }.items():
+        if given is not None:
+            section, key = path.split(".")
+            flags.setdefault(section, {})[key] = given
+    if seed is not None:
+        flags["seed"] = seed
+    if plugin:
+        files = [*tables.get("plugins", {}).get("files", []), *(str(p.resolve()) for p in plugin)]
+        flags["plugins"] = {"files": files}
+    where = str(config) if config is not None else "settings"
+    overrides = [flags, assignments(set_ or [])]
+    run_search(
+        lambda listeners: run(
+            tables, out=out, overrides=overrides, listeners=listeners, where=where
+        ),
+        json_,
+        quiet,
+    )
+
+
+@command
+def resume(
+    run: RunPath,
+    trials: Trials = None,
+    budget: Annotated[str | None, typer.Option(help="More wall time: 10m.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes.", min=1)] = None,
+    json_: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Continue a run that was interrupted, or give a finished one more trials."""
+    from nasgen.config import seconds
+    from nasgen.errors import ConfigError
+    from nasgen.session import resume as continue_run
+
+    try:
+        time_s = None if budget is None else float(seconds(budget.removeprefix("+")))
+    except ValueError as error:
+        raise ConfigError(f"--budget: {error}.") from None
+    run_search(
+        lambda listeners: continue_run(
+            run, trials=trials, time_s=time_s, workers=workers, listeners=listeners
+        ),
+        json_,
+        quiet,
+    )
+
+
+def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool) -> None:
+    from contextlib import nullcontext
+
+    from nasgen.progress import listener
+
+    console = console_of(stderr=True)
+    view = None if quiet else listener(console)
+    path: list[Path] = []
+
+    def remember(event: str, data: Mapping[str, Any]) -> None:
+        if event == "run":
+            path.append(data["path"])
+
+    listeners = (remember,) if view is None else (remember, view)
+    try:
+        with view or nullcontext():
+            finished = start(listeners)
+    except KeyboardInterrupt:
+        where = f"; continue with `nasgen resume {path[0]}`" if path else ""
+        print(f"interrupted, nothing told is lost{where}", file=sys.stderr)
+        raise
+    summary = finished.summary
+    if json_:
+        dump(summary)
+    else:
+        print_summary(summary, finished)
+    if summary["best"] is None:
+        print("error: no trial completed; `nasgen show` lists why.", file=sys.stderr)
+        raise typer.Exit(EXIT_NOTHING)
+
+
+def print_summary(summary: Mapping[str, Any], run: Any) -> None:
+    from nasgen.progress import duration, value
+
+    rows = []
+    best, ensemble = summary["best"], summary["ensemble"]
+    if best is not None:
+        size = (
+            f"{value('n_params', best['n_params'])} params, {value('flops', best['flops'])} FLOPs"
+        )
+        accuracies = [value("accuracy", best[f"{part}_accuracy"]) for part in ("val", "test")]
+        rows.append([f"best network: trial {best['trial']}", *accuracies, size])
+    if ensemble is not None:
+        accuracies = [value("accuracy", ensemble[f"{part}_accuracy"]) for part in ("val", "test")]
+        rows.append(["ensemble", *accuracies, f"{len(ensemble['members'])} networks"])
+    if rows:
+        table_of("", ["", "validation", "test", "size"], rows)
+    counts = ", ".join(f"{n} {state}" for state, n in summary["trials"].items() if n)
+    print(f"trials: {counts or 'none'}; {duration(summary['wall_s'])}")
+    print(f"run:    {summary['run']}")
+    print(f"report: {run.report_path}")
+
+
+@command
+def train(
+    run: RunPath,
+    trial: Annotated[int | None, typer.Option(help="Number of the trial.")] = None,
+    best: Annotated[bool, typer.Option("--best", help="The best trial (default).")] = False,
+    epochs: Annotated[float | None, typer.Option(help="Default: 4 x the trial's.", min=0)] = None,
+    with_validation: Annotated[
+        bool, typer.Option("--with-validation", help="Train on validation images too.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Train one architecture into a finished network and test it."""
+    from nasgen.errors import ConfigError
+    from nasgen.progress import value
+    from nasgen.session import load
+
+    if trial is not None and best:
+        raise ConfigError("--trial and --best exclude each other; give one of them.")
+    console = console_of(stderr=True)
+
+    def note(row: Mapping[str, Any]) -> None:
+        text = f"epoch {row['epoch']:.1f}/{row['n_epochs']:g}, loss {row['train_loss']:.4f}"
+        console.print(text, end="\r" if console.is_terminal else "\n")
+
+    record = load(run).train(trial, epochs, with_validation, note)
+    if json_:
+        dump(record)
+        return
+    for part in ("val", "test"):
+        print(f"{part} accuracy: {value('accuracy', record[f'{part}_accuracy'])}")
+    print(f"weights: {record['weights']}")
+
+
+@command
+def ensemble(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One or more runs.")],
+    method: Annotated[str | None, typer.Option(help="See list ensembles.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Selection rounds.", min=1)] = None,
+    json_: Json = False,
+) -> None:
+    """Choose an ensemble from the trained networks of one or more runs, and test it."""
+    from nasgen.progress import value
+    from nasgen.results import combine_runs, ensemble_summary
+    from nasgen.session import load
+
+    summary = ensemble_summary(combine_runs([load(r) for r in runs], method, rounds))
+    if json_:
+        dump(summary)
+        return
+    rows = [[m["run"], m["trial"], f"{m['weight']:.2f}"] for m in summary["members"]]
+    table_of("", ["run", "trial", "weight"], rows)
+    for part in ("val", "test"):
+        print(f"{part} accuracy: {value('accuracy', summary[f'{part}_accuracy'])}")

@@ -1,0 +1,129 @@
+"""What the package promises as a whole: names, links, wheel, file sizes, README, registry rows."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import nasgen
+from nasgen import registry
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "nasgen"
+LINKS = ("search_spaces", "operators", "predictors")
+SOURCES = [
+    path
+    for folder in ("nasgen", "tests", "benchmarks", "examples")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+COMMANDS = re.compile(r"nasgen ([a-z]+)")
+
+
+def test_the_public_names_are_those_that_resolve() -> None:
+    assert set(nasgen.__all__) == {*nasgen._NAMES, "__version__"}
+    for name in nasgen.__all__:
+        assert getattr(nasgen, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'serach'"):
+        nasgen.serach  # noqa: B018
+
+
+def test_no_module_hides_a_public_name() -> None:
+    # Importing a module `nasgen.x` sets the attribute `x` of the package to the module.
+    modules = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or p.is_dir()}
+    assert not modules & set(nasgen._NAMES)
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_the_folders_at_the_root_are_relative_links_into_the_package(name: str) -> None:
+    link = ROOT / name
+    assert link.is_symlink()
+    assert link.readlink() == Path("nasgen") / name
+
+
+def test_no_module_is_imported_through_the_links() -> None:
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom) and node.level == 0
+                else []
+            )
+            for module in modules:
+                assert module.split(".")[0] not in LINKS, f"{path}: import {module}"
+
+
+def test_files_stay_readable() -> None:
+    for path in SOURCES:
+        assert len(path.read_text().splitlines()) <= 500, path
+        assert path.name != "utils.py", path
+
+
+def test_the_wheel_holds_the_package_alone(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="hatchling builds the wheel; `make test` installs it")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        check=True, capture_output=True, cwd=ROOT,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {n.split("/")[0] for n in names} == {
+        "nasgen", f"nasgen-{nasgen.__version__}.dist-info"
+    }  # fmt: skip
+    for needed in ("report/page.html.j2", "report/page.css", "papers/demo.toml", "py.typed"):
+        assert f"nasgen/{needed}" in names
+
+
+@pytest.mark.parametrize("group", registry.GROUPS)
+def test_every_row_of_the_registry_resolves_and_says_what_it_is(group: str) -> None:
+    for name, entry in registry.entries(group).items():
+        if entry.origin == "built-in":
+            assert entry.summary, (group, name)
+            assert registry.resolve(group, name) is not None
+
+
+def _blocks(language: str) -> list[str]:
+    text = (ROOT / "README.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    from typer.main import get_command
+
+    from nasgen.cli import app
+
+    known = set(get_command(app).commands)  # type: ignore[attr-defined]
+    used = {c for block in _blocks("console") for c in COMMANDS.findall(block)}
+    assert used
+    assert used <= known
+
+
+def test_the_python_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry_restored: None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    search, operator = _blocks("python")
+    exec(compile(search, "README.md", "exec"), {})
+    exec(compile(operator, "README.md", "exec"), {})
+    assert "double-channels" in registry.names("mutations")
+    example = (ROOT / "examples" / "double_channels.py").read_text()
+    assert operator.partition("def ")[2].split() == _plain(example).partition("def ")[2].split()
+
+
+def _plain(source: str) -> str:
+    """Return the code without the function's docstring."""
+    return re.sub(r'^    """.*?"""\n', "", source, flags=re.S | re.M)
+
+
+def test_no_generated_or_image_file_is_in_the_tree() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=False
+    ).stdout.splitlines()
+    assert not [n for n in listed if n.endswith((".gz", ".bin", ".pt", ".pkl", ".db"))]
