@@ -24,6 +24,7 @@ from nasgen.store import folder as run_folder
 from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name, utc_now
 
+LOG = "log.jsonl"  # what happened when, one JSON object a line, resumed sessions included
 CANDIDATES = "candidates.jsonl"  # what a predictor rejected, one JSON object a line
 SWEEP_EVERY = 8  # told trials between two clean-ups of the artifacts
 SAVE_CLOCK_EVERY_S = 2.0
@@ -202,6 +203,8 @@ class _Session:
             elif event == "rejected" and data["number"] > n_written:
                 # A replay rejects again, in the same order, what is written already.
                 self.folder.append_line(CANDIDATES, _candidate(data))
+            if (line := _log_line(event, data)) is not None:
+                self.folder.append_line(LOG, {"time": utc_now(), "event": event, **line})
             self._save_clock(leg)
 
         search = Search(
@@ -321,7 +324,7 @@ def _added_leg(
     """Return the leg that a resume adds, or None when it only continues an interrupted one."""
     legs = record["legs"]
     if trials is None and time_s is None:
-        if legs[-1]["done"]:
+        if legs[-1]["done"] and record["summary"] is not None:
             raise ConfigError(
                 f"{path} is complete ({sum(leg['n_done'] for leg in legs)} trials); say how much "
                 "more: --trials +100 or --budget 10m."
@@ -350,3 +353,17 @@ def _default_folder(config: SearchConfig) -> Path:
     data = Path(rest.partition("?")[0]).stem or scheme
     stem = f"{data}-{config.algorithm.name}-seed{config.seed}"
     return run_folder.new_run_path(Path("runs"), stem)
+
+
+def _log_line(event: str, data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what the log keeps of an event, None for those that come too often to keep."""
+    if event in ("submitted", "told"):
+        trial = data["trial"]
+        line = {"seq": trial.seq, "operator": trial.operator, "attempt": trial.attempt}
+        if event == "told":
+            line |= {"state": trial.state, "objectives": dict(trial.objectives)}
+            line |= {"train_s": trial.train_s, "failure": trial.failure}
+        return line
+    if event in ("start", "phase", "generation", "spent", "end"):
+        return {k: v for k, v in data.items() if k != "search"}
+    return None
