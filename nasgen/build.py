@@ -28,7 +28,7 @@ from nasgen.store.artifacts import Artifacts
 DEFAULT_TRIALS = 40
 MIN_TIME_S = 10.0  # starting workers and writing the report take about half of this
 N_IMAGES_A_TRIAL = 30_000  # what "a cheap trial" shows a candidate when epochs are not set
-TARGET_TRIALS = 40  # that a time budget is divided into
+TARGET_TRIALS = 32  # that a time budget is divided into
 FEATURES = "structural"  # what a predictor reads
 ENGINE_ARGUMENTS = ("breeder", "population", "seed")  # of an algorithm; the rest are options
 PRESETS = Path(__file__).parent / "papers"
@@ -287,7 +287,7 @@ def search_fidelity(config: SearchConfig, n_train: int) -> dict[str, Any]:
     """Return what one search trial may cost: {"epochs", "fraction", "seconds"}.
 
     Unless set, epochs show a candidate about 30,000 images, between 1 and 12 passes. A time budget
-    is divided into about 40 trials; the schedule of one ends within its part.
+    is divided into about 32 trials; the schedule of one ends within its part.
     """
     training = config.training
     n = max(1.0, n_train * training.fraction)

@@ -183,7 +183,7 @@ class Finish(Section):
         description="how many; default 2 with a time budget, "
         "else a tenth of the trials, at most 3; 0 switches it off",
     )
-    share: Share = Field(0.55, description="share of a time budget kept for it")
+    share: Share = Field(0.6, description="share of a time budget kept for it")
     epochs: float | None = Field(
         None, gt=0, description="default: four times [training] epochs, or what the time allows"
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MACS = (3e6, 30e6)  # multiply-adds of one 3 x 32 x 32 image
 WEIGHTS = (3e4, 6e5)  # trainable values
 N_TRIES = 40
-FIRST_WIDTHS = (12.0, 24.0)  # channels of the first stage, drawn log-uniformly
+FIRST_WIDTHS = (12.0, 20.0)  # channels of the first stage, drawn log-uniformly
 PLUGIN_PROB = 0.2  # that a place where a plug-in layer fits gets one, if there is any
 SHORTCUT_PROB = 0.3  # that a stage gets an extra edge from its first map to its last
 BUILT_IN = ("conv", "max_pool", "avg_pool", "sum", "concat", "skip")
@@ -84,14 +84,14 @@ class _Drawing:
 
     def run(self) -> Dag:
         rng = self.rng
-        # The largest of three draws: pools make a network cheap and widen what it sees.
+        # The largest of four draws: pools make a network cheap and widen what it sees.
         low, high = self.space.min_stages, self.space.max_stages
-        n_stages = int(rng.integers(low, high + 1, size=3).max())
+        n_stages = int(rng.integers(low, high + 1, size=4).max())
         width = exp(rng.uniform(log(FIRST_WIDTHS[0]), log(FIRST_WIDTHS[1])))
         here = self.draft.input
         for stage in range(n_stages):
             here = self._stage(here, width, first=stage == 0, last=stage == n_stages - 1)
-            width *= 2.0 if rng.random() < 0.7 else 1.5
+            width *= 2.0 if rng.random() < 0.9 else 1.5
         self.draft.connect(here, self.draft.output)
         return self.draft.freeze()
 
@@ -114,7 +114,7 @@ class _Drawing:
         return here
 
     def _block(self, here: int, width: float) -> int:
-        kinds = ["conv", "double"]
+        kinds = ["conv", "double", "double"]
         kinds += ["residual", "residual"] if self.sums else []
         kinds += ["parallel"] if self.sums or self.joins else []
         kind = kinds[int(self.rng.integers(len(kinds)))]
