@@ -91,9 +91,9 @@ def table() -> str:
     machines = {f"{r['machine']['cores']} cores, {r['machine']['processor']}" for r in rows()}
     note = (
         f"Medians over seeds; {'; '.join(sorted(machines))}. Each row is "
-        f"`python benchmarks/figures.py ARM --seeds ...`, that is {', '.join(commands)}; the raw rows "
-        "stand in `docs/results/searches.jsonl`. Networks and ensembles are chosen on validation "
-        "images, test images are used once."
+        f"`python benchmarks/figures.py ARM --seeds ...`, that is {', '.join(commands)}; the raw "
+        "rows stand in `docs/results/searches.jsonl`. Networks and ensembles are chosen on "
+        "validation images, test images are used once."
     )
     return "\n".join([*lines, "", note])
 

@@ -133,9 +133,14 @@ class Run:
         return TrainedNetwork(self.name, trial, self._predictor)
 
     def networks(self) -> list[TrainedNetwork]:
-        """Return the trained networks whose weights are kept, best first."""
-        kept = [t for t in self.ranked if self.folder.artifacts.exists(t.weights_ref)]
-        return [TrainedNetwork(self.name, t, self._predictor) for t in kept]
+        """Return the ensemble's candidates: the most accurate networks with kept weights."""
+        complete = [t for t in self.trials if t.state == "COMPLETE"]
+        kept = [t for t in complete if self.folder.artifacts.exists(t.weights_ref)]
+        kept.sort(key=lambda t: (-t.metrics["val_accuracy"], t.metrics["val_loss"], t.seq))
+        return [
+            TrainedNetwork(self.name, t, self._predictor)
+            for t in kept[: self.config.ensemble.candidates]
+        ]
 
     @cached_property
     def ensemble(self) -> TrainedEnsemble:
@@ -153,7 +158,7 @@ class Run:
         summary = self._counts(n_filtered)
         best = self.best
         if best is not None:
-            networks = self.networks()[: self.config.ensemble.candidates]
+            networks = self.networks()
             ensemble = (
                 choose(networks, self.config.ensemble.name, self.config.ensemble.rounds)
                 if networks
@@ -315,7 +320,7 @@ def combine_runs(runs: Sequence[Run], method: str | None, rounds: int | None) ->
                 f"{first.path} and {other.path} use different data or validation splits; an "
                 "ensemble needs the same."
             )
-    networks = [n for run in runs for n in run.networks()[: run.config.ensemble.candidates]]
+    networks = [n for run in runs for n in run.networks()]
     if not networks:
         raise ConfigError(
             "no trial with kept weights in " + ", ".join(str(r.path) for r in runs) + "."

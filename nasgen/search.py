@@ -131,7 +131,7 @@ class Search:
         for trial in waiting:
             while not self.executor.has_room():
                 self._collect()
-            self._start(replace(trial, fidelity=self._bounded(trial.fidelity, waves)))
+            self._start(replace(trial, fidelity=self._bounded(trial, waves)))
             if len(self.in_flight) == self.executor.workers:
                 waves = max(1, waves - 1)
         while self.in_flight:
@@ -243,12 +243,16 @@ class Search:
             for i, source in enumerate(ranked[: max(0, n_missing)])
         ]
 
-    def _bounded(self, fidelity: Mapping[str, Any], waves: int) -> dict[str, Any]:
-        """Return the finish fidelity, its time bounded by what the budget has left."""
+    def _bounded(self, trial: Trial, waves: int) -> dict[str, Any]:
+        """Return a finalist's fidelity, its time bounded by what the budget has left.
+
+        Validation comes on top of training; its source trial tells how long it takes.
+        """
         left = self.budget.left_s
-        return (
-            dict(fidelity) if math.isinf(left) else {**fidelity, "seconds": max(0.5, left / waves)}
-        )
+        if math.isinf(left):
+            return dict(trial.fidelity)
+        validation_s = float(self.trials[trial.parents[0]].metrics.get("val_s", 0.0))
+        return {**trial.fidelity, "seconds": max(0.5, left / waves - validation_s)}
 
     def ranked(self) -> list[Trial]:
         """Return completed trials, best first."""

@@ -43,8 +43,6 @@ def test_children_that_inherit_complete_and_beat_their_cold_twins(tmp_path: Path
 def test_a_second_leg_of_an_inheriting_run_replays_and_goes_on(tmp_path: Path) -> None:
     first = nasgen.run(TABLES, out=tmp_path / "run")
     again = nasgen.resume(tmp_path / "run", trials="+4")
-    assert [t.history_row() for t in again.trials[:12]] == [
-        t.history_row() for t in first.trials
-    ]
+    assert [t.history_row() for t in again.trials[:12]] == [t.history_row() for t in first.trials]
     assert len(again.trials) == 16
     assert len({t.identity for t in again.trials}) == 16

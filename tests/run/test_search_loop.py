@@ -248,3 +248,35 @@ def test_time_budgets_leave_the_finish_its_share() -> None:
     assert budget.left_s == pytest.approx(55.0)
     budget.reserve_s = 20.0
     assert budget.left_s == pytest.approx(35.0)
+
+
+def _stopped_at(fixture: _Fixture, seq: int) -> None:
+    def stop(event: str, data: Mapping[str, Any]) -> None:
+        if event == "submitted" and data["trial"].seq == seq:
+            raise _StopError
+
+    fixture.search.listeners = (*fixture.search.listeners, stop)
+    with pytest.raises(_StopError):
+        fixture.run()
+
+
+def test_a_search_stopped_in_its_finish_ends_with_the_same_population() -> None:
+    plain, stopped = _Fixture(trials=19), _Fixture(trials=19)
+    plain.run()
+    _stopped_at(stopped, 17)
+    again = _Fixture(trials=19, ledger=stopped.ledger)
+    again.run()
+    seqs = [i.seq for i in plain.search.algorithm.population]
+    assert [i.seq for i in again.search.algorithm.population] == seqs
+
+
+def test_a_finish_resumed_late_is_bounded_by_the_time_that_is_left() -> None:
+    stopped = _Fixture(trials=10, n_finish=2)
+    stopped.search.budget = Budget(10, 2, time_s=1000.0)
+    _stopped_at(stopped, 8)
+    assert stopped.ledger.trials()[8].fidelity["seconds"] == pytest.approx(500.0, abs=5.0)
+    again = _Fixture(trials=10, n_finish=2, ledger=stopped.ledger)
+    again.search.budget = Budget(10, 2, time_s=1000.0, spent_s=900.0)
+    trials = again.run()
+    assert trials[8].fidelity["seconds"] == pytest.approx(50.0, abs=5.0)
+    assert trials[9].fidelity["seconds"] <= 100.0

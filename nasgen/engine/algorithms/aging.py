@@ -25,6 +25,7 @@ class Aging(Algorithm):
                 f"algorithm.tournament (aging): expected 1 to {population} individuals drawn, the "
                 f"size of the population, got {tournament}."
             )
+        self.toolbox.register("select", selections.tournament)
         self.tournament = tournament
         self._n_asked = 0
         self._n_failed_early = 0
@@ -37,10 +38,10 @@ class Aging(Algorithm):
         self._n_asked += 1
         # Until the first population has been asked for, and while none of it is back, draw.
         if self._n_asked <= self.population_size + self._n_failed_early or not self.population:
-            return self.breeder.sample(rng, self.generation)
-        options = {"tournament": min(self.tournament, len(self.population))}
-        parents = selections.tournament(self.population, 2, rng, **options)
-        return self.breeder.child(parents, rng, self.generation)
+            return self.toolbox.sample(rng, self.generation)
+        size = min(self.tournament, len(self.population))
+        parents = self.toolbox.select(self.population, 2, rng, tournament=size)
+        return self.toolbox.vary(parents, rng, self.generation)
 
     def tell(self, individual: Individual) -> None:
         self.population.append(individual)

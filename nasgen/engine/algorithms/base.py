@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
+from deap import base
 
 from nasgen import seeding
 from nasgen.engine.breeding import Breeder, Proposal
@@ -19,6 +20,9 @@ class Algorithm(ABC):
     The search calls `ready`, then `ask` for one candidate, and `tell` (or `tell_failed`) once for
     each candidate asked. An algorithm draws only from `self.rng(...)`, so its decisions depend on
     the root seed and on what it was told, never on the number of workers.
+
+    `toolbox` is DEAP's: `sample(rng, generation)` and `vary(parents, rng, generation)` make
+    candidates; an algorithm registers `select` and `survive`, both (individuals, k, rng).
     """
 
     is_generational = True  # asks a whole batch before it looks at the results
@@ -27,6 +31,9 @@ class Algorithm(ABC):
         if population < 2:
             raise ConfigError(f"algorithm.population: expected at least 2, got {population}.")
         self.breeder = breeder
+        self.toolbox = base.Toolbox()
+        self.toolbox.register("sample", breeder.sample)
+        self.toolbox.register("vary", breeder.child)
         self.population_size = population
         self.seed = seed
         self.population: list[Individual] = []

@@ -41,19 +41,20 @@ class Genetic(Generational):
                 f"algorithm.tournament (genetic): expected 1 to {population} parents drawn, the "
                 f"size of the population, got {tournament}."
             )
-        self.select = registry.resolve("selections", selection)
-        self.select_options = {"tournament": tournament} if selection == "tournament" else {}
+        options = {"tournament": tournament} if selection == "tournament" else {}
+        self.toolbox.register("select", registry.resolve("selections", selection), **options)
+        self.toolbox.register("survive", selections.best)
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
         n_missing = self.population_size - len(self.population)
         if n_missing > 0:  # the first generation, and gaps that failed trials left
-            return [self.breeder.sample(rng, self.generation) for _ in range(n_missing)]
-        selected = self.select(self.population, self.n_offspring + 1, rng, **self.select_options)
+            return [self.toolbox.sample(rng, self.generation) for _ in range(n_missing)]
+        selected = self.toolbox.select(self.population, self.n_offspring + 1, rng)
         return [
-            self.breeder.child(pair, rng, self.generation)
+            self.toolbox.vary(pair, rng, self.generation)
             for pair in self.parents(selected, self.n_offspring)
         ]
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
         pool = self.population + offspring
-        return selections.best(pool, min(self.population_size, len(pool)), rng) if pool else []
+        return self.toolbox.survive(pool, min(self.population_size, len(pool)), rng) if pool else []

@@ -27,10 +27,10 @@ class LocalSearch(Generational):
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
         if not self.population:
-            return [self.breeder.sample(rng, self.generation)]
+            return [self.toolbox.sample(rng, self.generation)]
         here = self.population[0]
         return [
-            self.breeder.child([here], rng, self.generation) for _ in range(self.population_size)
+            self.toolbox.vary([here], rng, self.generation) for _ in range(self.population_size)
         ]
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:

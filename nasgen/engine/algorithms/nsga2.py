@@ -31,22 +31,30 @@ class Nsga2(Generational):
             raise ConfigError(
                 f"algorithm.survival (nsga2): expected 'nsga2' or 'nsga3', got '{survival}'."
             )
-        self.select_survivors = registry.resolve("selections", survival)
+        self.toolbox.register("select", self._crowded_tournaments)
+        self.toolbox.register("survive", registry.resolve("selections", survival))
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
         n = self.population_size
         if len(self.population) < n:
             missing = n - len(self.population)
-            return [self.breeder.sample(rng, self.generation) for _ in range(missing)]
-        winners: list[Individual] = []
-        tools.emo.assignCrowdingDist(self.population)
-        with deap_seeded(rng):
-            while len(winners) < n:  # DEAP's tournament hands out four winners at a time
-                winners += tools.selTournamentDCD(self.population, 4)
-        return [self.breeder.child(pair, rng, self.generation) for pair in self.parents(winners, n)]
+            return [self.toolbox.sample(rng, self.generation) for _ in range(missing)]
+        winners = self.toolbox.select(self.population, n, rng)
+        return [self.toolbox.vary(pair, rng, self.generation) for pair in self.parents(winners, n)]
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
         pool = self.population + offspring
         if not pool:
             return []
-        return list(self.select_survivors(pool, min(self.population_size, len(pool)), rng))
+        return list(self.toolbox.survive(pool, min(self.population_size, len(pool)), rng))
+
+    def _crowded_tournaments(
+        self, individuals: list[Individual], k: int, rng: np.random.Generator
+    ) -> list[Individual]:
+        """Return k winners by dominance, then by crowding distance."""
+        winners: list[Individual] = []
+        tools.emo.assignCrowdingDist(individuals)
+        with deap_seeded(rng):
+            while len(winners) < k:  # DEAP's tournament hands out four winners at a time
+                winners += tools.selTournamentDCD(individuals, 4)
+        return winners[:k]

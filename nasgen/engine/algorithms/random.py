@@ -6,16 +6,20 @@ import numpy as np
 
 from nasgen.engine import selections
 from nasgen.engine.algorithms.base import Generational
-from nasgen.engine.breeding import Proposal
+from nasgen.engine.breeding import Breeder, Proposal
 from nasgen.engine.individual import Individual
 
 
 class RandomSearch(Generational):
     """Draws every candidate from the search space; the best `population` ones stay alive."""
 
+    def __init__(self, breeder: Breeder, population: int, seed: int) -> None:
+        super().__init__(breeder, population, seed)
+        self.toolbox.register("survive", selections.best)
+
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
-        return [self.breeder.sample(rng, self.generation) for _ in range(self.population_size)]
+        return [self.toolbox.sample(rng, self.generation) for _ in range(self.population_size)]
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
         pool = self.population + offspring
-        return selections.best(pool, min(self.population_size, len(pool)), rng) if pool else []
+        return self.toolbox.survive(pool, min(self.population_size, len(pool)), rng) if pool else []

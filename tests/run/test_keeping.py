@@ -1,0 +1,115 @@
+"""What a run keeps, so that it can always go on: weights, time, the end of a leg."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nasgen
+from nasgen.budget import Budget
+from nasgen.errors import ConfigError, StoreError
+from nasgen.results import collect_garbage
+
+TINY = {
+    "data": {"source": "digits"},
+    "space": {"max_channels": 12},
+    "algorithm": {"name": "genetic", "population": 3},
+    "training": {"epochs": 0.2},
+    "execution": {"executor": "serial"},
+}
+
+
+@pytest.fixture(scope="module")
+def inheriting(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
+    """A run whose children start from their parents' weights and that keeps only the front."""
+    overrides = [
+        {"training": {"inherit_weights": True}, "store": {"keep_weights": "pareto"}},
+        {"budget": {"trials": 18}, "finish": {"networks": 1, "epochs": 0.2}},
+    ]
+    out = tmp_path_factory.mktemp("keeping") / "run"
+    return nasgen.run(TINY, out=out, overrides=overrides)
+
+
+def test_parents_keep_their_weights_while_children_may_start_from_them(
+    inheriting: nasgen.Run,
+) -> None:
+    assert [t.state for t in inheriting.trials] == ["COMPLETE"] * 18
+    collect_garbage(inheriting)
+    more = nasgen.resume(inheriting.path, trials="+5")
+    assert [t.state for t in more.trials] == ["COMPLETE"] * 23
+    assert more.network().trial.seq == more.trial().seq  # the best one is kept
+
+
+def test_a_run_killed_before_its_summary_is_concluded_by_resume(inheriting: nasgen.Run) -> None:
+    path = inheriting.path / "run.json"
+    record = json.loads(path.read_text())
+    expected = record["summary"]
+    path.write_text(json.dumps({**record, "summary": None}))
+    again = nasgen.resume(inheriting.path).summary
+    assert again["ensemble"] == expected["ensemble"]
+    assert again["best"]["test_accuracy"] == expected["best"]["test_accuracy"]
+    with pytest.raises(ConfigError, match="is complete"):
+        nasgen.resume(inheriting.path)
+
+
+def test_training_a_trial_again_takes_nothing_from_the_run(inheriting: nasgen.Run) -> None:
+    run = nasgen.load(inheriting.path)
+    run.folder.artifacts.folder.joinpath("half.123.tmp").write_bytes(b"left by a killed worker")
+    before = run.folder.artifacts.stored()
+    record = run.train(run.trial().seq, epochs=0.2)
+    assert Path(record["weights"]).is_file()
+    assert run.folder.artifacts.stored() == before
+    assert collect_garbage(run) >= 23
+
+
+def test_an_ensemble_votes_with_the_predictions_that_the_trials_kept(
+    inheriting: nasgen.Run,
+) -> None:
+    run = nasgen.load(inheriting.path)
+    network = run.network()
+    again = network.evaluator.predict(network.trial.genotype, network.weights_ref, "validation")
+    np.testing.assert_allclose(network.validation, again, atol=1e-5)
+    assert network.evaluator.kept_predictions("0" * 40) is None
+
+
+def test_impossible_continuations_are_refused(inheriting: nasgen.Run) -> None:
+    with pytest.raises(ConfigError, match="at least 10 s"):
+        nasgen.resume(inheriting.path, time_s=0.0)
+    with pytest.raises(ConfigError, match="workers"):
+        nasgen.resume(inheriting.path, trials="+1", workers=0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"execution": {"device": "gpu"}}, {"store": {"ledger": "memory"}}],
+)
+def test_wrong_places_are_refused_before_a_folder_is_made(
+    tmp_path: Path, wrong: dict[str, dict[str, str]]
+) -> None:
+    with pytest.raises(ConfigError, match=next(iter(next(iter(wrong.values()))))):
+        nasgen.run(TINY, out=tmp_path / "run", overrides=[wrong])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_locked_is_a_store_error(inheriting: nasgen.Run) -> None:
+    lock = inheriting.path / ".lock"
+    lock.unlink()
+    lock.mkdir()
+    try:
+        with pytest.raises(StoreError, match="cannot be written"):
+            inheriting.folder.lock()
+    finally:
+        lock.rmdir()
+
+
+def test_a_slow_start_leaves_one_trial() -> None:
+    now = [60.0]
+    budget = Budget(None, 2, time_s=100.0, finish_share=0.5, clock=lambda: now[0], started=1e-9)
+    assert budget.search_left_s < 0
+    assert budget.may_search(0, 10.0)
+    assert not budget.may_search(1, 10.0)
+    now[0] = 100.0
+    assert not budget.may_search(0, 10.0)
