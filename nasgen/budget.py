@@ -54,6 +54,9 @@ class Budget:
         return self.time_s - self.reserve_s - self.elapsed_s
 
     def may_search(self, n_asked: int, trial_s: float) -> bool:
-        """Tell whether a trial of about `trial_s` seconds may still start."""
+        """Tell whether a trial of about `trial_s` seconds may still start.
+
+        The first one may while any time is left: a slow start must not end without a network.
+        """
         within = self.n_search is None or n_asked < self.n_search
-        return within and self.search_left_s >= trial_s
+        return within and (self.search_left_s >= trial_s or (n_asked == 0 and self.left_s > 0))

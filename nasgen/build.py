@@ -29,6 +29,7 @@ DEFAULT_TRIALS = 40
 MIN_TIME_S = 10.0  # starting workers and writing the report take about half of this
 N_IMAGES_A_TRIAL = 30_000  # what "a cheap trial" shows a candidate when epochs are not set
 TARGET_TRIALS = 32  # that a time budget is divided into
+FINISH_WITHIN = 0.8  # share of a trial's time limit that the training of a finalist may fill
 FEATURES = "structural"  # what a predictor reads
 ENGINE_ARGUMENTS = ("breeder", "population", "seed")  # of an algorithm; the rest are options
 PRESETS = Path(__file__).parent / "papers"
@@ -120,6 +121,12 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
             f"budget.time: expected at least {MIN_TIME_S:.0f} s, because starting workers and "
             f"writing the report take some, got {config.budget.time:g} s."
         )
+    ledger = config.store.ledger
+    if ledger is not None and "://" not in ledger and not ledger.startswith("journal:"):
+        problems.append(
+            "store.ledger: expected an Optuna storage URL such as sqlite:///file.db, "
+            f"postgresql://... or journal:FILE, got {ledger!r}."
+        )
     n_networks, n_trials = config.finish.networks, config.budget.trials
     if n_networks is not None and n_trials is not None and n_networks >= n_trials:
         problems.append(
@@ -159,7 +166,16 @@ def _options(target: Any, given: Mapping[str, Any], where: str) -> dict[str, Any
 def space(config: SearchConfig) -> SearchSpace:
     """Return the search space."""
     target = registry.resolve("search_spaces", config.space.name)
-    found: SearchSpace = target(**_options(target, config.space.options, "space"))
+    options = _options(target, config.space.options, "space")
+    try:
+        found: SearchSpace = target(**options)
+    except NasgenError:
+        raise
+    except Exception as error:  # a plug-in's
+        raise ConfigError(
+            f"search space '{config.space.name}' cannot be made with the options {options}: "
+            f"{type(error).__name__}: {error}."
+        ) from error
     return found
 
 
@@ -304,7 +320,9 @@ def finish_fidelity(config: SearchConfig, n_train: int) -> dict[str, Any]:
     search = search_fidelity(config, n_train)
     factor = 4.0 if config.budget.time is None else 30.0
     epochs = config.finish.epochs or factor * search["epochs"]
-    return {"epochs": round(epochs, 3), "fraction": 1.0, "seconds": None}
+    limit = config.training.time_limit  # a longer schedule must end within it, not fail at it
+    seconds = None if limit is None else FINISH_WITHIN * limit
+    return {"epochs": round(epochs, 3), "fraction": 1.0, "seconds": seconds}
 
 
 def n_finish(config: SearchConfig, n_trials: int | None) -> int:
@@ -312,7 +330,7 @@ def n_finish(config: SearchConfig, n_trials: int | None) -> int:
     if config.finish.networks is not None:
         return config.finish.networks
     if config.budget.time is not None:
-        return 2
+        return 2 if n_trials is None else min(2, n_trials - 1)
     return min(3, (n_trials or DEFAULT_TRIALS) // 10)
 
 

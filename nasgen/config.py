@@ -206,12 +206,14 @@ class Execution(Section):
         ge=1,
         le=1024,
         description="processes; default: as many as "
-        "cores divided by threads_per_trial, one on a GPU",
+        "cores divided by threads_per_trial, one when device names a GPU",
     )
     threads_per_trial: int = Field(
         1, ge=1, le=1024, description="part of the result: keep it equal where histories must agree"
     )
-    device: str = Field("auto", description="auto | cpu | cuda | cuda:N")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto | cpu | cuda | cuda:N"
+    )
 
 
 class Store(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -114,6 +115,7 @@ class Run:
         """Return the evaluator of this run's data and recipe, in this process (loads torch)."""
         context = build.worker_context(self.config, self.folder.artifacts.folder)
         context["threads"] = threads or build.n_cores()
+        context["training"]["time_limit"] = None  # it bounds trials
         return build.evaluator(context)
 
     @cached_property
@@ -239,7 +241,7 @@ class Run:
     ) -> dict[str, Any]:
         """Train one architecture into a finished network, on all cores, and test it once.
 
-        `epochs` defaults to four times the search's. `with_validation` adds the validation images
+        `epochs` defaults to four times the trial's. `with_validation` adds the validation images
         to the training, so that no validation accuracy is left to report. Weights and a record go
         to `trained/` in the run folder; nothing of the search's history changes.
         """
@@ -283,14 +285,21 @@ class Run:
             "genotype": dict(trial.genotype),
             "weights_ref": result["weights_ref"],
         }
-        return self._keep_trained(record)
+        return self._keep_trained(record, {result["weights_ref"], result["predictions_ref"]})
 
-    def _keep_trained(self, record: dict[str, Any]) -> dict[str, Any]:
-        target = self.path / "trained"
-        target.mkdir(exist_ok=True)
+    def _keep_trained(self, record: dict[str, Any], refs: set[str | None]) -> dict[str, Any]:
+        target, artifacts = self.path / "trained", self.folder.artifacts
         stem = f"trial{record['trial']}-{record['epochs']:g}epochs"
+        stem += "-with-validation" if record["with_validation"] else ""
         weights = target / f"{stem}.safetensors"
-        self.folder.artifacts.path(record["weights_ref"]).replace(weights)
+        try:
+            target.mkdir(exist_ok=True)
+            shutil.copyfile(artifacts.path(record["weights_ref"]), weights)
+        except OSError as error:
+            raise StoreError(f"cannot write {weights}: {error.strerror or error}.") from None
+        # Artifacts are named by content: a training may repeat a trial of the run to the bit.
+        of_trials = {r for t in self.trials for r in (t.weights_ref, t.predictions_ref)}
+        artifacts.remove(r for r in refs - of_trials if r)
         record = {**record, "weights": str(weights)}
         self.folder.write_json(f"trained/{stem}.json", record)
         return record
@@ -345,10 +354,13 @@ def collect_garbage(run: Run) -> int:
     elif run.config.store.keep_weights == "population":
         kept |= {*record["population"], *(t.seq for t in run.ranked[:N_KEPT_BEST])}
     else:
-        kept |= set(record["pareto"])
+        kept |= {*record["pareto"], *(t.seq for t in run.ranked[:1])}
+    if run.config.training.inherit_weights:  # a further leg starts children from them
+        kept |= set(record.get("alive", record["population"]))
     refs = {r for t in run.trials if t.seq in kept for r in (t.weights_ref, t.predictions_ref) if r}
     run.folder.lock()
     try:
-        return run.folder.artifacts.remove(run.folder.artifacts.stored() - refs)
+        artifacts = run.folder.artifacts
+        return artifacts.remove(artifacts.stored() - refs) + artifacts.remove_unfinished()
     finally:
         run.folder.unlock()

@@ -101,6 +101,8 @@ class Search:
         self.emit("start", n_stored=len(stored))
         if not self._finishing():
             self._search()
+        self.algorithm.close()
+        self._note_generation()
         self._finish()
         self.emit("end")
 
@@ -118,8 +120,6 @@ class Search:
             if not self.in_flight:
                 break
             self._collect()
-        self.algorithm.close()
-        self._note_generation()
 
     def _finish(self) -> None:
         """Train the best candidates of the search again, longer (phase "finish")."""
@@ -252,11 +252,13 @@ class Search:
         if math.isinf(left):
             return dict(trial.fidelity)
         validation_s = float(self.trials[trial.parents[0]].metrics.get("val_s", 0.0))
-        return {**trial.fidelity, "seconds": max(0.5, left / waves - validation_s)}
+        limit = trial.fidelity.get("seconds") or math.inf
+        return {**trial.fidelity, "seconds": max(0.5, min(limit, left / waves - validation_s))}
 
     def ranked(self) -> list[Trial]:
         """Return completed trials, best first."""
-        return ranked(self.trials.values(), self.plan.objectives[0])
+        # A copy, because a live view ranks in another thread while trials are added.
+        return ranked(list(self.trials.values()), self.plan.objectives[0])
 
     # ---- trials ------------------------------------------------------------------------------
 
@@ -370,6 +372,8 @@ class Search:
         for trial in stored:
             if trial.told is None:
                 again = replace(trial, attempt=trial.attempt + 1, started=utc_now())
+                if trial.phase == "finish":  # since it was asked, time of the budget has passed
+                    again = replace(again, fidelity=self._bounded(trial, self._waves()))
                 self.ledger.ask_again(again)
                 self._launch(again)
 
@@ -383,6 +387,14 @@ class Search:
                 "network. Was an operator, a plug-in or nasgen itself changed since? Resume with "
                 "what wrote the run, or start a new one."
             )
+
+    def _waves(self) -> int:
+        """Return how often all workers take a finish trial until those of this leg are told."""
+        n_told = sum(
+            t.phase == "finish" and t.told is not None and t.seq >= self.n_before
+            for t in self.trials.values()
+        )
+        return max(1, math.ceil((self.budget.n_finish - n_told) / self.executor.workers))
 
     def _finishing(self) -> bool:
         return any(t.phase == "finish" and t.seq >= self.n_before for t in self.trials.values())

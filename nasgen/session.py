@@ -5,6 +5,7 @@ The command line is a thin face of this module.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from nasgen.data.base import load as load_data
 from nasgen.data.split import split, split_digest
 from nasgen.engine.breeding import Proposal
 from nasgen.errors import ConfigError, DataError
-from nasgen.results import Run
+from nasgen.results import N_KEPT_BEST, Run
 from nasgen.search import Listener, Plan, Search
 from nasgen.store import folder as run_folder
 from nasgen.store.folder import RunFolder
@@ -90,10 +91,8 @@ def resume(
     """
     began = time.monotonic()
     folder = RunFolder.open(path)
-    config = build.config_of(read_toml(folder.config_path), str(folder.config_path))
-    if workers is not None:
-        execution = config.execution.model_copy(update={"workers": workers})
-        config = config.model_copy(update={"execution": execution})
+    overrides = [] if workers is None else [{"execution": {"workers": workers}}]
+    config = build.config_of(read_toml(folder.config_path), str(folder.config_path), overrides)
     folder.lock()
     try:
         record = folder.read_json("run.json")
@@ -223,10 +222,12 @@ class _Session:
             executor.close()
             self._save_clock(leg, force=True)
         leg["done"] = True
+        record["summary"] = None  # an earlier leg's; a kill before the new one is written shows
         leg["n_done"] = len(search.trials) - search.n_before
         record["filtered"] = algorithm.breeder.n_filtered  # since the first leg: all are replayed
         record["operators"] = {k: dict(v) for k, v in algorithm.breeder.failures.items()}
         record["population"] = [i.seq for i in algorithm.population]
+        record["alive"] = [i.seq for i in algorithm.alive]
         record["pareto"] = [i.seq for i in search.memory.pareto]
         self.folder.write_json("run.json", record)
         sweep(self.folder, config, search)
@@ -271,10 +272,14 @@ def kept_trials(config: SearchConfig, search: Search) -> set[int]:
     """Return the seqs whose weights stay."""
     finished = {t.seq for t in search.trials.values() if t.phase == "finish"}
     parents = {p for s in search.in_flight for p in search.trials[s].parents}
-    if config.store.keep_weights == "pareto":
-        return finished | parents | {i.seq for i in search.memory.pareto}
     alive = {i.seq for i in search.algorithm.alive}
-    return finished | parents | alive | {i.seq for i in search.memory.hall_of_fame}
+    best = [t.seq for t in search.ranked()[:N_KEPT_BEST]]
+    if config.store.keep_weights == "pareto":
+        # The best one may lie behind the front: equals are ordered by their loss. And children
+        # start from the weights of parents that need not lie on it.
+        kept = finished | parents | {*best[:1], *(i.seq for i in search.memory.pareto)}
+        return kept | alive if config.training.inherit_weights else kept
+    return finished | parents | alive | {*best, *(i.seq for i in search.memory.hall_of_fame)}
 
 
 def _candidate(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -330,6 +335,11 @@ def _added_leg(
                 "more: --trials +100 or --budget 10m."
             )
         return None
+    if time_s is not None and not build.MIN_TIME_S <= time_s < math.inf:
+        raise ConfigError(
+            f"--budget: expected at least {build.MIN_TIME_S:.0f} s, because starting workers and "
+            f"writing the report take some, got {time_s:g} s."
+        )
     n_added: int | None = None
     if trials is not None:
         planned = sum(leg["n_done"] if leg["done"] else leg["trials"] or 0 for leg in legs)

@@ -95,11 +95,11 @@ def check(
         for finding in findings:
             dump(finding.to_json())
     else:
-        rows = [
-            [f.group, f.name, "fine" if f.ok else "BROKEN", f.n_checked, f.message]
-            for f in findings
-        ]
-        table_of("", ["group", "name", "verdict", "checked", "note"], rows)
+        rows = [[f.group, f.name, "fine" if f.ok else "BROKEN", f.n_checked] for f in findings]
+        table_of("", ["group", "name", "verdict", "cases"], rows)
+        for finding in findings:
+            for line in finding.message.splitlines():
+                print(f"{finding.name}: {line}")
     if not all(f.ok for f in findings):
         print(f"error: {file} breaks a contract; see above.", file=sys.stderr)
         raise typer.Exit(EXIT_USER)

@@ -69,8 +69,10 @@ def search(
     if seed is not None:
         flags["seed"] = seed
     if plugin:
-        files = [*tables.get("plugins", {}).get("files", []), *(str(p.resolve()) for p in plugin)]
-        flags["plugins"] = {"files": files}
+        section = tables.get("plugins", {})
+        given = section.get("files", []) if isinstance(section, Mapping) else []
+        if isinstance(section, Mapping) and isinstance(given, list):  # else the config says so
+            flags["plugins"] = {"files": [*given, *(str(p.resolve()) for p in plugin)]}
     where = str(config) if config is not None else "settings"
     overrides = [flags, assignments(set_ or [])]
     run_search(

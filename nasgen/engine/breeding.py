@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import traceback
 from collections import defaultdict
@@ -85,9 +86,7 @@ class Breeder:
     def sample(self, rng: np.random.Generator, generation: int = 0) -> Proposal | None:
         """Return a new random candidate, or None when the space seems spent."""
         for _ in range(N_ATTEMPTS):
-            proposal = Proposal(
-                self._legal("sample", self.space.sample(rng)), generation=generation
-            )
+            proposal = Proposal(self._drawn(rng), generation=generation)
             if self._accepted(proposal):
                 return proposal
         return None
@@ -196,7 +195,27 @@ class Breeder:
             raise OperatorError(f"operator '{name}' must return {expected}, got {kinds}.")
         for child in children:
             self._legal(name, child.genotype)
+            try:
+                json.dumps(child.plan, allow_nan=False)
+            except (TypeError, ValueError) as error:
+                raise OperatorError(
+                    f"operator '{name}' must return a heredity plan that is JSON: {error}. NumPy "
+                    "numbers need int() or float() around them."
+                ) from None
         return children
+
+    def _drawn(self, rng: np.random.Generator) -> Dag:
+        try:
+            genotype = self.space.sample(rng)
+        except NasgenError:
+            raise
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            raise OperatorError(
+                f"the search space's sample() raised {type(error).__name__}: {error} "
+                f"({frame.filename}, line {frame.lineno}). Mend it, then resume the run."
+            ) from error
+        return self._legal("sample", genotype)
 
     def _legal(self, name: str, genotype: Dag) -> Dag:
         problems = self.space.problems(genotype)

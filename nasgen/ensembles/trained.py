@@ -19,6 +19,7 @@ class Predicts(Protocol):
     """What this room needs of an evaluator."""
 
     def predict(self, genotype: Mapping[str, Any], ref: str, part: str) -> Probabilities: ...
+    def kept_predictions(self, ref: str) -> Probabilities | None: ...
     def predict_images(
         self, genotype: Mapping[str, Any], ref: str, images: NDArray[Any]
     ) -> Probabilities: ...
@@ -42,6 +43,10 @@ class TrainedNetwork:
     @cached_property
     def validation(self) -> Probabilities:
         """Probabilities of the validation images, (n_validation, n_classes)."""
+        ref = self.trial.predictions_ref  # what the trial kept saves a pass
+        kept = None if ref is None else self.evaluator.kept_predictions(ref)
+        if kept is not None:
+            return kept
         return self.evaluator.predict(self.trial.genotype, self.weights_ref, "validation")
 
     @cached_property

@@ -136,6 +136,13 @@ class Evaluator:
         images, _, rows = self._part(part)
         return self._probabilities(self.network(genotype_json, weights_ref), images, rows)
 
+    def kept_predictions(self, ref: str) -> Array | None:
+        """Return the validation probabilities that a trial kept, None when they are gone."""
+        try:
+            return self.artifacts.load(ref)["validation"]
+        except (StoreError, KeyError):
+            return None
+
     def predict_images(
         self, genotype_json: Mapping[str, Any], weights_ref: str, images: Array
     ) -> Array:

@@ -19,7 +19,7 @@ from nasgen.search_spaces.dag_cnn import DagCnn
 
 N_PARENTS = {"mutations": 1, "morphisms": 1, "crossovers": 2}  # by registry group
 DIGITS, CIFAR = (1, 8, 8), (3, 32, 32)  # (C, H, W) that every child must be buildable for
-N_SHOWN = 400  # characters of a parent's JSON in a problem
+N_SHOWN = 400  # characters of a parent's outline in a problem
 ENOUGH = 4  # inner vertices of a parent from which a child is expected to keep at least one
 
 
@@ -68,8 +68,8 @@ def check_operator(group: str, name: str, space: DagCnn, n: int = 200, seed: int
         ]
         found = _one(operator, group, parents, space, origin, (seed, i), report)
         for rule, message in found:
-            shown = json.dumps(parents[0].to_json())[:N_SHOWN]
-            broken.setdefault(rule, f"{message} (seed {seed}, case {i}, first parent {shown} ...)")
+            where = f"seed {seed}, case {i}, first parent: {_outline(parents[0])}"
+            broken.setdefault(rule, f"{message} ({where})")
     report.problems = list(broken.values())
     if n and report.n_not_applicable == report.n_tried:
         report.warnings.append(
@@ -138,12 +138,10 @@ def _one(
 
 def _children(result: Any, group: str) -> list[Child]:
     """Return an operator's result as children; TypeError says what is wrong with it."""
-    if N_PARENTS[group] == 1:
-        several: Sequence[Any] = (result,)
-    elif isinstance(result, tuple | list) and 1 <= len(result) <= 2:
-        several = result
-    else:
-        raise TypeError(f"expected a tuple of one or two children, got {type(result).__name__}.")
+    several: Sequence[Any] = result if isinstance(result, tuple | list) else (result,)
+    if not 1 <= len(several) <= N_PARENTS[group]:
+        expected = "one child" if N_PARENTS[group] == 1 else "one or two children"
+        raise TypeError(f"expected {expected}, got {len(several)}.")
     children = [one if isinstance(one, Child) else Child(one) for one in several]
     for genotype in (child.genotype for child in children):
         if not isinstance(genotype, Dag):
@@ -155,6 +153,19 @@ def _children(result: Any, group: str) -> list[Child]:
                 f"gave a child that JSON cannot write ({error}); use int(...) on NumPy numbers."
             ) from None
     return children
+
+
+def _outline(dag: Dag) -> str:
+    """Return a graph in a line, such as "0 input; 1 conv 16 3 <- 0; 2 output <- 1"."""
+    numbers = {v.tag: i for i, v in enumerate(dag.order)}
+    parts = []
+    for v in dag.order:
+        settings = " ".join(str(value) for _, value in v.params)
+        sources = " ".join(str(numbers[s]) for s in dag.inputs(v.tag))
+        label = f"{numbers[v.tag]} {v.op} {settings}".rstrip()
+        parts.append(f"{label} <- {sources}" if sources else label)
+    text = "; ".join(parts)
+    return text if len(text) <= N_SHOWN else f"{text[:N_SHOWN]} ..."
 
 
 def _plan(child: Child) -> str:

@@ -123,8 +123,8 @@ class Filter:
         if not math.isfinite(std) or std <= 1e-12 * abs(mean):
             return None
         self._scale = (mean, std)
-        fresh = self.make(self.seed)
         try:
+            fresh = self.make(self.seed)
             fresh.fit(rows, (values - mean) / std)
         except Exception as error:
             raise _failure(f"fit on X {rows.shape}", error) from error

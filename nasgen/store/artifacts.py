@@ -85,6 +85,14 @@ class Artifacts:
                 path.unlink(missing_ok=True)
         return freed
 
+    def remove_unfinished(self) -> int:
+        """Delete what killed workers left half-written; return the bytes freed."""
+        freed = 0
+        for path in self.folder.glob("*.tmp"):
+            freed += path.stat().st_size
+            path.unlink(missing_ok=True)
+        return freed
+
     def stored(self) -> set[str]:
         """Return the references of all artifacts, left-overs of killed workers included."""
         return {path.stem for path in self.folder.glob("*.safetensors")}

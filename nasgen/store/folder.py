@@ -86,7 +86,12 @@ class RunFolder:
 
     def lock(self) -> None:
         """Claim the run for this process until `unlock`; the claim ends with the process."""
-        file = (self.path / ".lock").open("w")
+        try:
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise StoreError(
+                f"{self.path} cannot be written ({error.strerror or error}); a run needs that."
+            ) from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -233,7 +233,7 @@ def _to_trial(item: FrozenTrial) -> Trial:
 def _plain(record: Mapping[str, Any]) -> Any:
     try:
         return json.loads(json.dumps(record, allow_nan=False))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise StoreError(f"a trial record is no JSON ({error}): {sorted(record)}.") from None
 
 
@@ -255,7 +255,7 @@ def _storage(url: str) -> BaseStorage:
     if "://" not in url:
         raise StoreError(
             f"store.ledger: expected an Optuna storage URL such as sqlite:///file.db, "
-            f"postgresql://..., journal:FILE or memory, got '{url}'."
+            f"postgresql://... or journal:FILE, got '{url}'."
         )
     options = {"connect_args": {"timeout": 30}} if url.startswith("sqlite") else {}
     try:

@@ -73,7 +73,7 @@ def check_member(group: str, name: str, n: int = N_CASES) -> Finding:
         # A member may fail before its first case, such as a class that cannot be constructed.
         outcome = Outcome(problems=(told(error, origin),))
     texts = outcome.problems or outcome.notes
-    return Finding(group, name, not outcome.problems, outcome.n_checked, " ".join(texts))
+    return Finding(group, name, not outcome.problems, outcome.n_checked, "\n".join(texts))
 
 
 def _suite(group: str) -> Callable[..., Outcome]:

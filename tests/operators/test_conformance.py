@@ -74,7 +74,7 @@ def test_an_illegal_child_is_reported_with_the_rule_and_a_counter_example(check:
 
     problem = only(check(dead_end))
     assert "no path from input to output" in problem
-    assert 'seed 0, case 0, first parent {"kind": "dag"' in problem
+    assert 'seed 0, case 0, first parent: 0 input; 1 conv ' in problem
 
 
 def test_an_operator_that_changes_its_input_is_reported(check: Check) -> None:
@@ -101,8 +101,14 @@ def test_a_wrong_return_type_is_reported(check: Check) -> None:
     def single(first: Dag, second: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
         return first
 
+    def none_at_all(
+        first: Dag, second: Dag, space: DagCnn, rng: np.random.Generator
+    ) -> tuple[Dag, ...]:
+        return ()
+
     assert "expected a Dag or a Child, got NoneType" in only(check(nothing))
-    assert "tuple of one or two children, got Dag" in only(check(single, "crossovers"))
+    assert "expected one or two children, got 0" in only(check(none_at_all, "crossovers"))
+    assert check(single, "crossovers").problems == []  # a lone genotype is one child
 
 
 def test_numpy_numbers_in_a_child_are_reported(check: Check) -> None:

@@ -111,5 +111,5 @@ def test_a_slow_start_leaves_one_trial() -> None:
     assert budget.search_left_s < 0
     assert budget.may_search(0, 10.0)
     assert not budget.may_search(1, 10.0)
-    now[0] = 100.0
+    now[0] = 101.0
     assert not budget.may_search(0, 10.0)
