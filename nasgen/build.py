@@ -188,6 +188,9 @@ class _NoSpace:
     def problems(self, genotype: Any) -> list[str]:
         raise NotImplementedError
 
+    def widened(self, genotype: Any, factor: float) -> Any:
+        raise NotImplementedError
+
 
 _NO_BREEDER = Breeder(_NoSpace(), Operators({}, {}), lambda proposal: True)
 

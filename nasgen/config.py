@@ -187,6 +187,13 @@ class Finish(Section):
     epochs: float | None = Field(
         None, gt=0, description="default: four times [training] epochs, or what the time allows"
     )
+    widen: float | None = Field(
+        None,
+        gt=0,
+        le=16,
+        description="factor for their channels; default: with a time budget as many as let them "
+        "see the images about twelve times, at most 2; else 1",
+    )
 
 
 class Ensemble(Section):

@@ -142,6 +142,8 @@ class _Session:
             finish_fidelity=build.finish_fidelity(config, len(parts.train)),
             recipe_digest=build.recipe_digest(config),
             data_digest=split_digest(dataset, parts),
+            n_train=len(parts.train),
+            widen=config.finish.widen or (None if config.budget.time else 1.0),
             inherit_weights=config.training.inherit_weights,
         )
         # What testing costs, in multiples of a validation pass: see `_reserve`.

@@ -70,9 +70,9 @@ def search(
         flags["seed"] = seed
     if plugin:
         section = tables.get("plugins", {})
-        given = section.get("files", []) if isinstance(section, Mapping) else []
-        if isinstance(section, Mapping) and isinstance(given, list):  # else the config says so
-            flags["plugins"] = {"files": [*given, *(str(p.resolve()) for p in plugin)]}
+        files = section.get("files", []) if isinstance(section, Mapping) else None
+        if isinstance(files, list):  # else the config is wrong, which is said below
+            flags["plugins"] = {"files": [*files, *(str(p.resolve()) for p in plugin)]}
     where = str(config) if config is not None else "settings"
     overrides = [flags, assignments(set_ or [])]
     run_search(

@@ -24,6 +24,13 @@ class SearchSpace(ABC):
     def problems(self, genotype: Dag) -> list[str]:
         """Return one sentence for each rule that the genotype breaks; empty when it is legal."""
 
+    def widened(self, genotype: Dag, factor: float) -> Dag:
+        """Return a relative with about `factor` (> 1) times the channels, for longer training.
+
+        Default: unchanged, for spaces whose width is no free choice.
+        """
+        return genotype
+
     @abstractmethod
     def blueprint(self, genotype: Dag, input_shape: Shape, n_classes: int) -> Blueprint:
         """Return the network that the genotype stands for, as torch-free build steps.

@@ -239,6 +239,15 @@ class DagCnn(SearchSpace):
         """Draw a legal genotype with provisional tags; see `sampling`."""
         return sampling.sample(self, rng)
 
+    def widened(self, genotype: Dag, factor: float) -> Dag:
+        """Return the graph with `factor` times the channels, in steps of 4, up to `max_channels`."""
+        draft = genotype.edit()
+        for v in genotype.inner:
+            if v.op in self.wide:
+                channels = max(v.channels, 4 * round(v.channels * factor / 4))
+                draft.change(v.tag, channels=min(channels, self.max_channels))
+        return draft.freeze()
+
     def blueprint(self, genotype: Dag, input_shape: Shape, n_classes: int) -> Blueprint:
         """Return the build steps of a genotype for images (C, H, W); see `decode` for the rules.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from nasgen.errors import StoreError
 from nasgen.execution.base import Executor
 from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
+from nasgen.genotypes import Dag, tags
 from nasgen.search import Plan, Search
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
@@ -128,6 +130,28 @@ def test_finalists_are_the_best_of_the_search_and_their_parents_are_recorded() -
     assert [t.parents for t in finished] == [(t.seq,) for t in top]
     assert [t.genotype for t in finished] == [t.genotype for t in top]
     assert {t.fidelity["epochs"] for t in finished} == {4.0}
+
+
+def test_finalists_are_widened_when_asked_and_stay_legal() -> None:
+    fixture = _Fixture()
+    fixture.search.plan = replace(fixture.search.plan, widen=1.5)
+    trials = fixture.run()
+    for finalist in (t for t in trials if t.phase == "finish"):
+        (source,) = (trials[p] for p in finalist.parents)
+        wide, narrow = (Dag.from_json(t.genotype) for t in (finalist, source))
+        assert [v.op for v in wide.order] == [v.op for v in narrow.order]
+        gains = [
+            a.channels / b.channels
+            for a, b in zip(wide.order, narrow.order, strict=True)
+            if b.op == "conv" and b.channels <= 40  # 64 is the most in this space
+        ]
+        assert all(1.3 < gain < 1.7 for gain in gains)
+        assert fixture.search.algorithm.breeder.space.problems(wide) == []
+        # The old channels keep their gene tags, so weights could follow.
+        for a, b in zip(wide.order, narrow.order, strict=True):
+            assert tags.expand(a.channel_tags)[: tags.count(b.channel_tags)] == tags.expand(
+                b.channel_tags
+            )
 
 
 @pytest.mark.parametrize("algorithm", sorted(registry.names("algorithms")))
