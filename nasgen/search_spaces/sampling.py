@@ -20,7 +20,7 @@ from nasgen.search_spaces.blueprint import Blueprint
 if TYPE_CHECKING:
     from nasgen.search_spaces.dag_cnn import DagCnn
 
-MACS = (3e6, 30e6)  # multiply-adds of one 3 x 32 x 32 image
+MACS = (8e6, 30e6)  # multiply-adds of one 3 x 32 x 32 image
 WEIGHTS = (3e4, 6e5)  # trainable values
 N_TRIES = 40
 FIRST_WIDTHS = (12.0, 20.0)  # channels of the first stage, drawn log-uniformly
