@@ -61,6 +61,7 @@ def config_of(
     files = tuple(str(Path(f).expanduser().resolve()) for f in config.plugins.files)
     return config.model_copy(
         update={
+            "data": config.data.model_copy(update={"source": _absolute(config.data.source)}),
             # Absolute, because the stored config is read from another folder on resume.
             "plugins": config.plugins.model_copy(update={"files": files}),
             "algorithm": config.algorithm.model_copy(
@@ -71,6 +72,15 @@ def config_of(
             ),
         }
     )
+
+
+def _absolute(source: str) -> str:
+    """Return a data source with its path made absolute; a plug-in's text is its own business."""
+    scheme, _, rest = source.partition(":")
+    if not rest or registry.get("datasets", scheme).origin != "built-in":
+        return source
+    path, question, query = rest.partition("?")
+    return f"{scheme}:{Path(path).expanduser().resolve()}{question}{query}"
 
 
 def _readable(data: Mapping[str, Any]) -> SearchConfig:
@@ -264,8 +274,9 @@ def n_workers(config: SearchConfig) -> int:
     """Return the number of worker processes."""
     if config.execution.workers is not None:
         return config.execution.workers
-    if config.execution.device.startswith("cuda"):
-        return 1
+    device = config.execution.device
+    if device.startswith("cuda") or (device == "auto" and Path("/dev/nvidia0").exists()):
+        return 1  # one GPU, one trial at a time
     return max(1, n_cores() // config.execution.threads_per_trial)
 
 
@@ -318,10 +329,13 @@ def search_fidelity(config: SearchConfig, n_train: int) -> dict[str, Any]:
     return {"epochs": round(epochs, 3), "fraction": training.fraction, "seconds": limit}
 
 
-def finish_fidelity(config: SearchConfig, n_train: int) -> dict[str, Any]:
-    """Return what training a finalist may cost; the search bounds `seconds` by what is left."""
+def finish_fidelity(config: SearchConfig, n_train: int, timed: bool) -> dict[str, Any]:
+    """Return what training a finalist may cost.
+
+    In a `timed` leg the search bounds `seconds` by what is left, so epochs are plenty.
+    """
     search = search_fidelity(config, n_train)
-    factor = 4.0 if config.budget.time is None else 30.0
+    factor = 30.0 if timed else 4.0
     epochs = config.finish.epochs or factor * search["epochs"]
     limit = config.training.time_limit  # a longer schedule must end within it, not fail at it
     seconds = None if limit is None else FINISH_WITHIN * limit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -138,7 +139,9 @@ class Run:
         """Return the ensemble's candidates: the most accurate networks with kept weights."""
         complete = [t for t in self.trials if t.state == "COMPLETE"]
         kept = [t for t in complete if self.folder.artifacts.exists(t.weights_ref)]
-        kept.sort(key=lambda t: (-t.metrics["val_accuracy"], t.metrics["val_loss"], t.seq))
+        kept.sort(
+            key=lambda t: (-_metric(t, "val_accuracy", 0), _metric(t, "val_loss", math.inf), t.seq)
+        )
         return [
             TrainedNetwork(self.name, t, self._predictor)
             for t in kept[: self.config.ensemble.candidates]
@@ -241,13 +244,14 @@ class Run:
     ) -> dict[str, Any]:
         """Train one architecture into a finished network, on all cores, and test it once.
 
-        `epochs` defaults to four times the trial's. `with_validation` adds the validation images
+        `epochs` defaults to four times the search's. `with_validation` adds the validation images
         to the training, so that no validation accuracy is left to report. Weights and a record go
         to `trained/` in the run folder; nothing of the search's history changes.
         """
         trial = self.trial(seq)
         evaluator = self.evaluator()
-        epochs = epochs or 4 * float(trial.fidelity["epochs"])
+        searched = self.trial(trial.parents[0]) if trial.phase == "finish" else trial
+        epochs = epochs or 4 * float(searched.fidelity["epochs"])
 
         def report(row: dict[str, Any]) -> bool:
             progress(row)
@@ -305,6 +309,11 @@ class Run:
         return record
 
 
+def _metric(trial: Trial, name: str, default: float) -> float:
+    value = trial.metrics.get(name)
+    return default if value is None else float(value)
+
+
 def ensemble_summary(ensemble: TrainedEnsemble) -> dict[str, Any]:
     """Return the JSON of an ensemble; its test accuracy is computed now."""
     return {
@@ -335,7 +344,7 @@ def combine_runs(runs: Sequence[Run], method: str | None, rounds: int | None) ->
             "no trial with kept weights in " + ", ".join(str(r.path) for r in runs) + "."
         )
     settings = first.config.ensemble
-    networks.sort(key=lambda n: -float(n.trial.metrics.get("val_accuracy") or 0.0))
+    networks.sort(key=lambda n: -_metric(n.trial, "val_accuracy", 0))
     return choose(networks, method or settings.name, rounds or settings.rounds)
 
 

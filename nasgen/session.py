@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +140,10 @@ class _Session:
             seed=config.seed,
             objectives=build.objective_list(config),
             search_fidelity=build.search_fidelity(config, len(parts.train)),
-            finish_fidelity=build.finish_fidelity(config, len(parts.train)),
+            finish_fidelity={},  # each leg has its own, see `_leg_plan`
             recipe_digest=build.recipe_digest(config),
             data_digest=split_digest(dataset, parts),
             n_train=len(parts.train),
-            widen=config.finish.widen or (None if config.budget.time else 1.0),
             inherit_weights=config.training.inherit_weights,
         )
         # What testing costs, in multiples of a validation pass: see `_reserve`.
@@ -209,7 +209,7 @@ class _Session:
             self._save_clock(leg)
 
         search = Search(
-            self.plan,
+            self._leg_plan(leg),
             algorithm,
             executor,
             ledger,
@@ -233,6 +233,14 @@ class _Session:
         record["pareto"] = [i.seq for i in search.memory.pareto]
         self.folder.write_json("run.json", record)
         sweep(self.folder, config, search)
+
+    def _leg_plan(self, leg: Mapping[str, Any]) -> Plan:
+        timed = leg["time_s"] is not None
+        return replace(
+            self.plan,
+            finish_fidelity=build.finish_fidelity(self.config, self.plan.n_train, timed),
+            widen=self.config.finish.widen or (None if timed else 1.0),
+        )
 
     def _reserve(self, search: Search, budget: Budget) -> float:
         """Return the seconds to keep for the ending: testing the likely members, the report."""

@@ -113,7 +113,7 @@ class Processes(Executor):
         threads = str(self.context.get("threads", 1))
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "nasgen.execution.worker", str(write)],
+                [sys.executable, "-P", "-m", "nasgen.execution.worker", str(write)],
                 stdin=subprocess.PIPE,
                 stdout=sys.stderr.fileno() if _has_fileno(sys.stderr) else subprocess.DEVNULL,
                 pass_fds=(write,),

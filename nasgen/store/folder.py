@@ -140,8 +140,10 @@ class RunFolder:
     def append_line(self, name: str, data: Mapping[str, Any]) -> None:
         """Append one JSON line."""
         try:
-            with (self.path / name).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(data) + "\n")
+            with (self.path / name).open("ab+") as file:
+                if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+                    file.write(b"\n")  # a kill left half a line; it must not spoil this one
+                file.write(json.dumps(data).encode() + b"\n")
         except OSError as error:
             raise StoreError(
                 f"cannot write {self.path / name}: {error.strerror or error}."
