@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 	$(BIN)/nasgen search --preset demo
 
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

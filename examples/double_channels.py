@@ -8,6 +8,6 @@ def double_channels(parent, space, rng):
     """One convolution twice as wide."""
     convs = [v for v in parent.vertices if v.op == "conv"]
     if not convs:
-        raise nasgen.NotApplicable("there is no convolution to widen.")
+        raise nasgen.NotApplicable("no convolution to widen")
     v = convs[rng.integers(len(convs))]
     return parent.change(v.tag, channels=min(2 * v.channels, space.max_channels))

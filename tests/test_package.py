@@ -114,12 +114,16 @@ def test_the_python_of_the_readme_runs(
     exec(compile(operator, "README.md", "exec"), {})
     assert "double-channels" in registry.names("mutations")
     example = (ROOT / "examples" / "double_channels.py").read_text()
-    assert operator.partition("def ")[2].split() == _plain(example).partition("def ")[2].split()
+    assert _function(operator) == _function(example)
 
 
-def _plain(source: str) -> str:
-    """Return the code without the function's docstring."""
-    return re.sub(r'^    """.*?"""\n', "", source, flags=re.S | re.M)
+def _function(source: str) -> str:
+    """Return the code of the one function, without its docstring, decorators and comments."""
+    (function,) = (n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef))
+    if ast.get_docstring(function) is not None:
+        function.body = function.body[1:]
+    function.decorator_list = []
+    return ast.unparse(function)
 
 
 def test_no_generated_or_image_file_is_in_the_tree() -> None:
