@@ -6,6 +6,7 @@ The command line is a thin face of this module.
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -19,7 +20,7 @@ from nasgen.data.base import Dataset
 from nasgen.data.base import load as load_data
 from nasgen.data.split import split, split_digest
 from nasgen.engine.breeding import Proposal
-from nasgen.errors import ConfigError, DataError
+from nasgen.errors import ConfigError, DataError, NasgenError
 from nasgen.results import N_KEPT_BEST, Run
 from nasgen.search import Listener, Plan, Search
 from nasgen.store import folder as run_folder
@@ -64,15 +65,11 @@ def run(
         trials = checked.budget.trials
         if trials is None and checked.budget.time is None:
             trials = build.DEFAULT_TRIALS
-        folder.write_text("config.toml", to_toml(checked))
-        folder.write_json("run.json", _birth(folder, checked, dataset, trials))
-        names = [*checked.algorithm.mutations, *checked.algorithm.crossovers, "sample", "finish"]
-        Ledger.create(
-            folder.ledger_url(checked.store.ledger),
-            {o.name: o.direction for o in build.objective_list(checked)},
-            names,
-            study_name(checked.store.ledger, folder.name),
-        ).close()
+        try:
+            _prepare(folder, checked, dataset, trials)
+        except NasgenError:
+            shutil.rmtree(folder.path, ignore_errors=True)  # nothing in it yet; free the name
+            raise
         return _Session(folder, checked, dataset, listeners, began).work()
     finally:
         folder.unlock()
@@ -304,6 +301,19 @@ def _candidate(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # ---- the papers of a run -------------------------------------------------------------------------
+
+
+def _prepare(folder: RunFolder, config: SearchConfig, dataset: Dataset, trials: int | None) -> None:
+    """Write what a run starts with: config, record, empty ledger."""
+    split(dataset, config.data.validation, config.data.split_seed)  # a class too small, say
+    folder.write_text("config.toml", to_toml(config))
+    folder.write_json("run.json", _birth(folder, config, dataset, trials))
+    Ledger.create(
+        folder.ledger_url(config.store.ledger),
+        {o.name: o.direction for o in build.objective_list(config)},
+        [*config.algorithm.mutations, *config.algorithm.crossovers, "sample", "finish"],
+        study_name(config.store.ledger, folder.name),
+    ).close()
 
 
 def _birth(

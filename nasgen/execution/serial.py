@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,7 +37,8 @@ class Serial(Executor):
             messages.append({"report": data})
             return data["seq"] not in self._stopped
 
-        result = self._evaluate.evaluate(job, report)
+        # Through JSON, as to another process: keys become text, and what is no JSON shows here too.
+        result = self._evaluate.evaluate(json.loads(json.dumps(job)), report)
         self._jobs.pop(0)
         return [*messages, {"result": result}]
 

@@ -10,7 +10,7 @@ import pytest
 
 import nasgen
 from nasgen.budget import Budget
-from nasgen.errors import ConfigError, StoreError
+from nasgen.errors import ConfigError, DataError, StoreError
 from nasgen.results import collect_garbage
 
 TINY = {
@@ -113,3 +113,16 @@ def test_a_slow_start_leaves_one_trial() -> None:
     assert not budget.may_search(1, 10.0)
     now[0] = 101.0
     assert not budget.may_search(0, 10.0)
+
+
+def test_a_run_that_cannot_begin_leaves_its_name_free(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (21, 1, 8, 8), dtype=np.uint8)
+    labels = np.array([0] * 20 + [1])
+    np.savez(
+        tmp_path / "d.npz", x_train=images, y_train=labels, x_test=images[:2], y_test=labels[:2]
+    )
+    tables = {"data": {"source": f"npz:{tmp_path / 'd.npz'}"}}
+    with pytest.raises(DataError, match="class"):
+        nasgen.run(tables, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
