@@ -56,9 +56,13 @@ def measure(arm: str, seed: int) -> dict[str, Any]:
         record = json.loads(Path(folder, "run", "run.json").read_text())
     machine = {k: record["machine"][k] for k in ("processor", "cores")}
     del summary["run"]
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
+    ).stdout.strip()
     return {
         "arm": arm,
         "seed": seed,
+        "commit": commit,
         "command": "nasgen " + " ".join(arguments),
         "measured": record["created"],
         "machine": machine,

@@ -187,13 +187,7 @@ class Finish(Section):
     epochs: float | None = Field(
         None, gt=0, description="default: four times [training] epochs, or what the time allows"
     )
-    widen: float | None = Field(
-        None,
-        gt=0,
-        le=16,
-        description="factor for their channels; default: with a time budget as many as let them "
-        "see the images about twelve times, at most 2; else 1",
-    )
+    widen: float = Field(1.0, ge=1, le=16, description="factor for their channels")
 
 
 class Ensemble(Section):

@@ -28,10 +28,6 @@ from nasgen.store.ledger import Ledger, utc_now
 from nasgen.store.trial import Trial
 
 Listener = Callable[[str, Mapping[str, Any]], None]
-N_PASSES = 12.0  # over the training images that a finalist should be able to make in its time
-# On CPUs time grows about as width ** 1.25 while maps have few channels, not as its square.
-WIDEN_EXPONENT = 0.8
-MAX_WIDEN = 2.0
 FATAL_KINDS = ("store",)  # failures that are no fault of the candidate: the run stops
 
 
@@ -46,7 +42,7 @@ class Plan:
     recipe_digest: str
     data_digest: str
     n_train: int = 1  # training images, validation excluded
-    widen: float | None = 1.0  # channels of finalists; None: as much as the time allows
+    widen: float = 1.0  # factor for the channels of finalists
     inherit_weights: bool = False
 
     def identity(
@@ -263,21 +259,14 @@ class Search:
         return {**trial.fidelity, "seconds": max(0.5, min(limit, left / waves - validation_s))}
 
     def _widened(self, trial: Trial) -> Trial:
-        """Return a finalist with more channels, where it would otherwise see the images very often.
+        """Return a finalist with `plan.widen` times the channels, as NASNet scales what it found.
 
-        A cheap trial favours networks that learn fast, which are small ones; with many times the
-        training a wider relative ends higher (as NASNet scales what it found; Zoph 2018).
+        The old channels keep their gene tags (Zoph 2018, for the scaling).
         """
-        factor = self.plan.widen
-        seconds = trial.fidelity.get("seconds")
-        if factor is None:
-            images_per_s = float(self.trials[trial.parents[0]].metrics.get("images_per_s", 0.0))
-            n_passes = images_per_s * (seconds or 0.0) / self.plan.n_train
-            factor = min(MAX_WIDEN, (n_passes / N_PASSES) ** WIDEN_EXPONENT)
-        if factor <= 1.0:
+        if self.plan.widen <= 1.0:
             return trial
         space = self.algorithm.breeder.space
-        wider = space.widened(Dag.from_json(trial.genotype), factor)
+        wider = space.widened(Dag.from_json(trial.genotype), self.plan.widen)
         if space.problems(wider):
             return trial
         genotype = wider.mint(self.plan.seed, trial.seq)

@@ -141,6 +141,7 @@ class _Session:
             recipe_digest=build.recipe_digest(config),
             data_digest=split_digest(dataset, parts),
             n_train=len(parts.train),
+            widen=config.finish.widen,
             inherit_weights=config.training.inherit_weights,
         )
         # What testing costs, in multiples of a validation pass: see `_reserve`.
@@ -236,7 +237,6 @@ class _Session:
         return replace(
             self.plan,
             finish_fidelity=build.finish_fidelity(self.config, self.plan.n_train, timed),
-            widen=self.config.finish.widen or (None if timed else 1.0),
         )
 
     def _reserve(self, search: Search, budget: Budget) -> float:
