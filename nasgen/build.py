@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import math
 import os
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +29,8 @@ from nasgen.store.artifacts import Artifacts
 DEFAULT_TRIALS = 40
 MIN_TIME_S = 10.0  # starting workers and writing the report take about half of this
 N_IMAGES_A_TRIAL = 30_000  # what "a cheap trial" shows a candidate when epochs are not set
-TARGET_TRIALS = 32  # that a time budget is divided into
+TRIALS_IN_20_MIN = 24  # that a time budget is divided into; more and longer ones in a longer one
+POPULATION = 16
 FINISH_WITHIN = 0.8  # share of a trial's time limit that the training of a finalist may fill
 FEATURES = "structural"  # what a predictor reads
 ENGINE_ARGUMENTS = ("breeder", "population", "seed")  # of an algorithm; the rest are options
@@ -66,6 +68,7 @@ def config_of(
             "plugins": config.plugins.model_copy(update={"files": files}),
             "algorithm": config.algorithm.model_copy(
                 update={
+                    "population": population(config),
                     "mutations": config.algorithm.mutations or _all("mutations"),
                     "crossovers": config.algorithm.crossovers or _all("crossovers"),
                 }
@@ -211,10 +214,19 @@ def _algorithm_factory(config: SearchConfig) -> Callable[[Breeder], Algorithm]:
     options = _options(target, section.options, "algorithm")
 
     def make(breeder: Breeder) -> Algorithm:
-        algorithm: Algorithm = target(breeder, section.population, config.seed, **options)
+        algorithm: Algorithm = target(breeder, population(config), config.seed, **options)
         return algorithm
 
     return make
+
+
+def population(config: SearchConfig) -> int:
+    """Return how many individuals are alive at a time."""
+    if config.algorithm.population is not None:
+        return config.algorithm.population
+    if config.budget.time is None:
+        return POPULATION
+    return min(POPULATION, max(4, n_timed_trials(config.budget.time) // 3))
 
 
 def operators(config: SearchConfig) -> Operators:
@@ -313,19 +325,31 @@ def evaluator(context: Mapping[str, Any]) -> Evaluate:
 # ---- fidelities --------------------------------------------------------------------------------
 
 
+def n_timed_trials(time_s: float) -> int:
+    """Return into how many trials the search's part of a time budget is divided.
+
+    Four times the time buys twice as many trials, each twice as long: a short trial ranks networks
+    by how fast they learn rather than by how far they get.
+    """
+    return max(12, round(TRIALS_IN_20_MIN * math.sqrt(time_s / 1200)))
+
+
 def search_fidelity(config: SearchConfig, n_train: int) -> dict[str, Any]:
     """Return what one search trial may cost: {"epochs", "fraction", "seconds"}.
 
     Unless set, epochs show a candidate about 30,000 images, between 1 and 12 passes. A time budget
-    is divided into about 32 trials; the schedule of one ends within its part.
+    is divided into trials (`n_timed_trials`); the schedule of one ends within its part.
     """
     training = config.training
     n = max(1.0, n_train * training.fraction)
-    epochs = training.epochs or min(12.0, max(1.0, N_IMAGES_A_TRIAL / n))
+    # With a time budget the seconds end a trial; the epochs only keep small data from being spent.
+    n_images = N_IMAGES_A_TRIAL * (1 if config.budget.time is None else 10)
+    epochs = training.epochs or min(12.0, max(1.0, n_images / n))
     limit = training.seconds
     if limit is None and config.budget.time is not None:
         share = 1.0 - (config.finish.share if n_finish(config, None) else 0.0)
-        limit = max(1.0, config.budget.time * share * n_workers(config) / TARGET_TRIALS)
+        n_trials = n_timed_trials(config.budget.time)
+        limit = max(1.0, config.budget.time * share * n_workers(config) / n_trials)
     return {"epochs": round(epochs, 3), "fraction": training.fraction, "seconds": limit}
 
 

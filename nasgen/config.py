@@ -87,7 +87,12 @@ class Algorithm(OptionSection):
         description="random | genetic | aging | local | nsga2; further "
         "keys are the algorithm's options, such as tournament = 3",
     )
-    population: int = Field(16, ge=2, description="individuals alive at a time")
+    population: int | None = Field(
+        None,
+        ge=2,
+        description="individuals alive at a time; default 16, or a third of the trials that a "
+        "time budget is divided into",
+    )
     crossover_prob: Share = Field(0.3, description="share of children made from two parents")
     mutations: Weights = Field(
         default_factory=dict,
@@ -126,7 +131,7 @@ class Training(Section):
         "when the budget is a time",
     )
     time_limit: Duration | None = Field(None, description="a trial that takes longer has failed")
-    optimizer: Literal["sgd", "adamw"] = Field("adamw", description="sgd (Nesterov) | adamw")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd (Nesterov) | adamw")
     lr: float | None = Field(
         None,
         gt=0,

@@ -206,10 +206,10 @@ def test_a_new_config_is_commented_checked_and_never_overwritten(tmp_path: Path)
     assert _nasgen("check", str(path)).returncode == 0
     again = _nasgen("new", str(path))
     assert again.returncode == 2
-    path.write_text(path.read_text().replace("population = ", "popluation = "))
+    path.write_text(path.read_text().replace("crossover_prob = ", "crosover_prob = "))
     broken = _nasgen("check", str(path), "--json")
     assert broken.returncode == 2
-    assert "did you mean 'population'" in broken.stderr
+    assert "did you mean 'crossover_prob'" in broken.stderr
 
 
 def test_the_example_operator_is_listed_and_takes_part_in_a_search(tmp_path: Path) -> None:

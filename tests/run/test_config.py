@@ -124,7 +124,7 @@ def test_a_time_budget_is_divided_between_search_and_finish() -> None:
     config = build.config_of({"budget": {"time": "20m"}, "execution": {"workers": 2}})
     fidelity = build.search_fidelity(config, 45_000)
     share = 1 - config.finish.share
-    assert fidelity["seconds"] == pytest.approx(1200 * share * 2 / build.TARGET_TRIALS)
+    assert fidelity["seconds"] == pytest.approx(1200 * share * 2 / build.n_timed_trials(1200))
     assert build.n_finish(config, None) == 2
     without = build.config_of({"budget": {"trials": 40}})
     assert build.search_fidelity(without, 45_000) == {
