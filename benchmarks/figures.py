@@ -10,6 +10,7 @@ Rows that are there are not run again. Nothing else should use the cores meanwhi
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -43,17 +44,17 @@ def rows() -> list[dict[str, Any]]:
     return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
 
 
-def measure(arm: str, seed: int) -> dict[str, Any]:
-    """Run one search from the command line and return its row."""
+def measure(arm: str, seed: int, runs: Path) -> dict[str, Any]:
+    """Run one search from the command line, its folder under `runs`, and return its row."""
     arguments = ["search", *ARMS[arm][1], "--seed", str(seed), "--json"]
-    with tempfile.TemporaryDirectory() as folder:
-        command = [a.replace("DATA", str(DATA)) for a in arguments]
-        done = subprocess.run(
-            [sys.executable, "-m", "nasgen", *command, "--quiet", "--out", f"{folder}/run"],
-            stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT,
-        )  # fmt: skip
-        summary = json.loads(done.stdout.splitlines()[-1])
-        record = json.loads(Path(folder, "run", "run.json").read_text())
+    folder = runs / f"{arm}-{seed}"
+    command = [a.replace("DATA", str(DATA)) for a in arguments]
+    done = subprocess.run(
+        [sys.executable, "-m", "nasgen", *command, "--quiet", "--out", str(folder)],
+        stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    summary = json.loads(done.stdout.splitlines()[-1])
+    record = json.loads((folder / "run.json").read_text())
     machine = {k: record["machine"][k] for k in ("processor", "cores")}
     del summary["run"]
     commit = subprocess.run(
@@ -114,14 +115,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("arms", nargs="*", choices=[*ARMS, []])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--runs", type=Path, help="keep the run folders here")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
-    for arm in given.arms:
-        for seed in given.seeds:
+    with tempfile.TemporaryDirectory() as scratch:
+        for arm, seed in itertools.product(given.arms, given.seeds):
             if any(r["arm"] == arm and r["seed"] == seed for r in rows()):
                 print(f"{arm}, seed {seed}: there already")
                 continue
-            row = measure(arm, seed)
+            row = measure(arm, seed, given.runs or Path(scratch))
             ROWS.parent.mkdir(parents=True, exist_ok=True)
             with ROWS.open("a") as file:
                 file.write(json.dumps(row) + "\n")
