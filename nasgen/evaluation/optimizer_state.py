@@ -59,9 +59,7 @@ def read(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) -> 
     return state
 
 
-def write(
-    optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], state: State
-) -> None:
+def write(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], state: State) -> None:
     """Let a fresh optimiser go on from a state; {} is legal, and a tensor it does not hold is new.
 
     A state of another optimiser's kinds is left aside. Coordinates of age 0 are treated as the
@@ -146,7 +144,9 @@ def _kinds(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
     return ADAMW if isinstance(optimizer, torch.optim.AdamW) else SGD
 
 
-def _at_one_step(age: Tensor, moments: Mapping[str, Tensor]) -> tuple[float, dict[str, Tensor]] | None:
+def _at_one_step(
+    age: Tensor, moments: Mapping[str, Tensor]
+) -> tuple[float, dict[str, Tensor]] | None:
     """Return (step, moments) as one step count can express them; None where nothing is known.
 
     Coordinates of different ages (slices from several parents, blocks of a cohort) meet at the
@@ -170,9 +170,7 @@ def _at_one_step(age: Tensor, moments: Mapping[str, Tensor]) -> tuple[float, dic
     return step, result
 
 
-def _bound_first_update(
-    optimizer: torch.optim.Optimizer, newborn: dict[Tensor, Tensor]
-) -> None:
+def _bound_first_update(optimizer: torch.optim.Optimizer, newborn: dict[Tensor, Tensor]) -> None:
     """Raise v of new coordinates (where the mask is True) to their first gradient's square."""
 
     def raised(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:

@@ -15,7 +15,8 @@ shares the rest. Buffers, such as batch norm statistics, are never shared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from typing import final
@@ -54,8 +55,7 @@ class SharedParameters(nn.Module):
         for network, companions in members:
             keys.append(self._read(network, companions))
             self.networks.append(network)
-            for parameter in network.parameters():
-                parameter.data = parameter.new_empty(0)
+            _empty(network)
         self.blocks = nn.ParameterList()
         for master in [master for group in self._masters.values() for master in group]:
             for place, block in master.blocks.items():
@@ -70,10 +70,11 @@ class SharedParameters(nn.Module):
             {name: master.view(axes) for name, (master, axes) in named.items()} for named in keys
         ]
         self._masters.clear()
+        self._named: dict[str, Tensor] = dict(self.named_parameters())
 
     def forward(self, member: int, images: Tensor) -> Tensor:
         """Run network number `member` on images (B, C, H, W); gradients reach the blocks."""
-        tensors = self.joined(member, dict(self.named_parameters()))
+        tensors = self.joined(member, self._named)
         logits: Tensor = functional_call(self.networks[member], tensors, (images,))
         return logits
 
@@ -81,13 +82,17 @@ class SharedParameters(nn.Module):
         """Return the tensors of a network by name, put together from tensors by block name."""
         return {name: view.joined(blocks) for name, view in self._views[member].items()}
 
-    def release(self, member: int) -> Network:
-        """Give a network its own copy of its parameters and return it; it then runs by itself."""
+    @contextmanager
+    def released(self, member: int) -> Iterator[Network]:
+        """Give a network its own copy of its parameters inside: there it runs by itself."""
         network = self.networks[member]
-        tensors = self.joined(member, dict(self.named_parameters()))
+        tensors = self.joined(member, self._named)
         for name, parameter in network.named_parameters():
             parameter.data = tensors[name].detach().clone()
-        return network
+        try:
+            yield network
+        finally:
+            _empty(network)
 
     def _read(
         self, network: Network, companions: Mapping[str, Mapping[str, Tensor]]
@@ -219,6 +224,12 @@ class _View:
             return blocks[self.names[place]]
         parts = [self._join((*place, c), blocks) for c in self.classes[axis]]
         return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
+
+
+def _empty(network: Network) -> None:
+    """Free the memory of a network's own parameters."""
+    for parameter in network.parameters():
+        parameter.data = parameter.new_empty(0)
 
 
 def _keys(tags: AxisTags, shape: Sequence[int]) -> list[list[Key]]:
