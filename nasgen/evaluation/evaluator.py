@@ -1,15 +1,16 @@
-"""Turns jobs into results: builds, trains and measures one network at a time in a worker process.
+"""Turns jobs into results: builds, trains and measures networks in a worker process.
 
-What goes in and out is JSON; tensors go through the artifacts by reference.
+A job is one network or a cohort of relatives. What goes in and out is JSON; tensors go through the
+artifacts by reference.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,19 +20,20 @@ from torch import nn
 
 from nasgen import config, registry, seeding
 from nasgen.errors import DataError, EvaluationError, StoreError
-from nasgen.evaluation import batches, device, measure, shared
+from nasgen.evaluation import batches, device, measure, optimizer_state, shared
+from nasgen.evaluation.cohort import Cohort, blame, check_alike
 from nasgen.evaluation.metrics import Measured
+from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.recipe import Recipe
-from nasgen.evaluation.training import History, Row, train
+from nasgen.evaluation.training import History, Row, Trainee, make_optimizer, train_together
+from nasgen.evaluation.trial import Json, Trial, failing
 from nasgen.genotypes import Dag
 from nasgen.phenotype.heredity import inherit
 from nasgen.phenotype.network import Network, build
 from nasgen.search_spaces.blueprint import Blueprint
 
 Array = np.ndarray[Any, Any]
-Json = dict[str, Any]
-KINDS = ("error", "memory", "timeout", "non-finite", "store")
-MAX_MESSAGE = 500  # characters of a failure that reach the ledger
+Report = Callable[[Json], bool]
 
 
 class TensorStore(Protocol):
@@ -45,20 +47,13 @@ class TensorStore(Protocol):
 
 
 @dataclass
-class _Trial:
-    """What one evaluation has gathered so far, and its clock."""
+class _Candidate:
+    """What a job asks for, before and after training; `state` is the optimiser's, {} for none."""
 
-    result: Json
-    limit_s: float
-    start: float
-    progress: str = "before training"
-
-    def time_left_s(self) -> float:
-        return self.limit_s - (time.perf_counter() - self.start)
-
-    def check_time(self) -> None:
-        if self.time_left_s() <= 0:
-            raise EvaluationError(self.progress, "timeout")
+    genotype: Dag
+    blueprint: Blueprint
+    network: Network
+    state: State
 
 
 class Evaluator:
@@ -94,42 +89,33 @@ class Evaluator:
         """Return the (n,) int64 labels of "validation" or "test", in the order of `predict`."""
         return self._part(part)[1]
 
-    def evaluate(
-        self, job: Mapping[str, Any], report: Callable[[Json], bool] = lambda row: True
-    ) -> Json:
+    def evaluate(self, job: Mapping[str, Any], report: Report = lambda row: True) -> Json:
         """Build, train and measure the genotype of a job; return the result message.
 
         `job` holds seq, attempt, genotype, fidelity {epochs, fraction, seconds}, seed,
         with_validation and inherit (None or {"parents": [{"genotype", "weights_ref"}], "plan"}).
-        `report` gets the progress after each epoch and about once a second within; when it returns
-        False the trial ends as PRUNED, without objectives. Whatever goes wrong becomes a FAILED
-        result with failure_kind error, memory, timeout, non-finite or store. Only
-        KeyboardInterrupt and SystemExit escape.
+        With "keep_optimizer" the result has an `optimizer_ref`; parents that bring theirs give
+        their optimiser's moments along with the weights. `report` gets the progress after each
+        epoch and about once a second within; when it returns False the trial ends as PRUNED,
+        without objectives. Whatever goes wrong becomes a FAILED result with failure_kind error,
+        memory, timeout, non-finite or store. Only KeyboardInterrupt and SystemExit escape.
+
+        {"seq", "cohort": [job, ...]} trains relatives together on the weights that they share (see
+        `cohort`): same fidelity for all, seconds and time limit count for each on average. The
+        result is {"seq", "cohort": [result, ...]}; rows for `report` carry the member's seq.
         """
-        result: Json = {
-            "seq": job["seq"],
-            "state": "FAILED",
-            "metrics": {},
-            "objectives": {},
-            "curve": [],
-            "train_s": 0.0,
-            "weights_ref": None,
-            "predictions_ref": None,
-            "failure_kind": None,
-            "failure": None,
-        }
-        limit_s = self.training.time_limit or math.inf
-        trial = _Trial(result, limit_s, time.perf_counter())
-        try:
-            with device.flushed_denormals():
-                self._evaluate(job, trial, report)
-        except Exception as error:
-            kind, sentence = _describe(error, trial)
-            result |= {"state": "FAILED", "objectives": {}, "failure_kind": kind}
-            result |= {"weights_ref": None, "predictions_ref": None}
-            result["failure"] = sentence[:MAX_MESSAGE]
-        result["finished"] = datetime.now(UTC).isoformat(timespec="milliseconds")
-        return result
+        limit_s = self.training.time_limit
+        with device.flushed_denormals():
+            if "cohort" in job:
+                members: list[Mapping[str, Any]] = list(job["cohort"])
+                trials = [Trial(m, limit_s and limit_s * len(members)) for m in members]
+                with failing(trials):
+                    self._evaluate_cohort(trials, report)
+                return {"seq": job["seq"], "cohort": [trial.message() for trial in trials]}
+            trial = Trial(job, limit_s)
+            with failing([trial]):
+                self._evaluate(trial, report)
+            return trial.message()
 
     def predict(self, genotype_json: Mapping[str, Any], weights_ref: str, part: str) -> Array:
         """Return (n, n_classes) float32 probabilities on "validation" or "test" images."""
@@ -176,22 +162,111 @@ class Evaluator:
         network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return measure.latency_ms(network, self.dataset.shape, self.device)
 
-    # ---- one trial ---------------------------------------------------------------------------
+    # ---- one trial, or several -------------------------------------------------------------
 
-    def _evaluate(
-        self, job: Mapping[str, Any], trial: _Trial, report: Callable[[Json], bool]
-    ) -> None:
-        result, metrics = trial.result, trial.result["metrics"]
-        with_validation = bool(job.get("with_validation", False))
+    def _evaluate(self, trial: Trial, report: Report) -> None:
+        candidate = self._candidate(trial)
+        optimizer = make_optimizer(candidate.network, self.recipe)
+        parameters: dict[str, torch.Tensor] = dict(candidate.network.named_parameters())
+        if candidate.state:
+            optimizer_state.write(optimizer, parameters, candidate.state)
+        trainee = self._trainee(trial, candidate.network, report)
+        self._train([trial], [trainee], optimizer)
+        if trial.job.get("keep_optimizer"):
+            candidate.state = optimizer_state.read(optimizer, parameters)
+        self._conclude(trial, candidate, trainee.history)
+
+    def _evaluate_cohort(self, trials: Sequence[Trial], report: Report) -> None:
+        """Evaluate relatives that train together; who cannot be built fails alone."""
+        check_alike([trial.job for trial in trials])
+        built: list[tuple[Trial, _Candidate]] = []
+
+        def members() -> Iterator[tuple[Network, State]]:
+            for trial in trials:
+                with failing([trial]):
+                    built.append((trial, self._candidate(trial)))
+                if not trial.failed:
+                    yield built[-1][1].network, built[-1][1].state
+                    built[-1][1].state = {}
+
+        cohort = Cohort(members(), self.recipe)
+        alive = [trial for trial, _ in built]
+        trainees = [
+            self._trainee(trial, candidate.network, report, partial(cohort.shared, member))
+            for member, (trial, candidate) in enumerate(built)
+        ]
+        turns = torch.Generator().manual_seed(seeding.integer(trials[0].job["seed"], "turns"))
+        try:
+            self._train(alive, trainees, cohort.optimizer, turns)
+        except Exception as error:
+            blame(error, alive, trainees)
+            return
+        for member, (trial, candidate) in enumerate(built):
+            with failing([trial]), cohort.released(member) as state:
+                candidate.state = state if trial.job.get("keep_optimizer") else {}
+                self._conclude(trial, candidate, trainees[member].history)
+
+    def _candidate(self, trial: Trial) -> _Candidate:
+        job, metrics = trial.job, trial.result["metrics"]
         genotype, blueprint = self._decode(job["genotype"])
         network = build(blueprint, seeding.integer(job["seed"], "weights"))
         metrics["n_params"] = measure.n_params(network)
         metrics["flops"] = measure.flops(network, blueprint.input_shape)
-        if job.get("inherit"):
-            self._inherit(network, blueprint, job["inherit"])
+        state = self._inherit(network, blueprint, job["inherit"]) if job.get("inherit") else {}
         network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return _Candidate(genotype, blueprint, network, state)
 
-        history = self._train(network, job, trial, report)
+    def _trainee(
+        self,
+        trial: Trial,
+        network: Network,
+        report: Report,
+        forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> Trainee:
+        job = trial.job
+        fraction = float(job.get("fidelity", {}).get("fraction", self.training.fraction))
+        rows = shared.rows(self.data, fraction, bool(job.get("with_validation", False)))
+        images, labels = shared.tensors(self.data.source, str(self.device))
+        data = batches.TrainingBatches(
+            images,
+            labels,
+            torch.from_numpy(rows),
+            self.recipe.batch_for(len(rows)),
+            self._normalise.to(self.device),
+            torch.Generator().manual_seed(seeding.integer(job["seed"], "batches")),
+            self.recipe.crop,
+            self.recipe.flip,
+        )
+        n_epochs = self._epochs(job)
+
+        def tell(row: Row) -> bool:
+            return report({"seq": job["seq"], "n_epochs": n_epochs, **row}) is not False
+
+        return Trainee(network, data, tell, forward)
+
+    def _epochs(self, job: Mapping[str, Any]) -> float:
+        return float(job.get("fidelity", {}).get("epochs", self.training.epochs))
+
+    def _train(
+        self,
+        trials: Sequence[Trial],
+        trainees: Sequence[Trainee],
+        optimizer: torch.optim.Optimizer,
+        turns: torch.Generator | None = None,
+    ) -> None:
+        job, time_left_s = trials[0].job, trials[0].time_left_s
+        seconds = job.get("fidelity", {}).get("seconds", self.training.seconds)
+        # Layers such as dropout draw from torch's global generator: seed it, put it back after.
+        forked = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=forked):
+            torch.manual_seed(seeding.integer(job["seed"], "training"))
+            epochs = self._epochs(job)
+            train_together(trainees, optimizer, self.recipe, epochs, seconds, time_left_s, turns)
+
+    def _conclude(self, trial: Trial, candidate: _Candidate, history: History) -> None:
+        """Measure a trained network, keep its tensors, complete the result."""
+        result, metrics, network = trial.result, trial.result["metrics"], candidate.network
+        with_validation = bool(trial.job.get("with_validation", False))
         result["curve"], result["train_s"] = history.curve, history.train_s
         metrics["train_loss"] = history.train_loss
         metrics["epochs_done"] = history.epochs_done
@@ -211,7 +286,13 @@ class Evaluator:
             metrics |= _validation_metrics(probabilities, labels)
         network.eval()
         measured = Measured(
-            genotype, blueprint, network, metrics, probabilities, labels, self.device
+            candidate.genotype,
+            candidate.blueprint,
+            network,
+            metrics,
+            probabilities,
+            labels,
+            self.device,
         )
         objectives = dict(self._objectives(measured, with_validation))
         if "latency_ms" in objectives:
@@ -219,49 +300,25 @@ class Evaluator:
         result["weights_ref"] = self.artifacts.save(_arrays(network))
         if probabilities is not None:
             result["predictions_ref"] = self.artifacts.save({"validation": probabilities})
+        if candidate.state:
+            arrays = optimizer_state.to_arrays(candidate.state)
+            result["optimizer_ref"] = self.artifacts.save(arrays)
         result["objectives"] = objectives
         result["state"] = "COMPLETE"
 
-    def _train(
-        self,
-        network: nn.Module,
-        job: Mapping[str, Any],
-        trial: _Trial,
-        report: Callable[[Json], bool],
-    ) -> History:
-        fidelity = job.get("fidelity", {})
-        epochs = float(fidelity.get("epochs", self.training.epochs))
-        fraction = float(fidelity.get("fraction", self.training.fraction))
-        seconds = fidelity.get("seconds", self.training.seconds)
-        rows = shared.rows(self.data, fraction, bool(job.get("with_validation", False)))
-        images, labels = shared.tensors(self.data.source, str(self.device))
-        data = batches.TrainingBatches(
-            images,
-            labels,
-            torch.from_numpy(rows),
-            self.recipe.batch_for(len(rows)),
-            self._normalise.to(self.device),
-            torch.Generator().manual_seed(seeding.integer(job["seed"], "batches")),
-            self.recipe.crop,
-            self.recipe.flip,
-        )
-
-        def tell(row: Row) -> bool:
-            return report({"seq": job["seq"], "n_epochs": epochs, **row}) is not False
-
-        # Layers such as dropout draw from torch's global generator: seed it, put it back after.
-        forked = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=forked):
-            torch.manual_seed(seeding.integer(job["seed"], "training"))
-            return train(network, data, self.recipe, epochs, seconds, trial.time_left_s, tell)
-
-    def _inherit(self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]) -> None:
-        parents = []
+    def _inherit(self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]) -> State:
+        """Fill a network from its parents; return the optimiser state that comes with it."""
+        plan = given.get("plan") or {}
+        parents, states = [], []
         for parent in given["parents"]:
             weights = self.artifacts.load(parent["weights_ref"])
             tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
             parents.append((self._decode(parent["genotype"])[1], tensors))
-        inherit(network, blueprint, parents, given.get("plan") or {})
+            ref = parent.get("optimizer_ref")
+            states.append(optimizer_state.from_arrays(self.artifacts.load(ref)) if ref else {})
+        inherit(network, blueprint, parents, plan)
+        givers = [(*parent, state) for parent, state in zip(parents, states, strict=True)]
+        return optimizer_state.moved(blueprint, dict(network.named_parameters()), givers, plan)
 
     def _objectives(self, measured: Measured, with_validation: bool) -> Iterator[tuple[str, float]]:
         for name, objective in self.objectives.items():
@@ -332,19 +389,3 @@ def _arrays(network: nn.Module) -> dict[str, Array]:
         value = tensor.detach().cpu().contiguous()
         arrays[name] = (value.float() if value.is_floating_point() else value).numpy()
     return arrays
-
-
-def _describe(error: Exception, trial: _Trial) -> tuple[str, str]:
-    """Return (failure kind, sentence) of whatever ended a trial."""
-    if isinstance(error, EvaluationError):
-        kind = error.kind if error.kind in KINDS else "error"
-        if kind == "timeout":
-            return kind, f"longer than the time limit of {trial.limit_s:g} s: {error}"
-        return kind, str(error)
-    if isinstance(error, StoreError):
-        return "store", str(error)
-    text = f"{type(error).__name__}: {error}"
-    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    if out_of_memory or "can't allocate memory" in text:
-        return "memory", text
-    return "error", text

@@ -1,5 +1,7 @@
 """The training loop: one cycle of the learning rate, read from top to bottom.
 
+It runs one network, or several in turns on parameters that they share (`cohort`).
+
 One-cycle schedules train small networks in few epochs (Smith and Topin 2018,
 "Super-convergence"); weight decay is decoupled (Loshchilov and Hutter 2019).
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -17,19 +19,24 @@ import torch.nn.functional as F
 from torch import nn
 
 from nasgen.errors import EvaluationError
-from nasgen.evaluation.batches import TrainingBatches, resized
+from nasgen.evaluation.batches import Batch, TrainingBatches, resized
 from nasgen.evaluation.recipe import Recipe
 
 Row = dict[str, float]
 FULL_SIZE_FROM = 0.7  # progress at which progressive resizing has ended
+BETAS = (0.9, 0.999)  # AdamW's decay of its moments
 START = 1 / 25  # first learning rate, as a share of the peak
-CHECK_EVERY = 10  # steps between looks at the loss; each look makes a GPU wait
+CHECK_EVERY = 10  # steps between looks at the losses; each look makes a GPU wait
 REPORT_EVERY_S = 1.0
 
 
 @dataclass
 class History:
-    """What happened in training. `curve` has one row an epoch: epoch, train_loss, lr, elapsed_s."""
+    """What happened in training. `curve` has one row an epoch: epoch, train_loss, lr, elapsed_s.
+
+    `train_s` counts the network's own turns only, when it was trained with others. `stopped` says
+    that its report was answered with False, `diverged` that its loss became no number.
+    """
 
     curve: list[Row] = field(default_factory=list)
     epochs_done: float = 0.0
@@ -37,6 +44,40 @@ class History:
     train_s: float = 0.0
     train_loss: float = math.nan
     stopped: bool = False
+    diverged: bool = False
+
+
+class Trainee:
+    """One network in training: what it sees, who hears of it, what has happened so far.
+
+    `forward` runs it where its parameters live elsewhere; default: the network itself.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        batches: TrainingBatches,
+        report: Callable[[Row], bool] = lambda row: True,
+        forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        self.network, self.batches, self.report = network, batches, report
+        self.forward = forward or network
+        self.history = History()
+        self.start_scale = 1.0
+        self.stream: Iterator[Batch] = iter(())
+        self.loss_sum = 0.0  # of the epoch so far
+
+    def tell(self, end: Row | None) -> None:
+        """Report the progress; `end` holds what the curve's row adds at the end of an epoch."""
+        history = self.history
+        row = {
+            "epoch": history.epochs_done,
+            "train_loss": history.train_loss,
+            "elapsed_s": history.train_s,
+        }
+        if end is not None:
+            history.curve.append(row | end)
+        history.stopped = not self.report(row)
 
 
 def one_cycle(progress: float, warmup: float) -> float:
@@ -73,7 +114,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     # fused: one call for all tensors; on a CPU it takes a third of the time of the default.
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True, fused=True)
-    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=BETAS, fused=True)
 
 
 def train(
@@ -84,87 +125,142 @@ def train(
     seconds: float | None = None,
     time_left_s: Callable[[], float] = lambda: math.inf,
     report: Callable[[Row], bool] = lambda row: True,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> History:
     """Train `network` in place for `epochs` (may be fractional) and return what happened.
 
     With `seconds` the schedule ends after that long at the latest, fully annealed. `report` gets
     {"epoch", "train_loss", "elapsed_s"} after each epoch and about once a second within; False
-    stops the training. Raises EvaluationError: "non-finite" when the loss is no number any more,
+    stops the training. `optimizer` is one that `make_optimizer` gave for this network, when it
+    brings moments along. Raises EvaluationError: "non-finite" when the loss is no number any more,
     "timeout" when `time_left_s` is used up.
     """
-    device = batches.device
-    optimizer = make_optimizer(network, recipe)
+    trainee = Trainee(network, batches, report)
+    optimizer = optimizer or make_optimizer(network, recipe)
+    train_together([trainee], optimizer, recipe, epochs, seconds, time_left_s)
+    return trainee.history
+
+
+def train_together(
+    trainees: Sequence[Trainee],
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    epochs: float,
+    seconds: float | None = None,
+    time_left_s: Callable[[], float] = lambda: math.inf,
+    turns: torch.Generator | None = None,
+) -> None:
+    """Train networks in rounds; in a round each of them makes one update, in an order of `turns`.
+
+    One optimiser holds the parameters of all of them (Painter 2018, joint training). `epochs` and
+    `seconds` are what each may use, `seconds` on average; all stop after the same round, so they
+    have made equally many steps. Their batches must be equally many in an epoch. Whoever's
+    `report` answers False stops alone. Fills in every trainee's `history` and raises like `train`;
+    of the one whose loss was the first to be no number, `history.diverged` is set.
+    """
+    device, n_steps = trainees[0].batches.device, trainees[0].batches.n_steps
     autocast, scaler = _mixed_precision(device)
-    n_steps = batches.n_steps
     n_total = max(1, round(epochs * n_steps))
-    start_scale = recipe.start_scale if _takes_smaller(network, batches, recipe) else 1.0
-    history = History()
-    network.train()
-    start = last_report = time.perf_counter()
-    elapsed = step_s = 0.0
+    for trainee in trainees:
+        fits = _takes_smaller(trainee, recipe)
+        trainee.start_scale = recipe.start_scale if fits else 1.0
+        trainee.network.train()
+    active = list(trainees)
+    losses: list[tuple[Trainee, torch.Tensor]] = []  # not yet looked at
+    last = last_report = time.perf_counter()
+    elapsed = round_s = 0.0  # of one trainee, on average
     step = 0
-    while step < n_total and not history.stopped and not _is_over(elapsed, step_s, seconds, step):
-        loss_sum = torch.zeros((), device=device)
-        for n_epoch, (images, labels) in enumerate(batches.epoch(), start=1):
+    while step < n_total and active and not _is_over(elapsed, round_s, seconds, step):
+        for trainee in active:
+            trainee.stream, trainee.loss_sum = trainee.batches.epoch(), 0.0
+        for n_epoch in range(1, n_steps + 1):
             progress = (step + 0.5) / n_total
             if seconds is not None:
-                progress = max(progress, elapsed / max(seconds - step_s, 1e-9))
+                progress = max(progress, elapsed / max(seconds - round_s, 1e-9))
             lr = recipe.lr * one_cycle(progress, recipe.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = lr
 
-            images = resized(images, image_scale(progress, start_scale))
-            with autocast:
-                loss = F.cross_entropy(
-                    network(images), labels, label_smoothing=recipe.label_smoothing
-                )
-            optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
+            began = last
+            for trainee in _in_turn(active, turns):
+                images, labels = next(trainee.stream)
+                images = resized(images, image_scale(progress, trainee.start_scale))
+                with autocast:
+                    loss = F.cross_entropy(
+                        trainee.forward(images), labels, label_smoothing=recipe.label_smoothing
+                    )
+                # None, not 0: what this network does not use must not move, nor its moments.
+                optimizer.zero_grad(set_to_none=True)
+                scaler.scale(loss).backward()
+                scaler.step(optimizer)
+                scaler.update()
 
-            loss_sum += loss.detach()
+                losses.append((trainee, loss.detach()))
+                trainee.history.n_images += len(labels)
+                now = time.perf_counter()
+                trainee.history.train_s += now - last
+                last = now
+
             step += 1
-            history.n_images += len(labels)
-            history.epochs_done = step / n_steps
-            ends = step == n_total or n_epoch == n_steps
-            if ends or step % CHECK_EVERY == 1:
-                history.train_loss = _finite(loss_sum.item() / n_epoch, history.epochs_done)
-            now = time.perf_counter() - start
-            step_s, elapsed = now - elapsed, now
+            round_s = (last - began) / len(active)
+            elapsed = sum(trainee.history.train_s for trainee in active) / len(active)
+            epochs_done = step / n_steps
+            for trainee in active:
+                trainee.history.epochs_done = epochs_done
             if time_left_s() <= 0:
                 raise EvaluationError(
-                    f"stopped after {history.epochs_done:.2f} of {epochs:g} epochs", "timeout"
+                    f"stopped after {epochs_done:.2f} of {epochs:g} epochs", "timeout"
                 )
-            if not ends and _is_over(elapsed, step_s, seconds, step):
-                history.train_loss = _finite(loss_sum.item() / n_epoch, history.epochs_done)
-                ends = True
-            if ends or time.perf_counter() - last_report > REPORT_EVERY_S:
-                last_report = time.perf_counter()
-                row = {
-                    "epoch": history.epochs_done,
-                    "train_loss": history.train_loss,
-                    "elapsed_s": elapsed,
-                }
-                if ends:
-                    history.curve.append(row | {"lr": lr})
-                history.stopped = not report(row)
-            if ends or history.stopped:
+            ends = step == n_total or n_epoch == n_steps
+            ends = ends or _is_over(elapsed, round_s, seconds, step)
+            if ends or step % CHECK_EVERY == 1:
+                _look_at(losses)
+                for trainee in active:
+                    trainee.history.train_loss = trainee.loss_sum / n_epoch
+            if ends or last - last_report > REPORT_EVERY_S:
+                last_report = last
+                for trainee in active:
+                    trainee.tell({"lr": lr} if ends else None)
+                active = [trainee for trainee in active if not trainee.history.stopped]
+            if ends or not active:
                 break
-    history.train_s = time.perf_counter() - start
-    return history
+    rest_s = time.perf_counter() - last
+    for trainee in trainees:
+        trainee.history.train_s += rest_s / len(trainees)
 
 
-def _takes_smaller(network: nn.Module, batches: TrainingBatches, recipe: Recipe) -> bool:
+def _in_turn(active: list[Trainee], turns: torch.Generator | None) -> list[Trainee]:
+    if turns is None:
+        return active
+    return [active[i] for i in torch.randperm(len(active), generator=turns).tolist()]
+
+
+def _look_at(losses: list[tuple[Trainee, torch.Tensor]]) -> None:
+    """Add losses to their trainees' sums, all at once: each look makes a GPU wait."""
+    values = torch.stack([loss for _, loss in losses]).tolist()
+    for (trainee, _), value in zip(losses, values, strict=True):
+        if not math.isfinite(value):
+            trainee.history.diverged = True
+            raise EvaluationError(
+                f"the training loss became {value} after {trainee.history.epochs_done:.2f} "
+                "epochs; a lower [training] lr may help",
+                "non-finite",
+            )
+        trainee.loss_sum += value
+    losses.clear()
+
+
+def _takes_smaller(trainee: Trainee, recipe: Recipe) -> bool:
     """Tell whether the network runs on the smallest images: a plug-in layer may fix its input."""
+    batches = trainee.batches
     example = batches.normalise(batches.images[:2])
     small = resized(example, image_scale(0.0, recipe.start_scale))
     if small.shape == example.shape:
         return True
-    network.eval()
+    trainee.network.eval()
     try:
         with torch.no_grad():
-            network(small)
+            trainee.forward(small)
     except RuntimeError:
         return False
     return True
@@ -173,16 +269,6 @@ def _takes_smaller(network: nn.Module, batches: TrainingBatches, recipe: Recipe)
 def _is_over(elapsed: float, step_s: float, seconds: float | None, step: int) -> bool:
     """Tell whether another step, as long as the last one, would end after `seconds`."""
     return seconds is not None and step > 0 and elapsed + step_s > seconds
-
-
-def _finite(loss: float, epochs_done: float) -> float:
-    if not math.isfinite(loss):
-        raise EvaluationError(
-            f"the training loss became {loss} after {epochs_done:.2f} epochs; "
-            "a lower [training] lr may help",
-            "non-finite",
-        )
-    return loss
 
 
 def _mixed_precision(
