@@ -21,7 +21,8 @@ from nasgen.engine.individual import Individual, fitness_class
 from nasgen.engine.statistics import Memory
 from nasgen.errors import StoreError
 from nasgen.execution.base import Executor
-from nasgen.genotypes import Dag, tags
+from nasgen.genotypes import Dag
+from nasgen.genotypes.child import minted_plan
 from nasgen.objectives import Objective
 from nasgen.predictors.filter import Filter
 from nasgen.store.ledger import Ledger, utc_now
@@ -171,7 +172,7 @@ class Search:
             operator=proposal.operator,
             generation=proposal.generation,
             parents=proposal.parents,
-            plan=_minted_plan(proposal.plan, self.plan.seed, seq),
+            plan=minted_plan(proposal.plan, self.plan.seed, seq),
             fidelity=self.plan.search_fidelity,
             seed=seeding.integer(self.plan.seed, "trial", seq),
             asked_after=self.n_told,
@@ -450,20 +451,3 @@ def shown_parameters(trial: Trial) -> dict[str, int]:
         shown[f"n_{op}"] = sum(v.op == op for v in dag.inner)
     shown["channels"] = sum(int(v.get("channels", 0)) for v in dag.inner)
     return shown
-
-
-def _minted_plan(plan: Mapping[str, Any], seed: int, seq: int) -> dict[str, Any]:
-    """Return a heredity plan with provisional tags made final, keys and values alike."""
-
-    def walk(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {walk(k): walk(v) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return [walk(v) for v in value]
-        if isinstance(value, int) and not isinstance(value, bool) and value < tags.PROVISIONAL >> 1:
-            return tags.mint(value, seed, seq)
-        if isinstance(value, str) and value.startswith("-") and value[1:].isdigit():
-            return str(walk(int(value)))
-        return value
-
-    return dict(walk(plan))

@@ -355,6 +355,33 @@ class Draft:
             ranges += ((self._new_tags(missing), missing),)
         self._vertices[tag] = Vertex(tag, new_op, settings, ranges)
 
+    def widen(self, tag: int, after: Mapping[int, int]) -> dict[int, int]:
+        """Insert channels into a vertex: `after[i]` new ones, at least 1, behind its channel i.
+
+        Return i -> the first tag of the new ones, which are consecutive. What a sum ties together
+        must be widened at equal places, so appending, as `change` does, is not always enough.
+        """
+        old = self.vertex(tag)
+        first: dict[int, int] = {}
+        ranges: list[tuple[int, int]] = []
+        place = 0
+        for start, size in old.channel_tags:
+            done = 0
+            for i in sorted(i for i in after if place <= i < place + size):
+                ranges += [(start + done, i - place + 1 - done)] if i - place + 1 > done else []
+                first[i] = self._new_tags(after[i])
+                ranges.append((first[i], after[i]))
+                done = i - place + 1
+            ranges += [(start + done, size - done)] if size > done else []
+            place += size
+        if set(after) - set(first) or any(n < 1 for n in after.values()):
+            raise IllegalGenotypeError(
+                f"vertex {tag}: expected places in 0..{place - 1} and counts >= 1, got {after}."
+            )
+        settings = {**dict(old.params), "channels": tags.count(ranges)}
+        self._vertices[tag] = Vertex(tag, old.op, _sorted_params(settings), tuple(ranges))
+        return first
+
     def connect(self, source: int, target: int) -> None:
         """Add an edge at the end of the target's inputs; an existing edge stays as it is."""
         if source not in self._before[target]:

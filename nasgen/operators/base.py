@@ -96,8 +96,8 @@ def merging(space: DagCnn) -> list[str]:
 
 
 def random_op(space: DagCnn, rng: np.random.Generator) -> str:
-    """Return an operation of one input, `skip` left out; half of the time one with channels."""
-    ops = [op for op in space.layers if not space.layer(op).merges and op != "skip"]
+    """Return an operation of one input that may be drawn; half of the time one with channels."""
+    ops = [op for op in space.drawn if not space.layer(op).merges]
     creating = [op for op in ops if "channels" in space.layer(op).domain]
     wanted = creating if creating and rng.random() < CREATES_CHANNELS_PROB else ops
     return pick(wanted, rng, "operation of one input in this space")

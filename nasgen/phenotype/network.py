@@ -7,6 +7,7 @@ belongs to, which is what heredity, masks and compaction align by (Chung 2018: g
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import final
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from nasgen import registry
 from nasgen.errors import IncompatibleError, NasgenError
 from nasgen.genotypes import tags
+from nasgen.genotypes.tags import Ranges
 from nasgen.phenotype.layers.base import Layer
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 
@@ -137,10 +139,18 @@ def _axis_tags(step: Step, role: str, size: int, name: str) -> Tags:
     joined = tuple(r for ranges in step.in_tags for r in ranges)
     for ranges in (step.out_tags,) if role == "out" else (joined, step.in_tags[0]):
         if tags.count(ranges) == size:
-            return np.array(tags.expand(ranges), dtype=np.int64)
+            return expanded(ranges)
     n = tags.count(step.out_tags if role == "out" else joined)
     raise IncompatibleError(
         f"tensor '{name}': its '{role}' axis has {size} entries, the blueprint has {n} channels "
         f"there. The weights belong to another genotype, or the axes of layer '{step.layer}' "
         "are wrong."
     )
+
+
+@lru_cache(maxsize=4096)
+def expanded(ranges: Ranges) -> Tags:
+    """Return every tag of the ranges, in order, as an array that cannot be written to."""
+    found: Tags = np.array(tags.expand(ranges), dtype=np.int64)
+    found.flags.writeable = False
+    return found

@@ -101,7 +101,7 @@ class DagCnn(SearchSpace):
             try:
                 rules = find_layer(op)
                 offered.update(rules.domain.get("kernel", ()))
-                n_wide += _is_wide(rules)
+                n_wide += _is_wide(rules) and rules.drawn == "always"
             except NasgenError as error:
                 wrong.append(f"space.layers: {error}")
             except (AttributeError, TypeError) as error:
@@ -152,6 +152,11 @@ class DagCnn(SearchSpace):
     def wide(self) -> tuple[str, ...]:
         """Layers with one input that own channels, such as `conv`."""
         return tuple(op for op in self.layers if _is_wide(self.layer(op)))
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """Layers that sampling and random mutations may insert."""
+        return tuple(op for op in self.layers if self.layer(op).drawn == "always")
 
     def domain(self, op: str) -> dict[str, tuple[Any, ...]]:
         """Return setting -> values, ascending, that sampling and operators choose from."""

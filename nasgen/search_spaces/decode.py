@@ -48,6 +48,9 @@ class LayerRules(Protocol):
     halves: bool
     domain: Mapping[str, tuple[Any, ...]]
     axes: Mapping[str, tuple[str | None, ...]]
+    channelwise: bool
+    sign: str
+    drawn: str
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
         """Return (C, H, W) after the layer."""

@@ -64,7 +64,7 @@ def _chain(space: DagCnn, rng: np.random.Generator) -> Dag:
     draft = Draft()
     here = draft.input
     for _ in range(max(1, space.min_depth)):
-        op = space.wide[0]
+        op = next(op for op in space.wide if op in space.drawn)
         here = draft.add(op, [here], **space.random_vertex_params(op, rng))
     draft.connect(here, draft.output)
     return draft.freeze()
@@ -79,6 +79,7 @@ class _Drawing:
         self.sums = [op for op, kind in kinds.items() if kind.merges and kind.align == "channels"]
         self.joins = [op for op, kind in kinds.items() if kind.merges and op not in self.sums]
         single = [op for op, kind in kinds.items() if not kind.merges and op not in space.wide]
+        self.wide = [op for op in space.wide if op in space.drawn]
         self.pools = [op for op in single if kinds[op].halves]
         self.plain = [op for op in single if not kinds[op].halves and op not in BUILT_IN]
 
@@ -134,7 +135,7 @@ class _Drawing:
         return self._merge(ops, *ends)
 
     def _conv(self, here: int, width: float, kernel: int | None = None) -> int:
-        op = self._one_of(self.space.wide)
+        op = self._one_of(self.wide)
         params = self.space.random_vertex_params(op, self.rng)
         fitting = self.space.domain(op)
         params["channels"] = min(fitting["channels"], key=lambda c: abs(log(c / width)))

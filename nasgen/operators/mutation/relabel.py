@@ -26,6 +26,7 @@ def relabel(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
             op
             for op in space.layers
             if space.layer(op).merges == merges
+            and space.layer(op).drawn != "never"
             and (op != vertex.op or set(space.domain(op)) - {"channels"})
         ]
         op = pick(ops, rng, f"other operation that could take the place of '{vertex.op}'")

@@ -4,6 +4,8 @@ from nasgen.registry import Entry
 
 ENTRIES = (
     Entry("conv", "nasgen.phenotype.layers.conv:Conv", "convolution, batch norm, ReLU"),
+    Entry("conv-relu", "nasgen.phenotype.layers.conv_relu:ConvRelu", "convolution, bias, ReLU"),
+    Entry("linear", "nasgen.phenotype.layers.linear:Linear", "bare 1x1 convolution"),
     Entry("max_pool", "nasgen.phenotype.layers.pool:MaxPool", "2x2 maximum, halves the map"),
     Entry("avg_pool", "nasgen.phenotype.layers.pool:AvgPool", "2x2 average, halves the map"),
     Entry("sum", "nasgen.phenotype.layers.merge:Sum", "element-wise sum of its inputs"),

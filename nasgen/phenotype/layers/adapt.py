@@ -18,6 +18,8 @@ class Stem(Layer):
     halves: ClassVar[bool] = True
     domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"channels": ()}
     axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = CONV_NORM_AXES
+    channelwise: ClassVar[bool] = True
+    sign: ClassVar[str] = "positive"
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
         _, h, w = in_shapes[0]
@@ -37,6 +39,8 @@ class Resize(Layer):
     """
 
     domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"height": (), "width": ()}
+    channelwise: ClassVar[bool] = True
+    sign: ClassVar[str] = "kept"
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
         return in_shapes[0][0], int(params["height"]), int(params["width"])
@@ -58,6 +62,7 @@ class Project(Layer):
 
     domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"channels": ()}
     axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = CONV_NORM_AXES
+    channelwise: ClassVar[bool] = True
 
     def build(
         self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
@@ -73,6 +78,7 @@ class Head(Layer):
         "linear.weight": (None, "in"),
         "linear.bias": (None,),
     }
+    channelwise: ClassVar[bool] = True
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
         return int(params["classes"]), 1, 1

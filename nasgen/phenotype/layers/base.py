@@ -27,6 +27,16 @@ class Layer(ABC):
     - `axes`: parameter or buffer name in the module -> what each axis is: "out" (own channels),
       "in" (incoming channels) or None. Heredity aligns named axes by gene tag; a tensor that is not
       listed is inherited whole when its shape is unchanged.
+    - `channelwise`: True promises that an outgoing channel is computed without a look at the
+      others: from the rows of "out" tensors that are its own and from the incoming channels, which
+      count linearly through a tensor with an "in" axis or, without one, channel by channel. No norm
+      or softmax over channels, no dropout. Widening morphisms go through such layers alone.
+    - `sign`: "positive" if no output is ever negative, "kept" if none is while no input is, else
+      "". An identity that ends in a ReLU is put behind outputs that are not negative alone.
+    - `drawn`: "always"; "relabel" if a vertex may become one while none is inserted; "never" for
+      layers that only morphisms and hand-made genotypes use.
+
+    A `kernel` setting is the side of the unnamed trailing axes, padded by kernel // 2.
 
     A class without arguments; it must not import torch before `build`.
     """
@@ -36,6 +46,9 @@ class Layer(ABC):
     halves: ClassVar[bool] = False
     domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}
+    channelwise: ClassVar[bool] = False
+    sign: ClassVar[str] = ""
+    drawn: ClassVar[str] = "always"
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
         """Return (C, H, W) after the layer; inputs are aligned already. Default: unchanged.

@@ -17,6 +17,8 @@ class Sum(Layer):
 
     merges: ClassVar[bool] = True
     align: ClassVar[str] = "channels"
+    channelwise: ClassVar[bool] = True
+    sign: ClassVar[str] = "kept"
 
     def build(
         self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
@@ -30,6 +32,8 @@ class Concat(Layer):
     """Channels of the inputs side by side, in the order of the incoming edges."""
 
     merges: ClassVar[bool] = True
+    channelwise: ClassVar[bool] = True
+    sign: ClassVar[str] = "kept"
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
         _, h, w = in_shapes[0]
@@ -48,6 +52,10 @@ class Concat(Layer):
 
 class Skip(Layer):
     """Identity."""
+
+    channelwise: ClassVar[bool] = True
+    sign: ClassVar[str] = "kept"
+    drawn: ClassVar[str] = "relabel"
 
     def build(
         self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape

@@ -19,6 +19,8 @@ MIN_SIDE = 4  # pixels; a smaller map is not pooled
 
 class _Pool(Layer):
     halves: ClassVar[bool] = True
+    channelwise: ClassVar[bool] = True
+    sign: ClassVar[str] = "kept"
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
         c, h, w = in_shapes[0]
