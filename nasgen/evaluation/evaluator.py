@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -18,19 +18,19 @@ import torch.nn.functional as F
 from torch import nn
 
 from nasgen import config, registry, seeding
-from nasgen.errors import DataError, EvaluationError, StoreError
+from nasgen.errors import DataError, EvaluationError, NasgenError, StoreError
 from nasgen.evaluation import batches, device, measure, shared
 from nasgen.evaluation.metrics import Measured
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, Row, train
 from nasgen.genotypes import Dag
-from nasgen.phenotype.heredity import inherit
+from nasgen.phenotype.heredity import HeredityReport, inherit
 from nasgen.phenotype.network import Network, build
 from nasgen.search_spaces.blueprint import Blueprint
 
 Array = np.ndarray[Any, Any]
 Json = dict[str, Any]
-KINDS = ("error", "memory", "timeout", "non-finite", "store")
+KINDS = ("error", "memory", "timeout", "non-finite", "inheritance", "store")
 MAX_MESSAGE = 500  # characters of a failure that reach the ledger
 
 
@@ -188,7 +188,7 @@ class Evaluator:
         metrics["n_params"] = measure.n_params(network)
         metrics["flops"] = measure.flops(network, blueprint.input_shape)
         if job.get("inherit"):
-            self._inherit(network, blueprint, job["inherit"])
+            metrics |= self._inherited(network, blueprint, job["inherit"])
         network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
         history = self._train(network, job, trial, report)
@@ -255,13 +255,33 @@ class Evaluator:
             torch.manual_seed(seeding.integer(job["seed"], "training"))
             return train(network, data, self.recipe, epochs, seconds, trial.time_left_s, tell)
 
-    def _inherit(self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]) -> None:
+    def _inherited(self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]) -> Json:
+        """Fill the network from its parents; return how many values came from where.
+
+        When it cannot be done, [training] on_bad_parent decides: the network stays as it was drawn,
+        with the reason under "not_inherited", or the trial fails with the kind "inheritance".
+        """
+        try:
+            report = self._inherit(network, blueprint, given)
+        except (NasgenError, RuntimeError, KeyError) as error:
+            reason = f"the parents' weights cannot be inherited: {error}"
+            if self.training.on_bad_parent == "drop":
+                raise EvaluationError(reason, "inheritance") from error
+            report = HeredityReport(n_fresh=sum(t.numel() for t in network.state_dict().values()))
+            return {**asdict(report), "not_inherited": reason[:MAX_MESSAGE]}
+        return asdict(report)
+
+    def _inherit(
+        self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]
+    ) -> HeredityReport:
         parents = []
-        for parent in given["parents"]:
+        for i, parent in enumerate(given["parents"]):
+            if parent["weights_ref"] is None:
+                raise EvaluationError(f"parent {i} kept no weights.")
             weights = self.artifacts.load(parent["weights_ref"])
             tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
             parents.append((self._decode(parent["genotype"])[1], tensors))
-        inherit(network, blueprint, parents, given.get("plan") or {})
+        return inherit(network, blueprint, parents, given.get("plan") or {})
 
     def _objectives(self, measured: Measured, with_validation: bool) -> Iterator[tuple[str, float]]:
         for name, objective in self.objectives.items():

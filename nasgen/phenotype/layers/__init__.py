@@ -5,6 +5,12 @@ from nasgen.registry import Entry
 ENTRIES = (
     Entry("conv", "nasgen.phenotype.layers.conv:Conv", "convolution, batch norm, ReLU"),
     Entry("max_pool", "nasgen.phenotype.layers.pool:MaxPool", "2x2 maximum, halves the map"),
+    Entry(
+        "max_pool3",
+        "nasgen.phenotype.layers.pool:MaxPool3",
+        "3x3 maximum, keeps the map",
+        reference="Szegedy 2015",
+    ),
     Entry("avg_pool", "nasgen.phenotype.layers.pool:AvgPool", "2x2 average, halves the map"),
     Entry("sum", "nasgen.phenotype.layers.merge:Sum", "element-wise sum of its inputs"),
     Entry("concat", "nasgen.phenotype.layers.merge:Concat", "channels of its inputs side by side"),
@@ -17,3 +23,6 @@ ENTRIES = (
 
 # What a search space may offer as vertices when its options name nothing else.
 DECODER_ONLY = ("resize", "project", "stem", "head")
+
+# Vertices that a search space offers only when it, or its `layers` option, names them.
+ON_REQUEST = ("max_pool3",)

@@ -28,7 +28,7 @@ CONV_NORM_AXES: Mapping[str, tuple[str | None, ...]] = {
 class Conv(Layer):
     """`kernel` x `kernel` convolution, padding kernel // 2, stride 1, batch norm, ReLU."""
 
-    domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"channels": (), "kernel": (3, 5, 7)}
+    domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"channels": (), "kernel": (1, 3, 5, 7)}
     axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = CONV_NORM_AXES
 
     def build(
