@@ -21,6 +21,7 @@ from nasgen.engine.algorithms.base import Algorithm
 from nasgen.engine.breeding import Breeder, Operators, Proposal, Screen, Space
 from nasgen.errors import ConfigError, NasgenError, suggest
 from nasgen.execution.base import Evaluate, Executor
+from nasgen.genotypes import Dag
 from nasgen.objectives import Objective
 from nasgen.predictors.filter import Filter
 from nasgen.search_spaces.base import SearchSpace
@@ -57,6 +58,7 @@ def config_of(
         config = _readable(merged)
     for path in config.plugins.files:
         _gather(problems, partial(registry.load_file, path))
+    config = _with_operators(config)
     _check_names(config, problems)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
@@ -66,15 +68,29 @@ def config_of(
             "data": config.data.model_copy(update={"source": _absolute(config.data.source)}),
             # Absolute, because the stored config is read from another folder on resume.
             "plugins": config.plugins.model_copy(update={"files": files}),
-            "algorithm": config.algorithm.model_copy(
-                update={
-                    "population": population(config),
-                    "mutations": config.algorithm.mutations or _all("mutations"),
-                    "crossovers": config.algorithm.crossovers or _all("crossovers"),
-                }
-            ),
         }
     )
+
+
+def _with_operators(config: SearchConfig) -> SearchConfig:
+    """Return the config with frequencies that were left empty written out.
+
+    An algorithm that grows by morphisms uses no mutation unless one is named.
+    """
+    section = config.algorithm
+    usual: tuple[str, ...] = ()
+    if section.name in registry.names("algorithms"):
+        usual = registry.resolve("algorithms", section.name).morphisms
+    known = registry.names("morphisms")
+    morphisms = section.morphisms or {name: 1.0 for name in usual if name in known}
+    grows = bool(usual and morphisms)
+    written = {
+        "population": population(config),
+        "morphisms": morphisms,
+        "mutations": section.mutations or ({} if grows else _all("mutations")),
+        "crossovers": section.crossovers or _all("crossovers"),
+    }
+    return config.model_copy(update={"algorithm": section.model_copy(update=written)})
 
 
 def _absolute(source: str) -> str:
@@ -117,12 +133,15 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
         _gather(problems, partial(objectives.named, name))
     if len(set(config.objectives.names)) != len(config.objectives.names):
         problems.append(f"objectives.names: each name once, got {list(config.objectives.names)}.")
-    for group in ("mutations", "crossovers"):
+    for group in ("mutations", "morphisms", "crossovers"):
         table = getattr(config.algorithm, group)
         for name in table:
             _gather(problems, partial(registry.resolve, group, name))
         if table and not sum(table.values()) > 0:
             problems.append(f"algorithm.{group}: at least one frequency must be above 0.")
+    both = sorted({*config.algorithm.mutations} & {*config.algorithm.morphisms})
+    problems += [f"algorithm: '{name}' is named as a mutation and as a morphism." for name in both]
+    _gather(problems, lambda: origin(config))
     _gather(problems, lambda: registry.get("executors", config.execution.executor))
     _gather(problems, lambda: registry.get("ensembles", config.ensemble.name))
     _gather(problems, lambda: registry.get("datasets", config.data.source.partition(":")[0]))
@@ -198,6 +217,9 @@ class _NoSpace:
     def sample(self, rng: Any) -> Any:
         raise NotImplementedError
 
+    def seed(self, rng: Any) -> Any:
+        raise NotImplementedError
+
     def problems(self, genotype: Any) -> list[str]:
         raise NotImplementedError
 
@@ -229,14 +251,54 @@ def population(config: SearchConfig) -> int:
     return min(POPULATION, max(4, n_timed_trials(config.budget.time) // 3))
 
 
+def inherits(config: SearchConfig) -> bool:
+    """Tell whether children start from their parents' weights."""
+    always = registry.resolve("algorithms", config.algorithm.name).inherits
+    return bool(always or config.training.inherit_weights)
+
+
+def keeps_predictions(config: SearchConfig) -> bool:
+    """Tell whether the algorithm selects by what all trials predicted."""
+    return _algorithm_factory(config)(_NO_BREEDER).keeps_predictions
+
+
+def default_trials(config: SearchConfig) -> int:
+    """Return the trials of a run whose budget names no limit."""
+    wanted = _algorithm_factory(config)(_NO_BREEDER).n_trials
+    return DEFAULT_TRIALS if wanted is None else wanted + n_finish(config, wanted)
+
+
+def origin(config: SearchConfig) -> Dag | None:
+    """Return the network of [origin], or None; ConfigError when it cannot be read or is illegal."""
+    file = config.origin.genotype
+    if file is None:
+        return None
+    here = f"origin.genotype: {file}"
+    try:
+        data = json.loads(Path(file).expanduser().read_text(encoding="utf-8"))
+        genotype = Dag.from_json(data.get("genotype", data))
+    except OSError as error:
+        raise ConfigError(f"{here} cannot be read ({error.strerror or error}).") from None
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"{here}: expected the JSON of a genotype or of a trial (`nasgen show RUN --trial N "
+            f"--json`), but {error}"
+        ) from None
+    wrong = space(config).problems(genotype)
+    if wrong:
+        raise ConfigError(f"{here} is not legal in the space '{config.space.name}': {wrong[0]}")
+    return genotype
+
+
 def operators(config: SearchConfig) -> Operators:
-    """Return the mutations and crossovers with their relative frequencies."""
+    """Return the mutations, morphisms among them, and crossovers with their frequencies."""
 
     def table(group: str, weights: Mapping[str, float]) -> dict[str, tuple[Any, float]]:
         return {n: (registry.resolve(group, n), w) for n, w in weights.items() if w > 0}
 
     return Operators(
-        table("mutations", config.algorithm.mutations),
+        table("mutations", config.algorithm.mutations)
+        | table("morphisms", config.algorithm.morphisms),
         table("crossovers", config.algorithm.crossovers),
         config.algorithm.crossover_prob,
     )
@@ -252,7 +314,7 @@ def algorithm(
 ) -> Algorithm:
     """Return the algorithm with its breeder; the callbacks are explained there."""
     return _algorithm_factory(config)(
-        Breeder(where, operators(config), is_new, screen, forget, on_rejected)
+        Breeder(where, operators(config), is_new, screen, forget, on_rejected, origin(config))
     )
 
 
@@ -377,7 +439,9 @@ def n_finish(config: SearchConfig, n_trials: int | None) -> int:
 
 def recipe_digest(config: SearchConfig) -> str:
     """Return the digest of everything about training that is no fidelity."""
-    recipe = config.training.model_dump(exclude={"epochs", "fraction", "seconds", "time_limit"})
+    recipe = config.training.model_dump(
+        exclude={"epochs", "fraction", "seconds", "time_limit", "on_bad_parent"}
+    )
     recipe["threads"] = config.execution.threads_per_trial
     return hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=8).hexdigest()
 

@@ -84,7 +84,7 @@ class Algorithm(OptionSection):
 
     name: str = Field(
         "genetic",
-        description="random | genetic | aging | local | nsga2; further "
+        description="random | genetic | aging | local | nsga2 | growth | fixed; further "
         "keys are the algorithm's options, such as tournament = 3",
     )
     population: int | None = Field(
@@ -96,11 +96,27 @@ class Algorithm(OptionSection):
     crossover_prob: Share = Field(0.3, description="share of children made from two parents")
     mutations: Weights = Field(
         default_factory=dict,
-        description="name -> relative frequency; empty: every registered mutation, equally often",
+        description="name -> relative frequency; empty: every registered mutation, equally often, "
+        "none if the algorithm grows by morphisms",
+    )
+    morphisms: Weights = Field(
+        default_factory=dict,
+        description="name -> relative frequency beside the mutations', see `nasgen list "
+        "morphisms`; empty: what the algorithm grows by, for most none",
     )
     crossovers: Weights = Field(
         default_factory=dict,
         description="name -> relative frequency; empty: every registered crossover, equally often",
+    )
+
+
+class Origin(Section):
+    """A network to begin with, for algorithms that begin with one: growth, fixed."""
+
+    genotype: str | None = Field(
+        None,
+        description="JSON file of a network, as `nasgen show RUN --trial N --json` prints it, "
+        "relative to this file; default: the seed of the search space",
     )
 
 
@@ -167,6 +183,11 @@ class Training(Section):
         False,
         description="start children from their parents' weights "
         "by gene tag instead of from scratch",
+    )
+    on_bad_parent: Literal["scratch", "drop"] = Field(
+        "scratch",
+        description="a child whose parents' weights are gone or do not fit: train it from "
+        "scratch | drop it as failed; its trial says so",
     )
 
 
@@ -257,6 +278,7 @@ class SearchConfig(Section):
     data: Data = Data()
     space: Space = Space()
     algorithm: Algorithm = Algorithm()
+    origin: Origin = Origin()
     objectives: Objectives = Objectives()
     training: Training = Training()
     budget: Budget = Budget()
@@ -280,7 +302,7 @@ def parse(data: Mapping[str, Any], where: str = "config") -> SearchConfig:
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """Return the tables of a TOML file; relative plug-in paths become absolute."""
+    """Return the tables of a TOML file; paths relative to it become absolute."""
     path = Path(path)
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -296,6 +318,9 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         plugins["files"] = [
             str((path.parent / f).resolve()) if isinstance(f, str) else f for f in plugins["files"]
         ]
+    origin = data.get("origin")
+    if isinstance(origin, dict) and isinstance(origin.get("genotype"), str):
+        origin["genotype"] = str((path.parent / origin["genotype"]).resolve())
     return data
 
 
@@ -307,7 +332,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in over.items():
         both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        replaced = key in ("mutations", "crossovers")
+        replaced = key in ("mutations", "morphisms", "crossovers")
         result[key] = merge(result[key], value) if both and not replaced else value
     return result
 

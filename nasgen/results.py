@@ -16,8 +16,8 @@ from nasgen.data.base import Dataset
 from nasgen.data.base import load as load_data
 from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork, choose
 from nasgen.errors import ConfigError, StoreError
+from nasgen.finish import ranked
 from nasgen.objectives import Objective
-from nasgen.search import ranked
 from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name
 from nasgen.store.trial import Trial
@@ -302,7 +302,7 @@ class Run:
         except OSError as error:
             raise StoreError(f"cannot write {weights}: {error.strerror or error}.") from None
         # Artifacts are named by content: a training may repeat a trial of the run to the bit.
-        of_trials = {r for t in self.trials for r in (t.weights_ref, t.predictions_ref)}
+        of_trials = {ref for t in self.trials for ref in t.refs}
         artifacts.remove(r for r in refs - of_trials if r)
         record = {**record, "weights": str(weights)}
         self.folder.write_json(f"trained/{stem}.json", record)
@@ -364,9 +364,11 @@ def collect_garbage(run: Run) -> int:
         kept |= {*record["population"], *(t.seq for t in run.ranked[:N_KEPT_BEST])}
     else:
         kept |= {*record["pareto"], *(t.seq for t in run.ranked[:1])}
-    if run.config.training.inherit_weights:  # a further leg starts children from them
+    if build.inherits(run.config):  # a further leg starts children from them
         kept |= set(record.get("alive", record["population"]))
-    refs = {r for t in run.trials if t.seq in kept for r in (t.weights_ref, t.predictions_ref) if r}
+    refs = {ref for t in run.trials if t.seq in kept for ref in t.refs}
+    if build.keeps_predictions(run.config):  # a further leg selects again what was selected
+        refs |= {t.predictions_ref for t in run.trials if t.predictions_ref}
     run.folder.lock()
     try:
         artifacts = run.folder.artifacts

@@ -5,15 +5,13 @@ It prints nothing; what happens leaves as events. It knows no torch: jobs and re
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from nasgen import seeding
+from nasgen import jobs, seeding
 from nasgen.budget import Budget
 from nasgen.engine.algorithms.base import Algorithm
 from nasgen.engine.breeding import Proposal
@@ -21,39 +19,16 @@ from nasgen.engine.individual import Individual, fitness_class
 from nasgen.engine.statistics import Memory
 from nasgen.errors import StoreError
 from nasgen.execution.base import Executor
+from nasgen.finish import Finish, ranked
 from nasgen.genotypes import Dag
 from nasgen.genotypes.child import minted_plan
-from nasgen.objectives import Objective
+from nasgen.plan import Plan
 from nasgen.predictors.filter import Filter
 from nasgen.store.ledger import Ledger, utc_now
 from nasgen.store.trial import Trial
 
 Listener = Callable[[str, Mapping[str, Any]], None]
 FATAL_KINDS = ("store",)  # failures that are no fault of the candidate: the run stops
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What stays the same for all trials of a run."""
-
-    seed: int
-    objectives: tuple[Objective, ...]
-    search_fidelity: Mapping[str, Any]  # {"epochs", "fraction", "seconds"}
-    finish_fidelity: Mapping[str, Any]
-    recipe_digest: str
-    data_digest: str
-    n_train: int = 1  # training images, validation excluded
-    widen: float = 1.0  # factor for the channels of finalists
-    inherit_weights: bool = False
-
-    def identity(
-        self, key: str, fidelity: Mapping[str, Any], initial: tuple[str | None, ...] = ()
-    ) -> str:
-        """Return the trial identity: no two trials of a run have the same."""
-        parts = [key, dict(fidelity), self.recipe_digest, self.data_digest, list(initial)]
-        return hashlib.blake2b(
-            json.dumps(parts, sort_keys=True).encode(), digest_size=16
-        ).hexdigest()
 
 
 class Search:
@@ -83,6 +58,7 @@ class Search:
         self.memory = Memory()
         self.trials: dict[int, Trial] = {}
         self.in_flight: set[int] = set()
+        self._gathered: list[Trial] = []  # of a cohort that is still being asked for
         self.n_told = 0
         self.n_before = 0  # trials of earlier legs
         self.is_spent = False  # the space has no new candidate
@@ -102,7 +78,7 @@ class Search:
         self.executor.start()
         self._replay(stored)
         self.emit("start", n_stored=len(stored))
-        if not self._finishing():
+        if not self._ending.begun:
             self._search()
         self.algorithm.close()
         self._note_generation()
@@ -120,13 +96,16 @@ class Search:
                     self.emit("spent")
                     break
                 self._submit(proposal)
+            if self._gathered and not self._may_ask():
+                self._launch_cohort()
             if not self.in_flight:
                 break
             self._collect()
 
     def _finish(self) -> None:
         """Train the best candidates of the search again, longer (phase "finish")."""
-        waiting = self._finalists()
+        ending = self._ending
+        waiting = ending.waiting(self.known, self.n_told)
         if not waiting and not self.in_flight:
             return
         self.emit("phase", phase="finish", n=len(waiting))
@@ -134,12 +113,17 @@ class Search:
         for trial in waiting:
             while not self.executor.has_room():
                 self._collect()
-            bounded = replace(trial, fidelity=self._bounded(trial, waves))
-            self._start(self._widened(bounded))
+            bounded = replace(trial, fidelity=ending.bounded(trial, waves))
+            self._start(ending.widened(bounded))
             if len(self.in_flight) == self.executor.workers:
                 waves = max(1, waves - 1)
         while self.in_flight:
             self._collect()
+
+    @property
+    def _ending(self) -> Finish:
+        space, workers = self.algorithm.breeder.space, self.executor.workers
+        return Finish(self.plan, self.budget, space, self.trials, self.n_before, workers)
 
     # ---- candidates --------------------------------------------------------------------------
 
@@ -162,34 +146,44 @@ class Search:
         """Turn a proposal into the next trial and start it."""
         seq = len(self.trials)
         genotype = proposal.genotype.mint(self.plan.seed, seq)
-        initial = self.initial(proposal)
+        terms = proposal.terms
+        cohort = self._gathered[0].seq if self._gathered else seq
         trial = Trial(
             seq=seq,
             state="RUNNING",
             genotype=genotype.to_json(),
             key=genotype.key,
-            identity=self.plan.identity(genotype.key, self.plan.search_fidelity, initial),
+            identity=self.identity(proposal),
             operator=proposal.operator,
             generation=proposal.generation,
             parents=proposal.parents,
             plan=minted_plan(proposal.plan, self.plan.seed, seq),
-            fidelity=self.plan.search_fidelity,
+            fidelity=self._fidelity(proposal),
             seed=seeding.integer(self.plan.seed, "trial", seq),
             asked_after=self.n_told,
+            cohort=cohort if terms.joint else None,
         )
         self._start(trial)
 
-    def initial(self, proposal: Proposal) -> tuple[str | None, ...]:
-        """Return the weights a candidate would start from, one reference a parent."""
-        if not self.plan.inherit_weights:
-            return ()
-        return tuple(self.trials[seq].weights_ref for seq in proposal.parents)
+    def _fidelity(self, proposal: Proposal) -> dict[str, Any]:
+        return {**self.plan.search_fidelity, **proposal.terms.fidelity}
+
+    def identity(self, proposal: Proposal) -> str:
+        """Return the identity of the trial that a proposal would become.
+
+        Part of it are the weights it would start from: one reference a parent, or, for a network
+        that is trained repeatedly from scratch, the number of the repetition.
+        """
+        initial: tuple[str | None, ...] = ()
+        if self.plan.inherit_weights:
+            initial = tuple(self.trials[seq].weights_ref for seq in proposal.parents)
+        if proposal.terms.repetition:
+            initial += (f"repetition {proposal.terms.repetition}",)
+        return self.plan.identity(proposal.genotype.key, self._fidelity(proposal), initial)
 
     def is_new(self, proposal: Proposal) -> bool:
         """Tell whether a proposal is no repetition, and reserve its identity."""
-        identity = self.plan.identity(
-            proposal.genotype.key, self.plan.search_fidelity, self.initial(proposal)
-        )
+        identity = self.identity(proposal)
         if identity in self.known:
             return False
         self.known.add(identity)
@@ -197,11 +191,7 @@ class Search:
 
     def forget(self, proposal: Proposal) -> None:
         """Take back what `is_new` reserved: the proposal becomes no trial now, but may later."""
-        self.known.discard(
-            self.plan.identity(
-                proposal.genotype.key, self.plan.search_fidelity, self.initial(proposal)
-            )
-        )
+        self.known.discard(self.identity(proposal))
 
     def reject(self, proposal: Proposal, predicted: float | None) -> None:
         """Report a candidate that the predictor filtered out; a replay reports it again.
@@ -210,73 +200,6 @@ class Search:
         """
         number = self.algorithm.breeder.n_filtered
         self.emit("rejected", proposal=proposal, predicted=predicted, number=number)
-
-    def _finalists(self) -> list[Trial]:
-        """Return the finish trials still to be asked for in this leg, best candidate first."""
-        trials = self.trials.values()
-        done = {p for t in trials if t.phase == "finish" for p in t.parents}
-        n_missing = self.budget.n_finish - sum(
-            t.phase == "finish" and t.seq >= self.n_before for t in trials
-        )
-        if self.budget.n_trials is not None:
-            n_missing = min(n_missing, self.budget.n_trials - (len(self.trials) - self.n_before))
-        ranked = [
-            t
-            for t in self.ranked()
-            if t.phase == "search"
-            and t.seq not in done
-            and self.plan.identity(t.key, self.plan.finish_fidelity) not in self.known
-        ]
-        first = len(self.trials)
-        return [
-            replace(
-                source,
-                seq=first + i,
-                state="RUNNING",
-                operator="finish",
-                phase="finish",
-                parents=(source.seq,),
-                plan={},
-                fidelity=self.plan.finish_fidelity,
-                identity=self.plan.identity(source.key, self.plan.finish_fidelity),
-                seed=seeding.integer(self.plan.seed, "trial", first + i),
-                attempt=1,
-                asked_after=self.n_told,
-                told=None,
-            )
-            for i, source in enumerate(ranked[: max(0, n_missing)])
-        ]
-
-    def _bounded(self, trial: Trial, waves: int) -> dict[str, Any]:
-        """Return a finalist's fidelity, its time bounded by what the budget has left.
-
-        Validation comes on top of training; its source trial tells how long it takes.
-        """
-        left = self.budget.left_s
-        if math.isinf(left):
-            return dict(trial.fidelity)
-        validation_s = float(self.trials[trial.parents[0]].metrics.get("val_s", 0.0))
-        limit = trial.fidelity.get("seconds") or math.inf
-        return {**trial.fidelity, "seconds": max(0.5, min(limit, left / waves - validation_s))}
-
-    def _widened(self, trial: Trial) -> Trial:
-        """Return a finalist with `plan.widen` times the channels, as NASNet scales what it found.
-
-        The old channels keep their gene tags (Zoph 2018, for the scaling).
-        """
-        if self.plan.widen <= 1.0:
-            return trial
-        space = self.algorithm.breeder.space
-        wider = space.widened(Dag.from_json(trial.genotype), self.plan.widen)
-        if space.problems(wider):
-            return trial
-        genotype = wider.mint(self.plan.seed, trial.seq)
-        return replace(
-            trial,
-            genotype=genotype.to_json(),
-            key=genotype.key,
-            identity=self.plan.identity(genotype.key, self.plan.finish_fidelity),
-        )
 
     def ranked(self) -> list[Trial]:
         """Return completed trials, best first."""
@@ -295,30 +218,30 @@ class Search:
         self.known.add(trial.identity)
         self.in_flight.add(trial.seq)
         self._began[trial.seq] = self.budget.clock()
-        self.executor.submit(self._job(trial))
+        if trial.cohort is None:
+            self.executor.submit(jobs.job(trial, self.trials, self.plan))
+        else:
+            self._gathered.append(trial)
         self.emit("submitted", trial=trial)
 
-    def _job(self, trial: Trial) -> dict[str, Any]:
-        inherit = None
-        if self.plan.inherit_weights and trial.phase == "search" and trial.parents:
-            parents = [self.trials[seq] for seq in trial.parents]
-            if all(p.weights_ref for p in parents):
-                inherit = {
-                    "parents": [
-                        {"genotype": dict(p.genotype), "weights_ref": p.weights_ref}
-                        for p in parents
-                    ],
-                    "plan": dict(trial.plan),
-                }
-        return {
-            "seq": trial.seq,
-            "attempt": trial.attempt,
-            "genotype": dict(trial.genotype),
-            "fidelity": dict(trial.fidelity),
-            "seed": trial.seed,
-            "with_validation": False,
-            "inherit": inherit,
-        }
+    def _launch_cohort(self) -> None:
+        """Submit the gathered trials as one job.
+
+        After a stop the job holds members already told too: what the others learn depends on them.
+        """
+        members = self.cohort(self._gathered[0].seq)
+        self._gathered = []
+        for member in members:
+            self._began[member.seq] = self.budget.clock()
+        self.executor.submit(jobs.cohort_job(members, self.trials, self.plan))
+
+    def cohort(self, seq: int) -> list[Trial]:
+        """Return the trials that are trained jointly with one, itself included, by seq."""
+        number = self.trials[seq].cohort
+        if number is None:
+            return [self.trials[seq]]
+        # A copy, because a live view may look while trials are added.
+        return [t for t in list(self.trials.values()) if t.cohort == number]
 
     def _collect(self) -> None:
         for message in self.executor.collect(timeout=0.2):
@@ -328,18 +251,27 @@ class Search:
                 self._accept(message["result"])
         self.emit("tick")
 
-    def _accept(self, result: Mapping[str, Any]) -> None:
-        """Write a result to the ledger before anything else may fail, then tell the algorithm."""
-        if result.get("failure_kind") in FATAL_KINDS:
-            raise StoreError(str(result["failure"]))
-        trial = self.trials[result["seq"]].with_result(
-            {**result, "finished": result.get("finished") or utc_now()}, told=self.n_told
-        )
-        self.ledger.tell(trial)
-        if trial.phase == "search":
-            self._durations.append(self.budget.clock() - self._began[trial.seq])
-        self._tell(trial)
-        self.emit("told", trial=trial)
+    def _accept(self, answer: Mapping[str, Any]) -> None:
+        """Write results to the ledger before anything else may fail, then tell the algorithm."""
+        members = self.cohort(answer["seq"])
+        told = []
+        for result in jobs.results(answer, members):
+            if result.get("failure_kind") in FATAL_KINDS:
+                raise StoreError(str(result["failure"]))
+            if result["seq"] not in self.in_flight:
+                continue  # told before the run was stopped
+            trial = self.trials[result["seq"]].with_result(
+                {**result, "finished": result.get("finished") or utc_now()}, told=self.n_told
+            )
+            self.ledger.tell(trial)
+            if trial.phase == "search":
+                took = self.budget.clock() - self._began[trial.seq]
+                self._durations.append(took / len(members))
+            self._tell(trial)
+            told.append(trial)
+        # Only now, because listeners may delete what a repetition of the cohort would need.
+        for trial in told:
+            self.emit("told", trial=trial)
         self.sweep(self)
 
     def _tell(self, trial: Trial) -> None:
@@ -396,9 +328,12 @@ class Search:
             if trial.told is None:
                 again = replace(trial, attempt=trial.attempt + 1, started=utc_now())
                 if trial.phase == "finish":  # since it was asked, time of the budget has passed
-                    again = replace(again, fidelity=self._bounded(trial, self._waves()))
+                    again = replace(again, fidelity=self._ending.bounded(trial))
                 self.ledger.ask_again(again)
                 self._launch(again)
+        # A cohort with results was complete; any other may still be one that was asked for in part.
+        if self._gathered and any(t.told is not None for t in self.cohort(self._gathered[0].seq)):
+            self._launch_cohort()
 
     def _ask_again(self, trial: Trial) -> None:
         proposal = self.algorithm.ask() if self.algorithm.ready() else None
@@ -411,36 +346,10 @@ class Search:
                 "what wrote the run, or start a new one."
             )
 
-    def _waves(self) -> int:
-        """Return how often all workers take a finish trial until those of this leg are told."""
-        n_told = sum(
-            t.phase == "finish" and t.told is not None and t.seq >= self.n_before
-            for t in self.trials.values()
-        )
-        return max(1, math.ceil((self.budget.n_finish - n_told) / self.executor.workers))
-
-    def _finishing(self) -> bool:
-        return any(t.phase == "finish" and t.seq >= self.n_before for t in self.trials.values())
-
     def emit(self, event: str, **data: Any) -> None:
         """Hand an event to all listeners."""
         for listener in self.listeners:
             listener(event, {"search": self, **data})
-
-
-def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
-    """Return the completed trials, best first by one objective.
-
-    Small validation sets leave many equals: the validation loss decides between them, then the age.
-    """
-    sign = -1.0 if objective.direction == "maximize" else 1.0
-
-    def rank(trial: Trial) -> tuple[float, float, int]:
-        loss = trial.metrics.get("val_loss")
-        value = sign * trial.objectives[objective.name]
-        return value, math.inf if loss is None else float(loss), trial.seq
-
-    return sorted((t for t in trials if t.state == "COMPLETE"), key=rank)
 
 
 def shown_parameters(trial: Trial) -> dict[str, int]:

@@ -13,20 +13,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nasgen import build
+import numpy as np
+from numpy.typing import NDArray
+
+from nasgen import build, registry
 from nasgen.budget import Budget
 from nasgen.config import SearchConfig, read_toml, to_toml
 from nasgen.data.base import Dataset
 from nasgen.data.base import load as load_data
 from nasgen.data.split import split, split_digest
 from nasgen.engine.breeding import Proposal
-from nasgen.errors import ConfigError, DataError, NasgenError
+from nasgen.errors import ConfigError, DataError, NasgenError, StoreError
+from nasgen.plan import Plan
 from nasgen.results import N_KEPT_BEST, Run
-from nasgen.search import Listener, Plan, Search
+from nasgen.search import Listener, Search
 from nasgen.store import folder as run_folder
 from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name, utc_now
+from nasgen.store.trial import Trial
 
+ORIGIN = "origin.json"  # the network that [origin] named
 LOG = "log.jsonl"  # what happened when, one JSON object a line, resumed sessions included
 CANDIDATES = "candidates.jsonl"  # what a predictor rejected, one JSON object a line
 SWEEP_EVERY = 8  # told trials between two clean-ups of the artifacts
@@ -64,7 +70,7 @@ def run(
     try:
         trials = checked.budget.trials
         if trials is None and checked.budget.time is None:
-            trials = build.DEFAULT_TRIALS
+            trials = build.default_trials(checked)
         try:
             _prepare(folder, checked, dataset, trials)
         except NasgenError:
@@ -142,8 +148,10 @@ class _Session:
             data_digest=split_digest(dataset, parts),
             n_train=len(parts.train),
             widen=config.finish.widen,
-            inherit_weights=config.training.inherit_weights,
+            inherit_weights=build.inherits(config),
+            keep_optimizer=registry.resolve("algorithms", config.algorithm.name).inherits,
         )
+        self.labels = dataset.y_train[parts.validation]
         # What testing costs, in multiples of a validation pass: see `_reserve`.
         self.test_ratio = len(dataset.x_test) / max(1, len(parts.validation))
         self.record = folder.read_json("run.json")
@@ -192,6 +200,7 @@ class _Session:
             lambda proposal: search.forget(proposal),
             lambda proposal, predicted: search.reject(proposal, predicted),
         )
+        algorithm.correct = lambda seq: self._correct(search.trials[seq])
         n_written = self.folder.count_lines(CANDIDATES)
 
         def housekeeping(event: str, data: Mapping[str, Any]) -> None:
@@ -232,6 +241,17 @@ class _Session:
         self.folder.write_json("run.json", record)
         sweep(self.folder, config, search)
 
+    def _correct(self, trial: Trial) -> NDArray[np.bool_]:
+        """Return which validation images a trial names rightly, (n_validation,)."""
+        if trial.predictions_ref is None:
+            raise StoreError(
+                f"trial {trial.seq} kept no predictions, which the selection of the algorithm "
+                "needs; choose another algorithm.selection."
+            )
+        predictions = self.folder.artifacts.load(trial.predictions_ref)["validation"]
+        right: NDArray[np.bool_] = predictions.argmax(axis=1) == self.labels
+        return right
+
     def _leg_plan(self, leg: Mapping[str, Any]) -> Plan:
         timed = leg["time_s"] is not None
         return replace(
@@ -271,21 +291,24 @@ def sweep(folder: RunFolder, config: SearchConfig, search: Search) -> int:
     kept = kept_trials(config, search)
     refs: dict[bool, set[str]] = {True: set(), False: set()}
     for trial in search.trials.values():
-        refs[trial.seq in kept] |= {r for r in (trial.weights_ref, trial.predictions_ref) if r}
+        refs[trial.seq in kept].update(trial.refs)
+        if search.algorithm.keeps_predictions and trial.predictions_ref:
+            refs[True].add(trial.predictions_ref)
     return folder.artifacts.remove(refs[False] - refs[True])
 
 
 def kept_trials(config: SearchConfig, search: Search) -> set[int]:
     """Return the seqs whose weights stay."""
     finished = {t.seq for t in search.trials.values() if t.phase == "finish"}
-    parents = {p for s in search.in_flight for p in search.trials[s].parents}
+    flying = (member for seq in search.in_flight for member in search.cohort(seq))
+    parents = {parent for trial in flying for parent in trial.parents}
     alive = {i.seq for i in search.algorithm.alive}
     best = [t.seq for t in search.ranked()[:N_KEPT_BEST]]
     if config.store.keep_weights == "pareto":
         # The best one may lie behind the front: equals are ordered by their loss. And children
         # start from the weights of parents that need not lie on it.
         kept = finished | parents | {*best[:1], *(i.seq for i in search.memory.pareto)}
-        return kept | alive if config.training.inherit_weights else kept
+        return kept | alive if search.plan.inherit_weights else kept
     return finished | parents | alive | {*best, *(i.seq for i in search.memory.hall_of_fame)}
 
 
@@ -306,12 +329,22 @@ def _candidate(data: Mapping[str, Any]) -> dict[str, Any]:
 def _prepare(folder: RunFolder, config: SearchConfig, dataset: Dataset, trials: int | None) -> None:
     """Write what a run starts with: config, record, empty ledger."""
     split(dataset, config.data.validation, config.data.split_seed)  # a class too small, say
+    if (first := build.origin(config)) is not None:  # the run must not depend on a file elsewhere
+        folder.write_json(ORIGIN, first.to_json())
+        config = config.model_copy(
+            update={"origin": config.origin.model_copy(update={"genotype": ORIGIN})}
+        )
     folder.write_text("config.toml", to_toml(config))
     folder.write_json("run.json", _birth(folder, config, dataset, trials))
     Ledger.create(
         folder.ledger_url(config.store.ledger),
         {o.name: o.direction for o in build.objective_list(config)},
-        [*config.algorithm.mutations, *config.algorithm.crossovers, "sample", "finish"],
+        [
+            *config.algorithm.mutations,
+            *config.algorithm.morphisms,
+            *config.algorithm.crossovers,
+            *("sample", "seed", "continue", "finish"),
+        ],
         study_name(config.store.ledger, folder.name),
     ).close()
 

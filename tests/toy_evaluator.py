@@ -5,6 +5,8 @@ It is a real entry point for executors (`tests.toy_evaluator:make`), in this pro
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +32,9 @@ class Toy:
     def evaluate(
         self, job: Mapping[str, Any], report: Callable[[dict[str, Any]], bool]
     ) -> dict[str, Any]:
+        if "cohort" in job:
+            answers = [self.evaluate(member, report) for member in job["cohort"]]
+            return {"seq": job["seq"], "cohort": answers}
         behaviour = self.behaviour.get(str(job["seq"]))
         if behaviour == "die":
             os._exit(7)
@@ -49,7 +54,9 @@ class Toy:
         value = score(genotype)
         report({"seq": job["seq"], "epoch": 1.0, "n_epochs": 1.0, "train_loss": 1 - value})
         metrics = {"val_accuracy": value, "n_params": channels}
+        text = json.dumps([job["genotype"], job["inherit"]], sort_keys=True)
         return {
+            "weights_ref": hashlib.blake2b(text.encode(), digest_size=20).hexdigest(),
             "seq": job["seq"],
             "state": "COMPLETE",
             "metrics": metrics,

@@ -25,6 +25,7 @@ class Space(Protocol):
     """What variation needs of a search space."""
 
     def sample(self, rng: np.random.Generator) -> Dag: ...
+    def seed(self, rng: np.random.Generator) -> Dag: ...
     def problems(self, genotype: Dag) -> list[str]: ...
     def widened(self, genotype: Dag, factor: float) -> Dag: ...
 
@@ -38,6 +39,23 @@ class Screen(Protocol):
 
 
 @dataclass(frozen=True)
+class Terms:
+    """How a candidate is to be trained, where that differs from the rest of the search.
+
+    `fidelity` replaces parts of the search's ("epochs", "fraction", "seconds"). Candidates that are
+    `joint` and asked for in a row share their parameters: they are trained as one cohort.
+    `repetition` > 0 lets a network be trained from scratch again.
+    """
+
+    fidelity: Mapping[str, Any] = field(default_factory=dict)
+    joint: bool = False
+    repetition: int = 0
+
+
+NO_TERMS = Terms()
+
+
+@dataclass(frozen=True)
 class Proposal:
     """A candidate that awaits a trial. Tags are provisional until the search mints them."""
 
@@ -46,11 +64,12 @@ class Proposal:
     operator: str = "sample"
     parents: tuple[int, ...] = ()
     generation: int = 0
+    terms: Terms = NO_TERMS
 
 
 @dataclass(frozen=True)
 class Operators:
-    """Name -> (function, relative frequency) of mutations and crossovers."""
+    """Name -> (function, relative frequency) of mutations (morphisms among them) and crossovers."""
 
     mutations: Mapping[str, tuple[Callable[..., Any], float]]
     crossovers: Mapping[str, tuple[Callable[..., Any], float]]
@@ -64,6 +83,7 @@ class Breeder:
     With a `screen`, several children are made for each one returned. `forget` takes back what
     `is_new` reserved for the others, so that they may be proposed again; those that were judged
     count in `n_filtered` and go to `on_rejected` with their predicted first objective, or None.
+    `origin` is the network that `seed` gives first, instead of the space's own.
     """
 
     def __init__(
@@ -74,6 +94,7 @@ class Breeder:
         screen: Screen | None = None,
         forget: Callable[[Proposal], None] = lambda proposal: None,
         on_rejected: Callable[[Proposal, float | None], None] = lambda proposal, predicted: None,
+        origin: Dag | None = None,
     ) -> None:
         self.space = space
         self.operators = operators
@@ -81,33 +102,73 @@ class Breeder:
         self.screen = screen
         self.forget = forget
         self.on_rejected = on_rejected
+        self.origin = origin
         self.n_filtered = 0
         self.failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
-    def sample(self, rng: np.random.Generator, generation: int = 0) -> Proposal | None:
+    def sample(
+        self, rng: np.random.Generator, generation: int = 0, terms: Terms = NO_TERMS
+    ) -> Proposal | None:
         """Return a new random candidate, or None when the space seems spent."""
         for _ in range(N_ATTEMPTS):
-            proposal = Proposal(self._drawn(rng), generation=generation)
+            drawn = self._drawn("sample", self.space.sample, rng)
+            proposal = Proposal(drawn, generation=generation, terms=terms)
             if self._accepted(proposal):
                 return proposal
         return None
 
+    def seed(
+        self, rng: np.random.Generator, generation: int, terms: Terms = NO_TERMS
+    ) -> Proposal | None:
+        """Return the network from which growth starts: the origin, else the space's seed.
+
+        One that was a trial already is replaced by a random candidate.
+        """
+        drawn = self.origin or self._drawn("seed", self.space.seed, rng)
+        proposal = Proposal(drawn, operator="seed", generation=generation, terms=terms)
+        return proposal if self._accepted(proposal) else self.sample(rng, generation, terms)
+
+    def continued(
+        self, parent: Individual, generation: int, terms: Terms = NO_TERMS
+    ) -> Proposal | None:
+        """Return an individual as a candidate: it is trained on from the weights it has.
+
+        None when that very training was a trial already.
+        """
+        proposal = Proposal(parent.genotype, {}, "continue", (parent.seq,), generation, terms)
+        return proposal if self._accepted(proposal) else None
+
     def child(
-        self, parents: Sequence[Individual], rng: np.random.Generator, generation: int
+        self,
+        parents: Sequence[Individual],
+        rng: np.random.Generator,
+        generation: int,
     ) -> Proposal | None:
         """Return a new child of the first parent (mutation) or of the first two (crossover).
 
-        Refusals lead to another operator; when all attempts fail the candidate is drawn at random.
-        With a screen it is the most promising of several.
+        When all attempts fail the candidate is drawn at random.
+        """
+        return self.offspring(parents, rng, generation) or self.sample(rng, generation)
+
+    def offspring(
+        self,
+        parents: Sequence[Individual],
+        rng: np.random.Generator,
+        generation: int,
+        terms: Terms = NO_TERMS,
+    ) -> Proposal | None:
+        """Return a new child as `child` does, or None when all attempts fail.
+
+        Refusals lead to another operator. With a screen it is the most promising of several.
         """
         offered: list[Proposal] = []
         for _ in range(1 if self.screen is None else self.screen.n_wanted):
-            proposal = self._attempted(parents, rng, generation)
+            proposal = self._attempted(parents, rng, generation, terms)
             if proposal is None:
                 break
             offered.append(proposal)
         if not offered:
-            return self.sample(rng, generation)
+            return None
         return offered[0] if self.screen is None else self._screened(self.screen, offered, rng)
 
     def _screened(
@@ -125,7 +186,11 @@ class Breeder:
         return offered[verdict.index]
 
     def _attempted(
-        self, parents: Sequence[Individual], rng: np.random.Generator, generation: int
+        self,
+        parents: Sequence[Individual],
+        rng: np.random.Generator,
+        generation: int,
+        terms: Terms,
     ) -> Proposal | None:
         """Return an accepted child, or None when all attempts fail."""
         for _ in range(N_ATTEMPTS):
@@ -150,6 +215,7 @@ class Breeder:
                     name,
                     tuple(p.seq for p in chosen),
                     generation,
+                    terms,
                 )
                 if self._accepted(proposal):
                     return proposal
@@ -205,18 +271,23 @@ class Breeder:
                 ) from None
         return children
 
-    def _drawn(self, rng: np.random.Generator) -> Dag:
+    def _drawn(
+        self,
+        what: str,
+        draw: Callable[[np.random.Generator], Dag],
+        rng: np.random.Generator,
+    ) -> Dag:
         try:
-            genotype = self.space.sample(rng)
+            genotype = draw(rng)
         except NasgenError:
             raise
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             raise OperatorError(
-                f"the search space's sample() raised {type(error).__name__}: {error} "
+                f"the search space's {what}() raised {type(error).__name__}: {error} "
                 f"({frame.filename}, line {frame.lineno}). Mend it, then resume the run."
             ) from error
-        return self._legal("sample", genotype)
+        return self._legal(what, genotype)
 
     def _legal(self, name: str, genotype: Dag) -> Dag:
         problems = self.space.problems(genotype)

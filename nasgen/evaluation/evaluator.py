@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,16 +19,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from nasgen import config, registry, seeding
-from nasgen.errors import DataError, EvaluationError, StoreError
+from nasgen.errors import DataError, EvaluationError, NasgenError, StoreError
 from nasgen.evaluation import batches, device, measure, optimizer_state, shared
 from nasgen.evaluation.cohort import Cohort, blame, check_alike
 from nasgen.evaluation.metrics import Measured
 from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, Row, Trainee, make_optimizer, train_together
-from nasgen.evaluation.trial import Json, Trial, failing
+from nasgen.evaluation.trial import MAX_MESSAGE, Json, Trial, failing
 from nasgen.genotypes import Dag
-from nasgen.phenotype.heredity import inherit
+from nasgen.phenotype.heredity import HeredityReport, inherit
 from nasgen.phenotype.network import Network, build
 from nasgen.search_spaces.blueprint import Blueprint
 
@@ -212,7 +212,10 @@ class Evaluator:
         network = build(blueprint, seeding.integer(job["seed"], "weights"))
         metrics["n_params"] = measure.n_params(network)
         metrics["flops"] = measure.flops(network, blueprint.input_shape)
-        state = self._inherit(network, blueprint, job["inherit"]) if job.get("inherit") else {}
+        state: State = {}
+        if job.get("inherit"):
+            inherited, state = self._inherited(network, blueprint, job["inherit"])
+            metrics |= inherited
         network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return _Candidate(genotype, blueprint, network, state)
 
@@ -306,19 +309,42 @@ class Evaluator:
         result["objectives"] = objectives
         result["state"] = "COMPLETE"
 
-    def _inherit(self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]) -> State:
-        """Fill a network from its parents; return the optimiser state that comes with it."""
+    def _inherited(
+        self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]
+    ) -> tuple[Json, State]:
+        """Fill a network from its parents; return how many values came from where, and the state.
+
+        When it cannot be done, [training] on_bad_parent decides: the network stays as it was drawn,
+        with the reason under "not_inherited", or the trial fails with the kind "inheritance".
+        """
+        try:
+            report, state = self._inherit(network, blueprint, given)
+        except (NasgenError, RuntimeError, KeyError) as error:
+            reason = f"the parents' weights cannot be inherited: {error}"
+            if self.training.on_bad_parent == "drop":
+                raise EvaluationError(reason, "inheritance") from error
+            report = HeredityReport(n_fresh=sum(t.numel() for t in network.state_dict().values()))
+            return {**asdict(report), "not_inherited": reason[:MAX_MESSAGE]}, {}
+        return asdict(report), state
+
+    def _inherit(
+        self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]
+    ) -> tuple[HeredityReport, State]:
+        """Fill a network from its parents; return what came, with the optimiser's state."""
         plan = given.get("plan") or {}
         parents, states = [], []
-        for parent in given["parents"]:
+        for i, parent in enumerate(given["parents"]):
+            if parent["weights_ref"] is None:
+                raise EvaluationError(f"parent {i} kept no weights.")
             weights = self.artifacts.load(parent["weights_ref"])
             tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
             parents.append((self._decode(parent["genotype"])[1], tensors))
             ref = parent.get("optimizer_ref")
             states.append(optimizer_state.from_arrays(self.artifacts.load(ref)) if ref else {})
-        inherit(network, blueprint, parents, plan)
+        # The state first: what it refuses leaves the network as it was drawn.
         givers = [(*parent, state) for parent, state in zip(parents, states, strict=True)]
-        return optimizer_state.moved(blueprint, dict(network.named_parameters()), givers, plan)
+        state = optimizer_state.moved(blueprint, dict(network.named_parameters()), givers, plan)
+        return inherit(network, blueprint, parents, plan), state
 
     def _objectives(self, measured: Measured, with_validation: bool) -> Iterator[tuple[str, float]]:
         for name, objective in self.objectives.items():

@@ -11,7 +11,7 @@ import numpy as np
 from nasgen.errors import IllegalGenotypeError, NotApplicable
 from nasgen.genotypes import Dag, Draft
 from nasgen.genotypes.dag import Value, Vertex
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ def pick(options: Sequence[T], rng: np.random.Generator, what: str) -> T:
     return options[int(rng.integers(len(options)))]
 
 
-def vary(parent: Dag, space: DagCnn, edit: Callable[[Draft], None]) -> Dag:
+def vary(parent: Dag, space: GraphSpace, edit: Callable[[Draft], None]) -> Dag:
     """Return the first legal child with a new key that `edit` makes of a copy of the parent.
 
     `edit` is called at most `N_TRIES` times, each time on a fresh copy. NotApplicable is raised
@@ -47,7 +47,7 @@ def vary(parent: Dag, space: DagCnn, edit: Callable[[Draft], None]) -> Dag:
     raise NotApplicable(f"no legal child in {N_TRIES} tries; the last: {reason}")
 
 
-def attempt(draft: Draft, space: DagCnn) -> Dag:
+def attempt(draft: Draft, space: GraphSpace) -> Dag:
     """Return the tidied, frozen, legal graph; raises NotApplicable with the rule it breaks."""
     tidy(draft)
     try:
@@ -90,12 +90,12 @@ def inner(draft: Draft) -> list[Vertex]:
     return [v for v in draft.vertices if v.tag not in (draft.input, draft.output)]
 
 
-def merging(space: DagCnn) -> list[str]:
+def merging(space: GraphSpace) -> list[str]:
     """Return the operations of the space that take several inputs."""
     return [op for op in space.layers if space.layer(op).merges]
 
 
-def random_op(space: DagCnn, rng: np.random.Generator) -> str:
+def random_op(space: GraphSpace, rng: np.random.Generator) -> str:
     """Return an operation of one input that may be drawn; half of the time one with channels."""
     ops = [op for op in space.drawn if not space.layer(op).merges]
     creating = [op for op in ops if "channels" in space.layer(op).domain]
@@ -104,7 +104,7 @@ def random_op(space: DagCnn, rng: np.random.Generator) -> str:
 
 
 def random_settings(
-    draft: Draft, source: int, op: str, space: DagCnn, rng: np.random.Generator
+    draft: Draft, source: int, op: str, space: GraphSpace, rng: np.random.Generator
 ) -> dict[str, Value]:
     """Return legal settings of a vertex that reads from `source`.
 

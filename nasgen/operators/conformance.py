@@ -15,7 +15,7 @@ from nasgen import registry, seeding
 from nasgen.errors import IncompatibleError, NotApplicable
 from nasgen.genotypes import Child, Dag
 from nasgen.operators import mutation
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 N_PARENTS = {"mutations": 1, "morphisms": 1, "crossovers": 2}  # by registry group
 DIGITS, CIFAR = (1, 8, 8), (3, 32, 32)  # (C, H, W) that every child must be buildable for
@@ -45,7 +45,7 @@ class Report:
         return not self.problems
 
 
-def check_operator(group: str, name: str, space: DagCnn, n: int = 200, seed: int = 0) -> Report:
+def check_operator(group: str, name: str, space: GraphSpace, n: int = 200, seed: int = 0) -> Report:
     """Apply a registered operator to `n` sampled and mutated parents (or pairs) and report.
 
     Checked: the kind of what it returns, legality, unchanged parents, the same child from the same
@@ -80,7 +80,7 @@ def check_operator(group: str, name: str, space: DagCnn, n: int = 200, seed: int
     return report
 
 
-def _parent(space: DagCnn, rng: np.random.Generator, seed: int, trial: int) -> Dag:
+def _parent(space: GraphSpace, rng: np.random.Generator, seed: int, trial: int) -> Dag:
     """Sample a genotype and mutate it up to three times, so that parents are not all tidy."""
     parent = space.sample(rng)
     for _ in range(int(rng.integers(4))):
@@ -96,7 +96,7 @@ def _one(
     operator: Callable[..., Any],
     group: str,
     parents: Sequence[Dag],
-    space: DagCnn,
+    space: GraphSpace,
     origin: str,
     case: tuple[int, int],
     report: Report,
@@ -175,7 +175,7 @@ def _plan(child: Child) -> str:
         return "not JSON"
 
 
-def _wrong(child: Child, parents: Sequence[Dag], space: DagCnn) -> list[tuple[str, str]]:
+def _wrong(child: Child, parents: Sequence[Dag], space: GraphSpace) -> list[tuple[str, str]]:
     """Return (rule, message) for each rule that one child breaks."""
     dag = child.genotype
     found: list[tuple[str, str]] = []

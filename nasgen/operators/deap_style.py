@@ -17,7 +17,7 @@ import numpy as np
 from nasgen.errors import IncompatibleError, NotApplicable, OperatorError
 from nasgen.genotypes import Dag, Vertex
 from nasgen.operators.base import N_TRIES, attempt, vary
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 Label = tuple[str, tuple[tuple[str, Any], ...]]
 
@@ -50,7 +50,7 @@ def from_deap(function: Callable[..., Any], **settings: Any) -> Callable[..., An
             )
         return [list(individual) for individual in result]
 
-    def mutate(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
+    def mutate(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Dag:
         places = _places(parent, space)
         return vary(
             parent,
@@ -60,7 +60,7 @@ def from_deap(function: Callable[..., Any], **settings: Any) -> Callable[..., An
             ),
         )
 
-    def cross(first: Dag, second: Dag, space: DagCnn, rng: np.random.Generator) -> tuple[Dag, ...]:
+    def cross(first: Dag, second: Dag, space: GraphSpace, rng: np.random.Generator) -> tuple[Dag, ...]:
         places = [_places(parent, space) for parent in (first, second)]
         n = min(map(len, places))
         known = {first.key, second.key}
@@ -91,11 +91,11 @@ def from_deap(function: Callable[..., Any], **settings: Any) -> Callable[..., An
     return mutate if len(free) == 1 else cross
 
 
-def _places(parent: Dag, space: DagCnn) -> list[Vertex]:
+def _places(parent: Dag, space: GraphSpace) -> list[Vertex]:
     return [v for v in parent.inner if not space.layer(v.op).merges]
 
 
-def _write(draft: Any, places: list[Vertex], genome: list[Any], space: DagCnn, name: str) -> None:
+def _write(draft: Any, places: list[Vertex], genome: list[Any], space: GraphSpace, name: str) -> None:
     """Give the first vertices the labels of a genome; what is no label raises OperatorError."""
     for vertex, label in zip(places, genome, strict=False):
         if label == vertex.label:

@@ -10,4 +10,11 @@ ENTRIES = (
         reference="Stier 2021, section 4.4",
         accepts="dag",
     ),
+    Entry(
+        "inception",
+        "nasgen.search_spaces.inception:Inception",
+        "stacked inception and residual blocks between reductions, made to be grown",
+        reference="Szegedy 2015; Painter 2018",
+        accepts="dag",
+    ),
 )

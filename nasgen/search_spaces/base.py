@@ -20,6 +20,10 @@ class SearchSpace(ABC):
     def sample(self, rng: np.random.Generator) -> Dag:
         """Draw a legal genotype with provisional tags. All randomness comes from `rng`."""
 
+    def seed(self, rng: np.random.Generator) -> Dag:
+        """Return the small network from which growth starts. Default: a sample."""
+        return self.sample(rng)
+
     @abstractmethod
     def problems(self, genotype: Dag) -> list[str]:
         """Return one sentence for each rule that the genotype breaks; empty when it is legal."""

@@ -43,6 +43,7 @@ _ASKED = [
     "seed",
     "attempt",
     "asked_after",
+    "cohort",
     "started",
 ]
 _TOLD = [
@@ -54,6 +55,7 @@ _TOLD = [
     "train_s",
     "weights_ref",
     "predictions_ref",
+    "optimizer_ref",
     "failure_kind",
     "failure",
     "finished",

@@ -26,7 +26,7 @@ class Trial:
     genotype: Mapping[str, Any]
     key: str
     identity: str
-    operator: str  # "sample", the mutation's or crossover's name, "finish"
+    operator: str  # "sample", "seed", "continue", an operator's name, "finish"
     generation: int = 0
     parents: tuple[int, ...] = ()
     plan: Mapping[str, Any] = field(default_factory=dict)
@@ -36,6 +36,7 @@ class Trial:
     attempt: int = 1
     asked_after: int = 0
     told: int | None = None
+    cohort: int | None = None  # seq of the first of those that are trained jointly
     objectives: Mapping[str, float] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     curve: tuple[
@@ -44,10 +45,18 @@ class Trial:
     train_s: float = 0.0
     weights_ref: str | None = None
     predictions_ref: str | None = None
-    failure_kind: str | None = None  # "error", "memory", "timeout", "non-finite", "worker"
+    optimizer_ref: str | None = None  # the optimiser's state, for children that go on with it
+    # "error", "memory", "timeout", "non-finite", "inheritance", "worker"
+    failure_kind: str | None = None
     failure: str | None = None
     started: str | None = None  # ISO 8601, UTC
     finished: str | None = None
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """References of the artifacts that it has."""
+        refs = (self.weights_ref, self.predictions_ref, self.optimizer_ref)
+        return tuple(ref for ref in refs if ref)
 
     @property
     def is_counted(self) -> bool:
@@ -66,6 +75,7 @@ class Trial:
             train_s=float(result.get("train_s", 0.0)),
             weights_ref=result.get("weights_ref"),
             predictions_ref=result.get("predictions_ref"),
+            optimizer_ref=result.get("optimizer_ref"),
             failure_kind=result.get("failure_kind"),
             failure=result.get("failure"),
             finished=result.get("finished"),

@@ -32,4 +32,15 @@ ENTRIES = (
         "several objectives: NSGA-II, or NSGA-III by survival = 'nsga3'",
         reference="Deb 2002",
     ),
+    Entry(
+        "growth",
+        "nasgen.engine.algorithms.growth:Growth",
+        "one small network is grown: mutate members, train on from their weights, keep the best",
+        reference="Painter 2018",
+    ),
+    Entry(
+        "fixed",
+        "nasgen.engine.algorithms.fixed:Fixed",
+        "no search: trains the origin network, as often as asked",
+    ),
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 from deap import base
 
-from nasgen import seeding
+from nasgen import registry, seeding
 from nasgen.engine.breeding import Breeder, Proposal
 from nasgen.engine.individual import Individual
 from nasgen.errors import ConfigError
@@ -23,9 +25,16 @@ class Algorithm(ABC):
 
     `toolbox` is DEAP's: `sample(rng, generation)` and `vary(parents, rng, generation)` make
     candidates; an algorithm registers `select` and `survive`, both (individuals, k, rng).
+
+    Class attributes
+    - `is_generational`: asks a whole batch before it looks at the results.
+    - `inherits`: children always start from their parents' weights and optimiser state.
+    - `morphisms`: the operators that it uses when the config names none; empty: all mutations.
     """
 
-    is_generational = True  # asks a whole batch before it looks at the results
+    is_generational = True
+    inherits: ClassVar[bool] = False
+    morphisms: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, breeder: Breeder, population: int, seed: int) -> None:
         if population < 2:
@@ -38,6 +47,25 @@ class Algorithm(ABC):
         self.seed = seed
         self.population: list[Individual] = []
         self.generation = 0
+        # Seq -> which validation images the trial names rightly; the session sets it.
+        self.correct: Callable[[int], np.ndarray[Any, Any]] = _no_predictions
+        self.keeps_predictions = False
+
+    def selection(self, name: str, **options: Any) -> Callable[..., Any]:
+        """Return a registered selection; one that needs predictions gets them, and they are kept.
+
+        All of them, since a resumed run selects again what it selected before.
+        """
+        function: Callable[..., Any] = registry.resolve("selections", name)
+        if "predictions" not in registry.get("selections", name).requires:
+            return partial(function, **options)
+        self.keeps_predictions = True
+        return partial(function, correct=lambda seq: self.correct(seq), **options)
+
+    @property
+    def n_trials(self) -> int | None:
+        """Trials after which it has nothing more to ask for; None: it goes on for ever."""
+        return None
 
     def rng(self, role: str, counter: int) -> np.random.Generator:
         """Return the generator of one decision."""
@@ -134,3 +162,7 @@ class Generational(Algorithm):
 def options_error(algorithm: str, option: str, expected: str, got: Any) -> ConfigError:
     """Return the error for an algorithm option out of range."""
     return ConfigError(f"algorithm.{option} ({algorithm}): expected {expected}, got {got!r}.")
+
+
+def _no_predictions(seq: int) -> np.ndarray[Any, Any]:
+    raise NotImplementedError(f"the predictions of trial {seq} are not within reach here.")

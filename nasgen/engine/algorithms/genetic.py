@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from nasgen import registry
 from nasgen.engine import selections
 from nasgen.engine.algorithms.base import Generational, options_error
 from nasgen.engine.breeding import Breeder, Proposal
@@ -42,7 +41,7 @@ class Genetic(Generational):
                 f"size of the population, got {tournament}."
             )
         options = {"tournament": tournament} if selection == "tournament" else {}
-        self.toolbox.register("select", registry.resolve("selections", selection), **options)
+        self.toolbox.register("select", self.selection(selection, **options))
         self.toolbox.register("survive", selections.best)
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:

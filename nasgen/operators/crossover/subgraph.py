@@ -11,11 +11,11 @@ import numpy as np
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Dag, Vertex
 from nasgen.operators.base import N_TRIES, attempt, pick
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 
 def subgraph(
-    first: Dag, second: Dag, space: DagCnn, rng: np.random.Generator
+    first: Dag, second: Dag, space: GraphSpace, rng: np.random.Generator
 ) -> tuple[Dag, Dag] | tuple[Dag]:
     """Return two children, or one when the other is illegal or the same network as a parent.
 
@@ -62,7 +62,7 @@ def cut_points(dag: Dag) -> list[int]:
     return cuts
 
 
-def _joined(head: Dag, cut: int, tail: Dag, start: int, space: DagCnn) -> Dag:
+def _joined(head: Dag, cut: int, tail: Dag, start: int, space: GraphSpace) -> Dag:
     """Return `head` up to and with `cut`, followed by what comes after `start` in `tail`."""
     draft = head.edit()
     for v in reversed(_after(head, cut)):

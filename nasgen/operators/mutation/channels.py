@@ -11,10 +11,10 @@ import numpy as np
 
 from nasgen.genotypes import Dag, Draft
 from nasgen.operators.base import inner, pick, vary
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 
-def channels(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
+def channels(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Dag:
     """Return the parent with one vertex at the next wider or next narrower legal width.
 
     Raises NotApplicable when no vertex has a width that can change.

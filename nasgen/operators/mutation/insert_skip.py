@@ -9,10 +9,10 @@ import numpy as np
 
 from nasgen.genotypes import Dag, Draft
 from nasgen.operators.base import edges, merging, pick, reach, vary
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 
-def insert_skip(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
+def insert_skip(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Dag:
     """Return the parent with one more edge from a vertex to one that depends on it.
 
     A target that merges gets one more input; on the edge to any other target a merging vertex is

@@ -9,12 +9,12 @@ import numpy as np
 
 from nasgen.genotypes import Dag, Draft
 from nasgen.operators.base import edges, merging, pick, random_op, random_settings, vary
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 SHAPES = ("chain", "parallel", "residual")
 
 
-def insert_subgraph(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
+def insert_subgraph(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Dag:
     """Return the parent with 1 to 3 new vertices on one edge.
 
     A chain of 1 to 3 vertices, two parallel vertices that are merged, or 1 to 2 vertices merged

@@ -9,10 +9,10 @@ import numpy as np
 
 from nasgen.genotypes import Dag, Draft
 from nasgen.operators.base import inner, pick, random_settings, vary
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 
-def relabel(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
+def relabel(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Dag:
     """Return the parent with one vertex's operation or settings drawn anew.
 
     Merging operations are exchanged for merging ones, the others for others. A width stays as it

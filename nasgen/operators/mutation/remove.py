@@ -9,10 +9,10 @@ import numpy as np
 
 from nasgen.genotypes import Dag, Draft
 from nasgen.operators.base import inner, pick, vary
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 
-def remove(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
+def remove(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Dag:
     """Return the parent without one vertex, and without what only that vertex kept alive.
 
     Of a merging vertex one random input takes its place. Raises NotApplicable.

@@ -10,10 +10,10 @@ import numpy as np
 
 from nasgen.genotypes import Dag, Draft
 from nasgen.operators.base import inner, pick, reach, vary
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 
-def rewire(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
+def rewire(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Dag:
     """Return the parent with one edge moved to a new source, dead vertices removed.
 
     The target is a vertex of several inputs, or any vertex when there is none. Raises

@@ -7,6 +7,12 @@ ENTRIES = (
     Entry("conv-relu", "nasgen.phenotype.layers.conv_relu:ConvRelu", "convolution, bias, ReLU"),
     Entry("linear", "nasgen.phenotype.layers.linear:Linear", "bare 1x1 convolution"),
     Entry("max_pool", "nasgen.phenotype.layers.pool:MaxPool", "2x2 maximum, halves the map"),
+    Entry(
+        "max_pool3",
+        "nasgen.phenotype.layers.pool:MaxPool3",
+        "3x3 maximum, keeps the map",
+        reference="Szegedy 2015",
+    ),
     Entry("avg_pool", "nasgen.phenotype.layers.pool:AvgPool", "2x2 average, halves the map"),
     Entry("sum", "nasgen.phenotype.layers.merge:Sum", "element-wise sum of its inputs"),
     Entry("concat", "nasgen.phenotype.layers.merge:Concat", "channels of its inputs side by side"),

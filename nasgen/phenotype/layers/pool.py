@@ -1,4 +1,4 @@
-"""2x2 pooling with stride 2: halves the map, keeps channels and their tags.
+"""Pooling: keeps channels and their tags. 2x2 with stride 2 halves the map, `max_pool3` keeps it.
 
 A map whose shorter side is below 4 passes unchanged, so that any number of pools fits any image
 (Suganuma 2017 stops at 1 x 1; stopping at 2 x 2 keeps batch statistics defined for a batch of one).
@@ -47,3 +47,18 @@ class AvgPool(_Pool):
         from torch import nn
 
         return nn.Identity() if out_shape == in_shapes[0] else nn.AvgPool2d(2)
+
+
+class MaxPool3(Layer):
+    """The largest value of each 3x3 window, stride 1 (the pooling branch of Szegedy 2015)."""
+
+    channelwise: ClassVar[bool] = True
+    sign: ClassVar[str] = "kept"
+    drawn: ClassVar[str] = "never"
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        from torch import nn
+
+        return nn.MaxPool2d(3, stride=1, padding=1)

@@ -1,0 +1,47 @@
+"""No search: one network trained from scratch, once or several times. The control of a search.
+
+Several trainings of one network are the classical ensemble (Hansen & Salamon 1990).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nasgen.engine import selections
+from nasgen.engine.algorithms.base import Generational, options_error
+from nasgen.engine.breeding import Breeder, Proposal, Terms
+from nasgen.engine.individual import Individual
+
+
+class Fixed(Generational):
+    """Trains the network of [origin], else the seed of the search space.
+
+    Option: `repetitions` (>= 1), trainings that differ in their random draws alone.
+    """
+
+    def __init__(self, breeder: Breeder, population: int, seed: int, repetitions: int = 1) -> None:
+        super().__init__(breeder, population, seed)
+        if repetitions < 1:
+            raise options_error("fixed", "repetitions", "at least 1", repetitions)
+        self.repetitions = repetitions
+        self.toolbox.register("seed", breeder.seed)
+        self.toolbox.register("survive", selections.best)
+
+    @property
+    def n_trials(self) -> int | None:
+        return self.repetitions
+
+    def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
+        if self.generation:
+            return [None]
+        # The space's seed may be drawn: every repetition must draw the same one.
+        state = rng.bit_generator.state
+        batch = []
+        for repetition in range(self.repetitions):
+            rng.bit_generator.state = state
+            batch.append(self.toolbox.seed(rng, 0, terms=Terms(repetition=repetition)))
+        return batch
+
+    def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
+        pool = self.population + offspring
+        return self.toolbox.survive(pool, len(pool), rng) if pool else []

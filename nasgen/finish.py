@@ -1,0 +1,124 @@
+"""The phase "finish": the best candidates of a leg are trained again, longer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from nasgen import seeding
+from nasgen.budget import Budget
+from nasgen.genotypes import Dag
+from nasgen.objectives import Objective
+from nasgen.plan import Plan
+from nasgen.store.trial import Trial
+
+
+class Space(Protocol):
+    """What the finish needs of a search space."""
+
+    def problems(self, genotype: Dag) -> list[str]: ...
+    def widened(self, genotype: Dag, factor: float) -> Dag: ...
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The finalists of one leg; its trials begin at `n_before`. `trials` are all, as they come."""
+
+    plan: Plan
+    budget: Budget
+    space: Space
+    trials: Mapping[int, Trial]
+    n_before: int
+    workers: int
+
+    @property
+    def begun(self) -> tuple[Trial, ...]:
+        """The leg's finish trials so far."""
+        trials = self.trials.values()
+        return tuple(t for t in trials if t.phase == "finish" and t.seq >= self.n_before)
+
+    def waiting(self, known: Collection[str], asked_after: int) -> list[Trial]:
+        """Return the finish trials still to be asked for, best candidate first, each network once.
+
+        `known` are the identities of the trials so far.
+        """
+        done = {p for t in self.trials.values() if t.phase == "finish" for p in t.parents}
+        n_missing = self.budget.n_finish - len(self.begun)
+        if self.budget.n_trials is not None:
+            n_missing = min(n_missing, self.budget.n_trials - (len(self.trials) - self.n_before))
+        sources: dict[str, Trial] = {}
+        for trial in ranked(self.trials.values(), self.plan.objectives[0]):
+            identity = self.plan.identity(trial.key, self.plan.finish_fidelity)
+            if trial.phase == "search" and trial.seq not in done and identity not in known:
+                sources.setdefault(identity, trial)
+        first = len(self.trials)
+        return [
+            replace(
+                source,
+                seq=first + i,
+                state="RUNNING",
+                operator="finish",
+                phase="finish",
+                parents=(source.seq,),
+                plan={},
+                fidelity=self.plan.finish_fidelity,
+                identity=identity,
+                seed=seeding.integer(self.plan.seed, "trial", first + i),
+                attempt=1,
+                asked_after=asked_after,
+                told=None,
+                cohort=None,
+            )
+            for i, (identity, source) in enumerate(list(sources.items())[: max(0, n_missing)])
+        ]
+
+    def bounded(self, trial: Trial, waves: int | None = None) -> dict[str, Any]:
+        """Return a finalist's fidelity, its time bounded by what the budget has left.
+
+        All workers take a finish trial `waves` times (default: until those of this leg are told).
+        Validation comes on top of training; its source trial tells how long it takes.
+        """
+        left = self.budget.left_s
+        if math.isinf(left):
+            return dict(trial.fidelity)
+        if waves is None:
+            n_open = self.budget.n_finish - sum(t.told is not None for t in self.begun)
+            waves = max(1, math.ceil(n_open / self.workers))
+        validation_s = float(self.trials[trial.parents[0]].metrics.get("val_s", 0.0))
+        limit = trial.fidelity.get("seconds") or math.inf
+        return {**trial.fidelity, "seconds": max(0.5, min(limit, left / waves - validation_s))}
+
+    def widened(self, trial: Trial) -> Trial:
+        """Return a finalist with `plan.widen` times the channels, as NASNet scales what it found.
+
+        The old channels keep their gene tags (Zoph 2018, for the scaling).
+        """
+        if self.plan.widen <= 1.0:
+            return trial
+        wider = self.space.widened(Dag.from_json(trial.genotype), self.plan.widen)
+        if self.space.problems(wider):
+            return trial
+        genotype = wider.mint(self.plan.seed, trial.seq)
+        return replace(
+            trial,
+            genotype=genotype.to_json(),
+            key=genotype.key,
+            identity=self.plan.identity(genotype.key, self.plan.finish_fidelity),
+        )
+
+
+def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
+    """Return the completed trials, best first by one objective.
+
+    Small validation sets leave many equals: the validation loss decides between them, then the age.
+    """
+    sign = -1.0 if objective.direction == "maximize" else 1.0
+
+    def rank(trial: Trial) -> tuple[float, float, int]:
+        loss = trial.metrics.get("val_loss")
+        value = sign * trial.objectives[objective.name]
+        return value, math.inf if loss is None else float(loss), trial.seq
+
+    return sorted((t for t in trials if t.state == "COMPLETE"), key=rank)

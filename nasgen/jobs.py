@@ -1,0 +1,74 @@
+"""What is sent to the workers and how their answers are read. Jobs and results are JSON.
+
+A job trains one trial; a cohort job, {"seq": of its first member, "cohort": [jobs]}, trains several
+whose parameters are shared and answers {"seq", "cohort": [results]}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nasgen.plan import Plan
+from nasgen.store.trial import Trial
+
+Json = dict[str, Any]
+
+
+def job(trial: Trial, trials: Mapping[int, Trial], plan: Plan) -> Json:
+    """Return the job of one trial.
+
+    With inheritance a trial of the search gets all its parents, whether or not their weights are
+    still there: `training.on_bad_parent` says what follows, and the worker applies it.
+    """
+    inherit = None
+    searched = trial.phase == "search"
+    if plan.inherit_weights and searched and trial.parents:
+        inherit = {
+            "parents": [_parent(trials[seq]) for seq in trial.parents],
+            "plan": dict(trial.plan),
+        }
+    made: Json = {
+        "seq": trial.seq,
+        "attempt": trial.attempt,
+        "genotype": dict(trial.genotype),
+        "fidelity": dict(trial.fidelity),
+        "seed": trial.seed,
+        "with_validation": False,
+        "inherit": inherit,
+    }
+    if plan.keep_optimizer and searched:
+        made["keep_optimizer"] = True
+    return made
+
+
+def _parent(trial: Trial) -> Json:
+    given = {"genotype": dict(trial.genotype), "weights_ref": trial.weights_ref}
+    if trial.optimizer_ref is not None:
+        given["optimizer_ref"] = trial.optimizer_ref
+    return given
+
+
+def cohort_job(members: Sequence[Trial], trials: Mapping[int, Trial], plan: Plan) -> Json:
+    """Return the job of trials that are trained jointly, in the order in which they were asked."""
+    return {
+        "seq": members[0].seq,
+        "attempt": members[0].attempt,
+        "cohort": [job(member, trials, plan) for member in members],
+    }
+
+
+def results(answer: Mapping[str, Any], members: Sequence[Trial]) -> list[Json]:
+    """Return one result for each member of a cohort.
+
+    What ended the whole cohort, such as a worker that died, ended every member.
+    """
+    if "cohort" not in answer:
+        return [{**answer, "seq": member.seq} for member in members]
+    found = {result["seq"]: dict(result) for result in answer["cohort"]}
+    missing = {
+        "state": "FAILED",
+        "failure_kind": "error",
+        "failure": "the joint training returned no result for this member.",
+    }
+    return [found.get(member.seq, {**missing, "seq": member.seq}) for member in members]

@@ -1,0 +1,275 @@
+"""What search spaces of layer graphs share: options, legality, decoding, widening.
+
+A genotype is a DAG of layers; how it becomes a network is written in `decode`. Members differ in
+the defaults of their options and in how they `sample`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+
+from nasgen import registry
+from nasgen.errors import ConfigError, IllegalGenotypeError, NasgenError, UnknownNameError, suggest
+from nasgen.genotypes import Dag, Vertex, tags
+from nasgen.search_spaces.base import SearchSpace
+from nasgen.search_spaces.blueprint import Blueprint, Shape
+from nasgen.search_spaces.decode import LayerRules, decode, find_layer
+
+WIDTHS: Final = (8, 12, 16, 24, 32, 48, 64, 96, 128)  # channels; each step costs about twice
+USUAL_PROB: Final = 0.7  # that a 3x3 kernel is drawn where one is legal
+# Ends of what may be asked for: they bound the memory of the largest legal network.
+MOST: Final = {
+    "max_channels": 4096, "max_vertices": 1000, "max_depth": 1000, "max_stages": 16,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GraphSpace(SearchSpace):
+    """Legal: every vertex live; settings in range; one input each, except for merging layers.
+
+    - `layers`: vertex operations; default (empty or None) all registered, plug-ins included.
+    - `widths`: channel counts that operators choose from, ascending (default: `WIDTHS` up to
+      `max_channels`); any count from 1 to `max_channels` is legal.
+    - `kernels`: sizes used, of those that the layers offer.
+    - `min_depth`, `max_depth`: vertices on the longest path. `max_vertices`: all but input, output.
+    - `min_stages`, `max_stages`: what `sample` draws from; other genotypes are not bound by it.
+
+    Raises ConfigError that lists every wrong option.
+    """
+
+    max_channels: int = 128
+    widths: tuple[int, ...] = ()
+    kernels: tuple[int, ...] = (3, 5, 7)
+    layers: tuple[str, ...] = ()
+    min_depth: int = 2
+    max_depth: int = 24
+    max_vertices: int = 40
+    min_stages: int = 1
+    max_stages: int = 4
+
+    def __post_init__(self) -> None:
+        wrong = self._fill_in()
+        if not wrong:
+            wrong = self._wrong_options()
+        if wrong:
+            raise ConfigError(wrong)
+
+    def _fill_in(self) -> list[str]:
+        """Set what was left empty; return what is wrong with the kinds of the options."""
+        wrong = []
+        for name in ("widths", "kernels", "layers"):
+            value = getattr(self, name)
+            kind = str if name == "layers" else int
+            if value is None:
+                value = ()
+            if not isinstance(value, list | tuple) or any(type(v) is not kind for v in value):
+                wrong.append(f"space.{name}: expected a list of {kind.__name__}, got {value!r}.")
+                continue
+            object.__setattr__(self, name, tuple(value))
+        for name in (field.name for field in fields(self) if field.type == "int"):
+            value, most = getattr(self, name), MOST.get(name, MOST["max_depth"])
+            if type(value) is not int or not 1 <= value <= most:
+                wrong.append(f"space.{name}: expected an integer in 1..{most}, got {value!r}.")
+        if not wrong:
+            light = registry.entries("layers")
+            defaults = {
+                "layers": tuple(op for op in light if op not in _decoder_only()),
+                "widths": tuple(w for w in WIDTHS if w <= self.max_channels)
+                or (self.max_channels,),
+            }
+            for name, default in defaults.items():
+                if not getattr(self, name):
+                    object.__setattr__(self, name, default)
+        return wrong
+
+    def _wrong_options(self) -> list[str]:
+        wrong = []
+        offered: set[Any] = set()
+        n_wide = 0
+        for op in self.layers:
+            if op in _decoder_only():
+                wrong.append(f"space.layers: '{op}' is the decoder's own and no vertex; remove it.")
+                continue
+            try:
+                rules = find_layer(op)
+                offered.update(rules.domain.get("kernel", ()))
+                n_wide += _is_wide(rules) and rules.drawn == "always"
+            except NasgenError as error:
+                wrong.append(f"space.layers: {error}")
+            except (AttributeError, TypeError) as error:
+                wrong.append(
+                    f"space.layers: '{op}' is no layer ({error}); derive it from "
+                    "nasgen.phenotype.layers.base.Layer, without constructor arguments."
+                )
+        if len(set(self.layers)) != len(self.layers):
+            wrong.append(f"space.layers: every layer once, got {list(self.layers)}.")
+        if not wrong and not n_wide:
+            wrong.append(
+                "space.layers: at least one layer with one input and a 'channels' setting is "
+                f"needed, such as 'conv'; got {list(self.layers)}."
+            )
+        if list(self.widths) != sorted(set(self.widths)) or not all(
+            1 <= w <= self.max_channels for w in self.widths
+        ):
+            wrong.append(
+                f"space.widths: expected ascending counts in 1..{self.max_channels} "
+                f"(max_channels), got {list(self.widths)}."
+            )
+        if offered and (not self.kernels or not set(self.kernels) <= offered):
+            wrong.append(
+                f"space.kernels: expected some of {sorted(offered)}, got {list(self.kernels)}."
+            )
+        for low, high in (
+            ("min_depth", "max_depth"), ("min_stages", "max_stages"), ("min_depth", "max_vertices")
+        ):  # fmt: skip
+            if getattr(self, low) > getattr(self, high):
+                wrong.append(
+                    f"space.{low}: expected at most {high} = {getattr(self, high)}, "
+                    f"got {getattr(self, low)}."
+                )
+        return wrong
+
+    # ---- layers ------------------------------------------------------------------------------
+
+    def layer(self, op: str) -> LayerRules:
+        """Return the rules of a legal vertex operation; raises UnknownNameError for another."""
+        if op not in self.layers:
+            raise UnknownNameError(
+                f"'{op}' is no layer of this space{suggest(op, self.layers)} "
+                f"It has {', '.join(self.layers)}; see space.layers."
+            )
+        return find_layer(op)
+
+    @property
+    def wide(self) -> tuple[str, ...]:
+        """Layers with one input that own channels, such as `conv`."""
+        return tuple(op for op in self.layers if _is_wide(self.layer(op)))
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """Layers that sampling and random mutations may insert."""
+        return tuple(op for op in self.layers if self.layer(op).drawn == "always")
+
+    def domain(self, op: str) -> dict[str, tuple[Any, ...]]:
+        """Return setting -> values, ascending, that sampling and operators choose from."""
+        values = dict(self.layer(op).domain)
+        if values.get("channels") == ():
+            values["channels"] = self.widths
+        if "kernel" in values:
+            used = tuple(k for k in values["kernel"] if k in self.kernels)
+            values["kernel"] = used or values["kernel"]
+        return values
+
+    def random_vertex_params(self, op: str, rng: np.random.Generator) -> dict[str, Any]:
+        """Draw legal settings for an operation; a 3x3 kernel is drawn with probability 0.7."""
+        drawn = {}
+        for name, values in self.domain(op).items():
+            if name == "kernel" and 3 in values and rng.random() < USUAL_PROB:
+                drawn[name] = 3
+            else:
+                drawn[name] = values[int(rng.integers(len(values)))]
+        return drawn
+
+    # ---- legality ----------------------------------------------------------------------------
+
+    def problems(self, genotype: Dag) -> list[str]:
+        """Return one sentence for each broken rule; empty when the genotype is legal."""
+        n_inner = len(genotype.vertices) - 2
+        if n_inner > self.max_vertices:  # first, so that a huge graph costs nothing more
+            return [f"expected at most {self.max_vertices} inner vertices, got {n_inner}."]
+        found = []
+        if not self.min_depth <= genotype.depth <= self.max_depth:
+            found.append(
+                f"expected a depth of {self.min_depth}..{self.max_depth} vertices, "
+                f"got {genotype.depth}."
+            )
+        if len(genotype.inputs(genotype.output.tag)) != 1:
+            n = len(genotype.inputs(genotype.output.tag))
+            found.append(f"the output: expected exactly one input, got {n}.")
+        for vertex in genotype.vertices:
+            here = f"vertex {vertex.tag} ('{vertex.op}')"
+            if not -(1 << 62) <= vertex.tag < 1 << 62:
+                found.append(f"{here}: expected a gene tag of 62 bits and a sign.")
+            if vertex.op in ("input", "output"):
+                if vertex.params or vertex.channel_tags:
+                    found.append(f"{here}: expected no settings and no channel tags.")
+                continue
+            if vertex.tag not in genotype.live:
+                found.append(f"{here}: lies on no path from input to output.")
+            if vertex.op not in self.layers:
+                found.append(
+                    f"{here}: unknown operation{suggest(vertex.op, self.layers)} "
+                    f"Expected one of {', '.join(self.layers)}."
+                )
+                continue
+            n_in = len(genotype.inputs(vertex.tag))
+            if n_in < 1 or (n_in > 1 and not self.layer(vertex.op).merges):
+                wanted = "at least one input" if n_in < 1 else "exactly one input"
+                found.append(f"{here}: expected {wanted}, got {n_in}.")
+            found += [f"{here}: {text}" for text in self._wrong_settings(vertex)]
+        return found
+
+    def _wrong_settings(self, vertex: Vertex) -> list[str]:
+        values, given = self.domain(vertex.op), dict(vertex.params)
+        if set(values) != set(given):
+            return [f"expected the settings {sorted(values)}, got {sorted(given)}."]
+        wrong = []
+        for name, value in given.items():
+            if name == "channels" and self.layer(vertex.op).domain["channels"] == ():
+                if type(value) is not int or not 1 <= value <= self.max_channels:
+                    wrong.append(f"channels: expected 1..{self.max_channels}, got {value!r}.")
+            elif not any(type(value) is type(v) and value == v for v in values[name]):
+                wrong.append(f"{name}: expected one of {values[name]}, got {value!r}.")
+        ranges, n = vertex.channel_tags, given.get("channels", 0)
+        ends = [(start, start + size) for start, size in ranges]
+        if any(a >= b or a < -(1 << 62) or b > 1 << 62 for a, b in ends):
+            wrong.append("channel tags: expected ranges (first tag, count >= 1) of 62 bits.")
+        elif tags.count(ranges) != n and not wrong:
+            wrong.append(f"expected {n} channel tags, one a channel, got {tags.count(ranges)}.")
+        elif any(b > c for (_, b), (c, _) in zip(sorted(ends), sorted(ends)[1:], strict=False)):
+            wrong.append("channel tags: two channels carry the same tag; each needs its own.")
+        return wrong
+
+    # ---- the contract ------------------------------------------------------------------------
+
+    def widened(self, genotype: Dag, factor: float) -> Dag:
+        """Return the graph with `factor` times the channels, in steps of 4, up to `max_channels`."""
+        draft = genotype.edit()
+        for v in genotype.inner:
+            if v.op in self.wide:
+                channels = max(v.channels, 4 * round(v.channels * factor / 4))
+                draft.change(v.tag, channels=min(channels, self.max_channels))
+        return draft.freeze()
+
+    def blueprint(self, genotype: Dag, input_shape: Shape, n_classes: int) -> Blueprint:
+        """Return the build steps of a genotype for images (C, H, W); see `decode` for the rules.
+
+        Raises IllegalGenotypeError that lists all problems of an illegal genotype.
+        """
+        found = self.problems(genotype)
+        if found:
+            raise IllegalGenotypeError("the genotype is not legal here: " + " ".join(found))
+        return decode(genotype, input_shape, n_classes, self.max_channels, self.layer)
+
+    def options(self) -> dict[str, Any]:
+        """Return the options as JSON data; the member made of them is an equal space."""
+        return {
+            field.name: list(value)
+            if isinstance(value := getattr(self, field.name), tuple)
+            else value
+            for field in fields(self)
+        }
+
+
+def _is_wide(rules: LayerRules) -> bool:
+    return not rules.merges and not rules.halves and "channels" in rules.domain
+
+
+def _decoder_only() -> tuple[str, ...]:
+    family = importlib.import_module(registry.FAMILIES["layers"])
+    names: tuple[str, ...] = family.DECODER_ONLY
+    return names
