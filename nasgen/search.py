@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -81,6 +82,9 @@ class Search:
         self.screen = screen
         self.memory = Memory()
         self.trials: dict[int, Trial] = {}
+        self._genotypes: dict[int, Dag] = {}  # of trials in flight, so that none is read from JSON
+        self._ranks: list[tuple[float, float, int]] = []  # of completed trials, best first
+        self._n_asked = 0  # search trials of this leg
         self.in_flight: set[int] = set()
         self.n_told = 0
         self.n_before = 0  # trials of earlier legs
@@ -143,10 +147,9 @@ class Search:
     # ---- candidates --------------------------------------------------------------------------
 
     def _may_ask(self) -> bool:
-        asked = sum(t.phase == "search" for t in self.trials.values() if t.seq >= self.n_before)
         return (
             not self.is_spent
-            and self.budget.may_search(asked, self.trial_s)
+            and self.budget.may_search(self._n_asked, self.trial_s)
             and self.algorithm.ready()
         )
 
@@ -176,6 +179,7 @@ class Search:
             seed=seeding.integer(self.plan.seed, "trial", seq),
             asked_after=self.n_told,
         )
+        self._genotypes[seq] = genotype
         self._start(trial)
 
     def initial(self, proposal: Proposal) -> tuple[str | None, ...]:
@@ -277,21 +281,26 @@ class Search:
             identity=self.plan.identity(genotype.key, self.plan.finish_fidelity),
         )
 
-    def ranked(self) -> list[Trial]:
-        """Return completed trials, best first."""
-        # A copy, because a live view ranks in another thread while trials are added.
-        return ranked(list(self.trials.values()), self.plan.objectives[0])
+    def ranked(self, n: int | None = None) -> list[Trial]:
+        """Return completed trials, best first: the `n` best, or all."""
+        # The slice is a copy, because a live view ranks in another thread while trials are added.
+        return [self.trials[seq] for _, _, seq in self._ranks[:n]]
 
     # ---- trials ------------------------------------------------------------------------------
 
     def _start(self, trial: Trial) -> None:
         trial = replace(trial, started=utc_now(), asked_after=self.n_told)
-        self.ledger.ask(trial, shown_parameters(trial))
+        self.ledger.ask(trial, shown_parameters(self._genotype(trial)))
+        self._add(trial)
         self._launch(trial)
+
+    def _add(self, trial: Trial) -> None:
+        self._n_asked += trial.phase == "search" and trial.seq >= self.n_before
+        self.trials[trial.seq] = trial
+        self.known.add(trial.identity)
 
     def _launch(self, trial: Trial) -> None:
         self.trials[trial.seq] = trial
-        self.known.add(trial.identity)
         self.in_flight.add(trial.seq)
         self._began[trial.seq] = self.budget.clock()
         self.executor.submit(self._job(trial))
@@ -346,7 +355,9 @@ class Search:
         self.in_flight.discard(trial.seq)
         self.n_told += 1
         individual = self.individual(trial) if trial.state == "COMPLETE" else None
+        self._genotypes.pop(trial.seq, None)
         if individual is not None:
+            insort(self._ranks, rank(trial, self.plan.objectives[0]))
             self.memory.observe(individual)
         if trial.phase == "finish":
             return
@@ -369,10 +380,13 @@ class Search:
         """Return a completed trial as the engine sees it."""
         fitness = self._fitness()
         fitness.set([trial.objectives[o.name] for o in self.plan.objectives])
-        genotype = Dag.from_json(trial.genotype)
+        genotype = self._genotype(trial)
         return Individual(
             trial.seq, genotype, fitness, trial.parents, trial.operator, trial.generation
         )
+
+    def _genotype(self, trial: Trial) -> Dag:
+        return self._genotypes.get(trial.seq) or Dag.from_json(trial.genotype)
 
     # ---- resuming ----------------------------------------------------------------------------
 
@@ -387,8 +401,7 @@ class Search:
                 self._tell(told[self.n_told])
             if trial.phase == "search":
                 self._ask_again(trial)
-            self.trials[trial.seq] = trial
-            self.known.add(trial.identity)
+            self._add(trial)
         while self.n_told < len(told):
             self._tell(told[self.n_told])
         for trial in stored:
@@ -432,22 +445,23 @@ def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
 
     Small validation sets leave many equals: the validation loss decides between them, then the age.
     """
+    return sorted((t for t in trials if t.state == "COMPLETE"), key=lambda t: rank(t, objective))
+
+
+def rank(trial: Trial, objective: Objective) -> tuple[float, float, int]:
+    """Return what orders completed trials by one objective, the best least."""
+    loss = trial.metrics.get("val_loss")
     sign = -1.0 if objective.direction == "maximize" else 1.0
-
-    def rank(trial: Trial) -> tuple[float, float, int]:
-        loss = trial.metrics.get("val_loss")
-        value = sign * trial.objectives[objective.name]
-        return value, math.inf if loss is None else float(loss), trial.seq
-
-    return sorted((t for t in trials if t.state == "COMPLETE"), key=rank)
+    value = sign * trial.objectives[objective.name]
+    return value, math.inf if loss is None else float(loss), trial.seq
 
 
-def shown_parameters(trial: Trial) -> dict[str, int]:
+def shown_parameters(dag: Dag) -> dict[str, int]:
     """Return what Optuna's tools show of a genotype: counts of its operations, its depth."""
-    dag = Dag.from_json(trial.genotype)
     shown = {"n_vertices": len(dag.inner), "depth": dag.depth}
+    ops = [v.op for v in dag.inner]
     for op in ("conv", "max_pool", "avg_pool", "sum", "concat"):
-        shown[f"n_{op}"] = sum(v.op == op for v in dag.inner)
+        shown[f"n_{op}"] = ops.count(op)
     shown["channels"] = sum(int(v.get("channels", 0)) for v in dag.inner)
     return shown
 
