@@ -114,11 +114,12 @@ def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
 
     Small validation sets leave many equals: the validation loss decides between them, then the age.
     """
+    return sorted((t for t in trials if t.state == "COMPLETE"), key=lambda t: rank(t, objective))
+
+
+def rank(trial: Trial, objective: Objective) -> tuple[float, float, int]:
+    """Return what orders completed trials by one objective, the best least."""
+    loss = trial.metrics.get("val_loss")
     sign = -1.0 if objective.direction == "maximize" else 1.0
-
-    def rank(trial: Trial) -> tuple[float, float, int]:
-        loss = trial.metrics.get("val_loss")
-        value = sign * trial.objectives[objective.name]
-        return value, math.inf if loss is None else float(loss), trial.seq
-
-    return sorted((t for t in trials if t.state == "COMPLETE"), key=rank)
+    value = sign * trial.objectives[objective.name]
+    return value, math.inf if loss is None else float(loss), trial.seq

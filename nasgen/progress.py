@@ -181,7 +181,7 @@ class LiveView:
         elapsed = time.monotonic() - self._began
         rate = 60 * self._n_done / elapsed if elapsed > 0 else 0.0
         text = Text(f"  {rate:.1f} trials/min, {self._left(search, rate)} left")
-        best = next(iter(search.ranked()), None)
+        best = next(iter(search.ranked(1)), None)
         if best is not None:
             text.append(
                 f"\n  best: trial {best.seq} ({best.operator}), {_objectives(best)}", "bold"

@@ -6,6 +6,7 @@ It prints nothing; what happens leaves as events. It knows no torch: jobs and re
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,7 +20,7 @@ from nasgen.engine.individual import Individual, fitness_class
 from nasgen.engine.statistics import Memory
 from nasgen.errors import StoreError
 from nasgen.execution.base import Executor
-from nasgen.finish import Finish, ranked
+from nasgen.finish import Finish, rank
 from nasgen.genotypes import Dag
 from nasgen.genotypes.child import minted_plan
 from nasgen.plan import Plan
@@ -57,6 +58,9 @@ class Search:
         self.screen = screen
         self.memory = Memory()
         self.trials: dict[int, Trial] = {}
+        self._genotypes: dict[int, Dag] = {}  # of trials in flight, so that none is read from JSON
+        self._ranks: list[tuple[float, float, int]] = []  # of completed trials, best first
+        self._n_asked = 0  # search trials of this leg
         self.in_flight: set[int] = set()
         self._gathered: list[Trial] = []  # of a cohort that is still being asked for
         self.n_told = 0
@@ -128,10 +132,9 @@ class Search:
     # ---- candidates --------------------------------------------------------------------------
 
     def _may_ask(self) -> bool:
-        asked = sum(t.phase == "search" for t in self.trials.values() if t.seq >= self.n_before)
         return (
             not self.is_spent
-            and self.budget.may_search(asked, self.trial_s)
+            and self.budget.may_search(self._n_asked, self.trial_s)
             and self.algorithm.ready()
         )
 
@@ -163,6 +166,7 @@ class Search:
             asked_after=self.n_told,
             cohort=cohort if terms.joint else None,
         )
+        self._genotypes[seq] = genotype
         self._start(trial)
 
     def _fidelity(self, proposal: Proposal) -> dict[str, Any]:
@@ -201,21 +205,26 @@ class Search:
         number = self.algorithm.breeder.n_filtered
         self.emit("rejected", proposal=proposal, predicted=predicted, number=number)
 
-    def ranked(self) -> list[Trial]:
-        """Return completed trials, best first."""
-        # A copy, because a live view ranks in another thread while trials are added.
-        return ranked(list(self.trials.values()), self.plan.objectives[0])
+    def ranked(self, n: int | None = None) -> list[Trial]:
+        """Return completed trials, best first: the `n` best, or all."""
+        # The slice is a copy, because a live view ranks in another thread while trials are added.
+        return [self.trials[seq] for _, _, seq in self._ranks[:n]]
 
     # ---- trials ------------------------------------------------------------------------------
 
     def _start(self, trial: Trial) -> None:
         trial = replace(trial, started=utc_now(), asked_after=self.n_told)
-        self.ledger.ask(trial, shown_parameters(trial))
+        self.ledger.ask(trial, shown_parameters(self._genotype(trial)))
+        self._add(trial)
         self._launch(trial)
+
+    def _add(self, trial: Trial) -> None:
+        self._n_asked += trial.phase == "search" and trial.seq >= self.n_before
+        self.trials[trial.seq] = trial
+        self.known.add(trial.identity)
 
     def _launch(self, trial: Trial) -> None:
         self.trials[trial.seq] = trial
-        self.known.add(trial.identity)
         self.in_flight.add(trial.seq)
         self._began[trial.seq] = self.budget.clock()
         if trial.cohort is None:
@@ -279,7 +288,9 @@ class Search:
         self.in_flight.discard(trial.seq)
         self.n_told += 1
         individual = self.individual(trial) if trial.state == "COMPLETE" else None
+        self._genotypes.pop(trial.seq, None)
         if individual is not None:
+            insort(self._ranks, rank(trial, self.plan.objectives[0]))
             self.memory.observe(individual)
         if trial.phase == "finish":
             return
@@ -302,10 +313,13 @@ class Search:
         """Return a completed trial as the engine sees it."""
         fitness = self._fitness()
         fitness.set([trial.objectives[o.name] for o in self.plan.objectives])
-        genotype = Dag.from_json(trial.genotype)
+        genotype = self._genotype(trial)
         return Individual(
             trial.seq, genotype, fitness, trial.parents, trial.operator, trial.generation
         )
+
+    def _genotype(self, trial: Trial) -> Dag:
+        return self._genotypes.get(trial.seq) or Dag.from_json(trial.genotype)
 
     # ---- resuming ----------------------------------------------------------------------------
 
@@ -320,8 +334,7 @@ class Search:
                 self._tell(told[self.n_told])
             if trial.phase == "search":
                 self._ask_again(trial)
-            self.trials[trial.seq] = trial
-            self.known.add(trial.identity)
+            self._add(trial)
         while self.n_told < len(told):
             self._tell(told[self.n_told])
         for trial in stored:
@@ -352,11 +365,11 @@ class Search:
             listener(event, {"search": self, **data})
 
 
-def shown_parameters(trial: Trial) -> dict[str, int]:
+def shown_parameters(dag: Dag) -> dict[str, int]:
     """Return what Optuna's tools show of a genotype: counts of its operations, its depth."""
-    dag = Dag.from_json(trial.genotype)
     shown = {"n_vertices": len(dag.inner), "depth": dag.depth}
+    ops = [v.op for v in dag.inner]
     for op in ("conv", "max_pool", "avg_pool", "sum", "concat"):
-        shown[f"n_{op}"] = sum(v.op == op for v in dag.inner)
+        shown[f"n_{op}"] = ops.count(op)
     shown["channels"] = sum(int(v.get("channels", 0)) for v in dag.inner)
     return shown

@@ -263,7 +263,7 @@ class _Session:
         """Return the seconds to keep for the ending: testing the likely members, the report."""
         if budget.time_s is None:
             return 0.0
-        passes = [float(t.metrics.get("val_s", 0.0)) for t in search.ranked()[:8]]
+        passes = [float(t.metrics.get("val_s", 0.0)) for t in search.ranked(8)]
         return ENDING_S + self.test_ratio * sum(passes) / build.n_workers(self.config)
 
     def _wall_s(self) -> float:
@@ -303,7 +303,7 @@ def kept_trials(config: SearchConfig, search: Search) -> set[int]:
     flying = (member for seq in search.in_flight for member in search.cohort(seq))
     parents = {parent for trial in flying for parent in trial.parents}
     alive = {i.seq for i in search.algorithm.alive}
-    best = [t.seq for t in search.ranked()[:N_KEPT_BEST]]
+    best = [t.seq for t in search.ranked(N_KEPT_BEST)]
     if config.store.keep_weights == "pareto":
         # The best one may lie behind the front: equals are ordered by their loss. And children
         # start from the weights of parents that need not lie on it.

@@ -7,14 +7,13 @@ and wrong: it gives one key to some graphs that are not isomorphic.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nasgen.genotypes.dag import Dag
+    from nasgen.genotypes.dag import Dag, Vertex
 
 PREFIX = "dag1:"  # the number changes when two graphs could get other keys than before
 
@@ -30,9 +29,9 @@ def key(dag: Dag) -> str:
     settings, the direction of edges and how often an edge occurs. Gene tags, channel tags and the
     order of a vertex's inputs do not count. Settings are compared as JSON, so 3 is not 3.0.
     """
-    labels, edges = reduced(dag)
-    texts = {v: json.dumps(label) for v, label in labels.items()}
-    colours = _layered(texts, edges, [v.tag for v in dag.order if v.tag in labels])
+    kept, edges = _reduced(dag)
+    texts = {v.tag: v.label_text for v in kept}
+    colours = _layered(texts, edges)
     names = tuple(sorted({(colours[v], text) for v, text in texts.items()}))
     certificate, _ = _canonise(colours, edges)
     digest = blake2b(repr((names, certificate)).encode(), digest_size=16)
@@ -45,46 +44,64 @@ def reduced(dag: Dag) -> tuple[dict[int, Label], dict[Pair, int]]:
     Identities are `skip` vertices and a `sum` or `concat` of one input. What an identity fed reads
     from its source instead, so an edge can occur more than once: sum(x, skip(x)) is 2x, not x.
     """
-    labels: dict[int, Label] = {}
-    edges: Counter[Pair] = Counter()
-    stands_for: dict[int, int] = {}
+    kept, edges = _reduced(dag)
+    return {v.tag: v.label for v in kept}, edges
+
+
+def _reduced(dag: Dag) -> tuple[list[Vertex], dict[Pair, int]]:
+    """Return what `reduced` does with whole vertices, in topological order."""
+    kept: list[Vertex] = []
+    edges: dict[Pair, int] = {}
+    stands_for: dict[int, int] = {}  # of live vertices alone
+    live = dag.live
     for v in dag.order:
-        if v.tag not in dag.live:
+        tag = v.tag
+        if tag not in live:
             continue
-        sources = [stands_for[s] for s in dag.inputs(v.tag) if s in dag.live]
-        if v.op in ("skip", "sum", "concat") and len(sources) == 1:
-            stands_for[v.tag] = sources[0]
+        sources = [stands_for[s] for s in dag.inputs(tag) if s in stands_for]
+        if len(sources) == 1 and v.op in ("skip", "sum", "concat"):
+            stands_for[tag] = sources[0]
             continue
-        stands_for[v.tag] = v.tag
-        labels[v.tag] = v.label
-        edges.update((s, v.tag) for s in sources)
-    return labels, dict(edges)
+        stands_for[tag] = tag
+        kept.append(v)
+        for s in sources:
+            edges[s, tag] = edges.get((s, tag), 0) + 1
+    return kept, edges
 
 
-def _layered(
-    texts: Mapping[int, str], edges: Mapping[Pair, int], order: Sequence[int]
-) -> dict[int, int]:
-    """Return first colours from one sweep along the graph and one back.
+def _layered(texts: Mapping[int, str], edges: Mapping[Pair, int]) -> dict[int, int]:
+    """Return first colours from one sweep along the graph and one back; `texts` are in its order.
 
     They carry each label through the whole graph at once; refinement alone would carry it one edge
     a round, which makes a long chain quadratic.
     """
     before, after = _neighbours(texts, edges)
-    forth = _sweep(texts, before, order)
-    return _sweep(forth, after, order[::-1])
+    forth = _sweep(texts, before, list(texts))
+    return _sweep(forth, after, list(texts)[::-1])
 
 
 def _sweep(
     labels: Mapping[int, Any], behind: Mapping[int, Sequence[Pair]], order: Sequence[int]
 ) -> dict[int, int]:
     level: dict[int, int] = {}
-    layers: defaultdict[int, list[int]] = defaultdict(list)
+    layers: list[list[int]] = []
     for v in order:
-        level[v] = 1 + max((level[u] for u, _ in behind[v]), default=-1)
-        layers[level[v]].append(v)
+        deep = 0
+        for u, _ in behind[v]:
+            if level[u] >= deep:
+                deep = level[u] + 1
+        level[v] = deep
+        if deep == len(layers):
+            layers.append([v])
+        else:
+            layers[deep].append(v)
     colours: dict[int, int] = {}
     n_used = 0
-    for here in (layers[i] for i in range(len(layers))):
+    for here in layers:
+        if len(here) == 1:  # most layers: nothing to tell apart
+            colours[here[0]] = n_used
+            n_used += 1
+            continue
         look = {v: (labels[v], tuple(sorted((colours[u], m) for u, m in behind[v]))) for v in here}
         groups = _groups(here, look.__getitem__)
         for rank, group in enumerate(groups):
@@ -101,8 +118,10 @@ def _canonise(
     Two graphs with the same certificate are isomorphic: vertex i of one order is vertex i of the
     other. Certificates of one recursion depth can be compared with each other.
     """
-    before, after = _neighbours(labels, edges)
-    cells = _equitable(labels, before, after)
+    if len(set(labels.values())) == len(labels):  # told apart already: nothing to refine
+        cells = [[v] for v in sorted(labels, key=labels.__getitem__)]
+    else:
+        cells = _equitable(labels, *_neighbours(labels, edges))
     names = tuple((labels[cell[0]], len(cell)) for cell in cells)
     if len(cells) == len(labels):
         order = [cell[0] for cell in cells]

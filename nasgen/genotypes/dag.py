@@ -6,6 +6,7 @@ Use it for networks of free topology. A `Dag` is immutable and hashable; operato
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -48,6 +49,11 @@ class Vertex:
         """Operation and settings, without identity: what isomorphism compares."""
         return self.op, self.params
 
+    @cached_property
+    def label_text(self) -> str:
+        """The label as JSON. Kept, because parents and children share their unchanged vertices."""
+        return json.dumps(self.label)
+
 
 @dataclass(frozen=True)
 class Dag:
@@ -66,9 +72,10 @@ class Dag:
         object.__setattr__(self, "_by_tag", by_tag)
         if len(by_tag) != len(self.vertices):
             raise IllegalGenotypeError("two vertices carry the same gene tag; each needs its own.")
+        ops = [v.op for v in self.vertices]
         for op in ("input", "output"):
-            n = sum(v.op == op for v in self.vertices)
-            if n != 1:
+            if ops.count(op) != 1:
+                n = ops.count(op)
                 raise IllegalGenotypeError(f"expected exactly one '{op}' vertex, got {n}.")
         if len(set(self.edges)) != len(self.edges):
             raise IllegalGenotypeError("an edge occurs twice; a source may feed a vertex once.")
@@ -82,17 +89,17 @@ class Dag:
 
     # ---- reading -----------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def input(self) -> Vertex:
         """The vertex that stands for the image."""
         return next(v for v in self.vertices if v.op == "input")
 
-    @property
+    @cached_property
     def output(self) -> Vertex:
         """The vertex that feeds the classifier."""
         return next(v for v in self.vertices if v.op == "output")
 
-    @property
+    @cached_property
     def inner(self) -> tuple[Vertex, ...]:
         """All vertices but input and output, in topological order."""
         return tuple(v for v in self.order if v.op not in ("input", "output"))
@@ -147,12 +154,13 @@ class Dag:
     @cached_property
     def depth(self) -> int:
         """Number of inner vertices on the longest path from input to output."""
+        before, sink = self._neighbours[0], self.output.tag
         length: dict[int, int] = {self.input.tag: 0}
         for v in self.order:
-            feeding = [length[s] for s in self.inputs(v.tag) if s in length]
+            feeding = [length[s] for s in before[v.tag] if s in length]
             if feeding:
-                length[v.tag] = max(feeding) + (v.op != "output")
-        return length.get(self.output.tag, 0)
+                length[v.tag] = max(feeding) + (v.tag != sink)
+        return length.get(sink, 0)
 
     @cached_property
     def key(self) -> str:
@@ -173,17 +181,12 @@ class Dag:
 
     def mint(self, root_seed: int, trial: int) -> Dag:
         """Return the graph with provisional tags made final (called by the engine alone)."""
-        final = {v.tag: tags.mint(v.tag, root_seed, trial) for v in self.vertices}
-        vertices = tuple(
-            Vertex(
-                final[v.tag],
-                v.op,
-                v.params,
-                tuple((tags.mint(start, root_seed, trial), n) for start, n in v.channel_tags),
-            )
-            for v in self.vertices
-        )
-        return Dag(vertices, tuple((final[a], final[b]) for a, b in self.edges))
+        vertices = tuple(_minted(v, root_seed, trial) for v in self.vertices)
+        final = {old.tag: new.tag for old, new in zip(self.vertices, vertices, strict=True)}
+        minted = Dag(vertices, tuple((final[a], final[b]) for a, b in self.edges))
+        if "key" in self.__dict__:  # a key knows no tags
+            minted.__dict__["key"] = self.key
+        return minted
 
     # ---- JSON --------------------------------------------------------------------------------
 
@@ -226,6 +229,18 @@ class Dag:
                 f"expected a genotype with 'vertices' and 'edges', got something else ({error!r})."
             ) from None
         return cls(vertices, edges)
+
+
+def _minted(vertex: Vertex, root_seed: int, trial: int) -> Vertex:
+    """Return the vertex with final tags; the vertex itself if they all are."""
+    if vertex.tag >= 0 and all(start >= 0 for start, _ in vertex.channel_tags):
+        return vertex
+    return Vertex(
+        tags.mint(vertex.tag, root_seed, trial),
+        vertex.op,
+        vertex.params,
+        tuple((tags.mint(start, root_seed, trial), n) for start, n in vertex.channel_tags),
+    )
 
 
 def _live(
@@ -272,10 +287,10 @@ class Draft:
             self.input = self.add("input")
             self.output = self.add("output")
         else:
-            for v in start.vertices:
-                self._place(v)
-            for edge in start.edges:
-                self.connect(*edge)
+            before, after = start._neighbours
+            self._vertices.update(start._by_tag)
+            self._before.update((tag, list(sources)) for tag, sources in before.items())
+            self._after.update((tag, list(targets)) for tag, targets in after.items())
             self.input, self.output = start.input.tag, start.output.tag
             used = [v.tag for v in start.vertices if v.tag < 0]
             used += [s + n - 1 for v in start.vertices for s, n in v.channel_tags if s < 0]
@@ -424,6 +439,8 @@ class Draft:
     def prune(self) -> None:
         """Remove every vertex that is on no path from input to output."""
         live = _live(self.input, self.output, self._before, self._after)
+        if len(live) == len(self._vertices):
+            return
         for tag in [t for t in self._vertices if t not in live]:
             self._drop(tag)
 

@@ -7,7 +7,7 @@ the defaults of their options and in how they `sample`.
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +20,7 @@ from nasgen.search_spaces.blueprint import Blueprint, Shape
 from nasgen.search_spaces.decode import LayerRules, decode, find_layer
 
 WIDTHS: Final = (8, 12, 16, 24, 32, 48, 64, 96, 128)  # channels; each step costs about twice
+N_REMEMBERED: Final = 100_000  # vertices known to be fine
 USUAL_PROB: Final = 0.7  # that a 3x3 kernel is drawn where one is legal
 # Ends of what may be asked for: they bound the memory of the largest legal network.
 MOST: Final = {
@@ -50,8 +51,14 @@ class GraphSpace(SearchSpace):
     max_vertices: int = 40
     min_stages: int = 1
     max_stages: int = 4
+    _rules: dict[str, LayerRules] = field(init=False, repr=False, compare=False)
+    _domains: dict[str, dict[str, tuple[Any, ...]]] = field(init=False, repr=False, compare=False)
+    _fine: dict[int, Vertex] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        # What is asked for again and again, and never changes: rules of layers, vertices found fine.
+        for name, empty in (("_rules", {}), ("_domains", {}), ("_fine", {})):
+            object.__setattr__(self, name, empty)
         wrong = self._fill_in()
         if not wrong:
             wrong = self._wrong_options()
@@ -142,7 +149,9 @@ class GraphSpace(SearchSpace):
                 f"'{op}' is no layer of this space{suggest(op, self.layers)} "
                 f"It has {', '.join(self.layers)}; see space.layers."
             )
-        return find_layer(op)
+        if op not in self._rules:
+            self._rules[op] = find_layer(op)
+        return self._rules[op]
 
     @property
     def wide(self) -> tuple[str, ...]:
@@ -156,13 +165,15 @@ class GraphSpace(SearchSpace):
 
     def domain(self, op: str) -> dict[str, tuple[Any, ...]]:
         """Return setting -> values, ascending, that sampling and operators choose from."""
-        values = dict(self.layer(op).domain)
-        if values.get("channels") == ():
-            values["channels"] = self.widths
-        if "kernel" in values:
-            used = tuple(k for k in values["kernel"] if k in self.kernels)
-            values["kernel"] = used or values["kernel"]
-        return values
+        if op not in self._domains:
+            values = dict(self.layer(op).domain)
+            if values.get("channels") == ():
+                values["channels"] = self.widths
+            if "kernel" in values:
+                used = tuple(k for k in values["kernel"] if k in self.kernels)
+                values["kernel"] = used or values["kernel"]
+            self._domains[op] = values
+        return dict(self._domains[op])
 
     def random_vertex_params(self, op: str, rng: np.random.Generator) -> dict[str, Any]:
         """Draw legal settings for an operation; a 3x3 kernel is drawn with probability 0.7."""
@@ -181,7 +192,7 @@ class GraphSpace(SearchSpace):
         n_inner = len(genotype.vertices) - 2
         if n_inner > self.max_vertices:  # first, so that a huge graph costs nothing more
             return [f"expected at most {self.max_vertices} inner vertices, got {n_inner}."]
-        found = []
+        found: list[str] = []
         if not self.min_depth <= genotype.depth <= self.max_depth:
             found.append(
                 f"expected a depth of {self.min_depth}..{self.max_depth} vertices, "
@@ -191,6 +202,8 @@ class GraphSpace(SearchSpace):
             n = len(genotype.inputs(genotype.output.tag))
             found.append(f"the output: expected exactly one input, got {n}.")
         for vertex in genotype.vertices:
+            if self._is_fine(vertex, genotype):
+                continue
             here = f"vertex {vertex.tag} ('{vertex.op}')"
             if not -(1 << 62) <= vertex.tag < 1 << 62:
                 found.append(f"{here}: expected a gene tag of 62 bits and a sign.")
@@ -212,6 +225,25 @@ class GraphSpace(SearchSpace):
                 found.append(f"{here}: expected {wanted}, got {n_in}.")
             found += [f"{here}: {text}" for text in self._wrong_settings(vertex)]
         return found
+
+    def _is_fine(self, vertex: Vertex, genotype: Dag) -> bool:
+        """Tell quickly that nothing is wrong with a vertex; False means: look closer.
+
+        A vertex object that was found fine stays so; its place in the graph is looked at anew. Not
+        by equality: 3 equals 3.0, which is no legal kernel.
+        """
+        if vertex.op in ("input", "output") or vertex.tag not in genotype.live:
+            return False
+        n_in = len(genotype.inputs(vertex.tag))
+        if self._fine.get(id(vertex)) is not vertex:
+            if vertex.op not in self.layers or not -(1 << 62) <= vertex.tag < 1 << 62:
+                return False
+            if self._wrong_settings(vertex):
+                return False
+            if len(self._fine) >= N_REMEMBERED:
+                self._fine.clear()
+            self._fine[id(vertex)] = vertex  # kept alive, so that its id is nobody else's
+        return n_in == 1 or (n_in > 1 and self.layer(vertex.op).merges)
 
     def _wrong_settings(self, vertex: Vertex) -> list[str]:
         values, given = self.domain(vertex.op), dict(vertex.params)
@@ -262,6 +294,7 @@ class GraphSpace(SearchSpace):
             if isinstance(value := getattr(self, field.name), tuple)
             else value
             for field in fields(self)
+            if field.init
         }
 
 

@@ -24,10 +24,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from nasgen.errors import StoreError
+from nasgen.store.sqlite import Sqlite
 from nasgen.store.trial import Trial
 
 SCHEMA = 1
 STUDY = "nasgen"
+_COUNT = IntDistribution(0, 1_000_000_000)
 _STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAILED": TrialState.FAIL}
 _ASKED = [
     "seq",
@@ -85,6 +87,7 @@ class Ledger:
         self._storage = storage
         self._study_id = study_id
         self._ids: dict[int, int] = {}  # seq -> Optuna's trial id
+        self._choices: CategoricalDistribution | None = None  # the operators' names
         self.url = url
 
     # ---- opening -----------------------------------------------------------------------------
@@ -159,20 +162,18 @@ class Ledger:
     def ask(self, trial: Trial, shown: Mapping[str, Any]) -> None:
         """Write a trial that is about to start; `shown` are parameters for Optuna's tools."""
         record = {name: getattr(trial, name) for name in _ASKED}
-        operators = self._operators()
-        distributions: dict[str, BaseDistribution] = {
-            "operator": CategoricalDistribution(operators)
-        }
-        params: dict[str, Any] = {"operator": trial.operator}
+        params: dict[str, tuple[Any, BaseDistribution]] = {}
+        choices = self._operator_choices()
+        if trial.operator in choices.choices:  # else added when the run was resumed
+            params["operator"] = trial.operator, choices
         for name, value in shown.items():
-            distributions[name] = IntDistribution(0, 1_000_000_000)
-            params[name] = int(value)
-        if trial.operator not in operators:  # an operator added when the run was resumed
-            del distributions["operator"], params["operator"]
+            params[name] = int(value), _COUNT
+        text = _text(record)
         with _reported(self.url):
-            self._ids[trial.seq] = self._storage.create_new_trial(
-                self._study_id,
-                FrozenTrial(
+            if isinstance(self._storage, Sqlite):
+                trial_id = self._storage.add_trial(self._study_id, params, ("trial", text))
+            else:
+                template = _Template(
                     number=-1,
                     trial_id=-1,
                     state=TrialState.RUNNING,
@@ -180,41 +181,60 @@ class Ledger:
                     values=None,
                     datetime_start=datetime.now(),
                     datetime_complete=None,
-                    params=params,
-                    distributions=distributions,
-                    user_attrs={"trial": _plain(record)},
+                    params={name: value for name, (value, _) in params.items()},
+                    distributions={name: which for name, (_, which) in params.items()},
+                    user_attrs={"trial": json.loads(text)},
                     system_attrs={},
                     intermediate_values={},
-                ),
-            )
+                )
+                trial_id = self._storage.create_new_trial(self._study_id, template)
+        self._ids[trial.seq] = trial_id
 
     def ask_again(self, trial: Trial) -> None:
         """Write the new attempt of a trial that was in flight when the run stopped."""
         record = {name: getattr(trial, name) for name in _ASKED}
         with _reported(self.url):
-            self._storage.set_trial_user_attr(self._ids[trial.seq], "trial", _plain(record))
+            self._storage.set_trial_user_attr(
+                self._ids[trial.seq], "trial", json.loads(_text(record))
+            )
 
     def tell(self, trial: Trial) -> None:
-        """Write a result; it is durable when this returns."""
+        """Write a result; it outlives this process when this returns.
+
+        When the power fails, a SQLite ledger may lose the results of the last second.
+        """
         record = {name: getattr(trial, name) for name in _TOLD}
         values = list(trial.objectives.values()) if trial.state == "COMPLETE" else None
+        text, state = _text(record), _STATES[trial.state]
         with _reported(self.url):
             trial_id = self._ids[trial.seq]
-            self._storage.set_trial_user_attr(trial_id, "result", _plain(record))
-            self._storage.set_trial_state_values(trial_id, _STATES[trial.state], values)
+            if isinstance(self._storage, Sqlite):
+                self._storage.finish_trial(trial_id, state, values, ("result", text))
+            else:
+                self._storage.set_trial_user_attr(trial_id, "result", json.loads(text))
+                self._storage.set_trial_state_values(trial_id, state, values)
 
     def close(self) -> None:
         """Release the connection."""
-        if isinstance(self._storage, RDBStorage):
+        if isinstance(self._storage, Sqlite):
+            self._storage.close()
+        elif isinstance(self._storage, RDBStorage):
             self._storage.remove_session()
             self._storage.engine.dispose()
 
-    def _operators(self) -> list[str]:
-        if not hasattr(self, "_operator_names"):
+    def _operator_choices(self) -> CategoricalDistribution:
+        if self._choices is None:
             with _reported(self.url):
                 attrs = self._storage.get_study_user_attrs(self._study_id)
-            self._operator_names: list[str] = list(attrs.get("operators", []))
-        return self._operator_names
+            self._choices = CategoricalDistribution(attrs.get("operators") or ["sample"])
+        return self._choices
+
+
+class _Template(FrozenTrial):
+    """What `ask` hands to Optuna, and keeps no hold of: it need not be copied in depth."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Template:
+        return self
 
 
 def _to_trial(item: FrozenTrial) -> Trial:
@@ -232,9 +252,9 @@ def _to_trial(item: FrozenTrial) -> Trial:
     return Trial(**fields)
 
 
-def _plain(record: Mapping[str, Any]) -> Any:
+def _text(record: Mapping[str, Any]) -> str:
     try:
-        return json.loads(json.dumps(record, allow_nan=False))
+        return json.dumps(record, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise StoreError(f"a trial record is no JSON ({error}): {sorted(record)}.") from None
 
@@ -259,9 +279,8 @@ def _storage(url: str) -> BaseStorage:
             f"store.ledger: expected an Optuna storage URL such as sqlite:///file.db, "
             f"postgresql://... or journal:FILE, got '{url}'."
         )
-    options = {"connect_args": {"timeout": 30}} if url.startswith("sqlite") else {}
     try:
-        return RDBStorage(url, engine_kwargs=options)
+        return Sqlite(url) if url.startswith("sqlite") else RDBStorage(url)
     except ImportError as error:
         raise StoreError(f"the ledger {url} needs a database driver: {error}.") from None
     except RuntimeError as error:  # another Optuna schema

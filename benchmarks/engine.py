@@ -1,0 +1,116 @@
+"""Trials a second of a real search whose networks are never trained.
+
+Everything but training takes part: selection, operators, legality, canonical keys, the ledger, the
+executor's JSON. Run: python benchmarks/engine.py [--trials 1500] [--profile]
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import pstats
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nasgen import build, registry
+from nasgen.budget import Budget
+from nasgen.execution.serial import Serial
+from nasgen.search import Plan, Search
+from nasgen.store.ledger import Ledger
+
+POPULATION = 64
+
+
+class Instant:
+    """Answers every job at once; the objective is noise of its number, so that ranks move."""
+
+    def evaluate(
+        self, job: Mapping[str, Any], report: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any]:
+        """Return a completed result without looking at the genotype."""
+        value = {"val_accuracy": (job["seq"] * 2_654_435_761 % 2**32) / 2**32}
+        return {"seq": job["seq"], "state": "COMPLETE", "objectives": value, "metrics": value}
+
+
+def instant(context: Mapping[str, Any]) -> Instant:
+    """Return the evaluator (the entry point of the executor)."""
+    return Instant()
+
+
+def search(url: str, trials: int, crossover_prob: float) -> tuple[Search, Callable[[], float]]:
+    """Return a search, and what tells the seconds since its first population was told."""
+    config = build.config_of(
+        {
+            "algorithm": {
+                "population": POPULATION,
+                "offspring": POPULATION,
+                "crossover_prob": crossover_prob,
+            }
+        }
+    )
+    plan = Plan(
+        seed=0,
+        objectives=build.objective_list(config),
+        search_fidelity={"epochs": 1.0, "fraction": 1.0, "seconds": None},
+        finish_fidelity={},
+        recipe_digest="r",
+        data_digest="d",
+    )
+    names = [*registry.names("mutations"), *registry.names("crossovers"), "sample", "finish"]
+    directions = {o.name: o.direction for o in plan.objectives}
+    bred: list[float] = []
+
+    def listen(event: str, data: Mapping[str, Any]) -> None:
+        if event == "generation":
+            bred.append(time.perf_counter())
+
+    found = Search(
+        plan,
+        build.algorithm(config, build.space(config), lambda proposal: found.is_new(proposal)),
+        Serial(f"{Path(__file__).stem}:instant", {}),
+        Ledger.create(url, directions, names),
+        Budget(trials + POPULATION, 0),
+        set(),
+        (listen,),
+    )
+    return found, lambda: time.perf_counter() - bred[0]
+
+
+def main() -> None:
+    """Print offspring a second for each ledger; every offspring is legal, with a key of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=1500, help="offspring, sampling left out")
+    parser.add_argument("--crossover-prob", type=float, default=0.3)
+    parser.add_argument("--ledgers", nargs="+", default=["memory", "sqlite", "journal"])
+    parser.add_argument("--profile", action="store_true")
+    options = parser.parse_args()
+    for kind in options.ledgers:
+        with tempfile.TemporaryDirectory() as folder:
+            url = {
+                "memory": "memory",
+                "sqlite": f"sqlite:///{folder}/ledger.db",
+                "journal": f"journal:{folder}/ledger.log",
+            }[kind]
+            found, since = search(url, options.trials, options.crossover_prob)
+            profile = cProfile.Profile() if options.profile else None
+            if profile is not None:
+                profile.enable()
+            found.run([], 0)
+            seconds = since()
+            if profile is not None:
+                profile.disable()
+                pstats.Stats(profile).sort_stats("tottime").print_stats(45)
+            keys = {t.key for t in found.trials.values()}
+            assert len(keys) == len(found.trials) == options.trials + POPULATION
+            n = len(found.trials) - POPULATION
+            rate = {"ledger": kind, "offspring": n, "seconds": round(seconds, 3)}
+            print(json.dumps({**rate, "per_second": round(n / seconds, 1)}))
+            found.ledger.close()
+
+
+if __name__ == "__main__":
+    main()
