@@ -30,7 +30,7 @@ from nasgen.store.artifacts import Artifacts
 DEFAULT_TRIALS = 40
 MIN_TIME_S = 10.0  # starting workers and writing the report take about half of this
 N_IMAGES_A_TRIAL = 30_000  # what "a cheap trial" shows a candidate when epochs are not set
-TRIALS_IN_20_MIN = 24  # that a time budget is divided into; more and longer ones in a longer one
+TRIALS_IN_20_MIN = 14  # that a time budget is divided into; more and longer ones in a longer one
 POPULATION = 16
 FINISH_WITHIN = 0.8  # share of a trial's time limit that the training of a finalist may fill
 FEATURES = "structural"  # what a predictor reads
@@ -248,7 +248,8 @@ def population(config: SearchConfig) -> int:
         return config.algorithm.population
     if config.budget.time is None:
         return POPULATION
-    return min(POPULATION, max(4, n_timed_trials(config.budget.time) // 3))
+    # In fours: the offspring, half as many, then keep two workers busy to the end.
+    return min(POPULATION, max(4, 4 * round(n_timed_trials(config.budget.time) / 8)))
 
 
 def inherits(config: SearchConfig) -> bool:
@@ -391,9 +392,9 @@ def n_timed_trials(time_s: float) -> int:
     """Return into how many trials the search's part of a time budget is divided.
 
     Four times the time buys twice as many trials, each twice as long: a short trial ranks networks
-    by how fast they learn rather than by how far they get.
+    by how fast they learn rather than by how far they get, which favours small ones.
     """
-    return max(12, round(TRIALS_IN_20_MIN * math.sqrt(time_s / 1200)))
+    return max(8, round(TRIALS_IN_20_MIN * math.sqrt(time_s / 1200)))
 
 
 def search_fidelity(config: SearchConfig, n_train: int) -> dict[str, Any]:

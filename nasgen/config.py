@@ -90,7 +90,7 @@ class Algorithm(OptionSection):
     population: int | None = Field(
         None,
         ge=2,
-        description="individuals alive at a time; default 16, or a third of the trials that a "
+        description="individuals alive at a time; default 16, or about half of the trials that a "
         "time budget is divided into",
     )
     crossover_prob: Share = Field(0.3, description="share of children made from two parents")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nasgen.search_spaces.dag_cnn import DagCnn
 
 MACS = (8e6, 30e6)  # multiply-adds of one 3 x 32 x 32 image
-WEIGHTS = (3e4, 6e5)  # trainable values
+WEIGHTS = (1e5, 6e5)  # trainable values; smaller ones stop learning within minutes
 N_TRIES = 40
 FIRST_WIDTHS = (12.0, 20.0)  # channels of the first stage, drawn log-uniformly
 PLUGIN_PROB = 0.2  # that a place where a plug-in layer fits gets one, if there is any
