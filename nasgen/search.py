@@ -21,7 +21,8 @@ from nasgen.engine.individual import Individual, fitness_class
 from nasgen.engine.statistics import Memory
 from nasgen.errors import StoreError
 from nasgen.execution.base import Executor
-from nasgen.genotypes import Dag, tags
+from nasgen.genotypes import Dag
+from nasgen.genotypes.child import mint_plan
 from nasgen.objectives import Objective
 from nasgen.predictors.filter import Filter
 from nasgen.store.ledger import Ledger, utc_now
@@ -143,12 +144,21 @@ class Search:
     # ---- candidates --------------------------------------------------------------------------
 
     def _may_ask(self) -> bool:
-        asked = sum(t.phase == "search" for t in self.trials.values() if t.seq >= self.n_before)
+        asked = sum(t.phase == "search" for t in self._trained())
         return (
             not self.is_spent
             and self.budget.may_search(asked, self.trial_s)
             and self.algorithm.ready()
         )
+
+    def _trained(self) -> list[Trial]:
+        own = [t for t in self.trials.values() if t.seq >= self.n_before]
+        return [t for t in own if t.state != "ESTIMATED"]
+
+    @property
+    def n_trained(self) -> int:
+        """Trials of this leg that its budget counts: in flight too, estimates not."""
+        return len(self._trained())
 
     @property
     def trial_s(self) -> float:
@@ -171,12 +181,34 @@ class Search:
             operator=proposal.operator,
             generation=proposal.generation,
             parents=proposal.parents,
-            plan=_minted_plan(proposal.plan, self.plan.seed, seq),
+            plan=mint_plan(proposal.plan, self.plan.seed, seq),
             fidelity=self.plan.search_fidelity,
             seed=seeding.integer(self.plan.seed, "trial", seq),
             asked_after=self.n_told,
         )
-        self._start(trial)
+        for judgement in self.screen.news() if self.screen is not None else ():
+            self.emit("audit", judgement=judgement)
+        estimate = self._estimate(seq, proposal)
+        if estimate is None:
+            self._start(trial)
+        else:
+            self.ledger.ask(trial, shown_parameters(trial))
+            self._tell_estimate(trial, estimate)
+
+    def _estimate(self, seq: int, proposal: Proposal) -> float | None:
+        """Return the predicted objective that stands in for training, or None: train it."""
+        if self.screen is None:
+            return None
+        rng = seeding.generator(self.plan.seed, "estimate", seq)
+        return self.screen.estimate(proposal.genotype, rng)
+
+    def _tell_estimate(self, trial: Trial, value: float) -> None:
+        objectives = {self.plan.objectives[0].name: value}
+        trial = trial.with_estimate(objectives, self.n_told, utc_now())
+        self.ledger.tell(trial)
+        self.known.add(trial.identity)
+        self._tell(trial)
+        self.emit("estimated", trial=trial)
 
     def initial(self, proposal: Proposal) -> tuple[str | None, ...]:
         """Return the weights a candidate would start from, one reference a parent."""
@@ -218,7 +250,7 @@ class Search:
             t.phase == "finish" and t.seq >= self.n_before for t in trials
         )
         if self.budget.n_trials is not None:
-            n_missing = min(n_missing, self.budget.n_trials - (len(self.trials) - self.n_before))
+            n_missing = min(n_missing, self.budget.n_trials - self.n_trained)
         ranked = [
             t
             for t in self.ranked()
@@ -345,8 +377,10 @@ class Search:
         self.trials[trial.seq] = trial
         self.in_flight.discard(trial.seq)
         self.n_told += 1
-        individual = self.individual(trial) if trial.state == "COMPLETE" else None
-        if individual is not None:
+        is_measured = trial.state == "COMPLETE"  # an estimate is no archive member and no label
+        has_fitness = is_measured or trial.state == "ESTIMATED"
+        individual = self.individual(trial) if has_fitness else None
+        if individual is not None and is_measured:
             self.memory.observe(individual)
         if trial.phase == "finish":
             return
@@ -354,14 +388,16 @@ class Search:
             self.algorithm.tell_failed(trial.seq)
         else:
             self.algorithm.tell(individual)
-            if self.screen is not None:
+            if self.screen is not None and is_measured:
                 first = self.plan.objectives[0].name
                 self.screen.observe(trial.seq, individual.genotype, trial.objectives[first])
         self._note_generation()
 
     def _note_generation(self) -> None:
         if self.algorithm.generation != self._generation:
-            row = self.memory.record(self._generation, self.algorithm.population)
+            alive = self.algorithm.population
+            measured = [i for i in alive if self.trials[i.seq].state == "COMPLETE"]
+            row = self.memory.record(self._generation, measured)
             self._generation = self.algorithm.generation
             self.emit("generation", **row)
 
@@ -381,34 +417,40 @@ class Search:
 
         Results come from the ledger and nothing is trained; trials that were in flight start again.
         """
+        estimates: dict[int, float | None] = {}
         told = sorted((t for t in stored if t.told is not None), key=lambda t: t.told or 0)
         for trial in stored:
             while self.n_told < trial.asked_after:
                 self._tell(told[self.n_told])
             if trial.phase == "search":
-                self._ask_again(trial)
+                estimates[trial.seq] = self._ask_again(trial)
             self.trials[trial.seq] = trial
             self.known.add(trial.identity)
         while self.n_told < len(told):
             self._tell(told[self.n_told])
+        if self.screen is not None:
+            self.screen.news()  # reported when it was new
         for trial in stored:
-            if trial.told is None:
+            if trial.told is None and (value := estimates.get(trial.seq)) is not None:
+                self._tell_estimate(trial, value)
+            elif trial.told is None:
                 again = replace(trial, attempt=trial.attempt + 1, started=utc_now())
                 if trial.phase == "finish":  # since it was asked, time of the budget has passed
                     again = replace(again, fidelity=self._bounded(trial, self._waves()))
                 self.ledger.ask_again(again)
                 self._launch(again)
 
-    def _ask_again(self, trial: Trial) -> None:
+    def _ask_again(self, trial: Trial) -> float | None:
         proposal = self.algorithm.ask() if self.algorithm.ready() else None
         self._note_generation()
         key = None if proposal is None else proposal.genotype.key
-        if key != trial.key:
+        if proposal is None or key != trial.key:
             raise StoreError(
                 f"trial {trial.seq} cannot be reproduced: '{trial.operator}' now gives another "
                 "network. Was an operator, a plug-in or nasgen itself changed since? Resume with "
                 "what wrote the run, or start a new one."
             )
+        return self._estimate(trial.seq, proposal)
 
     def _waves(self) -> int:
         """Return how often all workers take a finish trial until those of this leg are told."""
@@ -450,20 +492,3 @@ def shown_parameters(trial: Trial) -> dict[str, int]:
         shown[f"n_{op}"] = sum(v.op == op for v in dag.inner)
     shown["channels"] = sum(int(v.get("channels", 0)) for v in dag.inner)
     return shown
-
-
-def _minted_plan(plan: Mapping[str, Any], seed: int, seq: int) -> dict[str, Any]:
-    """Return a heredity plan with provisional tags made final, keys and values alike."""
-
-    def walk(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {walk(k): walk(v) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return [walk(v) for v in value]
-        if isinstance(value, int) and not isinstance(value, bool) and value < tags.PROVISIONAL >> 1:
-            return tags.mint(value, seed, seq)
-        if isinstance(value, str) and value.startswith("-") and value[1:].isdigit():
-            return str(walk(int(value)))
-        return value
-
-    return dict(walk(plan))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nasgen.genotypes import tags
 from nasgen.genotypes.dag import Dag
 
 Plan = Mapping[str, Any]
@@ -22,3 +23,20 @@ class Child:
 
     genotype: Dag
     plan: Plan = field(default_factory=dict)
+
+
+def mint_plan(plan: Mapping[str, Any], seed: int, seq: int) -> dict[str, Any]:
+    """Return a heredity plan with provisional tags made final, keys and values alike."""
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {walk(k): walk(v) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [walk(v) for v in value]
+        if isinstance(value, int) and not isinstance(value, bool) and value < tags.PROVISIONAL >> 1:
+            return tags.mint(value, seed, seq)
+        if isinstance(value, str) and value.startswith("-") and value[1:].isdigit():
+            return str(walk(int(value)))
+        return value
+
+    return dict(walk(plan))

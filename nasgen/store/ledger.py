@@ -28,7 +28,14 @@ from nasgen.store.trial import Trial
 
 SCHEMA = 1
 STUDY = "nasgen"
-_STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAILED": TrialState.FAIL}
+# Optuna knows no estimates: its tools see such a trial as pruned, without a value, so that none of
+# them takes a prediction for a measurement. The state itself stands in the attribute "result".
+_STATES = {
+    "COMPLETE": TrialState.COMPLETE,
+    "PRUNED": TrialState.PRUNED,
+    "ESTIMATED": TrialState.PRUNED,
+    "FAILED": TrialState.FAIL,
+}
 _ASKED = [
     "seq",
     "genotype",
