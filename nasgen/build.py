@@ -147,6 +147,11 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
     _gather(problems, lambda: registry.get("datasets", config.data.source.partition(":")[0]))
     if config.predictor.name != "none":
         _gather(problems, lambda: registry.get("predictors", config.predictor.name))
+        if config.predictor.mode == "substitute" and len(config.objectives.names) > 1:
+            problems.append(
+                "predictor.mode = 'substitute': expected one objective, because the predictor "
+                f"stands in for the first alone, got {list(config.objectives.names)}; use 'filter'."
+            )
     _gather(problems, lambda: _algorithm_factory(config)(_NO_BREEDER))
     if config.budget.time is not None and config.budget.time < MIN_TIME_S:
         problems.append(
@@ -332,6 +337,9 @@ def screen(config: SearchConfig) -> Filter | None:
         warmup=section.warmup,
         oversample=section.oversample,
         unscreened=section.unscreened,
+        acquisition=section.acquisition,
+        mode=section.mode,
+        estimated=section.estimated,
     )
 
 

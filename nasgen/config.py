@@ -262,7 +262,20 @@ class Predictor(Section):
         2.0, ge=1, le=1000, description="candidates made for each one trained"
     )
     warmup: int = Field(16, ge=2, description="trainings before it may reject")
-    unscreened: Share = Field(0.2, description="share that passes without being judged")
+    unscreened: Share = Field(
+        0.2,
+        description="share that passes without being judged, and on which the predictor is "
+        "audited; it grows while the predictor is no better than chance or network size",
+    )
+    acquisition: Literal["mean", "ucb", "ei", "thompson"] = Field(
+        "mean", description="what makes a candidate promising: mean | ucb | ei | thompson"
+    )
+    mode: Literal["filter", "substitute"] = Field(
+        "filter",
+        description="filter: choose what is trained | substitute: give a share of the candidates "
+        "a predicted fitness instead of training them",
+    )
+    estimated: float = Field(0.5, ge=0, lt=1, description="that share, in the mode substitute")
 
 
 class Plugins(Section):

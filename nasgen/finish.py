@@ -47,7 +47,9 @@ class Finish:
         done = {p for t in self.trials.values() if t.phase == "finish" for p in t.parents}
         n_missing = self.budget.n_finish - len(self.begun)
         if self.budget.n_trials is not None:
-            n_missing = min(n_missing, self.budget.n_trials - (len(self.trials) - self.n_before))
+            own = [t for t in self.trials.values() if t.seq >= self.n_before]
+            n_trained = sum(t.state != "ESTIMATED" for t in own)
+            n_missing = min(n_missing, self.budget.n_trials - n_trained)
         sources: dict[str, Trial] = {}
         for trial in ranked(self.trials.values(), self.plan.objectives[0]):
             identity = self.plan.identity(trial.key, self.plan.finish_fidelity)

@@ -69,6 +69,8 @@ class PlainLog:
             self._print(f"training the {data['n']} best again, longer")
         elif event == "spent":
             self._print("the search space has no new candidates")
+        elif event == "audit" and data["judgement"].change != "kept":
+            self._print(data["judgement"].sentence)
         elif event == "told":
             trial: Trial = data["trial"]
             outcome = _objectives(trial) if trial.state == "COMPLETE" else trial.failure or ""
@@ -155,7 +157,7 @@ class LiveView:
         if search is None:
             return
         budget = search.budget
-        done = len(search.trials) - search.n_before - len(search.in_flight)
+        done = search.n_trained - len(search.in_flight)
         if budget.time_s is not None:
             total, completed = budget.time_s, budget.elapsed_s
             count = f"{duration(completed)} of {duration(total)}, {done} trials"
@@ -186,6 +188,8 @@ class LiveView:
             text.append(
                 f"\n  best: trial {best.seq} ({best.operator}), {_objectives(best)}", "bold"
             )
+        if search.screen is not None and search.screen.audit.judgements:
+            text.append(f"\n  {search.screen.audit.judgements[-1].sentence}", "dim")
         if self._n_failed:
             text.append(f"\n  {self._n_failed} failed; last {self._last_failure[:120]}", "red")
         return text
@@ -194,8 +198,7 @@ class LiveView:
         budget = search.budget
         if budget.time_s is not None:
             return duration(max(0.0, budget.time_s - budget.elapsed_s))
-        left = (budget.n_trials or 0) - (len(search.trials) - search.n_before)
-        left += len(search.in_flight)
+        left = (budget.n_trials or 0) - search.n_trained + len(search.in_flight)
         return duration(60 * left / rate) if rate > 0 else "?"
 
     def _front(self, search: Search) -> Table | None:

@@ -23,7 +23,12 @@ from nasgen.store.ledger import Ledger, study_name
 from nasgen.store.trial import Trial
 
 N_KEPT_BEST = 20  # whose weights stay besides the population's
-STATES = {"complete": "COMPLETE", "failed": "FAILED", "pruned": "PRUNED"}
+STATES = {
+    "complete": "COMPLETE",
+    "failed": "FAILED",
+    "pruned": "PRUNED",
+    "estimated": "ESTIMATED",
+}
 
 
 class Run:
@@ -220,6 +225,7 @@ class Run:
             ensemble=summary["ensemble"],
             population=record.get("population", []),
             n_filtered=summary["trials"]["filtered"],
+            audit=record.get("audit"),
             wall_s=summary["wall_s"],
             train_s=summary["train_s"],
             directions={o.name: o.direction for o in self.objectives},

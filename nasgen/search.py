@@ -60,7 +60,8 @@ class Search:
         self.trials: dict[int, Trial] = {}
         self._genotypes: dict[int, Dag] = {}  # of trials in flight, so that none is read from JSON
         self._ranks: list[tuple[float, float, int]] = []  # of completed trials, best first
-        self._n_asked = 0  # search trials of this leg
+        self.n_trained = 0  # trials of this leg but estimates: what its budget counts
+        self._n_asked = 0  # those of them that belong to the search
         self.in_flight: set[int] = set()
         self._gathered: list[Trial] = []  # of a cohort that is still being asked for
         self.n_told = 0
@@ -167,7 +168,29 @@ class Search:
             cohort=cohort if terms.joint else None,
         )
         self._genotypes[seq] = genotype
-        self._start(trial)
+        for judgement in self.screen.news() if self.screen is not None else ():
+            self.emit("audit", judgement=judgement)
+        estimate = self._estimate(seq, proposal)
+        if estimate is None:
+            self._start(trial)
+        else:
+            self.ledger.ask(trial, shown_parameters(genotype))
+            self._tell_estimate(trial, estimate)
+
+    def _estimate(self, seq: int, proposal: Proposal) -> float | None:
+        """Return the predicted objective that stands in for training, or None: train it."""
+        if self.screen is None:
+            return None
+        rng = seeding.generator(self.plan.seed, "estimate", seq)
+        return self.screen.estimate(proposal.genotype, rng)
+
+    def _tell_estimate(self, trial: Trial, value: float) -> None:
+        objectives = {self.plan.objectives[0].name: value}
+        trial = trial.with_estimate(objectives, self.n_told, utc_now())
+        self.ledger.tell(trial)
+        self._add(trial)
+        self._tell(trial)
+        self.emit("estimated", trial=trial)
 
     def _fidelity(self, proposal: Proposal) -> dict[str, Any]:
         return {**self.plan.search_fidelity, **proposal.terms.fidelity}
@@ -219,7 +242,9 @@ class Search:
         self._launch(trial)
 
     def _add(self, trial: Trial) -> None:
-        self._n_asked += trial.phase == "search" and trial.seq >= self.n_before
+        if trial.seq >= self.n_before and trial.state != "ESTIMATED":
+            self.n_trained += 1
+            self._n_asked += trial.phase == "search"
         self.trials[trial.seq] = trial
         self.known.add(trial.identity)
 
@@ -287,9 +312,11 @@ class Search:
         self.trials[trial.seq] = trial
         self.in_flight.discard(trial.seq)
         self.n_told += 1
-        individual = self.individual(trial) if trial.state == "COMPLETE" else None
+        is_measured = trial.state == "COMPLETE"  # an estimate is no archive member and no label
+        has_fitness = is_measured or trial.state == "ESTIMATED"
+        individual = self.individual(trial) if has_fitness else None
         self._genotypes.pop(trial.seq, None)
-        if individual is not None:
+        if individual is not None and is_measured:
             insort(self._ranks, rank(trial, self.plan.objectives[0]))
             self.memory.observe(individual)
         if trial.phase == "finish":
@@ -298,14 +325,16 @@ class Search:
             self.algorithm.tell_failed(trial.seq)
         else:
             self.algorithm.tell(individual)
-            if self.screen is not None:
+            if self.screen is not None and is_measured:
                 first = self.plan.objectives[0].name
                 self.screen.observe(trial.seq, individual.genotype, trial.objectives[first])
         self._note_generation()
 
     def _note_generation(self) -> None:
         if self.algorithm.generation != self._generation:
-            row = self.memory.record(self._generation, self.algorithm.population)
+            alive = self.algorithm.population
+            measured = [i for i in alive if self.trials[i.seq].state == "COMPLETE"]
+            row = self.memory.record(self._generation, measured)
             self._generation = self.algorithm.generation
             self.emit("generation", **row)
 
@@ -328,17 +357,23 @@ class Search:
 
         Results come from the ledger and nothing is trained; trials that were in flight start again.
         """
+        estimates: dict[int, float | None] = {}
         told = sorted((t for t in stored if t.told is not None), key=lambda t: t.told or 0)
         for trial in stored:
             while self.n_told < trial.asked_after:
                 self._tell(told[self.n_told])
             if trial.phase == "search":
-                self._ask_again(trial)
-            self._add(trial)
+                estimates[trial.seq] = self._ask_again(trial)
+            is_estimate = estimates.get(trial.seq) is not None
+            self._add(replace(trial, state="ESTIMATED") if is_estimate else trial)
         while self.n_told < len(told):
             self._tell(told[self.n_told])
+        if self.screen is not None:
+            self.screen.news()  # reported when it was new
         for trial in stored:
-            if trial.told is None:
+            if trial.told is None and (value := estimates.get(trial.seq)) is not None:
+                self._tell_estimate(trial, value)
+            elif trial.told is None:
                 again = replace(trial, attempt=trial.attempt + 1, started=utc_now())
                 if trial.phase == "finish":  # since it was asked, time of the budget has passed
                     again = replace(again, fidelity=self._ending.bounded(trial))
@@ -348,16 +383,17 @@ class Search:
         if self._gathered and any(t.told is not None for t in self.cohort(self._gathered[0].seq)):
             self._launch_cohort()
 
-    def _ask_again(self, trial: Trial) -> None:
+    def _ask_again(self, trial: Trial) -> float | None:
         proposal = self.algorithm.ask() if self.algorithm.ready() else None
         self._note_generation()
         key = None if proposal is None else proposal.genotype.key
-        if key != trial.key:
+        if proposal is None or key != trial.key:
             raise StoreError(
                 f"trial {trial.seq} cannot be reproduced: '{trial.operator}' now gives another "
                 "network. Was an operator, a plug-in or nasgen itself changed since? Resume with "
                 "what wrote the run, or start a new one."
             )
+        return self._estimate(trial.seq, proposal)
 
     def emit(self, event: str, **data: Any) -> None:
         """Hand an event to all listeners."""

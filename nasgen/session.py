@@ -226,13 +226,18 @@ class _Session:
             screen=screen,
         )
         try:
-            search.run(ledger.trials(), sum(b["n_done"] for b in before))
+            # Ledgers count estimates, budgets do not.
+            n_before = sum(b["n_done"] + b.get("n_estimated", 0) for b in before)
+            search.run(ledger.trials(), n_before)
         finally:
             executor.close()
             self._save_clock(leg, force=True)
         leg["done"] = True
         record["summary"] = None  # an earlier leg's; a kill before the new one is written shows
-        leg["n_done"] = len(search.trials) - search.n_before
+        leg["n_done"] = search.n_trained
+        leg["n_estimated"] = len(search.trials) - search.n_before - search.n_trained
+        if screen is not None:
+            record["audit"] = screen.audit.to_json()
         record["filtered"] = algorithm.breeder.n_filtered  # since the first leg: all are replayed
         record["operators"] = {k: dict(v) for k, v in algorithm.breeder.failures.items()}
         record["population"] = [i.seq for i in algorithm.population]
@@ -420,10 +425,13 @@ def _default_folder(config: SearchConfig) -> Path:
 
 def _log_line(event: str, data: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what the log keeps of an event, None for those that come too often to keep."""
-    if event in ("submitted", "told"):
+    if event == "audit":
+        line: dict[str, Any] = data["judgement"].to_json()
+        return line
+    if event in ("submitted", "told", "estimated"):
         trial = data["trial"]
         line = {"seq": trial.seq, "operator": trial.operator, "attempt": trial.attempt}
-        if event == "told":
+        if event != "submitted":
             line |= {"state": trial.state, "objectives": dict(trial.objectives)}
             line |= {"train_s": trial.train_s, "failure": trial.failure}
         return line

@@ -15,4 +15,34 @@ ENTRIES = (
         "random forest: sees interactions, wants some fifty trials or more",
         reference="Breiman 2001",
     ),
+    Entry(
+        "adaboost",
+        "nasgen.predictors.adaboost:AdaBoost",
+        "boosted trees that reweigh what was predicted badly: the paper's",
+        reference="Drucker 1997; Stier 2021, section 4.4",
+    ),
+    Entry(
+        "boosting",
+        "nasgen.predictors.boosting:Boosting",
+        "gradient boosting, bagged for its deviation: strong from a hundred trials on",
+        reference="Friedman 2001",
+    ),
+    Entry(
+        "gp",
+        "nasgen.predictors.gp:GaussianProcess",
+        "Gaussian process: smooth, with honest deviations, up to some 500 trials",
+        reference="Rasmussen 2006",
+    ),
+    Entry(
+        "rank",
+        "nasgen.predictors.rank:RankRidge",
+        "linear, learns the order of trials instead of their values: calm about outliers",
+        reference="Herbrich 2000",
+    ),
+    Entry(
+        "ensemble",
+        "nasgen.predictors.ensemble:Ensemble",
+        "the mean of ridge, rank, gp, forest and boosting",
+        reference="White 2021b",
+    ),
 )

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from nasgen.errors import DataError
 from nasgen.genotypes import Dag
 
 Floats = npt.NDArray[np.float64]
@@ -32,6 +33,40 @@ class Predictor(Protocol):
 
     def predict(self, X: Floats, return_std: bool = False) -> Any:  # noqa: N803
         """Return the means (n,), or (means, standard deviations), each (n,)."""
+
+
+def check_labels(X: Floats, y: Floats) -> None:  # noqa: N803
+    """Raise DataError unless `X` (n, f) and `y` (n,) are finite, n >= 2, and labels differ."""
+    X, y = np.asarray(X), np.asarray(y)  # noqa: N806
+    if X.ndim != 2 or y.shape != X.shape[:1]:
+        raise DataError(
+            f"a predictor learns from X (n, f) and y (n,), got shapes {X.shape} and {y.shape}."
+        )
+    if len(y) < 2 or (y == y[0]).all():
+        raise DataError(
+            f"a predictor needs at least 2 labels that differ, got {len(y)} label(s)"
+            + (f", all {y[0]:g}" if len(y) else "")
+            + ". Train more networks first (predictor.warmup)."
+        )
+    if not (np.isfinite(X).all() and np.isfinite(y).all()):
+        raise DataError("a predictor needs finite features and labels; leave out the other rows.")
+
+
+class Standard:
+    """A scikit-learn regressor whose `predict` takes `return_std`, and which checks its labels."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def fit(self, X: Floats, y: Floats) -> Standard:  # noqa: N803
+        """Learn from X (n, f) and y (n,); DataError when they teach nothing."""
+        check_labels(X, y)
+        self.model.fit(X, y)
+        return self
+
+    def predict(self, X: Floats, return_std: bool = False) -> Any:  # noqa: N803
+        """Return the means (n,), or (means, standard deviations)."""
+        return self.model.predict(X, return_std=return_std)
 
 
 Factory = Callable[[int], Predictor]  # seed in [0, 2**31) -> an unfitted predictor

@@ -1,23 +1,30 @@
 """A surrogate chooses which of several children is worth training (Stier 2021, section 4.4).
 
 The filter passes everything on until it has `warmup` labels, and always lets a share through
-unjudged: without them the surrogate would only ever learn from what it likes itself.
+unjudged: without them the surrogate would only ever learn from what it likes itself. On that share
+it is audited (see `audit`), and loses its work while it is no better than chance or size.
+
+In the mode "substitute" it chooses nothing and stands in for training instead: a share of the
+candidates gets its prediction as fitness, as the paper does with half of them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final, final
+from typing import Final, Literal, final
 
 import numpy as np
 
-from nasgen.errors import ConfigError, IncompatibleError
+from nasgen.errors import ConfigError, IncompatibleError, UnknownNameError, suggest
 from nasgen.genotypes import Dag
 from nasgen.objectives import Direction
+from nasgen.predictors.acquisition import ACQUISITIONS
+from nasgen.predictors.audit import Audit, Forecast, Judgement
 from nasgen.predictors.base import Factory, Features, Floats, Predictor, Verdict
 
 N_DECIMALS: Final = 9  # of a standardised prediction: differences below it depend on the machine
+SIZE: Final = "log_params"  # the feature that stands for size alone, if a feature set has it
 
 
 @final
@@ -29,10 +36,14 @@ class Filter:
     - `direction`: of the first objective, "maximize" or "minimize".
     - `warmup`: labels (>= 2) needed before it judges; unusable ones do not count.
     - `oversample`: candidates (>= 1, rounded up) offered for each one trained.
-    - `unscreened`: probability in [0, 1] that the first candidate passes unjudged.
+    - `unscreened`: probability in [0, 1] that the first candidate passes unjudged, until the audit
+      says otherwise; 0 leaves nothing to audit, 1 starts switched off.
+    - `acquisition`: what makes a candidate promising, see `acquisition`.
+    - `mode`: "filter", or "substitute" where `estimated` in [0, 1) is the share of candidates that
+      get a prediction instead of a training; the rest is what it is audited on.
 
-    What it decides depends on these settings, the labels and the generator that `choose` is given,
-    not on the order in which the labels came. Raises ConfigError for a setting out of range.
+    What it decides depends on these settings, the labels and the generators that it is given, not
+    on the order in which the labels came. Raises ConfigError for a setting out of range.
     """
 
     def __init__(
@@ -45,6 +56,9 @@ class Filter:
         warmup: int = 16,
         oversample: float = 2.0,
         unscreened: float = 0.2,
+        acquisition: str = "mean",
+        mode: Literal["filter", "substitute"] = "filter",
+        estimated: float = 0.5,
     ) -> None:
         wrong = [
             f"predictor.{name}: expected {expected}, got {value!r}."
@@ -52,11 +66,17 @@ class Filter:
                 ("warmup", warmup, "at least 2 trials", warmup >= 2),
                 ("oversample", oversample, "a finite number >= 1", 1 <= oversample < math.inf),
                 ("unscreened", unscreened, "a share in [0, 1]", 0 <= unscreened <= 1),
+                ("estimated", estimated, "a share in [0, 1)", 0 <= estimated < 1),
             )
             if not is_right
         ]
         if wrong:
             raise ConfigError(wrong)
+        if acquisition not in ACQUISITIONS:
+            raise UnknownNameError(
+                f"predictor.acquisition: '{acquisition}' is unknown"
+                f"{suggest(acquisition, ACQUISITIONS)} Expected {', '.join(ACQUISITIONS)}."
+            )
         self.make = make
         self.features = features
         self.seed = seed
@@ -64,10 +84,16 @@ class Filter:
         self.warmup = warmup
         self.oversample = oversample
         self.unscreened = unscreened
+        self.acquisition = acquisition
+        self.is_substitute = mode == "substitute"
+        self.audit = Audit(1 - estimated if self.is_substitute else unscreened, seed)
         self._labels: dict[int, tuple[Floats, float]] = {}  # seq -> (features, higher is better)
         self._fitted: Predictor | None = None
         self._scale = (0.0, 1.0)  # mean and standard deviation of the labels
+        self._range = (0.0, 0.0)  # least and greatest standardised label
+        self._size: tuple[float, float] | None = None  # slope and offset of labels over size
         self._is_stale = False
+        self._n_news = 0  # judgements handed out by `news`
 
     def observe(self, seq: int, genotype: Dag, value: float) -> None:
         """Take the first objective of a completed search trial; one that is not finite is left out.
@@ -78,36 +104,103 @@ class Filter:
         if math.isfinite(value) and np.isfinite(row).all():
             self._labels[seq] = (row, self.sign * value)
             self._is_stale = True
+            self.audit.settle(seq, genotype.key, self.sign * value)
 
     @property
     def n_wanted(self) -> int:
-        """How many candidates `choose` would like to see; 1 while it cannot judge."""
-        return 1 if self._surrogate() is None else math.ceil(self.oversample)
+        """How many candidates `choose` would like to see; 1 while it cannot or may not judge."""
+        if self.is_substitute or self._surrogate() is None or self.audit.is_off:
+            return 1
+        return math.ceil(self.oversample)
 
     def choose(self, candidates: Sequence[Dag], rng: np.random.Generator) -> Verdict:
-        """Return the candidate with the best predicted mean, the earlier one of equals.
+        """Return the most promising candidate, the earlier one of equals.
 
         `candidates` are one or more. Raises IncompatibleError when the predictor fails.
         """
-        surrogate = self._surrogate()
-        if len(candidates) < 2 or surrogate is None or rng.random() < self.unscreened:
+        surrogate = None if self.is_substitute else self._surrogate()
+        if surrogate is None:
             return Verdict(0)
+        several = len(candidates) > 1
+        passes = not several or rng.random() < self.audit.share
         rows = np.stack([self.features.encode(c) for c in candidates])
         usable = np.isfinite(rows).all(axis=1)
-        score = np.full(len(rows), np.nan)
+        mean, worth = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
         if usable.any():
-            score[usable] = self._means(surrogate, rows[usable])
-        score[~np.isfinite(score)] = np.nan
-        if np.isnan(score).all():
+            mean[usable], std = self._predicted(surrogate, rows[usable])
+            score = ACQUISITIONS[self.acquisition] if several else ACQUISITIONS["mean"]
+            worth[usable] = score(mean[usable], std, self._range[1], rng)
+        mean[~np.isfinite(mean)] = worth[~np.isfinite(worth)] = np.nan
+        if np.isnan(worth).all():
             return Verdict(0)
+        best = int(np.nanargmax(np.round(worth, N_DECIMALS)))
+        chosen = 0 if passes else best
+        if not np.isnan(mean[chosen]):
+            self._expect(
+                candidates[chosen], mean[chosen], rows[chosen], len(rows), best != chosen, not passes
+            )
+        if passes:
+            return Verdict(0)
+        self.audit.n_rejected += len(candidates) - 1
+        return Verdict(best, True, [self._in_unit(m) for m in mean])
+
+    def estimate(self, genotype: Dag, rng: np.random.Generator) -> float | None:
+        """Return the first objective that stands in for training, or None: train this candidate.
+
+        Always None but in the mode "substitute". Estimates stay within the labels seen so far, so
+        that none outranks every measured network.
+        """
+        surrogate = self._surrogate() if self.is_substitute else None
+        row = self.features.encode(genotype)
+        if surrogate is None or not np.isfinite(row).all():
+            return None
+        passes = rng.random() < self.audit.share
+        mean = float(self._predicted(surrogate, row[None])[0][0])
+        if not math.isfinite(mean):
+            return None
+        if passes:
+            self._expect(genotype, mean, row)
+            return None
+        self.audit.n_rejected += 1
+        return self._in_unit(float(np.clip(mean, *self._range)))
+
+    def news(self) -> list[Judgement]:
+        """Return the judgements made since the last call."""
+        fresh = self.audit.judgements[self._n_news :]
+        self._n_news += len(fresh)
+        return fresh
+
+    def _expect(
+        self,
+        genotype: Dag,
+        predicted: float,
+        row: Floats,
+        n_offered: int = 1,
+        would_reject: bool = False,
+        screened: bool = False,
+    ) -> None:
+        """Tell the audit what is expected of a candidate that is going to be trained."""
+        size = None
+        if self._size is not None:
+            slope, offset = self._size
+            log_params = float(row[self.features.names.index(SIZE)])
+            size = self.sign * self._in_unit(offset + slope * log_params)
+        # In the labels' unit: the scale changes with every fit.
+        value = self.sign * self._in_unit(predicted)
+        self.audit.expect(
+            genotype.key, Forecast(value, size, n_offered, would_reject, screened)
+        )
+
+    def _in_unit(self, standardised: float) -> float:
+        """Return a standardised prediction in the objective's own unit."""
         mean, std = self._scale
-        predicted = self.sign * (mean + std * score)
-        return Verdict(int(np.nanargmax(score)), True, [float(p) for p in predicted])
+        return float(self.sign * (mean + std * standardised))
 
     def _surrogate(self) -> Predictor | None:
         """Return the predictor fitted to all labels, or None while they teach nothing."""
         if self._is_stale:
             self._is_stale = False
+            self.audit.review()
             self._fitted = self._fit()
         return self._fitted
 
@@ -123,24 +216,42 @@ class Filter:
         if not math.isfinite(std) or std <= 1e-12 * abs(mean):
             return None
         self._scale = (mean, std)
+        labels = (values - mean) / std
+        self._range = (float(labels.min()), float(labels.max()))
+        if SIZE in self.features.names:
+            self._size = _line(rows[:, self.features.names.index(SIZE)], labels)
         try:
             fresh = self.make(self.seed)
-            fresh.fit(rows, (values - mean) / std)
+            fresh.fit(rows, labels)
         except Exception as error:
             raise _failure(f"fit on X {rows.shape}", error) from error
         return fresh
 
-    def _means(self, surrogate: Predictor, rows: Floats) -> Floats:
+    def _predicted(self, surrogate: Predictor, rows: Floats) -> tuple[Floats, Floats]:
+        """Return standardised means and deviations; these are 0 where nobody asks for them."""
+        wants_std = self.acquisition != "mean"
         try:
-            means = np.asarray(surrogate.predict(rows), dtype=np.float64)
+            answer = surrogate.predict(rows, return_std=True) if wants_std else None
+            means = surrogate.predict(rows) if answer is None else answer[0]
+            stds = np.zeros(len(rows)) if answer is None else answer[1]
+            parts = [np.asarray(part, dtype=np.float64) for part in (means, stds)]
         except Exception as error:
             raise _failure(f"predict on X {rows.shape}", error) from error
-        if means.shape != (len(rows),):
-            raise IncompatibleError(
-                f"the predictor must return {len(rows)} means for X {rows.shape}, got an array of "
-                f"shape {means.shape}. Mend it, or set predictor.name = 'none'."
-            )
-        return np.round(means, N_DECIMALS)
+        for name, part in zip(("means", "standard deviations"), parts, strict=True):
+            if part.shape != (len(rows),):
+                raise IncompatibleError(
+                    f"the predictor must return {len(rows)} {name} for X {rows.shape}, got an "
+                    f"array of shape {part.shape}. Mend it, or set predictor.name = 'none'."
+                )
+        return np.round(parts[0], N_DECIMALS), np.round(parts[1], N_DECIMALS)
+
+
+def _line(x: Floats, y: Floats) -> tuple[float, float]:
+    """Return slope and offset of the least-squares line; flat where x is constant."""
+    spread = x - x.mean()
+    total = float((spread**2).sum())
+    slope = float((spread * y).sum()) / total if total > 0 else 0.0
+    return slope, float(y.mean() - slope * x.mean())
 
 
 def _failure(where: str, error: Exception) -> IncompatibleError:

@@ -9,7 +9,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from nasgen.predictors.base import Floats
+from nasgen.predictors.base import Floats, check_labels
 
 N_TREES: Final = 50
 MIN_LEAF: Final = 2  # labels in a leaf: single trials are noisy
@@ -28,7 +28,8 @@ class Forest:
         )
 
     def fit(self, X: Floats, y: Floats) -> Forest:  # noqa: N803 - scikit-learn's name
-        """Grow the trees on X (n, f) and y (n,)."""
+        """Grow the trees on X (n, f) and y (n,); DataError when the labels teach nothing."""
+        check_labels(X, y)
         self.trees.fit(X, y)
         return self
 

@@ -6,7 +6,7 @@ Prefer `forest` when effects interact and labels are many.
 
 from __future__ import annotations
 
-from nasgen.predictors.base import Predictor
+from nasgen.predictors.base import Predictor, Standard
 
 
 def ridge(seed: int) -> Predictor:
@@ -16,5 +16,4 @@ def ridge(seed: int) -> Predictor:
     from sklearn.preprocessing import StandardScaler
 
     # One prior for all coefficients makes sense only when all features have the same spread.
-    made: Predictor = make_pipeline(StandardScaler(), BayesianRidge())
-    return made
+    return Standard(make_pipeline(StandardScaler(), BayesianRidge()))

@@ -20,6 +20,7 @@ class ReportView:
       "latency_ms"; missing or None values are left out. None when nothing could be trained.
     - `ensemble`: "members" (each "run", "trial", "weight"), "val_accuracy", "test_accuracy".
     - `population`: seqs alive at the end; `n_filtered`: candidates a predictor rejected.
+    - `audit`: how the predictor was judged, see `predictors.audit.Audit.to_json`; None without one.
     - `directions`: objective -> "maximize" or "minimize"; the first objective ranks.
     - `operator_failures`: operator -> how often it gave nothing to train, by cause
       ("not_applicable", "duplicate", "illegal").
@@ -41,6 +42,7 @@ class ReportView:
     versions: Mapping[str, str]
     classes: tuple[str, ...]
     data_summary: str
+    audit: Mapping[str, Any] | None = None
 
     @cached_property
     def by_seq(self) -> dict[int, Trial]:

@@ -30,7 +30,14 @@ from nasgen.store.trial import Trial
 SCHEMA = 1
 STUDY = "nasgen"
 _COUNT = IntDistribution(0, 1_000_000_000)
-_STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAILED": TrialState.FAIL}
+# Optuna knows no estimates: its tools see such a trial as pruned, without a value, so that none of
+# them takes a prediction for a measurement. The state itself stands in the attribute "result".
+_STATES = {
+    "COMPLETE": TrialState.COMPLETE,
+    "PRUNED": TrialState.PRUNED,
+    "ESTIMATED": TrialState.PRUNED,
+    "FAILED": TrialState.FAIL,
+}
 _ASKED = [
     "seq",
     "genotype",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+# ESTIMATED: its objective was predicted, nothing was trained.
 State = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAILED", "ESTIMATED"]
 Phase = Literal["search", "finish"]
 
@@ -51,6 +52,13 @@ class Trial:
     failure: str | None = None
     started: str | None = None  # ISO 8601, UTC
     finished: str | None = None
+
+    def with_estimate(self, objectives: Mapping[str, float], told: int, finished: str) -> Trial:
+        """Return the trial with predicted objectives: it may be selected, but was never trained."""
+        return replace(
+            self, state="ESTIMATED", told=told, objectives=objectives,
+            started=finished, finished=finished,
+        )  # fmt: skip
 
     @property
     def refs(self) -> tuple[str, ...]:

@@ -45,7 +45,13 @@ def test_the_last_line_of_a_search_is_the_promised_json(run: Path) -> None:
     summary = json.loads((run.parent / "summary.json").read_text())
     assert set(summary) == {"run", "trials", "best", "ensemble", "wall_s", "train_s"}
     assert summary["run"] == str(run)
-    assert summary["trials"] == {"complete": 12, "failed": 0, "pruned": 0, "filtered": 0}
+    assert summary["trials"] == {
+        "complete": 12,
+        "failed": 0,
+        "pruned": 0,
+        "estimated": 0,
+        "filtered": 0,
+    }
     best = summary["best"]
     assert set(best) == {
         "trial", "val_accuracy", "test_accuracy", "n_params", "flops", "latency_ms"

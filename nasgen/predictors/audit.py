@@ -1,0 +1,196 @@
+"""Judges a filter by what it lets through unjudged: predictions made first, labels seen later.
+
+The unscreened candidates are a random slice of what the operators make, so on them a prediction can
+be compared with the truth without the bias of its own choices (prequential evaluation, Dawid 1984).
+Two opponents are always there: chance, by a one-sided Kendall test, and network size alone, by a
+paired bootstrap. A surrogate that beats both keeps its work; one that does not loses half of it each
+time it is judged (the unscreened share doubles) until it has none. Then everything is trained, it
+goes on predicting all the same, and gets its work back once its predictions are worth it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from nasgen import seeding
+from nasgen.predictors import scores
+
+N_FIRST: Final = 10  # labels of the slice before the first judgement
+N_STEP: Final = 5  # further ones before the next
+N_WINDOW: Final = 40  # the latest ones that count: surrogates grow up
+ALPHA: Final = 0.1  # chance that a worthless surrogate passes the test against chance
+GOOD: Final = 0.25  # best share of the slice that should not have been rejected
+MIN_GOOD: Final = 3
+
+Change = Literal["kept", "widened", "off", "narrowed", "on"]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What was known when a candidate was sent to training; higher values are better.
+
+    `size` is what a straight line in log parameters predicted, None where features tell no size.
+    `would_reject` is what the filter would have done with this one of `n_offered` candidates;
+    `screened` whether it did decide.
+    """
+
+    predicted: float
+    size: float | None = None
+    n_offered: int = 1
+    would_reject: bool = False
+    screened: bool = False
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One look at the slice; None stands for "too few to tell".
+
+    - `n`: labels of the slice looked at; `tau`, `top_tau`: Kendall's tau over all of them and over
+      the best tenth; `size_tau`: of size alone.
+    - `p_chance`: that chance does as well; `p_better`: bootstrap share in which it beats size.
+    - `false_reject`: share of the slice's best quarter that would have been rejected;
+      `chance_reject`: the same for a filter that draws lots.
+    - `gain`: mean label of screened less unscreened trials, in the objective's unit, > 0 is better.
+    - `n_rejected`: candidates judged and not trained so far.
+    - `unscreened`: the share from now on; `change`: what happened to it.
+    """
+
+    n: int
+    tau: float | None
+    top_tau: float | None
+    size_tau: float | None
+    p_chance: float
+    p_better: float | None
+    false_reject: float | None
+    chance_reject: float | None
+    gain: float | None
+    n_rejected: int
+    unscreened: float
+    change: Change
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers under their names."""
+        return asdict(self)
+
+    @property
+    def sentence(self) -> str:
+        """What a log says."""
+        verb = {
+            "kept": "keeps its work",
+            "widened": "is judged no better than chance or size: more candidates pass unjudged",
+            "off": "is judged no better than chance or size again: it is switched off",
+            "narrowed": "is better than chance and size: fewer candidates pass unjudged",
+            "on": "is better than chance and size now: it is switched on again",
+        }[self.change]
+        taus = [f"tau {_shown(self.tau)}", f"size alone {_shown(self.size_tau)}"]
+        return (
+            f"predictor {verb} ({', '.join(taus)}, chance p {self.p_chance:.2f}, on {self.n} "
+            f"unscreened trials; unscreened share {self.unscreened:g})"
+        )
+
+
+def _shown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+class Audit:
+    """Forecasts and what became of them, and the unscreened share that follows from it.
+
+    `share` is the configured unscreened share, where it starts and which it never goes below. What
+    `review` decides depends on the set of labels told, not on the order in which they came.
+    """
+
+    def __init__(self, share: float, seed: int) -> None:
+        self.configured = self.share = share
+        self.seed = seed
+        self.n_rejected = 0
+        self.judgements: list[Judgement] = []
+        self._waiting: defaultdict[str, deque[Forecast]] = defaultdict(deque)
+        self._known: dict[int, tuple[Forecast, float]] = {}  # seq -> (forecast, label)
+        self._next = N_FIRST
+
+    @property
+    def is_off(self) -> bool:
+        """Whether everything passes unjudged now."""
+        return self.share >= 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a report needs: the share now, counts, and every judgement."""
+        return {
+            "unscreened": self.share,
+            "n_unscreened": sum(not forecast.screened for forecast, _ in self._known.values()),
+            "n_rejected": self.n_rejected,
+            "judgements": [judgement.to_json() for judgement in self.judgements],
+        }
+
+    def expect(self, key: str, forecast: Forecast) -> None:
+        """Take note of a forecast for a network that is going to be trained."""
+        self._waiting[key].append(forecast)
+
+    def settle(self, seq: int, key: str, label: float) -> None:
+        """Take the label (higher is better) of a trial; without a forecast it does not count."""
+        if seq not in self._known and self._waiting.get(key):
+            self._known[seq] = (self._waiting[key].popleft(), label)
+
+    def review(self) -> None:
+        """Judge when enough new labels of the slice are there, and set the share by it."""
+        rows = [self._known[seq] for seq in sorted(self._known)]
+        n = sum(not forecast.screened for forecast, _ in rows)
+        if n < self._next:
+            return
+        self._next = n + N_STEP
+        self.judgements.append(self._judged(rows))
+
+    def _judged(self, rows: list[tuple[Forecast, float]]) -> Judgement:
+        piece = [row for row in rows if not row[0].screened][-N_WINDOW:]
+        labels = np.array([label for _, label in piece])
+        predicted = np.array([forecast.predicted for forecast, _ in piece])
+        p_chance, better, size_tau = scores.p_chance(predicted, labels), None, None
+        sizes = [f.size for f, _ in piece if f.size is not None]
+        if len(sizes) == len(piece):
+            size = np.array(sizes)
+            size_tau = scores.kendall(size, labels)
+            rng = seeding.generator(self.seed, "audit", len(self.judgements))
+            better = scores.p_better(predicted, size, labels, rng)
+        change = self._change(p_chance < ALPHA and (better is None or better > 0.5))
+        false, chance = _rejects(piece)
+        screened = [label for f, label in rows if f.screened][-N_WINDOW:]
+        return Judgement(
+            n=len(piece),
+            tau=scores.kendall(predicted, labels),
+            top_tau=scores.top_kendall(predicted, labels),
+            size_tau=size_tau,
+            p_chance=p_chance,
+            p_better=better,
+            false_reject=false,
+            chance_reject=chance,
+            gain=float(np.mean(screened) - labels.mean()) if screened else None,
+            n_rejected=self.n_rejected,
+            unscreened=self.share,
+            change=change,
+        )
+
+    def _change(self, is_good: bool) -> Change:
+        """Set the share after a judgement and name what happened."""
+        before = self.share
+        self.share = max(self.configured, before / 2) if is_good else min(1.0, 2 * before)
+        if self.share == before:
+            return "kept" if is_good or before < 1.0 else "off"
+        if is_good:
+            return "on" if before >= 1.0 else "narrowed"
+        return "off" if self.share >= 1.0 else "widened"
+
+
+def _rejects(piece: list[tuple[Forecast, float]]) -> tuple[float | None, float | None]:
+    """Return the share of good networks that would have been rejected, and that of drawing lots."""
+    offered = [(f, label) for f, label in piece if f.n_offered > 1]
+    n_good = int(GOOD * len(offered))
+    if n_good < MIN_GOOD:
+        return None, None
+    best = sorted(offered, key=lambda row: -row[1])[:n_good]
+    false = float(np.mean([f.would_reject for f, _ in best]))
+    return false, float(np.mean([1 - 1 / f.n_offered for f, _ in best]))

@@ -1,0 +1,106 @@
+"""Every predictor refuses labels that teach nothing; acquisitions do what their papers say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nasgen import registry
+from nasgen.errors import ConfigError, DataError, UnknownNameError
+from nasgen.predictors.acquisition import ACQUISITIONS
+from nasgen.predictors.features.structural import Structural
+from nasgen.predictors.filter import Filter
+
+NAMES = registry.names("predictors")
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+# ---- members -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("n", "labels", "said"),
+    [(1, [0.5], "1 label"), (3, [0.5] * 3, "all 0.5"), (3, [0.1, np.nan, 0.3], "finite")],
+)
+def test_labels_that_teach_nothing_are_refused(
+    name: str, n: int, labels: list[float], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        registry.resolve("predictors", name)(0).fit(rng().normal(size=(n, 4)), np.array(labels))
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(DataError, match=r"\(3, 4\) and \(2,\)"):
+        registry.resolve("predictors", "ridge")(0).fit(np.zeros((3, 4)), np.arange(2.0))
+
+
+def test_ranks_are_the_ridge_on_all_pairs() -> None:
+    """Least squares on signs of pairs and on ranks have the same normal equations."""
+    X = rng().normal(size=(12, 3))  # noqa: N806
+    y = X @ [1.0, -2.0, 0.5] + rng(1).normal(size=12)
+    i, j = np.triu_indices(12, 1)
+    d, s = X[i] - X[j], np.sign(y[i] - y[j])
+    centred = X - X.mean(axis=0)
+    ranks = np.argsort(np.argsort(y)) * 2 - 11
+    assert np.allclose(d.T @ d, 12 * centred.T @ centred)
+    assert np.allclose(d.T @ s, centred.T @ ranks)
+
+
+def test_rank_is_calm_about_a_network_that_failed_to_learn() -> None:
+    X = rng().normal(size=(60, 3))  # noqa: N806
+    y = X[:, 0].copy()
+    y[np.argmin(y)] = -1000.0
+    fresh = rng(1).normal(size=(200, 3))
+    agreement = {}
+    for name in ("ridge", "rank"):
+        predictor = registry.resolve("predictors", name)(0)
+        predictor.fit(X, y)
+        agreement[name] = np.corrcoef(predictor.predict(fresh), fresh[:, 0])[0, 1]
+    assert agreement["rank"] > 0.95 > agreement["ridge"]
+
+
+@pytest.mark.parametrize("name", ["gp", "ridge"])
+def test_deviations_grow_away_from_the_labels(name: str) -> None:
+    X = rng().normal(size=(40, 2))  # noqa: N806
+    predictor = registry.resolve("predictors", name)(0)
+    predictor.fit(X, np.sin(X[:, 0]) + X[:, 1])
+    _, near = predictor.predict(X, return_std=True)
+    _, far = predictor.predict(X + 10, return_std=True)
+    assert far.min() > near.max()
+
+
+# ---- acquisitions --------------------------------------------------------------------------------
+
+
+def test_every_acquisition_prefers_the_better_of_equally_known_candidates() -> None:
+    mean, std = np.array([0.0, 5.0]), np.array([0.1, 0.1])
+    for name, score in ACQUISITIONS.items():
+        assert np.argmax(score(mean, std, 1.0, rng())) == 1, name
+
+
+def test_doubt_is_worth_something_to_all_but_the_mean() -> None:
+    mean, std = np.zeros(2), np.array([0.1, 1.0])
+    assert (ACQUISITIONS["mean"](mean, std, 1.0, rng()) == 0).all()
+    assert np.argmax(ACQUISITIONS["ucb"](mean, std, 1.0, rng())) == 1
+    assert np.argmax(ACQUISITIONS["ei"](mean, std, 1.0, rng())) == 1
+    draws = [np.argmax(ACQUISITIONS["thompson"](mean, std, 1.0, rng(i))) for i in range(200)]
+    assert 0.4 < np.mean(draws) < 0.6
+
+
+def test_expected_improvement_is_the_mean_of_improvements() -> None:
+    mean, std = np.array([0.3, -0.5, 2.0]), np.array([1.0, 0.5, 0.0])
+    draws = mean + std * rng().normal(size=(200_000, 3))
+    expected = np.maximum(draws - 0.4, 0).mean(axis=0)
+    assert ACQUISITIONS["ei"](mean, std, 0.4, rng()) == pytest.approx(expected, abs=0.01)
+
+
+def test_settings_nobody_knows_are_refused() -> None:
+    make = registry.resolve("predictors", "ridge")
+    with pytest.raises(UnknownNameError, match="did you mean 'thompson'"):
+        Filter(make, Structural(), seed=0, acquisition="thomson")
+    with pytest.raises(ConfigError, match="estimated"):
+        Filter(make, Structural(), seed=0, estimated=1.0)

@@ -1,0 +1,210 @@
+"""Predictions in the place of trainings: selected like fitness, never learnt from or counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+import nasgen
+from nasgen import build
+from nasgen.budget import Budget
+from nasgen.errors import ConfigError
+from nasgen.execution.serial import Serial
+from nasgen.predictors.audit import N_FIRST
+from nasgen.search import Plan, Search
+from nasgen.store.ledger import Ledger
+from nasgen.store.trial import Trial
+
+TRIALS = 60
+
+
+def config_of(**predictor: Any) -> Any:
+    section = {"name": "ridge", "warmup": 8, **predictor}
+    algorithm = {"name": predictor.pop("algorithm", "genetic"), "population": 8}
+    section.pop("algorithm", None)
+    return build.config_of(
+        {"algorithm": algorithm, "predictor": section, "space": {"max_channels": 64}}
+    )
+
+
+class Stopped(Exception):  # noqa: N818 - what a kill would be
+    pass
+
+
+class Played:
+    """A search on the toy evaluator; `events` are (name, data)."""
+
+    def __init__(self, ledger: Ledger | None = None, **predictor: Any) -> None:
+        config = config_of(**predictor)
+        self.ledger = ledger or Ledger.create("memory", {"val_accuracy": "maximize"}, ["sample"])
+        self.events: list[tuple[str, Mapping[str, Any]]] = []
+        self.screen = build.screen(config)
+        plan = Plan(
+            seed=0,
+            objectives=build.objective_list(config),
+            search_fidelity={"epochs": 1.0, "fraction": 1.0, "seconds": None},
+            finish_fidelity={"epochs": 4.0, "fraction": 1.0, "seconds": None},
+            recipe_digest="r",
+            data_digest="d",
+        )
+        self.stop: tuple[str, int] = ("", 0)
+        self.search = Search(
+            plan,
+            build.algorithm(
+                config,
+                build.space(config),
+                lambda p: self.search.is_new(p),
+                self.screen,
+                lambda p: self.search.forget(p),
+            ),
+            Serial("tests.toy_evaluator:make", {}),
+            self.ledger,
+            Budget(TRIALS, 3),
+            set(),
+            (self._note,),
+            screen=self.screen,
+        )
+
+    def _note(self, event: str, data: Mapping[str, Any]) -> None:
+        self.events.append((event, data))
+        if self.stop[0] == event and sum(e == event for e, _ in self.events) == self.stop[1]:
+            raise Stopped
+
+    def run(self) -> list[Trial]:
+        self.search.run(self.ledger.trials(), 0)
+        return self.ledger.trials()
+
+
+def rows(trials: list[Trial]) -> list[dict[str, Any]]:
+    return [{**t.history_row(), "attempt": 1} for t in trials]
+
+
+@pytest.fixture(scope="module")
+def played() -> Played:
+    made = Played(mode="substitute", estimated=0.5)
+    made.run()
+    return made
+
+
+def test_about_the_asked_share_is_estimated_and_none_counts_to_the_budget(played: Played) -> None:
+    trials = played.ledger.trials()
+    estimated = [t for t in trials if t.state == "ESTIMATED"]
+    assert sum(t.is_counted for t in trials) == TRIALS == played.search.n_trained
+    assert [t.phase for t in trials[-3:]] == ["finish"] * 3
+    after = [t for t in trials if t.phase == "search" and t.seq >= 16]
+    # The audit may only have made the share smaller.
+    assert 5 < len(estimated) < 0.7 * len(after)
+    assert all(t.train_s == 0 and t.weights_ref is None for t in estimated)
+    assert [t.seq for t in trials] == list(range(len(trials)))
+
+
+def test_an_estimate_is_a_parent_but_no_label_archive_member_or_finalist(played: Played) -> None:
+    trials = played.ledger.trials()
+    estimated = {t.seq for t in trials if t.state == "ESTIMATED"}
+    assert estimated & {p for t in trials for p in t.parents}
+    memory = played.search.memory
+    assert not estimated & {i.seq for i in memory.hall_of_fame}
+    assert not estimated & {i.seq for i in memory.pareto}
+    assert not estimated & {p for t in trials if t.phase == "finish" for p in t.parents}
+    assert played.screen is not None
+    assert not estimated & set(played.screen._labels)
+    assert not estimated & {t.seq for t in played.search.ranked()}
+    best = max(t.objectives["val_accuracy"] for t in trials if t.state == "COMPLETE")
+    assert max(trials[s].objectives["val_accuracy"] for s in estimated) <= best
+
+
+def test_optuna_sees_no_value_where_nothing_was_measured(played: Played) -> None:
+    frozen = played.ledger._storage.get_all_trials(played.ledger._study_id)
+    for trial, seen in zip(played.ledger.trials(), frozen, strict=True):
+        if trial.state == "ESTIMATED":
+            assert seen.state == TrialState.PRUNED
+            assert seen.values is None
+
+
+@pytest.mark.parametrize(
+    ("event", "n"), [("estimated", 1), ("estimated", 9), ("told", 30), ("submitted", 40)]
+)
+def test_a_search_stopped_anywhere_replays_to_the_same_history(
+    played: Played, event: str, n: int
+) -> None:
+    first = Played(mode="substitute", estimated=0.5)
+    first.stop = event, n
+    with pytest.raises(Stopped):
+        first.run()
+    again = Played(first.ledger, mode="substitute", estimated=0.5)
+    assert rows(again.run()) == rows(played.ledger.trials())
+    assert again.screen is not None
+    assert played.screen is not None
+    assert again.screen.audit.to_json() == played.screen.audit.to_json()
+
+
+def test_an_estimate_that_was_asked_for_but_not_written_is_told_on_resume(played: Played) -> None:
+    first = Played(mode="substitute", estimated=0.5)
+
+    def killed(trial: Trial) -> None:
+        if trial.state == "ESTIMATED":
+            raise Stopped
+        Ledger.tell(first.ledger, trial)
+
+    first.ledger.tell = killed  # type: ignore[method-assign]
+    with pytest.raises(Stopped):
+        first.run()
+    assert first.ledger.trials()[-1].state == "RUNNING"
+    del first.ledger.tell
+    again = Played(first.ledger, mode="substitute", estimated=0.5)
+    assert rows(again.run()) == rows(played.ledger.trials())
+
+
+@pytest.mark.parametrize("algorithm", ["genetic", "aging"])
+def test_the_audit_of_a_filter_replays_too(algorithm: str) -> None:
+    options: dict[str, Any] = {"algorithm": algorithm, "unscreened": 0.5, "acquisition": "thompson"}
+    whole = Played(**options)
+    expected = rows(whole.run())
+    assert whole.screen is not None
+    assert len(whole.screen.audit.judgements) > 1
+    first = Played(**options)
+    first.stop = "audit", 1
+    with pytest.raises(Stopped):
+        first.run()
+    again = Played(first.ledger, **options)
+    assert rows(again.run()) == expected
+    assert again.screen is not None
+    assert again.screen.audit.to_json() == whole.screen.audit.to_json()
+    told = [d["judgement"] for e, d in whole.events if e == "audit"]
+    assert told == whole.screen.audit.judgements
+    assert all(j.n >= N_FIRST for j in told)
+
+
+def test_it_needs_one_objective() -> None:
+    with pytest.raises(ConfigError, match="substitute': expected one objective"):
+        build.config_of(
+            {
+                "objectives": {"names": ["val_accuracy", "n_params"]},
+                "predictor": {"name": "ridge", "mode": "substitute"},
+            }
+        )
+
+
+def test_a_run_with_estimates_can_be_given_more_trials(tmp_path: Any) -> None:
+    settings = {
+        "space": {"max_channels": 8, "max_depth": 3, "max_vertices": 5, "max_stages": 2},
+        "algorithm": {"population": 4},
+        "training": {"epochs": 0.2, "fraction": 0.1, "batch_size": 64},
+        "finish": {"networks": 0},
+        "ensemble": {"candidates": 2, "rounds": 2},
+        "predictor": {"name": "ridge", "warmup": 4, "mode": "substitute"},
+        "execution": {"executor": "serial", "device": "cpu"},
+        "budget": {"trials": 7},
+    }
+    run = nasgen.run(settings, out=tmp_path / "run")
+    counts = run.summary["trials"]
+    assert counts["complete"] == 7
+    assert counts["estimated"] == len(run.trials) - 7 > 0
+    assert all(m.trial.state == "COMPLETE" for m in run.ensemble.members)
+    assert 'id="predictor"' in run.report_path.read_text()
+    more = nasgen.resume(tmp_path / "run", trials="+3").summary["trials"]
+    assert more["complete"] == 10
+    assert '"estimated"' in (tmp_path / "run" / "log.jsonl").read_text()
