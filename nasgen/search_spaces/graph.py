@@ -57,8 +57,8 @@ class GraphSpace(SearchSpace):
 
     def __post_init__(self) -> None:
         # What is asked for again and again, and never changes: rules of layers, vertices found fine.
-        for name, empty in (("_rules", {}), ("_domains", {}), ("_fine", {})):
-            object.__setattr__(self, name, empty)
+        for name in ("_rules", "_domains", "_fine"):
+            object.__setattr__(self, name, {})
         wrong = self._fill_in()
         if not wrong:
             wrong = self._wrong_options()
