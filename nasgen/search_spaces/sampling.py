@@ -2,8 +2,9 @@
 
 A network is a row of stages; each has 1 to 3 blocks and ends with a pool, and the width roughly
 doubles from stage to stage (Simonyan 2015). Blocks are what hand-made networks agree on: a
-convolution, two in a row, a residual pair (He 2016), parallel kernels (Szegedy 2015). The first
-stage works at full resolution and is kept short. Networks whose cost on a 3 x 32 x 32 image lies
+convolution, two in a row, a residual pair (He 2016), parallel kernels (Szegedy 2015). Two of three
+draws are plain: 3x3 kernels, max pools, no parallel ones. The first stage works at full resolution
+and is kept short. Networks whose cost on a 3 x 32 x 32 image lies
 outside `MACS` and `WEIGHTS` are drawn again.
 """
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 MACS = (8e6, 30e6)  # multiply-adds of one 3 x 32 x 32 image
 WEIGHTS = (1e5, 6e5)  # trainable values; smaller ones stop learning within minutes
 N_TRIES = 40
-FIRST_WIDTHS = (12.0, 20.0)  # channels of the first stage, drawn log-uniformly
+FIRST_WIDTHS = (14.0, 26.0)  # channels of the first stage, drawn log-uniformly
+PLAIN_PROB = 0.67  # that a network has only what learns fastest on a CPU
 PLUGIN_PROB = 0.2  # that a place where a plug-in layer fits gets one, if there is any
 SHORTCUT_PROB = 0.3  # that a stage gets an extra edge from its first map to its last
 BUILT_IN = ("conv", "max_pool", "avg_pool", "sum", "concat", "skip")
@@ -75,6 +77,7 @@ class _Drawing:
 
     def __init__(self, space: DagCnn, rng: np.random.Generator) -> None:
         self.space, self.rng, self.draft = space, rng, Draft()
+        self.is_plain = rng.random() < PLAIN_PROB
         kinds = {op: space.layer(op) for op in space.layers}
         self.sums = [op for op, kind in kinds.items() if kind.merges and kind.align == "channels"]
         self.joins = [op for op, kind in kinds.items() if kind.merges and op not in self.sums]
@@ -92,7 +95,7 @@ class _Drawing:
         here = self.draft.input
         for stage in range(n_stages):
             here = self._stage(here, width, first=stage == 0, last=stage == n_stages - 1)
-            width *= 2.0 if rng.random() < 0.9 else 1.5
+            width *= 2.0 if self.is_plain or rng.random() < 0.9 else 1.5
         self.draft.connect(here, self.draft.output)
         return self.draft.freeze()
 
@@ -117,7 +120,7 @@ class _Drawing:
     def _block(self, here: int, width: float) -> int:
         kinds = ["conv", "double", "double"]
         kinds += ["residual", "residual"] if self.sums else []
-        kinds += ["parallel"] if self.sums or self.joins else []
+        kinds += ["parallel"] if (self.sums or self.joins) and not self.is_plain else []
         kind = kinds[int(self.rng.integers(len(kinds)))]
         if kind == "conv":
             return self._conv(here, width)
@@ -139,6 +142,8 @@ class _Drawing:
         params = self.space.random_vertex_params(op, self.rng)
         fitting = self.space.domain(op)
         params["channels"] = min(fitting["channels"], key=lambda c: abs(log(c / width)))
+        if self.is_plain:
+            kernel = 3
         if kernel is not None and kernel in fitting.get("kernel", ()):
             params["kernel"] = kernel
         return self.draft.add(op, [here], **params)
@@ -155,6 +160,6 @@ class _Drawing:
         plugins = [op for op in ops if op not in BUILT_IN]
         if plugins and (not own or self.rng.random() < PLUGIN_PROB):
             return plugins[int(self.rng.integers(len(plugins)))]
-        if len(own) > 1 and self.rng.random() < 0.7:
+        if len(own) > 1 and (self.is_plain or self.rng.random() < 0.7):
             return own[0]
         return own[int(self.rng.integers(len(own)))]
