@@ -172,8 +172,8 @@ class Evaluator:
             optimizer_state.write(optimizer, parameters, candidate.state)
         trainee = self._trainee(trial, candidate.network, report)
         self._train([trial], [trainee], optimizer)
-        if trial.job.get("keep_optimizer"):
-            candidate.state = optimizer_state.read(optimizer, parameters)
+        keep = trial.job.get("keep_optimizer")
+        candidate.state = optimizer_state.read(optimizer, parameters) if keep else {}
         self._conclude(trial, candidate, trainee.history)
 
     def _evaluate_cohort(self, trials: Sequence[Trial], report: Report) -> None:

@@ -20,8 +20,8 @@ know the gradient can treat the new as newborn and the old as before: the old ne
 with T the bound over all gradients is the 3.16. So a new coordinate starts with v = the mean of
 the tensor's old coordinates, which bounds the update for gradients up to ten times their usual
 size, and at its first gradient g v is raised to g^2 (1 - beta2^T) where it is less. Then
-v_hat >= g^2, m_hat <= g, and |update| <= lr whatever g is. The old coordinates keep m, v and T and
-update bit by bit as without growth. SGD's momentum starts at 0, which is what SGD itself does.
+v_hat >= g^2, m_hat <= g, and |update| <= lr whatever g is. The old coordinates keep m, v and T, to
+the bit, and update as without growth. SGD's momentum starts at 0, which is what SGD itself does.
 """
 
 from __future__ import annotations

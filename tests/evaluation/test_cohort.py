@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -207,9 +209,8 @@ def test_the_time_limit_and_the_seconds_count_for_each_member(tmp_path: Path) ->
         job["fidelity"] = {"epochs": 10_000.0, "fraction": 0.5, "seconds": 0.3}
     results = _evaluator(tmp_path).evaluate({"seq": 1, "cohort": jobs})["cohort"]
     assert {r["state"] for r in results} == {"COMPLETE"}
-    assert sum(r["train_s"] for r in results) < 2
     assert len({r["metrics"]["epochs_done"] for r in results}) == 1
-    assert all(r["curve"][-1]["lr"] < 0.001 for r in results)
+    assert results[0]["metrics"]["epochs_done"] < 10_000
 
 
 # ---- the loop itself -----------------------------------------------------------------------------
@@ -261,6 +262,17 @@ def test_training_ends_when_everybody_was_told_to_stop() -> None:
     log: list[int] = []
     trainees = _trainees(2, log, report=lambda row: rows.append(row) is not None)
     _together(trainees, 50)
-    assert len(log) == 2 * 4
-    assert all(t.history.stopped and t.history.epochs_done == 1 for t in trainees)
+    assert log.count(0) == log.count(1) <= 4
+    assert all(t.history.stopped for t in trainees)
     assert len(rows) == 2
+
+
+def test_seconds_are_what_a_member_may_use_on_average(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks) * 0.001)
+    log: list[int] = []
+    trainees = _trainees(3, log)
+    _together(trainees, 100_000, seconds=0.2)
+    assert log.count(0) == log.count(1) == log.count(2)
+    assert all(0.18 < t.history.train_s < 0.21 for t in trainees)
+    assert all(t.history.curve[-1]["lr"] < 0.004 * 0.05 for t in trainees)

@@ -122,6 +122,11 @@ def test_no_first_update_of_a_new_coordinate_exceeds_the_rate_and_old_ones_do_no
     parent, parents_optimizer = trained(dag, "adamw", n_steps)
     child, optimizer, state = child_of(wider(dag, 6, 8, 4), [(parent, parents_optimizer)], "adamw")
     before = {name: p.detach().clone() for name, p in child.named_parameters()}
+    for name, parameter in parent.named_parameters():
+        overlap = tuple(slice(0, n) for n in parameter.shape)
+        mine = optimizer.state[named(child)[name]]
+        for kind, kept in parents_optimizer.state[parameter].items():
+            assert torch.equal(mine[kind][overlap] if kept.dim() else mine[kind], kept)
     gradients = gradients_of(child, 99, size)
     step(child, optimizer, gradients)
     n_new = 0
@@ -134,14 +139,14 @@ def test_no_first_update_of_a_new_coordinate_exceeds_the_rate_and_old_ones_do_no
             assert change[new].max() > 0 or size < 1
     weights = 2 * 27 + (8 * 6 - 5 * 4) * 9 + 4 * 3 * 9
     assert n_new == weights + 2 * (2 + 3)  # and a gain and a shift for each new channel
-    # The parent takes the same step: what came from it must end at the same bits.
+    # The parent takes the same step. Fused kernels round by the place in memory, so: to rounding.
     for name, parameter in parent.named_parameters():
         overlap = tuple(slice(0, n) for n in parameter.shape)
         gradients[name] = gradients[name][overlap]
     step(parent, parents_optimizer, gradients)
     for name, parameter in parent.named_parameters():
         overlap = tuple(slice(0, n) for n in parameter.shape)
-        assert torch.equal(named(child)[name][overlap], parameter)
+        torch.testing.assert_close(named(child)[name][overlap], parameter, rtol=1e-6, atol=1e-8)
 
 
 def test_without_the_treatment_new_coordinates_would_jump_threefold() -> None:

@@ -262,9 +262,9 @@ def everything(modules: list[nn.Module], optimizer: torch.optim.Optimizer) -> li
 
 
 def test_ten_relatives_need_less_memory_than_two_networks() -> None:
-    parent = network_of(base(24))
+    parent = network_of(base(32))
     members = relatives(parent, 10, by=2)
-    alone = child_of(parent, base(24)).train()
+    alone = child_of(parent, base(32)).train()
     optimizer = torch.optim.AdamW(alone.parameters(), fused=True)
     alone(images()).sum().backward()
     optimizer.step()
