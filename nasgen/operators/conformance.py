@@ -63,7 +63,7 @@ def check_operator(group: str, name: str, space: GraphSpace, n: int = 200, seed:
     broken: dict[str, str] = {}
     for i in range(n):
         parents = [
-            _parent(space, seeding.generator(seed, "conformance parent", i, j), seed, 2 * i + j)
+            sampled_and_mutated(space, seeding.generator(seed, "conformance parent", i, j), seed, 2 * i + j)
             for j in range(N_PARENTS[group])
         ]
         found = _one(operator, group, parents, space, origin, (seed, i), report)
@@ -80,7 +80,7 @@ def check_operator(group: str, name: str, space: GraphSpace, n: int = 200, seed:
     return report
 
 
-def _parent(space: GraphSpace, rng: np.random.Generator, seed: int, trial: int) -> Dag:
+def sampled_and_mutated(space: GraphSpace, rng: np.random.Generator, seed: int, trial: int) -> Dag:
     """Sample a genotype and mutate it up to three times, so that parents are not all tidy."""
     parent = space.sample(rng)
     for _ in range(int(rng.integers(4))):

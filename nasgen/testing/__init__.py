@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 _NAMES = {
     "MutationContract": "nasgen.testing.operators",
     "CrossoverContract": "nasgen.testing.operators",
+    "MorphismContract": "nasgen.testing.operators",
     "SearchSpaceContract": "nasgen.testing.search_spaces",
     "LayerContract": "nasgen.testing.layers",
     "ObjectiveContract": "nasgen.testing.objectives",
@@ -32,6 +33,7 @@ __all__ = [
     "DatasetContract",
     "Finding",
     "LayerContract",
+    "MorphismContract",
     "MutationContract",
     "ObjectiveContract",
     "PredictorContract",
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from nasgen.testing.datasets import DatasetContract
     from nasgen.testing.layers import LayerContract
     from nasgen.testing.objectives import ObjectiveContract
-    from nasgen.testing.operators import CrossoverContract, MutationContract
+    from nasgen.testing.operators import CrossoverContract, MorphismContract, MutationContract
     from nasgen.testing.predictors import PredictorContract
     from nasgen.testing.search_spaces import SearchSpaceContract
 

@@ -8,7 +8,7 @@ from functools import partial
 from nasgen import registry, seeding
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Child, Dag
-from nasgen.operators.conformance import N_PARENTS, check_operator
+from nasgen.operators.conformance import N_PARENTS, check_operator, sampled_and_mutated
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.testing.base import SHAPES, Contract, Outcome, examine, verify
 
@@ -43,6 +43,8 @@ def check(group: str, name: str, n: int = N_CASES) -> Outcome:
     found += examine(decodes(group, n // 5, name), origin)
     if N_PARENTS[group] == 2:
         found += examine(related(n // 5, name), origin)
+    if group == "morphisms":
+        found += examine(preserves(group, max(1, n // 5), name), origin)
     return found
 
 
@@ -119,6 +121,36 @@ def related(n: int, name: str) -> Iterator[str]:
             yield f"{kin} (case {i}) gave an illegal child: {wrong[0]}" if wrong else ""
 
 
+def preserves(group: str, n: int, name: str) -> Iterator[str]:
+    """A child with the weights that its plan gives it computes what its parent does.
+
+    In training and in evaluation, for parents whose weights and statistics are all drawn at random.
+    Also checked for a morphism that makes no such claim: that the plan can be executed.
+    """
+    # Here, because it loads torch, which the other rules do without.
+    from nasgen.testing.preservation import TOLERANCE, gaps
+
+    claimed = registry.get(group, name).options.get("preserves", True)
+    space = wide()
+    for i in range(n):
+        rng = seeding.generator(SEED, "contract parent", i)
+        parent = sampled_and_mutated(space, rng, SEED, i)
+        try:
+            result = registry.resolve(group, name)(parent, space, rng)
+        except NotApplicable:
+            continue
+        child = result if isinstance(result, Child) else Child(result)
+        for mode, gap in gaps(space, parent, child.mint(SEED, 10_000 + i), seed=i).items():
+            if claimed and not gap <= TOLERANCE:
+                yield (
+                    f"case {i}: in {mode} the child's outputs differ from its parent's by {gap:.1e}"
+                    f" of the largest, expected at most {TOLERANCE:.0e}. A member that does not "
+                    'preserve the function says options={"preserves": False}.'
+                )
+            else:
+                yield ""
+
+
 def _children(group: str, name: str, parents: list[Dag], space: DagCnn, i: int) -> list[Dag]:
     """Return the children's genotypes, none when the operator does not apply."""
     rng = seeding.generator(SEED, "contract operator", i)
@@ -131,7 +163,7 @@ def _children(group: str, name: str, parents: list[Dag], space: DagCnn, i: int) 
 
 
 class MutationContract(Contract):
-    """Inherit and set `name`; `group = "morphisms"` for a morphism. `n` is the number of cases."""
+    """Inherit and set `name`. `n` is the number of cases."""
 
     group = "mutations"
     n = N_CASES
@@ -157,6 +189,16 @@ class MutationContract(Contract):
     def _load(self) -> None:
         if self.file is not None:
             registry.load_file(self.file)
+
+
+class MorphismContract(MutationContract):
+    """Inherit and set `name`. A member that preserves nothing: options={"preserves": False}."""
+
+    group = "morphisms"
+
+    def test_its_children_compute_the_same(self) -> None:
+        """In training and in evaluation, to 1e-10 in float64."""
+        self.holds(partial(preserves, self.group, max(1, self.n // 5)))
 
 
 class CrossoverContract(MutationContract):

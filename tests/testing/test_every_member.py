@@ -16,6 +16,7 @@ from nasgen.testing import (
     CrossoverContract,
     DatasetContract,
     LayerContract,
+    MorphismContract,
     MutationContract,
     ObjectiveContract,
     PredictorContract,
@@ -50,8 +51,7 @@ class TestEveryMutation(Named, MutationContract):
 
 
 @every(free("morphisms"))
-class TestEveryMorphism(Named, MutationContract):
-    group = "morphisms"
+class TestEveryMorphism(Named, MorphismContract):
     n = N_CASES
 
 
