@@ -12,7 +12,7 @@ from functools import cached_property
 from nasgen.errors import IllegalGenotypeError, NotApplicable
 from nasgen.genotypes import Dag, Draft, tags
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Shape, Step
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 from nasgen.search_spaces.decode import LayerRules, find_layer
 
 # (C, H, W): one and three channels, and an image that gets stems. The second is the usual one.
@@ -24,7 +24,7 @@ ADDED = ("project", "cap", "stem", "head")  # the decoder's steps that have weig
 class Frame:
     """The blueprints of a legal parent, and what may be asked of them."""
 
-    def __init__(self, parent: Dag, space: DagCnn) -> None:
+    def __init__(self, parent: Dag, space: GraphSpace) -> None:
         self.parent, self.space = parent, space
         self.blueprints = tuple(space.blueprint(parent, shape, N_CLASSES) for shape in SHAPES)
         self.steps = {step.name: step for step in self.blueprints[1].steps}

@@ -24,12 +24,12 @@ from nasgen.operators.morphism.base import (
     zero_module,
 )
 from nasgen.operators.widening import silenced, tied_behind, widen
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 CONCAT_PROB = 0.5  # of a concat where there is one; other places are far more numerous
 
 
-def branch(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Child:
+def branch(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Child:
     """Return the parent with one more branch, about as wide as the vertex that it stands beside.
 
     Raises NotApplicable with the reason of the last place that was tried.
@@ -61,7 +61,7 @@ def branch(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Child:
 
 def branch_into_concat(
     parent: Dag,
-    space: DagCnn,
+    space: GraphSpace,
     concat: int,
     beside: int,
     channels: int,
@@ -78,7 +78,7 @@ def branch_into_concat(
 
 def branch_beside(
     parent: Dag,
-    space: DagCnn,
+    space: GraphSpace,
     vertex: int,
     kernel: int = 3,
     channels: int | None = None,

@@ -12,10 +12,10 @@ from nasgen.errors import IncompatibleError, NotApplicable
 from nasgen.genotypes import Child, Dag
 from nasgen.operators.frame import Frame
 from nasgen.operators.morphism.base import first_possible
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 
-def kernel(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Child:
+def kernel(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Child:
     """Return the parent with one kernel at the next larger size that its layer and space offer.
 
     Raises NotApplicable when no kernel can grow.
@@ -29,7 +29,7 @@ def kernel(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Child:
     return first_possible(able, rng, make, "kernel that can grow in this space")
 
 
-def enlarge_kernel(parent: Dag, space: DagCnn, vertex: int, size: int) -> Child:
+def enlarge_kernel(parent: Dag, space: GraphSpace, vertex: int, size: int) -> Child:
     """Return the parent with the kernel of a vertex at `size`, larger than it is.
 
     Raises IllegalGenotypeError for a vertex that does not exist, IncompatibleError for a size that

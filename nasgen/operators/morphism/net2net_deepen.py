@@ -14,12 +14,12 @@ from nasgen.genotypes import Child, Dag, tags
 from nasgen.operators.base import pick
 from nasgen.operators.frame import Frame
 from nasgen.operators.morphism.base import channel_tags, first_possible
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 OPS = ("linear", "conv-relu")
 
 
-def net2net_deepen(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Child:
+def net2net_deepen(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Child:
     """Return the parent with an identity behind one vertex.
 
     Raises NotApplicable with the reason of the last vertex that was tried.
@@ -41,7 +41,7 @@ def net2net_deepen(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Chil
 
 
 def net2net_deepen_after(
-    parent: Dag, space: DagCnn, vertex: int, op: str = "linear", kernel: int = 3
+    parent: Dag, space: GraphSpace, vertex: int, op: str = "linear", kernel: int = 3
 ) -> Child:
     """Return the parent with an identity behind `vertex`: "linear", or "conv-relu" of a kernel.
 

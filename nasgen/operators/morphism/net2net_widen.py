@@ -16,12 +16,12 @@ from nasgen.genotypes import Child, Dag
 from nasgen.operators.frame import Frame
 from nasgen.operators.morphism.base import first_possible
 from nasgen.operators.widening import added, owners, tied_to, widen, wider
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 NOISE = 0.1  # of what would be drawn for a fresh reader
 
 
-def net2net_widen(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Child:
+def net2net_widen(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Child:
     """Return the parent with one vertex, and what is summed with it, at the next legal width.
 
     Raises NotApplicable with the reason of the last vertex that was tried.
@@ -36,7 +36,7 @@ def net2net_widen(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Child
 
 def net2net_widen_to(
     parent: Dag,
-    space: DagCnn,
+    space: GraphSpace,
     vertex: int,
     channels: int,
     rng: np.random.Generator,

@@ -19,10 +19,10 @@ from nasgen.operators.morphism.base import (
     module_op,
     zero_module,
 )
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 
-def r2r_deepen(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Child:
+def r2r_deepen(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Child:
     """Return the parent with a residual module of three vertices behind one of its own.
 
     Its kernel is 1, 3 or 5 with probabilities 0.30, 0.35, 0.35, of those that the space uses.
@@ -41,7 +41,7 @@ def r2r_deepen(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Child:
 
 def r2r_deepen_after(
     parent: Dag,
-    space: DagCnn,
+    space: GraphSpace,
     vertex: int,
     kernel: int = 3,
     channels: int | None = None,

@@ -14,10 +14,10 @@ from nasgen.genotypes import Child, Dag
 from nasgen.operators.frame import Frame
 from nasgen.operators.morphism.base import first_possible, twins
 from nasgen.operators.widening import added, owners, tied_to, widen, wider
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 
-def r2r_widen(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Child:
+def r2r_widen(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Child:
     """Return the parent with one vertex, and what is summed with it, at the next legal width.
 
     Raises NotApplicable with the reason of the last vertex that was tried.
@@ -30,7 +30,7 @@ def r2r_widen(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Child:
     return first_possible(owners(frame), rng, make, "vertex that can get twins")
 
 
-def r2r_widen_to(parent: Dag, space: DagCnn, vertex: int, channels: int) -> Child:
+def r2r_widen_to(parent: Dag, space: GraphSpace, vertex: int, channels: int) -> Child:
     """Return the parent with a vertex at `channels`, an even number more than it has.
 
     What it is summed with gets as many. Raises IllegalGenotypeError for a vertex that does not

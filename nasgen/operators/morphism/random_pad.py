@@ -12,12 +12,12 @@ from nasgen.errors import NotApplicable
 from nasgen.genotypes import Child, Dag
 from nasgen.operators.morphism.r2r_deepen import r2r_deepen
 from nasgen.operators.morphism.r2r_widen import r2r_widen
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 DEEPEN_PROB = 0.5  # Painter 2018
 
 
-def random_pad(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Child:
+def random_pad(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Child:
     """Return the parent widened or deepened; what it had keeps its weights, the rest is fresh.
 
     Raises NotApplicable when neither can be done.

@@ -13,10 +13,10 @@ from nasgen.genotypes import Child, Dag
 from nasgen.operators.base import pick, reach
 from nasgen.operators.frame import Frame
 from nasgen.operators.morphism.base import add_behind, channel_tags, first_possible
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
 
 
-def skip(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Child:
+def skip(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Child:
     """Return the parent with a shortcut to one vertex from an earlier one, which may be the input.
 
     Sources whose maps are no larger are preferred, since a linear layer costs by the pixel. Raises
@@ -35,7 +35,7 @@ def skip(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Child:
     return first_possible(places, rng, make, "vertex that a shortcut can end behind")
 
 
-def skip_between(parent: Dag, space: DagCnn, source: int, target: int) -> Child:
+def skip_between(parent: Dag, space: GraphSpace, source: int, target: int) -> Child:
     """Return the parent with a shortcut from `source` that is added to what `target` gives.
 
     Raises IllegalGenotypeError for a vertex that does not exist, IncompatibleError for a source
