@@ -41,7 +41,9 @@ def instant(context: Mapping[str, Any]) -> Instant:
     return Instant()
 
 
-def search(url: str, trials: int, crossover_prob: float) -> tuple[Search, Callable[[], tuple[float, float]]]:
+def search(
+    url: str, trials: int, crossover_prob: float
+) -> tuple[Search, Callable[[], tuple[float, float]]]:
     """Return a search, and what tells (wall, CPU) seconds since its first population was told."""
     config = build.config_of(
         {
@@ -81,7 +83,7 @@ def search(url: str, trials: int, crossover_prob: float) -> tuple[Search, Callab
 
 
 def main() -> None:
-    """Print offspring a second for each ledger; every offspring is legal and has a key of its own."""
+    """Print offspring a second for each ledger; each offspring is legal and has its own key."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=1500, help="offspring, sampling left out")
     parser.add_argument("--crossover-prob", type=float, default=0.3)

@@ -30,7 +30,6 @@ MIN_TIME_S = 10.0  # starting workers and writing the report take about half of 
 N_IMAGES_A_TRIAL = 30_000  # what "a cheap trial" shows a candidate when epochs are not set
 TARGET_TRIALS = 32  # that a time budget is divided into
 FINISH_WITHIN = 0.8  # share of a trial's time limit that the training of a finalist may fill
-FEATURES = "structural"  # what a predictor reads
 ENGINE_ARGUMENTS = ("breeder", "population", "seed")  # of an algorithm; the rest are options
 PRESETS = Path(__file__).parent / "papers"
 
@@ -125,6 +124,7 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
     _gather(problems, lambda: registry.get("datasets", config.data.source.partition(":")[0]))
     if config.predictor.name != "none":
         _gather(problems, lambda: registry.get("predictors", config.predictor.name))
+    _gather(problems, lambda: registry.get("features", config.predictor.features))
     _gather(problems, lambda: _algorithm_factory(config)(_NO_BREEDER))
     if config.budget.time is not None and config.budget.time < MIN_TIME_S:
         problems.append(
@@ -227,6 +227,7 @@ def operators(config: SearchConfig) -> Operators:
         table("mutations", config.algorithm.mutations),
         table("crossovers", config.algorithm.crossovers),
         config.algorithm.crossover_prob,
+        config.algorithm.adapt,
     )
 
 
@@ -251,7 +252,7 @@ def screen(config: SearchConfig) -> Filter | None:
         return None
     return Filter(
         registry.resolve("predictors", section.name),
-        registry.resolve("features", FEATURES)(),
+        registry.resolve("features", section.features)(),
         seed=seeding.integer(config.seed, "predictor"),
         direction=objective_list(config)[0].direction,
         warmup=section.warmup,

@@ -75,7 +75,9 @@ class Dag:
         ops = [v.op for v in self.vertices]
         for op in ("input", "output"):
             if ops.count(op) != 1:
-                raise IllegalGenotypeError(f"expected exactly one '{op}' vertex, got {ops.count(op)}.")
+                raise IllegalGenotypeError(
+                    f"expected exactly one '{op}' vertex, got {ops.count(op)}."
+                )
         if len(set(self.edges)) != len(self.edges):
             raise IllegalGenotypeError("an edge occurs twice; a source may feed a vertex once.")
         for source, target in self.edges:
@@ -197,8 +199,13 @@ class Dag:
         """Return the graph with provisional tags made final (called by the engine alone)."""
         vertices = tuple(_minted(v, root_seed, trial) for v in self.vertices)
         final = {old.tag: new.tag for old, new in zip(self.vertices, vertices, strict=True)}
-        minted = Dag(vertices, tuple((final[a], final[b]) for a, b in self.edges))
-        if "key" in self.__dict__:  # a key knows no tags
+        edges = tuple((final[a], final[b]) for a, b in self.edges)
+        if len(set(final.values())) < len(final):
+            return Dag(vertices, edges)  # raises: two vertices got one tag
+        # Nothing that was checked has changed, nor has the key, which knows no tags.
+        minted = object.__new__(Dag)
+        minted.__dict__.update(vertices=vertices, edges=edges, _by_tag={v.tag: v for v in vertices})
+        if "key" in self.__dict__:
             minted.__dict__["key"] = self.key
         return minted
 

@@ -23,9 +23,7 @@ SYNC_EVERY_S = 1.0  # at most this much is lost when the power fails, nothing wh
 _TRIALS, _PARAMS = models.TrialModel.__table__, models.TrialParamModel.__table__
 _ATTRIBUTES, _VALUES = models.TrialUserAttributeModel.__table__, models.TrialValueModel.__table__
 _NUMBER = (  # one more than the study's last trial; one statement, so no other run comes between
-    select(_TRIALS.c.number + 1)
-    .order_by(_TRIALS.c.trial_id.desc())
-    .limit(1)
+    select(_TRIALS.c.number + 1).order_by(_TRIALS.c.trial_id.desc()).limit(1)
 )
 
 
