@@ -33,7 +33,6 @@ N_IMAGES_A_TRIAL = 30_000  # what "a cheap trial" shows a candidate when epochs 
 TRIALS_IN_20_MIN = 14  # that a time budget is divided into; more and longer ones in a longer one
 POPULATION = 16
 FINISH_WITHIN = 0.8  # share of a trial's time limit that the training of a finalist may fill
-FEATURES = "structural"  # what a predictor reads
 ENGINE_ARGUMENTS = ("breeder", "population", "seed")  # of an algorithm; the rest are options
 PRESETS = Path(__file__).parent / "papers"
 
@@ -152,6 +151,7 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
                 "predictor.mode = 'substitute': expected one objective, because the predictor "
                 f"stands in for the first alone, got {list(config.objectives.names)}; use 'filter'."
             )
+    _gather(problems, lambda: registry.get("features", config.predictor.features))
     _gather(problems, lambda: _algorithm_factory(config)(_NO_BREEDER))
     if config.budget.time is not None and config.budget.time < MIN_TIME_S:
         problems.append(
@@ -307,6 +307,7 @@ def operators(config: SearchConfig) -> Operators:
         | table("morphisms", config.algorithm.morphisms),
         table("crossovers", config.algorithm.crossovers),
         config.algorithm.crossover_prob,
+        config.algorithm.adapt,
     )
 
 
@@ -331,7 +332,7 @@ def screen(config: SearchConfig) -> Filter | None:
         return None
     return Filter(
         registry.resolve("predictors", section.name),
-        registry.resolve("features", FEATURES)(),
+        registry.resolve("features", section.features)(),
         seed=seeding.integer(config.seed, "predictor"),
         direction=objective_list(config)[0].direction,
         warmup=section.warmup,

@@ -94,6 +94,10 @@ class Algorithm(OptionSection):
         "time budget is divided into",
     )
     crossover_prob: Share = Field(0.3, description="share of children made from two parents")
+    adapt: bool = Field(
+        False,
+        description="let operators that improve on their parents be chosen more often",
+    )
     mutations: Weights = Field(
         default_factory=dict,
         description="name -> relative frequency; empty: every registered mutation, equally often, "
@@ -258,6 +262,7 @@ class Predictor(Section):
     """A surrogate that screens candidates before they are trained."""
 
     name: str = Field("none", description="none | see `nasgen list predictors`")
+    features: str = Field("structural", description="what it reads; see `nasgen list features`")
     oversample: float = Field(
         2.0, ge=1, le=1000, description="candidates made for each one trained"
     )

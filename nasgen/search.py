@@ -324,6 +324,7 @@ class Search:
         if individual is None:
             self.algorithm.tell_failed(trial.seq)
         else:
+            self.algorithm.breeder.observe(individual)
             self.algorithm.tell(individual)
             if self.screen is not None and is_measured:
                 first = self.plan.objectives[0].name

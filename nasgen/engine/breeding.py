@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from nasgen.engine.credit import Credit
 from nasgen.engine.individual import Individual
 from nasgen.errors import IllegalGenotypeError, NasgenError, NotApplicable, OperatorError
 from nasgen.genotypes import Child, Dag
@@ -74,6 +75,7 @@ class Operators:
     mutations: Mapping[str, tuple[Callable[..., Any], float]]
     crossovers: Mapping[str, tuple[Callable[..., Any], float]]
     crossover_prob: float = 0.0
+    adapt: bool = False  # frequencies follow success, see `Credit`
 
 
 class Breeder:
@@ -104,7 +106,13 @@ class Breeder:
         self.on_rejected = on_rejected
         self.origin = origin
         self.n_filtered = 0
+        self.credit = Credit() if operators.adapt else None
         self.failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+
+    def observe(self, individual: Individual) -> None:
+        """Take note of a told individual, before the algorithm does."""
+        if self.credit is not None:
+            self.credit.observe(individual)
 
     def sample(
         self, rng: np.random.Generator, generation: int = 0, terms: Terms = NO_TERMS
@@ -200,7 +208,8 @@ class Breeder:
                 pool, crossing = self.operators.mutations, False
             if not pool:
                 break
-            name = _draw(pool, rng)
+            shares = {name: share for name, (_, share) in pool.items()}
+            name = _draw(shares if self.credit is None else self.credit.adapted(shares), rng)
             chosen = parents[:2] if crossing else parents[:1]
             try:
                 children = self._apply(name, pool[name][0], chosen, rng)
@@ -299,7 +308,9 @@ class Breeder:
         return genotype
 
 
-def _draw(pool: Mapping[str, tuple[Callable[..., Any], float]], rng: np.random.Generator) -> str:
-    names = list(pool)
-    weights = np.array([pool[n][1] for n in names], dtype=float)
-    return names[int(rng.choice(len(names), p=weights / weights.sum()))]
+def _draw(shares: Mapping[str, float], rng: np.random.Generator) -> str:
+    # What rng.choice(p=...) does, without the checks that take it longer than the rest.
+    weights = np.array(list(shares.values()), dtype=float)
+    bounds = (weights / weights.sum()).cumsum()
+    place = int((bounds / bounds[-1]).searchsorted(rng.random(), side="right"))
+    return list(shares)[place]

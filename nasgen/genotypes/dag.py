@@ -7,7 +7,7 @@ Use it for networks of free topology. A `Dag` is immutable and hashable; operato
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -75,8 +75,9 @@ class Dag:
         ops = [v.op for v in self.vertices]
         for op in ("input", "output"):
             if ops.count(op) != 1:
-                n = ops.count(op)
-                raise IllegalGenotypeError(f"expected exactly one '{op}' vertex, got {n}.")
+                raise IllegalGenotypeError(
+                    f"expected exactly one '{op}' vertex, got {ops.count(op)}."
+                )
         if len(set(self.edges)) != len(self.edges):
             raise IllegalGenotypeError("an edge occurs twice; a source may feed a vertex once.")
         for source, target in self.edges:
@@ -115,21 +116,21 @@ class Dag:
         return tag in self._by_tag
 
     @cached_property
-    def _neighbours(self) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
-        before: dict[int, list[int]] = {v.tag: [] for v in self.vertices}
-        after: dict[int, list[int]] = {v.tag: [] for v in self.vertices}
+    def _neighbours(self) -> tuple[dict[int, tuple[int, ...]], dict[int, tuple[int, ...]]]:
+        before: dict[int, list[int]] = {tag: [] for tag in self._by_tag}
+        after: dict[int, list[int]] = {tag: [] for tag in self._by_tag}
         for source, target in self.edges:
             before[target].append(source)
             after[source].append(target)
-        return before, after
+        return {t: tuple(n) for t, n in before.items()}, {t: tuple(n) for t, n in after.items()}
 
     def inputs(self, tag: int) -> tuple[int, ...]:
         """Return the tags that feed a vertex, in order."""
-        return tuple(self._neighbours[0][tag])
+        return self._neighbours[0][tag]
 
     def outputs(self, tag: int) -> tuple[int, ...]:
         """Return the tags that a vertex feeds."""
-        return tuple(self._neighbours[1][tag])
+        return self._neighbours[1][tag]
 
     @cached_property
     def order(self) -> tuple[Vertex, ...]:
@@ -149,18 +150,33 @@ class Dag:
     @cached_property
     def live(self) -> frozenset[int]:
         """Tags of vertices on some path from input to output, and of these two themselves."""
-        return frozenset(_live(self.input.tag, self.output.tag, *self._neighbours))
+        before, after = self._neighbours
+        # Without a cycle, all ways back end where nothing comes in, all ways on where nothing goes.
+        loose = sum(not n for n in before.values()) + sum(not n for n in after.values())
+        if loose == 2:
+            return frozenset(self._by_tag)
+        return frozenset(_live(self.input.tag, self.output.tag, before, after))
+
+    @cached_property
+    def place(self) -> dict[int, int]:
+        """Tag -> place in `order`, from 0."""
+        return {v.tag: i for i, v in enumerate(self.order)}
+
+    @cached_property
+    def level(self) -> dict[int, int]:
+        """Tag -> edges on the longest path from the input; only of what the input reaches."""
+        before = self._neighbours[0]
+        level = {self.input.tag: 0}
+        for v in self.order:
+            feeding = [level[s] for s in before[v.tag] if s in level]
+            if feeding:
+                level[v.tag] = max(feeding) + 1
+        return level
 
     @cached_property
     def depth(self) -> int:
         """Number of inner vertices on the longest path from input to output."""
-        before, sink = self._neighbours[0], self.output.tag
-        length: dict[int, int] = {self.input.tag: 0}
-        for v in self.order:
-            feeding = [length[s] for s in before[v.tag] if s in length]
-            if feeding:
-                length[v.tag] = max(feeding) + (v.tag != sink)
-        return length.get(sink, 0)
+        return self.level.get(self.output.tag, 1) - 1
 
     @cached_property
     def key(self) -> str:
@@ -183,8 +199,13 @@ class Dag:
         """Return the graph with provisional tags made final (called by the engine alone)."""
         vertices = tuple(_minted(v, root_seed, trial) for v in self.vertices)
         final = {old.tag: new.tag for old, new in zip(self.vertices, vertices, strict=True)}
-        minted = Dag(vertices, tuple((final[a], final[b]) for a, b in self.edges))
-        if "key" in self.__dict__:  # a key knows no tags
+        edges = tuple((final[a], final[b]) for a, b in self.edges)
+        if len(set(final.values())) < len(final):
+            return Dag(vertices, edges)  # raises: two vertices got one tag
+        # Nothing that was checked has changed, nor has the key, which knows no tags.
+        minted = object.__new__(Dag)
+        minted.__dict__.update(vertices=vertices, edges=edges, _by_tag={v.tag: v for v in vertices})
+        if "key" in self.__dict__:
             minted.__dict__["key"] = self.key
         return minted
 
@@ -235,12 +256,15 @@ def _minted(vertex: Vertex, root_seed: int, trial: int) -> Vertex:
     """Return the vertex with final tags; the vertex itself if they all are."""
     if vertex.tag >= 0 and all(start >= 0 for start, _ in vertex.channel_tags):
         return vertex
-    return Vertex(
+    minted = Vertex(
         tags.mint(vertex.tag, root_seed, trial),
         vertex.op,
         vertex.params,
         tuple((tags.mint(start, root_seed, trial), n) for start, n in vertex.channel_tags),
     )
+    if "label_text" in vertex.__dict__:
+        minted.__dict__["label_text"] = vertex.label_text
+    return minted
 
 
 def _live(
@@ -344,15 +368,41 @@ class Draft:
         for v in vertices:
             if v.tag in self._vertices or tags.is_provisional(v.tag):
                 here[v.tag] = self.add(v.op, (), **dict(v.params))
-            else:
+                continue
+            here[v.tag] = v.tag
+            if any(tags.is_provisional(start) for start, _ in v.channel_tags):
                 # Another draft's provisional channel tags may be in use here.
                 ranges = tuple(
                     (self._new_tags(n) if tags.is_provisional(start) else start, n)
                     for start, n in v.channel_tags
                 )
                 self._place(Vertex(v.tag, v.op, v.params, ranges))
-                here[v.tag] = v.tag
+            else:
+                self._place(v)
         return here
+
+    def splice(self, chain: Sequence[int], vertices: Sequence[Vertex]) -> None:
+        """Put copies of another graph's vertices, one behind the other, in the place of a chain.
+
+        A chain is one or more vertices of one input, each but the last feeding the next alone. What
+        read from its last vertex reads from the new last one, as the same input in order.
+        """
+        last = self.inputs(chain[0])[0]
+        targets = [(tag, self._before[tag].index(chain[-1])) for tag in self.outputs(chain[-1])]
+        self.discard(chain)
+        here = self.absorb(vertices)
+        for vertex in vertices:
+            self.connect(last, here[vertex.tag])
+            last = here[vertex.tag]
+        for target, place in targets:
+            self._before[target].insert(place, last)
+            self._after[last].append(target)
+
+    def adopt(self, tag: int, channels: Ranges) -> None:
+        """Give a vertex with a `channels` setting these channels, by their gene tags."""
+        old = self.vertex(tag)
+        settings = _sorted_params({**dict(old.params), "channels": tags.count(channels)})
+        self._vertices[tag] = Vertex(tag, old.op, settings, channels)
 
     def change(self, tag: int, op: str | None = None, **params: Value) -> None:
         """Change settings of a vertex. A new `op` drops the old settings unless given again.
@@ -434,22 +484,22 @@ class Draft:
                 self.redirect(tag, target, sources[0])
             else:
                 self.disconnect(tag, target)
-        self._drop(tag)
+        self.discard((tag,))
 
     def prune(self) -> None:
         """Remove every vertex that is on no path from input to output."""
         live = _live(self.input, self.output, self._before, self._after)
-        if len(live) == len(self._vertices):
-            return
-        for tag in [t for t in self._vertices if t not in live]:
-            self._drop(tag)
+        if len(live) < len(self._vertices):
+            self.discard([tag for tag in self._vertices if tag not in live])
 
-    def _drop(self, tag: int) -> None:
-        for source in self.inputs(tag):
-            self.disconnect(source, tag)
-        for target in self.outputs(tag):
-            self.disconnect(tag, target)
-        del self._vertices[tag], self._before[tag], self._after[tag]
+    def discard(self, gone: Collection[int]) -> None:
+        """Remove vertices with their edges; nothing takes their place."""
+        gone = set(gone)
+        for here, there in ((self._before, self._after), (self._after, self._before)):
+            for tag in {t for g in gone for t in here[g]} - gone:
+                there[tag] = [t for t in there[tag] if t not in gone]
+        for tag in gone:
+            del self._vertices[tag], self._before[tag], self._after[tag]
 
     def freeze(self) -> Dag:
         """Return the checked, immutable graph; raises IllegalGenotypeError."""

@@ -62,6 +62,19 @@ def take(ranges: Iterable[Range], n: int) -> Ranges:
     return tuple(kept)
 
 
+def union(first: Iterable[Range], second: Iterable[Range]) -> Ranges:
+    """Return the tags of the first ranges, then those that only the second hold, as ranges."""
+    kept = list(first)
+    held = set(expand(kept))
+    for start, size in second:
+        free = [start + i for i in range(size) if start + i not in held]
+        while free:
+            n = next((i for i, tag in enumerate(free) if tag != free[0] + i), len(free))
+            kept.append((free[0], n))
+            free = free[n:]
+    return tuple(kept)
+
+
 def expand(ranges: Iterable[Range]) -> list[int]:
     """Return every tag of the ranges, in order."""
     return [start + i for start, size in ranges for i in range(size)]

@@ -7,6 +7,7 @@ the defaults of their options and in how they `sample`.
 from __future__ import annotations
 
 import importlib
+from collections import deque
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
@@ -54,11 +55,13 @@ class GraphSpace(SearchSpace):
     _rules: dict[str, LayerRules] = field(init=False, repr=False, compare=False)
     _domains: dict[str, dict[str, tuple[Any, ...]]] = field(init=False, repr=False, compare=False)
     _fine: dict[int, Vertex] = field(init=False, repr=False, compare=False)
+    _legal: deque[Dag] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # What is asked for again and again, and never changes: rules of layers, vertices found fine.
+        # What is asked for again and again and never changes: rules of layers, what was found legal.
         for name in ("_rules", "_domains", "_fine"):
             object.__setattr__(self, name, {})
+        object.__setattr__(self, "_legal", deque(maxlen=4))
         wrong = self._fill_in()
         if not wrong:
             wrong = self._wrong_options()
@@ -189,21 +192,22 @@ class GraphSpace(SearchSpace):
 
     def problems(self, genotype: Dag) -> list[str]:
         """Return one sentence for each broken rule; empty when the genotype is legal."""
+        if any(genotype is known for known in self._legal):  # judged a moment ago
+            return []
         n_inner = len(genotype.vertices) - 2
         if n_inner > self.max_vertices:  # first, so that a huge graph costs nothing more
-            return [f"expected at most {self.max_vertices} inner vertices, got {n_inner}."]
-        found: list[str] = []
-        if not self.min_depth <= genotype.depth <= self.max_depth:
-            found.append(
-                f"expected a depth of {self.min_depth}..{self.max_depth} vertices, "
-                f"got {genotype.depth}."
-            )
+            return self.wrong_size(n_inner, 0)
+        found = self.wrong_size(n_inner, genotype.depth)
         if len(genotype.inputs(genotype.output.tag)) != 1:
             n = len(genotype.inputs(genotype.output.tag))
             found.append(f"the output: expected exactly one input, got {n}.")
+        live, layers = genotype.live, self._rules
         for vertex in genotype.vertices:
-            if self._is_fine(vertex, genotype):
-                continue
+            # A vertex object that was found fine stays so; only its place in the graph is new.
+            if self._fine.get(id(vertex)) is vertex and vertex.tag in live:
+                n_in = len(genotype.inputs(vertex.tag))
+                if n_in == 1 or (n_in > 1 and layers[vertex.op].merges):
+                    continue
             here = f"vertex {vertex.tag} ('{vertex.op}')"
             if not -(1 << 62) <= vertex.tag < 1 << 62:
                 found.append(f"{here}: expected a gene tag of 62 bits and a sign.")
@@ -224,26 +228,31 @@ class GraphSpace(SearchSpace):
                 wanted = "at least one input" if n_in < 1 else "exactly one input"
                 found.append(f"{here}: expected {wanted}, got {n_in}.")
             found += [f"{here}: {text}" for text in self._wrong_settings(vertex)]
+            if not found:
+                self._remember(vertex)
+        if not found:
+            self._legal.append(genotype)
         return found
 
-    def _is_fine(self, vertex: Vertex, genotype: Dag) -> bool:
-        """Tell quickly that nothing is wrong with a vertex; False means: look closer.
+    def wrong_size(self, n_inner: int, depth: int) -> list[str]:
+        """Return what `problems` says about a number of inner vertices and a depth alone."""
+        if n_inner > self.max_vertices:
+            return [f"expected at most {self.max_vertices} inner vertices, got {n_inner}."]
+        if not self.min_depth <= depth <= self.max_depth:
+            return [
+                f"expected a depth of {self.min_depth}..{self.max_depth} vertices, got {depth}."
+            ]
+        return []
 
-        A vertex object that was found fine stays so; its place in the graph is looked at anew. Not
-        by equality: 3 equals 3.0, which is no legal kernel.
+    def _remember(self, vertex: Vertex) -> None:
+        """Note that nothing is wrong with a vertex object, wherever it stands.
+
+        Not by equality: 3 equals 3.0, which is no legal kernel.
         """
-        if vertex.op in ("input", "output") or vertex.tag not in genotype.live:
-            return False
-        n_in = len(genotype.inputs(vertex.tag))
-        if self._fine.get(id(vertex)) is not vertex:
-            if vertex.op not in self.layers or not -(1 << 62) <= vertex.tag < 1 << 62:
-                return False
-            if self._wrong_settings(vertex):
-                return False
-            if len(self._fine) >= N_REMEMBERED:
-                self._fine.clear()
-            self._fine[id(vertex)] = vertex  # kept alive, so that its id is nobody else's
-        return n_in == 1 or (n_in > 1 and self.layer(vertex.op).merges)
+        self.layer(vertex.op)
+        if len(self._fine) >= N_REMEMBERED:
+            self._fine.clear()
+        self._fine[id(vertex)] = vertex  # kept alive, so that its id is nobody else's
 
     def _wrong_settings(self, vertex: Vertex) -> list[str]:
         values, given = self.domain(vertex.op), dict(vertex.params)

@@ -190,7 +190,7 @@ class Ledger:
                     datetime_complete=None,
                     params={name: value for name, (value, _) in params.items()},
                     distributions={name: which for name, (_, which) in params.items()},
-                    user_attrs={"trial": json.loads(text)},
+                    user_attrs={"trial": record},
                     system_attrs={},
                     intermediate_values={},
                 )
@@ -201,9 +201,7 @@ class Ledger:
         """Write the new attempt of a trial that was in flight when the run stopped."""
         record = {name: getattr(trial, name) for name in _ASKED}
         with _reported(self.url):
-            self._storage.set_trial_user_attr(
-                self._ids[trial.seq], "trial", json.loads(_text(record))
-            )
+            self._storage.set_trial_user_attr(self._ids[trial.seq], "trial", record)
 
     def tell(self, trial: Trial) -> None:
         """Write a result; it outlives this process when this returns.
@@ -218,7 +216,7 @@ class Ledger:
             if isinstance(self._storage, Sqlite):
                 self._storage.finish_trial(trial_id, state, values, ("result", text))
             else:
-                self._storage.set_trial_user_attr(trial_id, "result", json.loads(text))
+                self._storage.set_trial_user_attr(trial_id, "result", record)
                 self._storage.set_trial_state_values(trial_id, state, values)
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from nasgen.execution.base import Executor
 from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
 from nasgen.genotypes import Dag, tags
+from nasgen.finish import ranked
 from nasgen.plan import Plan
 from nasgen.search import Search
 from nasgen.store.ledger import Ledger
@@ -38,12 +39,20 @@ class _Fixture:
         behaviour: Mapping[str, str] | None = None,
         seed: int = 0,
         ledger: Ledger | None = None,
+<<<<<<< HEAD
         options: Mapping[str, Any] | None = None,
+=======
+        adapt: bool = False,
+>>>>>>> h4
     ) -> None:
         config = build.config_of(
             {
                 "seed": seed,
+<<<<<<< HEAD
                 "algorithm": {"name": algorithm, "population": 8, **(options or {})},
+=======
+                "algorithm": {"name": algorithm, "population": 8, "adapt": adapt},
+>>>>>>> h4
                 "objectives": {"names": list(objectives)},
                 "space": {"max_channels": 64},
             }
@@ -217,6 +226,24 @@ def test_a_search_stopped_anywhere_replays_to_the_same_history(
     trials = again.run()
     assert _rows(trials) == expected
     assert trials[stop_at].attempt == 2
+
+
+@pytest.mark.parametrize("algorithm", ["genetic", "aging"])
+def test_frequencies_that_follow_success_replay_too(algorithm: str) -> None:
+    expected = _rows(_Fixture(algorithm, 60, adapt=True).run())
+    assert expected != _rows(_Fixture(algorithm, 60).run())
+    stopped = _Fixture(algorithm, 60, adapt=True)
+    _stopped_at(stopped, 45)
+    again = _Fixture(algorithm, 60, adapt=True, ledger=stopped.ledger)
+    assert _rows(again.run()) == expected
+
+
+def test_candidates_are_ranked_while_they_come_as_they_would_be_at_the_end() -> None:
+    fixture = _Fixture()
+    fixture.run()
+    best = fixture.search.ranked()
+    assert best == ranked(fixture.search.trials.values(), fixture.search.plan.objectives[0])
+    assert fixture.search.ranked(3) == best[:3]
 
 
 def test_a_second_leg_goes_on_where_the_first_one_ended() -> None:

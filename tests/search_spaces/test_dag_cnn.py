@@ -41,6 +41,25 @@ def test_everything_sampled_is_legal_provisional_and_survives_json() -> None:
         assert Dag.from_json(json.loads(json.dumps(dag.to_json()))) == dag
 
 
+def test_a_vertex_found_fine_does_not_speak_for_one_that_only_equals_it() -> None:
+    space, fine = DagCnn(), chain(8, 8)
+    assert space.problems(fine) == []
+    twin = Dag(
+        tuple(
+            Vertex(v.tag, v.op, tuple((k, float(n)) for k, n in v.params), v.channel_tags)
+            for v in fine.vertices
+        ),
+        fine.edges,
+    )
+    assert twin == fine
+    assert len(space.problems(twin)) == 4
+    # Nor does a place that was right before: here the second convolution gets two inputs.
+    second = fine.inner[1].tag
+    assert "exactly one input" in only(
+        space.problems(Dag(fine.vertices, (*fine.edges, (fine.input.tag, second))))
+    )
+
+
 def test_the_same_seed_draws_the_same_genotypes() -> None:
     def draw() -> list[Dag]:
         rng = np.random.default_rng(7)

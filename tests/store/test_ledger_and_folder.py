@@ -84,6 +84,63 @@ def test_optunas_own_tools_see_the_study(tmp_path: Path) -> None:
     assert len(study.best_trials) == 1
 
 
+def test_a_sqlite_ledger_holds_what_optunas_own_storage_would_write(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'l.db'}"
+    ledger = Ledger.create(url, DIRECTIONS, ["relabel"])
+    asked = [_trial(seq) for seq in range(3)]
+    for trial in asked:
+        ledger.ask(trial, {"depth": 3, "n_conv": trial.seq})
+    ledger.tell(_done(asked[1], 0))
+    ledger.close()
+    study = optuna.load_study(study_name="nasgen", storage=url)
+    ours = study.trials
+    assert [t.number for t in ours] == [0, 1, 2]
+    theirs = optuna.create_study(
+        study_name="theirs", storage=url, directions=["maximize", "minimize"]
+    )
+    for trial in ours:
+        theirs.add_trial(trial)
+    for mine, other in zip(ours, theirs.trials, strict=True):
+        assert mine.distributions == other.distributions
+        assert (mine.params, mine.user_attrs) == (other.params, other.user_attrs)
+        assert (mine.state, mine.number) == (other.state, other.number)
+        assert mine.datetime_start == other.datetime_start
+        assert mine.datetime_complete == other.datetime_complete
+    assert ours[1].values == theirs.trials[1].values == [0.5, 1000.0]
+    # Optuna goes on where we stopped.
+    assert study.ask().number == 3
+
+
+def test_two_studies_in_one_file_number_their_trials_apart(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    both = [Ledger.create(url, DIRECTIONS, ["relabel"], name) for name in ("a", "b")]
+    for seq in range(3):
+        for ledger in both:
+            ledger.ask(_trial(seq), {})
+    for name, ledger in zip(("a", "b"), both, strict=True):
+        ledger.close()
+        study = optuna.load_study(study_name=name, storage=url)
+        assert [t.number for t in study.trials] == [0, 1, 2]
+
+
+def test_a_closed_sqlite_ledger_is_one_file_and_an_open_one_outlives_its_process(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "l.db"
+    ledger = Ledger.create(f"sqlite:///{path}", DIRECTIONS, ["relabel"])
+    ledger.ask(_trial(0), {})
+    ledger.tell(_done(_trial(0), 0))
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for file in tmp_path.glob("l.db*"):  # what is on the disk when nobody closes it
+        (killed / file.name).write_bytes(file.read_bytes())
+    again = Ledger.open(f"sqlite:///{killed / 'l.db'}")
+    assert [t.state for t in again.trials()] == ["COMPLETE"]
+    again.close()
+    ledger.close()
+    assert [p.name for p in tmp_path.glob("l.db*")] == ["l.db"]
+
+
 def test_a_result_without_its_state_counts_as_in_flight(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     ledger = Ledger.create(f"sqlite:///{path}", {"val_accuracy": "maximize"}, ["relabel"])

@@ -1,6 +1,7 @@
 """Generational genetic search with elitist survival (Stier 2021, section 4.4).
 
 Parents win tournaments, children are made by mutation or crossover, and the best of both live on.
+The paper mixes in candidates drawn anew (`resample`) and removes only the worst (`remove_worst`).
 Prefer `aging` when trials differ much in length, `nsga2` for several objectives.
 """
 
@@ -16,10 +17,15 @@ from nasgen.errors import ConfigError
 
 
 class Genetic(Generational):
-    """(mu + lambda) evolution.
+    """(mu + lambda) evolution, or with `remove_worst` a population that is renewed bit by bit.
 
-    Options: `offspring` (lambda >= 1, default half the population), `selection` (a name of the
-    registry group "selections"), `tournament` (>= 1 individuals drawn a tournament).
+    - `offspring`: lambda >= 1, default half the population.
+    - `selection`: a name of the registry group "selections".
+    - `tournament`: individuals (>= 1) drawn a tournament.
+    - `resample`: probability in [0, 1] that a candidate is drawn anew instead of bred.
+    - `remove_worst`: share in (0, 1] of the population, the worst, that makes way for as many
+      offspring each generation, however good these are (the generation gap of De Jong 1975). It says
+      how many offspring there are, so `offspring` is not set.
     """
 
     def __init__(
@@ -30,8 +36,22 @@ class Genetic(Generational):
         offspring: int | None = None,
         selection: str = "tournament",
         tournament: int = 3,
+        resample: float = 0.0,
+        remove_worst: float | None = None,
     ) -> None:
         super().__init__(breeder, population, seed)
+        if not 0 <= resample <= 1:
+            raise options_error("genetic", "resample", "a probability in [0, 1]", resample)
+        if remove_worst is not None and not 0 < remove_worst <= 1:
+            raise options_error("genetic", "remove_worst", "a share in (0, 1]", remove_worst)
+        if remove_worst is not None and offspring is not None:
+            raise options_error(
+                "genetic", "offspring", "none beside remove_worst, which sets it", offspring
+            )
+        self.resample = resample
+        self.replaces = remove_worst is not None
+        if remove_worst is not None:
+            offspring = max(1, round(remove_worst * population))
         self.n_offspring = max(1, population // 2) if offspring is None else offspring
         if self.n_offspring < 1:
             raise options_error("genetic", "offspring", "at least 1", offspring)
@@ -50,10 +70,14 @@ class Genetic(Generational):
             return [self.toolbox.sample(rng, self.generation) for _ in range(n_missing)]
         selected = self.toolbox.select(self.population, self.n_offspring + 1, rng)
         return [
-            self.toolbox.vary(pair, rng, self.generation)
+            self.toolbox.sample(rng, self.generation)
+            if self.resample and rng.random() < self.resample
+            else self.toolbox.vary(pair, rng, self.generation)
             for pair in self.parents(selected, self.n_offspring)
         ]
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
-        pool = self.population + offspring
-        return self.toolbox.survive(pool, min(self.population_size, len(pool)), rng) if pool else []
+        safe = offspring if self.replaces else []
+        pool = self.population if self.replaces else self.population + offspring
+        n = min(self.population_size - len(safe), len(pool))
+        return (self.toolbox.survive(pool, n, rng) if n > 0 else []) + safe

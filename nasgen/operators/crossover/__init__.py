@@ -2,10 +2,34 @@
 
 from nasgen.registry import Entry
 
+_HERE = "nasgen.operators.crossover"
+_STIER = "Stier 2021, section 4.4"
+
 ENTRIES = (
     Entry(
+        "path",
+        f"{_HERE}.path:path",
+        "the longest unbranched chains of two parents change places",
+        reference=_STIER,
+        accepts="dag",
+    ),
+    Entry(
+        "bridge",
+        f"{_HERE}.bridge:bridge",
+        "what follows a bridge of one parent and of the other changes places",
+        reference=_STIER,
+        accepts="dag",
+    ),
+    Entry(
+        "layer",
+        f"{_HERE}.layer:layer",
+        "matching layers get the average of both parents' channels",
+        reference=_STIER,
+        accepts="dag",
+    ),
+    Entry(
         "subgraph",
-        "nasgen.operators.crossover.subgraph:subgraph",
+        f"{_HERE}.subgraph:subgraph",
         "the head of one parent and the tail of the other, cut where one vertex carries all paths",
         reference="after Stier 2021, section 4.4",
         accepts="dag",

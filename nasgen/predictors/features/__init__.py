@@ -7,6 +7,12 @@ ENTRIES = (
         "structural",
         "nasgen.predictors.features.structural:Structural",
         "counts, depth, stages, widths, kernels and size, read from the graph alone",
+        reference="after Stier 2021, section 4.4",
+    ),
+    Entry(
+        "stier2021",
+        "nasgen.predictors.features.stier2021:Stier2021",
+        "the paper's 56: layer masses, path lengths by operation, centralities of the graph",
         reference="Stier 2021, section 4.4",
     ),
 )

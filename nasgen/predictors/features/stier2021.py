@@ -1,0 +1,198 @@
+"""The 56 structural features by which Stier 2021 (section 4.4) predicts a network's accuracy.
+
+What the paper leaves open is decided here: see `Stier2021`. Prefer `structural` while labels are
+few: 56 columns want more of them than 17 do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import chain
+from typing import ClassVar, Final, final
+
+import numpy as np
+import numpy.typing as npt
+import rustworkx as rx
+
+from nasgen.genotypes import Dag, Vertex
+from nasgen.predictors.base import Floats
+
+OPERATIONS: Final = ("conv", "max_pool", "avg_pool", "sum", "concat", "skip")
+LENGTHS: Final = ("shortest", "longest", "walk")
+CENTRALITIES: Final = (
+    "edge_betweenness", "eccentricity", "closeness", "neighbour_degree", "degree"
+)  # fmt: skip
+IMAGE_CHANNELS: Final = 3  # assumed, so that a genotype's features do not depend on the data
+N_DECIMALS: Final = 9  # beyond them a sum depends on the order of the vertices
+
+Pairs = npt.NDArray[np.float64]  # (n, n): from a vertex (row) to a vertex (column)
+
+
+@final
+class Stier2021:
+    """Features of a `Dag`, all finite and >= 0. Only live vertices take part.
+
+    | group | names | what |
+    |---|---|---|
+    | mass (2) | mass_{mean, std} | channels of a vertex times those that come in |
+    | paths (36) | {shortest, longest, walk}_{mean, std}_OPERATION | edges from one vertex of an
+    operation to another |
+    | graph (18) | depth, n_vertices, n_edges | as in `structural` |
+    | | {edge_betweenness, eccentricity, closeness, neighbour_degree, degree}_{mean, std, max} | of
+    all edges or vertices, input and output included |
+
+    - Mass is over all vertices but input and output. A vertex without channels of its own passes on
+      the most of one input, a concat those of all; the image has 3.
+    - Paths are directed. A pair counts if the second vertex can be reached from the first and both
+      have the operation (conv: of any kernel; a plug-in layer has no columns). `walk` is the expected
+      number of steps of a random walk, each successor equally likely, that does reach the second.
+      An operation without such a pair has length 0: no vertex lies behind another.
+    - The five centralities are of the undirected graph, in which every vertex reaches every other;
+      directed, most eccentricities would be infinite and the closeness of the input 0. Betweenness
+      and closeness are normalised as in networkx.
+    - A graph whose output cannot be reached has zeros throughout.
+    """
+
+    groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "mass": ("mass_mean", "mass_std"),
+        "paths": tuple(
+            f"{length}_{statistic}_{op}"
+            for length in LENGTHS
+            for statistic in ("mean", "std")
+            for op in OPERATIONS
+        ),
+        "graph": (
+            "depth",
+            "n_vertices",
+            "n_edges",
+            *(f"{name}_{stat}" for name in CENTRALITIES for stat in ("mean", "std", "max")),
+        ),
+    }
+    names: ClassVar[tuple[str, ...]] = tuple(chain(*groups.values()))
+
+    def encode(self, genotype: Dag) -> Floats:
+        """Return the features in the order of `names`, float64 (56,)."""
+        if genotype.output.tag not in genotype.level:
+            return np.zeros(len(self.names))
+        live = genotype.live
+        vertices = [v for v in genotype.order if v.tag in live]
+        place = {v.tag: i for i, v in enumerate(vertices)}
+        sources = [[place[s] for s in genotype.inputs(v.tag) if s in live] for v in vertices]
+        row = [
+            *_mass(vertices, sources),
+            *_paths(vertices, path_lengths(sources)),
+            genotype.depth,
+            len(vertices) - 2,
+            sum(map(len, sources)),
+            *_centralities(sources),
+        ]
+        return np.round(np.array(row, dtype=np.float64), N_DECIMALS)
+
+
+def _mass(vertices: list[Vertex], sources: list[list[int]]) -> tuple[float, float]:
+    """Return mean and standard deviation of the layer masses."""
+    width: list[int] = []
+    masses: list[int] = []
+    for vertex, before in zip(vertices, sources, strict=True):
+        incoming = [width[s] for s in before] or [IMAGE_CHANNELS]
+        own = vertex.get("channels", 0)
+        # A plug-in layer may use this name for something that is no count.
+        if type(own) is not int or own <= 0:
+            own = sum(incoming) if vertex.op == "concat" else max(incoming)
+        width.append(own)
+        if vertex.op not in ("input", "output"):
+            masses.append(own * sum(incoming))
+    n, total = max(1, len(masses)), sum(masses)
+    # In integers, because masses are too large to be rounded to a fixed number of decimals.
+    return total / n, math.sqrt(n * sum(m * m for m in masses) - total * total) / n
+
+
+def path_lengths(sources: list[list[int]]) -> tuple[Pairs, Pairs, Pairs]:
+    """Return the shortest, longest and expected random-walk length of each pair of vertices.
+
+    `sources` are the places of each vertex's inputs, all before its own. A vertex is 0 from itself;
+    where there is no path, all three are -inf.
+    """
+    n = len(sources)
+    steps = np.array([[1.0], [-1.0]])
+    # [target, 0, source]: the longest length; [target, 1, source]: minus the shortest one.
+    lengths = np.full((n, 2, n), -np.inf)
+    for target, before in enumerate(sources):
+        here = lengths[target]
+        if before:
+            np.add(lengths[before[0]], steps, out=here)
+            for source in before[1:]:
+                np.maximum(here, lengths[source] + steps, out=here)
+        here[:, target] = 0.0
+    longest = lengths[:, 0, :].T
+    reaches = longest >= 0
+    shortest = np.where(reaches, -lengths[:, 1, :].T, -np.inf)
+    successors = _adjacency(sources)
+    successors /= np.maximum(np.add.reduce(successors, axis=1, keepdims=True), 1.0)
+    # visits[s, t] is the probability that a walk from s comes to t (once: there is no cycle), the sum
+    # over k of P^k; the sum over k of k P^k is visits^2 - visits.
+    visits = np.linalg.inv(np.eye(n) - successors)
+    walk = longest.copy()  # stands where the probability is too small for a float
+    known = reaches & (visits > 0)
+    walk[known] = (visits @ visits)[known] / visits[known] - 1.0
+    return shortest, longest, walk
+
+
+def _adjacency(sources: list[list[int]]) -> Pairs:
+    """Return (n, n): 1 for an edge from the row's vertex to the column's, else 0."""
+    n = len(sources)
+    found = np.zeros(n * n)
+    found[[s * n + target for target, before in enumerate(sources) for s in before]] = 1.0
+    return found.reshape(n, n)
+
+
+def _paths(vertices: list[Vertex], lengths: tuple[Pairs, Pairs, Pairs]) -> list[float]:
+    """Return means and deviations of the lengths between vertices of each operation."""
+    k = len(OPERATIONS)
+    number = {op: i for i, op in enumerate(OPERATIONS)}
+    kind = np.array([number.get(v.op, k) for v in vertices])
+    alike = (kind[:, None] == kind) & (kind < k) & (lengths[1] > 0)
+    of = kind[np.nonzero(alike)[0]]
+    n = np.maximum(np.bincount(of, minlength=k), 1)
+    found: list[float] = []
+    for length in lengths:
+        values = length[alike]
+        mean = np.bincount(of, values, minlength=k) / n
+        variance = np.bincount(of, (values - mean[of]) ** 2, minlength=k) / n
+        found += [*mean.tolist(), *np.sqrt(variance).tolist()]
+    return found
+
+
+def _centralities(sources: list[list[int]]) -> list[float]:
+    """Return mean, deviation and maximum of each centrality of the undirected graph."""
+    n = len(sources)
+    graph = rx.PyGraph(multigraph=False)
+    graph.add_nodes_from(range(n))
+    graph.add_edges_from_no_data([(s, t) for t, before in enumerate(sources) for s in before])
+    distance = rx.graph_distance_matrix(graph)
+    adjacent = _adjacency(sources)
+    adjacent += adjacent.T
+    degree = np.add.reduce(adjacent, axis=1)
+    of_vertices = np.stack(
+        (
+            np.maximum.reduce(distance, axis=1),
+            (n - 1) / np.add.reduce(distance, axis=1),
+            adjacent @ degree / degree,
+            degree,
+        )
+    )
+    of_edges = np.array([list(rx.graph_edge_betweenness_centrality(graph).values())])
+    return [*_summary(of_edges), *_summary(of_vertices)]
+
+
+def _summary(rows: Floats) -> list[float]:
+    """Return mean, deviation and maximum of each row."""
+    # Not ndarray.mean and std, whose care for types and masks takes longer than the sums.
+    n = rows.shape[1]
+    mean = np.add.reduce(rows, axis=1, keepdims=True) / n
+    apart = rows - mean
+    std = np.sqrt(np.add.reduce(apart * apart, axis=1, keepdims=True) / n)
+    most = np.maximum.reduce(rows, axis=1, keepdims=True)
+    found: list[float] = np.concatenate((mean, std, most), axis=1).ravel().tolist()
+    return found
