@@ -14,8 +14,8 @@ from nasgen.errors import StoreError
 from nasgen.execution.base import Executor
 from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
-from nasgen.genotypes import Dag, tags
 from nasgen.finish import ranked
+from nasgen.genotypes import Dag, tags
 from nasgen.plan import Plan
 from nasgen.search import Search
 from nasgen.store.ledger import Ledger
@@ -39,20 +39,18 @@ class _Fixture:
         behaviour: Mapping[str, str] | None = None,
         seed: int = 0,
         ledger: Ledger | None = None,
-<<<<<<< HEAD
         options: Mapping[str, Any] | None = None,
-=======
         adapt: bool = False,
->>>>>>> h4
     ) -> None:
         config = build.config_of(
             {
                 "seed": seed,
-<<<<<<< HEAD
-                "algorithm": {"name": algorithm, "population": 8, **(options or {})},
-=======
-                "algorithm": {"name": algorithm, "population": 8, "adapt": adapt},
->>>>>>> h4
+                "algorithm": {
+                    "name": algorithm,
+                    "population": 8,
+                    "adapt": adapt,
+                    **(options or {}),
+                },
                 "objectives": {"names": list(objectives)},
                 "space": {"max_channels": 64},
             }
