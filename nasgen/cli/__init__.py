@@ -8,7 +8,8 @@ from nasgen.cli.app import app
 # The order of these lines is the order of the commands in `nasgen --help`.
 # isort: off
 from nasgen.cli import searching
+from nasgen.cli import reproducing
 from nasgen.cli import looking
 from nasgen.cli import checking
 
-__all__ = ["app", "checking", "looking", "searching"]
+__all__ = ["app", "checking", "looking", "reproducing", "searching"]

@@ -1,1 +1,8 @@
-"""Presets: TOML files in this folder, one a paper or a purpose."""
+"""Presets, and the papers whose comparison `nasgen reproduce` runs."""
+
+from collections.abc import Mapping
+
+# Name of the preset -> function of a `Request` that returns a `Reproduction`: `nasgen.papers.base`.
+REPRODUCTIONS: Mapping[str, str] = {
+    "painter2018": "nasgen.papers.painter2018:reproduce",
+}

@@ -186,6 +186,14 @@ def test_nothing_completed_is_exit_code_3(tmp_path: Path) -> None:
         (["ensemble", "nowhere"], "no nasgen run"),
         (["check", "nowhere.py"], "nowhere.py"),
         (["resume", "nowhere", "--budget", "soon"], "duration"),
+        (["reproduce", "painter"], "did you mean 'painter2018'"),
+        (["reproduce", "painter2018", "--scale", "quik"], "did you mean 'quick'"),
+        (["reproduce", "painter2018"], "cifar10:DIR"),
+        (["search", "--algorithm", "growth", "--set", "algorithm.survivors=99"], "survivors"),
+        (["search", "--algorithm", "growth", "--set", "algorithm.selection=worst"], "selection"),
+        (["search", "--space", "inception", "--set", "space.width=1"], "space.width"),
+        (["search", "--set", "algorithm.morphisms={r2r-weiden=1}"], "morphism 'r2r-weiden'"),
+        (["search", "--set", "origin.genotype=nowhere.json"], "nowhere.json cannot be read"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
@@ -257,7 +265,7 @@ def test_every_command_offers_json_and_help() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     assert {
         "search", "resume", "train", "status", "list", "show", "compare", "check", "new",
-        "report", "ensemble", "doctor", "gc",
+        "report", "ensemble", "doctor", "gc", "reproduce",
     } == set(commands)  # fmt: skip
     for name, command in commands.items():
         assert command.help, name

@@ -335,3 +335,98 @@ def test_a_finish_resumed_late_is_bounded_by_the_time_that_is_left() -> None:
     trials = again.run()
     assert trials[8].fidelity["seconds"] == pytest.approx(50.0, abs=5.0)
     assert trials[9].fidelity["seconds"] <= 100.0
+
+
+# ---- growth: cohorts, trainings of their own length, survivors that are trained on ---------------
+
+SHARED = {"members": 5, "survivors": 2, "rounds": 3, "first_epochs": 3, "shared": True}
+
+
+def _growth(ledger: Ledger | None = None, **more: Any) -> _Fixture:
+    options = {**SHARED, **more.pop("options", {})}
+    return _Fixture("growth", 40, n_finish=0, options=options, ledger=ledger, **more)
+
+
+def test_growth_trains_one_network_then_rounds_of_survivors_and_their_children() -> None:
+    fixture = _growth()
+    trials = fixture.run()
+    assert len(trials) == 1 + 3 * 5
+    assert (trials[0].operator, trials[0].fidelity["epochs"], trials[0].cohort) == ("seed", 3, None)
+    assert {t.fidelity["epochs"] for t in trials[1:]} == {1.0}
+    for generation in range(1, 4):
+        batch = [t for t in trials if t.generation == generation]
+        former = [t for t in trials if t.generation == generation - 1]
+        best = sorted(former, key=lambda t: (-t.objectives["val_accuracy"], t.seq))[:2]
+        assert {p for t in batch for p in t.parents} <= {t.seq for t in best}
+        went_on = [t for t in batch if t.operator == "continue"]
+        assert sorted(t.parents for t in went_on) == sorted((t.seq,) for t in best)
+        assert [t.genotype for t in went_on] == [trials[t.parents[0]].genotype for t in went_on]
+    assert len(fixture.search.algorithm.population) == 2
+
+
+def test_a_cohort_is_one_job_whose_members_know_their_parents() -> None:
+    fixture = _growth()
+    jobs: list[Mapping[str, Any]] = []
+    submit = fixture.executor.submit
+    fixture.executor.submit = lambda job: (jobs.append(job), submit(job))[1]  # type: ignore
+    trials = fixture.run()
+    assert [len(job.get("cohort", [None])) for job in jobs] == [1, 5, 5, 5]
+    assert [job["seq"] for job in jobs] == [0, 1, 6, 11]
+    for job in jobs[1:]:
+        assert [m["seq"] for m in job["cohort"]] == [
+            t.seq for t in trials if t.cohort == job["seq"]
+        ]
+        for member in job["cohort"]:
+            (parent,) = member["inherit"]["parents"]
+            (seq,) = trials[member["seq"]].parents
+            assert parent["weights_ref"] == trials[seq].weights_ref
+            assert parent["genotype"] == trials[seq].genotype
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("event", ["submitted", "told", "written"])
+@pytest.mark.parametrize("stop_at", [0, 2, 5, 6, 12])
+def test_growth_stopped_while_asking_telling_or_writing_replays_exactly(
+    event: str, stop_at: int, shared: bool
+) -> None:
+    options = {"shared": shared}
+    expected = _growth(options=options).run()
+    stopped = _growth(options=options)
+
+    def stop(happened: str, data: Mapping[str, Any]) -> None:
+        if happened == event and data["trial"].seq == stop_at:
+            raise _StopError
+
+    stopped.search.listeners = (stop,)
+    if event == "written":  # between two results of one cohort
+        tell = stopped.ledger.tell
+
+        def told(trial: Trial) -> None:
+            tell(trial)
+            stop("written", {"trial": trial})
+
+        stopped.ledger.tell = told  # type: ignore[method-assign]
+    with pytest.raises(_StopError):
+        stopped.run()
+    if event == "written":
+        del stopped.ledger.tell
+    trials = _growth(stopped.ledger, options=options).run()
+    assert _rows(trials) == _rows(expected)
+    assert [t.cohort for t in trials] == [t.cohort for t in expected]
+    assert [t.weights_ref for t in trials] == [t.weights_ref for t in expected]
+
+
+def test_a_worker_that_dies_fails_its_whole_cohort_and_growth_goes_on() -> None:
+    executor = Processes(FACTORY, {"behaviour": {"3": "die"}}, workers=2)
+    trials = _growth(executor=executor).run()
+    assert [t.state for t in trials[:6]] == ["COMPLETE"] + ["FAILED"] * 5
+    assert {t.failure_kind for t in trials[1:6]} == {"worker"}
+    assert {t.parents for t in trials[6:10]} == {(0,)}
+    assert all(t.state == "COMPLETE" for t in trials[6:])
+
+
+def test_fixed_trains_one_network_as_often_as_asked() -> None:
+    trials = _Fixture("fixed", 40, n_finish=0, options={"repetitions": 3}).run()
+    assert len(trials) == 3
+    assert len({t.key for t in trials}) == 1
+    assert len({t.seed for t in trials}) == len({t.identity for t in trials}) == 3

@@ -1,0 +1,43 @@
+"""reproduce: the comparison of a paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nasgen.cli.app import Json, command, console_of, dump, table_of
+
+
+@command
+def reproduce(
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="For example painter2018.")],
+    scale: Annotated[str, typer.Option(help="tiny, quick or paper.")] = "quick",
+    data: Annotated[str | None, typer.Option(help="cifar10:DIR, digits, ...")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of rows, runs and page.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="One or more seeds.", min=0)] = None,
+    json_: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Run the comparison of a paper; what is measured already is not run again."""
+    from nasgen.papers.base import Request, find
+    from nasgen.progress import PlainLog
+
+    run = find(paper)
+    console = console_of(stderr=True)
+    request = Request(
+        scale=scale,
+        data=data,
+        out=out or Path("runs") / f"reproduce-{paper}",
+        seeds=tuple(seed or (0,)),
+        listeners=() if quiet else (PlainLog(console),),
+        note=lambda text: None if quiet else console.print(text, style="bold", highlight=False),
+    )
+    found = run(request)
+    if json_:
+        for row in found.rows:
+            dump(row)
+        return
+    table_of(found.title, found.columns, found.cells)
+    print(f"figure: {found.page}")

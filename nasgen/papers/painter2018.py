@@ -1,0 +1,241 @@
+"""Painter 2018: is growing an ensemble better than training one? At equal training FLOPs.
+
+Section 4 of the proposal asks to compare a single network, an ensemble of networks and the method
+by accuracy against FLOPs. Two controls are added: growth whose new weights are random instead of
+zero-initialised, which the authors' later paper found as good, and the final architecture trained
+from scratch. Networks and ensembles are chosen on validation images; each arm is tested once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nasgen import build, registry
+from nasgen.config import SearchConfig, merge, read_toml
+from nasgen.data.base import load
+from nasgen.data.split import split
+from nasgen.engine.algorithms.growth import Growth
+from nasgen.errors import ConfigError, StoreError, suggest
+from nasgen.papers.base import Reproduction, Request, Row, Rows, finished
+from nasgen.report import numbers
+from nasgen.report.charts import Line, Mark, plot
+from nasgen.report.scale import axis
+from nasgen.report.sheet import sheet
+from nasgen.results import Run
+
+PAPER = "painter2018"
+BACKWARD = 3  # training costs about three forward passes: forward, and two backward
+RANDOM = "random-pad"  # the morphism of the control
+ARMS = {
+    "growth": "growth, its ensemble",
+    "one": "one network",
+    "independent": "ensemble of independent networks",
+    "random-pad": "growth with random padding",
+    "scratch": "final architecture from scratch",
+}
+COLUMNS = ("arm", "seed", "training FLOPs", "best, test", "ensemble, test", "networks", "wall")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is spent: steps of 64 images, with the proposal's letters."""
+
+    data: str
+    first_steps: int  # N1
+    steps: int  # N2, of each member in a round
+    members: int  # M1
+    survivors: int  # M2
+    rounds: int  # K
+    shared: bool
+
+    def growth(self, n_train: int, batch_size: int) -> dict[str, Any]:
+        """Return the options of the algorithm for `n_train` training images."""
+        return {
+            "population": self.members,
+            "survivors": self.survivors,
+            "rounds": self.rounds,
+            "first_epochs": self.first_steps * batch_size / n_train,
+            "epochs": self.steps * batch_size / n_train,
+            "shared": self.shared,
+        }
+
+
+SCALES = {
+    "tiny": Scale("digits", 40, 10, 4, 2, 2, False),
+    # Separate trainings, because a joint one would leave the second core idle.
+    "quick": Scale("cifar10", 700, 200, 6, 2, 3, False),
+    # The report's 5,000 steps a round are shared by 10 members.
+    "paper": Scale("cifar10", 5000, 500, 10, 3, 15, True),
+}
+
+
+def reproduce(request: Request) -> Reproduction:
+    """Run what is missing of every arm and seed; return the rows, their table and the page.
+
+    Runs lie in OUT/SCALE/seedN/ARM, rows in OUT/painter2018.jsonl, the figure in
+    OUT/painter2018.html. Raises ConfigError for an unknown scale or missing data.
+    """
+    if request.scale not in SCALES:
+        raise ConfigError(
+            f"--scale: expected {', '.join(SCALES)}, got '{request.scale}'"
+            f"{suggest(request.scale, SCALES)}"
+        )
+    scale = SCALES[request.scale]
+    source = request.data or scale.data
+    if ":" not in source and source != "digits":
+        raise ConfigError(
+            f"--data: the scale '{request.scale}' is about CIFAR-10; say where its binary files "
+            "lie: --data cifar10:DIR (or another data set: --data digits)."
+        )
+    for morphism in (RANDOM, *Growth.morphisms):  # before anything is trained
+        registry.get("morphisms", morphism)
+    rows = Rows.open(request.out / f"{PAPER}.jsonl", ("arm", "scale", "seed", "data"))
+    wanted = [
+        row for seed in request.seeds for row in _Seed(request, scale, source, seed, rows).rows()
+    ]
+    cells = [_cells(row) for row in wanted]
+    page = request.out / f"{PAPER}.html"
+    title = f"Painter 2018 on {source}, scale {request.scale}"
+    page.write_text(sheet(title, NOTES, _figure(wanted), COLUMNS, cells), encoding="utf-8")
+    return Reproduction(title, wanted, COLUMNS, cells, page)
+
+
+class _Seed:
+    """The arms of one seed; growth comes first, since the others may spend what it spent."""
+
+    def __init__(self, request: Request, scale: Scale, source: str, seed: int, rows: Rows) -> None:
+        self.request, self.scale, self.seed, self.rows_file = request, scale, seed, rows
+        self.folder = request.out / request.scale / f"seed{seed}"
+        preset = read_toml(build.preset(PAPER))
+        tables = merge(preset, {"seed": seed, "data": {"source": source}})
+        config = build.config_of(tables, PAPER, request.overrides)
+        self.source = config.data.source
+        self.tables = merge(tables, {"data": {"source": self.source}})
+        self.n_train = _n_train(config)
+        self.batch_size = config.training.batch_size
+
+    def rows(self) -> list[Row]:
+        """Return one row an arm, in the order of `ARMS`."""
+        growth = {"algorithm": self.scale.growth(self.n_train, self.batch_size)}
+        grown = self._row("growth", growth)
+        flops, first = grown["train_flops"], grown["first_flops"]
+        n = self.scale.survivors
+        final = self.folder / "final.json"
+        final.parent.mkdir(parents=True, exist_ok=True)
+        final.write_text(json.dumps(grown["genotype"]), encoding="utf-8")
+        random = merge(growth, {"algorithm": {"morphisms": {RANDOM: 1.0}}})
+        return [
+            grown,
+            self._row("one", self._fixed(flops / first)),
+            self._row("independent", self._fixed(flops / first / n, repetitions=n)),
+            self._row("random-pad", random),
+            self._row(
+                "scratch",
+                self._fixed(flops / grown["best"]["flops"]) | {"origin": {"genotype": str(final)}},
+            ),
+        ]
+
+    def _fixed(self, forwards: float, repetitions: int = 1) -> dict[str, Any]:
+        """Return the tables of a network trained on as many images as cost `forwards` passes."""
+        epochs = forwards / BACKWARD / self.n_train
+        return {
+            "algorithm": {"name": "fixed", "repetitions": repetitions},
+            "training": {"epochs": epochs},
+        }
+
+    def _row(self, arm: str, tables: Mapping[str, Any]) -> Row:
+        def make() -> Row:
+            self.request.note(f"seed {self.seed}: {ARMS[arm]}")
+            base = {k: v for k, v in self.tables.items() if k != "algorithm"}
+            if "name" not in tables["algorithm"]:
+                base = self.tables
+            run = finished(
+                self.folder / arm,
+                merge(base, tables),
+                self.request.overrides,
+                self.request.listeners,
+            )
+            return self._measured(run)
+
+        key = {"scale": self.request.scale, "seed": self.seed, "data": self.source}
+        return self.rows_file.measured(make, arm=arm, **key)
+
+    def _measured(self, run: Run) -> Row:
+        summary, record = run.summary, run.record
+        if summary["best"] is None:
+            raise StoreError(f"{run.path}: no trial completed; `nasgen show {run.path}` says why.")
+        curve, spent, best = [], 0.0, 0.0
+        for trial in sorted(run.trials, key=lambda t: t.told or 0):
+            spent += training_flops(trial.metrics, trial.fidelity, self.n_train)
+            best = max(best, trial.metrics.get("val_accuracy") or 0.0)
+            curve.append([spent, best])
+        return {
+            "train_flops": spent,
+            "first_flops": run.trial(0).metrics["flops"],
+            "best": summary["best"],
+            "ensemble": summary["ensemble"],
+            "genotype": dict(run.trial(summary["best"]["trial"]).genotype),
+            "curve": curve,
+            "trials": summary["trials"],
+            "train_s": summary["train_s"],
+            "wall_s": summary["wall_s"],
+            "measured": record["created"],
+            "machine": {k: record["machine"][k] for k in ("processor", "cores")},
+            "versions": record["versions"],
+        }
+
+
+def training_flops(metrics: Mapping[str, Any], fidelity: Mapping[str, Any], n_train: int) -> float:
+    """Return what a training cost: 3 x forward FLOPs of one image x images seen (0: it failed)."""
+    epochs, flops = metrics.get("epochs_done", 0.0), metrics.get("flops", 0.0)
+    return float(BACKWARD * flops * epochs * fidelity.get("fraction", 1.0) * n_train)
+
+
+def _n_train(config: SearchConfig) -> int:
+    dataset = load(config.data.source)
+    return len(split(dataset, config.data.validation, config.data.split_seed).train)
+
+
+# ---- showing -------------------------------------------------------------------------------------
+
+NOTES = (
+    "Training FLOPs are 3 x the forward FLOPs of one image x the images seen, counted; all arms "
+    "may spend what growth spent. Lines: best validation accuracy so far. Marks: test accuracy of "
+    "the ensemble, looked at once; an ensemble of one is the network itself.",
+)
+
+
+def _cells(row: Row) -> list[str]:
+    best, ensemble = row["best"], row["ensemble"]
+    return [
+        ARMS[row["arm"]],
+        str(row["seed"]),
+        f"{row['train_flops']:.3g}",
+        numbers.percent(best["test_accuracy"]),
+        numbers.percent(ensemble["test_accuracy"]),
+        str(len(ensemble["members"])),
+        f"{row['wall_s']:.0f} s",
+    ]
+
+
+def _figure(rows: list[Row]) -> Any:
+    order = list(ARMS)
+    marks, lines, xs, ys = [], [], [], []
+    for row in rows:
+        css = f"c{order.index(row['arm'])}"
+        accuracy = row["ensemble"]["test_accuracy"]
+        name = f"{ARMS[row['arm']]}, seed {row['seed']}"
+        title = f"{name}: {numbers.percent(accuracy)} test accuracy"
+        marks.append(Mark(row["train_flops"], accuracy, title, css, "diamond", row["arm"]))
+        points = [(x, y) for x, y in row["curve"] if x > 0]
+        if len(points) > 1:
+            lines.append(Line(points, css, name, step=True))
+        xs += [x for x, _ in points] + [row["train_flops"]]
+        ys += [y for _, y in points] + [accuracy]
+    x = axis(xs, "flops", "training FLOPs")
+    return plot(
+        "accuracy against training FLOPs", x, axis(ys, "val_accuracy", "accuracy"), marks, lines
+    )

@@ -1,0 +1,64 @@
+"""The comparison of Painter 2018 at its smallest: equal FLOPs, each row measured once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nasgen import registry
+from nasgen.errors import ConfigError
+from nasgen.operators.mutation.channels import channels
+from nasgen.papers.base import Request, Rows
+from nasgen.papers.painter2018 import ARMS, reproduce, training_flops
+
+SERIAL = ({"execution": {"executor": "serial"}, "space": {"width": 8}},)
+
+
+@pytest.fixture
+def morphisms(registry_restored: None) -> None:
+    """Stand-ins for operators that are not there."""
+    for name in ("r2r-widen", "r2r-deepen", "random-pad"):
+        if name not in registry.names("morphisms"):
+            registry.register("morphisms", name, channels)
+
+
+def test_every_arm_spends_the_same_and_nothing_is_measured_twice(
+    tmp_path: Path, morphisms: None
+) -> None:
+    request = Request("tiny", "digits", tmp_path, overrides=SERIAL)
+    first = reproduce(request)
+    assert [row["arm"] for row in first.rows] == list(ARMS)
+    spent = {row["arm"]: row["train_flops"] for row in first.rows}
+    for arm in ("one", "independent", "scratch"):
+        assert spent[arm] == pytest.approx(spent["growth"], rel=0.05)
+    by_arm = {row["arm"]: row for row in first.rows}
+    assert by_arm["scratch"]["genotype"] == by_arm["growth"]["genotype"]
+    assert by_arm["independent"]["trials"]["complete"] == 2
+    assert by_arm["growth"]["trials"]["complete"] == 1 + 2 * 4
+    lines = (tmp_path / "painter2018.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == first.rows
+    page = first.page.read_text()
+    assert "<svg" in page
+    assert all(name in page for name in ARMS.values())
+
+    # The last row is lost half-way, as by a kill: its run is complete and is read again.
+    (tmp_path / "painter2018.jsonl").write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:40])
+    assert reproduce(request).rows == first.rows
+    with pytest.raises(ConfigError, match="--scale"):
+        reproduce(Request("huge", None, tmp_path))
+
+
+def test_training_flops_are_three_passes_over_the_images_seen() -> None:
+    metrics, fidelity = {"flops": 100, "epochs_done": 2.5}, {"fraction": 0.5, "epochs": 9}
+    assert training_flops(metrics, fidelity, 40) == 3 * 100 * 2.5 * 20
+    assert training_flops({}, fidelity, 40) == 0
+
+
+def test_rows_are_found_by_their_key_alone(tmp_path: Path) -> None:
+    rows = Rows.open(tmp_path / "new" / "rows.jsonl", ("arm", "seed"))
+    assert rows.measured(lambda: {"value": 1}, arm="a", seed=0)["value"] == 1
+    again = Rows.open(rows.path, ("arm", "seed"))
+    assert again.measured(lambda: {"value": 2}, arm="a", seed=0)["value"] == 1
+    assert again.measured(lambda: {"value": 2}, arm="a", seed=1)["value"] == 2

@@ -1,0 +1,189 @@
+"""Growing networks with real training: weights follow, runs go on, failures are told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nasgen
+from nasgen import build, registry
+from nasgen.errors import ConfigError
+from nasgen.execution.serial import Serial
+from nasgen.genotypes import Dag
+from nasgen.results import collect_garbage
+
+TABLES: dict[str, Any] = {
+    "data": {"source": "digits"},
+    "space": {"name": "inception", "width": 8, "blocks": 1},
+    "algorithm": {
+        "name": "growth", "population": 4, "survivors": 2, "rounds": 2, "first_epochs": 2.0,
+        "epochs": 0.4, "mutations": {"insert-skip": 1.0, "channels": 1.0},
+    },
+    "finish": {"networks": 0},
+    "execution": {"executor": "serial"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
+    """A network grown in two rounds."""
+    return nasgen.run(TABLES, out=tmp_path_factory.mktemp("growth") / "run")
+
+
+def test_children_and_survivors_start_from_trained_weights(grown: nasgen.Run) -> None:
+    first, *members = grown.trials
+    assert [t.state for t in grown.trials] == ["COMPLETE"] * 9
+    assert first.operator == "seed"
+    assert "n_inherited" not in first.metrics
+    for trial in members:
+        assert trial.metrics["n_inherited"] > 0
+        if trial.operator == "continue":
+            assert trial.metrics["n_fresh"] == 0
+    # A short training on top of what was learnt is no step back to the start.
+    went_on = next(t for t in members if t.operator == "continue")
+    assert went_on.metrics["val_loss"] < first.metrics["val_loss"]
+
+
+def test_what_the_ensemble_may_take_is_kept_and_the_rest_is_swept(grown: nasgen.Run) -> None:
+    collect_garbage(grown)
+    assert grown.ensemble.val_accuracy >= grown.trial().metrics["val_accuracy"]
+
+
+def test_a_stopped_growth_goes_on_to_the_same_history(grown: nasgen.Run, tmp_path: Path) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(event: str, data: Mapping[str, Any]) -> None:
+        if event == "submitted" and data["trial"].seq == 7:
+            raise StopError
+
+    with pytest.raises(StopError):
+        nasgen.run(TABLES, out=tmp_path / "run", listeners=(stop,))
+    again = nasgen.resume(tmp_path / "run")
+    rows = [[t.history_row() | {"attempt": 0} for t in run.trials] for run in (again, grown)]
+    assert rows[0] == rows[1]
+    assert [t.weights_ref for t in again.trials] == [t.weights_ref for t in grown.trials]
+
+
+def test_co_evolution_chooses_again_what_it_chose_when_a_run_is_resumed(tmp_path: Path) -> None:
+    chosen = {"algorithm": {"selection": "co-evolution"}}
+    whole = nasgen.run(TABLES, out=tmp_path / "whole", overrides=[chosen])
+    short = nasgen.run(
+        TABLES, out=tmp_path / "short", overrides=[chosen, {"budget": {"trials": 6}}]
+    )
+    collect_garbage(short)
+    again = nasgen.resume(short.path, trials="+3")
+    assert [t.key for t in again.trials] == [t.key for t in whole.trials]
+
+
+def test_joint_training_gives_every_member_a_result(tmp_path: Path) -> None:
+    config = build.config_of(TABLES)
+    genotype = build.space(config).seed(np.random.default_rng(0)).mint(0, 0).to_json()
+    job = {
+        "seq": 0, "attempt": 1, "genotype": genotype, "seed": 0, "inherit": None,
+        "fidelity": {"epochs": 0.1, "fraction": 1.0, "seconds": None}, "with_validation": False,
+    }  # fmt: skip
+    evaluator = build.evaluator(build.worker_context(config, tmp_path / "artifacts"))
+    if "cohort" not in evaluator.evaluate({"seq": 0, "cohort": [job]}, lambda row: True):
+        pytest.skip("this evaluator trains no cohorts")
+    shared = nasgen.run(TABLES, out=tmp_path / "run", overrides=[{"algorithm": {"shared": True}}])
+    assert [t.state for t in shared.trials] == ["COMPLETE"] * 9
+    assert [t.cohort for t in shared.trials] == [None, *[1] * 4, *[5] * 4]
+
+
+@pytest.mark.parametrize(("verdict", "state"), [("scratch", "COMPLETE"), ("drop", "FAILED")])
+def test_a_parent_without_weights_is_told_and_dealt_with_as_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verdict: str, state: str
+) -> None:
+    submit = Serial.submit
+
+    def losing(self: Serial, job: Mapping[str, Any]) -> None:
+        if job["seq"] == 2:
+            job["inherit"]["parents"][0]["weights_ref"] = "0" * 40
+        submit(self, job)
+
+    monkeypatch.setattr(Serial, "submit", losing)
+    run = nasgen.run(
+        TABLES,
+        out=tmp_path / "run",
+        overrides=[{"training": {"on_bad_parent": verdict}, "algorithm": {"rounds": 1}}],
+    )
+    assert [t.state for t in run.trials] == ["COMPLETE", "COMPLETE", state, *["COMPLETE"] * 2]
+    trial = run.trials[2]
+    if verdict == "scratch":
+        assert "cannot be inherited" in trial.metrics["not_inherited"]
+        assert trial.metrics["n_inherited"] == 0 < trial.metrics["n_fresh"]
+    else:
+        assert trial.failure_kind == "inheritance"
+        assert "cannot be inherited" in (trial.failure or "")
+
+
+def test_a_run_begins_with_the_network_of_a_file_and_keeps_it(
+    grown: nasgen.Run, tmp_path: Path
+) -> None:
+    best = grown.trial()
+    file = tmp_path / "net.json"
+    file.write_text(json.dumps(dict(best.genotype)))
+    tables = {
+        **TABLES,
+        "algorithm": {"name": "fixed", "repetitions": 2},
+        "training": {"epochs": 0.3},
+        "origin": {"genotype": str(file)},
+    }
+    run = nasgen.run(tables, out=tmp_path / "run")
+    assert [t.key for t in run.trials] == [best.key] * 2
+    assert run.trials[0].weights_ref != run.trials[1].weights_ref
+    file.unlink()
+    (tmp_path / "run").rename(tmp_path / "moved")
+    moved = nasgen.load(tmp_path / "moved")
+    assert build.origin(moved.config) == Dag.from_json(best.genotype)
+
+
+def test_an_origin_that_is_none_is_refused(tmp_path: Path) -> None:
+    for text, expected in (
+        ("{", "expected the JSON"),
+        ("[1]", "expected the JSON"),
+        (json.dumps({"vertices": [], "edges": []}), "expected the JSON"),
+    ):
+        (tmp_path / "net.json").write_text(text)
+        with pytest.raises(ConfigError, match=expected):
+            build.config_of({"origin": {"genotype": str(tmp_path / "net.json")}})
+
+
+# ---- names and options ---------------------------------------------------------------------------
+
+
+def test_growth_grows_by_morphisms_when_there_are_any(registry_restored: None) -> None:
+    for name in ("r2r-widen", "r2r-deepen"):
+        if name not in registry.names("morphisms"):
+            registry.register("morphisms", name, lambda parent, space, rng: parent)
+    section = build.config_of({"algorithm": {"name": "growth"}}).algorithm
+    assert section.morphisms == {"r2r-widen": 1.0, "r2r-deepen": 1.0}
+    assert section.mutations == {}
+    both = {"name": "growth", "mutations": {"channels": 2.0}}
+    pool = build.operators(build.config_of({"algorithm": both})).mutations
+    assert [(name, weight) for name, (_, weight) in pool.items()] == [
+        ("channels", 2.0), ("r2r-widen", 1.0), ("r2r-deepen", 1.0)
+    ]  # fmt: skip
+    usual = build.config_of({}).algorithm
+    assert usual.morphisms == {}
+    assert set(usual.mutations) == set(registry.names("mutations"))
+    joined = build.config_of({"algorithm": {"morphisms": {"r2r-widen": 1}}})
+    assert set(build.operators(joined).mutations) == {*registry.names("mutations"), "r2r-widen"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("members", 1), ("survivors", 0), ("survivors", 16), ("rounds", 0), ("epochs", 0.0),
+        ("first_epochs", -1.0), ("selection", "worst"), ("shared", "perhaps"),
+    ],
+)  # fmt: skip
+def test_wrong_options_of_growth_are_named(option: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"algorithm\.{option}"):
+        build.config_of({"algorithm": {"name": "growth", option: value}})
