@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from nasgen import registry
 from nasgen.genotypes import Dag, Draft, tags
-from nasgen.phenotype.heredity import inherit
+from nasgen.genotypes.tags import Ranges
+from nasgen.phenotype.heredity import align, inherit
 from nasgen.phenotype.layers import DECODER_ONLY
 from nasgen.phenotype.layers.base import Layer, Shape
 from nasgen.phenotype.network import PREFIX, build, tensor_tags
@@ -29,6 +30,7 @@ MAPS: tuple[Shape, ...] = (
 OPEN = {"channels": (5, 12), "classes": (2, 10)}  # tried where a domain leaves the values open
 N_SETTINGS = 6  # of the small maps; a larger one gets the first and the last
 SMALL = 256  # values of a map
+TWINS = 10**6  # between the tag of a channel and that of the first twin behind it
 SCALARS = (bool, int, float, str)
 
 
@@ -170,10 +172,17 @@ def axes(name: str) -> Iterator[str]:
     yield f"axes names '{min(missing)}', no tensor of the module ({names})." if missing else ""
 
 
-def _one_step(name: str, case: Case, module: nn.Module) -> tuple[Blueprint, dict[str, Tensor]]:
+def _one_step(
+    name: str, case: Case, module: nn.Module, twins: int = 0
+) -> tuple[Blueprint, dict[str, Tensor]]:
+    """Return a blueprint of the layer alone; the last channels of each range are `twins`."""
+
+    def ranged(first: int, n: int) -> Ranges:
+        return ((first, n - twins), (first + TWINS, twins)) if twins else ((first, n),)
+
     out = case.out_shape
-    in_tags = tuple(((1000 * i, shape[0]),) for i, shape in enumerate(case.shapes))
-    own = ((100_000, case.params["channels"]),) if "channels" in case.params else ()
+    in_tags = tuple(ranged(1000 * i, shape[0]) for i, shape in enumerate(case.shapes))
+    own = ranged(100_000, case.params["channels"]) if "channels" in case.params else ()
     out_tags = tuple(case.layer.out_tags(own, in_tags))
     if tags.count(out_tags) != out[0]:
         out_tags = ((200_000, out[0]),)  # as the decoder does
@@ -191,6 +200,59 @@ def _one_step(name: str, case: Case, module: nn.Module) -> tuple[Blueprint, dict
     )
     tensors = {f"{PREFIX}.it.{k}": v for k, v in module.state_dict().items()}
     return Blueprint(case.shapes[0], 2, (step,)), tensors
+
+
+def channelwise(name: str) -> Iterator[str]:
+    """What `channelwise` promises: twins that cancel change nothing, and stay twins behind it."""
+    layer = find(name)
+    if layer.drawn not in ("always", "relabel", "never"):
+        yield f"drawn: 'always', 'relabel' or 'never', got {layer.drawn!r}."
+    if not layer.channelwise:
+        yield ""
+        return
+    for case in cases(name, smallest=16, largest=256):
+        grown = dict(case.params)
+        if layer.domain.get("channels") == ():
+            grown["channels"] += 2
+        wide = Case(layer, grown, tuple((c + 2, h, w) for c, h, w in case.shapes))
+        module, twin = case.module(1).double(), wide.module(2).double()
+        old, weights = _one_step(name, case, module)
+        new, fresh = _one_step(name, wide, twin, twins=2)
+        known = {t for r in (*new.steps[0].in_tags, new.steps[0].out_tags) for t in tags.expand(r)}
+        left = [t for t in known if t >= TWINS and t + 1 in known]
+        plan = {
+            "out": {str(t + 1): {"copy": t} for t in left},
+            "in": {str(t + 1): {"negate": t} for t in left},
+        }
+        values, _ = align(new, fresh, [(old, weights)], plan)
+        twin.load_state_dict({k.split(".", 2)[2]: v for k, v in values.items()})
+        images = [x.double() for x in case.images(3)]
+        more = [torch.cat([x, x[:, :1] * 0.7 + 0.3, x[:, :1] * 0.7 + 0.3], 1) for x in images]
+        for training in (True, False):
+            with torch.no_grad():
+                expected, got = module.train(training)(*images), twin.train(training)(*more)
+            out = tags.expand(new.steps[0].out_tags)
+            same = [i for i, t in enumerate(out) if t < TWINS]
+            pairs = [(out.index(t), out.index(t + 1)) for t in left if t in out]
+            gap = float((got[:, same] - expected).abs().max())
+            apart = max((float((got[:, a] - got[:, b]).abs().max()) for a, b in pairs), default=0.0)
+            if gap > 1e-10:
+                yield f"{case}: channelwise is True, but new channels that cancel changed the old."
+            else:
+                yield f"{case}: channelwise is True, but twins come apart." if apart > 1e-10 else ""
+
+
+def signs(name: str) -> Iterator[str]:
+    """What `sign` promises: "positive" outputs, or "kept" ones of inputs that are not negative."""
+    sign = find(name).sign
+    yield "" if sign in ("", "kept", "positive") else f"sign: 'positive', 'kept', '', got {sign!r}."
+    if not sign:
+        return
+    for case in cases(name, smallest=16, largest=256):
+        images = [x if sign == "positive" else x.abs() for x in case.images(3)]
+        with torch.no_grad():
+            least = float(case.module().train()(*images).min())
+        yield "" if least >= 0 else f"{case}: sign is '{sign}', an output is {least:.3g}."
 
 
 def gradients(name: str) -> Iterator[str]:
@@ -277,7 +339,9 @@ def _around(name: str, params: Mapping[str, Any]) -> Dag:
     return draft.freeze().mint(0, 0)
 
 
-RULES = (describes, shapes, halving, axes, gradients, repeatable, pure, inherits)
+RULES = (
+    describes, shapes, halving, axes, channelwise, signs, gradients, repeatable, pure, inherits
+)  # fmt: skip
 
 
 class LayerContract(Contract):
@@ -300,6 +364,14 @@ class LayerContract(Contract):
     def test_its_axes_are_tensors_of_the_module(self) -> None:
         """Heredity aligns them by gene tag."""
         self.holds(axes)
+
+    def test_it_works_channel_by_channel_if_it_says_so(self) -> None:
+        """Widening morphisms rely on it."""
+        self.holds(channelwise)
+
+    def test_its_outputs_have_the_sign_that_it_promises(self) -> None:
+        """An identity that ends in a ReLU relies on it."""
+        self.holds(signs)
 
     def test_gradients_flow(self) -> None:
         """To every parameter and every input."""

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import nn
 
+import nasgen
 from nasgen import registry
-from nasgen.genotypes import Dag
+from nasgen.genotypes import Child, Dag
 from nasgen.phenotype.layers.base import Layer, Shape
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.dag_cnn import DagCnn
@@ -383,3 +384,65 @@ def test_a_rule_without_cases_is_no_proof() -> None:
 def test_only_the_first_counter_example_of_a_rule_is_told() -> None:
     outcome = examine(iter(["", "first.", "second."]))
     assert (outcome.n_checked, outcome.problems) == (2, ("first.",))
+
+
+# ---- morphisms -----------------------------------------------------------------------------------
+
+
+class Chatty(Scale):
+    """Says that it works channel by channel, and normalises over them."""
+
+    channelwise: ClassVar[bool] = True
+    axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"weight": ("out",), "bias": ("out",)}
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        return nn.GroupNorm(1, out_shape[0])
+
+
+class Forgetful(Scale):
+    """Says that twins stay twins, and drops them at random."""
+
+    channelwise: ClassVar[bool] = True
+    axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        return nn.Dropout(0.3)
+
+
+class Shifted(Scale):
+    sign: ClassVar[str] = "positive"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [(Chatty, "new channels that cancel"), (Forgetful, "channelwise is"), (Shifted, "sign is")],
+)
+def test_a_layer_that_breaks_what_it_promises_morphisms_is_found(
+    kind: type[Layer], expected: str
+) -> None:
+    assert expected in message("layers", kind)
+
+
+def test_a_morphism_that_changes_the_function_is_found_unless_it_says_so() -> None:
+    def grown(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
+        wide = [v for v in parent.inner if v.op == "conv"]
+        if not wide or wide[0].channels > 120:
+            raise nasgen.NotApplicable("nothing to widen.")
+        return parent.change(wide[0].tag, channels=wide[0].channels + 4)
+
+    assert "the child's outputs differ from its parent's" in message("morphisms", grown)
+    registry.register("morphisms", "honest", grown, options={"preserves": False})
+    assert check_member("morphisms", "honest", n=10).ok
+
+
+def test_a_morphism_whose_plan_cannot_be_executed_is_found() -> None:
+    def wishful(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Child:
+        child = registry.resolve("mutations", "channels")(parent, space, rng)
+        return Child(child, {"out": {"17": {"zero": True}}})
+
+    problem = message("morphisms", wishful, options={"preserves": False})
+    assert "the child has no vertex or channel with this tag" in problem
