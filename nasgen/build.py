@@ -21,7 +21,7 @@ from nasgen.engine.algorithms.base import Algorithm
 from nasgen.engine.breeding import Breeder, Operators, Proposal, Screen, Space
 from nasgen.errors import ConfigError, NasgenError, suggest
 from nasgen.execution.base import Evaluate, Executor
-from nasgen.genotypes import Dag
+from nasgen.genotypes import Dag, Draft
 from nasgen.objectives import Objective
 from nasgen.predictors.filter import Filter
 from nasgen.search_spaces.base import SearchSpace
@@ -275,17 +275,21 @@ def default_trials(config: SearchConfig) -> int:
 
 
 def origin(config: SearchConfig) -> Dag | None:
-    """Return the network of [origin], or None; ConfigError when it cannot be read or is illegal."""
+    """Return the network of [origin] with provisional tags, or None when there is none.
+
+    Raises ConfigError when it cannot be read or is not legal in the search space.
+    """
     file = config.origin.genotype
     if file is None:
         return None
     here = f"origin.genotype: {file}"
     try:
         data = json.loads(Path(file).expanduser().read_text(encoding="utf-8"))
-        genotype = Dag.from_json(data.get("genotype", data))
+        found = data.get("genotype", data) if isinstance(data, dict) else None
+        genotype = Dag.from_json(found)  # type: ignore[arg-type] - it refuses what is no mapping
     except OSError as error:
         raise ConfigError(f"{here} cannot be read ({error.strerror or error}).") from None
-    except (ValueError, AttributeError) as error:
+    except ValueError as error:
         raise ConfigError(
             f"{here}: expected the JSON of a genotype or of a trial (`nasgen show RUN --trial N "
             f"--json`), but {error}"
@@ -293,7 +297,13 @@ def origin(config: SearchConfig) -> Dag | None:
     wrong = space(config).problems(genotype)
     if wrong:
         raise ConfigError(f"{here} is not legal in the space '{config.space.name}': {wrong[0]}")
-    return genotype
+    # Tags of its own: those that another run gave may be given again here.
+    draft = Draft()
+    tag = {genotype.input.tag: draft.input, genotype.output.tag: draft.output}
+    for v in genotype.inner:
+        tag[v.tag] = draft.add(v.op, [tag[s] for s in genotype.inputs(v.tag)], **dict(v.params))
+    draft.connect(tag[genotype.inputs(genotype.output.tag)[0]], draft.output)
+    return draft.freeze()
 
 
 def operators(config: SearchConfig) -> Operators:

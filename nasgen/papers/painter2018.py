@@ -177,6 +177,7 @@ class _Seed:
             "first_flops": run.trial(0).metrics["flops"],
             "best": summary["best"],
             "ensemble": summary["ensemble"],
+            "key": run.trial(summary["best"]["trial"]).key,
             "genotype": dict(run.trial(summary["best"]["trial"]).genotype),
             "curve": curve,
             "trials": summary["trials"],

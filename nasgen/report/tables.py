@@ -10,7 +10,7 @@ from nasgen.report.numbers import number
 from nasgen.report.view import ReportView
 from nasgen.store.trial import Trial
 
-NOT_OPERATORS = ("sample", "finish")  # first networks and repeated, longer trainings
+NOT_OPERATORS = ("sample", "seed", "continue", "finish")  # first networks, further trainings
 
 
 def value(trial: Trial, name: str) -> float | None:

@@ -34,7 +34,7 @@ def test_every_arm_spends_the_same_and_nothing_is_measured_twice(
     for arm in ("one", "independent", "scratch"):
         assert spent[arm] == pytest.approx(spent["growth"], rel=0.05)
     by_arm = {row["arm"]: row for row in first.rows}
-    assert by_arm["scratch"]["genotype"] == by_arm["growth"]["genotype"]
+    assert by_arm["scratch"]["key"] == by_arm["growth"]["key"]
     assert by_arm["independent"]["trials"]["complete"] == 2
     assert by_arm["growth"]["trials"]["complete"] == 1 + 2 * 4
     lines = (tmp_path / "painter2018.jsonl").read_text().splitlines()
