@@ -1,8 +1,8 @@
 """Optuna's SQLite storage, written in one short transaction an event.
 
 Optuna's own storage looks up what it writes and commits each attribute by itself, which takes tens
-of milliseconds a trial; a ledger has one writer and never overwrites, so plain inserts into the same
-tables do. Whatever reads goes through Optuna unchanged.
+of milliseconds a trial. A ledger has one writer and never overwrites, so plain inserts into the
+same tables do. Whatever reads goes through Optuna unchanged.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ class Genetic(Generational):
     - `tournament`: individuals (>= 1) drawn a tournament.
     - `resample`: probability in [0, 1] that a candidate is drawn anew instead of bred.
     - `remove_worst`: share in (0, 1] of the population, the worst, that makes way for as many
-      offspring each generation, however good these are (the generation gap of De Jong 1975). It says
-      how many offspring there are, so `offspring` is not set.
+      offspring each generation, however good these are (the generation gap of De Jong 1975). It
+      says how many offspring there are, so `offspring` is not set.
     """
 
     def __init__(
