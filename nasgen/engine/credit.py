@@ -1,4 +1,4 @@
-"""Operators that succeed are chosen more often: probability matching (Goldberg 1990).
+"""Operators that succeed are chosen more often: probability matching (Thierens 2005, section 2).
 
 Prefer it in long runs; in short ones there is little to learn from. It counts, per operator and
 generation, told children and those that dominate all their parents, so what it says depends on the
@@ -19,7 +19,7 @@ DISCOUNT: Final = 0.9  # weight of a generation's counts against those of the ne
 
 @final
 class Credit:
-    """What each operator has earned; failed and sampled candidates earn and cost nothing."""
+    """What each operator has earned; failed and sampled candidates neither earn nor cost."""
 
     def __init__(self) -> None:
         self._fitness: dict[int, Fitness] = {}  # by seq

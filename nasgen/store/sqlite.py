@@ -1,7 +1,7 @@
 """Optuna's SQLite storage, written in one short transaction an event.
 
 Optuna's own storage looks up what it writes and commits each attribute by itself, which takes tens
-of milliseconds a trial; a ledger has one writer and never overwrites, so plain inserts into the
+of milliseconds a trial. A ledger has one writer and never overwrites, so plain inserts into the
 same tables do. Whatever reads goes through Optuna unchanged.
 """
 

@@ -31,27 +31,23 @@ Pairs = npt.NDArray[np.float64]  # (n, n): from a vertex (row) to a vertex (colu
 
 @final
 class Stier2021:
-    """Features of a `Dag`, all finite and >= 0. Only live vertices take part.
+    """Features of a `Dag`, all finite and >= 0, in three groups. Only live vertices take part.
 
-    | group | names | what |
-    |---|---|---|
-    | mass (2) | mass_{mean, std} | channels of a vertex times those that come in |
-    | paths (36) | {shortest, longest, walk}_{mean, std}_OPERATION | edges from one vertex of an
-    operation to another |
-    | graph (18) | depth, n_vertices, n_edges | as in `structural` |
-    | | {edge_betweenness, eccentricity, closeness, neighbour_degree, degree}_{mean, std, max} | of
-    all edges or vertices, input and output included |
+    - mass (2): `mass_{mean,std}`, channels of a vertex times the sum of those that come in, over
+      all vertices but input and output. A vertex without channels of its own passes on the most of
+      one input, a concat those of all; the image has 3.
+    - paths (36): `{shortest,longest,walk}_{mean,std}_OPERATION`, in edges along their direction,
+      over the pairs of vertices of an operation of which the second can be reached from the first
+      (conv: of any kernel; a plug-in layer has no columns). `walk` is the expected number of steps
+      of a random walk, each successor equally likely, that does reach the second. An operation
+      without such a pair has length 0.
+    - graph (18): `depth`, `n_vertices` and `n_edges` as in `structural`, then mean, std and max of
+      `edge_betweenness`, `eccentricity`, `closeness`, `neighbour_degree` and `degree`, input and
+      output included. These five are of the undirected graph, in which all vertices reach each
+      other: directed, most eccentricities would be infinite and the input's closeness 0.
+      Betweenness and closeness are normalised as in networkx.
 
-    - Mass is over all vertices but input and output. A vertex without channels of its own passes on
-      the most of one input, a concat those of all; the image has 3.
-    - Paths are directed. A pair counts if the second vertex can be reached from the first and both
-      have the operation (conv: of any kernel; a plug-in layer has no columns). `walk` is the expected
-      number of steps of a random walk, each successor equally likely, that does reach the second.
-      An operation without such a pair has length 0: no vertex lies behind another.
-    - The five centralities are of the undirected graph, in which every vertex reaches every other;
-      directed, most eccentricities would be infinite and the closeness of the input 0. Betweenness
-      and closeness are normalised as in networkx.
-    - A graph whose output cannot be reached has zeros throughout.
+    A graph whose output cannot be reached has zeros throughout.
     """
 
     groups: ClassVar[Mapping[str, tuple[str, ...]]] = {
