@@ -285,8 +285,8 @@ def origin(config: SearchConfig) -> Dag | None:
     here = f"origin.genotype: {file}"
     try:
         data = json.loads(Path(file).expanduser().read_text(encoding="utf-8"))
-        found = data.get("genotype", data) if isinstance(data, dict) else None
-        genotype = Dag.from_json(found)  # type: ignore[arg-type] - it refuses what is no mapping
+        found: Any = data.get("genotype", data) if isinstance(data, dict) else None
+        genotype = Dag.from_json(found)  # which refuses what is no mapping
     except OSError as error:
         raise ConfigError(f"{here} cannot be read ({error.strerror or error}).") from None
     except ValueError as error:

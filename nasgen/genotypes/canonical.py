@@ -13,7 +13,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nasgen.genotypes.dag import Dag, Vertex
+    from nasgen.genotypes.dag import Dag
+    from nasgen.genotypes.vertex import Vertex
 
 PREFIX = "dag1:"  # the number changes when two graphs could get other keys than before
 

@@ -6,7 +6,6 @@ Use it for networks of free topology. A `Dag` is immutable and hashable; operato
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,44 +14,9 @@ from typing import Any
 from nasgen.errors import IllegalGenotypeError
 from nasgen.genotypes import canonical, tags
 from nasgen.genotypes.tags import Ranges
+from nasgen.genotypes.vertex import Value, Vertex, sorted_params, with_final_tags
 
-Value = int | float | str | bool
 Edge = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Vertex:
-    """One operation. `params` are its settings, readable as attributes (`v.channels`, `v.kernel`).
-
-    `channel_tags` are the gene tags of its own output channels, as ranges; empty for an operation
-    that creates no channels (pooling, sum, concat, skip).
-    """
-
-    tag: int
-    op: str
-    params: tuple[tuple[str, Value], ...] = ()
-    channel_tags: Ranges = ()
-
-    def __getattr__(self, name: str) -> Any:
-        # Read through __dict__: while a copy is being rebuilt the fields do not exist yet.
-        for key, value in self.__dict__.get("params", ()):
-            if key == name:
-                return value
-        raise AttributeError(f"a '{self.__dict__.get('op')}' vertex has no setting '{name}'")
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return a setting or the default."""
-        return dict(self.params).get(name, default)
-
-    @property
-    def label(self) -> tuple[str, tuple[tuple[str, Value], ...]]:
-        """Operation and settings, without identity: what isomorphism compares."""
-        return self.op, self.params
-
-    @cached_property
-    def label_text(self) -> str:
-        """The label as JSON. Kept, because parents and children share their unchanged vertices."""
-        return json.dumps(self.label)
 
 
 @dataclass(frozen=True)
@@ -197,7 +161,7 @@ class Dag:
 
     def mint(self, root_seed: int, trial: int) -> Dag:
         """Return the graph with provisional tags made final (called by the engine alone)."""
-        vertices = tuple(_minted(v, root_seed, trial) for v in self.vertices)
+        vertices = tuple(with_final_tags(v, root_seed, trial) for v in self.vertices)
         final = {old.tag: new.tag for old, new in zip(self.vertices, vertices, strict=True)}
         edges = tuple((final[a], final[b]) for a, b in self.edges)
         if len(set(final.values())) < len(final):
@@ -239,7 +203,7 @@ class Dag:
                 Vertex(
                     _integer(v["tag"]),
                     str(v["op"]),
-                    _sorted_params(v.get("params", {})),
+                    sorted_params(v.get("params", {})),
                     tuple((_integer(s), _integer(n)) for s, n in v.get("channel_tags", ())),
                 )
                 for v in data["vertices"]
@@ -250,21 +214,6 @@ class Dag:
                 f"expected a genotype with 'vertices' and 'edges', got something else ({error!r})."
             ) from None
         return cls(vertices, edges)
-
-
-def _minted(vertex: Vertex, root_seed: int, trial: int) -> Vertex:
-    """Return the vertex with final tags; the vertex itself if they all are."""
-    if vertex.tag >= 0 and all(start >= 0 for start, _ in vertex.channel_tags):
-        return vertex
-    minted = Vertex(
-        tags.mint(vertex.tag, root_seed, trial),
-        vertex.op,
-        vertex.params,
-        tuple((tags.mint(start, root_seed, trial), n) for start, n in vertex.channel_tags),
-    )
-    if "label_text" in vertex.__dict__:
-        minted.__dict__["label_text"] = vertex.label_text
-    return minted
 
 
 def _live(
@@ -288,15 +237,6 @@ def _integer(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"expected an integer, got {value!r}")
     return value
-
-
-def _sorted_params(params: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
-    for name, value in params.items():
-        if not isinstance(name, str) or not isinstance(value, int | float | str | bool):
-            raise TypeError(
-                f"setting {name!r} must be a number, text or truth value, got {value!r}"
-            )
-    return tuple(sorted(params.items()))
 
 
 class Draft:
@@ -353,7 +293,7 @@ class Draft:
         tag = self._new_tags(1)
         channels = int(params.get("channels", 0))
         ranges: Ranges = ((self._new_tags(channels), channels),) if channels > 0 else ()
-        self._place(Vertex(tag, op, _sorted_params(params), ranges))
+        self._place(Vertex(tag, op, sorted_params(params), ranges))
         for source in inputs:
             self.connect(source, tag)
         return tag
@@ -401,7 +341,7 @@ class Draft:
     def adopt(self, tag: int, channels: Ranges) -> None:
         """Give a vertex with a `channels` setting these channels, by their gene tags."""
         old = self.vertex(tag)
-        settings = _sorted_params({**dict(old.params), "channels": tags.count(channels)})
+        settings = sorted_params({**dict(old.params), "channels": tags.count(channels)})
         self._vertices[tag] = Vertex(tag, old.op, settings, channels)
 
     def change(self, tag: int, op: str | None = None, **params: Value) -> None:
@@ -412,7 +352,7 @@ class Draft:
         old = self.vertex(tag)
         new_op = old.op if op is None else op
         kept = dict(old.params) if new_op == old.op else {}
-        settings = _sorted_params({**kept, **params})
+        settings = sorted_params({**kept, **params})
         n = int(dict(settings).get("channels", 0))
         ranges = tags.take(old.channel_tags, n)
         missing = n - tags.count(ranges)
@@ -444,7 +384,7 @@ class Draft:
                 f"vertex {tag}: expected places in 0..{place - 1} and counts >= 1, got {after}."
             )
         settings = {**dict(old.params), "channels": tags.count(ranges)}
-        self._vertices[tag] = Vertex(tag, old.op, _sorted_params(settings), tuple(ranges))
+        self._vertices[tag] = Vertex(tag, old.op, sorted_params(settings), tuple(ranges))
         return first
 
     def connect(self, source: int, target: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nasgen.errors import IllegalGenotypeError, NotApplicable
 from nasgen.genotypes import Dag, Draft
-from nasgen.genotypes.dag import Value, Vertex
+from nasgen.genotypes.vertex import Value, Vertex
 from nasgen.search_spaces.graph import GraphSpace
 
 T = TypeVar("T")

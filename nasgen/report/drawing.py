@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from nasgen.genotypes.dag import Dag, Vertex
+from nasgen.genotypes.dag import Dag
+from nasgen.genotypes.vertex import Vertex
 from nasgen.report import numbers
 from nasgen.report.layout import arrange
 from nasgen.report.svg import drawing, element, text

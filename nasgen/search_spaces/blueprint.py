@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nasgen.genotypes.dag import Value
+from nasgen.genotypes.vertex import Value
 from nasgen.genotypes.tags import Ranges
 
 Shape = tuple[int, int, int]  # (C, H, W)

@@ -31,7 +31,7 @@ from typing import Any, Protocol
 from nasgen import registry
 from nasgen.errors import ConfigError, IncompatibleError, NasgenError
 from nasgen.genotypes import Dag, tags
-from nasgen.genotypes.dag import Value
+from nasgen.genotypes.vertex import Value
 from nasgen.genotypes.tags import Ranges
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Shape, Step
 

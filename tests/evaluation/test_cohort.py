@@ -39,7 +39,7 @@ def _evaluator(folder: Path, **training: Any) -> Evaluator:
         "seed": 0,
         "space": {"name": "dag-cnn", "max_channels": 32},
         "data": {"source": "digits"},
-        "training": training,
+        "training": {"optimizer": "adamw", **training},
         "objectives": ["val_accuracy", "n_params"],
         "device": "cpu",
         "threads": 1,
@@ -171,12 +171,12 @@ def test_who_is_told_to_stop_stops_alone(tmp_path: Path) -> None:
 
 
 def test_a_member_that_cannot_be_built_fails_alone(tmp_path: Path) -> None:
-    evaluator = _evaluator(tmp_path)
+    evaluator = _evaluator(tmp_path, on_bad_parent="drop")
     jobs = _members(_parent(evaluator), 3, 0.2)
     jobs[0]["genotype"] = {"kind": "dag"}
     jobs[2]["inherit"]["parents"][0]["weights_ref"] = "0" * 40
     results = evaluator.evaluate({"seq": 1, "cohort": jobs})["cohort"]
-    assert [r["failure_kind"] for r in results] == ["error", None, "store"]
+    assert [r["failure_kind"] for r in results] == ["error", None, "inheritance"]
     assert results[1]["state"] == "COMPLETE"
 
 

@@ -227,10 +227,14 @@ def test_a_broken_genotype_is_an_error_that_names_itself(tmp_path: Path) -> None
     _assert_failed(result, "error", "Error: ")
 
 
-def test_a_lost_parent_fails_the_child_as_a_matter_of_the_store(tmp_path: Path) -> None:
+def test_a_child_of_a_lost_parent_is_trained_from_scratch_or_dropped(tmp_path: Path) -> None:
     heritage = {"parents": [{"genotype": _dag(), "weights_ref": "0" * 40}], "plan": {}}
-    result = _evaluator(tmp_path).evaluate(_job(inherit=heritage))
-    _assert_failed(result, "store", "0" * 40)
+    dropped = _evaluator(tmp_path, on_bad_parent="drop").evaluate(_job(inherit=heritage))
+    _assert_failed(dropped, "inheritance", "0" * 40)
+    fresh = _evaluator(tmp_path).evaluate(_job(inherit=heritage))
+    assert fresh["state"] == "COMPLETE"
+    assert "0" * 40 in fresh["metrics"]["not_inherited"]
+    assert fresh["weights_ref"] == _evaluator(tmp_path).evaluate(_job())["weights_ref"]
 
 
 @pytest.mark.parametrize(

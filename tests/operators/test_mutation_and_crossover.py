@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 
@@ -243,7 +244,8 @@ def test_attempt_refuses_a_cycle_with_a_reason() -> None:
 def test_cut_points_are_the_vertices_without_which_no_path_is_left(seed: int) -> None:
     dag = sampled(seed)
     for step in range(4):
-        dag = insert_skip(dag, SPACE, rng_of(seed + step))
+        with contextlib.suppress(NotApplicable):  # it may be as deep as it may be
+            dag = insert_skip(dag, SPACE, rng_of(seed + step))
     graph = nx.DiGraph(dag.edges)
     source, sink = dag.input.tag, dag.output.tag
     expected = {source}

@@ -102,8 +102,8 @@ def test_every_algorithm_spends_its_budget_on_new_networks(algorithm: str) -> No
     assert [t.phase for t in trials] == ["search"] * 37 + ["finish"] * 3
     assert len({t.identity for t in trials}) == 40
     fresh = [t for t in trials if t.phase == "search" and t.operator != "continue"]
-    assert len({t.key for t in fresh}) == len(fresh)
-    assert len(fresh) == 37 or algorithm == "growth"  # which also trains its survivors on
+    if algorithm != "growth":  # which trains survivors on, and networks anew from other weights
+        assert len({t.key for t in fresh}) == len(fresh) == 37
     assert all(t.state == "COMPLETE" for t in trials)
 
 

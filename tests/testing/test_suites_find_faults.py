@@ -430,7 +430,7 @@ def test_a_layer_that_breaks_what_it_promises_morphisms_is_found(
 def test_a_morphism_that_changes_the_function_is_found_unless_it_says_so() -> None:
     def grown(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
         wide = [v for v in parent.inner if v.op == "conv"]
-        if not wide or wide[0].channels > 120:
+        if not wide or wide[0].channels + 4 > space.max_channels:
             raise nasgen.NotApplicable("nothing to widen.")
         return parent.change(wide[0].tag, channels=wide[0].channels + 4)
 

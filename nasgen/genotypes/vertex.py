@@ -1,0 +1,73 @@
+"""A vertex of a labelled DAG: an operation, its settings, the gene tags of its channels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from nasgen.genotypes import tags
+from nasgen.genotypes.tags import Ranges
+
+Value = int | float | str | bool
+
+
+@dataclass(frozen=True)
+class Vertex:
+    """One operation. `params` are its settings, readable as attributes (`v.channels`, `v.kernel`).
+
+    `channel_tags` are the gene tags of its own output channels, as ranges; empty for an operation
+    that creates no channels (pooling, sum, concat, skip).
+    """
+
+    tag: int
+    op: str
+    params: tuple[tuple[str, Value], ...] = ()
+    channel_tags: Ranges = ()
+
+    def __getattr__(self, name: str) -> Any:
+        # Read through __dict__: while a copy is being rebuilt the fields do not exist yet.
+        for key, value in self.__dict__.get("params", ()):
+            if key == name:
+                return value
+        raise AttributeError(f"a '{self.__dict__.get('op')}' vertex has no setting '{name}'")
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a setting or the default."""
+        return dict(self.params).get(name, default)
+
+    @property
+    def label(self) -> tuple[str, tuple[tuple[str, Value], ...]]:
+        """Operation and settings, without identity: what isomorphism compares."""
+        return self.op, self.params
+
+    @cached_property
+    def label_text(self) -> str:
+        """The label as JSON. Kept, because parents and children share their unchanged vertices."""
+        return json.dumps(self.label)
+
+
+def with_final_tags(vertex: Vertex, root_seed: int, trial: int) -> Vertex:
+    """Return the vertex with final tags; the vertex itself if they all are."""
+    if vertex.tag >= 0 and all(start >= 0 for start, _ in vertex.channel_tags):
+        return vertex
+    minted = Vertex(
+        tags.mint(vertex.tag, root_seed, trial),
+        vertex.op,
+        vertex.params,
+        tuple((tags.mint(start, root_seed, trial), n) for start, n in vertex.channel_tags),
+    )
+    if "label_text" in vertex.__dict__:
+        minted.__dict__["label_text"] = vertex.label_text
+    return minted
+
+
+def sorted_params(params: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
+    for name, value in params.items():
+        if not isinstance(name, str) or not isinstance(value, int | float | str | bool):
+            raise TypeError(
+                f"setting {name!r} must be a number, text or truth value, got {value!r}"
+            )
+    return tuple(sorted(params.items()))
