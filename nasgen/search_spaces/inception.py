@@ -36,7 +36,7 @@ class Inception(GraphSpace):
     plan of blocks. Raises ConfigError that lists every wrong option.
     """
 
-    own_layers: ClassVar[tuple[str, ...]] = ("max_pool3", "linear", "conv-relu")
+    own_layers: ClassVar[tuple[str, ...]] = ("max_pool3",)
 
     max_channels: int = 256
     kernels: tuple[int, ...] = (1, 3, 5)
