@@ -79,10 +79,9 @@ def test_children_hold_tags_of_both_parents_and_keep_the_bounds_of_their_space(
     for child in children:
         assert space.problems(child) == []
         assert 4 <= child.depth <= 14
-        held = {v.tag for v in child.vertices}
-        assert held & {v.tag for v in first.vertices}
-        if name != "layer":
-            assert held & {v.tag for v in second.vertices}
+        held = [bool({v.tag for v in child.vertices} & {v.tag for v in p.vertices}) for p in (first, second)]
+        # Of a stranger the layer crossover takes over a number of channels and no gene.
+        assert all(held) if name != "layer" else sum(held) == 1
     assert [json.dumps(dag.to_json()) for dag in (first, second)] == before
 
 

@@ -83,7 +83,8 @@ class Stier2021:
             sum(map(len, sources)),
             *_centralities(sources),
         ]
-        return np.round(np.array(row, dtype=np.float64), N_DECIMALS)
+        found: Floats = np.array(row, dtype=np.float64).round(N_DECIMALS)
+        return found
 
 
 def _mass(vertices: list[Vertex], sources: list[list[int]]) -> tuple[float, float]:
