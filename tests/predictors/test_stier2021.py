@@ -1,4 +1,4 @@
-"""The paper's 56 features against brute force, networkx and graphs small enough to count by hand."""
+"""The paper's 56 features against brute force, networkx and graphs counted by hand."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def test_features_of_a_small_graph_are_those_counted_by_hand() -> None:
     masses = [8 * 3, 16 * 8, 16 * 16, 24 * (8 + 16), 4 * 24]
     assert found["mass_mean"] == pytest.approx(np.mean(masses))
     assert found["mass_std"] == pytest.approx(np.std(masses))
-    # Between convolutions: 8 -> 16 (1), 16 -> 4 (3), and 8 -> 4 in 2 or in 4 steps, each half of the
-    # walks.
+    # Between convolutions: 8 -> 16 (1), 16 -> 4 (3), and 8 -> 4 in 2 or in 4 steps, half the walks
+    # each.
     assert found["shortest_mean_conv"] == pytest.approx((1 + 3 + 2) / 3)
     assert found["longest_mean_conv"] == pytest.approx((1 + 3 + 4) / 3)
     assert found["walk_mean_conv"] == pytest.approx((1 + 3 + 3) / 3)

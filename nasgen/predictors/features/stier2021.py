@@ -127,8 +127,8 @@ def path_lengths(sources: list[list[int]]) -> tuple[Pairs, Pairs, Pairs]:
     shortest = np.where(reaches, -lengths[:, 1, :].T, -np.inf)
     successors = _adjacency(sources)
     successors /= np.maximum(np.add.reduce(successors, axis=1, keepdims=True), 1.0)
-    # visits[s, t] is the probability that a walk from s comes to t (once: there is no cycle), the sum
-    # over k of P^k; the sum over k of k P^k is visits^2 - visits.
+    # visits[s, t] is the probability that a walk from s comes to t (once: there is no cycle), the
+    # sum over k of P^k; the sum over k of k P^k is visits^2 - visits.
     visits = np.linalg.inv(np.eye(n) - successors)
     walk = longest.copy()  # stands where the probability is too small for a float
     known = reaches & (visits > 0)
