@@ -46,10 +46,10 @@ def conv_chain(*widths: int, kernel: int = 3, trial: int = 0) -> Dag:
     return draft.freeze().mint(0, trial)
 
 
-def residual(*widths: int, kernel: int = 3, trial: int = 0) -> Dag:
+def residual(*widths: int, kernel: int = 3, stem: int = 8, trial: int = 0) -> Dag:
     """A convolution, then a chain of convolutions beside a shortcut, then a pool."""
     draft = Draft()
-    first = here = draft.add("conv", [draft.input], kernel=1, channels=8)
+    first = here = draft.add("conv", [draft.input], kernel=1, channels=stem)
     for width in widths:
         here = draft.add("conv", [here], kernel=kernel, channels=width)
     joined = draft.add("sum", [first, here])
@@ -122,10 +122,11 @@ def test_chains_are_as_long_as_they_can_be_and_share_no_vertex(seed: int) -> Non
 
 
 def test_path_swaps_the_longest_chains_and_leaves_the_rest_in_place() -> None:
-    first, second = residual(16, 24, 32, kernel=3), residual(48, 64, kernel=5, trial=1)
+    first = residual(16, 24, 32)
+    second = residual(48, 64, kernel=5, stem=12, trial=1)
     one, two = path(first, second, SPACE, rng_of(0))
     assert outline(one) == outline(residual(48, 64, kernel=5))
-    assert outline(two) == outline(residual(16, 24, 32, kernel=3))
+    assert outline(two) == outline(residual(16, 24, 32, stem=12))
     # The chain's genes move with it, all others stay.
     moved = {v.tag for v in second.inner if v.get("kernel") == 5}
     assert moved <= {v.tag for v in one.vertices}
@@ -138,7 +139,8 @@ def test_path_swaps_the_longest_chains_and_leaves_the_rest_in_place() -> None:
 def test_path_of_relatives_keeps_a_gene_that_only_one_place_holds() -> None:
     first = residual(16, 24)
     wider = first.inner[1]
-    second = first.change(wider.tag, channels=48).mint(0, 5)
+    second = first.change(wider.tag, channels=48).change(first.inner[0].tag, channels=12)
+    second = second.mint(0, 5)
     one, two = path(first, second, SPACE, rng_of(0))
     for child, other in ((one, second), (two, first)):
         assert child.vertex(wider.tag) == other.vertex(wider.tag)
