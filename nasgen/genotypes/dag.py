@@ -166,11 +166,12 @@ class Dag:
         edges = tuple((final[a], final[b]) for a, b in self.edges)
         if len(set(final.values())) < len(final):
             return Dag(vertices, edges)  # raises: two vertices got one tag
-        # Nothing that was checked has changed, nor has the key, which knows no tags.
+        # Nothing that was checked has changed, nor what knows no tags.
         minted = object.__new__(Dag)
-        minted.__dict__.update(vertices=vertices, edges=edges, _by_tag={v.tag: v for v in vertices})
-        if "key" in self.__dict__:
-            minted.__dict__["key"] = self.key
+        by_tag = {v.tag: v for v in vertices}
+        minted.__dict__.update(vertices=vertices, edges=edges, _by_tag=by_tag)
+        minted.__dict__.update({n: self.__dict__[n] for n in ("key", "depth") if n in self.__dict__})
+        minted.__dict__["order"] = tuple(by_tag[final[v.tag]] for v in self.order)
         return minted
 
     # ---- JSON --------------------------------------------------------------------------------

@@ -36,7 +36,10 @@ class Vertex:
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a setting or the default."""
-        return dict(self.params).get(name, default)
+        for key, value in self.params:
+            if key == name:
+                return value
+        return default
 
     @property
     def label(self) -> tuple[str, tuple[tuple[str, Value], ...]]:

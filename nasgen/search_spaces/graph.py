@@ -58,7 +58,7 @@ class GraphSpace(SearchSpace):
     _legal: deque[Dag] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # What is asked for again and again and never changes: rules of layers, what was found legal.
+        # What is asked again and again and never changes: rules of layers, what was found legal.
         for name in ("_rules", "_domains", "_fine"):
             object.__setattr__(self, name, {})
         object.__setattr__(self, "_legal", deque(maxlen=4))

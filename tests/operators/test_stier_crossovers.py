@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import networkx as nx
 import numpy as np
@@ -109,7 +110,7 @@ def test_chains_are_as_long_as_they_can_be_and_share_no_vertex(seed: int) -> Non
     assert len(set(inside)) == len(inside)
     assert set(inside) == {v.tag for v in dag.inner if len(dag.inputs(v.tag)) == 1}
     for chain in found:
-        for tag, following in zip(chain, chain[1:], strict=False):
+        for tag, following in pairwise(chain):
             assert dag.outputs(tag) == (following,)
         (before,) = dag.inputs(chain[0])
         assert before not in inside or len(dag.outputs(before)) > 1
@@ -165,12 +166,17 @@ def test_bridge_swaps_everything_that_succeeds_a_bridge() -> None:
     seen = set()
     for seed in range(40):
         for child, head, tail in zip(
-            bridge(first, second, SPACE, rng_of(seed)), (first, second), (second, first), strict=False
+            bridge(first, second, SPACE, rng_of(seed)),
+            (first, second),
+            (second, first),
+            strict=False,
         ):
             n_head = sum(v.tag in head for v in child.inner)
-            assert outline(child) == outline(head)[:n_head] + outline(tail)[
-                len(tail.inner) - (len(child.inner) - n_head) :
-            ]
+            assert (
+                outline(child)
+                == outline(head)[:n_head]
+                + outline(tail)[len(tail.inner) - (len(child.inner) - n_head) :]
+            )
             assert child.output.tag == tail.output.tag
             seen.add(n_head)
     assert seen == {0, 1, 2, 3}

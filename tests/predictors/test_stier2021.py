@@ -1,4 +1,4 @@
-"""The paper's 56 features against brute force, networkx and graphs small enough to count by hand."""
+"""The paper's 56 features against brute force, networkx and graphs counted by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nasgen import registry
 from nasgen.genotypes import Dag, Draft, Vertex
 from nasgen.operators.mutation.insert_skip import insert_skip
-from nasgen.predictors.features.stier2021 import OPERATIONS, Stier2021, path_lengths
+from nasgen.predictors.features.stier2021 import OPERATIONS, Stier2021, adjacency, path_lengths
 from nasgen.search_spaces.dag_cnn import DagCnn
 
 SPACE = DagCnn()
@@ -54,8 +54,8 @@ def test_features_of_a_small_graph_are_those_counted_by_hand() -> None:
     masses = [8 * 3, 16 * 8, 16 * 16, 24 * (8 + 16), 4 * 24]
     assert found["mass_mean"] == pytest.approx(np.mean(masses))
     assert found["mass_std"] == pytest.approx(np.std(masses))
-    # Between convolutions: 8 -> 16 (1), 16 -> 4 (3), and 8 -> 4 in 2 or in 4 steps, each half of the
-    # walks.
+    # Between convolutions: 8 -> 16 (1), 16 -> 4 (3), and 8 -> 4 in 2 or in 4 steps, half the walks
+    # each.
     assert found["shortest_mean_conv"] == pytest.approx((1 + 3 + 2) / 3)
     assert found["longest_mean_conv"] == pytest.approx((1 + 3 + 4) / 3)
     assert found["walk_mean_conv"] == pytest.approx((1 + 3 + 3) / 3)
@@ -66,7 +66,8 @@ def test_features_of_a_small_graph_are_those_counted_by_hand() -> None:
 
 def test_a_walk_that_may_miss_its_target_is_measured_only_when_it_does_not() -> None:
     # 0 -> 1 -> 3, 0 -> 2 -> 3, 0 -> 3, 1 -> 2: the walks from 0 to 2 are 0 2 and 0 1 2.
-    _, _, walk = path_lengths([[], [0], [0, 1], [1, 2, 0]])
+    sources = [[], [0], [0, 1], [1, 2, 0]]
+    _, _, walk = path_lengths(sources, adjacency(sources))
     p_direct, p_around = 1 / 3, 1 / 3 * 1 / 2
     assert walk[0, 2] == pytest.approx((p_direct + 2 * p_around) / (p_direct + p_around))
 
@@ -79,7 +80,7 @@ def test_path_lengths_agree_with_the_enumeration_of_all_paths(seed: int) -> None
     sources = [[s for s in range(t) if rng.random() < 0.45] for t in range(n)]
     graph = nx.DiGraph([(s, t) for t, before in enumerate(sources) for s in before])
     graph.add_nodes_from(range(n))
-    shortest, longest, walk = path_lengths(sources)
+    shortest, longest, walk = path_lengths(sources, adjacency(sources))
     for a in range(n):
         for b in range(n):
             if a == b:

@@ -1,4 +1,4 @@
-"""What crossovers share: swap parts of two parents, and keep the children that are worth a trial."""
+"""What crossovers share: swap parts of two parents and keep the children worth a trial."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def swap(
 ) -> Children:
     """Return two children, or one when the other is illegal or the same network as a parent.
 
-    `draws` are places in the first and in the second parent to try in turn; `join(mine, here, other,
-    there)` makes the child that is `mine` but for what `other` gives, or raises NotApplicable. So
-    does this, with the last reason, when no draw gave a new legal child.
+    `draws` are places in the first and in the second parent to try in turn; `join(mine, here,
+    other, there)` makes the child that is `mine` but for what `other` gives, or raises
+    NotApplicable. So does this, with the last reason, when no draw gave a new legal child.
     """
     known = {first.key, second.key}
     best: Dag | None = None

@@ -1,8 +1,8 @@
 """Swap all that follows a bridge of either parent (Stier 2021, section 4.4, bridge crossover: X2).
 
-A bridge is an edge without which the undirected graph falls apart; in a genotype, where every vertex
-lies on a path to the output, it then holds what precedes it apart from all that succeeds it. Prefer
-`subgraph` where shortcuts and branches leave few bridges.
+A bridge is an edge without which the undirected graph falls apart; in a genotype, where every
+vertex lies on a path to the output, it then holds what precedes it apart from all that succeeds it.
+Prefer `subgraph` where shortcuts and branches leave few bridges.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from nasgen.search_spaces.graph import GraphSpace
 def bridge(first: Dag, second: Dag, space: GraphSpace, rng: np.random.Generator) -> Children:
     """Return two children, or one when the other is illegal or the same network as a parent.
 
-    Each is a parent up to a bridge, drawn at random, and the other parent behind one of its own; gene
-    tags are kept as long as they are free. The edge into the output is no choice: nothing but the
-    classifier follows it. Raises NotApplicable when a parent has no other bridge.
+    Each is a parent up to a bridge, drawn at random, and the other parent behind one of its own;
+    gene tags are kept as long as they are free. The edge into the output is no choice: nothing but
+    the classifier follows it. Raises NotApplicable when a parent has no other bridge.
     """
     found = bridges(first), bridges(second)
     for which, edges in zip(("first", "second"), found, strict=True):

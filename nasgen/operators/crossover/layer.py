@@ -47,7 +47,9 @@ def matching(first: Dag, second: Dag) -> list[Pair]:
     Parents that share the gene tag of any such layer match by tag alone. Others match by the length
     of the longest path from the input and, in layers of several, by topological order.
     """
-    own = [{v.tag: v for v in dag.inner if type(v.get("channels")) is int} for dag in (first, second)]
+    own = [
+        {v.tag: v for v in dag.inner if type(v.get("channels")) is int} for dag in (first, second)
+    ]
     shared = [tag for tag in own[0] if tag >= 0 and tag in own[1]]
     if shared:
         return [(own[0][tag], own[1][tag]) for tag in shared]

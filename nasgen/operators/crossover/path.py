@@ -36,6 +36,9 @@ def path(first: Dag, second: Dag, space: GraphSpace, rng: np.random.Generator) -
     drawn.sort(key=lambda pair: -len(pair[0]) - len(pair[1]))
 
     def replaced(mine: Dag, here: Chain, other: Dag, there: Chain) -> Dag:
+        n_inner = len(mine.inner) - len(here) + len(there)
+        if problems := space.wrong_size(n_inner, space.min_depth):  # before anything is built
+            raise NotApplicable(problems[0])
         draft = mine.edit()
         draft.splice(here, [other.vertex(tag) for tag in there])
         return attempt(draft, space)

@@ -1,7 +1,8 @@
 """Join the head of one parent to the tail of the other (after Stier 2021, section 4.4, X2).
 
-Both are cut behind a vertex that every path passes, so nothing hangs loose. The paper's own crossover
-is `bridge`, which needs a bridge edge; this one works on any pair, because the input is such a vertex.
+Both are cut behind a vertex that every path passes, so nothing hangs loose. The paper's own
+crossover, `bridge`, needs a bridge edge; this one works on any pair, because the input is such a
+vertex.
 """
 
 from __future__ import annotations

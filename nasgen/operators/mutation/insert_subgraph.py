@@ -1,6 +1,8 @@
 """Insert a small random sub-graph into a random edge (Stier 2021, section 4.4, M2).
 
 The mutation that deepens and branches networks; `insert-skip` adds only an edge to what is there.
+The paper shows one sub-graph, of depth two, and gives no rule for drawing others: these are of
+depth one to three.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """Relabel one vertex: another operation or other settings, edges unchanged (Stier 2021, 4.4, M1).
 
-The mutation to start with: size and topology stay. `channels` is the one that changes widths.
+The mutation to start with: size and topology stay. `channels` is the one that changes widths. The
+paper's labels include the kernel (conv3, conv5, conv7), so another kernel is another label here.
+It does not say what becomes of the edges when a convolution turns into a sum: labels are drawn
+among those that take as many inputs.
 """
 
 from __future__ import annotations

@@ -75,16 +75,17 @@ class Stier2021:
         vertices = [v for v in genotype.order if v.tag in live]
         place = {v.tag: i for i, v in enumerate(vertices)}
         sources = [[place[s] for s in genotype.inputs(v.tag) if s in live] for v in vertices]
+        adjacent = adjacency(sources)
         row = [
             *_mass(vertices, sources),
-            *_paths(vertices, path_lengths(sources)),
+            *_paths(vertices, path_lengths(sources, adjacent)),
             genotype.depth,
             len(vertices) - 2,
             sum(map(len, sources)),
-            *_centralities(sources),
+            *_centralities(sources, adjacent),
         ]
-        rounded: Floats = np.array(row, dtype=np.float64).round(N_DECIMALS)
-        return rounded
+        found: Floats = np.array(row, dtype=np.float64).round(N_DECIMALS)
+        return found
 
 
 def _mass(vertices: list[Vertex], sources: list[list[int]]) -> tuple[float, float]:
@@ -105,11 +106,22 @@ def _mass(vertices: list[Vertex], sources: list[list[int]]) -> tuple[float, floa
     return total / n, math.sqrt(n * sum(m * m for m in masses) - total * total) / n
 
 
-def path_lengths(sources: list[list[int]]) -> tuple[Pairs, Pairs, Pairs]:
-    """Return the shortest, longest and expected random-walk length of each pair of vertices.
+def adjacency(sources: list[list[int]]) -> Pairs:
+    """Return (n, n): 1 for an edge from the row's vertex to the column's, else 0.
 
-    `sources` are the places of each vertex's inputs, all before its own. A vertex is 0 from itself;
-    where there is no path, all three are -inf.
+    `sources` are the places of each vertex's inputs, all before its own.
+    """
+    n = len(sources)
+    found = np.zeros(n * n)
+    found[[s * n + target for target, before in enumerate(sources) for s in before]] = 1.0
+    return found.reshape(n, n)
+
+
+def path_lengths(sources: list[list[int]], adjacent: Pairs) -> Floats:
+    """Return (3, n, n): shortest, longest and expected random-walk length of each pair of vertices.
+
+    `adjacent` is the `adjacency` of the sources. A vertex is 0 from itself; where there is no path,
+    all three are -inf.
     """
     n = len(sources)
     steps = np.array([[1.0], [-1.0]])
@@ -125,51 +137,41 @@ def path_lengths(sources: list[list[int]]) -> tuple[Pairs, Pairs, Pairs]:
     longest = lengths[:, 0, :].T
     reaches = longest >= 0
     shortest = np.where(reaches, -lengths[:, 1, :].T, -np.inf)
-    successors = _adjacency(sources)
-    successors /= np.maximum(np.add.reduce(successors, axis=1, keepdims=True), 1.0)
-    # visits[s, t] is the probability that a walk from s comes to t (once: there is no cycle), the sum
-    # over k of P^k; the sum over k of k P^k is visits^2 - visits.
+    successors = adjacent / np.maximum(np.add.reduce(adjacent, axis=1, keepdims=True), 1.0)
+    # visits[s, t] is the probability that a walk from s comes to t (once: there is no cycle), the
+    # sum over k of P^k; the sum over k of k P^k is visits^2 - visits.
     visits = np.linalg.inv(np.eye(n) - successors)
     walk = longest.copy()  # stands where the probability is too small for a float
     known = reaches & (visits > 0)
     walk[known] = (visits @ visits)[known] / visits[known] - 1.0
-    return shortest, longest, walk
+    return np.stack((shortest, longest, walk))
 
 
-def _adjacency(sources: list[list[int]]) -> Pairs:
-    """Return (n, n): 1 for an edge from the row's vertex to the column's, else 0."""
-    n = len(sources)
-    found = np.zeros(n * n)
-    found[[s * n + target for target, before in enumerate(sources) for s in before]] = 1.0
-    return found.reshape(n, n)
-
-
-def _paths(vertices: list[Vertex], lengths: tuple[Pairs, Pairs, Pairs]) -> list[float]:
+def _paths(vertices: list[Vertex], lengths: Floats) -> list[float]:
     """Return means and deviations of the lengths between vertices of each operation."""
     k = len(OPERATIONS)
     number = {op: i for i, op in enumerate(OPERATIONS)}
     kind = np.array([number.get(v.op, k) for v in vertices])
     alike = (kind[:, None] == kind) & (kind < k) & (lengths[1] > 0)
+    values = lengths[:, alike]
     of = kind[np.nonzero(alike)[0]]
-    n = np.maximum(np.bincount(of, minlength=k), 1)
-    found: list[float] = []
-    for length in lengths:
-        values = length[alike]
-        mean = np.bincount(of, values, minlength=k) / n
-        variance = np.bincount(of, (values - mean[of]) ** 2, minlength=k) / n
-        found += [*mean.tolist(), *np.sqrt(variance).tolist()]
+    belongs = (of[:, None] == np.arange(k)).astype(np.float64)  # (pairs, operations)
+    n = np.maximum(np.add.reduce(belongs, axis=0), 1.0)
+    mean = values @ belongs / n
+    apart = values - mean[:, of]
+    std = np.sqrt((apart * apart) @ belongs / n)
+    found: list[float] = np.concatenate((mean, std), axis=1).ravel().tolist()
     return found
 
 
-def _centralities(sources: list[list[int]]) -> list[float]:
+def _centralities(sources: list[list[int]], adjacent: Pairs) -> list[float]:
     """Return mean, deviation and maximum of each centrality of the undirected graph."""
     n = len(sources)
     graph = rx.PyGraph(multigraph=False)
     graph.add_nodes_from(range(n))
     graph.add_edges_from_no_data([(s, t) for t, before in enumerate(sources) for s in before])
     distance = rx.graph_distance_matrix(graph)
-    adjacent = _adjacency(sources)
-    adjacent += adjacent.T
+    adjacent = adjacent + adjacent.T
     degree = np.add.reduce(adjacent, axis=1)
     of_vertices = np.stack(
         (
