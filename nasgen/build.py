@@ -30,7 +30,8 @@ MIN_TIME_S = 10.0  # starting workers and writing the report take about half of 
 N_IMAGES_A_TRIAL = 30_000  # what "a cheap trial" shows a candidate when epochs are not set
 TARGET_TRIALS = 32  # that a time budget is divided into
 FINISH_WITHIN = 0.8  # share of a trial's time limit that the training of a finalist may fill
-FEATURES = "structural"  # what a predictor reads
+DEFAULT_KIND = "dag"  # of spaces and operators that do not say which genotypes they are about
+DEFAULT_FEATURES = "structural"
 ENGINE_ARGUMENTS = ("breeder", "population", "seed")  # of an algorithm; the rest are options
 PRESETS = Path(__file__).parent / "papers"
 
@@ -66,8 +67,8 @@ def config_of(
             "plugins": config.plugins.model_copy(update={"files": files}),
             "algorithm": config.algorithm.model_copy(
                 update={
-                    "mutations": config.algorithm.mutations or _all("mutations"),
-                    "crossovers": config.algorithm.crossovers or _all("crossovers"),
+                    "mutations": config.algorithm.mutations or _all("mutations", config),
+                    "crossovers": config.algorithm.crossovers or _all("crossovers", config),
                 }
             ),
         }
@@ -95,8 +96,20 @@ def _readable(data: Mapping[str, Any]) -> SearchConfig:
     return parse(kept)
 
 
-def _all(group: str) -> dict[str, float]:
-    return {name: 1.0 for name in registry.names(group)}
+def kind(config: SearchConfig) -> str:
+    """Return the kind of genotype that the config's search space has: "dag" or "cell"."""
+    return registry.get("search_spaces", config.space.name).accepts or DEFAULT_KIND
+
+
+def applicable(group: str, config: SearchConfig) -> list[str]:
+    """Return the members of a group of operators that work on the space's genotypes."""
+    wanted = kind(config)
+    entries = registry.entries(group).values()
+    return [e.name for e in entries if (e.accepts or DEFAULT_KIND) == wanted]
+
+
+def _all(group: str, config: SearchConfig) -> dict[str, float]:
+    return dict.fromkeys(applicable(group, config), 1.0)
 
 
 def _gather(problems: list[str], check: Callable[[], Any]) -> None:
@@ -118,6 +131,7 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
         table = getattr(config.algorithm, group)
         for name in table:
             _gather(problems, partial(registry.resolve, group, name))
+            _gather(problems, partial(_check_kind, config, group, name))
         if table and not sum(table.values()) > 0:
             problems.append(f"algorithm.{group}: at least one frequency must be above 0.")
     _gather(problems, lambda: registry.get("executors", config.execution.executor))
@@ -148,6 +162,17 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
             f"finish.networks: expected fewer than budget.trials = {n_trials}, of which they are a "
             f"part, got {n_networks}."
         )
+
+
+def _check_kind(config: SearchConfig, group: str, name: str) -> None:
+    known = registry.names(group)
+    if config.space.name in registry.names("search_spaces") and name in known:
+        valid = applicable(group, config)
+        if name not in valid:
+            raise ConfigError(
+                f"algorithm.{group}: '{name}' does not work on the {kind(config)} genotypes of "
+                f"'{config.space.name}'; expected some of {', '.join(valid) or 'none'}."
+            )
 
 
 # ---- members -----------------------------------------------------------------------------------
@@ -249,6 +274,13 @@ def algorithm(
     )
 
 
+def features(config: SearchConfig) -> str:
+    """Return the name of the features that a predictor reads in the config's search space."""
+    fitting = (config.space.name, kind(config))
+    found = [e.name for e in registry.entries("features").values() if e.accepts in fitting]
+    return found[0] if found else DEFAULT_FEATURES
+
+
 def screen(config: SearchConfig) -> Filter | None:
     """Return the filter that [predictor] describes, without labels, or None for "none"."""
     section = config.predictor
@@ -256,7 +288,7 @@ def screen(config: SearchConfig) -> Filter | None:
         return None
     return Filter(
         registry.resolve("predictors", section.name),
-        registry.resolve("features", FEATURES)(),
+        registry.resolve("features", features(config))(),
         seed=seeding.integer(config.seed, "predictor"),
         direction=objective_list(config)[0].direction,
         warmup=section.warmup,

@@ -9,6 +9,8 @@ from nasgen.cli.app import app
 # isort: off
 from nasgen.cli import searching
 from nasgen.cli import looking
+from nasgen.cli import benching
+from nasgen.cli import predicting
 from nasgen.cli import checking
 
-__all__ = ["app", "checking", "looking", "searching"]
+__all__ = ["app", "benching", "checking", "looking", "predicting", "searching"]
