@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from nasgen.errors import ConfigError, IllegalGenotypeError
+from nasgen.errors import ConfigError, IllegalGenotypeError, NotApplicable
 from nasgen.genotypes import Dag, Draft, tags
 from nasgen.genotypes.cell import Template
 from nasgen.genotypes.dag import Edge, Value, Vertex
@@ -101,6 +101,13 @@ def checked(**values: int) -> None:
     ]
     if wrong:
         raise ConfigError(wrong)
+
+
+def template_of(space: SearchSpace) -> Template:
+    """Return the template of a space of cells; raises NotApplicable for any other space."""
+    if not isinstance(space, CellSpace):
+        raise NotApplicable(f"{type(space).__name__} is no space of cells.")
+    return space.template
 
 
 def changed(parent: Dag, space: CellSpace, edits: Sequence[tuple[int, str]]) -> Dag:

@@ -10,7 +10,7 @@ import numpy as np
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Dag
 from nasgen.operators.base import N_TRIES
-from nasgen.search_spaces.cells import CellSpace, changed
+from nasgen.search_spaces.cells import CellSpace, changed, template_of
 
 
 def uniform(
@@ -21,7 +21,8 @@ def uniform(
     The first keeps the gene tags of `first`, the second those of `second`. Raises NotApplicable when
     the parents differ too little.
     """
-    own = space.template.ops(first), space.template.ops(second)
+    template = template_of(space)
+    own = template.ops(first), template.ops(second)
     differing = [i for i, (a, b) in enumerate(zip(*own, strict=True)) if a != b]
     known = {first.key, second.key}
     for _ in range(N_TRIES):
