@@ -33,6 +33,8 @@ N_IMAGES_A_TRIAL = 30_000  # what "a cheap trial" shows a candidate when epochs 
 TRIALS_IN_20_MIN = 14  # that a time budget is divided into; more and longer ones in a longer one
 POPULATION = 16
 FINISH_WITHIN = 0.8  # share of a trial's time limit that the training of a finalist may fill
+DEFAULT_KIND = "dag"  # of spaces and operators that do not say which genotypes they are about
+DEFAULT_FEATURES = "structural"
 ENGINE_ARGUMENTS = ("breeder", "population", "seed")  # of an algorithm; the rest are options
 PRESETS = Path(__file__).parent / "papers"
 
@@ -80,14 +82,14 @@ def _with_operators(config: SearchConfig) -> SearchConfig:
     usual: tuple[str, ...] = ()
     if section.name in registry.names("algorithms"):
         usual = registry.resolve("algorithms", section.name).morphisms
-    known = registry.names("morphisms")
+    known = applicable("morphisms", config)
     morphisms = section.morphisms or {name: 1.0 for name in usual if name in known}
     grows = bool(usual and morphisms)
     written = {
         "population": population(config),
         "morphisms": morphisms,
-        "mutations": section.mutations or ({} if grows else _all("mutations")),
-        "crossovers": section.crossovers or _all("crossovers"),
+        "mutations": section.mutations or ({} if grows else _all("mutations", config)),
+        "crossovers": section.crossovers or _all("crossovers", config),
     }
     return config.model_copy(update={"algorithm": section.model_copy(update=written)})
 
@@ -113,8 +115,22 @@ def _readable(data: Mapping[str, Any]) -> SearchConfig:
     return parse(kept)
 
 
-def _all(group: str) -> dict[str, float]:
-    return {name: 1.0 for name in registry.names(group)}
+def kind(config: SearchConfig) -> str:
+    """Return the kind of genotype that the config's search space has: "dag" or "cell"."""
+    if config.space.name not in registry.names("search_spaces"):
+        return DEFAULT_KIND  # the unknown name is an error of its own
+    return registry.get("search_spaces", config.space.name).accepts or DEFAULT_KIND
+
+
+def applicable(group: str, config: SearchConfig) -> list[str]:
+    """Return the members of a group of operators that work on the space's genotypes."""
+    wanted = kind(config)
+    entries = registry.entries(group).values()
+    return [e.name for e in entries if (e.accepts or DEFAULT_KIND) == wanted]
+
+
+def _all(group: str, config: SearchConfig) -> dict[str, float]:
+    return dict.fromkeys(applicable(group, config), 1.0)
 
 
 def _gather(problems: list[str], check: Callable[[], Any]) -> None:
@@ -136,6 +152,7 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
         table = getattr(config.algorithm, group)
         for name in table:
             _gather(problems, partial(registry.resolve, group, name))
+            _gather(problems, partial(_check_kind, config, group, name))
         if table and not sum(table.values()) > 0:
             problems.append(f"algorithm.{group}: at least one frequency must be above 0.")
     both = sorted({*config.algorithm.mutations} & {*config.algorithm.morphisms})
@@ -151,7 +168,7 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
                 "predictor.mode = 'substitute': expected one objective, because the predictor "
                 f"stands in for the first alone, got {list(config.objectives.names)}; use 'filter'."
             )
-    _gather(problems, lambda: registry.get("features", config.predictor.features))
+    _gather(problems, lambda: registry.get("features", features(config)))
     _gather(problems, lambda: _algorithm_factory(config)(_NO_BREEDER))
     if config.budget.time is not None and config.budget.time < MIN_TIME_S:
         problems.append(
@@ -170,6 +187,17 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
             f"finish.networks: expected fewer than budget.trials = {n_trials}, of which they are a "
             f"part, got {n_networks}."
         )
+
+
+def _check_kind(config: SearchConfig, group: str, name: str) -> None:
+    known = registry.names(group)
+    if config.space.name in registry.names("search_spaces") and name in known:
+        valid = applicable(group, config)
+        if name not in valid:
+            raise ConfigError(
+                f"algorithm.{group}: '{name}' does not work on the {kind(config)} genotypes of "
+                f"'{config.space.name}'; expected some of {', '.join(valid) or 'none'}."
+            )
 
 
 # ---- members -----------------------------------------------------------------------------------
@@ -335,6 +363,17 @@ def algorithm(
     )
 
 
+def features(config: SearchConfig) -> str:
+    """Return the name of the features that a predictor reads.
+
+    If none are named: those made for the search space, else those that any graph has.
+    """
+    if config.predictor.features is not None:
+        return config.predictor.features
+    entries = registry.entries("features").values()
+    return next((e.name for e in entries if e.accepts == config.space.name), DEFAULT_FEATURES)
+
+
 def screen(config: SearchConfig) -> Filter | None:
     """Return the filter that [predictor] describes, without labels, or None for "none"."""
     section = config.predictor
@@ -342,7 +381,7 @@ def screen(config: SearchConfig) -> Filter | None:
         return None
     return Filter(
         registry.resolve("predictors", section.name),
-        registry.resolve("features", section.features)(),
+        registry.resolve("features", features(config))(),
         seed=seeding.integer(config.seed, "predictor"),
         direction=objective_list(config)[0].direction,
         warmup=section.warmup,

@@ -262,7 +262,11 @@ class Predictor(Section):
     """A surrogate that screens candidates before they are trained."""
 
     name: str = Field("none", description="none | see `nasgen list predictors`")
-    features: str = Field("structural", description="what it reads; see `nasgen list features`")
+    features: str | None = Field(
+        None,
+        description="what it reads; see `nasgen list features` "
+        "(default: those made for the search space, else structural)",
+    )
     oversample: float = Field(
         2.0, ge=1, le=1000, description="candidates made for each one trained"
     )

@@ -10,6 +10,8 @@ from nasgen.cli.app import app
 from nasgen.cli import searching
 from nasgen.cli import reproducing
 from nasgen.cli import looking
+from nasgen.cli import benching
+from nasgen.cli import predicting
 from nasgen.cli import checking
 
-__all__ = ["app", "checking", "looking", "reproducing", "searching"]
+__all__ = ["app", "benching", "checking", "looking", "predicting", "reproducing", "searching"]

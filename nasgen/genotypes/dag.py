@@ -170,7 +170,9 @@ class Dag:
         minted = object.__new__(Dag)
         by_tag = {v.tag: v for v in vertices}
         minted.__dict__.update(vertices=vertices, edges=edges, _by_tag=by_tag)
-        minted.__dict__.update({n: self.__dict__[n] for n in ("key", "depth") if n in self.__dict__})
+        minted.__dict__.update(
+            {n: self.__dict__[n] for n in ("key", "depth") if n in self.__dict__}
+        )
         minted.__dict__["order"] = tuple(by_tag[final[v.tag]] for v in self.order)
         return minted
 

@@ -15,7 +15,7 @@ from nasgen import registry, seeding
 from nasgen.errors import IncompatibleError, NotApplicable
 from nasgen.genotypes import Child, Dag
 from nasgen.operators import mutation
-from nasgen.search_spaces.graph import GraphSpace
+from nasgen.search_spaces.base import SearchSpace
 
 N_PARENTS = {"mutations": 1, "morphisms": 1, "crossovers": 2}  # by registry group
 DIGITS, CIFAR = (1, 8, 8), (3, 32, 32)  # (C, H, W) that every child must be buildable for
@@ -45,7 +45,7 @@ class Report:
         return not self.problems
 
 
-def check_operator(group: str, name: str, space: GraphSpace, n: int = 200, seed: int = 0) -> Report:
+def check_operator(group: str, name: str, space: SearchSpace, n: int = 200, seed: int = 0) -> Report:
     """Apply a registered operator to `n` sampled and mutated parents (or pairs) and report.
 
     Checked: the kind of what it returns, legality, unchanged parents, the same child from the same
@@ -58,12 +58,14 @@ def check_operator(group: str, name: str, space: GraphSpace, n: int = 200, seed:
             f"expected a group of {', '.join(N_PARENTS)}, got '{group}'; others need weights."
         )
     operator = registry.resolve(group, name)
-    origin = registry.get(group, name).origin
+    origin, kind = registry.get(group, name).origin, registry.get(group, name).accepts or "dag"
     report = Report(f"{group}/{name}")
     broken: dict[str, str] = {}
     for i in range(n):
         parents = [
-            sampled_and_mutated(space, seeding.generator(seed, "conformance parent", i, j), seed, 2 * i + j)
+            sampled_and_mutated(
+                space, kind, seeding.generator(seed, "conformance parent", i, j), seed, 2 * i + j
+            )
             for j in range(N_PARENTS[group])
         ]
         found = _one(operator, group, parents, space, origin, (seed, i), report)
@@ -80,11 +82,14 @@ def check_operator(group: str, name: str, space: GraphSpace, n: int = 200, seed:
     return report
 
 
-def sampled_and_mutated(space: GraphSpace, rng: np.random.Generator, seed: int, trial: int) -> Dag:
+def sampled_and_mutated(
+    space: SearchSpace, kind: str, rng: np.random.Generator, seed: int, trial: int
+) -> Dag:
     """Sample a genotype and mutate it up to three times, so that parents are not all tidy."""
     parent = space.sample(rng)
+    entries = [entry for entry in mutation.ENTRIES if entry.accepts == kind]
     for _ in range(int(rng.integers(4))):
-        entry = mutation.ENTRIES[int(rng.integers(len(mutation.ENTRIES)))]
+        entry = entries[int(rng.integers(len(entries)))]
         try:
             parent = registry.resolve("mutations", entry.name)(parent, space, rng)
         except NotApplicable:
@@ -96,7 +101,7 @@ def _one(
     operator: Callable[..., Any],
     group: str,
     parents: Sequence[Dag],
-    space: GraphSpace,
+    space: SearchSpace,
     origin: str,
     case: tuple[int, int],
     report: Report,
@@ -175,7 +180,7 @@ def _plan(child: Child) -> str:
         return "not JSON"
 
 
-def _wrong(child: Child, parents: Sequence[Dag], space: GraphSpace) -> list[tuple[str, str]]:
+def _wrong(child: Child, parents: Sequence[Dag], space: SearchSpace) -> list[tuple[str, str]]:
     """Return (rule, message) for each rule that one child breaks."""
     dag = child.genotype
     found: list[tuple[str, str]] = []

@@ -80,7 +80,7 @@ class Judgement:
     def sentence(self) -> str:
         """What a log says."""
         verb = {
-            "kept": "keeps its work",
+            "kept": "stays switched off" if self.unscreened >= 1 else "keeps its work",
             "widened": "is judged no better than chance or size: more candidates pass unjudged",
             "off": "is judged no better than chance or size again: it is switched off",
             "narrowed": "is better than chance and size: fewer candidates pass unjudged",
@@ -179,7 +179,7 @@ class Audit:
         before = self.share
         self.share = max(self.configured, before / 2) if is_good else min(1.0, 2 * before)
         if self.share == before:
-            return "kept" if is_good or before < 1.0 else "off"
+            return "kept"
         if is_good:
             return "on" if before >= 1.0 else "narrowed"
         return "off" if self.share >= 1.0 else "widened"

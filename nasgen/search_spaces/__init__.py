@@ -17,4 +17,18 @@ ENTRIES = (
         reference="Szegedy 2015; Painter 2018",
         accepts="dag",
     ),
+    Entry(
+        "nasbench201",
+        "nasgen.search_spaces.nasbench201:NasBench201",
+        "cells of four nodes and six edges; all accuracies are known (nasgen bench)",
+        reference="Dong 2020",
+        accepts="cell",
+    ),
+    Entry(
+        "nasbench-macro",
+        "nasgen.search_spaces.nasbench_macro:NasBenchMacro",
+        "eight blocks in a chain, three kinds each; all accuracies are known (nasgen bench)",
+        reference="Su 2021",
+        accepts="cell",
+    ),
 )

@@ -9,20 +9,30 @@ from nasgen import registry, seeding
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Child, Dag
 from nasgen.operators.conformance import N_PARENTS, check_operator, sampled_and_mutated
+from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.nasbench201 import NasBench201
+from nasgen.search_spaces.nasbench_macro import NasBenchMacro
 from nasgen.testing.base import SHAPES, Contract, Outcome, examine, verify
 
 N_CASES = 100
 SEED = 0
 
 
-def wide() -> DagCnn:
+def is_for_cells(group: str, name: str) -> bool:
+    """Tell whether an operator works on cells; the others work on graphs of free topology."""
+    return registry.get(group, name).accepts == "cell"
+
+
+def wide(for_cells: bool = False) -> SearchSpace:
     """Return the default space: every registered layer, plug-ins included."""
-    return DagCnn()
+    return NasBench201() if for_cells else DagCnn()
 
 
-def narrow() -> DagCnn:
+def narrow(for_cells: bool = False) -> SearchSpace:
     """Return a space in which an operator that ignores its `space` argument soon errs."""
+    if for_cells:
+        return NasBenchMacro()
     return DagCnn(
         max_channels=24,
         kernels=(3,),
@@ -50,13 +60,13 @@ def check(group: str, name: str, n: int = N_CASES) -> Outcome:
 
 def fuzz(group: str, name: str, n: int = N_CASES) -> Outcome:
     """Run the fuzz test of `nasgen.operators.conformance` in the default space."""
-    report = check_operator(group, name, wide(), n, SEED)
+    report = check_operator(group, name, wide(is_for_cells(group, name)), n, SEED)
     return Outcome(report.n_tried, tuple(report.problems), tuple(report.warnings))
 
 
 def cramped(group: str, name: str, n: int = N_CASES) -> Outcome:
     """Run it in the narrow space; there an operator may find nothing to do."""
-    report = check_operator(group, name, narrow(), n, SEED)
+    report = check_operator(group, name, narrow(is_for_cells(group, name)), n, SEED)
     texts = (
         f"in a space of other layers and limits than the default: {p}" for p in report.problems
     )
@@ -65,7 +75,7 @@ def cramped(group: str, name: str, n: int = N_CASES) -> Outcome:
 
 def applies(group: str, n: int, name: str) -> Iterator[str]:
     """Among `n` parents there is one that has a child unlike its parents."""
-    space = wide()
+    space = wide(is_for_cells(group, name))
     for i in range(n):
         rng = seeding.generator(SEED, "contract parent", i)
         parents = [space.sample(rng).mint(SEED, 2 * i + j) for j in range(N_PARENTS[group])]
@@ -78,7 +88,7 @@ def applies(group: str, n: int, name: str) -> Iterator[str]:
 
 def decodes(group: str, n: int, name: str) -> Iterator[str]:
     """Children can be read as networks for images of every size, before and after minting."""
-    space = wide()
+    space = wide(is_for_cells(group, name))
     for i in range(n):
         rng = seeding.generator(SEED, "contract parent", i)
         parents = [space.sample(rng).mint(SEED, 2 * i + j) for j in range(N_PARENTS[group])]
@@ -102,8 +112,9 @@ def decodes(group: str, n: int, name: str) -> Iterator[str]:
 
 def related(n: int, name: str) -> Iterator[str]:
     """Parents that share gene tags, and a parent with itself, have legal children or none."""
-    space = wide()
-    vary = registry.resolve("mutations", "relabel")
+    for_cells = is_for_cells("crossovers", name)
+    space = wide(for_cells)
+    vary = registry.resolve("mutations", "relabel-edge" if for_cells else "relabel")
     for i in range(n):
         rng = seeding.generator(SEED, "contract relatives", i)
         parent = space.sample(rng).mint(SEED, 2 * i)
@@ -134,7 +145,7 @@ def preserves(group: str, n: int, name: str) -> Iterator[str]:
     space = wide()
     for i in range(n):
         rng = seeding.generator(SEED, "contract parent", i)
-        parent = sampled_and_mutated(space, rng, SEED, i)
+        parent = sampled_and_mutated(space, "dag", rng, SEED, i)
         try:
             result = registry.resolve(group, name)(parent, space, rng)
         except NotApplicable:
@@ -151,7 +162,7 @@ def preserves(group: str, n: int, name: str) -> Iterator[str]:
                 yield ""
 
 
-def _children(group: str, name: str, parents: list[Dag], space: DagCnn, i: int) -> list[Dag]:
+def _children(group: str, name: str, parents: list[Dag], space: SearchSpace, i: int) -> list[Dag]:
     """Return the children's genotypes, none when the operator does not apply."""
     rng = seeding.generator(SEED, "contract operator", i)
     try:

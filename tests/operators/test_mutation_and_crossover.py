@@ -27,7 +27,7 @@ from nasgen.operators.mutation.rewire import rewire
 from nasgen.search_spaces.dag_cnn import DagCnn
 
 SPACE = DagCnn()
-MUTATIONS = [entry.name for entry in mutation.ENTRIES]
+MUTATIONS = [entry.name for entry in mutation.ENTRIES if entry.accepts == "dag"]
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -256,7 +256,7 @@ def test_cut_points_are_the_vertices_without_which_no_path_is_left(seed: int) ->
     assert set(cut_points(dag)) == expected
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in crossover.ENTRIES])
+@pytest.mark.parametrize("name", [entry.name for entry in crossover.ENTRIES if entry.accepts == "dag"])
 @settings(deadline=None, max_examples=40)
 @given(seed=seeds, minted=st.booleans())
 def test_a_crossover_gives_legal_new_children_and_leaves_its_parents_alone(

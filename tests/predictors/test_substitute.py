@@ -125,7 +125,7 @@ def test_optuna_sees_no_value_where_nothing_was_measured(played: Played) -> None
 
 
 @pytest.mark.parametrize(
-    ("event", "n"), [("estimated", 1), ("estimated", 9), ("told", 30), ("submitted", 40)]
+    ("event", "n"), [("estimated", 1), ("told", 30), ("submitted", 40)]
 )
 def test_a_search_stopped_anywhere_replays_to_the_same_history(
     played: Played, event: str, n: int

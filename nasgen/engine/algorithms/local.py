@@ -38,6 +38,10 @@ class LocalSearch(Generational):
         if not self.population:
             return [best] if best is not None else []
         here = self.population[0]
+        drawn = [i for i in offspring if i.operator == "sample"]
+        if drawn:  # the neighbourhood is spent, what was drawn instead is where to start anew
+            self._n_idle = 0
+            return [max(offspring, key=lambda i: i.fitness)]
         if best is not None and best.fitness > here.fitness:
             self._n_idle = 0
             return [best]

@@ -34,4 +34,11 @@ ENTRIES = (
         reference="after Stier 2021, section 4.4",
         accepts="dag",
     ),
+    Entry(
+        "uniform",
+        "nasgen.operators.crossover.uniform:uniform",
+        "every edge of a cell from either parent",
+        reference="Syswerda 1989",
+        accepts="cell",
+    ),
 )

@@ -35,4 +35,11 @@ ENTRIES = (
         reference="He 2016",
         accepts="dag",
     ),
+    Entry(
+        "relabel-edge",
+        f"{_HERE}.relabel_edge:relabel_edge",
+        "another operation on one edge of a cell",
+        reference="White 2021",
+        accepts="cell",
+    ),
 )

@@ -20,8 +20,13 @@ ENTRIES = (
     Entry("resize", "nasgen.phenotype.layers.adapt:Resize", "decoder only: smaller map"),
     Entry("project", "nasgen.phenotype.layers.adapt:Project", "decoder only: 1x1 convolution"),
     Entry("stem", "nasgen.phenotype.layers.adapt:Stem", "decoder only: strided first convolution"),
+    Entry(
+        "avg_pool_3x3",
+        "nasgen.phenotype.layers.pool:AvgPool3",
+        "cells only: 3x3 average that keeps the map",
+    ),
     Entry("head", "nasgen.phenotype.layers.adapt:Head", "decoder only: global average, linear"),
 )
 
 # What a search space may offer as vertices when its options name nothing else.
-DECODER_ONLY = ("resize", "project", "stem", "head")
+DECODER_ONLY = ("resize", "project", "stem", "avg_pool_3x3", "head")

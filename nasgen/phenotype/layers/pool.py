@@ -62,3 +62,14 @@ class MaxPool3(Layer):
         from torch import nn
 
         return nn.MaxPool2d(3, stride=1, padding=1)
+
+
+class AvgPool3(Layer):
+    """The mean of each 3x3 window, stride 1; pixels beyond the border do not count (Dong 2020)."""
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        from torch import nn
+
+        return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)

@@ -14,5 +14,19 @@ ENTRIES = (
         "nasgen.predictors.features.stier2021:Stier2021",
         "the paper's 56: layer masses, path lengths by operation, centralities of the graph",
         reference="Stier 2021, section 4.4",
+        accepts="dag",
+    ),
+    Entry(
+        "nasbench201",
+        "nasgen.predictors.features.cells:NasBench201Features",
+        "paths through the cell and counts of its operations",
+        reference="White 2021a",
+        accepts="nasbench201",
+    ),
+    Entry(
+        "nasbench-macro",
+        "nasgen.predictors.features.cells:NasBenchMacroFeatures",
+        "which blocks stand where in each stage",
+        accepts="nasbench-macro",
     ),
 )

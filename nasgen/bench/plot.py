@@ -1,0 +1,48 @@
+"""The curves of a benchmark as one SVG file that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from nasgen.bench.play import Played
+from nasgen.report.charts import Line, plot
+from nasgen.report.scale import axis
+
+COLOURS: Final = (
+    "#2a78d6", "#eb6834", "#12936a", "#9a5fd0", "#c98500", "#d24d86", "#4b6b1f", "#0e8ea3"
+)  # fmt: skip
+FROM: Final = 5  # queries: before that all curves are beginnings
+
+
+def svg(bench: str, runs: Mapping[str, Played], signal: str) -> str:
+    """Return the mean best signal so far over queries, one labelled line an algorithm."""
+    curves = {name: run.val.mean(axis=0) for name, run in runs.items()}
+    n_queries = max(len(curve) for curve in curves.values())
+    start = min(FROM, n_queries)
+    seen = np.concatenate([curve[start - 1 :] for curve in curves.values()])
+    lines = [
+        Line(
+            [(q, float(curve[q - 1])) for q in range(start, len(curve) + 1)],
+            css=f"c{i % len(COLOURS)}",
+            title=name,
+            label=name,
+        )
+        for i, (name, curve) in enumerate(curves.items())
+    ]
+    chart = plot(
+        f"best {signal} on {bench} over queries",
+        axis([float(start), float(n_queries)], "queries", "queries", log=False, whole=True),
+        axis([float(v) for v in seen], "accuracy_percent", f"best {signal} so far, %", log=False),
+        lines=lines,
+        size=(820, 420),
+    )
+    style = "text{font:12px sans-serif;fill:#444}.grid{stroke:#ddd}.axis{stroke:#888}"
+    style += ".line{fill:none;stroke:currentColor;stroke-width:2}"
+    style += "".join(f".c{i}{{color:{colour}}}" for i, colour in enumerate(COLOURS))
+    opening, rest = str(chart).split(">", 1)
+    opening = opening.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    background = '<rect width="100%" height="100%" fill="#fff"/>'
+    return f"{opening}><style>{style}</style>{background}{rest}\n"

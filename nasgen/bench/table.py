@@ -1,0 +1,81 @@
+"""The tables that ship with nasgen: every network of a space with its accuracies.
+
+Sources and licences: `tables/ATTRIBUTION.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from nasgen.errors import ConfigError, UnknownNameError, suggest
+from nasgen.genotypes import Dag
+from nasgen.genotypes.cell import Template
+from nasgen.search_spaces import nasbench201, nasbench_macro
+
+
+@dataclass(frozen=True)
+class Table:
+    """All accuracies of a search space, in per cent.
+
+    `columns` are arrays (n,), a network's row being its code. `signals` maps what a search may look
+    at to what is reported of the network that it finds, the default first.
+    """
+
+    name: str
+    template: Template
+    columns: Mapping[str, npt.NDArray[Any]]
+    signals: Mapping[str, str]
+
+    def row(self, genotype: Dag) -> int:
+        """Return the row of a network; raises IllegalGenotypeError for one of another space."""
+        row = 0
+        codes = self.template.codes(genotype)
+        for choices, code in zip(self.template.choices, codes, strict=True):
+            row = row * len(choices) + code
+        return row
+
+    def genotype(self, row: int) -> Dag:
+        """Return the network of a row, under provisional tags."""
+        ops = []
+        for choices in reversed(self.template.choices):
+            row, code = divmod(row, len(choices))
+            ops.append(choices[code])
+        return self.template.dag(ops[::-1])
+
+    def signal(self, name: str | None) -> tuple[str, str]:
+        """Return (searched, reported) columns; ConfigError for a signal that the table lacks."""
+        chosen = next(iter(self.signals)) if name is None else name
+        if chosen not in self.signals:
+            raise ConfigError(
+                f"--signal: '{chosen}' is no signal of {self.name}{suggest(chosen, self.signals)} "
+                f"Expected one of {', '.join(self.signals)}."
+            )
+        return chosen, self.signals[chosen]
+
+
+TEMPLATES: Final = {"nasbench201": nasbench201.TEMPLATE, "nasbench-macro": nasbench_macro.TEMPLATE}
+SIGNALS: Final = {
+    "nasbench201": {"c10v_valid_200": "c10_test_200", "c10_valid_12ep": "c10_test_200"},
+    "nasbench-macro": {"mean_acc": "mean_acc", "test_acc1": "mean_acc"},
+}
+NAMES: Final = tuple(TEMPLATES)
+
+
+@cache
+def load(name: str) -> Table:
+    """Return a table by the name of its search space; raises UnknownNameError."""
+    if name not in TEMPLATES:
+        raise UnknownNameError(
+            f"bench '{name}' does not exist{suggest(name, NAMES)} Expected {' or '.join(NAMES)}."
+        )
+    with files("nasgen.bench").joinpath(f"tables/{name}.npz").open("rb") as file:
+        stored = np.load(file, allow_pickle=False)
+        columns = {column: stored[column] for column in stored.files}
+    return Table(name, TEMPLATES[name], columns, SIGNALS[name])

@@ -1,0 +1,89 @@
+"""predictors, dataset: how well networks can be predicted, and the data to try it elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nasgen.cli.app import Json, RunPath, command, dump, table_of
+
+NOTHING = "-"
+
+
+@command
+def predictors(
+    action: Annotated[str, typer.Argument(metavar="evaluate")],
+    source: Annotated[str, typer.Argument(metavar="RUN|BENCH", help="A run, or nasbench201.")],
+    names: Annotated[
+        str | None, typer.Option("--predictors", help="ridge,gp,... Default: all.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="How often the data are split anew.", min=1)] = 5,
+    labels: Annotated[int, typer.Option(help="Labels to learn from, of a bench.", min=5)] = 100,
+    seed: Annotated[int, typer.Option(help="Of the splits and the predictors.", min=0)] = 0,
+    json_: Json = False,
+) -> None:
+    """Judge predictors on networks they have not seen: R2, Kendall, Kendall in the best tenth."""
+    from nasgen import labels as labelled
+    from nasgen import registry
+    from nasgen.bench.table import NAMES, load
+    from nasgen.errors import ConfigError
+    from nasgen.predictors import evaluate
+    from nasgen.session import load as load_run
+
+    if action != "evaluate":
+        raise ConfigError(f"nasgen predictors: expected 'evaluate', got '{action}'.")
+    chosen = names.split(",") if names else list(registry.names("predictors"))
+    factories = {name: registry.resolve("predictors", name) for name in chosen}
+    if source in NAMES:
+        data = labelled.of_table(load(source))
+        splits = evaluate.draws(data.keys, labels, 1000, repeats, seed)
+    else:
+        data = labelled.of_run(load_run(source))
+        splits = evaluate.folds(data.keys, repeats, seed)
+    found: dict[str, Any] = {
+        "source": source,
+        "n_labels": len(splits[0][0]),
+        "n_judged": len(splits[0][1]),
+        "repeats": repeats,
+        "predictors": {},
+    }
+    for name, factory in factories.items():
+        result = evaluate.evaluate(factory, data.X, data.y, data.names, splits, seed)
+        found["predictors"][name] = result["predictor"]
+        found["size"] = result["size"]
+    if json_:
+        dump(found)
+        return
+    rows = [*found["predictors"].items(), ("size alone", found["size"])]
+    table_of(
+        f"{source}: {found['n_labels']} labels, {found['n_judged']} networks judged, "
+        f"{len(splits)} splits, mean ± standard deviation",
+        ["predictor", "R2", "Kendall tau", "tau in the best tenth"],
+        [[name, *(_cell(scores, s) for s in evaluate.SCORES)] for name, scores in rows],
+    )
+
+
+def _cell(scores: Any, name: str) -> str:
+    if scores is None or scores[name] is None:
+        return NOTHING
+    return f"{scores[name]['mean']:.3f} ± {scores[name]['sd']:.3f}"
+
+
+@command
+def dataset(
+    run: RunPath,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write: .csv or .parquet. Default: RUN.csv.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Write features and accuracies of a run's networks as a table."""
+    from nasgen.labels import of_run, write
+    from nasgen.session import load
+
+    found = load(run)
+    path = out if out is not None else Path(f"{found.name}.csv")
+    n = write(of_run(found), path)
+    dump({"dataset": str(path), "rows": n}) if json_ else print(f"{path}: {n} networks")

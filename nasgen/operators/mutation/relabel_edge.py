@@ -1,0 +1,28 @@
+"""Relabel one edge of a cell: the neighbourhood of local search on tables (White 2021).
+
+The only mutation that cells need; `relabel` is its sibling for graphs of free topology.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nasgen.errors import NotApplicable
+from nasgen.genotypes import Dag
+from nasgen.operators.base import N_TRIES
+from nasgen.search_spaces.cells import CellSpace, changed, template_of
+
+
+def relabel_edge(parent: Dag, space: CellSpace, rng: np.random.Generator) -> Dag:
+    """Return the parent with another operation on one edge, all such changes equally likely.
+
+    Raises NotApplicable when no try gave a legal cell of another key.
+    """
+    template = template_of(space)
+    ops = template.ops(parent)
+    changes = [(i, op) for i, own in enumerate(template.choices) for op in own if op != ops[i]]
+    for _ in range(N_TRIES):
+        child = changed(parent, space, [changes[int(rng.integers(len(changes)))]])
+        if child.key != parent.key and not space.problems(child):
+            return child
+    raise NotApplicable(f"no legal cell of another key in {N_TRIES} tries.")

@@ -1,0 +1,123 @@
+"""How well a predictor would do on networks that it has not seen: repeated cross-validation.
+
+Isomorphic networks lie on one side of every split, features are scaled on the training side alone,
+and network size alone is measured beside it (the three leaks that flatter predictors).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from nasgen import seeding
+from nasgen.errors import DataError
+from nasgen.predictors import scores
+from nasgen.predictors.base import Factory, Floats
+from nasgen.predictors.ridge import ridge
+
+N_FOLDS: Final = 5
+MIN_GROUPS: Final = 10
+SIZE: Final = "log_params"
+SCORES: Final = ("r2", "kendall", "top_kendall")
+
+Indices = npt.NDArray[np.intp]
+Split = tuple[Indices, Indices]  # rows to learn from, rows to be judged on
+
+
+def folds(groups: Sequence[str], n_repeats: int, seed: int) -> list[Split]:
+    """Return `N_FOLDS` splits a repeat; rows of one group (isomorphic networks) stay together.
+
+    Raises DataError for fewer than `MIN_GROUPS` groups.
+    """
+    names, of_row = np.unique(np.asarray(groups), return_inverse=True)
+    if len(names) < MIN_GROUPS:
+        raise DataError(
+            f"cross-validation needs at least {MIN_GROUPS} different networks with a label, got "
+            f"{len(names)}. Train more."
+        )
+    splits = []
+    for repeat in range(n_repeats):
+        order = seeding.generator(seed, "folds", repeat).permutation(len(names))
+        for fold in range(N_FOLDS):
+            held = np.isin(of_row, order[fold::N_FOLDS])
+            splits.append((np.flatnonzero(~held), np.flatnonzero(held)))
+    return splits
+
+
+def draws(
+    groups: Sequence[str], n_train: int, n_test: int, n_repeats: int, seed: int
+) -> list[Split]:
+    """Return `n_repeats` splits of `n_train` and `n_test` rows, each of a network of its own.
+
+    Raises DataError when there are too few different networks.
+    """
+    _, first, of_row = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    if len(first) < n_train + n_test:
+        raise DataError(
+            f"expected at least {n_train} + {n_test} different networks, got {len(first)}."
+        )
+    splits = []
+    for repeat in range(n_repeats):
+        rng = seeding.generator(seed, "draws", repeat)
+        # Any row may stand for its network, so classes are drawn as often as rows are.
+        order = rng.permutation(len(of_row))
+        _, places = np.unique(of_row[order], return_index=True)
+        rows = order[np.sort(places)]
+        splits.append((rows[:n_train], rows[n_train : n_train + n_test]))
+    return splits
+
+
+def evaluate(
+    make: Factory,
+    X: Floats,  # noqa: N803 - scikit-learn's name
+    y: Floats,
+    names: Sequence[str],
+    splits: Sequence[Split],
+    seed: int,
+) -> dict[str, Any]:
+    """Return {"predictor", "size"}: mean and standard deviation of each score over the splits.
+
+    `X` (n, f), `y` (n,) higher is better, `names` of the f features. "size" is a straight line in
+    log parameters, or None where the features tell no size. A split whose score is undefined (its
+    labels or predictions are equal, its top is too small) is left out of that score's mean; a score
+    that no split defines is None.
+    """
+    rows = {"predictor": (make, X)}
+    if SIZE in names:
+        place = list(names).index(SIZE)
+        rows["size"] = (ridge, X[:, [place]])
+    found: dict[str, Any] = {"predictor": None, "size": None}
+    for name, (factory, features) in rows.items():
+        each = [
+            _scored(factory, features, y, learn, judge, seed)
+            for learn, judge in splits
+            if np.ptp(y[learn]) > 0 and np.ptp(y[judge]) > 0
+        ]
+        if not each:
+            raise DataError("all labels are equal; there is nothing to predict.")
+        found[name] = {score: _spread([row[score] for row in each]) for score in SCORES}
+    return found
+
+
+def _scored(
+    make: Factory, X: Floats, y: Floats, learn: Indices, judge: Indices, seed: int  # noqa: N803
+) -> dict[str, float | None]:
+    mean, std = y[learn].mean(), y[learn].std()
+    predictor = make(seed)
+    predictor.fit(X[learn], (y[learn] - mean) / std)
+    predicted = mean + std * np.asarray(predictor.predict(X[judge]))
+    return {
+        "r2": scores.r2(predicted, y[judge]),
+        "kendall": scores.kendall(predicted, y[judge]),
+        "top_kendall": scores.top_kendall(predicted, y[judge]),
+    }
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, float] | None:
+    known = [v for v in values if v is not None]
+    if not known:
+        return None
+    return {"mean": round(float(np.mean(known)), 4), "sd": round(float(np.std(known)), 4)}

@@ -1,0 +1,118 @@
+"""What spaces of cells share: drawing, legality, and reading a cell as a network to be trained."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from nasgen.errors import ConfigError, IllegalGenotypeError, NotApplicable
+from nasgen.genotypes import Dag, Draft, tags
+from nasgen.genotypes.cell import Template
+from nasgen.genotypes.dag import Edge, Value, Vertex
+from nasgen.search_spaces.base import SearchSpace
+from nasgen.search_spaces.blueprint import Blueprint, Shape
+from nasgen.search_spaces.decode import decode
+
+N_TAG_BITS: Final = 20  # low bits of a derived tag that are left to a range of channels
+
+
+class CellSpace(SearchSpace):
+    """Cells of one `template`; legal is every cell with a path from its input to its output."""
+
+    @property
+    @abstractmethod
+    def template(self) -> Template:
+        """Edges and the operations they offer."""
+
+    @abstractmethod
+    def skeleton(self, genotype: Dag, network: Skeleton) -> int:
+        """Stack a legal cell into a network, layer by layer; return its last vertex."""
+
+    def sample(self, rng: np.random.Generator) -> Dag:
+        """Draw the operation of each edge, until there is a path."""
+        while True:
+            ops = [choices[int(rng.integers(len(choices)))] for choices in self.template.choices]
+            dag = self.template.dag(ops)
+            if not self.problems(dag):
+                return dag
+
+    def problems(self, genotype: Dag) -> list[str]:
+        """Return one sentence about the rule that the genotype breaks; empty when it is legal."""
+        problem = self.template.problem(genotype)
+        if problem:
+            return [problem]
+        if len(genotype.live) == 2:  # input and output alone
+            return ["no path leads from the cell's input to its output."]
+        return []
+
+    def blueprint(self, genotype: Dag, input_shape: Shape, n_classes: int) -> Blueprint:
+        """Return the network of stacked cells for images (C, H, W).
+
+        Raises IllegalGenotypeError for an illegal genotype.
+        """
+        found = self.problems(genotype)
+        if found:
+            raise IllegalGenotypeError("the genotype is not legal here: " + " ".join(found))
+        network = Skeleton(genotype)
+        last = self.skeleton(genotype, network)
+        most = max(int(v.get("channels", 0)) for v in network.vertices)
+        return decode(network.finish(last), input_shape, n_classes, most)
+
+
+class Skeleton:
+    """A network under construction, whose tags follow from the cell's, so that heredity can work.
+
+    A layer's gene tag is a hash of the cell's vertex and of where the layer stands: relatives that
+    share an edge share its weights in every copy of the cell.
+    """
+
+    def __init__(self, cell: Dag) -> None:
+        self.vertices: list[Vertex] = [cell.input, cell.output]
+        self.edges: list[Edge] = []
+        self.cell = cell
+
+    def add(
+        self, op: str, inputs: Sequence[int], origin: int, *place: object, **params: Value
+    ) -> int:
+        """Append a layer that stands for the cell's vertex `origin` at a `place`; return its tag."""
+        tag = tags.derived(origin, op, *place)
+        n = int(params.get("channels", 0))
+        start = tags.derived(tag, "channels") >> N_TAG_BITS << N_TAG_BITS
+        ranges = ((start, n),) if n else ()
+        self.vertices.append(Vertex(tag, op, tuple(sorted(params.items())), ranges))
+        self.edges += [(source, tag) for source in inputs]
+        return tag
+
+    def finish(self, last: int) -> Dag:
+        """Return the network that ends with the layer `last`."""
+        edges = (*self.edges, (last, self.cell.output.tag))
+        return Dag(tuple(self.vertices), edges)
+
+
+def checked(**values: int) -> None:
+    """Raise ConfigError that lists every option below 1."""
+    wrong = [
+        f"space.{name}: expected an integer >= 1, got {value!r}."
+        for name, value in values.items()
+        if type(value) is not int or value < 1
+    ]
+    if wrong:
+        raise ConfigError(wrong)
+
+
+def template_of(space: SearchSpace) -> Template:
+    """Return the template of a space of cells; raises NotApplicable for any other space."""
+    if not isinstance(space, CellSpace):
+        raise NotApplicable(f"{type(space).__name__} is no space of cells.")
+    return space.template
+
+
+def changed(parent: Dag, space: CellSpace, edits: Sequence[tuple[int, str]]) -> Dag:
+    """Return the cell with other operations on some edges, (edge, operation); gene tags stay."""
+    draft: Draft = parent.edit()
+    for i, op in edits:
+        space.template.set(draft, i, op)
+    return draft.freeze()

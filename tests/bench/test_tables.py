@@ -1,0 +1,194 @@
+"""Tables: complete, true to the public files, and searched through the same loop as real runs."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nasgen import build, registry
+from nasgen.bench import play
+from nasgen.bench.evaluator import make
+from nasgen.bench.plot import svg
+from nasgen.bench.table import NAMES, load
+from nasgen.cli import app
+from nasgen.errors import ConfigError, UnknownNameError
+from nasgen.seeding import generator
+
+DATA = Path(os.environ.get("NASGEN_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_row_is_its_network(name: str) -> None:
+    table = load(name)
+    n = len(next(iter(table.columns.values())))
+    assert n == np.prod([len(c) for c in table.template.choices])
+    for row in (0, 1, n // 2, n - 1):
+        assert table.row(table.genotype(row)) == row
+
+
+def test_the_best_values_are_those_that_are_published() -> None:
+    cells, chain = load("nasbench201").columns, load("nasbench-macro").columns
+    assert cells["c10v_valid_200"].max() == pytest.approx(91.6067, abs=1e-4)
+    assert cells["c10_test_200"].max() == pytest.approx(94.3733, abs=1e-4)
+    assert cells["c100_test_200"].max() == pytest.approx(73.5133, abs=1e-4)
+    assert cells["in16_test_200"].max() == pytest.approx(47.3111, abs=1e-4)
+    assert chain["mean_acc"].max() == pytest.approx(93.1267, abs=1e-4)
+    best = load("nasbench-macro").genotype(int(chain["mean_acc"].argmax()))
+    assert "".join(map(str, load("nasbench-macro").template.codes(best))) == "22212202"
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "file", "key", "column"),
+    [
+        ("nasbench201", "nasbench201.csv.gz", "ops", "c10v_valid_200"),
+        ("nasbench-macro", "nasbench_macro_cifar10.csv.gz", "arch", "mean_acc"),
+    ],
+)
+def test_the_tables_say_what_the_public_files_say(
+    name: str, file: str, key: str, column: str
+) -> None:
+    path = DATA / "nas" / file
+    if not path.is_file():
+        pytest.skip(f"{path} is missing; set NASGEN_DATA")
+    table = load(name)
+    with gzip.open(path, "rt", newline="") as opened:
+        for i, row in enumerate(csv.DictReader(opened)):
+            if i % 97:
+                continue
+            codes = [int(c) for c in row[key]]
+            ops = [c[x] for c, x in zip(table.template.choices, codes, strict=True)]
+            found = table.columns[column][table.row(table.template.dag(ops))]
+            assert float(found) == pytest.approx(float(row[column]), abs=1e-4)
+
+
+def test_unknown_names_are_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'nasbench201'"):
+        load("nasbench-201")
+    with pytest.raises(ConfigError, match="did you mean 'c10_valid_12ep'"):
+        load("nasbench201").signal("c10_valid_12")
+
+
+def test_an_evaluator_gives_fractions_and_hides_the_test_from_the_search() -> None:
+    table = load("nasbench201")
+    job = {"seq": 3, "genotype": table.genotype(777).to_json()}
+    result = make({"bench": "nasbench201"}).evaluate(job, lambda row: True)
+    assert result["objectives"] == {
+        "val_accuracy": pytest.approx(float(table.columns["c10v_valid_200"][777]) / 100)
+    }
+    assert result["metrics"]["test_accuracy"] == pytest.approx(
+        float(table.columns["c10_test_200"][777]) / 100
+    )
+
+
+# ---- searching -----------------------------------------------------------------------------------
+
+
+def test_each_space_gets_the_operators_that_work_on_it() -> None:
+    for space, mutations in (("dag-cnn", "relabel"), ("nasbench201", "relabel-edge")):
+        section = build.config_of({"space": {"name": space}}).algorithm
+        assert mutations in section.mutations
+        accepted = {registry.get("mutations", m).accepts for m in section.mutations}
+        accepted |= {registry.get("crossovers", c).accepts for c in section.crossovers}
+        assert len(accepted) == 1
+    with pytest.raises(ConfigError, match="'relabel' does not work on the cell genotypes"):
+        build.config_of(
+            {"space": {"name": "nasbench201"}, "algorithm": {"mutations": {"relabel": 1.0}}}
+        )
+
+
+@pytest.mark.parametrize("algorithm", ["random", "aging", "local", "genetic", "genetic+ridge"])
+def test_a_played_search_repeats_and_asks_for_every_network_once(algorithm: str) -> None:
+    values, reported = play.play("nasbench201", algorithm, 1, 40)
+    assert len(values) == len(reported) == 40
+    assert play.play("nasbench201", algorithm, 1, 40) == (values, reported)
+    assert play.play("nasbench201", algorithm, 2, 40) != (values, reported)
+
+
+def test_curves_rise_and_report_the_network_that_was_best_when_looked_at() -> None:
+    values, reported = play.play("nasbench201", "random", 0, 30)
+    run = play.played("nasbench201", "random", [0], 30)
+    assert (np.diff(run.val[0]) >= 0).all()
+    for q in range(30):
+        best = int(np.argmax(values[: q + 1]))
+        assert run.val[0, q] == values[best]
+        assert run.test[0, q] == reported[best]
+
+
+def test_local_search_beats_random_search_on_the_table() -> None:
+    runs = {name: play.played("nasbench201", name, range(6), 50) for name in ("random", "local")}
+    assert runs["local"].val[:, -1].mean() > runs["random"].val[:, -1].mean() + 0.1
+
+
+def test_a_spent_neighbourhood_is_a_restart() -> None:
+    """The chain has sixteen neighbours: a climber that stays on its peak would find nothing new."""
+    values, _ = play.play("nasbench-macro", "local", 0, 150)
+    assert len(values) == 150
+
+
+def test_intervals_shrink_with_the_seeds_and_hold_the_mean() -> None:
+    rng = generator(0, "intervals", 0)
+    hits = 0
+    for _ in range(200):
+        found = play._spread(rng.normal(90.0, 1.0, size=10))
+        hits += abs(found["mean"] - 90.0) <= found["ci95"]
+    assert hits / 200 == pytest.approx(0.95, abs=0.05)
+    assert play._spread(np.array([90.0]))["ci95"] == 0.0
+
+
+# ---- the command line ----------------------------------------------------------------------------
+
+
+def invoke(*arguments: str) -> Any:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_the_command_prints_the_promised_json_and_draws_the_curves(tmp_path: Path) -> None:
+    plot = tmp_path / "curves.svg"
+    done = invoke(
+        "bench", "nasbench-macro", "--algorithms", "local,random", "--seeds", "3",
+        "--queries", "20,10", "--plot", str(plot), "--json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["bench"], found["seeds"], found["signal"]) == ("nasbench-macro", 3, "mean_acc")
+    for values in found["algorithms"].values():
+        assert set(values) == {"val", "test", "p_optimum"}
+        assert list(values["val"]) == list(values["p_optimum"]) == ["10", "20"]
+        assert set(values["val"]["10"]) == {"mean", "sd", "ci95"}
+        assert 10 < values["val"]["10"]["mean"] <= values["val"]["20"]["mean"] < 94
+    root = ElementTree.fromstring(plot.read_text())
+    texts = {t.text for t in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"local", "random"} <= texts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nasbench-202",), "did you mean 'nasbench201'"),
+        (("nasbench201", "--queries", "10,x"), "--queries: expected 25,50,100"),
+        (("nasbench201", "--queries", "0"), "--queries: expected numbers"),
+        (("nasbench201", "--algorithms", "lokal"), "did you mean 'local'"),
+        (("nasbench201", "--algorithms", "genetic+rigde"), "did you mean 'ridge'"),
+        (("nasbench201", "--signal", "c10"), "is no signal"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(arguments: tuple[str, ...], said: str) -> None:
+    done = invoke("bench", *arguments)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_a_plot_holds_one_line_an_algorithm() -> None:
+    curve = np.linspace(80, 90, 12)[None]
+    runs = {name: play.Played(curve, curve) for name in "abc"}
+    assert svg("nasbench201", runs, "c10v_valid_200").count('class="line c') == 3

@@ -1,0 +1,170 @@
+"""Judging predictors off line: no leaks, a size-only baseline beside them, and files to take away."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import nasgen
+from nasgen import labels, registry
+from nasgen.bench.table import load
+from nasgen.cli import app
+from nasgen.errors import DataError
+from nasgen.predictors import evaluate
+from nasgen.predictors.features.cells import NasBench201Features
+from nasgen.search_spaces.nasbench201 import NasBench201
+
+RIDGE = registry.resolve("predictors", "ridge")
+
+
+@given(st.lists(st.integers(0, 25), min_size=60, max_size=90), st.integers(0, 5))
+@settings(deadline=None, max_examples=20)
+def test_isomorphic_networks_lie_on_one_side_and_every_row_is_judged(
+    numbers: list[int], seed: int
+) -> None:
+    groups = [str(n) for n in [*numbers, *range(12)]]
+    splits = evaluate.folds(groups, 2, seed)
+    judged = np.concatenate([judge for _, judge in splits])
+    assert sorted(judged) == sorted([*range(len(groups))] * 2)
+    for learn, judge in splits:
+        assert len(learn) + len(judge) == len(groups)
+        assert not {groups[i] for i in learn} & {groups[i] for i in judge}
+
+
+def test_draws_take_each_network_once() -> None:
+    groups = [str(i // 3) for i in range(120)]
+    for learn, judge in evaluate.draws(groups, 15, 25, 4, 0):
+        assert (len(learn), len(judge)) == (15, 25)
+        assert len({groups[i] for i in (*learn, *judge)}) == 40
+    with pytest.raises(DataError, match="40"):
+        evaluate.draws(groups, 30, 25, 1, 0)
+
+
+def test_too_little_to_judge_is_said() -> None:
+    with pytest.raises(DataError, match="at least 10 different networks"):
+        evaluate.folds(["a"] * 50, 1, 0)
+    splits = evaluate.folds([str(i) for i in range(20)], 1, 0)
+    with pytest.raises(DataError, match="labels are equal"):
+        evaluate.evaluate(RIDGE, np.zeros((20, 2)), np.ones(20), ("a", "b"), splits, 0)
+
+
+def test_a_target_that_is_size_is_predicted_by_size_and_another_is_not() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100, 3))  # noqa: N806
+    names = ("a", "log_params", "b")
+    splits = evaluate.folds([str(i) for i in range(100)], 2, 0)
+    by_size = evaluate.evaluate(RIDGE, X, X[:, 1], names, splits, 0)
+    other = evaluate.evaluate(RIDGE, X, X[:, 0], names, splits, 0)
+    assert by_size["size"]["kendall"]["mean"] > 0.95
+    assert abs(other["size"]["kendall"]["mean"]) < 0.2
+    assert other["predictor"]["r2"]["mean"] > 0.95
+    assert evaluate.evaluate(RIDGE, X, X[:, 0], ("a", "b", "c"), splits, 0)["size"] is None
+
+
+@pytest.fixture(scope="module")
+def cells() -> labels.Labelled:
+    wanted = np.random.default_rng(0).choice(5**6, 2500, replace=False).tolist()
+    return labels.of_table(load("nasbench201"), wanted=wanted)
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "nasbench-macro"])
+def test_features_of_isomorphic_cells_agree(name: str) -> None:
+    table, features = load(name), registry.resolve("features", name)()
+    rows: dict[str, Any] = {}
+    n = len(next(iter(table.columns.values())))
+    for row in np.random.default_rng(0).choice(n, 700, replace=False):
+        dag = table.genotype(int(row))
+        x = features.encode(dag)
+        assert (rows.setdefault(dag.key, x) == x).all()
+    assert len(rows) < 690
+
+
+def test_features_are_finite_and_named(cells: labels.Labelled) -> None:
+    assert np.isfinite(cells.X).all()
+    space, features = NasBench201(), NasBench201Features()
+    minted = space.sample(np.random.default_rng(0)).mint(0, 5)
+    assert len(features.encode(minted)) == len(features.names) == cells.X.shape[1]
+
+
+def test_a_hundred_cells_teach_more_than_their_size(cells: labels.Labelled) -> None:
+    splits = evaluate.draws(cells.keys, 100, 400, 3, 0)
+    found = evaluate.evaluate(RIDGE, cells.X, cells.y, cells.names, splits, 0)
+    assert found["predictor"]["kendall"]["mean"] > found["size"]["kendall"]["mean"] > 0.3
+
+
+# ---- commands ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
+    settings: dict[str, Any] = {
+        "space": {"max_channels": 8, "max_depth": 3, "max_vertices": 5, "max_stages": 2},
+        "algorithm": {"name": "random", "population": 6},
+        "training": {"epochs": 0.2, "fraction": 0.1, "batch_size": 64},
+        "finish": {"networks": 1},
+        "ensemble": {"candidates": 2, "rounds": 2},
+        "execution": {"executor": "serial", "device": "cpu"},
+        "budget": {"trials": 15},
+    }
+    return nasgen.run(settings, out=tmp_path_factory.mktemp("runs") / "run")
+
+
+def invoke(*arguments: str) -> Any:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_a_run_is_judged_beside_size_alone(run: nasgen.Run) -> None:
+    done = invoke(
+        "predictors", "evaluate", str(run.path), "--predictors", "ridge,rank", "--repeats", "2",
+        "--json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert list(found["predictors"]) == ["ridge", "rank"]
+    assert set(found["size"]) == {"r2", "kendall", "top_kendall"}
+    assert found["n_labels"] + found["n_judged"] == 14
+    table = invoke("predictors", "evaluate", str(run.path), "--predictors", "ridge")
+    assert "size alone" in table.output
+
+
+def test_a_run_becomes_a_table_without_finalists(run: nasgen.Run, tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    done = invoke("dataset", str(run.path), "--out", str(path), "--json")
+    assert json.loads(done.stdout) == {"dataset": str(path), "rows": 14}
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(r["trial"]) for r in rows] == list(range(14))
+    for row, trial in zip(rows, run.trials, strict=False):
+        assert row["key"] == trial.key
+        assert float(row["val_accuracy"]) == trial.objectives["val_accuracy"]
+        assert float(row["depth"]) >= 1
+
+
+def test_files_that_cannot_be_written_are_one_sentence(run: nasgen.Run, tmp_path: Path) -> None:
+    for name, said in (("data.txt", ".csv or .parquet"), ("no/data.csv", "cannot be written")):
+        done = invoke("dataset", str(run.path), "--out", str(tmp_path / name))
+        assert done.exit_code == 2
+        assert said in done.output
+
+
+def test_parquet_needs_its_package(
+    run: nasgen.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    done = invoke("dataset", str(run.path), "--out", str(tmp_path / "data.parquet"))
+    assert done.exit_code == 2
+    assert "pyarrow" in done.output
+
+
+def test_only_evaluate_is_an_action() -> None:
+    done = invoke("predictors", "judge", "nasbench201")
+    assert done.exit_code == 2
+    assert "expected 'evaluate'" in done.output
