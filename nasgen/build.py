@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import math
-import os
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -21,22 +19,17 @@ from nasgen.engine.algorithms.base import Algorithm
 from nasgen.engine.breeding import Breeder, Operators, Proposal, Screen, Space
 from nasgen.errors import ConfigError, NasgenError, suggest
 from nasgen.execution.base import Evaluate, Executor
+from nasgen.fidelity import DEFAULT_TRIALS, n_finish, n_workers, population
 from nasgen.genotypes import Dag, Draft
 from nasgen.objectives import Objective
 from nasgen.predictors.filter import Filter
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.store.artifacts import Artifacts
 
-DEFAULT_TRIALS = 40
 MIN_TIME_S = 10.0  # starting workers and writing the report take about half of this
-N_IMAGES_A_TRIAL = 30_000  # what "a cheap trial" shows a candidate when epochs are not set
-TRIALS_IN_20_MIN = 14  # that a time budget is divided into; more and longer ones in a longer one
-POPULATION = 16
-FINISH_WITHIN = 0.8  # share of a trial's time limit that the training of a finalist may fill
 DEFAULT_KIND = "dag"  # of spaces and operators that do not say which genotypes they are about
 DEFAULT_FEATURES = "structural"
 ENGINE_ARGUMENTS = ("breeder", "population", "seed")  # of an algorithm; the rest are options
-PRESETS = Path(__file__).parent / "papers"
 
 
 def config_of(
@@ -275,16 +268,6 @@ def _algorithm_factory(config: SearchConfig) -> Callable[[Breeder], Algorithm]:
     return make
 
 
-def population(config: SearchConfig) -> int:
-    """Return how many individuals are alive at a time."""
-    if config.algorithm.population is not None:
-        return config.algorithm.population
-    if config.budget.time is None:
-        return POPULATION
-    # In fours: the offspring, half as many, then keep two workers busy to the end.
-    return min(POPULATION, max(4, 4 * round(n_timed_trials(config.budget.time) / 8)))
-
-
 def inherits(config: SearchConfig) -> bool:
     """Tell whether children start from their parents' weights."""
     always = registry.resolve("algorithms", config.algorithm.name).inherits
@@ -398,21 +381,6 @@ def objective_list(config: SearchConfig) -> tuple[Objective, ...]:
     return tuple(objectives.named(name) for name in config.objectives.names)
 
 
-def n_cores() -> int:
-    """Return the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def n_workers(config: SearchConfig) -> int:
-    """Return the number of worker processes."""
-    if config.execution.workers is not None:
-        return config.execution.workers
-    device = config.execution.device
-    if device.startswith("cuda") or (device == "auto" and Path("/dev/nvidia0").exists()):
-        return 1  # one GPU, one trial at a time
-    return max(1, n_cores() // config.execution.threads_per_trial)
-
-
 def executor(config: SearchConfig, context: Mapping[str, Any]) -> Executor:
     """Return the executor, its workers not yet started."""
     target = registry.resolve("executors", config.execution.executor)
@@ -443,59 +411,6 @@ def evaluator(context: Mapping[str, Any]) -> Evaluate:
     return made
 
 
-# ---- fidelities --------------------------------------------------------------------------------
-
-
-def n_timed_trials(time_s: float) -> int:
-    """Return into how many trials the search's part of a time budget is divided.
-
-    Four times the time buys twice as many trials, each twice as long: a short trial ranks networks
-    by how fast they learn rather than by how far they get, which favours small ones.
-    """
-    return max(8, round(TRIALS_IN_20_MIN * math.sqrt(time_s / 1200)))
-
-
-def search_fidelity(config: SearchConfig, n_train: int) -> dict[str, Any]:
-    """Return what one search trial may cost: {"epochs", "fraction", "seconds"}.
-
-    Unless set, epochs show a candidate about 30,000 images, between 1 and 12 passes. A time budget
-    is divided into trials (`n_timed_trials`); the schedule of one ends within its part.
-    """
-    training = config.training
-    n = max(1.0, n_train * training.fraction)
-    # With a time budget the seconds end a trial; the epochs only keep small data from being spent.
-    n_images = N_IMAGES_A_TRIAL * (1 if config.budget.time is None else 10)
-    epochs = training.epochs or min(12.0, max(1.0, n_images / n))
-    limit = training.seconds
-    if limit is None and config.budget.time is not None:
-        share = 1.0 - (config.finish.share if n_finish(config, None) else 0.0)
-        n_trials = n_timed_trials(config.budget.time)
-        limit = max(1.0, config.budget.time * share * n_workers(config) / n_trials)
-    return {"epochs": round(epochs, 3), "fraction": training.fraction, "seconds": limit}
-
-
-def finish_fidelity(config: SearchConfig, n_train: int, timed: bool) -> dict[str, Any]:
-    """Return what training a finalist may cost.
-
-    In a `timed` leg the search bounds `seconds` by what is left, so epochs are plenty.
-    """
-    search = search_fidelity(config, n_train)
-    factor = 30.0 if timed else 4.0
-    epochs = config.finish.epochs or factor * search["epochs"]
-    limit = config.training.time_limit  # a longer schedule must end within it, not fail at it
-    seconds = None if limit is None else FINISH_WITHIN * limit
-    return {"epochs": round(epochs, 3), "fraction": 1.0, "seconds": seconds}
-
-
-def n_finish(config: SearchConfig, n_trials: int | None) -> int:
-    """Return how many trials of a leg train the best candidates again."""
-    if config.finish.networks is not None:
-        return config.finish.networks
-    if config.budget.time is not None:
-        return 2 if n_trials is None else min(2, n_trials - 1)
-    return min(3, (n_trials or DEFAULT_TRIALS) // 10)
-
-
 def recipe_digest(config: SearchConfig) -> str:
     """Return the digest of everything about training that is no fidelity."""
     recipe = config.training.model_dump(
@@ -503,27 +418,3 @@ def recipe_digest(config: SearchConfig) -> str:
     )
     recipe["threads"] = config.execution.threads_per_trial
     return hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=8).hexdigest()
-
-
-# ---- presets -----------------------------------------------------------------------------------
-
-
-def presets() -> dict[str, Path]:
-    """Return name -> file of the presets that ship with nasgen."""
-    return {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
-
-
-def preset(name: str) -> Path:
-    """Return the file of a preset; ConfigError names the nearest one."""
-    found = presets()
-    if name not in found:
-        raise ConfigError(
-            f"preset '{name}' does not exist{suggest(name, found)} Presets: {', '.join(found)}."
-        )
-    return found[name]
-
-
-def preset_summary(path: Path) -> str:
-    """Return the first comment line of a preset."""
-    first = path.read_text(encoding="utf-8").splitlines()[0]
-    return first.removeprefix("#").strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from nasgen import build
+from nasgen import build, fidelity
 from nasgen.config import parse
 from nasgen.seeding import generator
 from nasgen.store.artifacts import Artifacts
@@ -19,7 +19,7 @@ def examine() -> dict[str, Any]:
     import torch
 
     findings: dict[str, Any] = {**versions(), **machine()}
-    findings["cores nasgen may use"] = build.n_cores()
+    findings["cores nasgen may use"] = fidelity.n_cores()
     findings["cuda"] = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
     config = parse({"training": {"epochs": 2.0}})
     genotype = build.space(config).sample(generator(0, "doctor"))

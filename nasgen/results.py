@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nasgen import build
+from nasgen import build, fidelity
 from nasgen.config import SearchConfig, read_toml
 from nasgen.data.base import Dataset
 from nasgen.data.base import load as load_data
@@ -120,7 +120,7 @@ class Run:
     def evaluator(self, threads: int | None = None) -> Any:
         """Return the evaluator of this run's data and recipe, in this process (loads torch)."""
         context = build.worker_context(self.config, self.folder.artifacts.folder)
-        context["threads"] = threads or build.n_cores()
+        context["threads"] = threads or fidelity.n_cores()
         context["training"]["time_limit"] = None  # it bounds trials
         return build.evaluator(context)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasgen import build, registry
+from nasgen import build, fidelity, registry
 from nasgen.budget import Budget
 from nasgen.config import SearchConfig, read_toml, to_toml
 from nasgen.data.base import Dataset
@@ -142,7 +142,7 @@ class _Session:
         self.plan = Plan(
             seed=config.seed,
             objectives=build.objective_list(config),
-            search_fidelity=build.search_fidelity(config, len(parts.train)),
+            search_fidelity=fidelity.search_fidelity(config, len(parts.train)),
             finish_fidelity={},  # each leg has its own, see `_leg_plan`
             recipe_digest=build.recipe_digest(config),
             data_digest=split_digest(dataset, parts),
@@ -179,7 +179,7 @@ class _Session:
         before = record["legs"][: record["legs"].index(leg)]
         budget = Budget(
             n_trials=leg["trials"],
-            n_finish=build.n_finish(config, leg["trials"]),
+            n_finish=fidelity.n_finish(config, leg["trials"]),
             time_s=leg["time_s"],
             finish_share=config.finish.share,
             spent_s=leg["spent_s"],
@@ -261,7 +261,7 @@ class _Session:
         timed = leg["time_s"] is not None
         return replace(
             self.plan,
-            finish_fidelity=build.finish_fidelity(self.config, self.plan.n_train, timed),
+            finish_fidelity=fidelity.finish_fidelity(self.config, self.plan.n_train, timed),
         )
 
     def _reserve(self, search: Search, budget: Budget) -> float:
@@ -269,7 +269,7 @@ class _Session:
         if budget.time_s is None:
             return 0.0
         passes = [float(t.metrics.get("val_s", 0.0)) for t in search.ranked(8)]
-        return ENDING_S + self.test_ratio * sum(passes) / build.n_workers(self.config)
+        return ENDING_S + self.test_ratio * sum(passes) / fidelity.n_workers(self.config)
 
     def _wall_s(self) -> float:
         """Return the run's wall time so far, and keep it."""

@@ -16,7 +16,8 @@ from nasgen.config import SearchConfig, merge
 from nasgen.engine.breeding import Proposal
 from nasgen.errors import ConfigError
 from nasgen.execution.serial import Serial
-from nasgen.search import Plan, Search
+from nasgen.plan import Plan
+from nasgen.search import Search
 from nasgen.store.ledger import Ledger
 
 FACTORY: Final = "nasgen.bench.evaluator:make"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -47,9 +48,8 @@ def bench(
     with Progress(console=console, disable=not console.is_terminal) as bars:
         for algorithm in chosen:
             task = bars.add_task(algorithm, total=seeds)
-            runs[algorithm] = play.played(
-                name, algorithm, range(seeds), looks[-1], signal, lambda t=task: bars.advance(t)
-            )
+            tick = partial(bars.advance, task)
+            runs[algorithm] = play.played(name, algorithm, range(seeds), looks[-1], signal, tick)
     found = play.summary(name, runs, looks, seeds, signal)
     if plot is not None:
         try:

@@ -25,12 +25,14 @@ def list_(
     json_: Json = False,
 ) -> None:
     """List what is registered: operators, algorithms, layers, data sets, presets."""
-    from nasgen import build, registry
+    from nasgen import papers, registry
 
     for path in plugin or []:
         registry.load_file(path)
     if group == "presets":
-        rows = [{"name": n, "summary": build.preset_summary(p)} for n, p in build.presets().items()]
+        rows = [
+            {"name": n, "summary": papers.preset_summary(p)} for n, p in papers.presets().items()
+        ]
     elif group is not None:
         rows = [
             {"name": e.name, "summary": e.summary, "origin": e.origin, "reference": e.reference}
@@ -42,7 +44,7 @@ def list_(
             for g in registry.GROUPS
             if registry.names(g)
         ]
-        rows.append({"name": "presets", "summary": ", ".join(build.presets())})
+        rows.append({"name": "presets", "summary": ", ".join(papers.presets())})
     if json_:
         for row in rows:
             dump(row)
@@ -58,11 +60,11 @@ def new(
     json_: Json = False,
 ) -> None:
     """Write a commented config with every setting."""
-    from nasgen import build
+    from nasgen import papers
     from nasgen.config import parse, read_toml, to_toml
     from nasgen.errors import StoreError
 
-    tables = read_toml(build.preset(preset)) if preset else {}
+    tables = read_toml(papers.preset(preset)) if preset else {}
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(to_toml(parse(tables), comments=True))

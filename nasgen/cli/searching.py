@@ -44,13 +44,13 @@ def search(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Search for networks: evolve, train, ensemble, report."""
-    from nasgen import build
+    from nasgen import papers
     from nasgen.config import assignments, merge, read_toml
     from nasgen.session import run
 
     tables: dict[str, Any] = {}
     if preset is not None:
-        tables = read_toml(build.preset(preset))
+        tables = read_toml(papers.preset(preset))
     if config is not None:
         tables = merge(tables, read_toml(config))
     flags: dict[str, Any] = {}

@@ -1,8 +1,34 @@
 """Presets, and the papers whose comparison `nasgen reproduce` runs."""
 
 from collections.abc import Mapping
+from pathlib import Path
+
+from nasgen.errors import ConfigError, suggest
+
+PRESETS = Path(__file__).parent
 
 # Name of the preset -> function of a `Request` that returns a `Reproduction`: `nasgen.papers.base`.
 REPRODUCTIONS: Mapping[str, str] = {
     "painter2018": "nasgen.papers.painter2018:reproduce",
 }
+
+
+def presets() -> dict[str, Path]:
+    """Return name -> file of the presets that ship with nasgen."""
+    return {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
+
+
+def preset(name: str) -> Path:
+    """Return the file of a preset; ConfigError names the nearest one."""
+    found = presets()
+    if name not in found:
+        raise ConfigError(
+            f"preset '{name}' does not exist{suggest(name, found)} Presets: {', '.join(found)}."
+        )
+    return found[name]
+
+
+def preset_summary(path: Path) -> str:
+    """Return the first comment line of a preset."""
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    return first.removeprefix("#").strip()

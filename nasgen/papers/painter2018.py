@@ -19,6 +19,7 @@ from nasgen.data.base import load
 from nasgen.data.split import split
 from nasgen.engine.algorithms.growth import Growth
 from nasgen.errors import ConfigError, StoreError, suggest
+from nasgen.papers import preset
 from nasgen.papers.base import Reproduction, Request, Row, Rows, finished
 from nasgen.report import numbers
 from nasgen.report.charts import Line, Mark, plot
@@ -109,7 +110,7 @@ class _Seed:
     def __init__(self, request: Request, scale: Scale, source: str, seed: int, rows: Rows) -> None:
         self.request, self.scale, self.seed, self.rows_file = request, scale, seed, rows
         self.folder = request.out / request.scale / f"seed{seed}"
-        preset = read_toml(build.preset(PAPER))
+        preset = read_toml(preset(PAPER))
         tables = merge(preset, {"seed": seed, "data": {"source": source}})
         config = build.config_of(tables, PAPER, request.overrides)
         self.source = config.data.source

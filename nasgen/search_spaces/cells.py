@@ -9,9 +9,10 @@ from typing import Final
 import numpy as np
 
 from nasgen.errors import ConfigError, IllegalGenotypeError, NotApplicable
-from nasgen.genotypes import Dag, Draft, tags
+from nasgen.genotypes import Dag, Draft, Vertex, tags
 from nasgen.genotypes.cell import Template
-from nasgen.genotypes.dag import Edge, Value, Vertex
+from nasgen.genotypes.dag import Edge
+from nasgen.genotypes.vertex import Value
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.blueprint import Blueprint, Shape
 from nasgen.search_spaces.decode import decode

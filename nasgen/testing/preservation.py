@@ -8,15 +8,15 @@ from torch import Tensor
 from nasgen.genotypes import Child, Dag
 from nasgen.phenotype.heredity import inherit
 from nasgen.phenotype.network import Network, build
+from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.blueprint import Blueprint, Shape
-from nasgen.search_spaces.dag_cnn import DagCnn
 
 TOLERANCE = 1e-10  # of the largest output, in float64; float32 rounds to about 1e-6
 N_IMAGES = 4
 
 
 def gaps(
-    space: DagCnn,
+    space: SearchSpace,
     parent: Dag,
     child: Child,
     shape: Shape = (3, 16, 16),
@@ -39,7 +39,7 @@ def gaps(
 
 
 def pair(
-    space: DagCnn,
+    space: SearchSpace,
     parent: Dag,
     child: Child,
     shape: Shape = (3, 16, 16),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasgen import build
+from nasgen import build, fidelity, papers
 from nasgen.config import SearchConfig, assignments, merge, parse, read_toml, seconds, to_toml
 from nasgen.errors import ConfigError
 
@@ -76,11 +76,11 @@ def test_a_written_config_reads_back_equal() -> None:
 
 
 def test_every_preset_is_a_valid_config() -> None:
-    for name, path in build.presets().items():
+    for name, path in papers.presets().items():
         assert build.config_of(read_toml(path)), name
-        assert build.preset_summary(path)
+        assert papers.preset_summary(path)
     with pytest.raises(ConfigError, match="did you mean 'demo'"):
-        build.preset("demmo")
+        papers.preset("demmo")
 
 
 @given(st.integers(1, 10_000), st.sampled_from(["s", "m", "h"]))
@@ -122,15 +122,15 @@ def test_a_broken_toml_names_its_line(tmp_path: Path) -> None:
 
 def test_a_time_budget_is_divided_between_search_and_finish() -> None:
     config = build.config_of({"budget": {"time": "20m"}, "execution": {"workers": 2}})
-    fidelity = build.search_fidelity(config, 45_000)
+    searched = fidelity.search_fidelity(config, 45_000)
     share = 1 - config.finish.share
-    assert fidelity["seconds"] == pytest.approx(1200 * share * 2 / build.n_timed_trials(1200))
-    assert build.n_finish(config, None) == 2
+    assert searched["seconds"] == pytest.approx(1200 * share * 2 / fidelity.n_timed_trials(1200))
+    assert fidelity.n_finish(config, None) == 2
     without = build.config_of({"budget": {"trials": 40}})
-    assert build.search_fidelity(without, 45_000) == {
+    assert fidelity.search_fidelity(without, 45_000) == {
         "epochs": 1.0,
         "fraction": 1.0,
         "seconds": None,
     }
-    assert build.n_finish(without, 40) == 3
-    assert build.n_finish(without, 5) == 0
+    assert fidelity.n_finish(without, 40) == 3
+    assert fidelity.n_finish(without, 5) == 0
