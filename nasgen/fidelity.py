@@ -1,4 +1,4 @@
-"""What a trial may cost: passes over the data, part of the data, seconds; how a budget is shared out."""
+"""What a trial may cost: passes over the data, part of it, seconds; how a budget is shared out."""
 
 from __future__ import annotations
 

@@ -110,8 +110,8 @@ class _Seed:
     def __init__(self, request: Request, scale: Scale, source: str, seed: int, rows: Rows) -> None:
         self.request, self.scale, self.seed, self.rows_file = request, scale, seed, rows
         self.folder = request.out / request.scale / f"seed{seed}"
-        preset = read_toml(preset(PAPER))
-        tables = merge(preset, {"seed": seed, "data": {"source": source}})
+        settings = read_toml(preset(PAPER))
+        tables = merge(settings, {"seed": seed, "data": {"source": source}})
         config = build.config_of(tables, PAPER, request.overrides)
         self.source = config.data.source
         self.tables = merge(tables, {"data": {"source": self.source}})
