@@ -62,7 +62,9 @@ def _cell(genotype: Dag, network: Skeleton, start: int, width: int, place: objec
         if vertex.tag not in genotype.live:
             continue
         inputs = [where[s] for s in genotype.inputs(vertex.tag) if s in where]
-        kernel = KERNELS.get(vertex.op)
-        params = {} if kernel is None else {"channels": width, "kernel": kernel}
-        where[vertex.tag] = network.add(vertex.op, inputs, vertex.tag, place, **params)
+        if vertex.op in KERNELS:
+            op, params = "conv", {"channels": width, "kernel": KERNELS[vertex.op]}
+        else:
+            op, params = vertex.op, {}
+        where[vertex.tag] = network.add(op, inputs, vertex.tag, place, **params)
     return where[genotype.inputs(genotype.output.tag)[0]]

@@ -232,8 +232,8 @@ def test_the_example_operator_is_listed_and_takes_part_in_a_search(tmp_path: Pat
     assert "double-channels" in [json.loads(line)["name"] for line in listed.splitlines()]
     path = tmp_path / "run"
     done = _nasgen(
-        "search", *TINY, "--trials", "10", "--out", str(path), "--quiet", "--plugin",
-        str(example), "--set", "algorithm.mutations={double-channels=1.0}",
+        "search", *TINY, "--trials", "10", "--out", str(path), "--quiet", "--plugin", str(example),
+        "--set", "space.max_channels=64", "--set", "algorithm.mutations={double-channels=1.0}",
         "--set", "algorithm.crossover_prob=0",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -265,7 +265,7 @@ def test_every_command_offers_json_and_help() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     assert {
         "search", "resume", "train", "status", "list", "show", "compare", "check", "new",
-        "report", "ensemble", "doctor", "gc", "reproduce",
+        "report", "ensemble", "doctor", "gc", "reproduce", "bench", "predictors", "dataset",
     } == set(commands)  # fmt: skip
     for name, command in commands.items():
         assert command.help, name

@@ -106,7 +106,7 @@ def test_a_hundred_cells_teach_more_than_their_size(cells: labels.Labelled) -> N
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
     settings: dict[str, Any] = {
-        "space": {"max_channels": 8, "max_depth": 3, "max_vertices": 5, "max_stages": 2},
+        "space": {"max_channels": 16, "max_depth": 5, "max_vertices": 8, "max_stages": 2},
         "algorithm": {"name": "random", "population": 6},
         "training": {"epochs": 0.2, "fraction": 0.1, "batch_size": 64},
         "finish": {"networks": 1},

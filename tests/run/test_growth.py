@@ -173,11 +173,12 @@ def test_growth_grows_by_morphisms_when_there_are_any(registry_restored: None) -
     assert [(name, weight) for name, (_, weight) in pool.items()] == [
         ("channels", 2.0), ("r2r-widen", 1.0), ("r2r-deepen", 1.0)
     ]  # fmt: skip
-    usual = build.config_of({}).algorithm
-    assert usual.morphisms == {}
-    assert set(usual.mutations) == set(registry.names("mutations"))
+    usual = build.config_of({})
+    mutations = build.applicable("mutations", usual)
+    assert usual.algorithm.morphisms == {}
+    assert set(usual.algorithm.mutations) == set(mutations)
     joined = build.config_of({"algorithm": {"morphisms": {"r2r-widen": 1}}})
-    assert set(build.operators(joined).mutations) == {*registry.names("mutations"), "r2r-widen"}
+    assert set(build.operators(joined).mutations) == {*mutations, "r2r-widen"}
 
 
 @pytest.mark.parametrize(
