@@ -69,6 +69,29 @@ def test_without_it_the_best_of_both_survive() -> None:
     assert sorted(i.fitness.values[0] for i in algorithm.population)[0] == 0.1
 
 
+@pytest.mark.parametrize("name", ["genetic", "aging", "nsga2"])
+def test_no_individual_is_crossed_with_itself(name: str) -> None:
+    from nasgen import registry
+    from nasgen.operators.crossover.subgraph import subgraph
+    from nasgen.operators.mutation.relabel import relabel
+
+    table = Operators({"relabel": (relabel, 1.0)}, {"subgraph": (subgraph, 1.0)}, 1.0)
+    breeder = Breeder(SPACE, table, lambda proposal: True)
+    tournament = {} if name == "nsga2" else {"tournament": 4}  # the best one always wins
+    algorithm = registry.resolve("algorithms", name)(breeder, 4, 0, **tournament)
+    seen = 0
+    for seq in range(24):
+        proposal = algorithm.ask()
+        if len(proposal.parents) == 2:
+            seen += 1
+            assert proposal.parents[0] != proposal.parents[1]
+        fitness = fitness_class(("maximize",))()
+        fitness.set((float(seq == 0),))
+        dag = proposal.genotype.mint(0, seq)
+        algorithm.tell(Individual(seq, dag, fitness, proposal.parents, proposal.operator, 0))
+    assert seen >= 8
+
+
 @pytest.mark.parametrize("resample", [0.0, 0.5, 1.0])
 def test_the_resampled_share_is_drawn_anew(resample: float) -> None:
     algorithm = genetic(resample=resample, offspring=60)

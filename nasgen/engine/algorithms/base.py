@@ -71,6 +71,18 @@ class Algorithm(ABC):
         """Return the generator of one decision."""
         return seeding.generator(self.seed, f"algorithm/{role}", counter)
 
+    def pair(
+        self, first: Individual, second: Individual, rng: np.random.Generator
+    ) -> list[Individual]:
+        """Return two parents: if both are one individual, the second is drawn from the others.
+
+        In a small population the best one would else mostly be crossed with itself.
+        """
+        others = [i for i in self.population if i is not first]
+        if second is first and others:
+            second = others[int(rng.integers(len(others)))]
+        return [first, second]
+
     @abstractmethod
     def ready(self) -> bool:
         """Tell whether a candidate can be asked for now; False means: wait for results."""
@@ -154,9 +166,11 @@ class Generational(Algorithm):
     def alive(self) -> list[Individual]:
         return self.population + self._told
 
-    def parents(self, selected: list[Individual], n: int) -> list[list[Individual]]:
-        """Pair selected individuals: child i has parents i and i + 1 (cyclic)."""
-        return [[selected[i], selected[(i + 1) % len(selected)]] for i in range(n)]
+    def parents(
+        self, selected: list[Individual], n: int, rng: np.random.Generator
+    ) -> list[list[Individual]]:
+        """Pair selected individuals: child i has parents i and i + 1 (cyclic); see `pair`."""
+        return [self.pair(selected[i], selected[(i + 1) % len(selected)], rng) for i in range(n)]
 
 
 def options_error(algorithm: str, option: str, expected: str, got: Any) -> ConfigError:

@@ -73,7 +73,7 @@ class Genetic(Generational):
             self.toolbox.sample(rng, self.generation)
             if self.resample and rng.random() < self.resample
             else self.toolbox.vary(pair, rng, self.generation)
-            for pair in self.parents(selected, self.n_offspring)
+            for pair in self.parents(selected, self.n_offspring, rng)
         ]
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:

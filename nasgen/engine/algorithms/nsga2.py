@@ -40,7 +40,8 @@ class Nsga2(Generational):
             missing = n - len(self.population)
             return [self.toolbox.sample(rng, self.generation) for _ in range(missing)]
         winners = self.toolbox.select(self.population, n, rng)
-        return [self.toolbox.vary(pair, rng, self.generation) for pair in self.parents(winners, n)]
+        pairs = self.parents(winners, n, rng)
+        return [self.toolbox.vary(pair, rng, self.generation) for pair in pairs]
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
         pool = self.population + offspring
