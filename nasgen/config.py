@@ -173,7 +173,7 @@ class Training(Section):
     crop: int | None = Field(
         None,
         ge=0,
-        description="shift by up to this many pixels; default: an eighth of "
+        description="shift by up to this many pixels; default: a sixteenth of "
         "the shorter side, 0 below 16 pixels",
     )
     start_scale: float | None = Field(

@@ -48,7 +48,7 @@ class Recipe:
             decay = ADAMW_DECAY if adamw else SGD_DECAY
         channels, height, width = shape
         side = min(height, width)
-        crop = side // 8 if side >= MIN_SIDE_TO_CROP else 0
+        crop = side // 16 if side >= MIN_SIDE_TO_CROP else 0
         scale = START_SCALE if side >= MIN_SIDE_TO_SHRINK else 1.0
         return cls(
             optimizer=training.optimizer,

@@ -24,3 +24,11 @@ class DagCnn(GraphSpace):
     def sample(self, rng: np.random.Generator) -> Dag:
         """Draw a legal genotype with provisional tags; see `sampling`."""
         return sampling.sample(self, rng)
+
+    def seed(self, rng: np.random.Generator) -> Dag:
+        """Return a convolution and a pool a stage, 3 stages of doubling width; draws nothing.
+
+        A sample where that is not legal.
+        """
+        dag = sampling.plain(self)
+        return sampling.sample(self, rng) if self.problems(dag) else dag

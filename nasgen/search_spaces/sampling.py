@@ -25,6 +25,7 @@ MACS = (8e6, 30e6)  # multiply-adds of one 3 x 32 x 32 image
 WEIGHTS = (1e5, 6e5)  # trainable values; smaller ones stop learning within minutes
 N_TRIES = 40
 FIRST_WIDTHS = (14.0, 26.0)  # channels of the first stage, drawn log-uniformly
+SEED_WIDTH, SEED_STAGES = 24, 3  # of the network that growth begins with
 PLAIN_PROB = 0.67  # that a network has only what learns fastest on a CPU
 PLUGIN_PROB = 0.2  # that a place where a plug-in layer fits gets one, if there is any
 SHORTCUT_PROB = 0.3  # that a stage gets an extra edge from its first map to its last
@@ -44,6 +45,18 @@ def sample(space: DagCnn, rng: np.random.Generator) -> Dag:
         if best is None or miss < best[0]:
             best = miss, dag
     return best[1] if best else _chain(space, rng)
+
+
+def plain(space: DagCnn) -> Dag:
+    """Return the least of what a draw may be: one 3x3 convolution and one max pool a stage."""
+    draft = Draft()
+    here = draft.input
+    for stage in range(min(SEED_STAGES, space.max_stages)):
+        channels = min(SEED_WIDTH << stage, space.max_channels)
+        here = draft.add("conv", [here], kernel=3, channels=channels)
+        here = draft.add("max_pool", [here])
+    draft.connect(here, draft.output)
+    return draft.freeze()
 
 
 def _miss(blueprint: Blueprint) -> float:

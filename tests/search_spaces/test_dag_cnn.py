@@ -223,3 +223,13 @@ def test_sampling_and_decoding_load_no_torch() -> None:
         "assert 'torch' not in sys.modules and 'deap' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_seed_is_small_plain_and_the_same_for_every_generator() -> None:
+    first, second = (SPACE.seed(np.random.default_rng(i)) for i in range(2))
+    assert first.key == second.key
+    assert [v.op for v in first.inner] == ["conv", "max_pool"] * 3
+    narrow = DagCnn(max_channels=32, max_stages=2)
+    assert [v.channels for v in narrow.seed(np.random.default_rng(0)).inner[::2]] == [24, 32]
+    other = DagCnn(kernels=(5,))
+    assert other.problems(other.seed(np.random.default_rng(0))) == []
