@@ -22,7 +22,7 @@ def test_defaults_depend_on_the_optimiser_and_on_the_images() -> None:
     assert adamw.lr != sgd.lr
     assert adamw.weight_decay != sgd.weight_decay
     assert (adamw.flip, adamw.crop) == (True, 2)
-    assert (Recipe.of(Training(), MNIST).flip, Recipe.of(Training(), MNIST).crop) == (False, 3)
+    assert (Recipe.of(Training(), MNIST).flip, Recipe.of(Training(), MNIST).crop) == (False, 1)
     assert Recipe.of(Training(), DIGITS).crop == 0
 
 
