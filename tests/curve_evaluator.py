@@ -1,7 +1,7 @@
 """A toy evaluator whose scores grow with the epochs, with the real pruners: no training.
 
 The entry point is `tests.curve_evaluator:make`; what a network is worth in the end is its score in
-`toy_evaluator`, reached the more slowly the more convolutions it has.
+`toy_evaluator`, reached the more slowly the more convolutions it has, and not without set-backs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Learning(Toy):
         half_life = 0.5 + sum(v.op == "conv" for v in genotype.inner) / 4
 
         def value(epochs: float) -> float:
-            return score(genotype) * (1 - 2 ** (-epochs / half_life))
+            learnt = score(genotype) * (1 - 2 ** (-epochs / half_life))
+            return learnt + 0.02 * math.cos(3 * epochs)
 
         curve: list[dict[str, float]] = []
         stopped = False

@@ -30,7 +30,7 @@ ENTRIES = (
     Entry(
         "patient",
         "nasgen.store.shadow:Patient",
-        "stops what has not improved for `patience` looks and is below the median",
+        "stops what has fallen below its own best for `patience` looks, and below the median",
         reference="Prechelt 1998",
     ),
     Entry(

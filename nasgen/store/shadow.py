@@ -39,7 +39,7 @@ class Shadow(Pruner):
                 _fill(study, seq)
                 begun.append(study.ask())
             begun[0].report(value, epoch)
-            return begun[0].should_prune()
+            return bool(begun[0].should_prune())
 
         return stops
 
@@ -171,10 +171,10 @@ class Hyperband(SuccessiveHalving):
 
 
 class Patient(Shadow):
-    """Stops after `patience` looks without a gain above `min_delta` (early stopping).
+    """Stops what has stayed below its best by more than `min_delta` for more than `patience` looks.
 
-    With `wrapped` = "median" only what is below the median too; "none" asks nothing else, which
-    suits constant learning rates: under a one-cycle schedule most of the gain comes late.
+    With `wrapped` = "median" only if it is below the median too; "none" asks nothing else, which
+    suits constant learning rates: under a one-cycle schedule values fall while the rate is high.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ PRUNERS = {
     "percentile": {"percentile": 40.0},
     "successive-halving": {},
     "hyperband": {},
-    "patient": {"patience": 0, "min_delta": 0.08, "wrapped": "none"},
+    "patient": {"patience": 0},
     "threshold": {"lower": 0.1},
     "curve": {"chance": 0.3},
 }
@@ -285,6 +285,6 @@ def test_settings_that_do_not_go_with_rungs_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"budget\.trials: expected at least 28"):
         build.config_of({"algorithm": RUNGS, "budget": {"trials": 28}})
     substitute = {"name": "ridge", "mode": "substitute"}
-    with pytest.raises(ConfigError, match="expected predictor.mode = 'filter'"):
+    with pytest.raises(ConfigError, match=r"expected predictor\.mode = 'filter'"):
         build.config_of({"algorithm": RUNGS, "predictor": substitute})
     assert build.default_trials(_config(RUNGS)) >= 2 * 28
