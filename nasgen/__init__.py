@@ -38,6 +38,7 @@ _NAMES = {
     "layer": "nasgen.registry",
     "objective": "nasgen.registry",
     "predictor": "nasgen.registry",
+    "pruner": "nasgen.registry",
     "dataset": "nasgen.registry",
     "search_space": "nasgen.registry",
 }
@@ -64,6 +65,7 @@ __all__ = [  # as in _NAMES; a test compares them
     "mutation",
     "objective",
     "predictor",
+    "pruner",
     "pruning",
     "resume",
     "run",
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
         mutation,
         objective,
         predictor,
+        pruner,
         pruning,
         search_space,
     )

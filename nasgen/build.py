@@ -9,27 +9,30 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from nasgen import objectives, registry, seeding
-from nasgen.config import SearchConfig, keys, merge, parse
+from nasgen.config import Pruning, SearchConfig, keys, merge, parse
 from nasgen.engine.algorithms.base import Algorithm
 from nasgen.engine.breeding import Breeder, Operators, Proposal, Screen, Space
+from nasgen.engine.rungs import Rungs
 from nasgen.errors import ConfigError, NasgenError, suggest
 from nasgen.execution.base import Evaluate, Executor
 from nasgen.fidelity import DEFAULT_TRIALS, n_finish, n_workers, population
 from nasgen.genotypes import Dag, Draft
-from nasgen.objectives import Objective
+from nasgen.objectives import Direction, Objective
 from nasgen.predictors.filter import Filter
+from nasgen.pruners.base import Pruner
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.store.artifacts import Artifacts
 
 MIN_TIME_S = 10.0  # starting workers and writing the report take about half of this
 DEFAULT_KIND = "dag"  # of spaces and operators that do not say which genotypes they are about
 DEFAULT_FEATURES = "structural"
-ENGINE_ARGUMENTS = ("breeder", "population", "seed")  # of an algorithm; the rest are options
+# Of an algorithm or a pruner; the rest are options.
+ENGINE_ARGUMENTS = ("breeder", "population", "seed", "direction")
 
 
 def config_of(
@@ -163,6 +166,8 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
             )
     _gather(problems, lambda: registry.get("features", features(config)))
     _gather(problems, lambda: _algorithm_factory(config)(_NO_BREEDER))
+    _gather(problems, lambda: pruner(config.pruning, objective_list(config)[0].direction))
+    _check_rungs(config, problems)
     if config.budget.time is not None and config.budget.time < MIN_TIME_S:
         problems.append(
             f"budget.time: expected at least {MIN_TIME_S:.0f} s, because starting workers and "
@@ -179,6 +184,28 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
         problems.append(
             f"finish.networks: expected fewer than budget.trials = {n_trials}, of which they are a "
             f"part, got {n_networks}."
+        )
+
+
+def _n_halving(config: SearchConfig) -> int:
+    """Return the trainings of one generation with rungs; 0 without."""
+    rungs = Rungs(config.algorithm.rungs, config.algorithm.eta)
+    return 0 if rungs.n == 1 else rungs.n_trials * population(config)
+
+
+def _check_rungs(config: SearchConfig, problems: list[str]) -> None:
+    needed, trials = _n_halving(config), config.budget.trials
+    if needed and config.predictor.name != "none" and config.predictor.mode == "substitute":
+        problems.append(
+            f"algorithm.rungs = {config.algorithm.rungs}: expected predictor.mode = 'filter', "
+            "because what is trained on needs the weights of a training, got 'substitute'."
+        )
+    if needed and trials is not None and trials - n_finish(config, trials) < needed:
+        problems.append(
+            f"budget.trials: expected at least {needed} beside the finalists, which one generation "
+            f"of {population(config)} takes with algorithm.rungs = {config.algorithm.rungs} and "
+            f"eta = {config.algorithm.eta}, got {trials - n_finish(config, trials)}; lower "
+            "algorithm.population, rungs or eta, or give more trials."
         )
 
 
@@ -263,6 +290,7 @@ def _algorithm_factory(config: SearchConfig) -> Callable[[Breeder], Algorithm]:
 
     def make(breeder: Breeder) -> Algorithm:
         algorithm: Algorithm = target(breeder, population(config), config.seed, **options)
+        algorithm.halve(Rungs(section.rungs, section.eta))
         return algorithm
 
     return make
@@ -282,7 +310,9 @@ def keeps_predictions(config: SearchConfig) -> bool:
 def default_trials(config: SearchConfig) -> int:
     """Return the trials of a run whose budget names no limit."""
     wanted = _algorithm_factory(config)(_NO_BREEDER).n_trials
-    return DEFAULT_TRIALS if wanted is None else wanted + n_finish(config, wanted)
+    if wanted is not None:
+        return wanted + n_finish(config, wanted)
+    return max(DEFAULT_TRIALS, 2 * _n_halving(config))
 
 
 def origin(config: SearchConfig) -> Dag | None:
@@ -376,6 +406,28 @@ def screen(config: SearchConfig) -> Filter | None:
     )
 
 
+def pruner(section: Pruning, direction: Direction) -> Pruner | None:
+    """Return the pruner that [pruning] describes, or None for "none"."""
+    if section.pruner == "none":
+        if section.options:
+            raise ConfigError(
+                f"'pruning.{name}' is an option of a pruner; name one: pruning.pruner = 'median'."
+                for name in section.options
+            )
+        return None
+    target = registry.resolve("pruners", section.pruner)
+    made: Pruner = target(direction, **_options(target, section.options, "pruning"))
+    return made
+
+
+def compares(config: SearchConfig) -> Literal["none", "generations", "results"]:
+    """Return whom the pruner may compare a trial with, see `Plan.compares`."""
+    if config.pruning.pruner == "none":
+        return "none"
+    algorithm = registry.resolve("algorithms", config.algorithm.name)
+    return "generations" if algorithm.is_generational else "results"
+
+
 def objective_list(config: SearchConfig) -> tuple[Objective, ...]:
     """Return the objectives in order; the first one chooses the best network."""
     return tuple(objectives.named(name) for name in config.objectives.names)
@@ -396,6 +448,7 @@ def worker_context(config: SearchConfig, artifacts: Path) -> dict[str, Any]:
         "data": config.data.model_dump(),
         "training": config.training.model_dump(),
         "objectives": list(config.objectives.names),
+        "pruning": config.pruning.model_dump(),
         "device": config.execution.device,
         "threads": config.execution.threads_per_trial,
         "plugins": list(config.plugins.files),
@@ -407,7 +460,9 @@ def evaluator(context: Mapping[str, Any]) -> Evaluate:
     """Return the evaluator of a worker process (an entry point for executors)."""
     from nasgen.evaluation.evaluator import Evaluator
 
-    made: Evaluate = Evaluator(context, Artifacts(context["artifacts"]))
+    section = Pruning.model_validate(context.get("pruning", {}))
+    judge = pruner(section, objectives.named(context["objectives"][0]).direction)
+    made: Evaluate = Evaluator(context, Artifacts(context["artifacts"]), judge)
     return made
 
 

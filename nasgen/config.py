@@ -93,6 +93,15 @@ class Algorithm(OptionSection):
         description="individuals alive at a time; default 16, or about half of the trials that a "
         "time budget is divided into",
     )
+    rungs: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="successive halving: train candidates for 1/eta**(rungs - 1) of the epochs, "
+        "the best 1/eta of them on to eta times as many, and so on; a generation then begins with "
+        "eta**(rungs - 1) times as many candidates",
+    )
+    eta: int = Field(3, ge=2, le=100, description="see rungs")
     crossover_prob: Share = Field(0.3, description="share of children made from two parents")
     adapt: bool = Field(
         False,
@@ -287,6 +296,18 @@ class Predictor(Section):
     estimated: float = Field(0.5, ge=0, lt=1, description="that share, in the mode substitute")
 
 
+class Pruning(OptionSection):
+    """Trainings that promise little are stopped early, judged by the first objective."""
+
+    pruner: str = Field(
+        "none",
+        description="none | median | percentile | successive-halving | hyperband | patient | "
+        "threshold | curve; further keys are its options, such as n_startup_trials = 5",
+    )
+    warmup: int = Field(1, ge=1, description="epochs before the first look at validation images")
+    interval: int = Field(1, ge=1, description="epochs from look to look; each costs a validation")
+
+
 class Plugins(Section):
     """Python files with operators, layers, objectives, data sets."""
 
@@ -307,6 +328,7 @@ class SearchConfig(Section):
     finish: Finish = Finish()
     ensemble: Ensemble = Ensemble()
     predictor: Predictor = Predictor()
+    pruning: Pruning = Pruning()
     execution: Execution = Execution()
     store: Store = Store()
     plugins: Plugins = Plugins()

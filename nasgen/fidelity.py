@@ -39,6 +39,8 @@ def population(config: SearchConfig) -> int:
     expected = DEFAULT_TRIALS if time_s is None else n_timed_trials(time_s)
     if trials is not None:
         expected = trials if time_s is None else min(trials, expected)
+    section = config.algorithm  # with rungs, each survivor takes so many trainings
+    expected //= sum(int(section.eta**rung) for rung in range(section.rungs))
     # In fours: the offspring, half as many, then keep two workers busy to the end.
     return min(MAX_POPULATION, max(4, 4 * round(expected / 8)))
 

@@ -14,6 +14,8 @@ from nasgen.objectives import Objective
 from nasgen.plan import Plan
 from nasgen.store.trial import Trial
 
+Rank = tuple[int, float, float, int]
+
 
 class Space(Protocol):
     """What the finish needs of a search space."""
@@ -115,13 +117,14 @@ def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
     """Return the completed trials, best first by one objective.
 
     Small validation sets leave many equals: the validation loss decides between them, then the age.
+    With rungs of successive halving a higher rung comes first.
     """
     return sorted((t for t in trials if t.state == "COMPLETE"), key=lambda t: rank(t, objective))
 
 
-def rank(trial: Trial, objective: Objective) -> tuple[float, float, int]:
+def rank(trial: Trial, objective: Objective) -> Rank:
     """Return what orders completed trials by one objective, the best least."""
     loss = trial.metrics.get("val_loss")
     sign = -1.0 if objective.direction == "maximize" else 1.0
     value = sign * trial.objectives[objective.name]
-    return value, math.inf if loss is None else float(loss), trial.seq
+    return trial.rungs_below, value, math.inf if loss is None else float(loss), trial.seq

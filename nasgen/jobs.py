@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nasgen.plan import Plan
+from nasgen.pruners.base import Curve
 from nasgen.store.trial import Trial
 
 Json = dict[str, Any]
+N_COMPARED = 256  # rebuilding Optuna's study takes time in proportion, for every trial
 
 
 def job(trial: Trial, trials: Mapping[int, Trial], plan: Plan) -> Json:
@@ -23,7 +25,7 @@ def job(trial: Trial, trials: Mapping[int, Trial], plan: Plan) -> Json:
     """
     inherit = None
     searched = trial.phase == "search"
-    if plan.inherit_weights and searched and trial.parents:
+    if searched and trial.parents and (plan.inherit_weights or trial.operator == "continue"):
         inherit = {
             "parents": [_parent(trials[seq]) for seq in trial.parents],
             "plan": dict(trial.plan),
@@ -37,8 +39,10 @@ def job(trial: Trial, trials: Mapping[int, Trial], plan: Plan) -> Json:
         "with_validation": False,
         "inherit": inherit,
     }
-    if plan.keep_optimizer and searched:
+    if searched and (plan.keep_optimizer or trial.rungs_below):
         made["keep_optimizer"] = True
+    if searched and plan.compares != "none":
+        made["others"] = [curve.to_json() for curve in compared(trial, trials, plan)]
     return made
 
 
@@ -47,6 +51,30 @@ def _parent(trial: Trial) -> Json:
     if trial.optimizer_ref is not None:
         given["optimizer_ref"] = trial.optimizer_ref
     return given
+
+
+def compared(trial: Trial, trials: Mapping[int, Trial], plan: Plan) -> list[Curve]:
+    """Return the curves that a pruner may compare a trial with, the latest `N_COMPARED`, by seq.
+
+    They have its fidelity, and which they are does not depend on how fast others were: in
+    generations, those of earlier ones; otherwise what was told before the trial was asked for,
+    which the ledger records.
+    """
+    first = plan.objectives[0].name
+    found = []
+    for other in list(trials.values()):
+        if plan.compares == "generations":
+            is_known = other.generation < trial.generation
+        else:
+            is_known = other.told is not None and other.told < trial.asked_after
+        if (
+            is_known
+            and other.phase == "search"
+            and other.state in ("COMPLETE", "PRUNED")
+            and dict(other.fidelity) == dict(trial.fidelity)
+        ):
+            found.append(Curve(other.seq, other.looks, other.objectives.get(first)))
+    return sorted(found, key=lambda curve: curve.seq)[-N_COMPARED:]
 
 
 def cohort_job(members: Sequence[Trial], trials: Mapping[int, Trial], plan: Plan) -> Json:

@@ -40,7 +40,12 @@ def of_run(run: Run) -> Labelled:
     features = registry.resolve("features", build.features(run.config))()
     first = run.objectives[0]
     sign = 1.0 if first.direction == "maximize" else -1.0
-    trials = [t for t in run.trials if t.state == "COMPLETE" and t.phase == "search"]
+    # Of the rungs of successive halving the lowest, which all candidates have.
+    trials = [
+        t
+        for t in run.trials
+        if t.state == "COMPLETE" and t.phase == "search" and not t.fidelity.get("rung")
+    ]
     if not trials:
         raise DataError(f"{run.path} has no completed search trial to learn from.")
     rows = [

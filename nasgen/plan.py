@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from nasgen.objectives import Objective
 
@@ -25,6 +25,8 @@ class Plan:
     widen: float = 1.0  # factor for the channels of finalists
     inherit_weights: bool = False
     keep_optimizer: bool = False  # of trials in the search, for those who inherit from them
+    # Whom a pruner may compare a trial with: nobody, all of earlier generations, all told before.
+    compares: Literal["none", "generations", "results"] = "none"
 
     def identity(
         self, key: str, fidelity: Mapping[str, Any], initial: tuple[str | None, ...] = ()

@@ -74,6 +74,9 @@ class PlainLog:
         elif event == "told":
             trial: Trial = data["trial"]
             outcome = _objectives(trial) if trial.state == "COMPLETE" else trial.failure or ""
+            if trial.state == "PRUNED":
+                outcome = f"after {trial.metrics['epochs_done']:g} of {trial.fidelity['epochs']:g} "
+                outcome += "epochs"
             self._print(
                 f"trial {trial.seq} {trial.operator}: {trial.state.lower()}, {outcome}"
                 f" ({trial.train_s:.1f} s)"

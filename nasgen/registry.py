@@ -39,6 +39,7 @@ FAMILIES: dict[str, str] = {
     "objectives": "nasgen.evaluation.objectives",
     "datasets": "nasgen.data",
     "executors": "nasgen.execution",
+    "pruners": "nasgen.pruners",
 }
 GROUPS = tuple(FAMILIES)
 ENTRY_POINTS = "nasgen.plugins"  # each names a module whose import registers its members
@@ -195,6 +196,7 @@ pruning = _decorator("prunings")
 layer = _decorator("layers")
 objective = _decorator("objectives")
 predictor = _decorator("predictors")
+pruner = _decorator("pruners")
 dataset = _decorator("datasets")
 search_space = _decorator("search_spaces")
 

@@ -145,7 +145,12 @@ class Run:
         complete = [t for t in self.trials if t.state == "COMPLETE"]
         kept = [t for t in complete if self.folder.artifacts.exists(t.weights_ref)]
         kept.sort(
-            key=lambda t: (-_metric(t, "val_accuracy", 0), _metric(t, "val_loss", math.inf), t.seq)
+            key=lambda t: (
+                t.rungs_below,
+                -_metric(t, "val_accuracy", 0),
+                _metric(t, "val_loss", math.inf),
+                t.seq,
+            )
         )
         return [
             TrainedNetwork(self.name, t, self._predictor)
@@ -370,7 +375,9 @@ def collect_garbage(run: Run) -> int:
         kept |= {*record["population"], *(t.seq for t in run.ranked[:N_KEPT_BEST])}
     else:
         kept |= {*record["pareto"], *(t.seq for t in run.ranked[:1])}
-    if build.inherits(run.config):  # a further leg starts children from them
+    if (
+        build.inherits(run.config) or run.config.algorithm.rungs > 1
+    ):  # a further leg starts children from them
         kept |= set(record.get("alive", record["population"]))
     refs = {ref for t in run.trials if t.seq in kept for ref in t.refs}
     if build.keeps_predictions(run.config):  # a further leg selects again what was selected

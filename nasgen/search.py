@@ -20,7 +20,7 @@ from nasgen.engine.individual import Individual, fitness_class
 from nasgen.engine.statistics import Memory
 from nasgen.errors import StoreError
 from nasgen.execution.base import Executor
-from nasgen.finish import Finish, rank
+from nasgen.finish import Finish, Rank, rank
 from nasgen.genotypes import Dag
 from nasgen.genotypes.child import minted_plan
 from nasgen.plan import Plan
@@ -59,7 +59,7 @@ class Search:
         self.memory = Memory()
         self.trials: dict[int, Trial] = {}
         self._genotypes: dict[int, Dag] = {}  # of trials in flight, so that none is read from JSON
-        self._ranks: list[tuple[float, float, int]] = []  # of completed trials, best first
+        self._ranks: list[Rank] = []  # of completed trials, best first
         self.n_trained = 0  # trials of this leg but estimates: what its budget counts
         self._n_asked = 0  # those of them that belong to the search
         self.in_flight: set[int] = set()
@@ -179,7 +179,7 @@ class Search:
 
     def _estimate(self, seq: int, proposal: Proposal) -> float | None:
         """Return the predicted objective that stands in for training, or None: train it."""
-        if self.screen is None:
+        if self.screen is None or proposal.operator == "continue":  # which goes on from weights
             return None
         rng = seeding.generator(self.plan.seed, "estimate", seq)
         return self.screen.estimate(proposal.genotype, rng)
@@ -193,7 +193,12 @@ class Search:
         self.emit("estimated", trial=trial)
 
     def _fidelity(self, proposal: Proposal) -> dict[str, Any]:
-        return {**self.plan.search_fidelity, **proposal.terms.fidelity}
+        fidelity = {**self.plan.search_fidelity, **proposal.terms.fidelity}
+        if proposal.terms.share != 1:
+            for name in ("epochs", "seconds"):
+                if fidelity.get(name) is not None:
+                    fidelity[name] = round(fidelity[name] * proposal.terms.share, 6)
+        return fidelity
 
     def identity(self, proposal: Proposal) -> str:
         """Return the identity of the trial that a proposal would become.
@@ -202,7 +207,7 @@ class Search:
         that is trained repeatedly from scratch, the number of the repetition.
         """
         initial: tuple[str | None, ...] = ()
-        if self.plan.inherit_weights:
+        if self.plan.inherit_weights or proposal.operator == "continue":
             initial = tuple(self.trials[seq].weights_ref for seq in proposal.parents)
         if proposal.terms.repetition:
             initial += (f"repetition {proposal.terms.repetition}",)
@@ -231,7 +236,7 @@ class Search:
     def ranked(self, n: int | None = None) -> list[Trial]:
         """Return completed trials, best first: the `n` best, or all."""
         # The slice is a copy, because a live view ranks in another thread while trials are added.
-        return [self.trials[seq] for _, _, seq in self._ranks[:n]]
+        return [self.trials[seq] for *_, seq in self._ranks[:n]]
 
     # ---- trials ------------------------------------------------------------------------------
 
@@ -318,15 +323,18 @@ class Search:
         self._genotypes.pop(trial.seq, None)
         if individual is not None and is_measured:
             insort(self._ranks, rank(trial, self.plan.objectives[0]))
-            self.memory.observe(individual)
+            if not trial.rungs_below:  # archives compare like with like
+                self.memory.observe(individual)
         if trial.phase == "finish":
             return
         if individual is None:
             self.algorithm.tell_failed(trial.seq)
         else:
-            self.algorithm.breeder.observe(individual)
+            if not trial.rungs_below:
+                self.algorithm.breeder.observe(individual)
             self.algorithm.tell(individual)
-            if self.screen is not None and is_measured:
+            # The lowest rung has all candidates, so its labels are alike and not chosen.
+            if self.screen is not None and is_measured and not trial.fidelity.get("rung"):
                 first = self.plan.objectives[0].name
                 self.screen.observe(trial.seq, individual.genotype, trial.objectives[first])
         self._note_generation()
@@ -340,12 +348,18 @@ class Search:
             self.emit("generation", **row)
 
     def individual(self, trial: Trial) -> Individual:
-        """Return a completed trial as the engine sees it."""
+        """Return a completed trial as the engine sees it.
+
+        On whatever rung, it is the child of those of whom it was bred.
+        """
         fitness = self._fitness()
         fitness.set([trial.objectives[o.name] for o in self.plan.objectives])
         genotype = self._genotype(trial)
+        bred = trial
+        while bred.fidelity.get("rung"):
+            bred = self.trials[bred.parents[0]]
         return Individual(
-            trial.seq, genotype, fitness, trial.parents, trial.operator, trial.generation
+            trial.seq, genotype, fitness, bred.parents, bred.operator, trial.generation
         )
 
     def _genotype(self, trial: Trial) -> Dag:

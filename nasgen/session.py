@@ -149,6 +149,7 @@ class _Session:
             n_train=len(parts.train),
             widen=config.finish.widen,
             inherit_weights=build.inherits(config),
+            compares=build.compares(config),
             keep_optimizer=registry.resolve("algorithms", config.algorithm.name).inherits,
         )
         self.labels = dataset.y_train[parts.validation]
@@ -313,7 +314,8 @@ def kept_trials(config: SearchConfig, search: Search) -> set[int]:
         # The best one may lie behind the front: equals are ordered by their loss. And children
         # start from the weights of parents that need not lie on it.
         kept = finished | parents | {*best[:1], *(i.seq for i in search.memory.pareto)}
-        return kept | alive if search.plan.inherit_weights else kept
+        goes_on = search.plan.inherit_weights or search.algorithm.rungs.n > 1
+        return kept | alive if goes_on else kept
     return finished | parents | alive | {*best, *(i.seq for i in search.memory.hall_of_fame)}
 
 

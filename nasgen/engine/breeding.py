@@ -43,7 +43,8 @@ class Screen(Protocol):
 class Terms:
     """How a candidate is to be trained, where that differs from the rest of the search.
 
-    `fidelity` replaces parts of the search's ("epochs", "fraction", "seconds"). Candidates that are
+    `fidelity` replaces parts of the search's ("epochs", "fraction", "seconds") or adds to them;
+    `share` is the part of the epochs and seconds that it is given. Candidates that are
     `joint` and asked for in a row share their parameters: they are trained as one cohort.
     `repetition` > 0 lets a network be trained from scratch again.
     """
@@ -51,6 +52,7 @@ class Terms:
     fidelity: Mapping[str, Any] = field(default_factory=dict)
     joint: bool = False
     repetition: int = 0
+    share: float = 1.0
 
 
 NO_TERMS = Terms()
@@ -151,12 +153,14 @@ class Breeder:
         parents: Sequence[Individual],
         rng: np.random.Generator,
         generation: int,
+        terms: Terms = NO_TERMS,
     ) -> Proposal | None:
         """Return a new child of the first parent (mutation) or of the first two (crossover).
 
         When all attempts fail the candidate is drawn at random.
         """
-        return self.offspring(parents, rng, generation) or self.sample(rng, generation)
+        child = self.offspring(parents, rng, generation, terms)
+        return child or self.sample(rng, generation, terms)
 
     def offspring(
         self,

@@ -25,11 +25,12 @@ from nasgen.evaluation.cohort import Cohort, blame, check_alike
 from nasgen.evaluation.metrics import Measured
 from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.recipe import Recipe
-from nasgen.evaluation.training import History, Row, Trainee, make_optimizer, train_together
+from nasgen.evaluation.training import History, Look, Row, Trainee, make_optimizer, train_together
 from nasgen.evaluation.trial import MAX_MESSAGE, Json, Trial, failing
 from nasgen.genotypes import Dag
 from nasgen.phenotype.heredity import HeredityReport, inherit
 from nasgen.phenotype.network import Network, build
+from nasgen.pruners.base import Curve, Pruner, Watch
 from nasgen.search_spaces.blueprint import Blueprint
 
 Array = np.ndarray[Any, Any]
@@ -61,13 +62,18 @@ class Evaluator:
 
     `context` is JSON: "seed" (root seed), "space" {"name", **options}, "data" and "training" (the
     config sections as mappings), "objectives" [names], "device" (auto, cpu, cuda, cuda:N) and
-    "threads". Sets torch's number of threads for the process. Raises the errors of the config, the
-    registry and the data set; after that `evaluate` never raises.
+    "threads"; "pruning" (the section) when a `pruner` is given, which judges trainings whose jobs
+    name others to compare with. Sets torch's number of threads for the process. Raises the errors
+    of the config, the registry and the data set; after that `evaluate` never raises.
     """
 
-    def __init__(self, context: Mapping[str, Any], artifacts: TensorStore) -> None:
+    def __init__(
+        self, context: Mapping[str, Any], artifacts: TensorStore, pruner: Pruner | None = None
+    ) -> None:
         torch.set_num_threads(int(context.get("threads", 1)))
         self.artifacts = artifacts
+        self.pruner = pruner
+        self.looks = config.Pruning.model_validate(dict(context.get("pruning", {})))
         self.device = device.resolve(context.get("device", "cpu"))
         self.data = config.Data.model_validate(dict(context["data"]))
         self.training = config.Training.model_validate(dict(context["training"]))
@@ -95,9 +101,10 @@ class Evaluator:
         `job` holds seq, attempt, genotype, fidelity {epochs, fraction, seconds}, seed,
         with_validation and inherit (None or {"parents": [{"genotype", "weights_ref"}], "plan"}).
         With "keep_optimizer" the result has an `optimizer_ref`; parents that bring theirs give
-        their optimiser's moments along with the weights. `report` gets the progress after each
-        epoch and about once a second within; when it returns False the trial ends as PRUNED,
-        without objectives. Whatever goes wrong becomes a FAILED result with failure_kind error,
+        their optimiser's moments along with the weights. "others" are the curves that the pruner
+        compares with. `report` gets the progress after each epoch and about once a second within.
+        When it returns False, or the pruner stops the training, the trial ends as PRUNED, without
+        objectives. Whatever goes wrong becomes a FAILED result with failure_kind error,
         memory, timeout, non-finite or store. Only KeyboardInterrupt and SystemExit escape.
 
         {"seq", "cohort": [job, ...]} trains relatives together on the weights that they share (see
@@ -170,7 +177,7 @@ class Evaluator:
         parameters: dict[str, torch.Tensor] = dict(candidate.network.named_parameters())
         if candidate.state:
             optimizer_state.write(optimizer, parameters, candidate.state)
-        trainee = self._trainee(trial, candidate.network, report)
+        trainee = self._trainee(trial, candidate, report)
         self._train([trial], [trainee], optimizer)
         keep = trial.job.get("keep_optimizer")
         candidate.state = optimizer_state.read(optimizer, parameters) if keep else {}
@@ -192,7 +199,7 @@ class Evaluator:
         cohort = Cohort(members(), self.recipe)
         alive = [trial for trial, _ in built]
         trainees = [
-            self._trainee(trial, candidate.network, report, partial(cohort.shared, member))
+            self._trainee(trial, candidate, report, partial(cohort.shared, member))
             for member, (trial, candidate) in enumerate(built)
         ]
         turns = torch.Generator().manual_seed(seeding.integer(trials[0].job["seed"], "turns"))
@@ -222,11 +229,11 @@ class Evaluator:
     def _trainee(
         self,
         trial: Trial,
-        network: Network,
+        candidate: _Candidate,
         report: Report,
         forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> Trainee:
-        job = trial.job
+        job, network = trial.job, candidate.network
         fraction = float(job.get("fidelity", {}).get("fraction", self.training.fraction))
         rows = shared.rows(self.data, fraction, bool(job.get("with_validation", False)))
         images, labels = shared.tensors(self.data.source, str(self.device))
@@ -245,7 +252,40 @@ class Evaluator:
         def tell(row: Row) -> bool:
             return report({"seq": job["seq"], "n_epochs": n_epochs, **row}) is not False
 
-        return Trainee(network, data, tell, forward)
+        trainee = Trainee(network, data, tell, forward)
+        if self.pruner is not None and "others" in job:
+            others = [Curve.from_json(curve) for curve in job["others"]]
+            watch = self.pruner.watch(job["seq"], n_epochs, others)
+            trainee.look = self._look(watch, trial, candidate, trainee)
+        return trainee
+
+    def _look(self, watch: Watch, trial: Trial, candidate: _Candidate, trainee: Trainee) -> Look:
+        """Return what a training does after an epoch: validate, and ask the pruner."""
+        images, labels, rows = self._part("validation")
+        name, objective = next(iter(self.objectives.items()))
+
+        def value() -> float:
+            found = self._probabilities(trainee.forward, images, rows)
+            if not np.isfinite(found).all():  # it may recover: in the end it is judged for that
+                return math.nan
+            metrics = trial.result["metrics"] | _training_metrics(trainee.history)
+            metrics |= _validation_metrics(found, labels)
+            given = (metrics, found, labels, self.device)
+            measured = Measured(candidate.genotype, candidate.blueprint, candidate.network, *given)
+            return _value(name, objective, measured)
+
+        def look(epoch: int) -> tuple[Row, bool]:
+            since = epoch - self.looks.warmup
+            if since < 0 or since % self.looks.interval:
+                return {}, True
+            candidate.network.eval()
+            found = value()
+            candidate.network.train()
+            if not math.isfinite(found):
+                return {}, True
+            return {"value": found}, not watch(epoch, found)
+
+        return look
 
     def _epochs(self, job: Mapping[str, Any]) -> float:
         return float(job.get("fidelity", {}).get("epochs", self.training.epochs))
@@ -271,9 +311,7 @@ class Evaluator:
         result, metrics, network = trial.result, trial.result["metrics"], candidate.network
         with_validation = bool(trial.job.get("with_validation", False))
         result["curve"], result["train_s"] = history.curve, history.train_s
-        metrics["train_loss"] = history.train_loss
-        metrics["epochs_done"] = history.epochs_done
-        metrics["images_per_s"] = history.n_images / max(history.train_s, 1e-9)
+        metrics |= _training_metrics(history)
         if history.stopped:
             result["state"] = "PRUNED"
             return
@@ -283,6 +321,7 @@ class Evaluator:
         metrics["val_accuracy"] = metrics["val_loss"] = None
         if not with_validation:
             images, labels, rows = self._part("validation")
+            network.eval()
             began = time.perf_counter()
             probabilities = self._probabilities(network, images, rows, trial.check_time)
             metrics["val_s"] = time.perf_counter() - began
@@ -349,13 +388,11 @@ class Evaluator:
     def _objectives(self, measured: Measured, with_validation: bool) -> Iterator[tuple[str, float]]:
         for name, objective in self.objectives.items():
             try:
-                value = float(objective(measured))
-            except Exception as error:
+                value = _value(name, objective, measured)
+            except EvaluationError:
                 if with_validation:
                     continue  # it needs validation metrics, and there are none
-                raise EvaluationError(
-                    f"objective '{name}' failed with {type(error).__name__}: {error}"
-                ) from error
+                raise
             if not math.isfinite(value):
                 raise EvaluationError(
                     f"objective '{name}' must return a finite number, got {value}", "non-finite"
@@ -380,19 +417,35 @@ class Evaluator:
 
     def _probabilities(
         self,
-        network: nn.Module,
+        forward: Callable[[torch.Tensor], torch.Tensor],  # of a network in evaluation mode
         images: Array,
         rows: Array | None,
         check: Callable[[], None] = lambda: None,
     ) -> Array:
-        network.eval()
         normalise = self._normalise.to(self.device)
         parts = []
         with torch.inference_mode(), device.flushed_denormals():
             for batch in batches.evaluation_batches(images, rows, normalise, self.device):
-                parts.append(F.softmax(network(batch).float(), dim=1))
+                parts.append(F.softmax(forward(batch).float(), dim=1))
                 check()
         return torch.cat(parts).cpu().numpy()
+
+
+def _training_metrics(history: History) -> dict[str, float]:
+    return {
+        "train_loss": history.train_loss,
+        "epochs_done": history.epochs_done,
+        "images_per_s": history.n_images / max(history.train_s, 1e-9),
+    }
+
+
+def _value(name: str, objective: Callable[[Measured], float], measured: Measured) -> float:
+    try:
+        return float(objective(measured))
+    except Exception as error:
+        raise EvaluationError(
+            f"objective '{name}' failed with {type(error).__name__}: {error}"
+        ) from error
 
 
 def _validation_metrics(probabilities: Array, labels: Array) -> dict[str, float]:

@@ -133,7 +133,8 @@ def from_arrays(arrays: Mapping[str, Array]) -> State:
     state: State = {AGE: {}}
     for full, array in arrays.items():
         name, _, kind = full.rpartition("/")
-        if kind != STEP:
+        # What has no step is no moment: another tool's loss scale, say.
+        if kind != STEP and f"{name}/{STEP}" in arrays:
             moment = torch.from_numpy(array)
             state.setdefault(kind, {})[name] = moment
             state[AGE][name] = torch.tensor(float(arrays[f"{name}/{STEP}"])).expand(moment.shape)

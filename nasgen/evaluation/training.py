@@ -23,6 +23,7 @@ from nasgen.evaluation.batches import Batch, TrainingBatches, resized
 from nasgen.evaluation.recipe import Recipe
 
 Row = dict[str, float]
+Look = Callable[[int], tuple[Row, bool]]  # epochs done -> (more for the row, whether to go on)
 FULL_SIZE_FROM = 0.7  # progress at which progressive resizing has ended
 BETAS = (0.9, 0.999)  # AdamW's decay of its moments
 START = 1 / 25  # first learning rate, as a share of the peak
@@ -50,7 +51,8 @@ class History:
 class Trainee:
     """One network in training: what it sees, who hears of it, what has happened so far.
 
-    `forward` runs it where its parameters live elsewhere; default: the network itself.
+    `forward` runs it where its parameters live elsewhere; default: the network itself. `look` is
+    called after each epoch but the last; it leaves the network in training mode.
     """
 
     def __init__(
@@ -61,23 +63,27 @@ class Trainee:
         forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
         self.network, self.batches, self.report = network, batches, report
+        self.look: Look = lambda epoch: ({}, True)
         self.forward = forward or network
         self.history = History()
         self.start_scale = 1.0
         self.stream: Iterator[Batch] = iter(())
         self.loss_sum = 0.0  # of the epoch so far
 
-    def tell(self, end: Row | None) -> None:
+    def tell(self, end: Row | None, is_over: bool) -> None:
         """Report the progress; `end` holds what the curve's row adds at the end of an epoch."""
-        history = self.history
+        history, goes_on = self.history, True
         row = {
             "epoch": history.epochs_done,
             "train_loss": history.train_loss,
             "elapsed_s": history.train_s,
         }
         if end is not None:
+            if not is_over:
+                seen, goes_on = self.look(round(history.epochs_done))
+                row |= seen
             history.curve.append(row | end)
-        history.stopped = not self.report(row)
+        history.stopped = not (self.report(row) and goes_on)
 
 
 def one_cycle(progress: float, warmup: float) -> float:
@@ -211,8 +217,8 @@ def train_together(
                 raise EvaluationError(
                     f"stopped after {epochs_done:.2f} of {epochs:g} epochs", "timeout"
                 )
-            ends = step == n_total or n_epoch == n_steps
-            ends = ends or _is_over(elapsed, round_s, seconds, step)
+            is_over = step == n_total or _is_over(elapsed, round_s, seconds, step)
+            ends = is_over or n_epoch == n_steps
             if ends or step % CHECK_EVERY == 1:
                 _look_at(losses)
                 for trainee in active:
@@ -220,7 +226,11 @@ def train_together(
             if ends or last - last_report > REPORT_EVERY_S:
                 last_report = last
                 for trainee in active:
-                    trainee.tell({"lr": lr} if ends else None)
+                    trainee.tell({"lr": lr} if ends else None, is_over)
+                    # A look takes time of the training, but must not pass for a slow step.
+                    now = time.perf_counter()
+                    trainee.history.train_s += now - last
+                    last = now
                 active = [trainee for trainee in active if not trainee.history.stopped]
             if ends or not active:
                 break

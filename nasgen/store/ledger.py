@@ -214,8 +214,11 @@ class Ledger:
         with _reported(self.url):
             trial_id = self._ids[trial.seq]
             if isinstance(self._storage, Sqlite):
-                self._storage.finish_trial(trial_id, state, values, ("result", text))
+                finish = self._storage.finish_trial
+                finish(trial_id, state, values, ("result", text), trial.looks)
             else:
+                for epoch, value in trial.looks.items():
+                    self._storage.set_trial_intermediate_value(trial_id, epoch, value)
                 self._storage.set_trial_user_attr(trial_id, "result", record)
                 self._storage.set_trial_state_values(trial_id, state, values)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json
@@ -22,6 +23,7 @@ from sqlalchemy.exc import OperationalError
 SYNC_EVERY_S = 1.0  # at most this much is lost when the power fails, nothing when the process dies
 _TRIALS, _PARAMS = models.TrialModel.__table__, models.TrialParamModel.__table__
 _ATTRIBUTES, _VALUES = models.TrialUserAttributeModel.__table__, models.TrialValueModel.__table__
+_STEPS = models.TrialIntermediateValueModel.__table__
 _NUMBER = (  # one more than the study's last trial; one statement, so no other run comes between
     select(_TRIALS.c.number + 1).order_by(_TRIALS.c.trial_id.desc()).limit(1)
 )
@@ -85,8 +87,12 @@ class Sqlite(RDBStorage):
         state: TrialState,
         values: Sequence[float] | None,
         attribute: tuple[str, str],
+        steps: Mapping[int, float] = MappingProxyType({}),
     ) -> None:
-        """Write how a trial ended, with one user attribute (key, JSON text), all or nothing."""
+        """Write how a trial ended, with one user attribute (key, JSON text), all or nothing.
+
+        `steps` are intermediate values, finite.
+        """
         with self._writing() as connection:
             connection.execute(
                 insert(_ATTRIBUTES),
@@ -99,6 +105,15 @@ class Sqlite(RDBStorage):
                     row = {"trial_id": trial_id, "objective": i, "value": stored}
                     rows.append({**row, "value_type": kind})
                 connection.execute(insert(_VALUES), rows)
+            if steps:
+                finite = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
+                rows = [
+                    {"trial_id": trial_id, "step": step, "intermediate_value": value}
+                    for step, value in steps.items()
+                ]
+                connection.execute(
+                    insert(_STEPS), [{**row, "intermediate_value_type": finite} for row in rows]
+                )
             connection.execute(
                 update(_TRIALS)
                 .where(_TRIALS.c.trial_id == trial_id)

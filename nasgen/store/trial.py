@@ -42,7 +42,7 @@ class Trial:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     curve: tuple[
         Mapping[str, float], ...
-    ] = ()  # one row an epoch: epoch, train_loss, lr, elapsed_s
+    ] = ()  # one row an epoch: epoch, train_loss, lr, elapsed_s; value where a pruner looked
     train_s: float = 0.0
     weights_ref: str | None = None
     predictions_ref: str | None = None
@@ -65,6 +65,16 @@ class Trial:
         """References of the artifacts that it has."""
         refs = (self.weights_ref, self.predictions_ref, self.optimizer_ref)
         return tuple(ref for ref in refs if ref)
+
+    @property
+    def looks(self) -> dict[int, float]:
+        """Epoch -> value of the first objective, where a pruner looked."""
+        return {round(row["epoch"]): row["value"] for row in self.curve if "value" in row}
+
+    @property
+    def rungs_below(self) -> int:
+        """How many rungs of successive halving are still above this trial; 0 without rungs."""
+        return int(self.fidelity.get("rungs", 1)) - 1 - int(self.fidelity.get("rung", 0))
 
     @property
     def is_counted(self) -> bool:

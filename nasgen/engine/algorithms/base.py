@@ -11,8 +11,10 @@ import numpy as np
 from deap import base
 
 from nasgen import registry, seeding
+from nasgen.engine import selections
 from nasgen.engine.breeding import Breeder, Proposal
 from nasgen.engine.individual import Individual
+from nasgen.engine.rungs import Rungs
 from nasgen.errors import ConfigError
 
 
@@ -29,11 +31,13 @@ class Algorithm(ABC):
     Class attributes
     - `is_generational`: asks a whole batch before it looks at the results.
     - `inherits`: children always start from their parents' weights and optimiser state.
+    - `takes_rungs`: its candidates can be trained in rungs (`halve`).
     - `morphisms`: the operators that it uses when the config names none; empty: all mutations.
     """
 
     is_generational = True
     inherits: ClassVar[bool] = False
+    takes_rungs: ClassVar[bool] = False
     morphisms: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, breeder: Breeder, population: int, seed: int) -> None:
@@ -47,6 +51,7 @@ class Algorithm(ABC):
         self.seed = seed
         self.population: list[Individual] = []
         self.generation = 0
+        self.rungs = Rungs()
         # Seq -> which validation images the trial names rightly; the session sets it.
         self.correct: Callable[[int], np.ndarray[Any, Any]] = _no_predictions
         self.keeps_predictions = False
@@ -61,6 +66,19 @@ class Algorithm(ABC):
             return partial(function, **options)
         self.keeps_predictions = True
         return partial(function, correct=lambda seq: self.correct(seq), **options)
+
+    def halve(self, rungs: Rungs) -> None:
+        """Train candidates in rungs; called before the first `ask`. ConfigError if it cannot."""
+        if rungs.n > 1 and not self.takes_rungs:
+            raise ConfigError(
+                f"algorithm.rungs: expected 1 with '{type(self).__name__.lower()}', which does not "
+                f"rank batches of new candidates, got {rungs.n}; random, genetic, nsga2 and local "
+                "take more."
+            )
+        self.rungs = rungs
+        first = rungs.terms(0)
+        self.toolbox.register("sample", self.breeder.sample, terms=first)
+        self.toolbox.register("vary", self.breeder.child, terms=first)
 
     @property
     def n_trials(self) -> int | None:
@@ -111,8 +129,11 @@ class Algorithm(ABC):
 class Generational(Algorithm):
     """Base of algorithms that work in batches: `breed` a batch, `survive` when all are told.
 
-    The order in which results arrive inside a batch does not matter.
+    The order in which results arrive inside a batch does not matter. With rungs a batch is
+    `rungs.width` times as large, and `survive` sees those who reached the highest one.
     """
+
+    takes_rungs: ClassVar[bool] = True
 
     def __init__(self, breeder: Breeder, population: int, seed: int) -> None:
         super().__init__(breeder, population, seed)
@@ -120,6 +141,9 @@ class Generational(Algorithm):
         self._told: list[Individual] = []
         self._n_open = 0
         self._begun = False
+        self._rung = 0
+        self._n_rung = 0  # candidates that were asked for in this rung
+        self._climbing: list[Individual] = []  # whom this rung trains on
 
     @abstractmethod
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
@@ -129,15 +153,17 @@ class Generational(Algorithm):
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
         """Return the next population, from `self.population` and the completed offspring."""
 
+    def promoted(self, individuals: list[Individual], k: int) -> list[Individual]:
+        """Return the k who climb to the next rung."""
+        return selections.best(individuals, k, self.rng("promote", self.generation))
+
     def ready(self) -> bool:
         return bool(self._waiting) or self._n_open == 0
 
     def ask(self) -> Proposal | None:
         if not self._waiting:
-            if self._begun:
-                self._close()
-            self._begun = True
-            self._waiting = self.breed(self.rng("breed", self.generation))
+            self._waiting = self._next_rung() or self._next_batch()
+            self._n_rung = len(self._waiting)
         proposal = self._waiting.pop(0)
         if proposal is not None:
             self._n_open += 1
@@ -151,20 +177,44 @@ class Generational(Algorithm):
         self._n_open -= 1
 
     def close(self) -> None:
-        if self._begun and self._n_open == 0 and not self._waiting:
+        # A rung that is not the last stays open: a further leg of the run goes on with it.
+        is_last = self._rung + 1 == self.rungs.n
+        if self._begun and self._n_open == 0 and not self._waiting and is_last:
             self._close()
             self._begun = False
 
+    def _next_rung(self) -> list[Proposal | None]:
+        """Return the best of this rung as candidates of the next; none if there is no next."""
+        if not self._begun or self._rung + 1 == self.rungs.n or not self._told:
+            return []
+        told = sorted(self._told, key=lambda individual: individual.seq)
+        n = min(len(told), max(1, self._n_rung // self.rungs.eta))
+        self._climbing, self._told = self.promoted(told, n), []
+        self._rung += 1
+        terms = self.rungs.terms(self._rung)
+        climbing = [self.breeder.continued(i, self.generation, terms) for i in self._climbing]
+        return [proposal for proposal in climbing if proposal is not None]
+
+    def _next_batch(self) -> list[Proposal | None]:
+        if self._begun:
+            self._close()
+        self._begun = True
+        rng = self.rng("breed", self.generation)
+        batch = [proposal for _ in range(self.rungs.width) for proposal in self.breed(rng)]
+        # A space that is spent ends the search: with rungs, only after those who may climb.
+        new: list[Proposal | None] = [proposal for proposal in batch if proposal is not None]
+        return batch if self.rungs.n == 1 or not new else new
+
     def _close(self) -> None:
         offspring = sorted(self._told, key=lambda individual: individual.seq)
-        self._told = []
+        self._told, self._climbing, self._rung = [], [], 0
         rng = self.rng("survive", self.generation)
         self.population = self.survive(offspring, rng)
         self.generation += 1
 
     @property
     def alive(self) -> list[Individual]:
-        return self.population + self._told
+        return self.population + self._told + self._climbing
 
     def parents(
         self, selected: list[Individual], n: int, rng: np.random.Generator

@@ -5,6 +5,8 @@ Several trainings of one network are the classical ensemble (Hansen & Salamon 19
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from nasgen.engine import selections
@@ -18,6 +20,8 @@ class Fixed(Generational):
 
     Option: `repetitions` (>= 1), trainings that differ in their random draws alone.
     """
+
+    takes_rungs: ClassVar[bool] = False
 
     def __init__(self, breeder: Breeder, population: int, seed: int, repetitions: int = 1) -> None:
         super().__init__(breeder, population, seed)

@@ -37,6 +37,7 @@ class Growth(Generational):
     """
 
     inherits: ClassVar[bool] = True
+    takes_rungs: ClassVar[bool] = False
     morphisms: ClassVar[tuple[str, ...]] = ("r2r-widen", "r2r-deepen")
 
     def __init__(

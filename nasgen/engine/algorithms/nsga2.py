@@ -49,6 +49,9 @@ class Nsga2(Generational):
             return []
         return list(self.toolbox.survive(pool, min(self.population_size, len(pool)), rng))
 
+    def promoted(self, individuals: list[Individual], k: int) -> list[Individual]:
+        return list(self.toolbox.survive(individuals, k, self.rng("promote", self.generation)))
+
     def _crowded_tournaments(
         self, individuals: list[Individual], k: int, rng: np.random.Generator
     ) -> list[Individual]:

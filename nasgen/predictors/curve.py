@@ -1,0 +1,102 @@
+"""Learning curves, extrapolated: a regression from the first epochs to the final value.
+
+Baker 2017 ("Accelerating neural architecture search using performance prediction"): the curves of
+finished trainings teach what a beginning is worth, under the very schedule of the search. Families
+of curves fitted to one training alone (Domhan 2015) need no others, but know nothing of a learning
+rate that falls at the end, where a one-cycle schedule gains most. Prefer it to `median` when values
+at an early epoch say little by themselves; it needs some eight finished trainings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import final
+
+import numpy as np
+
+from nasgen.errors import DataError
+from nasgen.predictors.base import Floats
+from nasgen.predictors.ridge import ridge
+from nasgen.pruners.base import Curve, Direction, Pruner, Watch, require
+
+
+@final
+class Curves(Pruner):
+    """Stops a training that will hardly become one of the best.
+
+    - `chance`: probability in (0, 1) of beating the `n_best`-th best finished training, below which
+      a training is stopped.
+    - `n_best`: rank (>= 1) of that training; the size of the population stops the most that cannot
+      matter, 1 whatever is no record.
+    - `n_startup_trials`: finished trainings (>= 4) before anything is stopped.
+    """
+
+    def __init__(
+        self, direction: Direction, chance: float = 0.05, n_best: int = 5, n_startup_trials: int = 8
+    ) -> None:
+        super().__init__(direction)
+        require(0 < chance < 1, "chance", "a probability above 0 and below 1", chance)
+        require(n_best >= 1, "n_best", "at least 1", n_best)
+        require(n_startup_trials >= 4, "n_startup_trials", "at least 4", n_startup_trials)
+        self.chance, self.n_best, self.n_startup_trials = chance, n_best, n_startup_trials
+
+    def watch(self, seq: int, n_epochs: float, others: Sequence[Curve]) -> Watch:
+        sign = 1.0 if self.direction == "maximize" else -1.0
+        finals = sorted((sign * c.final for c in others if c.final is not None), reverse=True)
+        seen: dict[int, float] = {}
+
+        def stops(epoch: int, value: float) -> bool:
+            seen[epoch] = value
+            if len(finals) < self.n_best:
+                return False
+            found = extrapolated(seen, others, self.n_startup_trials)
+            if found is None:
+                return False
+            mean, std, freedom = found
+            return _above(finals[self.n_best - 1], sign * mean, std, freedom) < self.chance
+
+        return stops
+
+
+def extrapolated(
+    values: Mapping[int, float], others: Sequence[Curve], n_least: int = 4
+) -> tuple[float, float, int] | None:
+    """Return (mean, deviation, degrees of freedom) of the final value of a training so far.
+
+    `values` maps epochs to finite values. The prediction follows Student's distribution. None when
+    fewer than `n_least` others were looked at in the same last two epochs, or when they all ended
+    alike.
+    """
+    epochs = sorted(values)[-2:]
+    taught = [
+        (_features(c.values, epochs), c.final)
+        for c in others
+        if c.final is not None and all(epoch in c.values for epoch in epochs)
+    ]
+    freedom = len(taught) - len(epochs) - 1  # coefficients and the mean are estimated
+    if len(taught) < n_least or freedom < 1:
+        return None
+    X, y = np.array([x for x, _ in taught]), np.array([final for _, final in taught])  # noqa: N806
+    try:
+        model = ridge(0).fit(X, y)
+    except DataError:
+        return None
+    mean, std = model.predict(np.array([_features(values, epochs)]), return_std=True)
+    # The likeliest noise is too small for few curves by just that factor.
+    return float(mean[0]), float(std[0]) * math.sqrt(len(taught) / freedom), freedom
+
+
+def _features(values: Mapping[int, float], epochs: Sequence[int]) -> Floats:
+    """Return the latest value and, from the second look on, its slope."""
+    last = values[epochs[-1]]
+    return np.array([last, *(last - values[epoch] for epoch in epochs[:-1])])
+
+
+def _above(bar: float, mean: float, std: float, freedom: int) -> float:
+    """Return the probability of exceeding `bar`; both ways are open when there is no doubt left."""
+    from scipy.stats import t
+
+    if std <= 0:
+        return float(mean >= bar)
+    return float(t.sf((bar - mean) / std, freedom))

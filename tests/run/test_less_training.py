@@ -1,0 +1,290 @@
+"""Pruners and rungs in the loop: histories, accounting, what counts; on curves that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from nasgen import build, jobs, registry
+from nasgen.budget import Budget
+from nasgen.config import SearchConfig
+from nasgen.errors import ConfigError, UnknownNameError
+from nasgen.execution.base import Executor
+from nasgen.execution.processes import Processes
+from nasgen.execution.serial import Serial
+from nasgen.plan import Plan
+from nasgen.search import Search
+from nasgen.store.ledger import Ledger
+from nasgen.store.trial import Trial
+
+FACTORY = "tests.curve_evaluator:make"
+EPOCHS = 9.0
+PRUNERS = {
+    "median": {},
+    "percentile": {"percentile": 40.0},
+    "successive-halving": {},
+    "hyperband": {},
+    "patient": {"patience": 0},
+    "threshold": {"lower": 0.1},
+    "curve": {"chance": 0.3},
+}
+
+
+class _StopError(Exception):
+    """What ends a search in the middle, as a kill would."""
+
+
+def _config(algorithm: Mapping[str, Any] = {}, pruning: Mapping[str, Any] = {}) -> SearchConfig:
+    return build.config_of(
+        {
+            "algorithm": {"name": "genetic", "population": 8, **algorithm},
+            "pruning": dict(pruning),
+            "space": {"max_channels": 64},
+        }
+    )
+
+
+class _Play:
+    """A search on known curves, with its ledger in memory."""
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        trials: int = 40,
+        n_finish: int = 0,
+        workers: int = 1,
+        ledger: Ledger | None = None,
+        behaviour: Mapping[str, str] | None = None,
+    ) -> None:
+        objectives = build.objective_list(config)
+        directions = {o.name: o.direction for o in objectives}
+        self.ledger = ledger or Ledger.create("memory", directions, ["sample", "finish"])
+        context = {
+            "objectives": list(directions),
+            "pruning": config.pruning.model_dump(),
+            "behaviour": dict(behaviour or {}),
+        }
+        executor: Executor = Serial(FACTORY, context)
+        if workers > 1:
+            executor = Processes(FACTORY, context, workers)
+        self.plan = Plan(
+            seed=0,
+            objectives=objectives,
+            search_fidelity={"epochs": EPOCHS, "fraction": 1.0, "seconds": None},
+            finish_fidelity={"epochs": 2 * EPOCHS, "fraction": 1.0, "seconds": None},
+            recipe_digest="r",
+            data_digest="d",
+            inherit_weights=build.inherits(config),
+            compares=build.compares(config),
+        )
+        self.search = Search(
+            self.plan,
+            build.algorithm(config, build.space(config), lambda p: self.search.is_new(p)),
+            executor,
+            self.ledger,
+            Budget(trials, n_finish),
+            set(),
+        )
+
+    def run(self) -> list[Trial]:
+        try:
+            self.search.run(self.ledger.trials(), 0)
+        finally:
+            self.search.executor.close()
+        return self.ledger.trials()
+
+    def stopped_at(self, seq: int, event: str = "submitted") -> Ledger:
+        def stop(happened: str, data: Mapping[str, Any]) -> None:
+            if happened == event and data["trial"].seq == seq:
+                raise _StopError
+
+        self.search.listeners = (stop,)
+        with pytest.raises(_StopError):
+            self.run()
+        return self.ledger
+
+
+def _rows(trials: list[Trial]) -> list[dict[str, Any]]:
+    return [{**t.history_row(), "attempt": 0, "looks": t.looks} for t in trials]
+
+
+# ---- pruners -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(PRUNERS))
+def test_a_pruned_history_is_the_same_with_two_workers_and_after_a_stop(name: str) -> None:
+    assert set(PRUNERS) == set(registry.names("pruners"))
+    config = _config(pruning={"pruner": name, **PRUNERS[name]})
+    trials = _Play(config).run()
+    assert 0 < sum(t.state == "PRUNED" for t in trials) < 40
+    ledger = _Play(config).stopped_at(25)
+    assert _rows(_Play(config, ledger=ledger).run()) == _rows(trials)
+    if name in ("median", "hyperband"):  # starting workers takes seconds
+        slow = {str(seq): "sleep" for seq in range(0, 40, 3)}
+        assert _rows(_Play(config, workers=2, behaviour=slow).run()) == _rows(trials)
+
+
+def test_pruned_trials_count_but_are_nobody() -> None:
+    play = _Play(_config(pruning={"pruner": "median"}), n_finish=3)
+    trials = play.run()
+    pruned = {t.seq for t in trials if t.state == "PRUNED"}
+    assert len(trials) == 40
+    assert pruned
+    assert all(not t.objectives and t.weights_ref is None for t in trials if t.seq in pruned)
+    assert all(t.is_counted for t in trials)
+    assert not pruned & {parent for t in trials for parent in t.parents}
+    assert not pruned & {i.seq for i in play.search.memory.hall_of_fame}
+    assert not pruned & {t.seq for t in play.search.ranked()}
+    finalists = [t for t in trials if t.phase == "finish"]
+    assert [t.state for t in finalists] == ["COMPLETE"] * 3
+    assert all(not t.looks for t in finalists)
+
+
+def test_what_is_stopped_was_below_the_median_of_earlier_generations() -> None:
+    trials = _Play(_config(pruning={"pruner": "median"})).run()
+    for trial in (t for t in trials if t.state == "PRUNED"):
+        before = [t for t in trials if t.generation < trial.generation and t.state == "COMPLETE"]
+        epoch = max(trial.looks)
+        values = sorted(t.looks[epoch] for t in before)
+        assert len(values) >= 5
+        assert trial.looks[epoch] < values[len(values) // 2]
+    assert all(t.state == "COMPLETE" for t in trials if t.generation == 0)
+
+
+def test_only_like_fidelities_of_settled_trials_are_compared() -> None:
+    trials = {t.seq: t for t in _Play(_config({"rungs": 2}, {"pruner": "median"})).run()}
+    plan = replace(_Play(_config()).plan, compares="generations")
+    last = trials[max(trials)]
+    found = {curve.seq for curve in jobs.compared(last, trials, plan)}
+    assert found == {
+        t.seq
+        for t in trials.values()
+        if t.generation < last.generation and dict(t.fidelity) == dict(last.fidelity)
+    }
+    steady = replace(plan, compares="results")
+    for curve in jobs.compared(last, trials, steady):
+        told = trials[curve.seq].told
+        assert told is not None
+        assert told < last.asked_after
+
+
+def test_steady_state_searches_replay_their_pruning() -> None:
+    config = _config({"name": "aging", "tournament": 3}, {"pruner": "median"})
+    trials = _Play(config).run()
+    assert any(t.state == "PRUNED" for t in trials)
+    assert _rows(_Play(config, ledger=_Play(config).stopped_at(25)).run()) == _rows(trials)
+
+
+def test_wrong_pruners_and_options_are_told_with_the_nearest_name() -> None:
+    with pytest.raises((ConfigError, UnknownNameError), match="did you mean 'median'"):
+        _config(pruning={"pruner": "medain"})
+    with pytest.raises(ConfigError, match="did you mean 'n_startup_trials'"):
+        _config(pruning={"pruner": "median", "n_startup_trial": 3})
+    with pytest.raises(ConfigError, match="option of a pruner"):
+        _config(pruning={"n_startup_trials": 3})
+    for options in (
+        {"pruner": "percentile", "percentile": 101.0},
+        {"pruner": "successive-halving", "reduction_factor": 1},
+        {"pruner": "hyperband", "min_resource": 0},
+        {"pruner": "patient", "patience": -1},
+        {"pruner": "threshold"},
+        {"pruner": "threshold", "lower": 2.0, "upper": 1.0},
+        {"pruner": "curve", "chance": 1.0},
+        {"pruner": "median", "warmup": 0},
+    ):
+        with pytest.raises(ConfigError, match="pruning"):
+            _config(pruning=options)
+
+
+# ---- rungs ---------------------------------------------------------------------------------------
+
+RUNGS = {"rungs": 3, "eta": 2, "population": 4}
+
+
+def test_the_best_of_a_rung_are_trained_on_to_eta_times_the_epochs() -> None:
+    trials = _Play(_config({**RUNGS, "name": "random"}), trials=28).run()
+    assert [t.fidelity["rung"] for t in trials] == [0] * 16 + [1] * 8 + [2] * 4
+    total: dict[int, float] = {}
+    for trial in trials:
+        before = total[trial.parents[0]] if trial.parents else 0.0
+        total[trial.seq] = before + trial.fidelity["epochs"]
+        rung = trial.fidelity["rung"]
+        assert total[trial.seq] == pytest.approx(EPOCHS / 2 ** (2 - rung))
+        if rung:
+            assert trial.operator == "continue"
+            assert trial.genotype["edges"] == trials[trial.parents[0]].genotype["edges"]
+    for rung in (0, 1):
+        here = [t for t in trials if t.fidelity["rung"] == rung]
+        best = sorted(here, key=lambda t: (-t.objectives["val_accuracy"], t.seq))[: len(here) // 2]
+        climbed = {t.parents[0] for t in trials if t.fidelity["rung"] == rung + 1}
+        assert climbed == {t.seq for t in best}
+    assert len({t.identity for t in trials}) == len(trials)
+
+
+@pytest.mark.parametrize("name", ["genetic", "nsga2"])
+def test_rungs_give_the_same_history_with_two_workers(name: str) -> None:
+    config = _config({**RUNGS, "name": name})
+    trials = _Play(config, trials=60).run()
+    slow = {str(seq): "sleep" for seq in range(0, 60, 3)}
+    assert _rows(_Play(config, trials=60, workers=2, behaviour=slow).run()) == _rows(trials)
+
+
+@pytest.mark.parametrize("event", ["submitted", "told"])
+@pytest.mark.parametrize("seq", [15, 16, 26, 28, 40])
+def test_a_search_stopped_in_the_middle_of_a_rung_goes_on_the_same(event: str, seq: int) -> None:
+    config = _config(RUNGS, {"pruner": "median", "n_startup_trials": 3})
+    expected = _Play(config, trials=50).run()
+    ledger = _Play(config, trials=50).stopped_at(seq, event)
+    assert _rows(_Play(config, trials=50, ledger=ledger).run()) == _rows(expected)
+
+
+def test_the_highest_rung_alone_breeds_and_is_ranked_first() -> None:
+    play = _Play(_config(RUNGS), trials=60, n_finish=2)
+    trials = play.run()
+    top = {t.seq for t in trials if not t.rungs_below}
+    bred = {p for t in trials if t.operator not in ("sample", "continue") for p in t.parents}
+    assert bred
+    assert bred <= top
+    assert {i.seq for i in play.search.algorithm.population} <= top
+    assert {i.seq for i in play.search.memory.hall_of_fame} <= top
+    ranked = [t.rungs_below for t in play.search.ranked()]
+    assert ranked == sorted(ranked)
+    assert {t.parents[0] for t in trials if t.phase == "finish"} <= top
+    # To the engine, whoever climbed is still the child of those of whom it was bred.
+    for individual in play.search.algorithm.population:
+        assert individual.operator != "continue"
+
+
+def test_a_budget_that_ends_within_a_rung_is_continued_by_the_next_leg() -> None:
+    config = _config(RUNGS)
+    whole = _Play(config, trials=50).run()
+    first = _Play(config, trials=20)
+    first.run()
+    assert first.search.algorithm.population == []
+    assert {i.seq for i in first.search.algorithm.alive} >= set(range(16, 20))  # weights to go on
+    second = _Play(config, trials=30, ledger=first.ledger)
+    second.search.run(first.ledger.trials(), 20)
+    assert _rows(first.ledger.trials()) == _rows(whole)
+
+
+def test_failures_take_no_place_on_the_next_rung() -> None:
+    failing = {str(seq): "fail" for seq in range(13)}
+    trials = _Play(_config({**RUNGS, "name": "random"}), trials=28, behaviour=failing).run()
+    assert [t.fidelity["rung"] for t in trials[:24]] == [0] * 16 + [1] * 3 + [2] * 1 + [0] * 4
+    everybody = {str(seq): "fail" for seq in range(20)}
+    assert len(_Play(_config(RUNGS), trials=28, behaviour=everybody).run()) == 28
+
+
+def test_settings_that_do_not_go_with_rungs_are_refused() -> None:
+    for name in ("aging", "growth", "fixed"):
+        with pytest.raises(ConfigError, match=r"algorithm\.rungs: expected 1"):
+            _config({"name": name, "rungs": 2})
+    with pytest.raises(ConfigError, match=r"budget\.trials: expected at least 28"):
+        build.config_of({"algorithm": RUNGS, "budget": {"trials": 28}})
+    substitute = {"name": "ridge", "mode": "substitute"}
+    with pytest.raises(ConfigError, match=r"expected predictor\.mode = 'filter'"):
+        build.config_of({"algorithm": RUNGS, "predictor": substitute})
+    assert build.default_trials(_config(RUNGS)) >= 2 * 28
