@@ -59,7 +59,7 @@ class Search:
         self.memory = Memory()
         self.trials: dict[int, Trial] = {}
         self._genotypes: dict[int, Dag] = {}  # of trials in flight, so that none is read from JSON
-        self._ranks: list[tuple[float, float, int]] = []  # of completed trials, best first
+        self._ranks: list[tuple[float, float, float, int]] = []  # of completed trials, best first
         self.n_trained = 0  # trials of this leg but estimates: what its budget counts
         self._n_asked = 0  # those of them that belong to the search
         self.in_flight: set[int] = set()
@@ -128,7 +128,8 @@ class Search:
     @property
     def _ending(self) -> Finish:
         space, workers = self.algorithm.breeder.space, self.executor.workers
-        return Finish(self.plan, self.budget, space, self.trials, self.n_before, workers)
+        violation = self.algorithm.breeder.violation
+        return Finish(self.plan, self.budget, space, self.trials, self.n_before, workers, violation)
 
     # ---- candidates --------------------------------------------------------------------------
 
@@ -186,7 +187,10 @@ class Search:
 
     def _tell_estimate(self, trial: Trial, value: float) -> None:
         objectives = {self.plan.objectives[0].name: value}
-        trial = trial.with_estimate(objectives, self.n_told, utc_now())
+        violation = self.algorithm.breeder.violation(self._genotype(trial))
+        trial = replace(
+            trial.with_estimate(objectives, self.n_told, utc_now()), violation=violation
+        )
         self.ledger.tell(trial)
         self._add(trial)
         self._tell(trial)
@@ -231,7 +235,7 @@ class Search:
     def ranked(self, n: int | None = None) -> list[Trial]:
         """Return completed trials, best first: the `n` best, or all."""
         # The slice is a copy, because a live view ranks in another thread while trials are added.
-        return [self.trials[seq] for _, _, seq in self._ranks[:n]]
+        return [self.trials[seq] for *_, seq in self._ranks[:n]]
 
     # ---- trials ------------------------------------------------------------------------------
 
@@ -297,6 +301,7 @@ class Search:
             trial = self.trials[result["seq"]].with_result(
                 {**result, "finished": result.get("finished") or utc_now()}, told=self.n_told
             )
+            trial = self.plan.judged(trial)
             self.ledger.tell(trial)
             if trial.phase == "search":
                 took = self.budget.clock() - self._began[trial.seq]
@@ -342,7 +347,7 @@ class Search:
     def individual(self, trial: Trial) -> Individual:
         """Return a completed trial as the engine sees it."""
         fitness = self._fitness()
-        fitness.set([trial.objectives[o.name] for o in self.plan.objectives])
+        fitness.set([trial.objectives[o.name] for o in self.plan.objectives], trial.violation)
         genotype = self._genotype(trial)
         return Individual(
             trial.seq, genotype, fitness, trial.parents, trial.operator, trial.generation

@@ -149,6 +149,7 @@ class _Session:
             n_train=len(parts.train),
             widen=config.finish.widen,
             inherit_weights=build.inherits(config),
+            constraints=build.constraint_list(config),
             keep_optimizer=registry.resolve("algorithms", config.algorithm.name).inherits,
         )
         self.labels = dataset.y_train[parts.validation]
