@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from nasgen import objectives, registry, seeding
+from nasgen import constraints, objectives, registry, seeding
 from nasgen.config import Pruning, SearchConfig, keys, merge, parse
 from nasgen.engine.algorithms.base import Algorithm
 from nasgen.engine.breeding import Breeder, Operators, Proposal, Screen, Space
@@ -144,6 +144,8 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
         _gather(problems, partial(objectives.named, name))
     if len(set(config.objectives.names)) != len(config.objectives.names):
         problems.append(f"objectives.names: each name once, got {list(config.objectives.names)}.")
+    for text in config.objectives.constraint:
+        _gather(problems, partial(constraints.parse, text))
     for group in ("mutations", "morphisms", "crossovers"):
         table = getattr(config.algorithm, group)
         for name in table:
@@ -372,8 +374,28 @@ def algorithm(
 ) -> Algorithm:
     """Return the algorithm with its breeder; the callbacks are explained there."""
     return _algorithm_factory(config)(
-        Breeder(where, operators(config), is_new, screen, forget, on_rejected, origin(config))
+        Breeder(
+            where,
+            operators(config),
+            is_new,
+            screen,
+            forget,
+            on_rejected,
+            origin(config),
+            violation(config),
+        )
     )
+
+
+def violation(config: SearchConfig) -> Callable[[Dag], float]:
+    """Return the function of a genotype that says how far it breaks what is known untrained."""
+    early = [c for c in constraint_list(config) if constraints.before_training(c.name)]
+    if not early:
+        return lambda genotype: 0.0
+    from nasgen.evaluation.untrained import Untrained  # loads torch
+
+    measure = Untrained(worker_context(config, Path()), [c.name for c in early])
+    return lambda genotype: constraints.violation(early, measure(genotype))
 
 
 def features(config: SearchConfig) -> str:
@@ -433,6 +455,11 @@ def objective_list(config: SearchConfig) -> tuple[Objective, ...]:
     return tuple(objectives.named(name) for name in config.objectives.names)
 
 
+def constraint_list(config: SearchConfig) -> tuple[constraints.Constraint, ...]:
+    """Return the constraints in order."""
+    return tuple(constraints.parse(text) for text in config.objectives.constraint)
+
+
 def executor(config: SearchConfig, context: Mapping[str, Any]) -> Executor:
     """Return the executor, its workers not yet started."""
     target = registry.resolve("executors", config.execution.executor)
@@ -447,7 +474,9 @@ def worker_context(config: SearchConfig, artifacts: Path) -> dict[str, Any]:
         "space": {"name": config.space.name, **config.space.options},
         "data": config.data.model_dump(),
         "training": config.training.model_dump(),
-        "objectives": list(config.objectives.names),
+        "objectives": list(
+            dict.fromkeys([*config.objectives.names, *(c.name for c in constraint_list(config))])
+        ),
         "pruning": config.pruning.model_dump(),
         "device": config.execution.device,
         "threads": config.execution.threads_per_trial,

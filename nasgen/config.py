@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from nasgen.constraints import texts
 from nasgen.errors import ConfigError, suggest
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -84,8 +85,8 @@ class Algorithm(OptionSection):
 
     name: str = Field(
         "genetic",
-        description="random | genetic | aging | local | nsga2 | growth | fixed; further "
-        "keys are the algorithm's options, such as tournament = 3",
+        description="random | genetic | aging | local | nsga2 | nsga3 | growth | fixed; "
+        "further keys are the algorithm's options, such as tournament = 3",
     )
     population: int | None = Field(
         None,
@@ -140,6 +141,13 @@ class Objectives(Section):
         ("val_accuracy",),
         min_length=1,
         description="the first one chooses the best network; see `nasgen list objectives`",
+    )
+    constraint: Annotated[tuple[str, ...], BeforeValidator(texts)] = Field(
+        (),
+        description="what networks must keep to, such as ['n_params < 200k', 'latency_ms <= 2'] or "
+        "'n_params < 200k and flops < 30M'; any objective, whether optimised or not; < <= > >=; "
+        "k M G. What is known before training is not trained at all, the rest loses every "
+        "comparison",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from nasgen.objectives import Objective
 from nasgen.plan import Plan
 from nasgen.store.trial import Trial
 
-Rank = tuple[int, float, float, int]
+Rank = tuple[float, int, float, float, int]
 
 
 class Space(Protocol):
@@ -34,6 +34,7 @@ class Finish:
     trials: Mapping[int, Trial]
     n_before: int
     workers: int
+    violation: Callable[[Dag], float] = lambda genotype: 0.0  # of what is known before training
 
     @property
     def begun(self) -> tuple[Trial, ...]:
@@ -53,7 +54,10 @@ class Finish:
             n_trained = sum(t.state != "ESTIMATED" for t in own)
             n_missing = min(n_missing, self.budget.n_trials - n_trained)
         sources: dict[str, Trial] = {}
-        for trial in ranked(self.trials.values(), self.plan.objectives[0]):
+        candidates = ranked(self.trials.values(), self.plan.objectives[0])
+        # Where nothing is feasible, longer training may still make what is nearest so.
+        candidates = [t for t in candidates if t.is_feasible] or candidates
+        for trial in candidates:
             identity = self.plan.identity(trial.key, self.plan.finish_fidelity)
             if trial.phase == "search" and trial.seq not in done and identity not in known:
                 sources.setdefault(identity, trial)
@@ -102,7 +106,7 @@ class Finish:
         if self.plan.widen <= 1.0:
             return trial
         wider = self.space.widened(Dag.from_json(trial.genotype), self.plan.widen)
-        if self.space.problems(wider):
+        if self.space.problems(wider) or self.violation(wider) > 0:
             return trial
         genotype = wider.mint(self.plan.seed, trial.seq)
         return replace(
@@ -123,8 +127,12 @@ def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
 
 
 def rank(trial: Trial, objective: Objective) -> Rank:
-    """Return what orders completed trials by one objective, the best least."""
+    """Return what orders completed trials by one objective, the best least.
+
+    Whoever violates constraints less comes first, then whoever was trained on a higher rung.
+    """
     loss = trial.metrics.get("val_loss")
     sign = -1.0 if objective.direction == "maximize" else 1.0
     value = sign * trial.objectives[objective.name]
-    return trial.rungs_below, value, math.inf if loss is None else float(loss), trial.seq
+    loss = math.inf if loss is None else float(loss)
+    return trial.violation, trial.rungs_below, value, loss, trial.seq

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from nasgen.constraints import Constraint, violation
 from nasgen.objectives import Objective
+from nasgen.store.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,20 @@ class Plan:
     keep_optimizer: bool = False  # of trials in the search, for those who inherit from them
     # Whom a pruner may compare a trial with: nobody, all of earlier generations, all told before.
     compares: Literal["none", "generations", "results"] = "none"
+    constraints: tuple[Constraint, ...] = ()
+
+    def judged(self, trial: Trial) -> Trial:
+        """Return a told trial with its constraints' values apart, and how far it breaks them.
+
+        An evaluator measures what is constrained as it does objectives.
+        """
+        values = trial.objectives
+        return replace(
+            trial,
+            objectives={o.name: values[o.name] for o in self.objectives if o.name in values},
+            constraints={c.name: values[c.name] for c in self.constraints if c.name in values},
+            violation=violation(self.constraints, values),
+        )
 
     def identity(
         self, key: str, fidelity: Mapping[str, Any], initial: tuple[str | None, ...] = ()

@@ -16,6 +16,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from nasgen.constraints import described
+
 if TYPE_CHECKING:
     from nasgen.search import Search
     from nasgen.store.trial import Trial
@@ -77,6 +79,8 @@ class PlainLog:
             if trial.state == "PRUNED":
                 outcome = f"after {trial.metrics['epochs_done']:g} of {trial.fidelity['epochs']:g} "
                 outcome += "epochs"
+            broken = described(data["search"].plan.constraints, trial.constraints)
+            outcome += f", infeasible: {broken}" if broken else ""
             self._print(
                 f"trial {trial.seq} {trial.operator}: {trial.state.lower()}, {outcome}"
                 f" ({trial.train_s:.1f} s)"
@@ -191,6 +195,8 @@ class LiveView:
             text.append(
                 f"\n  best: trial {best.seq} ({best.operator}), {_objectives(best)}", "bold"
             )
+            if broken := described(search.plan.constraints, best.constraints):
+                text.append(f"\n  nothing is feasible yet; nearest is trial {best.seq}: {broken}")
         if search.screen is not None and search.screen.audit.judgements:
             text.append(f"\n  {search.screen.audit.judgements[-1].sentence}", "dim")
         if self._n_failed:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nasgen import build, fidelity
+from nasgen import build, constraints, fidelity
 from nasgen.config import SearchConfig, read_toml
 from nasgen.data.base import Dataset
 from nasgen.data.base import load as load_data
@@ -88,17 +88,40 @@ class Run:
 
     @property
     def ranked(self) -> list[Trial]:
-        """Completed trials, best first."""
+        """Completed trials, best first; those that violate constraints last."""
         return ranked(self.trials, self.objectives[0])
 
     @property
     def best(self) -> Trial | None:
-        """The best completed trial by the first objective, chosen on validation images."""
-        return next(iter(self.ranked), None)
+        """The best feasible trial by the first objective, chosen on validation images."""
+        return next((t for t in self.ranked if t.is_feasible), None)
+
+    @property
+    def nearest(self) -> dict[str, Any] | None:
+        """The trial that violates the constraints least, where none keeps them; else None.
+
+        "trial" is its seq, "violation" the sum over constraints, each as a share of its bound,
+        "constraints" the measured values, "message" a sentence.
+        """
+        if self.best is not None or not self.ranked:
+            return None
+        trial = self.ranked[0]
+        broken = constraints.described(build.constraint_list(self.config), trial.constraints)
+        return {
+            "trial": trial.seq,
+            "violation": trial.violation,
+            "constraints": dict(trial.constraints),
+            "message": f"no network keeps the constraints; nearest is trial {trial.seq}: {broken}.",
+        }
 
     def trial(self, seq: int | None = None) -> Trial:
         """Return one trial, or the best one; ConfigError when there is none."""
         if seq is None:
+            if self.nearest is not None:
+                raise ConfigError(
+                    f"{self.path}: {self.nearest['message']} Name it with --trial, loosen "
+                    "objectives.constraint in a new run, or resume this one with more trials."
+                )
             if self.best is None:
                 raise ConfigError(f"{self.path}: no trial is complete, so there is no best one.")
             return self.best
@@ -141,9 +164,9 @@ class Run:
         return TrainedNetwork(self.name, trial, self._predictor)
 
     def networks(self) -> list[TrainedNetwork]:
-        """Return the ensemble's candidates: the most accurate networks with kept weights."""
-        complete = [t for t in self.trials if t.state == "COMPLETE"]
-        kept = [t for t in complete if self.folder.artifacts.exists(t.weights_ref)]
+        """Return the ensemble's candidates: the most accurate feasible ones with kept weights."""
+        feasible = [t for t in self.trials if t.is_feasible]
+        kept = [t for t in feasible if self.folder.artifacts.exists(t.weights_ref)]
         kept.sort(
             key=lambda t: (
                 t.rungs_below,
@@ -195,7 +218,9 @@ class Run:
         return {
             "run": str(self.path),
             "trials": {**counts, "filtered": n_filtered},
+            "infeasible": sum(t.state == "COMPLETE" and not t.is_feasible for t in trials),
             "best": None,
+            "nearest": self.nearest,
             "ensemble": None,
             "wall_s": round(sum(leg["spent_s"] for leg in self.record["legs"]), 3),
             "train_s": round(sum(t.train_s for t in trials), 3),
@@ -227,6 +252,7 @@ class Run:
             config=self.config,
             trials=self.trials,
             best=summary["best"],
+            nearest=(summary.get("nearest") or {}).get("message", ""),
             ensemble=summary["ensemble"],
             population=record.get("population", []),
             n_filtered=summary["trials"]["filtered"],

@@ -128,7 +128,8 @@ class Search:
     @property
     def _ending(self) -> Finish:
         space, workers = self.algorithm.breeder.space, self.executor.workers
-        return Finish(self.plan, self.budget, space, self.trials, self.n_before, workers)
+        violation = self.algorithm.breeder.violation
+        return Finish(self.plan, self.budget, space, self.trials, self.n_before, workers, violation)
 
     # ---- candidates --------------------------------------------------------------------------
 
@@ -186,7 +187,10 @@ class Search:
 
     def _tell_estimate(self, trial: Trial, value: float) -> None:
         objectives = {self.plan.objectives[0].name: value}
-        trial = trial.with_estimate(objectives, self.n_told, utc_now())
+        violation = self.algorithm.breeder.violation(self._genotype(trial))
+        trial = replace(
+            trial.with_estimate(objectives, self.n_told, utc_now()), violation=violation
+        )
         self.ledger.tell(trial)
         self._add(trial)
         self._tell(trial)
@@ -302,6 +306,7 @@ class Search:
             trial = self.trials[result["seq"]].with_result(
                 {**result, "finished": result.get("finished") or utc_now()}, told=self.n_told
             )
+            trial = self.plan.judged(trial)
             self.ledger.tell(trial)
             if trial.phase == "search":
                 took = self.budget.clock() - self._began[trial.seq]
@@ -353,7 +358,7 @@ class Search:
         On whatever rung, it is the child of those of whom it was bred.
         """
         fitness = self._fitness()
-        fitness.set([trial.objectives[o.name] for o in self.plan.objectives])
+        fitness.set([trial.objectives[o.name] for o in self.plan.objectives], trial.violation)
         genotype = self._genotype(trial)
         bred = trial
         while bred.fidelity.get("rung"):

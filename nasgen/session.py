@@ -150,6 +150,7 @@ class _Session:
             widen=config.finish.widen,
             inherit_weights=build.inherits(config),
             compares=build.compares(config),
+            constraints=build.constraint_list(config),
             keep_optimizer=registry.resolve("algorithms", config.algorithm.name).inherits,
         )
         self.labels = dataset.y_train[parts.validation]

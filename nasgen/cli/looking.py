@@ -64,7 +64,7 @@ def show(
             t.generation,
             t.operator,
             " ".join(map(str, t.parents)),
-            t.state if t.failure is None else f"{t.state}: {t.failure}",
+            _state(t),
             *(value(n, t.objectives.get(n)) for n in names),
             value("n_params", t.metrics.get("n_params")),
         ]
@@ -72,6 +72,12 @@ def show(
     ]
     columns = ["trial", "generation", "operator", "parents", "state", *names, "params"]
     table_of("", columns, rows)
+
+
+def _state(trial: Any) -> str:
+    if trial.failure is not None:
+        return f"{trial.state}: {trial.failure}"
+    return "infeasible" if trial.violation > 0 else str(trial.state)
 
 
 def _show_trial(trial: Any, json_: bool) -> None:
@@ -94,8 +100,10 @@ def _show_trial(trial: Any, json_: bool) -> None:
         for v in dag.order
     ]
     table_of(f"trial {trial.seq}: {trial.key}", ["vertex", "operation", "settings", "from"], rows)
-    for name, measured in {**trial.metrics, **trial.objectives}.items():
+    for name, measured in {**trial.metrics, **trial.objectives, **trial.constraints}.items():
         print(f"{name}: {measured}")
+    if trial.violation > 0:
+        print(f"violation of the constraints: {trial.violation:g}")
 
 
 @command

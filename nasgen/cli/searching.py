@@ -138,7 +138,9 @@ def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool
     else:
         print_summary(summary, finished)
     if summary["best"] is None:
-        print("error: no trial completed; `nasgen show` lists why.", file=sys.stderr)
+        nearest = summary["nearest"]
+        why = nearest["message"] if nearest else "no trial completed; `nasgen show` lists why."
+        print(f"error: {why}", file=sys.stderr)
         raise typer.Exit(EXIT_NOTHING)
 
 
@@ -160,6 +162,8 @@ def print_summary(summary: Mapping[str, Any], run: Any) -> None:
         table_of("", ["", "validation", "test", "size"], rows)
     counts = ", ".join(f"{n} {state}" for state, n in summary["trials"].items() if n)
     print(f"trials: {counts or 'none'}; {duration(summary['wall_s'])}")
+    if summary.get("infeasible"):
+        print(f"infeasible: {summary['infeasible']} of the complete ones violate a constraint")
     print(f"run:    {summary['run']}")
     print(f"report: {run.report_path}")
 

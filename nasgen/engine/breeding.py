@@ -70,6 +70,13 @@ class Proposal:
     terms: Terms = NO_TERMS
 
 
+@dataclass
+class _Nearest:
+    """Proposals of one request that break constraints, with their violation."""
+
+    proposals: list[tuple[float, Proposal]] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Operators:
     """Name -> (function, relative frequency) of mutations (morphisms among them) and crossovers."""
@@ -83,7 +90,10 @@ class Operators:
 class Breeder:
     """Makes candidates. `is_new` tells whether a proposal would be a trial not asked before.
 
-    `failures[operator][reason]` counts refused attempts: "not_applicable" and "duplicate".
+    `failures[operator][reason]` counts refused attempts: "not_applicable", "duplicate" and
+    "infeasible". `violation` tells how far a network breaks the constraints that are known before
+    training, 0 if it keeps them. Whoever breaks them is passed over; only where no attempt keeps
+    them, the candidate that breaks them least is made, so that the search can come closer.
     With a `screen`, several children are made for each one returned. `forget` takes back what
     `is_new` reserved for the others, so that they may be proposed again; those that were judged
     count in `n_filtered` and go to `on_rejected` with their predicted first objective, or None.
@@ -99,6 +109,7 @@ class Breeder:
         forget: Callable[[Proposal], None] = lambda proposal: None,
         on_rejected: Callable[[Proposal, float | None], None] = lambda proposal, predicted: None,
         origin: Dag | None = None,
+        violation: Callable[[Dag], float] = lambda genotype: 0.0,
     ) -> None:
         self.space = space
         self.operators = operators
@@ -107,6 +118,7 @@ class Breeder:
         self.forget = forget
         self.on_rejected = on_rejected
         self.origin = origin
+        self.violation = violation
         self.n_filtered = 0
         self.credit = Credit() if operators.adapt else None
         self.failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -120,12 +132,13 @@ class Breeder:
         self, rng: np.random.Generator, generation: int = 0, terms: Terms = NO_TERMS
     ) -> Proposal | None:
         """Return a new random candidate, or None when the space seems spent."""
+        nearest = _Nearest()
         for _ in range(N_ATTEMPTS):
             drawn = self._drawn("sample", self.space.sample, rng)
             proposal = Proposal(drawn, generation=generation, terms=terms)
-            if self._accepted(proposal):
+            if self._kept_to(proposal, nearest) and self._accepted(proposal):
                 return proposal
-        return None
+        return self._last_resort(nearest)
 
     def seed(
         self, rng: np.random.Generator, generation: int, terms: Terms = NO_TERMS
@@ -175,7 +188,10 @@ class Breeder:
         """
         offered: list[Proposal] = []
         for _ in range(1 if self.screen is None else self.screen.n_wanted):
-            proposal = self._attempted(parents, rng, generation, terms)
+            nearest = _Nearest()
+            proposal = self._attempted(parents, rng, generation, terms, nearest)
+            if proposal is None and not offered:
+                proposal = self._last_resort(nearest)
             if proposal is None:
                 break
             offered.append(proposal)
@@ -203,8 +219,9 @@ class Breeder:
         rng: np.random.Generator,
         generation: int,
         terms: Terms,
+        nearest: _Nearest,
     ) -> Proposal | None:
-        """Return an accepted child, or None when all attempts fail."""
+        """Return an accepted child, or None when all attempts fail; `nearest` takes the best."""
         for _ in range(N_ATTEMPTS):
             crossing = len(parents) > 1 and rng.random() < self.operators.crossover_prob
             pool = self.operators.crossovers if crossing else self.operators.mutations
@@ -230,9 +247,23 @@ class Breeder:
                     generation,
                     terms,
                 )
-                if self._accepted(proposal):
+                if self._kept_to(proposal, nearest) and self._accepted(proposal):
                     return proposal
         return None
+
+    def _kept_to(self, proposal: Proposal, nearest: _Nearest) -> bool:
+        """Tell whether a proposal keeps the constraints, as far as they are known; note others."""
+        broken = self.violation(proposal.genotype)
+        if broken == 0:
+            return True
+        self.failures[proposal.operator]["infeasible"] += 1
+        nearest.proposals.append((broken, proposal))
+        return False
+
+    def _last_resort(self, nearest: _Nearest) -> Proposal | None:
+        """Return the new proposal that breaks the constraints least, or None."""
+        ordered = sorted(nearest.proposals, key=lambda pair: pair[0])
+        return next((p for _, p in ordered if self._accepted(p)), None)
 
     def _accepted(self, proposal: Proposal) -> bool:
         if self.is_new(proposal):

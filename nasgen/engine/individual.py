@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from functools import cache
@@ -14,18 +15,23 @@ from nasgen.genotypes import Dag
 
 
 class Fitness(base.Fitness):
-    """DEAP's fitness, refusing values that DEAP would rank wrongly.
+    """DEAP's fitness, refusing values that DEAP would rank wrongly, and knowing constraints.
 
     DEAP compares a NaN as greater than every number and sorts an unset fitness with an IndexError;
-    here both are errors that name themselves.
+    here both are errors that name themselves. `violation` >= 0 is the sum of what is violated, 0
+    for a feasible network. It comes before all values, in comparisons and in domination: feasible
+    beats infeasible, of two infeasible ones the smaller violation wins (Deb 2002, section VI).
     """
 
     weights: tuple[float, ...] = (1.0,)
+    violation: float = 0.0
 
-    def set(self, values: Sequence[float]) -> None:
-        """Assign finite objective values, one for each weight."""
+    def set(self, values: Sequence[float], violation: float = 0.0) -> None:
+        """Assign finite objective values, one for each weight, and a violation >= 0."""
         if len(values) != len(self.weights):
             raise EvaluationError(f"expected {len(self.weights)} objectives, got {len(values)}.")
+        if not violation >= 0:
+            raise EvaluationError(f"a violation must be 0 or more, got {violation}.")
         if not all(math.isfinite(v) for v in values):
             raise EvaluationError(
                 f"a fitness must be finite, got {tuple(values)}; a trial with such a value has "
@@ -33,6 +39,35 @@ class Fitness(base.Fitness):
                 kind="non-finite",
             )
         self.values = tuple(values)
+        self.violation = violation
+
+    def dominates(self, other: Any, obj: slice = slice(None)) -> bool:
+        """Tell whether this fitness constrain-dominates another; `obj` as in DEAP."""
+        if self.violation != other.violation:
+            return bool(self.violation < other.violation)
+        return bool(super().dominates(other, obj))
+
+    # DEAP derives > and >= from these; its sorting groups by equality and hash.
+    def __le__(self, other: Any) -> bool:
+        return bool(self._rank <= other._rank)
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(self._rank < other._rank)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fitness) and self._rank == other._rank
+
+    def __hash__(self) -> int:
+        return hash(self._rank)
+
+    @property
+    def _rank(self) -> tuple[float, tuple[float, ...]]:
+        return -self.violation, self.wvalues
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Fitness:
+        copied = type(self)()
+        copied.wvalues, copied.violation = self.wvalues, self.violation
+        return copied
 
 
 @cache
@@ -66,11 +101,13 @@ class Individual:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Individual:
         # DEAP's archives copy what they keep; genotypes are immutable, so only fitness is copied.
-        fitness = type(self.fitness)()
-        if self.fitness.valid:
-            fitness.set(self.fitness.values)
         return Individual(
-            self.seq, self.genotype, fitness, self.parents, self.operator, self.generation
+            self.seq,
+            self.genotype,
+            copy.deepcopy(self.fitness, memo),
+            self.parents,
+            self.operator,
+            self.generation,
         )
 
     def __repr__(self) -> str:

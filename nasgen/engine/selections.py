@@ -98,7 +98,8 @@ def nsga3(individuals: Sequence[Individual], k: int, rng: np.random.Generator) -
     n_objectives = len(checked[0].fitness.wvalues)
     points = tools.uniform_reference_points(n_objectives, p=12 if n_objectives < 4 else 4)
     with deap_seeded(rng):
-        return list(tools.selNSGA3(checked, min(k, len(checked)), points))
+        # DEAP's faster sorting compares values without asking `dominates`, so knows no constraints.
+        return list(tools.selNSGA3(checked, min(k, len(checked)), points, nd="standard"))
 
 
 def co_evolution(
@@ -112,6 +113,7 @@ def co_evolution(
     `correct(seq)` tells for each validation image whether that trial names it rightly, (n,) bool.
     The first has the best accuracy; each further one the largest sum over images of
     correct / (1 + how many of those chosen are right on it)**2, divided by n. Equals: the older.
+    Whoever violates constraints less comes first.
     """
     import numpy as np
 
@@ -121,7 +123,12 @@ def co_evolution(
     chosen: list[Individual] = []
     while waiting and len(chosen) < k:
         worth = (1.0 + n_right) ** -2  # of an image; all equal at first, so accuracy decides
-        place = int(np.argmax([float((right[i.seq] * worth).mean()) for i in waiting]))
+        least = min(i.fitness.violation for i in waiting)
+        worths = [
+            float((right[i.seq] * worth).mean()) if i.fitness.violation == least else -1.0
+            for i in waiting
+        ]
+        place = int(np.argmax(worths))
         chosen.append(waiting.pop(place))
         n_right += right[chosen[-1].seq]
     return chosen

@@ -14,7 +14,10 @@ N_HALL_OF_FAME = 20
 
 
 class Memory:
-    """Hall of fame (first objective), Pareto archive, genealogy and a logbook row a generation."""
+    """Hall of fame (first objective), Pareto archive, genealogy and a logbook row a generation.
+
+    Only feasible networks are in the Pareto archive; in the hall of fame they come first.
+    """
 
     def __init__(self, n_best: int = N_HALL_OF_FAME) -> None:
         self.hall_of_fame = tools.HallOfFame(n_best, similar=same_network)
@@ -30,7 +33,8 @@ class Memory:
     def observe(self, individual: Individual) -> None:
         """Take note of a completed individual; failed trials never come here."""
         self.hall_of_fame.update([individual])
-        self.pareto.update([individual])
+        if individual.fitness.violation == 0:
+            self.pareto.update([individual])
         self.history.genealogy_history[individual.seq] = individual
         self.history.genealogy_tree[individual.seq] = individual.parents
 

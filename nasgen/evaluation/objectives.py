@@ -1,4 +1,8 @@
-"""The objectives a search can optimise. Members load torch only when they are resolved."""
+"""The objectives a search can optimise or constrain. Members load torch only when resolved.
+
+An entry with the option "untrained" is known before training: its value depends on genotype,
+blueprint and network, not on weights or predictions.
+"""
 
 from nasgen.registry import Entry
 
@@ -19,13 +23,13 @@ ENTRIES = (
         "n_params",
         "nasgen.evaluation.metrics:n_params",
         "trainable parameters",
-        options={"direction": "minimize", "unit": "parameters"},
+        options={"direction": "minimize", "unit": "parameters", "untrained": True},
     ),
     Entry(
         "flops",
         "nasgen.evaluation.metrics:flops",
         "floating-point operations for one image, two for each multiply-add",
-        options={"direction": "minimize", "unit": "operations"},
+        options={"direction": "minimize", "unit": "operations", "untrained": True},
     ),
     Entry(
         "latency_ms",

@@ -40,6 +40,8 @@ def summary(view: ReportView, trial: Trial) -> str:
         found = tables.value(trial, name)
         if found is not None:
             parts.append(f"{words(name)} {quantity(name, found)}")
+    if trial.state == "COMPLETE" and not trial.is_feasible:
+        parts.append("violates the constraints")
     if trial.parents:
         parts.append("from " + ", ".join(str(p) for p in trial.parents))
     return " · ".join(parts)
@@ -53,7 +55,8 @@ def history(view: ReportView) -> tuple[Markup, int, int]:
     line: list[tuple[float, float]] = []
     steps: list[int] = []
     for trial in view.trials:
-        found = tables.value(trial, name) if trial.phase == "search" else None
+        counts = trial.phase == "search" and trial.is_feasible
+        found = tables.value(trial, name) if counts else None
         if found is not None and (not line or (found > line[-1][1] if up else found < line[-1][1])):
             line.append((float(trial.seq), found))
             steps.append(trial.seq)

@@ -22,11 +22,18 @@ def value(trial: Trial, name: str) -> float | None:
 
 
 def rank(view: ReportView, trials: Iterable[Trial]) -> list[Trial]:
-    """Return the trials that have the first objective, best first, earlier ones first on ties."""
+    """Return the trials that have the first objective, best first, earlier ones first on ties.
+
+    Those that violate constraints less come first, as in the search.
+    """
     name = view.objectives[0]
     sign = -1.0 if view.maximizes(name) else 1.0
-    scored = [(sign * found, t.seq, t) for t in trials if (found := value(t, name)) is not None]
-    return [t for _, _, t in sorted(scored, key=lambda row: row[:2])]
+    scored = [
+        ((t.violation, sign * found, t.seq), t)
+        for t in trials
+        if (found := value(t, name)) is not None
+    ]
+    return [t for _, t in sorted(scored, key=lambda row: row[0])]
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class OperatorRow:
     not_applicable: int = 0
     duplicate: int = 0
     illegal: int = 0
+    infeasible: int = 0
 
     @property
     def rate(self) -> float | None:
@@ -84,6 +92,7 @@ def _operator_row(view: ReportView, name: str, trials: Sequence[Trial]) -> Opera
         not_applicable=refused.get("not_applicable", 0),
         duplicate=refused.get("duplicate", 0),
         illegal=refused.get("illegal", 0),
+        infeasible=refused.get("infeasible", 0),
     )
 
 
@@ -117,9 +126,11 @@ def front(points: Mapping[int, Sequence[float]], maximize: Sequence[bool]) -> li
 
 
 def points(view: ReportView, names: Sequence[str]) -> dict[int, tuple[float, ...]]:
-    """Return seq -> values of the COMPLETE trials that have all of these quantities."""
+    """Return seq -> values of the feasible trials that have all of these quantities."""
     rows = {}
     for trial in view.trials:
+        if not trial.is_feasible:
+            continue
         found = tuple(v for name in names if (v := value(trial, name)) is not None)
         if len(found) == len(names):
             rows[trial.seq] = found
@@ -162,10 +173,10 @@ def failure_rows(trials: Iterable[Trial]) -> list[FailureRow]:
 
 
 def showpieces(view: ReportView, n: int = 3) -> list[Trial]:
-    """Return the `n` best trials of distinct architecture, the best network first in any case."""
+    """Return the `n` best feasible trials of distinct architecture, the best network first."""
     best = best_trial(view)
     found = {} if best is None else {best.key: best}
-    for trial in rank(view, view.trials):
+    for trial in rank(view, (t for t in view.trials if t.is_feasible)):
         found.setdefault(trial.key, trial)
     return list(found.values())[:n]
 

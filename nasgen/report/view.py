@@ -21,9 +21,10 @@ class ReportView:
     - `ensemble`: "members" (each "run", "trial", "weight"), "val_accuracy", "test_accuracy".
     - `population`: seqs alive at the end; `n_filtered`: candidates a predictor rejected.
     - `audit`: how the predictor was judged, see `predictors.audit.Audit.to_json`; None without one.
+    - `nearest`: a sentence about the network that violates the constraints least, where all do.
     - `directions`: objective -> "maximize" or "minimize"; the first objective ranks.
     - `operator_failures`: operator -> how often it gave nothing to train, by cause
-      ("not_applicable", "duplicate", "illegal").
+      ("not_applicable", "duplicate", "illegal", "infeasible").
     """
 
     run: str
@@ -43,6 +44,7 @@ class ReportView:
     classes: tuple[str, ...]
     data_summary: str
     audit: Mapping[str, Any] | None = None
+    nearest: str = ""
 
     @cached_property
     def by_seq(self) -> dict[int, Trial]:
@@ -53,6 +55,11 @@ class ReportView:
     def objectives(self) -> tuple[str, ...]:
         """Names of the objectives, the ranking one first."""
         return self.config.objectives.names
+
+    @property
+    def n_infeasible(self) -> int:
+        """How many measured trials violate a constraint."""
+        return sum(t.state == "COMPLETE" and not t.is_feasible for t in self.trials)
 
     def maximizes(self, name: str) -> bool:
         """Whether more is better; accuracies are when `directions` does not say."""

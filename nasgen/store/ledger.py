@@ -59,6 +59,8 @@ _TOLD = [
     "state",
     "told",
     "objectives",
+    "constraints",
+    "violation",
     "metrics",
     "curve",
     "train_s",

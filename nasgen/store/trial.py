@@ -39,6 +39,9 @@ class Trial:
     told: int | None = None
     cohort: int | None = None  # seq of the first of those that are trained jointly
     objectives: Mapping[str, float] = field(default_factory=dict)
+    # What the config constrains, as measured, and the sum of the violations; 0: feasible.
+    constraints: Mapping[str, float] = field(default_factory=dict)
+    violation: float = 0.0
     metrics: Mapping[str, Any] = field(default_factory=dict)
     curve: tuple[
         Mapping[str, float], ...
@@ -65,6 +68,11 @@ class Trial:
         """References of the artifacts that it has."""
         refs = (self.weights_ref, self.predictions_ref, self.optimizer_ref)
         return tuple(ref for ref in refs if ref)
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether it was measured and keeps every constraint."""
+        return self.state == "COMPLETE" and self.violation == 0
 
     @property
     def looks(self) -> dict[int, float]:
@@ -110,5 +118,7 @@ class Trial:
             "state": self.state,
             "fidelity": dict(self.fidelity),
             "objectives": dict(self.objectives),
+            "constraints": dict(self.constraints),
+            "violation": self.violation,
             "attempt": self.attempt,
         }

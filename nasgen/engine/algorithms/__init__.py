@@ -33,6 +33,12 @@ ENTRIES = (
         reference="Deb 2002",
     ),
     Entry(
+        "nsga3",
+        "nasgen.engine.algorithms.nsga3:Nsga3",
+        "three objectives or more: NSGA-III, survivors close to spread reference points",
+        reference="Deb & Jain 2014",
+    ),
+    Entry(
         "growth",
         "nasgen.engine.algorithms.growth:Growth",
         "one small network is grown: mutate members, train on from their weights, keep the best",
