@@ -21,10 +21,10 @@ from nasgen.search_spaces.blueprint import Blueprint
 if TYPE_CHECKING:
     from nasgen.search_spaces.dag_cnn import DagCnn
 
-MACS = (8e6, 30e6)  # multiply-adds of one 3 x 32 x 32 image
+MACS = (4e6, 20e6)  # multiply-adds of one 3 x 32 x 32 image
 WEIGHTS = (1e5, 6e5)  # trainable values; smaller ones stop learning within minutes
 N_TRIES = 40
-FIRST_WIDTHS = (14.0, 26.0)  # channels of the first stage, drawn log-uniformly
+FIRST_WIDTHS = (12.0, 22.0)  # channels of the first stage, drawn log-uniformly
 SEED_WIDTH, SEED_STAGES = 24, 3  # of the network that growth begins with
 PLAIN_PROB = 0.67  # that a network has only what learns fastest on a CPU
 PLUGIN_PROB = 0.2  # that a place where a plug-in layer fits gets one, if there is any
