@@ -37,6 +37,7 @@ _NAMES = {
     "pruning": "nasgen.registry",
     "layer": "nasgen.registry",
     "objective": "nasgen.registry",
+    "score": "nasgen.registry",
     "predictor": "nasgen.registry",
     "dataset": "nasgen.registry",
     "search_space": "nasgen.registry",
@@ -67,6 +68,7 @@ __all__ = [  # as in _NAMES; a test compares them
     "pruning",
     "resume",
     "run",
+    "score",
     "search_space",
 ]
 
@@ -87,6 +89,7 @@ if TYPE_CHECKING:
         objective,
         predictor,
         pruning,
+        score,
         search_space,
     )
     from nasgen.results import Run
