@@ -37,6 +37,7 @@ _NAMES = {
     "pruning": "nasgen.registry",
     "layer": "nasgen.registry",
     "objective": "nasgen.registry",
+    "score": "nasgen.registry",
     "predictor": "nasgen.registry",
     "pruner": "nasgen.registry",
     "dataset": "nasgen.registry",
@@ -69,6 +70,7 @@ __all__ = [  # as in _NAMES; a test compares them
     "pruning",
     "resume",
     "run",
+    "score",
     "search_space",
 ]
 
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
         predictor,
         pruner,
         pruning,
+        score,
         search_space,
     )
     from nasgen.results import Run

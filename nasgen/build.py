@@ -23,6 +23,8 @@ from nasgen.execution.base import Evaluate, Executor
 from nasgen.fidelity import DEFAULT_TRIALS, n_finish, n_workers, population
 from nasgen.genotypes import Dag, Draft
 from nasgen.objectives import Direction, Objective
+from nasgen.predictors.base import Features
+from nasgen.predictors.features.joined import Joined
 from nasgen.predictors.filter import Filter
 from nasgen.pruners.base import Pruner
 from nasgen.search_spaces.base import SearchSpace
@@ -166,7 +168,14 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
                 "predictor.mode = 'substitute': expected one objective, because the predictor "
                 f"stands in for the first alone, got {list(config.objectives.names)}; use 'filter'."
             )
-    _gather(problems, lambda: registry.get("features", features(config)))
+    for name in features(config).split("+"):
+        _gather(problems, partial(_check_features, name))
+    if config.predictor.features is not None and _is_score_alone(config):
+        problems.append(
+            "predictor.features: the predictor 'zero-cost' reads predictor.score alone, got "
+            f"'{config.predictor.features}'; leave it out, or choose another predictor."
+        )
+    _gather(problems, lambda: registry.get("scores", config.predictor.score))
     _gather(problems, lambda: _algorithm_factory(config)(_NO_BREEDER))
     _gather(problems, lambda: pruner(config.pruning, objective_list(config)[0].direction))
     _check_rungs(config, problems)
@@ -209,6 +218,11 @@ def _check_rungs(config: SearchConfig, problems: list[str]) -> None:
             f"eta = {config.algorithm.eta}, got {trials - n_finish(config, trials)}; lower "
             "algorithm.population, rungs or eta, or give more trials."
         )
+
+
+def _check_features(name: str) -> None:
+    if name not in registry.names("scores"):
+        registry.get("features", name)
 
 
 def _check_kind(config: SearchConfig, group: str, name: str) -> None:
@@ -399,14 +413,41 @@ def violation(config: SearchConfig) -> Callable[[Dag], float]:
 
 
 def features(config: SearchConfig) -> str:
-    """Return the name of the features that a predictor reads.
+    """Return the names of the features that a predictor reads, joined by "+".
 
-    If none are named: those made for the search space, else those that any graph has.
+    If none are named: those made for the search space, else those that any graph has. A score alone
+    comes with the size of networks, against which it is audited.
     """
+    if _is_score_alone(config):
+        return f"{config.predictor.score}+n_params"
     if config.predictor.features is not None:
         return config.predictor.features
     entries = registry.entries("features").values()
     return next((e.name for e in entries if e.accepts == config.space.name), DEFAULT_FEATURES)
+
+
+def _is_score_alone(config: SearchConfig) -> bool:
+    name = config.predictor.name
+    entries = registry.entries("predictors")
+    return name in entries and "scores" in entries[name].requires
+
+
+def feature_set(config: SearchConfig) -> Features:
+    """Return the features that a predictor reads; those that need images and torch load them."""
+    parts = [_feature_set(config, name) for name in features(config).split("+")]
+    return parts[0] if len(parts) == 1 else Joined(parts)
+
+
+def _feature_set(config: SearchConfig, name: str) -> Features:
+    context = worker_context(config, Path())
+    made: Features
+    if name in registry.names("scores"):
+        made = registry.resolve("features", "zero-cost")(context, (name,))
+    elif "data" in registry.get("features", name).requires:
+        made = registry.resolve("features", name)(context)
+    else:
+        made = registry.resolve("features", name)()
+    return made
 
 
 def screen(config: SearchConfig) -> Filter | None:
@@ -416,7 +457,7 @@ def screen(config: SearchConfig) -> Filter | None:
         return None
     return Filter(
         registry.resolve("predictors", section.name),
-        registry.resolve("features", features(config))(),
+        feature_set(config),
         seed=seeding.integer(config.seed, "predictor"),
         direction=objective_list(config)[0].direction,
         warmup=section.warmup,

@@ -281,8 +281,13 @@ class Predictor(Section):
     name: str = Field("none", description="none | see `nasgen list predictors`")
     features: str | None = Field(
         None,
-        description="what it reads; see `nasgen list features` "
+        description="what it reads; see `nasgen list features`; several, and single scores, joined "
+        "by +, such as 'structural+zero-cost' or 'structural+synflow' "
         "(default: those made for the search space, else structural)",
+    )
+    score: str = Field(
+        "jacob_cov",
+        description="what the predictor 'zero-cost' goes by; see `nasgen list scores`",
     )
     oversample: float = Field(
         2.0, ge=1, le=1000, description="candidates made for each one trained"

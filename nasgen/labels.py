@@ -15,6 +15,7 @@ import numpy as np
 
 from nasgen import build, registry
 from nasgen.bench.table import Table
+from nasgen.config import SearchConfig
 from nasgen.errors import ConfigError, DataError, MissingExtraError, StoreError
 from nasgen.genotypes import Dag
 from nasgen.predictors.base import Floats
@@ -35,9 +36,13 @@ class Labelled:
     rows: tuple[Mapping[str, Any], ...] = ()
 
 
-def of_run(run: Run) -> Labelled:
-    """Return the labels of a run; raises DataError when no search trial is complete."""
-    features = registry.resolve("features", build.features(run.config))()
+def of_run(run: Run, predictor: str | None = None) -> Labelled:
+    """Return the labels of a run, with what a predictor reads (default: the run's own).
+
+    Networks without features, such as one whose score is no number, have no row. Raises DataError
+    when no search trial is complete.
+    """
+    features = build.feature_set(_config(run, predictor))
     first = run.objectives[0]
     sign = 1.0 if first.direction == "maximize" else -1.0
     # Of the rungs of successive halving the lowest, which all candidates have.
@@ -48,16 +53,30 @@ def of_run(run: Run) -> Labelled:
     ]
     if not trials:
         raise DataError(f"{run.path} has no completed search trial to learn from.")
+    encoded = {t.seq: features.encode(Dag.from_json(t.genotype)) for t in trials}
+    trials = [t for t in trials if np.isfinite(encoded[t.seq]).all()]
+    if not trials:
+        raise DataError(f"{run.path}: no completed search trial has all features; choose others.")
     rows = [
         {"trial": t.seq, "key": t.key, **dict(t.objectives), **_numbers(t.metrics)} for t in trials
     ]
     return Labelled(
-        np.stack([features.encode(Dag.from_json(t.genotype)) for t in trials]),
+        np.stack([encoded[t.seq] for t in trials]),
         np.array([sign * t.objectives[first.name] for t in trials]),
         tuple(features.names),
         tuple(t.key for t in trials),
         tuple(rows),
     )
+
+
+def _config(run: Run, predictor: str | None) -> SearchConfig:
+    own = run.config.predictor
+    if predictor is None or predictor == own.name:
+        return run.config
+    # Features that were named are for predictors that choose among features.
+    alone = "scores" in registry.get("predictors", predictor).requires
+    update = {"name": predictor, "features": None if alone else own.features}
+    return run.config.model_copy(update={"predictor": own.model_copy(update=update)})
 
 
 def of_table(
@@ -71,7 +90,7 @@ def of_table(
     """
     searched, _ = table.signal(signal)
     config = build.config_of({"space": {"name": table.name}})
-    features, space = registry.resolve("features", build.features(config))(), build.space(config)
+    features, space = build.feature_set(config), build.space(config)
     rows = range(len(table.columns[searched])) if wanted is None else wanted
     dags = {row: dag for row in rows if not space.problems(dag := table.genotype(row))}
     encoded = np.stack([features.encode(dag) for dag in dags.values()])

@@ -36,6 +36,7 @@ FAMILIES: dict[str, str] = {
     "features": "nasgen.predictors.features",
     "ensembles": "nasgen.ensembles",
     "layers": "nasgen.phenotype.layers",
+    "scores": "nasgen.evaluation.scores",
     "objectives": "nasgen.evaluation.objectives",
     "datasets": "nasgen.data",
     "executors": "nasgen.execution",
@@ -52,6 +53,7 @@ SIGNATURES: dict[str, tuple[str, ...]] = {
     "crossovers": ("first", "second", "space", "rng"),
     "matings": ("parents", "space", "rng"),
     "objectives": ("measured",),
+    "scores": ("probe",),
     "predictors": ("seed",),
     "datasets": ("rest",),
 }
@@ -195,6 +197,7 @@ mating = _decorator("matings")
 pruning = _decorator("prunings")
 layer = _decorator("layers")
 objective = _decorator("objectives")
+score = _decorator("scores")
 predictor = _decorator("predictors")
 pruner = _decorator("pruners")
 dataset = _decorator("datasets")

@@ -35,12 +35,24 @@ def predictors(
     if action != "evaluate":
         raise ConfigError(f"nasgen predictors: expected 'evaluate', got '{action}'.")
     chosen = names.split(",") if names else list(registry.names("predictors"))
+    alone = {name for name in chosen if "scores" in registry.get("predictors", name).requires}
     factories = {name: registry.resolve("predictors", name) for name in chosen}
+    own: dict[str, labelled.Labelled] = {}
     if source in NAMES:
+        if names and alone:
+            raise ConfigError(
+                f"--predictors: '{', '.join(sorted(alone))}' scores networks on images, and "
+                f"{source} is a table without any; name a run."
+            )
+        factories = {name: f for name, f in factories.items() if name not in alone}
         data = labelled.of_table(load(source))
         splits = evaluate.draws(data.keys, labels, 1000, repeats, seed)
     else:
-        data = labelled.of_run(load_run(source))
+        run = load_run(source)
+        # Scores have features of their own; all others read what the run's predictor reads.
+        own = {name: labelled.of_run(run, name) for name in alone}
+        others = [name for name in chosen if name not in alone]
+        data = labelled.of_run(run, others[0]) if others else own[chosen[0]]
         splits = evaluate.folds(data.keys, repeats, seed)
     found: dict[str, Any] = {
         "source": source,
@@ -50,9 +62,12 @@ def predictors(
         "predictors": {},
     }
     for name, factory in factories.items():
-        result = evaluate.evaluate(factory, data.X, data.y, data.names, splits, seed)
+        read, split = own.get(name, data), splits
+        if read.keys != data.keys:
+            split = evaluate.folds(read.keys, repeats, seed)
+        result = evaluate.evaluate(factory, read.X, read.y, read.names, split, seed)
         found["predictors"][name] = result["predictor"]
-        found["size"] = result["size"]
+        found["size"] = result["size"] if found.get("size") is None else found["size"]
     if json_:
         dump(found)
         return

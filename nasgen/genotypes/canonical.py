@@ -39,6 +39,28 @@ def key(dag: Dag) -> str:
     return PREFIX + digest.hexdigest()
 
 
+def ordered(dag: Dag) -> list[tuple[Vertex, tuple[int, ...]]]:
+    """Return the vertices of the reduced graph, each with the places of what feeds it.
+
+    The order follows the edges and is that of every isomorphic graph, place by place. A source that
+    feeds a vertex more than once is repeated.
+    """
+    kept, edges = _reduced(dag)
+    before, _ = _neighbours((v.tag for v in kept), edges)
+    texts = {v.tag: v.label_text for v in kept}
+    _, order = _canonise(_layered(texts, edges), edges)
+    level: dict[int, int] = {}
+    for v in kept:
+        level[v.tag] = max((level[s] + 1 for s, _ in before[v.tag]), default=0)
+    by_tag = {v.tag: v for v in kept}
+    order.sort(key=level.__getitem__)  # stable
+    place = {tag: i for i, tag in enumerate(order)}
+    return [
+        (by_tag[tag], tuple(sorted(place[s] for s, n in before[tag] for _ in range(n))))
+        for tag in order
+    ]
+
+
 def reduced(dag: Dag) -> tuple[dict[int, Label], dict[Pair, int]]:
     """Return (tag -> label, edge -> how often it occurs) without dead vertices and identities.
 

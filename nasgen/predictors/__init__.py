@@ -45,4 +45,11 @@ ENTRIES = (
         "the mean of ridge, rank, gp, forest and boosting",
         reference="White 2021b",
     ),
+    Entry(
+        "zero-cost",
+        "nasgen.predictors.zero_cost:ZeroCost",
+        "no model: the score of the untrained network that predictor.score names",
+        reference="Abdelfattah 2021",
+        requires=("scores",),
+    ),
 )

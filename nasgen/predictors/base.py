@@ -73,14 +73,14 @@ Factory = Callable[[int], Predictor]  # seed in [0, 2**31) -> an unfitted predic
 
 
 class Features(Protocol):
-    """Describes a genotype by numbers; a class without arguments."""
+    """Describes a genotype by numbers; a class without arguments, unless it requires data."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """One name for each of the f features."""
 
     def encode(self, genotype: Dag) -> Floats:
-        """Return the features, float64 (f,), the same for isomorphic genotypes."""
+        """Return the features, float64 (f,), the same for isomorphic genotypes; NaN: none."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ _NAMES = {
     "SearchSpaceContract": "nasgen.testing.search_spaces",
     "LayerContract": "nasgen.testing.layers",
     "ObjectiveContract": "nasgen.testing.objectives",
+    "ScoreContract": "nasgen.testing.scores",
     "DatasetContract": "nasgen.testing.datasets",
     "PredictorContract": "nasgen.testing.predictors",
     "Finding": "nasgen.testing.check",
@@ -37,6 +38,7 @@ __all__ = [
     "MutationContract",
     "ObjectiveContract",
     "PredictorContract",
+    "ScoreContract",
     "SearchSpaceContract",
     "check_file",
 ]
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from nasgen.testing.objectives import ObjectiveContract
     from nasgen.testing.operators import CrossoverContract, MorphismContract, MutationContract
     from nasgen.testing.predictors import PredictorContract
+    from nasgen.testing.scores import ScoreContract
     from nasgen.testing.search_spaces import SearchSpaceContract
 
 

@@ -25,6 +25,7 @@ SUITES = {
     "search_spaces": "nasgen.testing.search_spaces",
     "layers": "nasgen.testing.layers",
     "objectives": "nasgen.testing.objectives",
+    "scores": "nasgen.testing.scores",
     "datasets": "nasgen.testing.datasets",
     "predictors": "nasgen.testing.predictors",
 }

@@ -11,7 +11,7 @@ from nasgen.predictors.acquisition import ACQUISITIONS
 from nasgen.predictors.features.structural import Structural
 from nasgen.predictors.filter import Filter
 
-NAMES = registry.names("predictors")
+NAMES = [name for name, entry in registry.entries("predictors").items() if not entry.requires]
 
 
 def rng(seed: int = 0) -> np.random.Generator:

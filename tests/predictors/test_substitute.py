@@ -124,9 +124,7 @@ def test_optuna_sees_no_value_where_nothing_was_measured(played: Played) -> None
             assert seen.values is None
 
 
-@pytest.mark.parametrize(
-    ("event", "n"), [("estimated", 1), ("told", 30), ("submitted", 40)]
-)
+@pytest.mark.parametrize(("event", "n"), [("estimated", 1), ("told", 30), ("submitted", 40)])
 def test_a_search_stopped_anywhere_replays_to_the_same_history(
     played: Played, event: str, n: int
 ) -> None:

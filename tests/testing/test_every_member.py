@@ -20,6 +20,7 @@ from nasgen.testing import (
     MutationContract,
     ObjectiveContract,
     PredictorContract,
+    ScoreContract,
     SearchSpaceContract,
 )
 
@@ -80,7 +81,12 @@ class TestEveryObjective(Named, ObjectiveContract):
     pass
 
 
-@every(registry.names("predictors"))
+@every(registry.names("scores"))
+class TestEveryScore(Named, ScoreContract):
+    pass
+
+
+@every(free("predictors"))  # the others read features of their own
 class TestEveryPredictor(Named, PredictorContract):
     pass
 

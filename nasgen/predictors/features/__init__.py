@@ -1,4 +1,7 @@
-"""Feature sets: how a genotype becomes a row of numbers for a predictor."""
+"""Feature sets: how a genotype becomes a row of numbers for a predictor.
+
+One that requires "data" is made with a worker's context, all others without arguments.
+"""
 
 from nasgen.registry import Entry
 
@@ -28,5 +31,12 @@ ENTRIES = (
         "nasgen.predictors.features.cells:NasBenchMacroFeatures",
         "which blocks stand where in each stage",
         accepts="nasbench-macro",
+    ),
+    Entry(
+        "zero-cost",
+        "nasgen.evaluation.zero_cost:ZeroCost",
+        "all built-in scores of the untrained network on one batch, see `nasgen list scores`",
+        reference="Abdelfattah 2021",
+        requires=("data",),
     ),
 )

@@ -1,0 +1,43 @@
+"""The contract of a zero-cost score: a function of a probe that returns one finite number.
+
+>>> import nasgen
+>>> @nasgen.score("my-score")  # doctest: +SKIP
+... def my_score(probe): ...
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """An untrained network and one batch of training images.
+
+    `images` (B, C, H, W) are normalised float32 on the CPU, `labels` (B,) int64. A score works on a
+    `copy` of the network. Torch's global generator is seeded while it does.
+    """
+
+    network: nn.Module
+    images: Tensor
+    labels: Tensor
+
+    def copy(self, double: bool = False) -> nn.Module:
+        """Return the network in training mode, as the papers have it, its gradients empty."""
+        network = copy.deepcopy(self.network).train()
+        network.requires_grad_(True)
+        return network.double() if double else network
+
+
+def weighted(network: nn.Module) -> Iterator[Tensor]:
+    """Yield the weights of convolutions and linear layers, not biases and norms."""
+    for module in network.modules():
+        if isinstance(module, WEIGHTED):
+            yield module.weight

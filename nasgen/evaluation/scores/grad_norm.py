@@ -1,0 +1,23 @@
+"""Gradient norm (Abdelfattah 2021, section 3): how strongly one batch wants to change the weights.
+
+The one score here that reads labels, and the weakest on NAS-Bench-201; kept as the plain reference.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+
+from nasgen.evaluation.scores.base import Probe, weighted
+
+
+def grad_norm(probe: Probe) -> float:
+    """Return the sum over convolutions and linear layers of the norm of their weights' gradient, >= 0.
+
+    The loss is the mean cross-entropy. Norm layers take the statistics of the batch.
+    """
+    network = probe.copy()
+    F.cross_entropy(network(probe.images), probe.labels).backward()
+    norms = [w.grad.norm().item() for w in weighted(network) if w.grad is not None]
+    return math.fsum(norms)

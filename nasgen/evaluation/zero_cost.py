@@ -1,0 +1,125 @@
+"""Zero-cost scores of a genotype as features: an untrained network, one batch of training images.
+
+The filter asks for them while it chooses, so they are computed in the driver, on one thread; see
+`evaluation/scores` for what they mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nasgen import config, registry, seeding
+from nasgen.errors import IncompatibleError, NasgenError
+from nasgen.evaluation import shared
+from nasgen.evaluation.scores.base import Probe
+from nasgen.genotypes import Dag
+from nasgen.phenotype.network import build
+from nasgen.search_spaces.standard import standard
+
+N_IMAGES: Final = 64  # as in Abdelfattah 2021; all training images where there are fewer
+N_DIGITS: Final = 6  # that are kept of a score: the rest depends on the machine
+N_REMEMBERED: Final = 4096  # networks whose scores are kept
+
+Floats = npt.NDArray[np.float64]
+
+
+@final
+class ZeroCost:
+    """Scores by `names`, default all that are built in, as a feature set.
+
+    `context` is a worker's, see `evaluation.evaluator.Evaluator`. Batch and weights follow from its
+    "seed", and weights are drawn in canonical order: isomorphic genotypes have the same scores.
+    A score with the option "log" is given as sign(s) log(1 + |s|) under the name log_SCORE,
+    "n_params" as log_params.
+    """
+
+    def __init__(self, context: Mapping[str, Any], names: Sequence[str] | None = None) -> None:
+        entries = registry.entries("scores")
+        chosen = names or [e.name for e in entries.values() if e.origin == "built-in"]
+        self._scores: dict[str, Callable[[Probe], float]] = {
+            name: registry.resolve("scores", name) for name in chosen
+        }
+        self._is_log = [bool(entries[name].options.get("log", False)) for name in chosen]
+        self.names: tuple[str, ...] = tuple(
+            f"log_{name.removeprefix('n_')}" if is_log else name
+            for name, is_log in zip(chosen, self._is_log, strict=True)
+        )
+        options = dict(context["space"])
+        self._space = registry.resolve("search_spaces", options.pop("name"))(**options)
+        self._data = config.Data.model_validate(dict(context["data"]))
+        self._seed = int(context["seed"])
+        self._batch: tuple[torch.Tensor, torch.Tensor] | None = None  # loaded when first asked for
+        self._known: dict[str, Floats] = {}
+
+    def encode(self, genotype: Dag) -> Floats:
+        """Return the scores in the order of `names`, float64 (f,); NaN where there is none.
+
+        A network that cannot be built has none: its trial will tell why. Raises IncompatibleError
+        when a score fails.
+        """
+        found = self._known.get(genotype.key)
+        if found is None:
+            if len(self._known) >= N_REMEMBERED:
+                self._known.pop(next(iter(self._known)))
+            found = self._known[genotype.key] = self._encoded(genotype)
+        return found.copy()
+
+    def _encoded(self, genotype: Dag) -> Floats:
+        images, labels = self._images()
+        try:
+            blueprint = self._space.blueprint(genotype, tuple(images.shape[1:]), self._n_classes)
+            network = build(standard(blueprint), seeding.integer(self._seed, "scored weights"))
+        except NasgenError:
+            return np.full(len(self.names), np.nan)
+        probe = Probe(network, images, labels)
+        values = [self._value(name, score, probe) for name, score in self._scores.items()]
+        shown = [
+            math.copysign(math.log1p(abs(v)), v) if is_log else v
+            for v, is_log in zip(values, self._is_log, strict=True)
+        ]
+        return np.array([float(f"{v:.{N_DIGITS - 1}e}") for v in shown], dtype=np.float64)
+
+    def _value(self, name: str, score: Callable[[Probe], float], probe: Probe) -> float:
+        try:
+            with _alone(seeding.integer(self._seed, "scoring")):
+                return float(score(probe))
+        except Exception as error:
+            raise IncompatibleError(
+                f"score '{name}' failed with {type(error).__name__}: {error}. Choose other "
+                "predictor.features or predictor.score, or mend it."
+            ) from error
+
+    @property
+    def _n_classes(self) -> int:
+        return shared.dataset(self._data.source).n_classes
+
+    def _images(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return normalised training images (B, C, H, W) and their labels (B,)."""
+        if self._batch is None:
+            dataset = shared.dataset(self._data.source)
+            rows = shared.split(self._data, 1.0).train
+            rng = seeding.generator(self._seed, "scored images")
+            rows = rng.choice(rows, min(N_IMAGES, len(rows)), replace=False)
+            images = shared.normaliser(self._data)(torch.from_numpy(dataset.x_train[rows]))
+            self._batch = images, torch.from_numpy(dataset.y_train[rows])
+        return self._batch
+
+
+@contextmanager
+def _alone(seed: int) -> Iterator[None]:
+    """Lend torch one thread and a seed: neither what ran before nor the machine's cores show."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(n_threads)

@@ -1,0 +1,27 @@
+"""Several feature sets side by side: "structural+zero-cost"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+
+from nasgen.genotypes import Dag
+from nasgen.predictors.base import Features, Floats
+
+
+@final
+class Joined:
+    """The features of all `parts` in order; of several with one name the first."""
+
+    def __init__(self, parts: Sequence[Features]) -> None:
+        self.parts = tuple(parts)
+        every = [name for part in self.parts for name in part.names]
+        self.names: tuple[str, ...] = tuple(dict.fromkeys(every))
+        self._places = [every.index(name) for name in self.names]
+
+    def encode(self, genotype: Dag) -> Floats:
+        """Return the features in the order of `names`, float64 (f,)."""
+        joined: Floats = np.concatenate([part.encode(genotype) for part in self.parts])
+        return joined[self._places]
