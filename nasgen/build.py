@@ -178,7 +178,7 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
     _gather(problems, lambda: registry.get("scores", config.predictor.score))
     _gather(problems, lambda: _algorithm_factory(config)(_NO_BREEDER))
     _gather(problems, lambda: pruner(config.pruning, objective_list(config)[0].direction))
-    _check_rungs(config, problems)
+    _gather(problems, lambda: _check_rungs(config, problems))
     if config.budget.time is not None and config.budget.time < MIN_TIME_S:
         problems.append(
             f"budget.time: expected at least {MIN_TIME_S:.0f} s, because starting workers and "

@@ -9,8 +9,12 @@ early epochs say little, because each rung ends with its learning rate annealed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from nasgen.engine.breeding import NO_TERMS, Terms
+from nasgen.errors import ConfigError
+
+MAX_WIDTH: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,13 @@ class Rungs:
 
     n: int = 1
     eta: int = 3
+
+    def __post_init__(self) -> None:
+        if self.width > MAX_WIDTH:
+            raise ConfigError(
+                f"algorithm.rungs: expected eta ** (rungs - 1), the candidates that begin for one "
+                f"that is trained to the end, to be at most {MAX_WIDTH}, got {self.width}."
+            )
 
     @property
     def width(self) -> int:

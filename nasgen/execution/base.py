@@ -50,7 +50,7 @@ class Executor(ABC):
 
     @abstractmethod
     def stop(self, seq: int) -> None:
-        """Ask a running job to stop; its result then comes as PRUNED."""
+        """Ask a running job to stop; its result then comes as PRUNED, unless it was faster."""
 
     @abstractmethod
     def close(self) -> None:

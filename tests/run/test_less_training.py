@@ -284,6 +284,8 @@ def test_settings_that_do_not_go_with_rungs_are_refused() -> None:
             _config({"name": name, "rungs": 2})
     with pytest.raises(ConfigError, match=r"budget\.trials: expected at least 28"):
         build.config_of({"algorithm": RUNGS, "budget": {"trials": 28}})
+    with pytest.raises(ConfigError, match="at most 1000, got 2187"):
+        _config({"rungs": 8})
     substitute = {"name": "ridge", "mode": "substitute"}
     with pytest.raises(ConfigError, match=r"expected predictor\.mode = 'filter'"):
         build.config_of({"algorithm": RUNGS, "predictor": substitute})

@@ -6,7 +6,7 @@ ENTRIES = (
     Entry(
         "random",
         "nasgen.engine.algorithms.random:RandomSearch",
-        "every candidate drawn from the search space: the baseline",
+        "every candidate drawn from the search space: the baseline; with rungs, successive halving",
     ),
     Entry(
         "genetic",

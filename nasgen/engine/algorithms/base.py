@@ -155,7 +155,7 @@ class Generational(Algorithm):
 
     def promoted(self, individuals: list[Individual], k: int) -> list[Individual]:
         """Return the k who climb to the next rung."""
-        return selections.best(individuals, k, self.rng("promote", self.generation))
+        return selections.best(individuals, k, self.rng(f"promote/{self._rung}", self.generation))
 
     def ready(self) -> bool:
         return bool(self._waiting) or self._n_open == 0

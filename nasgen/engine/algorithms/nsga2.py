@@ -50,7 +50,8 @@ class Nsga2(Generational):
         return list(self.toolbox.survive(pool, min(self.population_size, len(pool)), rng))
 
     def promoted(self, individuals: list[Individual], k: int) -> list[Individual]:
-        return list(self.toolbox.survive(individuals, k, self.rng("promote", self.generation)))
+        rng = self.rng(f"promote/{self._rung}", self.generation)
+        return list(self.toolbox.survive(individuals, k, rng))
 
     def _crowded_tournaments(
         self, individuals: list[Individual], k: int, rng: np.random.Generator
