@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nasgen import build, registry
+from nasgen import build, reading, registry
 from nasgen.budget import Budget
 from nasgen.execution.serial import Serial
 from nasgen.search import Plan, Search
@@ -45,7 +45,7 @@ def search(
     url: str, trials: int, crossover_prob: float
 ) -> tuple[Search, Callable[[], tuple[float, float]]]:
     """Return a search, and what tells (wall, CPU) seconds since its first population was told."""
-    config = build.config_of(
+    config = reading.config_of(
         {
             "algorithm": {
                 "population": POPULATION,

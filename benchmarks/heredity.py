@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from nasgen import build, registry, seeding
+from nasgen import build, reading, registry, seeding
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Child, Dag
 
@@ -60,7 +60,7 @@ def config_of(arguments: argparse.Namespace) -> Any:
         "space": {"kernels": [1, 3, 5, 7]},
         "training": {"fraction": arguments.fraction, "epochs": arguments.epochs},
     }
-    return build.config_of(tables, "heredity")
+    return reading.config_of(tables, "heredity")
 
 
 def family(config: Any) -> tuple[list[Dag], list[tuple[str, str, Child, list[int]]]]:

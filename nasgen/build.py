@@ -1,4 +1,4 @@
-"""The composition root: names in a config become live objects. Only this module resolves names."""
+"""The composition root: names in a checked config become live objects."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import hashlib
 import inspect
 import json
 import typing
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from nasgen import constraints, objectives, registry, seeding
-from nasgen.config import Pruning, SearchConfig, keys, merge, parse
+from nasgen.config import Pruning, SearchConfig, keys
 from nasgen.engine.algorithms.base import Algorithm
 from nasgen.engine.breeding import Breeder, Operators, Proposal, Screen, Space
 from nasgen.engine.rungs import Rungs
@@ -30,87 +29,10 @@ from nasgen.pruners.base import Pruner
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.store.artifacts import Artifacts
 
-MIN_TIME_S = 10.0  # starting workers and writing the report take about half of this
 DEFAULT_KIND = "dag"  # of spaces and operators that do not say which genotypes they are about
 DEFAULT_FEATURES = "structural"
 # Of an algorithm or a pruner; the rest are options.
 ENGINE_ARGUMENTS = ("breeder", "population", "seed", "direction")
-
-
-def config_of(
-    data: Mapping[str, Any], where: str = "config", overrides: Iterable[Mapping[str, Any]] = ()
-) -> SearchConfig:
-    """Return the checked config of a run, every name looked up; all mistakes are reported at once.
-
-    Plug-in files are loaded. Frequencies of operators that were left empty are written out, so that
-    the stored config says which operators took part.
-    """
-    merged: dict[str, Any] = dict(data)
-    for override in overrides:
-        merged = merge(merged, override)
-    problems: list[str] = []
-    try:
-        config = parse(merged, where)
-    except ConfigError as error:
-        # Names are checked too, as far as the rest can be read, so that all mistakes show at once.
-        problems += error.problems
-        config = _readable(merged)
-    for path in config.plugins.files:
-        _gather(problems, partial(registry.load_file, path))
-    config = _with_operators(config)
-    _check_names(config, problems)
-    if problems:
-        raise ConfigError(dict.fromkeys(problems))
-    files = tuple(str(Path(f).expanduser().resolve()) for f in config.plugins.files)
-    return config.model_copy(
-        update={
-            "data": config.data.model_copy(update={"source": _absolute(config.data.source)}),
-            # Absolute, because the stored config is read from another folder on resume.
-            "plugins": config.plugins.model_copy(update={"files": files}),
-        }
-    )
-
-
-def _with_operators(config: SearchConfig) -> SearchConfig:
-    """Return the config with frequencies that were left empty written out.
-
-    An algorithm that grows by morphisms uses no mutation unless one is named.
-    """
-    section = config.algorithm
-    usual: tuple[str, ...] = ()
-    if section.name in registry.names("algorithms"):
-        usual = registry.resolve("algorithms", section.name).morphisms
-    known = applicable("morphisms", config)
-    morphisms = section.morphisms or {name: 1.0 for name in usual if name in known}
-    grows = bool(usual and morphisms)
-    written = {
-        "population": population(config),
-        "morphisms": morphisms,
-        "mutations": section.mutations or ({} if grows else _all("mutations", config)),
-        "crossovers": section.crossovers or _all("crossovers", config),
-    }
-    return config.model_copy(update={"algorithm": section.model_copy(update=written)})
-
-
-def _absolute(source: str) -> str:
-    """Return a data source with its path made absolute; a plug-in's text is its own business."""
-    scheme, _, rest = source.partition(":")
-    if not rest or registry.get("datasets", scheme).origin != "built-in":
-        return source
-    path, question, query = rest.partition("?")
-    return f"{scheme}:{Path(path).expanduser().resolve()}{question}{query}"
-
-
-def _readable(data: Mapping[str, Any]) -> SearchConfig:
-    """Return the config with unreadable sections left at their defaults."""
-    kept: dict[str, Any] = {}
-    for key, value in data.items():
-        try:
-            parse({key: value})
-        except ConfigError:
-            continue
-        kept[key] = value
-    return parse(kept)
 
 
 def kind(config: SearchConfig) -> str:
@@ -127,116 +49,9 @@ def applicable(group: str, config: SearchConfig) -> list[str]:
     return [e.name for e in entries if (e.accepts or DEFAULT_KIND) == wanted]
 
 
-def _all(group: str, config: SearchConfig) -> dict[str, float]:
+def frequencies(group: str, config: SearchConfig) -> dict[str, float]:
+    """Return every such member with the frequency 1."""
     return dict.fromkeys(applicable(group, config), 1.0)
-
-
-def _gather(problems: list[str], check: Callable[[], Any]) -> None:
-    try:
-        check()
-    except ConfigError as error:
-        problems += error.problems
-    except NasgenError as error:
-        problems.append(str(error))
-
-
-def _check_names(config: SearchConfig, problems: list[str]) -> None:
-    _gather(problems, lambda: space(config))
-    for name in config.objectives.names:
-        _gather(problems, partial(objectives.named, name))
-    if len(set(config.objectives.names)) != len(config.objectives.names):
-        problems.append(f"objectives.names: each name once, got {list(config.objectives.names)}.")
-    for text in config.objectives.constraint:
-        _gather(problems, partial(constraints.parse, text))
-    for group in ("mutations", "morphisms", "crossovers"):
-        table = getattr(config.algorithm, group)
-        for name in table:
-            _gather(problems, partial(registry.resolve, group, name))
-            _gather(problems, partial(_check_kind, config, group, name))
-        if table and not sum(table.values()) > 0:
-            problems.append(f"algorithm.{group}: at least one frequency must be above 0.")
-    both = sorted({*config.algorithm.mutations} & {*config.algorithm.morphisms})
-    problems += [f"algorithm: '{name}' is named as a mutation and as a morphism." for name in both]
-    _gather(problems, lambda: origin(config))
-    _gather(problems, lambda: registry.get("executors", config.execution.executor))
-    _gather(problems, lambda: registry.get("ensembles", config.ensemble.name))
-    _gather(problems, lambda: registry.get("datasets", config.data.source.partition(":")[0]))
-    if config.predictor.name != "none":
-        _gather(problems, lambda: registry.get("predictors", config.predictor.name))
-        if config.predictor.mode == "substitute" and len(config.objectives.names) > 1:
-            problems.append(
-                "predictor.mode = 'substitute': expected one objective, because the predictor "
-                f"stands in for the first alone, got {list(config.objectives.names)}; use 'filter'."
-            )
-    for name in features(config).split("+"):
-        _gather(problems, partial(_check_features, name))
-    if config.predictor.features is not None and _is_score_alone(config):
-        problems.append(
-            "predictor.features: the predictor 'zero-cost' reads predictor.score alone, got "
-            f"'{config.predictor.features}'; leave it out, or choose another predictor."
-        )
-    _gather(problems, lambda: registry.get("scores", config.predictor.score))
-    _gather(problems, lambda: _algorithm_factory(config)(_NO_BREEDER))
-    _gather(problems, lambda: pruner(config.pruning, objective_list(config)[0].direction))
-    _gather(problems, lambda: _check_rungs(config, problems))
-    if config.budget.time is not None and config.budget.time < MIN_TIME_S:
-        problems.append(
-            f"budget.time: expected at least {MIN_TIME_S:.0f} s, because starting workers and "
-            f"writing the report take some, got {config.budget.time:g} s."
-        )
-    ledger = config.store.ledger
-    if ledger is not None and "://" not in ledger and not ledger.startswith("journal:"):
-        problems.append(
-            "store.ledger: expected an Optuna storage URL such as sqlite:///file.db, "
-            f"postgresql://... or journal:FILE, got {ledger!r}."
-        )
-    n_networks, n_trials = config.finish.networks, config.budget.trials
-    if n_networks is not None and n_trials is not None and n_networks >= n_trials:
-        problems.append(
-            f"finish.networks: expected fewer than budget.trials = {n_trials}, of which they are a "
-            f"part, got {n_networks}."
-        )
-
-
-def _n_halving(config: SearchConfig) -> int:
-    """Return the trainings of one generation with rungs; 0 without."""
-    rungs = Rungs(config.algorithm.rungs, config.algorithm.eta)
-    return 0 if rungs.n == 1 else rungs.n_trials * population(config)
-
-
-def _check_rungs(config: SearchConfig, problems: list[str]) -> None:
-    needed, trials = _n_halving(config), config.budget.trials
-    if needed and config.predictor.name != "none" and config.predictor.mode == "substitute":
-        problems.append(
-            f"algorithm.rungs = {config.algorithm.rungs}: expected predictor.mode = 'filter', "
-            "because what is trained on needs the weights of a training, got 'substitute'."
-        )
-    if needed and trials is not None and trials - n_finish(config, trials) < needed:
-        problems.append(
-            f"budget.trials: expected at least {needed} beside the finalists, which one generation "
-            f"of {population(config)} takes with algorithm.rungs = {config.algorithm.rungs} and "
-            f"eta = {config.algorithm.eta}, got {trials - n_finish(config, trials)}; lower "
-            "algorithm.population, rungs or eta, or give more trials."
-        )
-
-
-def _check_features(name: str) -> None:
-    if name not in registry.names("scores"):
-        registry.get("features", name)
-
-
-def _check_kind(config: SearchConfig, group: str, name: str) -> None:
-    known = registry.names(group)
-    if config.space.name in registry.names("search_spaces") and name in known:
-        valid = applicable(group, config)
-        if name not in valid:
-            raise ConfigError(
-                f"algorithm.{group}: '{name}' does not work on the {kind(config)} genotypes of "
-                f"'{config.space.name}'; expected some of {', '.join(valid) or 'none'}."
-            )
-
-
-# ---- members -----------------------------------------------------------------------------------
 
 
 def _options(target: Any, given: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -312,6 +127,11 @@ def _algorithm_factory(config: SearchConfig) -> Callable[[Breeder], Algorithm]:
     return make
 
 
+def idle_algorithm(config: SearchConfig) -> Algorithm:
+    """Return the algorithm without operators: it knows its options, but cannot be asked."""
+    return _algorithm_factory(config)(_NO_BREEDER)
+
+
 def inherits(config: SearchConfig) -> bool:
     """Tell whether children start from their parents' weights."""
     always = registry.resolve("algorithms", config.algorithm.name).inherits
@@ -320,15 +140,21 @@ def inherits(config: SearchConfig) -> bool:
 
 def keeps_predictions(config: SearchConfig) -> bool:
     """Tell whether the algorithm selects by what all trials predicted."""
-    return _algorithm_factory(config)(_NO_BREEDER).keeps_predictions
+    return idle_algorithm(config).keeps_predictions
+
+
+def n_halving(config: SearchConfig) -> int:
+    """Return the trainings of one generation with rungs; 0 without."""
+    rungs = Rungs(config.algorithm.rungs, config.algorithm.eta)
+    return 0 if rungs.n == 1 else rungs.n_trials * population(config)
 
 
 def default_trials(config: SearchConfig) -> int:
     """Return the trials of a run whose budget names no limit."""
-    wanted = _algorithm_factory(config)(_NO_BREEDER).n_trials
+    wanted = idle_algorithm(config).n_trials
     if wanted is not None:
         return wanted + n_finish(config, wanted)
-    return max(DEFAULT_TRIALS, 2 * _n_halving(config))
+    return max(DEFAULT_TRIALS, 2 * n_halving(config))
 
 
 def origin(config: SearchConfig) -> Dag | None:
@@ -418,7 +244,7 @@ def features(config: SearchConfig) -> str:
     If none are named: those made for the search space, else those that any graph has. A score alone
     comes with the size of networks, against which it is audited.
     """
-    if _is_score_alone(config):
+    if is_score_alone(config):
         return f"{config.predictor.score}+n_params"
     if config.predictor.features is not None:
         return config.predictor.features
@@ -426,7 +252,7 @@ def features(config: SearchConfig) -> str:
     return next((e.name for e in entries if e.accepts == config.space.name), DEFAULT_FEATURES)
 
 
-def _is_score_alone(config: SearchConfig) -> bool:
+def is_score_alone(config: SearchConfig) -> bool:
     name = config.predictor.name
     entries = registry.entries("predictors")
     return name in entries and "scores" in entries[name].requires

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nasgen import build, registry
+from nasgen import build, reading, registry
 from nasgen.bench.table import Table
 from nasgen.config import SearchConfig
 from nasgen.errors import ConfigError, DataError, MissingExtraError, StoreError
@@ -89,7 +89,7 @@ def of_table(
     take half a minute.
     """
     searched, _ = table.signal(signal)
-    config = build.config_of({"space": {"name": table.name}})
+    config = reading.config_of({"space": {"name": table.name}})
     features, space = build.feature_set(config), build.space(config)
     rows = range(len(table.columns[searched])) if wanted is None else wanted
     dags = {row: dag for row in rows if not space.problems(dag := table.genotype(row))}

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nasgen import build, constraints, fidelity
+from nasgen import build, constraints, fidelity, reading
 from nasgen.config import SearchConfig, read_toml
 from nasgen.data.base import Dataset
 from nasgen.data.base import load as load_data
@@ -43,7 +43,7 @@ class Run:
         """Open a run folder; StoreError when it is none, or its ledger is damaged."""
         folder = RunFolder.open(path)
         data = read_toml(folder.config_path)
-        return cls(folder, build.config_of(data, str(folder.config_path)))
+        return cls(folder, reading.config_of(data, str(folder.config_path)))
 
     @property
     def path(self) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasgen import build, fidelity, registry
+from nasgen import build, fidelity, reading, registry
 from nasgen.budget import Budget
 from nasgen.config import SearchConfig, read_toml, to_toml
 from nasgen.data.base import Dataset
@@ -63,7 +63,7 @@ def run(
         tables = config.model_dump(exclude_unset=True)
     else:
         tables = config or {}
-    checked = build.config_of(tables, where, overrides)
+    checked = reading.config_of(tables, where, overrides)
     dataset = load_data(checked.data.source)
     folder = RunFolder.create(out or _default_folder(checked))
     folder.lock()
@@ -96,7 +96,7 @@ def resume(
     began = time.monotonic()
     folder = RunFolder.open(path)
     overrides = [] if workers is None else [{"execution": {"workers": workers}}]
-    config = build.config_of(read_toml(folder.config_path), str(folder.config_path), overrides)
+    config = reading.config_of(read_toml(folder.config_path), str(folder.config_path), overrides)
     folder.lock()
     try:
         record = folder.read_json("run.json")
@@ -396,9 +396,9 @@ def _added_leg(
                 "more: --trials +100 or --budget 10m."
             )
         return None
-    if time_s is not None and not build.MIN_TIME_S <= time_s < math.inf:
+    if time_s is not None and not reading.MIN_TIME_S <= time_s < math.inf:
         raise ConfigError(
-            f"--budget: expected at least {build.MIN_TIME_S:.0f} s, because starting workers and "
+            f"--budget: expected at least {reading.MIN_TIME_S:.0f} s, because starting workers and "
             f"writing the report take some, got {time_s:g} s."
         )
     n_added: int | None = None

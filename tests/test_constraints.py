@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasgen import build, constraints
+from nasgen import build, constraints, reading
 from nasgen.constraints import Constraint, parse
 from nasgen.engine import selections
 from nasgen.engine.breeding import Breeder, Operators
@@ -60,7 +60,7 @@ def test_a_constraint_is_a_name_an_operator_and_a_number_with_a_unit(
 )
 def test_what_cannot_be_read_is_one_sentence(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=r"objectives\.constraint") as caught:
-        build.config_of({"objectives": {"constraint": text}})
+        reading.config_of({"objectives": {"constraint": text}})
     assert len(caught.value.problems) == 1
     assert said in str(caught.value)
 
@@ -70,13 +70,13 @@ def test_what_cannot_be_read_is_one_sentence(text: str, said: str) -> None:
     ["n_params < 1k and flops < 1M", ["n_params < 1k", "flops < 1M"], ["n_params<1k and flops<1M"]],
 )
 def test_several_come_as_a_list_or_joined_by_and(given_: Any) -> None:
-    found = build.constraint_list(build.config_of({"objectives": {"constraint": given_}}))
+    found = build.constraint_list(reading.config_of({"objectives": {"constraint": given_}}))
     assert [c.name for c in found] == ["n_params", "flops"]
 
 
 def test_what_is_no_text_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"objectives\.constraint: expected text"):
-        build.config_of({"objectives": {"constraint": 3}})
+        reading.config_of({"objectives": {"constraint": 3}})
 
 
 @FEW
@@ -172,7 +172,7 @@ SPACE = {"max_channels": 32, "max_depth": 6}
 
 
 def breeder(constraint: str, seen: set[str]) -> Breeder:
-    config = build.config_of({"space": SPACE, "objectives": {"constraint": constraint}})
+    config = reading.config_of({"space": SPACE, "objectives": {"constraint": constraint}})
 
     def is_new(proposal: Any) -> bool:
         new = proposal.genotype.key not in seen
@@ -224,7 +224,7 @@ def test_where_nothing_keeps_the_constraints_the_nearest_is_made_and_mutation_co
 def test_counting_untrained_gives_what_an_evaluation_measures() -> None:
     from nasgen.evaluation.untrained import Untrained
 
-    config = build.config_of({"space": SPACE})
+    config = reading.config_of({"space": SPACE})
     context = build.worker_context(config, build.Path("unused"))
     count, space = Untrained(context, ["n_params", "flops"]), build.space(config)
     for seed in range(8):
@@ -237,7 +237,7 @@ def test_counting_untrained_gives_what_an_evaluation_measures() -> None:
 
 
 def test_without_constraints_nothing_is_asked_and_no_torch_is_loaded() -> None:
-    violation = build.violation(build.config_of({"objectives": {"constraint": "latency_ms < 1"}}))
+    violation = build.violation(reading.config_of({"objectives": {"constraint": "latency_ms < 1"}}))
     assert violation(None) == 0  # type: ignore[arg-type]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from nasgen import build
+from nasgen import build, reading
 from nasgen.bench.table import load
 from nasgen.budget import Budget
 from nasgen.config import SearchConfig, merge
@@ -59,7 +59,7 @@ def config_of(bench: str, algorithm: str, seed: int) -> SearchConfig:
     }
     if predictor:
         tables = merge(tables, {"predictor": {"name": predictor, **PREDICTOR}})
-    return build.config_of(tables, f"bench {algorithm}")
+    return reading.config_of(tables, f"bench {algorithm}")
 
 
 def play(

@@ -84,10 +84,10 @@ def check(
 ) -> None:
     """Check a config or a plug-in file without running a search."""
     if file.suffix == ".toml":
-        from nasgen import build
+        from nasgen import reading
         from nasgen.config import read_toml
 
-        build.config_of(read_toml(file), str(file))
+        reading.config_of(read_toml(file), str(file))
         dump({"file": str(file), "ok": True}) if json_ else print(f"{file}: fine")
         return
     from nasgen.testing.check import check_file

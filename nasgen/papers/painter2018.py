@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nasgen import build, registry
+from nasgen import reading, registry
 from nasgen.config import SearchConfig, merge, read_toml
 from nasgen.data.base import load
 from nasgen.data.split import split
@@ -112,7 +112,7 @@ class _Seed:
         self.folder = request.out / request.scale / f"seed{seed}"
         settings = read_toml(preset(PAPER))
         tables = merge(settings, {"seed": seed, "data": {"source": source}})
-        config = build.config_of(tables, PAPER, request.overrides)
+        config = reading.config_of(tables, PAPER, request.overrides)
         self.source = config.data.source
         self.tables = merge(tables, {"data": {"source": self.source}})
         self.n_train = _n_train(config)

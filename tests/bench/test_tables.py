@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from nasgen import build, registry
+from nasgen import reading, registry
 from nasgen.bench import play
 from nasgen.bench.evaluator import make
 from nasgen.bench.plot import svg
@@ -95,13 +95,13 @@ def test_an_evaluator_gives_fractions_and_hides_the_test_from_the_search() -> No
 
 def test_each_space_gets_the_operators_that_work_on_it() -> None:
     for space, mutations in (("dag-cnn", "relabel"), ("nasbench201", "relabel-edge")):
-        section = build.config_of({"space": {"name": space}}).algorithm
+        section = reading.config_of({"space": {"name": space}}).algorithm
         assert mutations in section.mutations
         accepted = {registry.get("mutations", m).accepts for m in section.mutations}
         accepted |= {registry.get("crossovers", c).accepts for c in section.crossovers}
         assert len(accepted) == 1
     with pytest.raises(ConfigError, match="'relabel' does not work on the cell genotypes"):
-        build.config_of(
+        reading.config_of(
             {"space": {"name": "nasbench201"}, "algorithm": {"mutations": {"relabel": 1.0}}}
         )
 

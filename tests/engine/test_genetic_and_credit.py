@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasgen import build, papers
+from nasgen import build, papers, reading
 from nasgen.engine.algorithms.genetic import Genetic
 from nasgen.engine.breeding import Breeder, Operators, Proposal
 from nasgen.engine.credit import FLOOR, Credit
@@ -117,7 +117,7 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], message: str)
 def test_the_papers_preset_is_what_the_paper_says() -> None:
     from nasgen.config import read_toml
 
-    config = build.config_of(read_toml(papers.preset("stier2021")))
+    config = reading.config_of(read_toml(papers.preset("stier2021")))
     algorithm = build.algorithm(config, build.space(config), lambda proposal: True)
     assert isinstance(algorithm, Genetic)
     assert (algorithm.population_size, algorithm.n_offspring, algorithm.resample) == (30, 3, 0.5)

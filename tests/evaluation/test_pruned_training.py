@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import nasgen
-from nasgen import build
+from nasgen import build, reading
 from nasgen.cli import app
 from nasgen.evaluation import optimizer_state
 from nasgen.results import collect_garbage
@@ -43,7 +43,7 @@ def _evaluator(config: nasgen.SearchConfig, folder: Path) -> Any:
 
 def test_looks_at_validation_images_change_nothing_but_the_clock(tmp_path: Path) -> None:
     pruning = {"pruning": {"pruner": "median", "warmup": 1, "interval": 2}}
-    config = build.config_of(TINY, overrides=[pruning])
+    config = reading.config_of(TINY, overrides=[pruning])
     evaluator = _evaluator(config, tmp_path)
     plain, looked = (evaluator.evaluate(_job(config, **more)) for more in ({}, {"others": []}))
     assert looked["state"] == "COMPLETE"
@@ -55,7 +55,7 @@ def test_looks_at_validation_images_change_nothing_but_the_clock(tmp_path: Path)
 
 
 def test_the_hopeless_stop_after_an_epoch_and_members_of_a_cohort_alone(tmp_path: Path) -> None:
-    config = build.config_of(TINY, overrides=[{"pruning": {"pruner": "median"}}])
+    config = reading.config_of(TINY, overrides=[{"pruning": {"pruner": "median"}}])
     evaluator = _evaluator(config, tmp_path)
     result = evaluator.evaluate(_job(config, others=GREAT))
     assert (result["state"], result["objectives"]) == ("PRUNED", {})

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import nasgen
-from nasgen import build, registry
+from nasgen import reading, registry
 from nasgen.config import read_toml
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.testing import LayerContract, MutationContract, check_file
@@ -72,7 +72,7 @@ def test_every_other_example_keeps_its_contract(examples: Path) -> None:
 
 
 def test_the_example_config_is_right(examples: Path) -> None:
-    config = build.config_of(read_toml(examples / "search.toml"), "examples/search.toml")
+    config = reading.config_of(read_toml(examples / "search.toml"), "examples/search.toml")
     assert config.algorithm.mutations["double-channels"] == 2.0
     assert config.objectives.names == ("val_accuracy", "n_params")
 
@@ -128,7 +128,7 @@ def test_a_stored_config_finds_its_plugins_from_anywhere(
 ) -> None:
     (tmp_path / "mine.py").write_text((examples / "double_channels.py").read_text())
     monkeypatch.chdir(tmp_path)
-    (file,) = build.config_of({"plugins": {"files": ["mine.py"]}}).plugins.files
+    (file,) = reading.config_of({"plugins": {"files": ["mine.py"]}}).plugins.files
     assert Path(file) == tmp_path / "mine.py"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import nasgen
-from nasgen import build
+from nasgen import build, reading
 from nasgen.config import SearchConfig
 from nasgen.engine.breeding import Breeder, Operators, Proposal
 from nasgen.engine.individual import Individual, fitness_class
@@ -122,13 +122,13 @@ def test_an_interrupted_run_resumes_to_the_same_history_and_rejects(
 
 
 def test_without_a_predictor_nothing_is_screened() -> None:
-    config = build.config_of({"predictor": {"name": "none"}})
+    config = reading.config_of({"predictor": {"name": "none"}})
     assert build.screen(config) is None
 
 
 @pytest.mark.parametrize("name", ["ridge", "forest"])
 def test_the_filter_follows_its_section_and_the_first_objective(name: str) -> None:
-    config: SearchConfig = build.config_of(
+    config: SearchConfig = reading.config_of(
         {
             "predictor": {"name": name, "warmup": 7, "oversample": 4, "unscreened": 0.5},
             "objectives": {"names": ["n_params", "val_accuracy"]},

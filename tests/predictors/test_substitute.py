@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 import nasgen
-from nasgen import build
+from nasgen import build, reading
 from nasgen.budget import Budget
 from nasgen.errors import ConfigError
 from nasgen.execution.serial import Serial
@@ -25,7 +25,7 @@ def config_of(**predictor: Any) -> Any:
     section = {"name": "ridge", "warmup": 8, **predictor}
     algorithm = {"name": predictor.pop("algorithm", "genetic"), "population": 8}
     section.pop("algorithm", None)
-    return build.config_of(
+    return reading.config_of(
         {"algorithm": algorithm, "predictor": section, "space": {"max_channels": 64}}
     )
 
@@ -178,7 +178,7 @@ def test_the_audit_of_a_filter_replays_too(algorithm: str) -> None:
 
 def test_it_needs_one_objective() -> None:
     with pytest.raises(ConfigError, match="substitute': expected one objective"):
-        build.config_of(
+        reading.config_of(
             {
                 "objectives": {"names": ["val_accuracy", "n_params"]},
                 "predictor": {"name": "ridge", "mode": "substitute"},

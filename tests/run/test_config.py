@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasgen import build, fidelity, papers
+from nasgen import fidelity, papers, reading
 from nasgen.config import SearchConfig, assignments, merge, parse, read_toml, seconds, to_toml
 from nasgen.errors import ConfigError
 
 
 def test_five_mistakes_are_five_sentences() -> None:
     with pytest.raises(ConfigError) as caught:
-        build.config_of(
+        reading.config_of(
             {
                 "sede": 1,
                 "training": {"lr": -1},
@@ -65,19 +65,19 @@ def test_a_mistake_says_what_came_and_what_would_do(
     tables: dict[str, object], expected: str
 ) -> None:
     with pytest.raises(ConfigError, match=expected):
-        build.config_of(tables)
+        reading.config_of(tables)
 
 
 def test_a_written_config_reads_back_equal() -> None:
-    config = build.config_of({"space": {"max_channels": 32}, "budget": {"time": "10m"}})
+    config = reading.config_of({"space": {"max_channels": 32}, "budget": {"time": "10m"}})
     assert config.algorithm.mutations
-    assert build.config_of(tomllib.loads(to_toml(config))) == config
+    assert reading.config_of(tomllib.loads(to_toml(config))) == config
     assert parse(tomllib.loads(to_toml(SearchConfig(), comments=True))) == SearchConfig()
 
 
 def test_every_preset_is_a_valid_config() -> None:
     for name, path in papers.presets().items():
-        assert build.config_of(read_toml(path)), name
+        assert reading.config_of(read_toml(path)), name
         assert papers.preset_summary(path)
     with pytest.raises(ConfigError, match="did you mean 'demo'"):
         papers.preset("demmo")
@@ -121,12 +121,12 @@ def test_a_broken_toml_names_its_line(tmp_path: Path) -> None:
 
 
 def test_a_time_budget_is_divided_between_search_and_finish() -> None:
-    config = build.config_of({"budget": {"time": "20m"}, "execution": {"workers": 2}})
+    config = reading.config_of({"budget": {"time": "20m"}, "execution": {"workers": 2}})
     searched = fidelity.search_fidelity(config, 45_000)
     share = 1 - config.finish.share
     assert searched["seconds"] == pytest.approx(1200 * share * 2 / fidelity.n_timed_trials(1200))
     assert fidelity.n_finish(config, None) == 2
-    without = build.config_of({"budget": {"trials": 40}})
+    without = reading.config_of({"budget": {"trials": 40}})
     assert fidelity.search_fidelity(without, 45_000) == {
         "epochs": 1.0,
         "fraction": 1.0,

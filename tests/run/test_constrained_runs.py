@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import nasgen
-from nasgen import build, constraints
+from nasgen import build, constraints, reading
 from nasgen.budget import Budget
 from nasgen.cli import app
 from nasgen.config import parse, to_toml
@@ -28,7 +28,7 @@ LIMIT = 400.0  # channels: about a third of what is drawn keeps to it
 def toy_search(algorithm: str, trials: int = 43) -> Search:
     """Return a finished search whose constraint is known after training alone."""
     names = ["val_accuracy", "n_params"]
-    config = build.config_of(
+    config = reading.config_of(
         {"algorithm": {"name": algorithm, "population": 8}, "objectives": {"names": names}}
     )
     plan = Plan(

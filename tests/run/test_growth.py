@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import nasgen
-from nasgen import build, registry
+from nasgen import build, reading, registry
 from nasgen.errors import ConfigError
 from nasgen.execution.serial import Serial
 from nasgen.results import collect_garbage
@@ -81,7 +81,7 @@ def test_co_evolution_chooses_again_what_it_chose_when_a_run_is_resumed(tmp_path
 
 
 def test_joint_training_gives_every_member_a_result(tmp_path: Path) -> None:
-    config = build.config_of(TABLES)
+    config = reading.config_of(TABLES)
     genotype = build.space(config).seed(np.random.default_rng(0)).mint(0, 0).to_json()
     job = {
         "seq": 0, "attempt": 1, "genotype": genotype, "seed": 0, "inherit": None,
@@ -155,7 +155,7 @@ def test_an_origin_that_is_none_is_refused(tmp_path: Path) -> None:
     ):
         (tmp_path / "net.json").write_text(text)
         with pytest.raises(ConfigError, match=expected):
-            build.config_of({"origin": {"genotype": str(tmp_path / "net.json")}})
+            reading.config_of({"origin": {"genotype": str(tmp_path / "net.json")}})
 
 
 # ---- names and options ---------------------------------------------------------------------------
@@ -165,19 +165,19 @@ def test_growth_grows_by_morphisms_when_there_are_any(registry_restored: None) -
     for name in ("r2r-widen", "r2r-deepen"):
         if name not in registry.names("morphisms"):
             registry.register("morphisms", name, lambda parent, space, rng: parent)
-    section = build.config_of({"algorithm": {"name": "growth"}}).algorithm
+    section = reading.config_of({"algorithm": {"name": "growth"}}).algorithm
     assert section.morphisms == {"r2r-widen": 1.0, "r2r-deepen": 1.0}
     assert section.mutations == {}
     both = {"name": "growth", "mutations": {"channels": 2.0}}
-    pool = build.operators(build.config_of({"algorithm": both})).mutations
+    pool = build.operators(reading.config_of({"algorithm": both})).mutations
     assert [(name, weight) for name, (_, weight) in pool.items()] == [
         ("channels", 2.0), ("r2r-widen", 1.0), ("r2r-deepen", 1.0)
     ]  # fmt: skip
-    usual = build.config_of({})
+    usual = reading.config_of({})
     mutations = build.applicable("mutations", usual)
     assert usual.algorithm.morphisms == {}
     assert set(usual.algorithm.mutations) == set(mutations)
-    joined = build.config_of({"algorithm": {"morphisms": {"r2r-widen": 1}}})
+    joined = reading.config_of({"algorithm": {"morphisms": {"r2r-widen": 1}}})
     assert set(build.operators(joined).mutations) == {*mutations, "r2r-widen"}
 
 
@@ -190,4 +190,4 @@ def test_growth_grows_by_morphisms_when_there_are_any(registry_restored: None) -
 )  # fmt: skip
 def test_wrong_options_of_growth_are_named(option: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"algorithm\.{option}"):
-        build.config_of({"algorithm": {"name": "growth", option: value}})
+        reading.config_of({"algorithm": {"name": "growth", option: value}})

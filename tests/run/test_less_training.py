@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nasgen import build, jobs, registry
+from nasgen import build, jobs, reading, registry
 from nasgen.budget import Budget
 from nasgen.config import SearchConfig
 from nasgen.errors import ConfigError, UnknownNameError
@@ -38,7 +38,7 @@ class _StopError(Exception):
 
 
 def _config(algorithm: Mapping[str, Any] = {}, pruning: Mapping[str, Any] = {}) -> SearchConfig:
-    return build.config_of(
+    return reading.config_of(
         {
             "algorithm": {"name": "genetic", "population": 8, **algorithm},
             "pruning": dict(pruning),
@@ -283,10 +283,10 @@ def test_settings_that_do_not_go_with_rungs_are_refused() -> None:
         with pytest.raises(ConfigError, match=r"algorithm\.rungs: expected 1"):
             _config({"name": name, "rungs": 2})
     with pytest.raises(ConfigError, match=r"budget\.trials: expected at least 28"):
-        build.config_of({"algorithm": RUNGS, "budget": {"trials": 28}})
+        reading.config_of({"algorithm": RUNGS, "budget": {"trials": 28}})
     with pytest.raises(ConfigError, match="at most 1000, got 2187"):
         _config({"rungs": 8})
     substitute = {"name": "ridge", "mode": "substitute"}
     with pytest.raises(ConfigError, match=r"expected predictor\.mode = 'filter'"):
-        build.config_of({"algorithm": RUNGS, "predictor": substitute})
+        reading.config_of({"algorithm": RUNGS, "predictor": substitute})
     assert build.default_trials(_config(RUNGS)) >= 2 * 28

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nasgen import build, registry
+from nasgen import build, reading, registry
 from nasgen.budget import Budget
 from nasgen.errors import StoreError
 from nasgen.execution.base import Executor
@@ -42,7 +42,7 @@ class _Fixture:
         options: Mapping[str, Any] | None = None,
         adapt: bool = False,
     ) -> None:
-        config = build.config_of(
+        config = reading.config_of(
             {
                 "seed": seed,
                 "algorithm": {
