@@ -1,7 +1,4 @@
-"""The settings of a run: TOML in, one frozen `SearchConfig` out, every mistake reported at once.
-
-Each field's description is what `nasgen new` writes as a comment, so this file is the reference.
-"""
+"""The settings of a run, and their reference: `nasgen new` writes the descriptions as comments."""
 
 from __future__ import annotations
 

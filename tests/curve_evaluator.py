@@ -42,7 +42,7 @@ class Learning(Toy):
 
         def value(epochs: float) -> float:
             learnt = score(genotype) * (1 - 2 ** (-epochs / half_life))
-            return learnt + 0.02 * math.cos(3 * epochs)
+            return learnt + 0.04 * math.cos(3 * epochs)
 
         curve: list[dict[str, float]] = []
         stopped = False

@@ -109,7 +109,7 @@ class Trial:
 
     def history_row(self) -> dict[str, Any]:
         """Return the line that `nasgen show RUN --history --json` prints."""
-        return {
+        row = {
             "seq": self.seq,
             "generation": self.generation,
             "key": self.key,
@@ -118,7 +118,8 @@ class Trial:
             "state": self.state,
             "fidelity": dict(self.fidelity),
             "objectives": dict(self.objectives),
-            "constraints": dict(self.constraints),
-            "violation": self.violation,
             "attempt": self.attempt,
         }
+        if self.constraints or self.violation:
+            row |= {"constraints": dict(self.constraints), "violation": self.violation}
+        return row

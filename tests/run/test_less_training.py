@@ -27,8 +27,8 @@ PRUNERS = {
     "percentile": {"percentile": 40.0},
     "successive-halving": {},
     "hyperband": {},
-    "patient": {"patience": 0},
-    "threshold": {"lower": 0.1},
+    "patient": {"patience": 0, "wrapped": "none", "min_delta": 0.025},
+    "threshold": {"lower": 0.062},
     "curve": {"chance": 0.3},
 }
 
