@@ -15,18 +15,21 @@ NOTHING = "-"
 @command
 def predictors(
     action: Annotated[str, typer.Argument(metavar="evaluate")],
-    source: Annotated[str, typer.Argument(metavar="RUN|BENCH", help="A run, or nasbench201.")],
+    source: Annotated[str, typer.Argument(metavar="RUN|BENCH|FILE", help="A run, nasbench201, a table.")],
     names: Annotated[
         str | None, typer.Option("--predictors", help="ridge,gp,... Default: all.")
     ] = None,
     repeats: Annotated[int, typer.Option(help="How often the data are split anew.", min=1)] = 5,
+    features: Annotated[
+        str | None, typer.Option(help="What predictors read; see list features.")
+    ] = None,
     labels: Annotated[int, typer.Option(help="Labels to learn from, of a bench.", min=5)] = 100,
     seed: Annotated[int, typer.Option(help="Of the splits and the predictors.", min=0)] = 0,
     json_: Json = False,
 ) -> None:
     """Judge predictors on networks they have not seen: R2, Kendall, Kendall in the best tenth."""
     from nasgen import labels as labelled
-    from nasgen import registry
+    from nasgen import papers, registry
     from nasgen.bench.table import NAMES, load
     from nasgen.errors import ConfigError
     from nasgen.predictors import evaluate
@@ -37,10 +40,14 @@ def predictors(
     chosen = names.split(",") if names else list(registry.names("predictors"))
     factories = {name: registry.resolve("predictors", name) for name in chosen}
     if source in NAMES:
-        data = labelled.of_table(load(source))
+        data = labelled.of_table(load(source), features=features)
         splits = evaluate.draws(data.keys, labels, 1000, repeats, seed)
     else:
-        data = labelled.of_run(load_run(source))
+        file = papers.table(source) if source in papers.REPRODUCTIONS else Path(source)
+        if file.is_file():
+            data = labelled.of_file(file, features)
+        else:
+            data = labelled.of_run(load_run(source), features)
         splits = evaluate.folds(data.keys, repeats, seed)
     found: dict[str, Any] = {
         "source": source,
@@ -50,7 +57,7 @@ def predictors(
         "predictors": {},
     }
     for name, factory in factories.items():
-        result = evaluate.evaluate(factory, data.X, data.y, data.names, splits, seed)
+        result = evaluate.evaluate(factory, data.X, data.y, data.names, splits, seed, data.size)
         found["predictors"][name] = result["predictor"]
         found["size"] = result["size"]
     if json_:
@@ -75,7 +82,7 @@ def _cell(scores: Any, name: str) -> str:
 def dataset(
     run: RunPath,
     out: Annotated[
-        Path | None, typer.Option(help="File to write: .csv or .parquet. Default: RUN.csv.")
+        Path | None, typer.Option(help="File to write: .csv, .csv.gz or .parquet. Default: RUN.csv.")
     ] = None,
     json_: Json = False,
 ) -> None:

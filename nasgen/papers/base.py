@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from nasgen import session
+from nasgen import build, session
 from nasgen.errors import ConfigError, StoreError, UnknownNameError, suggest
 from nasgen.papers import REPRODUCTIONS
+from nasgen.report.sheet import Table
 from nasgen.results import Run
 from nasgen.search import Listener
 
@@ -37,13 +38,41 @@ class Request:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came out: the measured rows, a table of them, the page with the figure."""
+    """What came out: the measured rows, tables of them, the page with the figures."""
 
-    title: str
     rows: Sequence[Row]
-    columns: Sequence[str]
-    cells: Sequence[Sequence[str]]
+    tables: Sequence[Table]
     page: Path
+
+
+class OnData(Protocol):
+    """What every scale says: the data set that the paper used."""
+
+    @property
+    def data(self) -> str: ...
+
+
+S = TypeVar("S", bound=OnData)
+
+
+def scale_of(request: Request, scales: Mapping[str, S]) -> tuple[S, str]:
+    """Return the scale that is asked for and its data source.
+
+    Raises ConfigError for an unknown scale, or when files are needed and none are named.
+    """
+    if request.scale not in scales:
+        raise ConfigError(
+            f"--scale: expected {', '.join(scales)}, got '{request.scale}'"
+            f"{suggest(request.scale, scales)}"
+        )
+    scale = scales[request.scale]
+    source = request.data or scale.data
+    if ":" not in source and source != "digits":
+        raise ConfigError(
+            f"--data: the scale '{request.scale}' is about CIFAR-10; say where its binary files "
+            "lie: --data cifar10:DIR (or another data set: --data digits)."
+        )
+    return scale, source
 
 
 def find(name: str) -> Callable[[Request], Reproduction]:
@@ -105,19 +134,16 @@ class Rows:
 def finished(
     folder: Path,
     tables: Mapping[str, Any],
-    overrides: Iterable[Mapping[str, Any]],
+    overrides: Sequence[Mapping[str, Any]],
     listeners: tuple[Listener, ...],
 ) -> Run:
-    """Return the finished run of a folder: made, continued, or found complete.
-
-    The data source of `tables` has an absolute path, as the config of a run has.
-    """
+    """Return the finished run of a folder: made, continued, or found complete."""
     if not (folder / "run.json").exists():
         if folder.exists():  # killed before it began; nothing of worth is in it
             shutil.rmtree(folder)
         return session.run(tables, out=folder, overrides=overrides, listeners=listeners)
     run = session.load(folder)
-    source = tables["data"]["source"]
+    source = build.config_of(tables, str(folder), overrides).data.source
     if run.config.data.source != source:
         raise ConfigError(
             f"{folder} was made on {run.config.data.source}, not on {source}; choose another --out."
