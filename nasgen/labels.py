@@ -256,7 +256,7 @@ def _features_in(path: Path, row: Mapping[str, str]) -> tuple[str, ...]:
             f"{path} has the columns of no feature set ({', '.join(sets)}); name one with "
             "--features, and it is computed from the genotypes."
         )
-    return tuple(max(fitting.values(), key=len))
+    return tuple(max(fitting.values(), key=lambda names: len(names)))
 
 
 def _floats(path: Path, rows: Sequence[Mapping[str, str]], column: str) -> list[float]:

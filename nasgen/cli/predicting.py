@@ -15,7 +15,9 @@ NOTHING = "-"
 @command
 def predictors(
     action: Annotated[str, typer.Argument(metavar="evaluate")],
-    source: Annotated[str, typer.Argument(metavar="RUN|BENCH|FILE", help="A run, nasbench201, a table.")],
+    source: Annotated[
+        str, typer.Argument(metavar="RUN|BENCH|FILE", help="A run, nasbench201, a table.")
+    ],
     names: Annotated[
         str | None, typer.Option("--predictors", help="ridge,gp,... Default: all.")
     ] = None,
@@ -82,7 +84,8 @@ def _cell(scores: Any, name: str) -> str:
 def dataset(
     run: RunPath,
     out: Annotated[
-        Path | None, typer.Option(help="File to write: .csv, .csv.gz or .parquet. Default: RUN.csv.")
+        Path | None,
+        typer.Option(help="File to write: .csv, .csv.gz or .parquet. Default: RUN.csv."),
     ] = None,
     json_: Json = False,
 ) -> None:

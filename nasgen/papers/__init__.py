@@ -7,7 +7,7 @@ from nasgen.errors import ConfigError, suggest
 
 PRESETS = Path(__file__).parent
 
-# Paper, and what of it -> function of a `Request` that returns a `Reproduction`: `nasgen.papers.base`.
+# What is reproduced -> function of a `Request` that returns a `Reproduction`, see `base`.
 REPRODUCTIONS: Mapping[str, str] = {
     "painter2018": "nasgen.papers.painter2018:reproduce",
     "stier2021-nas": "nasgen.papers.stier2021_nas:reproduce",

@@ -1,23 +1,21 @@
-"""What reproductions share: what is asked for, rows that are measured once, runs that go on."""
+"""What reproductions share: what is asked for, what comes out, runs that go on."""
 
 from __future__ import annotations
 
 import importlib
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from nasgen import build, session
-from nasgen.errors import ConfigError, StoreError, UnknownNameError, suggest
+from nasgen.errors import ConfigError, UnknownNameError, suggest
 from nasgen.papers import REPRODUCTIONS
 from nasgen.report.sheet import Table
 from nasgen.results import Run
 from nasgen.search import Listener
-
-Row = dict[str, Any]
+from nasgen.store.rows import Row
 
 
 @dataclass(frozen=True)
@@ -85,50 +83,6 @@ def find(name: str) -> Callable[[Request], Reproduction]:
     module, _, function = REPRODUCTIONS[name].partition(":")
     found: Callable[[Request], Reproduction] = getattr(importlib.import_module(module), function)
     return found
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A file of one JSON object a line; a row that is there is not measured again."""
-
-    path: Path
-    keys: Sequence[str]
-    read: list[Row] = field(default_factory=list)
-
-    @classmethod
-    def open(cls, path: Path, keys: Sequence[str]) -> Rows:
-        """Read the file, or make its folder. A last line cut off by a kill is measured again."""
-        rows: list[Row] = []
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lines = path.read_text(encoding="utf-8").splitlines(True) if path.exists() else []
-            for number, line in enumerate(lines, start=1):
-                try:
-                    rows.append(json.loads(line))
-                except ValueError:
-                    if number < len(lines):
-                        raise StoreError(
-                            f"{path}, line {number}: expected one JSON object a line."
-                        ) from None
-                    path.write_text("".join(lines[:-1]), encoding="utf-8")
-        except StoreError:
-            raise
-        except OSError as error:
-            raise StoreError(
-                f"{path} cannot be used ({error.strerror or error}); choose another --out."
-            ) from None
-        return cls(path, keys, rows)
-
-    def measured(self, make: Callable[[], Row], **key: Any) -> Row:
-        """Return the row of this key; without one, make it and append it."""
-        for row in self.read:
-            if all(row.get(k) == key[k] for k in self.keys):
-                return row
-        row = {**key, **make()}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        self.read.append(row)
-        return row
 
 
 def finished(

@@ -20,12 +20,13 @@ from nasgen.data.split import split
 from nasgen.engine.algorithms.growth import Growth
 from nasgen.errors import StoreError
 from nasgen.papers import preset
-from nasgen.papers.base import Reproduction, Request, Row, Rows, finished, scale_of
+from nasgen.papers.base import Reproduction, Request, finished, scale_of
 from nasgen.report import numbers
 from nasgen.report.charts import Line, Mark, plot
 from nasgen.report.scale import axis
 from nasgen.report.sheet import Table, sheet
 from nasgen.results import Run
+from nasgen.store.rows import Row, Rows
 
 PAPER = "painter2018"
 BACKWARD = 3  # training costs about three forward passes: forward, and two backward

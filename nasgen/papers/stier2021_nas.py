@@ -21,7 +21,7 @@ from nasgen import labels, registry
 from nasgen.config import merge, read_toml
 from nasgen.labels import Labelled
 from nasgen.papers import preset
-from nasgen.papers.base import Reproduction, Request, Row, finished, scale_of
+from nasgen.papers.base import Reproduction, Request, finished, scale_of
 from nasgen.predictors import evaluate
 from nasgen.predictors.base import Floats
 from nasgen.predictors.importance import correlations, importances
@@ -29,6 +29,7 @@ from nasgen.report import numbers
 from nasgen.report.charts import Line, Mark, plot
 from nasgen.report.scale import Axis, axis
 from nasgen.report.sheet import Table, sheet
+from nasgen.store.rows import Row
 
 PAPER = "stier2021-nas"
 PRESET = "stier2021"  # its space, operators and features
@@ -246,4 +247,6 @@ def _size_figure(found: Labelled) -> Markup:
         for x, y in zip(size, found.y, strict=True)
     ]
     x = axis(size.tolist(), "n_params", "parameters")
-    return plot("accuracy against size", x, axis(found.y.tolist(), "val_accuracy", "accuracy"), marks)
+    return plot(
+        "accuracy against size", x, axis(found.y.tolist(), "val_accuracy", "accuracy"), marks
+    )
