@@ -31,6 +31,8 @@ from nasgen.store.artifacts import Artifacts
 
 DEFAULT_KIND = "dag"  # of spaces and operators that do not say which genotypes they are about
 DEFAULT_FEATURES = "structural"
+# Settings of [training] that say how much is spent or where weights come from, not how to train.
+NO_RECIPE = ("epochs", "fraction", "seconds", "time_limit", "on_bad_parent", "inherit_weights")
 # Of an algorithm or a pruner; the rest are options.
 ENGINE_ARGUMENTS = ("breeder", "population", "seed", "direction")
 
@@ -364,8 +366,6 @@ def evaluator(context: Mapping[str, Any]) -> Evaluate:
 
 def recipe_digest(config: SearchConfig) -> str:
     """Return the digest of everything about training that is no fidelity."""
-    recipe = config.training.model_dump(
-        exclude={"epochs", "fraction", "seconds", "time_limit", "on_bad_parent"}
-    )
+    recipe = config.training.model_dump(exclude=set(NO_RECIPE) - {"inherit_weights"})
     recipe["threads"] = config.execution.threads_per_trial
     return hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=8).hexdigest()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nasgen import build, constraints, fidelity, reading
-from nasgen.config import SearchConfig, read_toml
+from nasgen.config import SearchConfig, merge, read_toml
 from nasgen.data.base import Dataset
 from nasgen.data.base import load as load_data
 from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork, choose
@@ -44,6 +44,23 @@ class Run:
         folder = RunFolder.open(path)
         data = read_toml(folder.config_path)
         return cls(folder, reading.config_of(data, str(folder.config_path)))
+
+    def with_recipe(self, tables: Mapping[str, Any]) -> Run:
+        """Return the run with other settings of [training], for `train`; nothing is written.
+
+        Raises ConfigError for other tables, and for what is no recipe, such as epochs.
+        """
+        settings = tables.get("training", {})
+        wrong = [name for name in tables if name != "training"]
+        if isinstance(settings, Mapping):
+            wrong += [f"training.{key}" for key in settings if key in build.NO_RECIPE]
+        if wrong:
+            raise ConfigError(
+                f"--set: expected settings of the recipe, such as training.lr=0.1, got "
+                f"{', '.join(wrong)}; epochs are set by --epochs."
+            )
+        data = merge(read_toml(self.folder.config_path), tables)
+        return Run(self.folder, reading.config_of(data, "--set"))
 
     @property
     def path(self) -> Path:
@@ -325,6 +342,7 @@ class Run:
             "wall_s": round(time.monotonic() - began, 3),
             "genotype": dict(trial.genotype),
             "weights_ref": result["weights_ref"],
+            "recipe": build.recipe_digest(self.config),
         }
         return self._keep_trained(record, {result["weights_ref"], result["predictions_ref"]})
 
@@ -332,6 +350,8 @@ class Run:
         target, artifacts = self.path / "trained", self.folder.artifacts
         stem = f"trial{record['trial']}-{record['epochs']:g}epochs"
         stem += "-with-validation" if record["with_validation"] else ""
+        if record["recipe"] != build.recipe_digest(Run.open(self.path).config):
+            stem += f"-{record['recipe'][:6]}"  # one file for each recipe that was tried
         weights = target / f"{stem}.safetensors"
         try:
             target.mkdir(exist_ok=True)

@@ -8,10 +8,20 @@ from nasgen.cli.app import app
 # The order of these lines is the order of the commands in `nasgen --help`.
 # isort: off
 from nasgen.cli import searching
+from nasgen.cli import tuning
 from nasgen.cli import reproducing
 from nasgen.cli import looking
 from nasgen.cli import benching
 from nasgen.cli import predicting
 from nasgen.cli import checking
 
-__all__ = ["app", "benching", "checking", "looking", "predicting", "reproducing", "searching"]
+__all__ = [
+    "app",
+    "benching",
+    "checking",
+    "looking",
+    "predicting",
+    "reproducing",
+    "searching",
+    "tuning",
+]

@@ -85,6 +85,17 @@ def main(
         raise typer.Exit
 
 
+def seconds_of(option: str, text: str | None) -> float | None:
+    """Return the seconds of an option such as --budget 10m; ConfigError for anything else."""
+    from nasgen.config import seconds
+    from nasgen.errors import ConfigError
+
+    try:
+        return None if text is None else float(seconds(text.removeprefix("+")))
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}.") from None
+
+
 def debugging() -> bool:
     """Tell whether tracebacks are wanted."""
     return os.environ.get("NASGEN_DEBUG", "") not in ("", "0")

@@ -15,18 +15,23 @@ NOTHING = "-"
 @command
 def predictors(
     action: Annotated[str, typer.Argument(metavar="evaluate")],
-    source: Annotated[str, typer.Argument(metavar="RUN|BENCH", help="A run, or nasbench201.")],
+    source: Annotated[
+        str, typer.Argument(metavar="RUN|BENCH|FILE", help="A run, nasbench201, a table.")
+    ],
     names: Annotated[
         str | None, typer.Option("--predictors", help="ridge,gp,... Default: all.")
     ] = None,
     repeats: Annotated[int, typer.Option(help="How often the data are split anew.", min=1)] = 5,
+    features: Annotated[
+        str | None, typer.Option(help="What predictors read; see list features.")
+    ] = None,
     labels: Annotated[int, typer.Option(help="Labels to learn from, of a bench.", min=5)] = 100,
     seed: Annotated[int, typer.Option(help="Of the splits and the predictors.", min=0)] = 0,
     json_: Json = False,
 ) -> None:
     """Judge predictors on networks they have not seen: R2, Kendall, Kendall in the best tenth."""
     from nasgen import labels as labelled
-    from nasgen import registry
+    from nasgen import papers, registry
     from nasgen.bench.table import NAMES, load
     from nasgen.errors import ConfigError
     from nasgen.predictors import evaluate
@@ -38,21 +43,26 @@ def predictors(
     alone = {name for name in chosen if "scores" in registry.get("predictors", name).requires}
     factories = {name: registry.resolve("predictors", name) for name in chosen}
     own: dict[str, labelled.Labelled] = {}
-    if source in NAMES:
+    file = papers.table(source) if source in papers.REPRODUCTIONS else Path(source)
+    if source in NAMES or file.is_file():
         if names and alone:
             raise ConfigError(
                 f"--predictors: '{', '.join(sorted(alone))}' scores networks on images, and "
                 f"{source} is a table without any; name a run."
             )
         factories = {name: f for name, f in factories.items() if name not in alone}
-        data = labelled.of_table(load(source))
+    if source in NAMES:
+        data = labelled.of_table(load(source), features=features)
         splits = evaluate.draws(data.keys, labels, 1000, repeats, seed)
+    elif file.is_file():
+        data = labelled.of_file(file, features)
+        splits = evaluate.folds(data.keys, repeats, seed)
     else:
         run = load_run(source)
         # Scores have features of their own; all others read what the run's predictor reads.
-        own = {name: labelled.of_run(run, name) for name in alone}
+        own = {name: labelled.of_run(run, predictor=name) for name in alone}
         others = [name for name in chosen if name not in alone]
-        data = labelled.of_run(run, others[0]) if others else own[chosen[0]]
+        data = labelled.of_run(run, features, others[0]) if others else own[chosen[0]]
         splits = evaluate.folds(data.keys, repeats, seed)
     found: dict[str, Any] = {
         "source": source,
@@ -65,7 +75,7 @@ def predictors(
         read, split = own.get(name, data), splits
         if read.keys != data.keys:
             split = evaluate.folds(read.keys, repeats, seed)
-        result = evaluate.evaluate(factory, read.X, read.y, read.names, split, seed)
+        result = evaluate.evaluate(factory, read.X, read.y, read.names, split, seed, read.size)
         found["predictors"][name] = result["predictor"]
         found["size"] = result["size"] if found.get("size") is None else found["size"]
     if json_:
@@ -90,7 +100,8 @@ def _cell(scores: Any, name: str) -> str:
 def dataset(
     run: RunPath,
     out: Annotated[
-        Path | None, typer.Option(help="File to write: .csv or .parquet. Default: RUN.csv.")
+        Path | None,
+        typer.Option(help="File to write: .csv, .csv.gz or .parquet. Default: RUN.csv."),
     ] = None,
     json_: Json = False,
 ) -> None:

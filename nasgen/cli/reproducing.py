@@ -12,7 +12,7 @@ from nasgen.cli.app import Json, command, console_of, dump, table_of
 
 @command
 def reproduce(
-    paper: Annotated[str, typer.Argument(metavar="PAPER", help="For example painter2018.")],
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="painter2018 or stier2021-nas.")],
     scale: Annotated[str, typer.Option(help="tiny, quick or paper.")] = "quick",
     data: Annotated[str | None, typer.Option(help="cifar10:DIR, digits, ...")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of rows, runs and page.")] = None,
@@ -39,5 +39,6 @@ def reproduce(
         for row in found.rows:
             dump(row)
         return
-    table_of(found.title, found.columns, found.cells)
+    for table in found.tables:
+        table_of(table.title, table.columns, table.rows)
     print(f"figure: {found.page}")

@@ -17,6 +17,7 @@ from nasgen.cli.app import (
     command,
     console_of,
     dump,
+    seconds_of,
     table_of,
 )
 
@@ -94,14 +95,9 @@ def resume(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Continue a run that was interrupted, or give a finished one more trials."""
-    from nasgen.config import seconds
-    from nasgen.errors import ConfigError
     from nasgen.session import resume as continue_run
 
-    try:
-        time_s = None if budget is None else float(seconds(budget.removeprefix("+")))
-    except ValueError as error:
-        raise ConfigError(f"--budget: {error}.") from None
+    time_s = seconds_of("--budget", budget)
     run_search(
         lambda listeners: continue_run(
             run, trials=trials, time_s=time_s, workers=workers, listeners=listeners
@@ -177,9 +173,14 @@ def train(
     with_validation: Annotated[
         bool, typer.Option("--with-validation", help="Train on validation images too.")
     ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="training.KEY=VALUE", help="Another recipe, as tuned."),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Train one architecture into a finished network and test it."""
+    from nasgen.config import assignments
     from nasgen.errors import ConfigError
     from nasgen.progress import value
     from nasgen.session import load
@@ -192,7 +193,10 @@ def train(
         text = f"epoch {row['epoch']:.1f}/{row['n_epochs']:g}, loss {row['train_loss']:.4f}"
         console.print(text, end="\r" if console.is_terminal else "\n")
 
-    record = load(run).train(trial, epochs, with_validation, note)
+    found = load(run)
+    if set_:
+        found = found.with_recipe(assignments(set_))
+    record = found.train(trial, epochs, with_validation, note)
     if json_:
         dump(record)
         return

@@ -7,9 +7,10 @@ from nasgen.errors import ConfigError, suggest
 
 PRESETS = Path(__file__).parent
 
-# Name of the preset -> function of a `Request` that returns a `Reproduction`: `nasgen.papers.base`.
+# What is reproduced -> function of a `Request` that returns a `Reproduction`, see `base`.
 REPRODUCTIONS: Mapping[str, str] = {
     "painter2018": "nasgen.papers.painter2018:reproduce",
+    "stier2021-nas": "nasgen.papers.stier2021_nas:reproduce",
 }
 
 
@@ -26,6 +27,17 @@ def preset(name: str) -> Path:
             f"preset '{name}' does not exist{suggest(name, found)} Presets: {', '.join(found)}."
         )
     return found[name]
+
+
+def table(name: str) -> Path:
+    """Return the file of what a reproduction measured; ConfigError when none has been kept."""
+    file = PRESETS / f"{name}.csv.gz"
+    if not file.is_file():
+        raise ConfigError(
+            f"no table of '{name}' is kept with nasgen; `nasgen reproduce {name}` makes one: name "
+            "the file that it writes."
+        )
+    return file
 
 
 def preset_summary(path: Path) -> str:

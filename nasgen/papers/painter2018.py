@@ -18,14 +18,15 @@ from nasgen.config import SearchConfig, merge, read_toml
 from nasgen.data.base import load
 from nasgen.data.split import split
 from nasgen.engine.algorithms.growth import Growth
-from nasgen.errors import ConfigError, StoreError, suggest
+from nasgen.errors import StoreError
 from nasgen.papers import preset
-from nasgen.papers.base import Reproduction, Request, Row, Rows, finished
+from nasgen.papers.base import Reproduction, Request, finished, scale_of
 from nasgen.report import numbers
 from nasgen.report.charts import Line, Mark, plot
 from nasgen.report.scale import axis
-from nasgen.report.sheet import sheet
+from nasgen.report.sheet import Table, sheet
 from nasgen.results import Run
+from nasgen.store.rows import Row, Rows
 
 PAPER = "painter2018"
 BACKWARD = 3  # training costs about three forward passes: forward, and two backward
@@ -79,29 +80,18 @@ def reproduce(request: Request) -> Reproduction:
     Runs lie in OUT/SCALE/seedN/ARM, rows in OUT/painter2018.jsonl, the figure in
     OUT/painter2018.html. Raises ConfigError for an unknown scale or missing data.
     """
-    if request.scale not in SCALES:
-        raise ConfigError(
-            f"--scale: expected {', '.join(SCALES)}, got '{request.scale}'"
-            f"{suggest(request.scale, SCALES)}"
-        )
-    scale = SCALES[request.scale]
-    source = request.data or scale.data
-    if ":" not in source and source != "digits":
-        raise ConfigError(
-            f"--data: the scale '{request.scale}' is about CIFAR-10; say where its binary files "
-            "lie: --data cifar10:DIR (or another data set: --data digits)."
-        )
+    scale, source = scale_of(request, SCALES)
     for morphism in (RANDOM, *Growth.morphisms):  # before anything is trained
         registry.get("morphisms", morphism)
     rows = Rows.open(request.out / f"{PAPER}.jsonl", ("arm", "scale", "seed", "data"))
     wanted = [
         row for seed in request.seeds for row in _Seed(request, scale, source, seed, rows).rows()
     ]
-    cells = [_cells(row) for row in wanted]
     page = request.out / f"{PAPER}.html"
     title = f"Painter 2018 on {source}, scale {request.scale}"
-    page.write_text(sheet(title, NOTES, _figure(wanted), COLUMNS, cells), encoding="utf-8")
-    return Reproduction(title, wanted, COLUMNS, cells, page)
+    table = Table(title, COLUMNS, [_cells(row) for row in wanted])
+    page.write_text(sheet(title, NOTES, _figure(wanted), [table]), encoding="utf-8")
+    return Reproduction(wanted, [table], page)
 
 
 class _Seed:

@@ -77,18 +77,20 @@ def evaluate(
     names: Sequence[str],
     splits: Sequence[Split],
     seed: int,
+    size: Floats | None = None,
 ) -> dict[str, Any]:
     """Return {"predictor", "size"}: mean and standard deviation of each score over the splits.
 
     `X` (n, f), `y` (n,) higher is better, `names` of the f features. "size" is a straight line in
-    log parameters, or None where the features tell no size. A split whose score is undefined (its
+    log parameters: a feature, else `size` (n,); None where neither tells them. A split whose score is undefined (its
     labels or predictions are equal, its top is too small) is left out of that score's mean; a score
     that no split defines is None.
     """
     rows = {"predictor": (make, X)}
     if SIZE in names:
-        place = list(names).index(SIZE)
-        rows["size"] = (ridge, X[:, [place]])
+        size = X[:, list(names).index(SIZE)]
+    if size is not None:
+        rows["size"] = (ridge, size[:, None])
     found: dict[str, Any] = {"predictor": None, "size": None}
     for name, (factory, features) in rows.items():
         each = [

@@ -10,8 +10,9 @@ import pytest
 from nasgen import registry
 from nasgen.errors import ConfigError
 from nasgen.operators.mutation.channels import channels
-from nasgen.papers.base import Request, Rows
+from nasgen.papers.base import Request
 from nasgen.papers.painter2018 import ARMS, reproduce, training_flops
+from nasgen.store.rows import Rows
 
 SERIAL = ({"execution": {"executor": "serial"}, "space": {"width": 8}},)
 

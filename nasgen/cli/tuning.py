@@ -1,0 +1,158 @@
+"""tune: better training recipes for a found network, better settings for the search itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nasgen.cli.app import Json, command, console_of, dump, seconds_of, table_of
+
+BENCH = "nasbench-macro"
+
+
+@command
+def tune(
+    source: Annotated[
+        Path | None, typer.Argument(metavar="[RUN|CONFIG.toml]", help="Whose network.")
+    ] = None,
+    search: Annotated[
+        bool, typer.Option("--search", help="Tune the search instead, on a bench.")
+    ] = False,
+    trials: Annotated[int, typer.Option(help="Recipes in all, the one in use too.", min=1)] = 20,
+    budget: Annotated[str | None, typer.Option(help="Wall time: 90s, 10m, 1h.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="Of each training. Default: the network's own.", min=1e-3)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the proposals and the trainings.", min=0)] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for a CONFIG; a RUN keeps its own.")
+    ] = None,
+    bench: Annotated[str | None, typer.Option(help=f"With --search. Default: {BENCH}.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="With --search: searches a trial. Default: 10.", min=1)
+    ] = None,
+    json_: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Tune the training recipe of a run's best network, on validation images."""
+    from nasgen.errors import ConfigError
+
+    given = {"--budget": budget, "--epochs": epochs, "--out": out, "RUN": source}
+    if search:
+        wrong = [name for name, value in given.items() if value is not None]
+        if wrong:
+            raise ConfigError(f"--search plays on a bench and takes no {', '.join(wrong)}.")
+        _tune_search(bench or BENCH, trials, 10 if seeds is None else seeds, seed, json_, quiet)
+        return
+    wrong = [n for n, v in {"--bench": bench, "--seeds": seeds}.items() if v is not None]
+    if wrong:
+        raise ConfigError(f"{', '.join(wrong)}: only with --search.")
+    if source is None:
+        raise ConfigError("say what to tune: a run folder, a config.toml, or --search.")
+    _tune_recipe(source, trials, seconds_of("--budget", budget), epochs, seed, out, json_, quiet)
+
+
+def _tune_recipe(
+    source: Path,
+    trials: int,
+    time_s: float | None,
+    epochs: float | None,
+    seed: int,
+    out: Path | None,
+    json_: bool,
+    quiet: bool,
+) -> None:
+    from nasgen import reading, tuning
+    from nasgen.config import read_toml
+    from nasgen.errors import ConfigError
+    from nasgen.progress import duration, value
+    from nasgen.session import load
+
+    is_config = source.suffix == ".toml" and not source.is_dir()
+    if is_config:
+        config = reading.config_of(read_toml(source), str(source))
+        subject = tuning.first_of(config, epochs)
+        folder = out or Path("runs") / f"tune-{source.stem}"
+    elif out is not None:
+        raise ConfigError("--out: a run keeps its tuning in its own folder; leave --out away.")
+    else:
+        subject, folder = tuning.best_of(load(source), epochs), source
+    console = console_of(stderr=True)
+
+    def told(row: Mapping[str, Any]) -> None:
+        what = {
+            "COMPLETE": value("val_accuracy", row["val_accuracy"]),
+            "PRUNED": f"pruned at {value('val_accuracy', row['screened'])}",
+        }.get(row["state"], f"failed: {row['failure']}")
+        after = "" if row["train_s"] is None else f" ({duration(row['train_s'])})"
+        console.print(
+            f"recipe {row['number']}: {what}{after}, {_words(row['recipe'])}",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+
+    def progress(row: Mapping[str, Any]) -> None:
+        if console.is_terminal:
+            text = f"recipe {row['number']}: epoch {row['epoch']:.1f}/{row['n_epochs']:g}"
+            console.print(f"{text}, loss {row['train_loss']:.4f}", end="\r", highlight=False)
+
+    if not quiet:
+        console.print(
+            f"{subject.name}: {subject.epochs:g} epochs a recipe", markup=False, highlight=False
+        )
+    quietly: dict[str, Any] = {} if quiet else {"told": told, "progress": progress}
+    found = tuning.tune(subject, folder, trials, seed, time_s, **quietly)
+    if json_:
+        dump(found.to_json())
+        return
+    names = list(found.best["recipe"])
+    rows = [
+        [name, row["number"], value("val_accuracy", row["val_accuracy"])]
+        + [row["recipe"][key] for key in names]
+        for name, row in (("in use", found.baseline), ("best", found.best))
+    ]
+    # One row a setting: side by side they would not fit a terminal.
+    columns = ["recipe", *(str(row[0]) for row in rows)]
+    labels = ["number", "validation accuracy", *names]
+    table_of(
+        f"{len(found.rows)} recipes for {subject.name}",
+        columns,
+        [[label, *(row[1 + i] for row in rows)] for i, label in enumerate(labels)],
+    )
+    print(f"recipe: {found.fragment}")
+    if found.best["number"] == 0:
+        print("nothing better was found than the recipe in use")
+        return
+    changed = {k: v for k, v in found.best["recipe"].items() if v != found.baseline["recipe"][k]}
+    settings = " ".join(f"--set training.{k}={_toml(v)}" for k, v in changed.items())
+    if is_config:
+        print(f"use it: nasgen search {source} {settings}")
+    else:
+        print(f"use it: nasgen train {source} --best --epochs {subject.epochs:g} {settings}")
+
+
+def _tune_search(bench: str, trials: int, seeds: int, seed: int, json_: bool, quiet: bool) -> None:
+    from rich.progress import Progress
+
+    from nasgen.bench.tuning import tune as tune_search
+
+    console = console_of(stderr=True)
+    with Progress(console=console, disable=quiet or not console.is_terminal) as bars:
+        task = bars.add_task(f"searches on {bench}", total=trials)
+        found = tune_search(bench, trials, seeds, seed, lambda *_: bars.advance(task))
+    if json_:
+        dump(found)
+        return
+    print(f"settings in use: {found['baseline']:.3f}")
+    print(f"best of {found['n_trials']}: {found['value']:.3f}")
+    print(found["toml"])
+
+
+def _words(recipe: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {_toml(value)}" for key, value in recipe.items())
+
+
+def _toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

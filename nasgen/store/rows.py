@@ -1,0 +1,57 @@
+"""A file of one JSON object a line, for what is measured once and must survive a kill."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nasgen.errors import StoreError
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A file of one JSON object a line; a row that is there is not measured again."""
+
+    path: Path
+    keys: Sequence[str]
+    read: list[Row] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, path: Path, keys: Sequence[str]) -> Rows:
+        """Read the file, or make its folder. A last line cut off by a kill is measured again."""
+        rows: list[Row] = []
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = path.read_text(encoding="utf-8").splitlines(True) if path.exists() else []
+            for number, line in enumerate(lines, start=1):
+                try:
+                    rows.append(json.loads(line))
+                except ValueError:
+                    if number < len(lines):
+                        raise StoreError(
+                            f"{path}, line {number}: expected one JSON object a line."
+                        ) from None
+                    path.write_text("".join(lines[:-1]), encoding="utf-8")
+        except StoreError:
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be used ({error.strerror or error}); choose another folder."
+            ) from None
+        return cls(path, keys, rows)
+
+    def measured(self, make: Callable[[], Row], **key: Any) -> Row:
+        """Return the row of this key; without one, make it and append it."""
+        for row in self.read:
+            if all(row.get(k) == key[k] for k in self.keys):
+                return row
+        row = {**key, **make()}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        self.read.append(row)
+        return row

@@ -1,0 +1,169 @@
+"""Structural prediction at its smallest: networks are trained once, kept, judged with controls."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nasgen import labels, registry
+from nasgen.cli import app
+from nasgen.errors import ConfigError, DataError
+from nasgen.genotypes import Dag
+from nasgen.papers import stier2021_nas, table
+from nasgen.papers.base import Request
+from nasgen.predictors import evaluate
+from nasgen.predictors.importance import correlations, importances
+from nasgen.results import Run
+
+SERIAL = (
+    {
+        "execution": {"executor": "serial", "device": "cpu"},
+        "space": {"max_channels": 8, "min_depth": 2, "max_depth": 6, "max_vertices": 10},
+        "training": {"fraction": 0.05},
+        "budget": {"trials": 22},
+        "algorithm": {"population": 12},
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Request, Any]:
+    request = Request("tiny", "digits", tmp_path_factory.mktemp("nas"), overrides=SERIAL)
+    return request, stier2021_nas.reproduce(request)
+
+
+def evaluated(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["predictors", "evaluate", *arguments])
+
+
+def test_every_network_is_a_row_that_can_be_judged_without_training(
+    made: tuple[Request, Any],
+) -> None:
+    request, _ = made
+    file = request.out / "stier2021-nas.csv.gz"
+    with gzip.open(file, "rt", newline="") as text:
+        rows = list(csv.DictReader(text))
+    run = Run.open(request.out / "tiny" / "seed0")
+    assert [row["key"] for row in rows] == [t.key for t in run.trials]
+    assert {t.operator for t in run.trials} > {"sample"}, "some networks are mutated"
+    encoder = registry.resolve("features", "stier2021")()
+    for row in rows:
+        dag = Dag.from_json(json.loads(row["genotype"]))
+        assert dag.key == row["key"]
+        assert [float(row[name]) for name in encoder.names] == encoder.encode(dag).tolist()
+        assert float(row["n_params"]) > 0
+        assert float(row["flops"]) > 0
+        assert float(row["epochs"]) == 1.0
+    read, kept = labels.of_file(file), labels.of_run(run)
+    assert read.names == kept.names == encoder.names
+    assert np.array_equal(read.X, kept.X)
+    assert np.array_equal(read.y, kept.y)
+    done = evaluated(str(file), "--predictors", "ridge", "--repeats", "1", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["size"] is not None
+    other = evaluated(
+        str(file), "--predictors", "ridge", "--repeats", "1", "--features", "structural", "--json"
+    )
+    assert other.exit_code == 0, other.output
+
+
+def test_predictors_stand_beside_size_and_features_beside_both_correlations(
+    made: tuple[Request, Any],
+) -> None:
+    _, found = made
+    kinds = [row["kind"] for row in found.rows]
+    assert kinds == ["networks"] + ["predictor"] * 4 + ["feature"] * 10
+    assert found.rows[0]["n"] == 22
+    size = found.rows[4]
+    assert size["predictor"] == "size alone"
+    assert size["folds"]["r2"] is not None
+    assert size["split"]["kendall"] is not None
+    lost = [row["importance"] for row in found.rows if row["kind"] == "feature"]
+    assert lost == sorted(lost, reverse=True)
+    page = found.page.read_text()
+    assert page.count("<svg") == 2
+    assert "size alone" in page
+    assert all(row["feature"] in page for row in found.rows if row["kind"] == "feature")
+
+
+def test_a_killed_run_trains_only_what_is_missing(
+    made: tuple[Request, Any], tmp_path: Path
+) -> None:
+    class KilledError(Exception):
+        pass
+
+    def kill(event: str, data: Any) -> None:
+        if event == "told" and data["trial"].seq == 5:
+            raise KilledError
+
+    request = Request("tiny", "digits", tmp_path, overrides=SERIAL, listeners=(kill,))
+    scale = stier2021_nas.SCALES["tiny"]
+    with pytest.raises(KilledError):
+        stier2021_nas._networks(request, scale, "digits", 0)
+    heard: list[int] = []
+
+    def hear(event: str, data: Any) -> None:
+        if event == "told":
+            heard.append(data["trial"].seq)
+
+    again = Request("tiny", "digits", tmp_path, overrides=SERIAL, listeners=(hear,))
+    found = stier2021_nas._networks(again, scale, "digits", 0)
+    assert heard == list(range(6, 22))
+    whole = labels.of_file(made[0].out / "stier2021-nas.csv.gz")
+    assert found.keys == whole.keys
+    assert np.array_equal(found.y, whole.y)
+
+
+def test_what_matters_is_found_and_size_can_be_taken_out() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 4))  # noqa: N806
+    X[:, 3] = X[:, 0] + 0.1 * rng.normal(size=150)  # tells what column 0 tells
+    y = 3 * X[:, 0] + X[:, 1]
+    splits = evaluate.folds([str(i) for i in range(150)], 1, 0)
+    weights = importances(registry.resolve("predictors", "ridge"), X, y, splits, 0)
+    assert weights.argmax() == 0
+    assert weights[1] > 10 * abs(weights[2])
+    alone, rest = correlations(X, y), correlations(X, y, given=X[:, 0])
+    assert alone == pytest.approx([np.corrcoef(x, y)[0, 1] for x in X.T])
+    assert np.isnan(rest[0])
+    assert rest[1] > 0.9
+    assert abs(rest[3]) < 0.3 < alone[3]
+    assert np.isnan(correlations(np.ones((5, 1)), np.arange(5.0))[0])
+
+
+def test_files_that_are_no_tables_are_one_sentence(
+    made: tuple[Request, Any], tmp_path: Path
+) -> None:
+    good = gzip.decompress((made[0].out / "stier2021-nas.csv.gz").read_bytes()).decode()
+    header, *lines = good.splitlines()
+    cases = {
+        "empty.csv": ("", "no rows"),
+        "bare.csv": ("key,val_accuracy\na,0.5\n", "no feature set"),
+        "other.csv": ("a,b\n1,2\n", "no column key, val_accuracy"),
+        "short.csv": (f"{header}\n{lines[0]}\n1,2\n", "row 3"),
+        "nan.csv": ("\n".join([header, lines[0].replace(",1.0,", ",x,", 1)]), "row 2"),
+        "cut.csv.gz": ("no gzip", "cannot be read"),
+        "notes.txt": ("", "ending in .csv"),
+    }
+    for name, (text, said) in cases.items():
+        (tmp_path / name).write_text(text)
+        done = evaluated(str(tmp_path / name))
+        assert done.exit_code == 2, name
+        if name != "nan.csv":
+            assert said in done.output, name
+    with pytest.raises(ConfigError, match="nasgen reproduce painter2018"):
+        table("painter2018")
+    with pytest.raises(ConfigError, match="--scale"):
+        stier2021_nas.reproduce(Request("huge", None, tmp_path))
+    with pytest.raises(ConfigError, match="cifar10:DIR"):
+        stier2021_nas.reproduce(Request("quick", None, tmp_path))
+    (tmp_path / "x.csv").write_text("key,val_accuracy,genotype\na,high,{}\n")
+    with pytest.raises(DataError, match="column genotype"):
+        labels.of_file(tmp_path / "x.csv", "structural")

@@ -1,0 +1,168 @@
+"""Recipes are tuned on validation images, from the one in use on, and a tuning goes on."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import nasgen
+from nasgen import fidelity, reading, tuning
+from nasgen.cli import app
+from nasgen.config import read_toml
+from nasgen.errors import StoreError
+from nasgen.evaluation.evaluator import Evaluator
+
+SETTINGS: dict[str, Any] = {
+    "space": {"max_channels": 8, "max_depth": 3, "max_vertices": 5, "max_stages": 2},
+    "algorithm": {"name": "random", "population": 2},
+    "training": {"epochs": 0.5},
+    "finish": {"networks": 0},
+    "execution": {"executor": "serial", "device": "cpu"},
+    "budget": {"trials": 2},
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fidelity, "n_cores", lambda: 1)
+
+
+@pytest.fixture
+def no_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = Evaluator._part
+
+    def guarded(self: Evaluator, name: str) -> Any:
+        assert name == "validation"
+        return part(self, name)
+
+    monkeypatch.setattr(Evaluator, "_part", guarded)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
+    return nasgen.run(SETTINGS, out=tmp_path_factory.mktemp("runs") / "run")
+
+
+def invoke(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["tune", *arguments])
+
+
+@pytest.mark.usefixtures("no_test_images")
+def test_the_recipe_in_use_comes_first_and_the_tuned_is_never_worse(
+    run: nasgen.Run, tmp_path: Path
+) -> None:
+    before = sorted(run.folder.artifacts.stored())
+    done = invoke(str(run.path), "--trials", "3", "--json", "--quiet")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert sum(found["trials"].values()) == 3
+    baseline, best = found["baseline"], found["best"]
+    assert baseline["number"] == 0
+    assert baseline["recipe"]["lr"] == 0.1
+    assert found["gain"] == best["val_accuracy"] - baseline["val_accuracy"] >= 0
+    assert found["epochs"] == run.trial().metrics["epochs_done"]
+    assert sorted(run.folder.artifacts.stored()) == before
+
+    # More of them: what is there is read, only the rest is trained.
+    lines = (run.path / "tune.jsonl").read_text()
+    subject = tuning.best_of(nasgen.load(run.path))
+    heard: list[int] = []
+    more = tuning.tune(subject, run.path, 4, 0, told=lambda row: heard.append(row["number"]))
+    assert heard == [3]
+    assert (run.path / "tune.jsonl").read_text().startswith(lines)
+    assert more.best["val_accuracy"] >= best["val_accuracy"]
+    # The fragment is a config of its own, and its settings train a found network.
+    fragment = read_toml(more.fragment)
+    assert fragment == {"training": more.best["recipe"]}
+    reading.config_of(fragment)
+    assert tomllib.loads(more.fragment.read_text())["training"]["optimizer"] in ("sgd", "adamw")
+    # Another seed is another tuning.
+    assert len(tuning.tune(subject, run.path, 1, 1).rows) == 1
+
+
+def test_a_tuned_recipe_trains_a_found_network(run: nasgen.Run) -> None:
+    train = ["train", str(run.path), "--best", "--epochs", "0.5", "--json"]
+    plain = json.loads(CliRunner().invoke(app, train).stdout)
+    other = json.loads(CliRunner().invoke(app, [*train, "--set", "training.lr=0.3"]).stdout)
+    assert plain["recipe"] != other["recipe"]
+    assert plain["weights"] != other["weights"]
+    for wrong in ("training.epochs=3", "space.name=dag-cnn"):
+        done = CliRunner().invoke(app, [*train, "--set", wrong])
+        assert done.exit_code == 2
+        assert wrong.partition("=")[0].removesuffix(".name") in done.output
+
+
+def test_a_config_is_tuned_on_its_first_network(tmp_path: Path) -> None:
+    config = tmp_path / "search.toml"
+    config.write_text("[space]\nmax_channels = 8\n[training]\nepochs = 0.5\nlr = 7.0\n")
+    out = tmp_path / "tuned"
+    done = invoke(str(config), "--trials", "2", "--out", str(out), "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["baseline"]["recipe"]["lr"] == 7.0, "the recipe in use, though out of range"
+    lines = [json.loads(line) for line in (out / "tune.jsonl").read_text().splitlines()]
+    assert lines[1]["recipe"]["lr"] == 1.0, "and the nearest one in range is proposed first"
+
+
+def test_a_budget_ends_it_after_the_recipe_in_use(run: nasgen.Run, tmp_path: Path) -> None:
+    subject = tuning.best_of(run)
+    found = tuning.tune(subject, tmp_path, 50, 3, time_s=1e-6)
+    assert [row["number"] for row in found.rows] == [0]
+    assert found.best == found.baseline
+
+
+def test_proposals_stay_in_range_and_repeat(run: nasgen.Run, tmp_path: Path) -> None:
+    subject = tuning.best_of(run)
+    first = tuning.tune(subject, tmp_path / "a", 3, 5)
+    for row in first.rows[1:]:
+        recipe = row["recipe"]
+        low, high = tuning.LR[recipe["optimizer"]]
+        assert low <= recipe["lr"] <= high
+        assert recipe["flip"] is False, "digits are not mirrored"
+    tuning.tune(subject, tmp_path / "b", 2, 5)
+    in_two = tuning.tune(subject, tmp_path / "b", 3, 5)
+    assert [r["recipe"] for r in in_two.rows] == [r["recipe"] for r in first.rows]
+
+
+def test_what_cannot_be_tuned_is_one_sentence(run: nasgen.Run, tmp_path: Path) -> None:
+    failed = nasgen.run(
+        {**SETTINGS, "training": {"epochs": 0.5, "lr": 1e30}, "budget": {"trials": 1}},
+        out=tmp_path / "failed",
+    )
+    cases = [
+        ((str(failed.path),), "no trial is complete"),
+        ((str(tmp_path / "nothing"),), "no nasgen run"),
+        ((), "say what to tune"),
+        ((str(run.path), "--budget", "soon"), "--budget"),
+        ((str(run.path), "--out", str(tmp_path)), "--out"),
+        ((str(run.path), "--seeds", "3"), "--seeds"),
+        (("--search", "--epochs", "3"), "--epochs"),
+        ((str(run.path), "--trials", "0"), "--trials"),
+    ]
+    for arguments, said in cases:
+        done = invoke(*arguments)
+        assert done.exit_code == 2, (arguments, done.output)
+        assert said in done.output
+    run.folder.lock()
+    try:
+        with pytest.raises(StoreError, match="another process"):
+            tuning.tune(tuning.best_of(run), run.path, 1, 0)
+    finally:
+        run.folder.unlock()
+
+
+def test_the_search_itself_is_tuned_on_a_table() -> None:
+    pytest.importorskip("nasgen.bench.tuning")
+    done = invoke("--search", "--trials", "2", "--seeds", "2", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["n_trials"] == 2
+    assert found["value"] >= found["baseline"]
+    assert np.isfinite(found["value"])
+    assert tomllib.loads(found["toml"])
