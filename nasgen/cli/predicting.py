@@ -22,6 +22,7 @@ def predictors(
     repeats: Annotated[int, typer.Option(help="How often the data are split anew.", min=1)] = 5,
     labels: Annotated[int, typer.Option(help="Labels to learn from, of a bench.", min=5)] = 100,
     seed: Annotated[int, typer.Option(help="Of the splits and the predictors.", min=0)] = 0,
+    signal: Annotated[str | None, typer.Option(help="Column to predict, of a bench.")] = None,
     json_: Json = False,
 ) -> None:
     """Judge predictors on networks they have not seen: R2, Kendall, Kendall in the best tenth."""
@@ -37,7 +38,7 @@ def predictors(
     chosen = names.split(",") if names else list(registry.names("predictors"))
     factories = {name: registry.resolve("predictors", name) for name in chosen}
     if source in NAMES:
-        data = labelled.of_table(load(source))
+        data = labelled.of_table(load(source), signal)
         splits = evaluate.draws(data.keys, labels, 1000, repeats, seed)
     else:
         data = labelled.of_run(load_run(source))
