@@ -1,35 +1,33 @@
-"""An evaluator that looks accuracies up: the entry point "nasgen.bench.evaluator:make"."""
+"""An evaluator that asks a bench: the entry point "nasgen.bench.evaluator:make"."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from nasgen.bench.table import load
+from nasgen.bench.base import find
 from nasgen.genotypes import Dag
 
 
 @final
 class LookUp:
-    """Answers a job with the row of its genotype; accuracies become fractions.
+    """Answers a job with what the bench says of its genotype; accuracies become fractions.
 
     The objective "val_accuracy" is the signal that the search may see; the metric "test_accuracy"
     is what is reported and what no search may look at.
     """
 
     def __init__(self, bench: str, signal: str | None = None) -> None:
-        self.table = load(bench)
-        self.searched, self.reported = self.table.signal(signal)
+        self.bench = find(bench)
+        self.searched, self.reported = self.bench.signal(signal)
 
     def evaluate(
         self, job: Mapping[str, Any], report: Callable[[dict[str, Any]], bool]
     ) -> dict[str, Any]:
         """Return the result message of a job, without a training."""
-        row = self.table.row(Dag.from_json(job["genotype"]))
-        val, test = (
-            float(self.table.columns[column][row]) / 100
-            for column in (self.searched, self.reported)
-        )
+        genotype = Dag.from_json(job["genotype"])
+        val = self.bench.accuracy(genotype, self.searched) / 100
+        test = self.bench.accuracy(genotype, self.reported) / 100
         return {
             "seq": job["seq"],
             "state": "COMPLETE",

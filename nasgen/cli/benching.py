@@ -1,8 +1,7 @@
-"""bench: searches on tables in seconds, through the same loop as real ones."""
+"""bench: searches in seconds where every score is known, through the loop of real ones."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,43 +13,50 @@ from nasgen.cli.app import Json, command, console_of, dump, table_of
 @command
 def bench(
     name: Annotated[
-        str, typer.Argument(metavar="BENCH", help="nasbench201 or nasbench-macro.")
+        str, typer.Argument(metavar="BENCH", help="nasbench201, nasbench-macro or synthetic-dag.")
     ] = "nasbench201",
     algorithms: Annotated[
         str | None,
-        typer.Option(help="local,aging,...; genetic+ridge adds a predictor. Default: all."),
+        typer.Option(
+            help="local,aging,...; genetic+rank adds a predictor, genetic/path leaves one "
+            "operator. Default: a choice for the bench."
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Searches of each algorithm.", min=1)] = 10,
     queries: Annotated[str, typer.Option(help="Where to look: 25,50,100.")] = "25,50,100",
     signal: Annotated[str | None, typer.Option(help="Column that searches see.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; results are the same. Default: cores.", min=1)
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="SVG file to write the curves to.")] = None,
     json_: Json = False,
 ) -> None:
-    """Compare algorithms on a table of all accuracies, with 95 % confidence intervals."""
+    """Compare algorithms where all scores are known, with 95 % confidence intervals."""
     from rich.progress import Progress
 
     from nasgen.bench import play
+    from nasgen.bench.base import find
     from nasgen.bench.plot import svg
-    from nasgen.bench.table import load
+    from nasgen.bench.summary import checked_queries, summary
     from nasgen.errors import ConfigError, StoreError
+    from nasgen.fidelity import n_cores
 
-    searched, reported = load(name).signal(signal)
+    searched, reported = find(name).signal(signal)
     try:
         numbers = [int(q) for q in queries.split(",")]
     except ValueError:
         raise ConfigError(f"--queries: expected 25,50,100, got '{queries}'.") from None
-    looks = play.checked_queries(numbers)
-    chosen = algorithms.split(",") if algorithms else list(play.ALGORITHMS)
-    for algorithm in chosen:
-        play.config_of(name, algorithm, 0)  # a wrong name shows before anything is played
-    runs = {}
+    looks = checked_queries(numbers)
+    chosen = algorithms.split(",") if algorithms else list(play.algorithms_of(name))
     console = console_of(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as bars:
-        for algorithm in chosen:
-            task = bars.add_task(algorithm, total=seeds)
-            tick = partial(bars.advance, task)
-            runs[algorithm] = play.played(name, algorithm, range(seeds), looks[-1], signal, tick)
-    found = play.summary(name, runs, looks, seeds, signal)
+        tasks = {algorithm: bars.add_task(algorithm, total=seeds) for algorithm in chosen}
+        runs = play.played(
+            name, chosen, range(seeds), looks[-1], signal,
+            tick=lambda algorithm: bars.advance(tasks[algorithm]),
+            workers=workers or n_cores(),
+        )  # fmt: skip
+    found = summary(name, runs, looks, seeds, signal)
     if plot is not None:
         try:
             plot.write_text(svg(name, runs, searched), encoding="utf-8")
@@ -65,10 +71,21 @@ def bench(
             part,
             *(f"{v['mean']:.2f} ± {v['ci95']:.2f}" for v in values[part].values()),
             f"{values['p_optimum'][str(looks[-1])]:.2f}",
+            _queries(values["queries_to_optimum"]["median"], looks[-1]),
         ]
         for algorithm, values in found["algorithms"].items()
         for part in ("val", "test")
     ]
-    columns = ["algorithm", "accuracy, %", *(f"@{q}" for q in looks), f"P(optimum @{looks[-1]})"]
+    columns = [
+        "algorithm",
+        "accuracy, %",
+        *(f"@{q}" for q in looks),
+        f"P(optimum @{looks[-1]})",
+        "median queries to it",
+    ]
     title = f"{name}, {seeds} seeds: searched {searched} (optimum {found['optimum']}), "
     table_of(f"{title}reported {reported}, mean ± 95 %", columns, rows)
+
+
+def _queries(median: float | None, within: int) -> str:
+    return f"> {within}" if median is None else f"{median:g}"

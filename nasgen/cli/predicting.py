@@ -27,6 +27,7 @@ def predictors(
     ] = None,
     labels: Annotated[int, typer.Option(help="Labels to learn from, of a bench.", min=5)] = 100,
     seed: Annotated[int, typer.Option(help="Of the splits and the predictors.", min=0)] = 0,
+    signal: Annotated[str | None, typer.Option(help="Column to predict, of a bench.")] = None,
     json_: Json = False,
 ) -> None:
     """Judge predictors on networks they have not seen: R2, Kendall, Kendall in the best tenth."""
@@ -52,7 +53,7 @@ def predictors(
             )
         factories = {name: f for name, f in factories.items() if name not in alone}
     if source in NAMES:
-        data = labelled.of_table(load(source), features=features)
+        data = labelled.of_table(load(source), signal, features=features)
         splits = evaluate.draws(data.keys, labels, 1000, repeats, seed)
     elif file.is_file():
         data = labelled.of_file(file, features)

@@ -20,9 +20,11 @@ from typing import Final
 
 from nasgen.errors import IllegalGenotypeError
 from nasgen.genotypes.dag import Dag, Draft, Edge
+from nasgen.genotypes.vertex import Vertex
 
 NONE: Final = "none"
 SKIP: Final = "skip"
+N_REMEMBERED: Final = 100_000  # cells whose key is known
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,54 @@ class Template:
             self.set(draft, i, op)
         return draft.freeze()
 
+    def facts(self, ops: tuple[str, ...]) -> tuple[str, bool]:
+        """Return the canonical key of the cell with these operations, and whether it has a path.
+
+        Both are remembered, so that operators turn children down without building them.
+        """
+        if ops not in self._facts:
+            if len(self._facts) >= N_REMEMBERED:
+                self._facts.clear()
+            dag = self.dag(ops)
+            self._facts[ops] = dag.key, len(dag.live) > 2
+        return self._facts[ops]
+
+    @cached_property
+    def _facts(self) -> dict[tuple[str, ...], tuple[str, bool]]:
+        return {}
+
     def set(self, draft: Draft, i: int, op: str) -> None:
         """Give edge `i` of a draft of such a cell another operation; its gene tag stays."""
-        if op not in self.choices[i]:
-            raise IllegalGenotypeError(
-                f"edge {i}: expected one of {', '.join(self.choices[i])}, got '{op}'."
-            )
+        self._check(i, op)
         tag, nodes = draft.vertices[2 + i].tag, _nodes(draft, len(self.edges))
         source, target = (nodes[n] for n in self.edges[i])
         draft.change(tag, op)
         change = draft.disconnect if op == NONE else draft.connect
         change(source, tag)
         change(tag, target)
+
+    def changed(self, dag: Dag, edits: Sequence[tuple[int, str]]) -> Dag:
+        """Return a cell with other operations on some edges, (edge, operation); gene tags stay.
+
+        Raises IllegalGenotypeError for another graph and for what an edge does not offer.
+        """
+        ops, vertices, edges = list(self.ops(dag)), list(dag.vertices), dict.fromkeys(dag.edges)
+        nodes = [vertices[0].tag, *(v.tag for v in vertices[2 + len(self.edges) :])]
+        for i, op in edits:
+            self._check(i, op)
+            tag = vertices[2 + i].tag
+            source, target = (nodes[n] for n in self.edges[i])
+            own = {(source, tag): None, (tag, target): None}
+            edges = {e: None for e in edges if e not in own} | ({} if op == NONE else own)
+            ops[i], vertices[2 + i] = op, Vertex(tag, op)
+        # Where the edges lead was settled by the template, and a key knows no tags.
+        return Dag.unchecked(tuple(vertices), tuple(edges), key=self.facts(tuple(ops))[0])
+
+    def _check(self, i: int, op: str) -> None:
+        if op not in self.choices[i]:
+            raise IllegalGenotypeError(
+                f"edge {i}: expected one of {', '.join(self.choices[i])}, got '{op}'."
+            )
 
     def ops(self, dag: Dag) -> tuple[str, ...]:
         """Return the operation of each edge; raises IllegalGenotypeError for another graph."""

@@ -167,14 +167,18 @@ class Dag:
         if len(set(final.values())) < len(final):
             return Dag(vertices, edges)  # raises: two vertices got one tag
         # Nothing that was checked has changed, nor what knows no tags.
-        minted = object.__new__(Dag)
-        by_tag = {v.tag: v for v in vertices}
-        minted.__dict__.update(vertices=vertices, edges=edges, _by_tag=by_tag)
-        minted.__dict__.update(
-            {n: self.__dict__[n] for n in ("key", "depth") if n in self.__dict__}
-        )
-        minted.__dict__["order"] = tuple(by_tag[final[v.tag]] for v in self.order)
+        known = {n: self.__dict__[n] for n in ("key", "depth") if n in self.__dict__}
+        minted = Dag.unchecked(vertices, edges, **known)
+        minted.__dict__["order"] = tuple(minted._by_tag[final[v.tag]] for v in self.order)
         return minted
+
+    @classmethod
+    def unchecked(cls, vertices: tuple[Vertex, ...], edges: tuple[Edge, ...], **known: Any) -> Dag:
+        """Return a graph that the caller knows to be right; `known` are cached properties of it."""
+        dag: Dag = object.__new__(cls)
+        dag.__dict__.update(vertices=vertices, edges=edges, _by_tag={v.tag: v for v in vertices})
+        dag.__dict__.update(known)
+        return dag
 
     # ---- JSON --------------------------------------------------------------------------------
 

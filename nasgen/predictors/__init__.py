@@ -29,15 +29,15 @@ ENTRIES = (
     ),
     Entry(
         "gp",
-        "nasgen.predictors.gp:GaussianProcess",
+        "nasgen.predictors.gp:gp",
         "Gaussian process: smooth, with honest deviations, up to some 500 trials",
-        reference="Rasmussen 2006",
+        reference="Rasmussen 2006; Salinas 2020",
     ),
     Entry(
         "rank",
-        "nasgen.predictors.rank:RankRidge",
+        "nasgen.predictors.rank:rank",
         "linear, learns the order of trials instead of their values: calm about outliers",
-        reference="Herbrich 2000",
+        reference="van der Waerden 1952",
     ),
     Entry(
         "ensemble",

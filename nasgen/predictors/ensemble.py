@@ -13,8 +13,8 @@ import numpy as np
 from nasgen.predictors.base import Floats, Predictor, check_labels
 from nasgen.predictors.boosting import Boosting
 from nasgen.predictors.forest import Forest
-from nasgen.predictors.gp import GaussianProcess
-from nasgen.predictors.rank import RankRidge
+from nasgen.predictors.gp import gp
+from nasgen.predictors.rank import rank
 from nasgen.predictors.ridge import ridge
 
 
@@ -25,8 +25,8 @@ class Ensemble:
     def __init__(self, seed: int) -> None:
         self.members: tuple[Predictor, ...] = (
             ridge(seed),
-            RankRidge(seed),
-            GaussianProcess(seed),
+            rank(seed),
+            gp(seed),
             Forest(seed),
             Boosting(seed),
         )

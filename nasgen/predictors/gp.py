@@ -1,7 +1,8 @@
 """Gaussian process: smooth interpolation that knows where it has not looked (Rasmussen 2006).
 
 Prefer it with an acquisition that uses the deviation, and with up to some 500 labels: its fit costs
-their number cubed.
+their number cubed. It learns normal scores (see `order`): a process expects labels that are spread
+like a normal distribution, which accuracies never are.
 """
 
 from __future__ import annotations
@@ -11,10 +12,16 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from nasgen.predictors.base import Floats, check_labels
+from nasgen.predictors.base import Floats, Predictor
+from nasgen.predictors.order import Ordered
 
 SMOOTHNESS: Final = 2.5  # Matern: twice differentiable, less trusting than an RBF kernel
 BOUNDS: Final = (1e-3, 1e3)
+
+
+def gp(seed: int) -> Predictor:
+    """Return an unfitted process on normal scores."""
+    return Ordered(GaussianProcess(seed))
 
 
 @final
@@ -26,14 +33,13 @@ class GaussianProcess:
         self.model: Any = None
 
     def fit(self, X: Floats, y: Floats) -> GaussianProcess:  # noqa: N803 - scikit-learn's name
-        """Fit scales and noise to X (n, f) and y (n,); DataError when the labels teach nothing."""
+        """Fit scales and noise to X (n, f) and y (n,), which `Ordered` has checked."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        check_labels(X, y)
         # Standardised rows lie about sqrt(f) apart, so that is where the search for a scale starts.
         start = float(np.sqrt(X.shape[1]))
         kernel = ConstantKernel(1.0, BOUNDS) * Matern(start, BOUNDS, nu=SMOOTHNESS)

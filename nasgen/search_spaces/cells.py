@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from nasgen.errors import ConfigError, IllegalGenotypeError, NotApplicable
-from nasgen.genotypes import Dag, Draft, Vertex, tags
+from nasgen.genotypes import Dag, Vertex, tags
 from nasgen.genotypes.cell import Template
 from nasgen.genotypes.dag import Edge
 from nasgen.genotypes.vertex import Value
@@ -109,11 +109,3 @@ def template_of(space: SearchSpace) -> Template:
     if not isinstance(space, CellSpace):
         raise NotApplicable(f"{type(space).__name__} is no space of cells.")
     return space.template
-
-
-def changed(parent: Dag, space: CellSpace, edits: Sequence[tuple[int, str]]) -> Dag:
-    """Return the cell with other operations on some edges, (edge, operation); gene tags stay."""
-    draft: Draft = parent.edit()
-    for i, op in edits:
-        space.template.set(draft, i, op)
-    return draft.freeze()

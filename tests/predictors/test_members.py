@@ -10,6 +10,7 @@ from nasgen.errors import ConfigError, DataError, UnknownNameError
 from nasgen.predictors.acquisition import ACQUISITIONS
 from nasgen.predictors.features.structural import Structural
 from nasgen.predictors.filter import Filter
+from nasgen.predictors.order import normal_scores
 
 NAMES = [name for name, entry in registry.entries("predictors").items() if not entry.requires]
 
@@ -38,16 +39,28 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         registry.resolve("predictors", "ridge")(0).fit(np.zeros((3, 4)), np.arange(2.0))
 
 
-def test_ranks_are_the_ridge_on_all_pairs() -> None:
-    """Least squares on signs of pairs and on ranks have the same normal equations."""
-    X = rng().normal(size=(12, 3))  # noqa: N806
-    y = X @ [1.0, -2.0, 0.5] + rng(1).normal(size=12)
-    i, j = np.triu_indices(12, 1)
-    d, s = X[i] - X[j], np.sign(y[i] - y[j])
-    centred = X - X.mean(axis=0)
-    ranks = np.argsort(np.argsort(y)) * 2 - 11
-    assert np.allclose(d.T @ d, 12 * centred.T @ centred)
-    assert np.allclose(d.T @ s, centred.T @ ranks)
+def test_normal_scores_keep_the_order_and_are_those_of_a_normal_sample() -> None:
+    y = np.exp(3 * rng().normal(size=2000))
+    scores = normal_scores(y)
+    assert (np.argsort(scores) == np.argsort(y)).all()
+    assert scores.mean() == pytest.approx(0, abs=1e-9)
+    assert scores.std() == pytest.approx(1, abs=0.01)
+    first, *ties = normal_scores(np.array([1.0, 5.0, 5.0]))
+    assert ties[0] == ties[1] > first
+
+
+@pytest.mark.parametrize("name", ["rank", "gp"])
+def test_an_order_is_learnt_whatever_the_labels_are_stretched_by(name: str) -> None:
+    """Only the unit of the answers depends on the values; their order does not."""
+    X = rng().normal(size=(50, 3))  # noqa: N806
+    y = X @ [1.0, -2.0, 0.5]
+    fresh = rng(1).normal(size=(100, 3))
+    orders = []
+    for labels in (y, np.exp(2 * y), 90 + y / 10):
+        predictor = registry.resolve("predictors", name)(0)
+        orders.append(np.argsort(predictor.fit(X, labels).predict(fresh)))
+    assert (orders[0] == orders[1]).all()
+    assert (orders[0] == orders[2]).all()
 
 
 def test_rank_is_calm_about_a_network_that_failed_to_learn() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Dag
 from nasgen.operators.base import N_TRIES
-from nasgen.search_spaces.cells import CellSpace, changed, template_of
+from nasgen.search_spaces.cells import CellSpace, template_of
 
 
 def uniform(
@@ -23,15 +23,18 @@ def uniform(
     """
     template = template_of(space)
     own = template.ops(first), template.ops(second)
+    parents = (first, second)
     differing = [i for i, (a, b) in enumerate(zip(*own, strict=True)) if a != b]
     known = {first.key, second.key}
     for _ in range(N_TRIES):
-        swapped = [i for i in differing if rng.random() < 0.5]
-        children = (
-            changed(first, space, [(i, own[1][i]) for i in swapped]),
-            changed(second, space, [(i, own[0][i]) for i in swapped]),
-        )
-        new = [c for c in children if c.key not in known and not space.problems(c)]
+        swapped = {i for i in differing if rng.random() < 0.5}
+        new = []
+        for parent, mine, other in zip(parents, own, own[::-1], strict=True):
+            key, is_legal = template.facts(
+                tuple(other[i] if i in swapped else op for i, op in enumerate(mine))
+            )
+            if is_legal and key not in known:
+                new.append(template.changed(parent, [(i, other[i]) for i in sorted(swapped)]))
         if len(new) == 2:
             return new[0], new[1]
         if new:

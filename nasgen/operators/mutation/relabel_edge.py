@@ -10,7 +10,7 @@ import numpy as np
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Dag
 from nasgen.operators.base import N_TRIES
-from nasgen.search_spaces.cells import CellSpace, changed, template_of
+from nasgen.search_spaces.cells import CellSpace, template_of
 
 
 def relabel_edge(parent: Dag, space: CellSpace, rng: np.random.Generator) -> Dag:
@@ -22,7 +22,8 @@ def relabel_edge(parent: Dag, space: CellSpace, rng: np.random.Generator) -> Dag
     ops = template.ops(parent)
     changes = [(i, op) for i, own in enumerate(template.choices) for op in own if op != ops[i]]
     for _ in range(N_TRIES):
-        child = changed(parent, space, [changes[int(rng.integers(len(changes)))]])
-        if child.key != parent.key and not space.problems(child):
-            return child
+        i, op = changes[int(rng.integers(len(changes)))]
+        key, is_legal = template.facts((*ops[:i], op, *ops[i + 1 :]))
+        if is_legal and key != parent.key:
+            return template.changed(parent, [(i, op)])
     raise NotApplicable(f"no legal cell of another key in {N_TRIES} tries.")

@@ -22,8 +22,8 @@ ENTRIES = (
     Entry(
         "nasbench201",
         "nasgen.predictors.features.cells:NasBench201Features",
-        "paths through the cell and counts of its operations",
-        reference="White 2021a",
+        "operations on the paths through the cell: most, least, and ways with these alone",
+        reference="Kadlecova 2024",
         accepts="nasbench201",
     ),
     Entry(

@@ -1,13 +1,17 @@
-"""What a cell computes, read as the paths that data take through it (White 2021a, BANANAS).
+"""What a cell computes, read from the paths that data take through it.
 
-Isomorphic cells have the same paths, whichever way their edges are written.
+Isomorphic cells have the same paths, whichever way their edges are written. Counts of each kind of
+path (White 2021a, BANANAS) leave a predictor to find out what paths have in common; how many of
+some operations lie on a path, and how short a way there is with these alone (Kadlecova 2024, GRAF),
+says so, and takes far fewer labels.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from itertools import product
+from functools import lru_cache
+from itertools import combinations
 from typing import ClassVar, Final, final
 
 import numpy as np
@@ -18,7 +22,10 @@ from nasgen.predictors.base import Floats
 from nasgen.search_spaces import nasbench201, nasbench_macro
 
 OPS: Final = ("nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-PATHS: Final = tuple(path for length in range(4) for path in product(OPS, repeat=length))
+SHORT: Final = {"nor_conv_1x1": "conv1", "nor_conv_3x3": "conv3", "avg_pool_3x3": "pool"}
+SETS: Final = tuple(chosen for n in (1, 2, 3) for chosen in combinations(OPS, n))
+NO_PATH: Final = 4  # operations: longer than any path of a cell
+N_REMEMBERED: Final = 2**15  # cells; more than the benchmark has
 # Weights of the benchmark's network outside its cells, and those that a convolution adds to it.
 N_BASE: Final = 73_306
 N_WEIGHTS: Final = {"nor_conv_1x1": 28_000, "nor_conv_3x3": 243_040}
@@ -26,40 +33,62 @@ N_WEIGHTS: Final = {"nor_conv_1x1": 28_000, "nor_conv_3x3": 243_040}
 
 @final
 class NasBench201Features:
-    """Features of a NAS-Bench-201 cell, all finite and >= 0.
+    """Features of a NAS-Bench-201 cell, all finite and >= 0, after GRAF (Kadlecova 2024).
+
+    A set is one, two or all three of the operations conv1, conv3 and pool (7 sets). Identities are
+    left out everywhere.
 
     | names | unit |
     |---|---|
-    | path:A>B>C | paths with these operations, identities left out (40 kinds) |
-    | n_OP | live edges of an operation, identities left out |
+    | most:SET, least:SET, mean:SET | operations of the set on a path from input to output |
+    | only:SET | paths that have no operation outside the set |
+    | shortest:SET | operations on the shortest of these, 4 if there is none |
+    | n:OP | live edges of an operation |
+    | first:OP, last:OP | paths that begin or end with an operation |
+    | n_paths, n_kinds | paths, and different ones among them |
+    | n_skips | paths without an operation |
     | log_params | ln of the benchmark network's weights |
-    | depth | operations on the longest path |
     """
 
     names: ClassVar[tuple[str, ...]] = (
-        *("path:" + ">".join(path) for path in PATHS),
-        *(f"n_{op}" for op in OPS),
+        *(
+            f"{what}:{'+'.join(SHORT[op] for op in chosen)}"
+            for chosen in SETS
+            for what in ("most", "least", "mean", "only", "shortest")
+        ),
+        *(f"{what}:{SHORT[op]}" for op in OPS for what in ("n", "first", "last")),
+        "n_paths",
+        "n_kinds",
+        "n_skips",
         "log_params",
-        "depth",
     )
 
     def encode(self, genotype: Dag) -> Floats:
-        """Return the features in the order of `names`, float64 (45,)."""
-        template = nasbench201.TEMPLATE
-        paths = template.paths(genotype)
-        counts = Counter(paths)
-        ops = Counter(template.pruned(genotype))
-        weights = N_BASE + sum(n * ops[op] for op, n in N_WEIGHTS.items())
-        depth = max((len(path) for path in paths), default=0)
-        return np.array(
-            [
-                *(counts[path] for path in PATHS),
-                *(ops[op] for op in OPS),
-                math.log(weights),
-                depth,
-            ],
-            dtype=np.float64,
-        )
+        """Return the features in the order of `names`, float64 (48,)."""
+        return np.array(_described(nasbench201.TEMPLATE.ops(genotype)))
+
+
+@lru_cache(N_REMEMBERED)
+def _described(ops: tuple[str, ...]) -> tuple[float, ...]:
+    template = nasbench201.TEMPLATE
+    cell = template.dag(ops)
+    paths, live = template.paths(cell), Counter(template.pruned(cell))
+    row: list[float] = []
+    for chosen in SETS:
+        counts = [sum(op in chosen for op in path) for path in paths]
+        pure = [len(path) for path, n in zip(paths, counts, strict=True) if n == len(path)]
+        most, least = max(counts, default=0), min(counts, default=0)
+        mean = sum(counts) / max(1, len(counts))
+        row += [most, least, mean, len(pure), min(pure, default=NO_PATH)]
+    for op in OPS:
+        row += [
+            live[op],
+            sum(path[:1] == (op,) for path in paths),
+            sum(path[-1:] == (op,) for path in paths),
+        ]
+    weights = N_BASE + sum(n * live[op] for op, n in N_WEIGHTS.items())
+    row += [len(paths), len(set(paths)), paths.count(()), math.log(weights)]
+    return tuple(map(float, row))
 
 
 @final

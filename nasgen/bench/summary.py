@@ -1,0 +1,98 @@
+"""Sums up what searches found on a bench: means, paired differences, queries to the optimum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from nasgen.bench.base import find
+from nasgen.bench.play import Floats, Played
+from nasgen.errors import ConfigError
+
+CONFIDENCE: Final = 0.95
+BASELINE: Final = "local"  # what the others are compared with, seed by seed
+# Tables are in single precision, and values are divided and multiplied by 100 on the way.
+TOLERANCE: Final = 1e-4
+
+
+def summary(
+    bench: str,
+    runs: Mapping[str, Played],
+    queries: Sequence[int],
+    n_seeds: int,
+    signal: str | None = None,
+) -> dict[str, Any]:
+    """Return what `nasgen bench --json` prints, scores in per cent.
+
+    Of each algorithm: the best so far at each number of `queries` ("val", "test"), the share of
+    seeds that have met the optimum ("p_optimum"), the queries that took ("queries_to_optimum"), and
+    beside `BASELINE` the mean difference to it on the same seeds ("minus_local").
+    """
+    found = find(bench)
+    searched, reported = found.signal(signal)
+    optimum = found.optimum(searched)
+    hits = {name: run.val >= optimum - TOLERANCE for name, run in runs.items()}
+    algorithms: dict[str, dict[str, Any]] = {
+        name: {
+            "val": {str(q): spread(run.val[:, q - 1]) for q in queries},
+            "test": {str(q): spread(run.test[:, q - 1]) for q in queries},
+            "p_optimum": {str(q): float(hits[name][:, q - 1].mean()) for q in queries},
+            "queries_to_optimum": to_optimum(hits[name]),
+        }
+        for name, run in runs.items()
+    }
+    baseline = runs.get(BASELINE)
+    for name, run in runs.items():
+        if baseline is None or name == BASELINE:
+            continue
+        algorithms[name][f"minus_{BASELINE}"] = {
+            part: {str(q): spread(a[:, q - 1] - b[:, q - 1]) for q in queries}
+            for part, a, b in (("val", run.val, baseline.val), ("test", run.test, baseline.test))
+        }
+        own, other = (algorithms[n]["queries_to_optimum"]["median"] for n in (name, BASELINE))
+        ratio = None if own is None or other is None else round(own / other, 4)
+        algorithms[name]["queries_to_optimum"][f"of_{BASELINE}"] = ratio
+    return {
+        "bench": bench,
+        "seeds": n_seeds,
+        "signal": searched,
+        "reported": reported,
+        "optimum": round(optimum, 4),
+        "algorithms": algorithms,
+    }
+
+
+def to_optimum(hits: Any) -> dict[str, Any]:
+    """Return {"median", "n_reached", "n_seeds", "within"} for hits (n_seeds, n_queries).
+
+    Seeds that have not met the optimum count as later than all others; the median is None when it
+    falls among them.
+    """
+    n_seeds, within = hits.shape
+    needed = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1.0, np.inf)
+    median = float(np.median(needed))
+    return {
+        "median": median if np.isfinite(median) else None,
+        "n_reached": int(hits.any(axis=1).sum()),
+        "n_seeds": n_seeds,
+        "within": within,
+    }
+
+
+def spread(values: Floats) -> dict[str, float]:
+    """Return mean, standard deviation and half the width of the confidence interval (Student)."""
+    from scipy.stats import t
+
+    n = len(values)
+    sd = float(values.std(ddof=1)) if n > 1 else 0.0
+    half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / n**0.5 if n > 1 else 0.0
+    return {"mean": round(float(values.mean()), 4), "sd": round(sd, 4), "ci95": round(half, 4)}
+
+
+def checked_queries(queries: Sequence[int]) -> tuple[int, ...]:
+    """Return the numbers of queries in ascending order; ConfigError for one below 1 or none."""
+    if not queries or min(queries) < 1:
+        raise ConfigError(f"--queries: expected numbers such as 25,50,100, got {list(queries)}.")
+    return tuple(sorted(set(queries)))
