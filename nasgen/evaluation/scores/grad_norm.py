@@ -13,7 +13,7 @@ from nasgen.evaluation.scores.base import Probe, weighted
 
 
 def grad_norm(probe: Probe) -> float:
-    """Return the sum over convolutions and linear layers of the norm of the loss gradient, >= 0.
+    """Return the sum of the gradient's norms of convolutions and linear layers, >= 0.
 
     The loss is the mean cross-entropy. Norm layers take the statistics of the batch.
     """
