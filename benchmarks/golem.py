@@ -3,7 +3,11 @@
 Run: python benchmarks/golem.py [--python /path/to/python] [--seeds 10] [--evaluations 600]
 
 GOLEM (`pip install thegolem`) may live in an environment of its own, named by --python: of nasgen
+<<<<<<< HEAD
 it needs only `nasgen.bench.synthetic`, which imports nothing but the standard library. Both
+=======
+it needs only `nasgen.bench.synthetic`, which imports the standard library alone. Both searches
+>>>>>>> 9b1c66186ba6ef5339fc4a0d206b0266a7eab037
 score graphs by the objective `synthetic-dag`, begin with 20 graphs drawn from one distribution, and
 run in one process; nasgen's time includes the drawing. GOLEM has its own operators and default
 settings; a rule forbids what the space `dag-cnn` forbids. It is written for the interface of
@@ -29,16 +33,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from nasgen.bench.synthetic import NAME, SPACE, Seen, score
+from nasgen.bench.synthetic import NAME, SPACE, WIDTHS, Seen, score
 
 ROOT = Path(__file__).resolve().parents[1]
 LOOKS = (50, 100, 200, 300, 600, 1000, 2000)
 POPULATION = 20  # of nasgen's "genetic" here, and GOLEM's default
-OPS = {
-    "conv3": ("conv", 3), "conv5": ("conv", 5), "conv7": ("conv", 7),
-    "max_pool": ("max_pool", 0), "avg_pool": ("avg_pool", 0), "sum": ("sum", 0),
-    "concat": ("concat", 0),
-}  # fmt: skip
+OPS = {f"conv{k}x{c}": ("conv", k, c) for k in (3, 5, 7) for c in WIDTHS} | {
+    op: (op, 0, 0) for op in ("max_pool", "avg_pool", "sum", "concat")
+}
 NAME_OF = {label: name for name, label in OPS.items()}
 MERGING = ("sum", "concat")
 TIMEOUT_MIN = 60.0
@@ -120,9 +122,9 @@ def golem(seed: int, evaluations: int, initial: list[dict[str, Any]]) -> dict[st
     graphs = []
     for data in initial:
         nodes: list[Any] = []
-        for (op, kernel), sources in zip(data["labels"], data["sources"], strict=True):
+        for label, sources in zip(data["labels"], data["sources"], strict=True):
             parents = [nodes[s - 1] for s in sources if s]
-            nodes.append(OptNode(NAME_OF[op, kernel], nodes_from=parents))
+            nodes.append(OptNode(NAME_OF[tuple(label)], nodes_from=parents))
         graphs.append(OptGraph(nodes))
 
     values: list[float] = []

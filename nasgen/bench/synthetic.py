@@ -7,15 +7,16 @@ scored by how well it spells the paths of a hidden graph, `TARGET`.
 The words of the target are the labels along its paths from input to output. A graph spells a word
 as far as one of its own paths can be aligned with it (edit distance of a sequence to a graph, Lee
 2002). So the objective knows no gene tags and no order of vertices: it is the same for isomorphic
-graphs. It is learnable, because each right vertex on a path counts; and rugged, because branches
-share vertices, because a word counts extra once it is complete (after the royal roads of Mitchell
-1992), and because every superfluous vertex costs.
+graphs. It is learnable, because each right vertex on a path counts, and its settings; and rugged,
+because branches share vertices, because a word counts extra once it is complete (after the royal
+roads of Mitchell 1992), and because every superfluous vertex costs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import log2
 from typing import Any, Final, final
 
 from nasgen.errors import ConfigError, suggest
@@ -23,36 +24,37 @@ from nasgen.genotypes import Dag, Draft
 
 NAME: Final = "synthetic-dag"
 SIGNAL: Final = "score"
-# One width, since the objective looks at operations and topology.
-WIDTH: Final = 16
+WIDTHS: Final = (8, 16, 32, 64)
 SPACE: Final[Mapping[str, Any]] = {
     "name": "dag-cnn",
     "layers": ["conv", "max_pool", "avg_pool", "sum", "concat"],
-    "widths": [WIDTH],
-    "max_channels": WIDTH,
+    "widths": list(WIDTHS),
+    "max_channels": max(WIDTHS),
     "max_vertices": 24,
     "max_depth": 16,
 }
 COMPLETE: Final = 0.3  # share of the score that only complete words bring
-OTHER_KERNEL: Final = 0.5  # cost of a right operation with another kernel; another operation: 1
+# Costs of a right operation with wrong settings; another operation costs 1.
+OTHER_KERNEL: Final = 0.4
+A_DOUBLING: Final = 0.2  # of the channels, or a halving; at most twice as much
 # Superfluous vertices at which half of the score is lost.
 N_BALLAST: Final = 24
 
-Label = tuple[str, int]  # operation, kernel (0: it has none)
+Label = tuple[str, int, int]  # operation, kernel, channels (0: it has none)
 
 
 def _target() -> Dag:
     """Return the hidden graph: a residual pair, parallel kernels, and a chain, between pools."""
     draft = Draft()
 
-    def conv(source: int, kernel: int) -> int:
-        return draft.add("conv", [source], channels=WIDTH, kernel=kernel)
+    def conv(source: int, kernel: int, channels: int) -> int:
+        return draft.add("conv", [source], channels=channels, kernel=kernel)
 
-    start = conv(draft.input, 5)
-    joined = draft.add("sum", [start, conv(conv(start, 3), 3)])
+    start = conv(draft.input, 5, 16)
+    joined = draft.add("sum", [start, conv(conv(start, 3, 8), 3, 16)])
     pooled = draft.add("max_pool", [joined])
-    wide = draft.add("concat", [conv(pooled, 7), conv(conv(pooled, 5), 3)])
-    end = conv(draft.add("avg_pool", [wide]), 3)
+    wide = draft.add("concat", [conv(pooled, 7, 16), conv(conv(pooled, 5, 16), 3, 32)])
+    end = conv(draft.add("avg_pool", [wide]), 3, 64)
     draft.connect(end, draft.output)
     return draft.freeze()
 
@@ -80,7 +82,7 @@ def seen(genotype: Dag) -> Seen:
     inner = [v for v in genotype.inner if v.tag in genotype.live]
     number = {genotype.input.tag: 0} | {v.tag: i for i, v in enumerate(inner, 1)}
     return Seen(
-        [(v.op, int(v.get("kernel", 0))) for v in inner],
+        [(v.op, int(v.get("kernel", 0)), int(v.get("channels", 0))) for v in inner],
         [[number[s] for s in genotype.inputs(v.tag) if s in number] for v in inner],
     )
 
@@ -96,7 +98,7 @@ def words(graph: Seen) -> list[tuple[Label, ...]]:
 def distance(word: Sequence[Label], graph: Seen) -> float:
     """Return the least cost of turning one path of a graph into the word.
 
-    A vertex too many or too few costs 1, another operation 1, another kernel `OTHER_KERNEL`.
+    A vertex too many or too few costs 1, another operation 1, other settings less.
     """
     n = len(word)
     rows = [[float(j) for j in range(n + 1)]]
@@ -112,9 +114,12 @@ def distance(word: Sequence[Label], graph: Seen) -> float:
 
 
 def _difference(own: Label, wanted: Label) -> float:
-    if own == wanted:
-        return 0.0
-    return OTHER_KERNEL if own[0] == wanted[0] else 1.0
+    if own[0] != wanted[0]:
+        return 1.0
+    cost = OTHER_KERNEL * (own[1] != wanted[1])
+    if own[2] != wanted[2]:
+        cost += A_DOUBLING * min(2.0, abs(log2(own[2] / wanted[2])))
+    return cost
 
 
 def score(graph: Seen) -> float:
