@@ -3,11 +3,7 @@
 Run: python benchmarks/golem.py [--python /path/to/python] [--seeds 10] [--evaluations 600]
 
 GOLEM (`pip install thegolem`) may live in an environment of its own, named by --python: of nasgen
-<<<<<<< HEAD
-it needs only `nasgen.bench.synthetic`, which imports nothing but the standard library. Both
-=======
 it needs only `nasgen.bench.synthetic`, which imports the standard library alone. Both searches
->>>>>>> 9b1c66186ba6ef5339fc4a0d206b0266a7eab037
 score graphs by the objective `synthetic-dag`, begin with 20 graphs drawn from one distribution, and
 run in one process; nasgen's time includes the drawing. GOLEM has its own operators and default
 settings; a rule forbids what the space `dag-cnn` forbids. It is written for the interface of
