@@ -268,7 +268,9 @@ def _need(path: Path, rows: Sequence[Mapping[str, str]], *columns: str) -> None:
 
 
 def _features_in(path: Path, row: Mapping[str, str]) -> tuple[str, ...]:
-    sets = {name: registry.resolve("features", name)().names for name in registry.names("features")}
+    # What is computed from images has no columns of its own.
+    plain_sets = [n for n, e in registry.entries("features").items() if not e.requires]
+    sets = {name: registry.resolve("features", name)().names for name in plain_sets}
     fitting = {name: names for name, names in sets.items() if set(names) <= set(row)}
     if not fitting:
         raise DataError(

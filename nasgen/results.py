@@ -232,12 +232,15 @@ class Run:
     def _counts(self, n_filtered: int = 0) -> dict[str, Any]:
         trials = self.trials
         counts = {k: sum(t.state == state for t in trials) for k, state in STATES.items()}
+        constrained: dict[str, Any] = {}
+        if build.constraint_list(self.config):
+            n = sum(t.state == "COMPLETE" and not t.is_feasible for t in trials)
+            constrained = {"infeasible": n, "nearest": self.nearest}
         return {
             "run": str(self.path),
             "trials": {**counts, "filtered": n_filtered},
-            "infeasible": sum(t.state == "COMPLETE" and not t.is_feasible for t in trials),
+            **constrained,
             "best": None,
-            "nearest": self.nearest,
             "ensemble": None,
             "wall_s": round(sum(leg["spent_s"] for leg in self.record["legs"]), 3),
             "train_s": round(sum(t.train_s for t in trials), 3),

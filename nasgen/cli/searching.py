@@ -134,7 +134,7 @@ def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool
     else:
         print_summary(summary, finished)
     if summary["best"] is None:
-        nearest = summary["nearest"]
+        nearest = summary.get("nearest")
         why = nearest["message"] if nearest else "no trial completed; `nasgen show` lists why."
         print(f"error: {why}", file=sys.stderr)
         raise typer.Exit(EXIT_NOTHING)

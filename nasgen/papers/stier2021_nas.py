@@ -134,7 +134,9 @@ def _judged(found: Labelled, scale: Scale, seed: int) -> list[Row]:
     }
     rows: list[Row] = []
     size: Row = {"kind": "predictor", "predictor": "size alone"}
-    for name in scale.predictors or registry.names("predictors"):
+    # What scores untrained networks needs images, which the table has not.
+    known = [n for n, e in registry.entries("predictors").items() if not e.requires]
+    for name in scale.predictors or known:
         factory = registry.resolve("predictors", name)
         row: Row = {"kind": "predictor", "predictor": name}
         for protocol, parts in splits.items():

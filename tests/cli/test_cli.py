@@ -265,7 +265,7 @@ def test_every_command_offers_json_and_help() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     assert {
         "search", "resume", "train", "status", "list", "show", "compare", "check", "new",
-        "report", "ensemble", "doctor", "gc", "reproduce", "bench", "predictors", "dataset",
+        "report", "ensemble", "doctor", "gc", "reproduce", "bench", "predictors", "dataset", "tune",
     } == set(commands)  # fmt: skip
     for name, command in commands.items():
         assert command.help, name

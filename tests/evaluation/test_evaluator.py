@@ -317,8 +317,8 @@ def test_cifar_networks_beat_guessing_after_a_few_images(tmp_path: Path) -> None
         "training": {},
         "objectives": ["val_accuracy"],
     }
-    genotype = DagCnn().sample(np.random.default_rng(11)).mint(0, 11).to_json()
-    fidelity = {"epochs": 1.0, "fraction": 0.05, "seconds": None}
+    genotype = DagCnn().seed(np.random.default_rng(11)).mint(0, 11).to_json()
+    fidelity = {"epochs": 1.0, "fraction": 0.1, "seconds": None}
     evaluator = Evaluator(context, Artifacts(tmp_path))
     result = evaluator.evaluate(_job(genotype=genotype, fidelity=fidelity))
     assert result["metrics"]["val_accuracy"] > 0.2

@@ -149,7 +149,7 @@ def test_a_run_becomes_a_table_without_finalists(run: nasgen.Run, tmp_path: Path
 
 
 def test_files_that_cannot_be_written_are_one_sentence(run: nasgen.Run, tmp_path: Path) -> None:
-    for name, said in (("data.txt", ".csv or .parquet"), ("no/data.csv", "cannot be written")):
+    for name, said in (("data.txt", ".csv, .csv.gz, .parquet"), ("no/data.csv", "cannot be written")):
         done = invoke("dataset", str(run.path), "--out", str(tmp_path / name))
         assert done.exit_code == 2
         assert said in done.output
