@@ -88,6 +88,18 @@ def before_training(name: str) -> bool:
     return bool(registry.get("objectives", name).options.get("untrained", False))
 
 
+def known_late(texts: Iterable[str]) -> list[str]:
+    """Return the constraints that are known only after training, of those that can be read."""
+    late = []
+    for text in texts:
+        try:
+            is_late = not before_training(parse(text).name)
+        except ConfigError:
+            continue
+        late += [text] * is_late
+    return late
+
+
 def described(constraints: Iterable[Constraint], values: Mapping[str, float]) -> str:
     """Return what is violated, as "n_params is 312k, expected < 200k, 56 % off; ..."."""
     return "; ".join(

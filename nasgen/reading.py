@@ -128,6 +128,12 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
                 "predictor.mode = 'substitute': expected one objective, because the predictor "
                 f"stands in for the first alone, got {list(config.objectives.names)}; use 'filter'."
             )
+        late = constraints.known_late(config.objectives.constraint)
+        if config.predictor.mode == "substitute" and late:
+            problems.append(
+                "predictor.mode = 'substitute': expected constraints that are known before "
+                f"training, because estimates are not trained, got '{late[0]}'; use 'filter'."
+            )
     for name in build.features(config).split("+"):
         _gather(problems, partial(_check_features, name))
     if config.predictor.features is not None and build.is_score_alone(config):

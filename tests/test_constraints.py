@@ -248,3 +248,10 @@ def test_attempts_are_drawn_alike_with_and_without_constraints_that_always_hold(
         drawn = made.sample(np.random.default_rng(1))
         assert drawn is not None
         assert drawn.genotype.key == space.sample(np.random.default_rng(1)).key
+
+
+def test_estimates_need_constraints_that_are_known_without_a_training() -> None:
+    predictor = {"name": "ridge", "mode": "substitute"}
+    objectives = {"constraint": ["n_params < 9k", "latency_ms < 1"]}
+    with pytest.raises(ConfigError, match="estimates are not trained, got 'latency_ms < 1'"):
+        build.config_of({"predictor": predictor, "objectives": objectives})

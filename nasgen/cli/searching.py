@@ -39,7 +39,12 @@ def search(
     out: Annotated[Path | None, typer.Option(help="New run folder.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="Python file with operators.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="SECTION.KEY=VALUE",
+            help="Any setting, such as 'objectives.constraint=n_params < 200k'; see `nasgen new`.",
+        ),
     ] = None,
     json_: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
