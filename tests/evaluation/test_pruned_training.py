@@ -72,7 +72,7 @@ def test_a_search_says_what_it_pruned_and_optuna_sees_the_curves(tmp_path: Path)
     tables = nasgen.SearchConfig.model_validate(
         {
             **TINY,
-            "budget": {"trials": 14},
+            "budget": {"trials": 10},
             "pruning": {"pruner": "percentile", "percentile": 10.0, "n_startup_trials": 3},
         }
     )
@@ -84,7 +84,7 @@ def test_a_search_says_what_it_pruned_and_optuna_sees_the_curves(tmp_path: Path)
     assert done.exit_code == 0, done.output
     counts = json.loads(done.stdout.splitlines()[-1])["trials"]
     assert counts["pruned"] > 0
-    assert counts["complete"] + counts["pruned"] == 14
+    assert counts["complete"] + counts["pruned"] == 10
     assert ": pruned, after 1 of 4 epochs" in done.stderr
     run = nasgen.load(path)
     pruned = next(t for t in run.trials if t.state == "PRUNED")
@@ -102,8 +102,8 @@ def test_a_search_says_what_it_pruned_and_optuna_sees_the_curves(tmp_path: Path)
 def halved(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
     """A search in rungs that ended while the last rung of its second generation was due."""
     overrides = [
-        {"algorithm": {"name": "random", "population": 3, "rungs": 2, "eta": 2}},
-        {"budget": {"trials": 15}},
+        {"algorithm": {"name": "random", "population": 2, "rungs": 2, "eta": 2}},
+        {"budget": {"trials": 10}},
     ]
     out = tmp_path_factory.mktemp("halved") / "run"
     return nasgen.run(TINY, out=out, overrides=overrides)
@@ -111,7 +111,7 @@ def halved(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
 
 def test_who_climbs_a_rung_goes_on_from_its_weights_and_optimiser(halved: nasgen.Run) -> None:
     climbed = [t for t in halved.trials if t.fidelity["rung"] == 1]
-    assert len(climbed) == 3
+    assert len(climbed) == 2
     for trial in climbed:
         before = halved.trial(trial.parents[0])
         assert trial.metrics["n_fresh"] == trial.metrics["n_zero"] == 0
@@ -135,8 +135,8 @@ def test_what_a_next_leg_trains_on_survives_a_clean_up_and_no_other_state(
     assert waiting <= set(halved.record["alive"])
     refs = {t.seq: t.optimizer_ref for t in halved.trials if t.optimizer_ref}
     assert {seq for seq, ref in refs.items() if ref in stored} == set(refs) & kept
-    more = nasgen.resume(halved.path, trials="+3")
-    assert [t.fidelity["rung"] for t in more.trials[15:]] == [1] * 3
+    more = nasgen.resume(halved.path, trials="+2")
+    assert [t.fidelity["rung"] for t in more.trials[10:]] == [1] * 2
     assert all("not_inherited" not in t.metrics for t in more.trials)
 
 
