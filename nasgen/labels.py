@@ -249,14 +249,14 @@ def _need(path: Path, rows: Sequence[Mapping[str, str]], *columns: str) -> None:
 
 
 def _features_in(path: Path, row: Mapping[str, str]) -> tuple[str, ...]:
-    sets = {name: registry.resolve("features", name)().names for name in registry.names("features")}
-    fitting = {name: names for name, names in sets.items() if set(names) <= set(row)}
+    sets = {n: tuple(registry.resolve("features", n)().names) for n in registry.names("features")}
+    fitting = [names for names in sets.values() if set(names) <= set(row)]
     if not fitting:
         raise DataError(
             f"{path} has the columns of no feature set ({', '.join(sets)}); name one with "
             "--features, and it is computed from the genotypes."
         )
-    return tuple(max(fitting.values(), key=lambda names: len(names)))
+    return max(fitting, key=lambda names: len(names))
 
 
 def _floats(path: Path, rows: Sequence[Mapping[str, str]], column: str) -> list[float]:
