@@ -269,15 +269,15 @@ def _need(path: Path, rows: Sequence[Mapping[str, str]], *columns: str) -> None:
 
 def _features_in(path: Path, row: Mapping[str, str]) -> tuple[str, ...]:
     # What is computed from images has no columns of its own.
-    plain_sets = [n for n, e in registry.entries("features").items() if not e.requires]
-    sets = {name: registry.resolve("features", name)().names for name in plain_sets}
-    fitting = {name: names for name, names in sets.items() if set(names) <= set(row)}
+    known = [name for name, entry in registry.entries("features").items() if not entry.requires]
+    sets = {name: tuple(registry.resolve("features", name)().names) for name in known}
+    fitting = [names for names in sets.values() if set(names) <= set(row)]
     if not fitting:
         raise DataError(
             f"{path} has the columns of no feature set ({', '.join(sets)}); name one with "
             "--features, and it is computed from the genotypes."
         )
-    return tuple(max(fitting.values(), key=lambda names: len(tuple(names))))
+    return max(fitting, key=lambda names: len(names))
 
 
 def _floats(path: Path, rows: Sequence[Mapping[str, str]], column: str) -> list[float]:

@@ -254,4 +254,4 @@ def test_estimates_need_constraints_that_are_known_without_a_training() -> None:
     predictor = {"name": "ridge", "mode": "substitute"}
     objectives = {"constraint": ["n_params < 9k", "latency_ms < 1"]}
     with pytest.raises(ConfigError, match="estimates are not trained, got 'latency_ms < 1'"):
-        build.config_of({"predictor": predictor, "objectives": objectives})
+        reading.config_of({"predictor": predictor, "objectives": objectives})

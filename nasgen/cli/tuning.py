@@ -11,6 +11,7 @@ import typer
 from nasgen.cli.app import Json, command, console_of, dump, seconds_of, table_of
 
 BENCH = "nasbench-macro"
+N_RECIPES, N_TRIALS, N_SEEDS = 20, 50, 20  # when they are not given
 
 
 @command
@@ -21,7 +22,10 @@ def tune(
     search: Annotated[
         bool, typer.Option("--search", help="Tune the search instead, on a bench.")
     ] = False,
-    trials: Annotated[int, typer.Option(help="Recipes in all, the one in use too.", min=1)] = 20,
+    trials: Annotated[
+        int | None,
+        typer.Option(help="Tried in all, what is in use too. Default: 20; a search: 50.", min=1),
+    ] = None,
     budget: Annotated[str | None, typer.Option(help="Wall time: 90s, 10m, 1h.")] = None,
     epochs: Annotated[
         float | None, typer.Option(help="Of each training. Default: the network's own.", min=1e-3)
@@ -30,9 +34,11 @@ def tune(
     out: Annotated[
         Path | None, typer.Option(help="Folder for a CONFIG; a RUN keeps its own.")
     ] = None,
-    bench: Annotated[str | None, typer.Option(help=f"With --search. Default: {BENCH}.")] = None,
+    bench: Annotated[
+        str | None, typer.Option(help=f"With --search: NAME or NAME:SIGNAL. Default: {BENCH}.")
+    ] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="With --search: searches a trial. Default: 10.", min=1)
+        int | None, typer.Option(help="With --search: searches a trial. Default: 20.", min=1)
     ] = None,
     json_: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
@@ -45,14 +51,15 @@ def tune(
         wrong = [name for name, value in given.items() if value is not None]
         if wrong:
             raise ConfigError(f"--search plays on a bench and takes no {', '.join(wrong)}.")
-        _tune_search(bench or BENCH, trials, 10 if seeds is None else seeds, seed, json_, quiet)
+        _tune_search(bench or BENCH, trials or N_TRIALS, seeds or N_SEEDS, seed, json_, quiet)
         return
     wrong = [n for n, v in {"--bench": bench, "--seeds": seeds}.items() if v is not None]
     if wrong:
         raise ConfigError(f"{', '.join(wrong)}: only with --search.")
     if source is None:
         raise ConfigError("say what to tune: a run folder, a config.toml, or --search.")
-    _tune_recipe(source, trials, seconds_of("--budget", budget), epochs, seed, out, json_, quiet)
+    time_s = seconds_of("--budget", budget)
+    _tune_recipe(source, trials or N_RECIPES, time_s, epochs, seed, out, json_, quiet)
 
 
 def _tune_recipe(
@@ -141,12 +148,12 @@ def _tune_search(bench: str, trials: int, seeds: int, seed: int, json_: bool, qu
     console = console_of(stderr=True)
     with Progress(console=console, disable=quiet or not console.is_terminal) as bars:
         task = bars.add_task(f"searches on {bench}", total=trials)
-        found = tune_search(bench, trials, seeds, seed, lambda *_: bars.advance(task))
+        found = tune_search(bench, trials, seeds, seed, lambda: bars.advance(task))
     if json_:
         dump(found)
         return
-    print(f"settings in use: {found['baseline']:.3f}")
-    print(f"best of {found['n_trials']}: {found['value']:.3f}")
+    print(f"settings in use: {found['baseline']:.3f} %")
+    print(f"best of {found['n_trials']}: {found['value']:.3f} %")
     print(found["toml"])
 
 

@@ -81,7 +81,7 @@ def reproduce(request: Request) -> Reproduction:
     judged = _judged(found, scale, request.seeds[0])
     ranked = _ranked(found, scale, request.seeds[0])
     title = f"Stier 2021, structural prediction on {source}, scale {request.scale}"
-    tables = [_score_table(f"{title}: {PROTOCOLS[p]}", judged, p) for p in PROTOCOLS]
+    tables = [_score_table(f"Predictors, {PROTOCOLS[p]}", judged, p) for p in PROTOCOLS]
     tables.append(_feature_table(ranked))
     page = request.out / f"{PAPER}.html"
     figures = Markup("").join([_correlation_figure(ranked), _size_figure(found)])
@@ -207,12 +207,12 @@ def _feature_table(rows: Sequence[Row]) -> Table:
 
 def _notes(found: Labelled, ranked: Sequence[Row]) -> list[str]:
     names = [row["feature"] for row in ranked]
-    spreads = [n for n in names if n.split("_")[0] in ("shortest", "longest", "walk")]
-    spreads = [n for n in spreads if "_std_" in n]
+    spreads = [n for n in names if n.startswith(("shortest_std", "longest_std", "walk_std"))]
+    n_drawn = sum(row["operator"] == "sample" for row in found.rows)
     return [
-        f"{len(found.y)} networks (the paper: 2,472), half drawn and half mutated, each trained "
-        "once and briefly. Mean and standard deviation over splits; 70/30 is the paper's protocol, "
-        "drawn anew several times. Tau is Kendall's. Size alone: a line in ln(parameters).",
+        f"{len(found.y)} networks (the paper: 2,472), {n_drawn} drawn and the others mutated, each "
+        "trained once and briefly. Mean and standard deviation over splits; 70/30 is the paper's "
+        "protocol, drawn anew several times. Size alone: a line in ln(parameters).",
         f"Of the {len(names)} features a {RANKED_BY} would miss most (R2 lost on networks held "
         f"back when the column is shuffled), {len(spreads)} are standard deviations of path "
         "lengths; the paper counts six of ten among convolutions and pools, all correlated "
@@ -249,6 +249,5 @@ def _size_figure(found: Labelled) -> Markup:
         for x, y in zip(size, found.y, strict=True)
     ]
     x = axis(size.tolist(), "n_params", "parameters")
-    return plot(
-        "accuracy against size", x, axis(found.y.tolist(), "val_accuracy", "accuracy"), marks
-    )
+    y = axis(found.y.tolist(), "val_accuracy", "accuracy", log=False)
+    return plot("accuracy against size", x, y, marks)
