@@ -225,7 +225,8 @@ def test_the_best_of_a_rung_are_trained_on_to_eta_times_the_epochs() -> None:
 
 
 def test_rungs_give_the_same_history_with_two_workers_pruned_too() -> None:
-    config = _config({**RUNGS, "name": "nsga2"}, {"pruner": "median", "n_startup_trials": 3})
+    pruning = {"pruner": "percentile", "percentile": 40.0, "n_startup_trials": 3}
+    config = _config({**RUNGS, "name": "nsga2"}, pruning)
     trials = _Play(config, trials=56).run()
     assert any(t.state == "PRUNED" for t in trials)
     slow = {str(seq): "sleep" for seq in range(0, 56, 3)}
