@@ -112,7 +112,7 @@ def job(seq: int, genotype: Dag, config: Any, share: float, inherit: Json | None
     seed = seeding.integer(config.seed, "heredity training", seq)
     return {
         "seq": seq, "attempt": 0, "genotype": genotype.to_json(), "fidelity": fidelity,
-        "seed": seed, "with_validation": False, "inherit": inherit,
+        "seed": seed, "with_validation": False, "inherit": inherit, "keep_optimizer": True,
     }  # fmt: skip
 
 
@@ -175,8 +175,12 @@ def trained(config: Any, parents: list[Dag], folder: Path) -> list[Json]:
         found: list[Json] = json.loads(file.read_text())
         return found
     jobs = [job(i, dag, config, 1.0, None) for i, dag in enumerate(parents)]
-    refs = {r["seq"]: r["weights_ref"] for r in run(config, jobs, folder)}
-    made = [{"genotype": d.to_json(), "weights_ref": refs[i]} for i, d in enumerate(parents)]
+    done = {result["seq"]: result for result in run(config, jobs, folder)}
+    refs = ("weights_ref", "optimizer_ref")
+    made = [
+        {"genotype": dag.to_json(), **{ref: done[i][ref] for ref in refs}}
+        for i, dag in enumerate(parents)
+    ]
     file.write_text(json.dumps(made))
     return made
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasgen import build, fidelity, reading, registry
+from nasgen import build, fidelity, reading
 from nasgen.budget import Budget
 from nasgen.config import SearchConfig, read_toml, to_toml
 from nasgen.data.base import Dataset
@@ -151,7 +151,7 @@ class _Session:
             inherit_weights=build.inherits(config),
             compares=build.compares(config),
             constraints=build.constraint_list(config),
-            keep_optimizer=registry.resolve("algorithms", config.algorithm.name).inherits,
+            keep_optimizer=build.inherits(config),
         )
         self.labels = dataset.y_train[parts.validation]
         # What testing costs, in multiples of a validation pass: see `_reserve`.

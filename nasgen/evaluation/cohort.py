@@ -12,7 +12,7 @@ and why:
 
 What ends one ends all, pruning excepted: when the loss of one member is no number any more, the
 weights that it shares are spoiled for the others too, so all of them fail, with a reason that names
-the culprit. Asked again one by one, the others may well succeed.
+the culprit. Their parents keep their weights, and growth goes on from those.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ child has age 0, whether the plan says zero, fresh or nothing.
 a weight is (error behind it) x (activation before it) and does not hold the weight itself: the
 divided readers of a Net2Wider copy (Chen 2016) and the negated reader of a twin (Wang and Painter
 2018) have, when they begin, exactly the gradient of the original. What *feeds* such a reader sees
-its gradient scaled; AdamW, which divides one moment by the root of the other, does not notice a
-positive factor, and SGD forgets it at the rate of its momentum. Only where a plan negates a channel
-together with its readers does the direction turn; that first moment is wrong for about
-1 / (1 - beta1) = 10 updates.
+its gradient scaled by a factor f, while its moments are still those of before: SGD forgets that at
+the rate of its momentum, AdamW moves by about f times the learning rate until its second moment has
+followed, over 1 / (1 - beta2) updates. Only where a plan negates a channel together with its
+readers does the direction turn; that first moment is wrong for about 1 / (1 - beta1) = 10 updates.
 
 **New coordinates in an old tensor.** torch keeps one step count T for each tensor. With both
 moments 0 at T >> 1 nothing corrects their bias, and the first update is

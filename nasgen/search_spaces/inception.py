@@ -108,6 +108,8 @@ class Inception(GraphSpace):
         return draft.add("concat", ends)
 
     def _residual(self, draft: Draft, here: int, width: float) -> int:
+        # Drawn for a new network, so its weights are random. A block beside trained layers comes
+        # from r2r-deepen, whose outgoing twins are zero (Wang and Painter 2018).
         inner = self._conv(draft, here, 3, width)
         return draft.add("sum", [here, self._conv(draft, inner, 3, width)])
 

@@ -83,12 +83,50 @@ class OverChannels(Layer):
         return nn.GroupNorm(1, out_shape[0])
 
 
+class InPairs(Layer):
+    """Grouped convolution with batch norm: two groups, so a channel sees half of the others."""
+
+    domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"kernel": (3,)}
+    axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {
+        "0.weight": ("out", None, None, None),
+        **{f"1.{n}": ("out",) for n in ("weight", "bias", "running_mean", "running_var")},
+    }
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        c = out_shape[0]
+        conv = nn.Conv2d(c, c, 3, padding=1, groups=1 + (c % 2 == 0), bias=False)
+        return nn.Sequential(conv, nn.BatchNorm2d(c))
+
+
+class Neighbours(Layer):
+    """Local response normalisation: a channel is divided by what its neighbours say."""
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        return nn.LocalResponseNorm(3)
+
+
+class Dropped(Layer):
+    """Dropout: twins would not be dropped together."""
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        return nn.Dropout(0.5)
+
+
 PLUGINS = {
     "depthwise": Depthwise,
     "gated-sum": GatedSum,
     "square": Square,
     "over-channels": OverChannels,
+    "in-pairs": InPairs,
+    "neighbours": Neighbours,
 }
+RANDOM = {"dropped": Dropped}  # in no random graph: outputs compare in evaluation mode alone
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +134,11 @@ def space() -> Iterator[DagCnn]:
     """A space of small widths with layers that are hard on morphisms."""
     for name, kind in PLUGINS.items():
         registry.layer(name)(kind)
+    made = DagCnn(max_channels=24, kernels=(1, 3, 5, 7), widths=(2, 4, 5, 8, 24), min_depth=1)
+    for name, kind in RANDOM.items():
+        registry.layer(name)(kind)
     try:
-        yield DagCnn(max_channels=24, kernels=(1, 3, 5, 7), widths=(2, 4, 5, 8, 24), min_depth=1)
+        yield made
     finally:
-        for name in PLUGINS:
+        for name in PLUGINS | RANDOM:
             registry.unregister("layers", name)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -87,6 +89,17 @@ def preserved(
 
 
 @pytest.mark.parametrize("name", PRESERVING)
+def test_a_morphism_finds_a_place_in_many_graphs(space: DagCnn, name: str) -> None:
+    n_applied = 0
+    for seed in range(60):
+        parent = random_graph(space, np.random.default_rng(seed))
+        assert parent is not None
+        with suppress(NotApplicable):
+            n_applied += apply(name, parent, space, seed) is not None
+    assert n_applied >= 15
+
+
+@pytest.mark.parametrize("name", PRESERVING)
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_any_graph_computes_the_same_after_any_morphism(
@@ -98,7 +111,7 @@ def test_any_graph_computes_the_same_after_any_morphism(
     try:
         child = apply(name, parent, space, seed)
     except NotApplicable:
-        return
+        reject()
     assert space.problems(child.genotype) == []
     assert child.genotype.key != parent.key
     for shape in (SHAPE, (1, 8, 12)):
@@ -115,15 +128,18 @@ def test_a_row_of_morphisms_computes_the_same_as_the_first_parent(space: DagCnn,
     assert parent is not None
     blueprint = space.blueprint(parent, SHAPE, 5)
     old = new = randomised(blueprint, seed % 1000).double()
+    n_applied = 0
     for trial, name in enumerate(rng.permutation(PRESERVING)[:5].tolist(), 1):
         try:
             child = apply(name, parent, space, seed, trial)
         except NotApplicable:
             continue
+        n_applied += 1
         after = space.blueprint(child.genotype, SHAPE, 5)
         grown = build(after, trial).double()
         inherit(grown, after, [(blueprint, new.state_dict())], child.plan)
         parent, blueprint, new = child.genotype, after, grown
+    assume(n_applied >= 2)
     images = draw_images(SHAPE, 1)
     for training in (True, False):
         with torch.no_grad():
@@ -338,16 +354,23 @@ def test_a_concat_inside_a_sum_is_widened_at_equal_places(space: DagCnn) -> None
 # ---- refusals --------------------------------------------------------------------------------
 
 
-def test_what_looks_over_channels_stops_widening_but_not_deepening(space: DagCnn) -> None:
+@pytest.mark.parametrize("op", ["over-channels", "in-pairs", "neighbours", "dropped"])
+def test_what_mixes_channels_stops_widening_but_not_deepening(space: DagCnn, op: str) -> None:
+    space = DagCnn(max_channels=24, widths=(2, 4, 6, 8), min_depth=1, layers=["conv", "linear", "sum", op])
     draft = Draft()
     a = draft.add("conv", [draft.input], channels=4, kernel=3)
-    draft.connect(draft.add("over-channels", [a]), draft.output)
+    kernel = {"kernel": 3} if op == "in-pairs" else {}
+    draft.connect(draft.add(op, [a], **kernel), draft.output)
     parent = draft.freeze().mint(3, 0)
-    for widen in (r2r_widen_to, zero_widen_to):
-        with pytest.raises(NotApplicable, match=r"'over-channels'.*does not promise"):
+    copied = partial(net2net_widen_to, rng=np.random.default_rng(0))
+    for widen in (r2r_widen_to, copied, zero_widen_to):
+        with pytest.raises(NotApplicable, match=rf"'{op}'.*does not promise"):
             widen(parent, space, inner(parent, "conv"), 6)
-    child = r2r_deepen_after(parent, space, inner(parent, "over-channels"))
-    assert preserved(space, parent, child)
+    child = r2r_deepen_after(parent, space, inner(parent, op))
+    # In training each network drops what it draws.
+    modes = {"evaluation"} if op == "dropped" else {"evaluation", "training"}
+    found = gaps(space, parent, child.mint(3, 1))
+    assert max(found[mode] for mode in modes) <= TOLERANCE
 
 
 def test_the_image_is_never_widened(space: DagCnn) -> None:

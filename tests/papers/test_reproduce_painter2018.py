@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nasgen import registry
 from nasgen.errors import ConfigError
-from nasgen.operators.mutation.channels import channels
 from nasgen.papers.base import Request
 from nasgen.papers.painter2018 import ARMS, reproduce, training_flops
 from nasgen.store.rows import Rows
@@ -17,16 +15,8 @@ from nasgen.store.rows import Rows
 SERIAL = ({"execution": {"executor": "serial"}, "space": {"width": 8}},)
 
 
-@pytest.fixture
-def morphisms(registry_restored: None) -> None:
-    """Stand-ins for operators that are not there."""
-    for name in ("r2r-widen", "r2r-deepen", "random-pad"):
-        if name not in registry.names("morphisms"):
-            registry.register("morphisms", name, channels)
-
-
-def test_every_arm_spends_the_same_and_nothing_is_measured_twice(
-    tmp_path: Path, morphisms: None
+def test_arms_spend_what_growth_or_its_line_did_and_nothing_is_measured_twice(
+    tmp_path: Path,
 ) -> None:
     request = Request("tiny", "digits", tmp_path, overrides=SERIAL)
     first = reproduce(request)
@@ -35,7 +25,10 @@ def test_every_arm_spends_the_same_and_nothing_is_measured_twice(
     for arm in ("one", "independent", "scratch"):
         assert spent[arm] == pytest.approx(spent["growth"], rel=0.05)
     by_arm = {row["arm"]: row for row in first.rows}
-    assert by_arm["scratch"]["key"] == by_arm["growth"]["key"]
+    line = by_arm["growth"]["lineage_flops"]
+    assert spent["lineage"] == pytest.approx(line / 0.6, rel=0.05)
+    assert 0 < line < spent["growth"]
+    assert by_arm["scratch"]["key"] == by_arm["lineage"]["key"] == by_arm["growth"]["key"]
     assert by_arm["independent"]["trials"]["complete"] == 2
     assert by_arm["growth"]["trials"]["complete"] == 1 + 2 * 4
     lines = (tmp_path / "painter2018.jsonl").read_text().splitlines()

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import nasgen
-from nasgen import build, reading, registry
+from nasgen import build, reading
 from nasgen.errors import ConfigError
 from nasgen.execution.serial import Serial
 from nasgen.results import collect_garbage
@@ -81,15 +80,6 @@ def test_co_evolution_chooses_again_what_it_chose_when_a_run_is_resumed(tmp_path
 
 
 def test_joint_training_gives_every_member_a_result(tmp_path: Path) -> None:
-    config = reading.config_of(TABLES)
-    genotype = build.space(config).seed(np.random.default_rng(0)).mint(0, 0).to_json()
-    job = {
-        "seq": 0, "attempt": 1, "genotype": genotype, "seed": 0, "inherit": None,
-        "fidelity": {"epochs": 0.1, "fraction": 1.0, "seconds": None}, "with_validation": False,
-    }  # fmt: skip
-    evaluator = build.evaluator(build.worker_context(config, tmp_path / "artifacts"))
-    if "cohort" not in evaluator.evaluate({"seq": 0, "cohort": [job]}, lambda row: True):
-        pytest.skip("this evaluator trains no cohorts")
     shared = nasgen.run(TABLES, out=tmp_path / "run", overrides=[{"algorithm": {"shared": True}}])
     assert [t.state for t in shared.trials] == ["COMPLETE"] * 9
     assert [t.cohort for t in shared.trials] == [None, *[1] * 4, *[5] * 4]
@@ -120,6 +110,26 @@ def test_a_parent_without_weights_is_told_and_dealt_with_as_configured(
     else:
         assert trial.failure_kind == "inheritance"
         assert "cannot be inherited" in (trial.failure or "")
+
+
+@pytest.mark.parametrize("lost", [{1}, {1, 2, 3, 4}])
+def test_a_member_outlives_a_training_of_it_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: set[int]
+) -> None:
+    submit = Serial.submit
+
+    def losing(self: Serial, job: Mapping[str, Any]) -> None:
+        if job["seq"] in lost:
+            job["inherit"]["parents"][0]["weights_ref"] = "0" * 40
+        submit(self, job)
+
+    monkeypatch.setattr(Serial, "submit", losing)
+    # So short that children are worse than the network they come from.
+    short = {"training": {"on_bad_parent": "drop"}, "algorithm": {"epochs": 0.03}}
+    run = nasgen.run(TABLES, out=tmp_path / "run", overrides=[short])
+    assert {t.seq for t in run.trials if t.state == "FAILED"} == lost
+    parents = {t.parents for t in run.trials if t.generation == 2}
+    assert parents == {(0,)} if len(lost) == 4 else (0,) in parents
 
 
 def test_a_run_begins_with_the_network_of_a_file_and_keeps_it(
@@ -161,10 +171,7 @@ def test_an_origin_that_is_none_is_refused(tmp_path: Path) -> None:
 # ---- names and options ---------------------------------------------------------------------------
 
 
-def test_growth_grows_by_morphisms_when_there_are_any(registry_restored: None) -> None:
-    for name in ("r2r-widen", "r2r-deepen"):
-        if name not in registry.names("morphisms"):
-            registry.register("morphisms", name, lambda parent, space, rng: parent)
+def test_growth_grows_by_morphisms_unless_told_otherwise() -> None:
     section = reading.config_of({"algorithm": {"name": "growth"}}).algorithm
     assert section.morphisms == {"r2r-widen": 1.0, "r2r-deepen": 1.0}
     assert section.mutations == {}

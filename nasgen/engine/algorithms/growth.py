@@ -94,9 +94,12 @@ class Growth(Generational):
         return [proposal for proposal in batch if proposal is not None] or [None]
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
-        if not offspring:  # all of them failed: their parents still have their weights
-            return self.population
-        survivors = self.toolbox.survive(offspring, min(self.n_survivors, len(offspring)), rng)
+        # A member whose further training failed still has its weights: it competes as it was.
+        carried_on = {i.parents[0] for i in offspring if i.operator == "continue"}
+        candidates = offspring + [i for i in self.population if i.seq not in carried_on]
+        if not candidates:  # not even the first network could be trained
+            return []
+        survivors = self.toolbox.survive(candidates, min(self.n_survivors, len(candidates)), rng)
         return list(survivors)
 
 
