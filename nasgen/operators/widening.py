@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from nasgen.errors import IncompatibleError, NotApplicable
 from nasgen.genotypes import Dag, Draft, tags
 from nasgen.operators.frame import Frame
@@ -48,10 +50,12 @@ def owners(frame: Frame) -> list[int]:
     return [v.tag for v in frame.parent.inner if v.channel_tags]
 
 
-def wider(frame: Frame, vertex: int, even: bool = False) -> int:
-    """Return the next width above a vertex's that its layer offers; raises NotApplicable.
+def wider(frame: Frame, vertex: int, rng: np.random.Generator, even: bool = False) -> int:
+    """Return a width above a vertex's that its layer offers; raises NotApplicable.
 
-    `even`: by an even number of channels, for twins.
+    Any up to twice the width may be drawn, as the modules of Painter 2018 are as wide as the layer
+    that they stand beside; the next one, if it is further. `even`: by an even number of channels,
+    for twins.
     """
     op, width = frame.parent.vertex(vertex).op, frame.parent.vertex(vertex).channels
     values, most = frame.space.domain(op)["channels"], frame.space.max_channels
@@ -64,7 +68,8 @@ def wider(frame: Frame, vertex: int, even: bool = False) -> int:
             f"{frame.named(vertex)} is as wide as it may be, {width} channels"
             f"{' (twins come in pairs)' if even else ''}."
         )
-    return int(above[0])
+    near = [n for n in above if n <= 2 * width] or above[:1]
+    return int(rng.choice(near))
 
 
 def added(frame: Frame, vertex: int, channels: int) -> int:

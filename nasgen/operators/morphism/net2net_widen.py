@@ -22,14 +22,14 @@ NOISE = 0.1  # of what would be drawn for a fresh reader
 
 
 def net2net_widen(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Child:
-    """Return the parent with one vertex, and what is summed with it, at the next legal width.
+    """Return the parent with one vertex, and what is summed with it, at a larger legal width.
 
     Raises NotApplicable with the reason of the last vertex that was tried.
     """
     frame = Frame(parent, space)
 
     def make(vertex: int) -> Child:
-        return _widen(frame, vertex, wider(frame, vertex), rng, NOISE)
+        return _widen(frame, vertex, wider(frame, vertex, rng), rng, NOISE)
 
     return first_possible(owners(frame), rng, make, "vertex that can be widened")
 
