@@ -235,7 +235,7 @@ class OnlyDepth:
 @pytest.mark.parametrize("features", [Structural(), Stier2021(), OnlyDepth()])
 def test_size_is_an_opponent_whatever_the_features(features: Features) -> None:
     screen = searched(lambda dag, seq: log_params(dag), features=features)
-    assert (screen.audit.judgements[-1].size_tau or 0) > 0.99
+    assert (screen.audit.judgements[-1].size_tau or 0) > 0.95
     if "log_params" not in features.names:  # nothing else tells what size does
         assert screen.audit.is_off
 
