@@ -212,7 +212,8 @@ def test_samples_of_random_search_are_screened_alike_by_any_number_of_workers() 
     assert n_filtered == two.search.algorithm.breeder.n_filtered > TRIALS
     assert one.screen is not None
     assert one.screen.audit.n_rejected == n_filtered
-    assert one.search.known == {t.identity for t in one.ledger.trials()}
+    n_waiting = len(one.search.algorithm._waiting)  # of the batch that the budget cut short
+    assert len(one.search.known) == len(one.ledger.trials()) + n_waiting
 
 
 def test_it_needs_one_objective() -> None:
