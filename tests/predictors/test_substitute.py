@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from rich.console import Console
 
 import nasgen
 from nasgen import build, reading
@@ -15,6 +17,7 @@ from nasgen.errors import ConfigError
 from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
 from nasgen.predictors.audit import N_FIRST
+from nasgen.progress import PlainLog
 from nasgen.search import Plan, Search
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
@@ -128,6 +131,10 @@ def test_estimates_are_trainings_saved_and_no_rejects(played: Played) -> None:
     assert (audit.n_estimated, audit.n_rejected) == (len(estimated), 0)
     assert audit.saved() == (len(estimated), 0.0)
     assert audit.judgements[-1].n_saved is not None
+    console = Console(file=io.StringIO(), width=200, color_system=None)
+    PlainLog(console)(*played.events[-1])
+    assert isinstance(console.file, io.StringIO)
+    assert f"the predictor saved about {len(estimated)} trainings" in console.file.getvalue()
 
 
 def test_no_operator_earns_credit_for_a_prediction() -> None:
