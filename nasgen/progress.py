@@ -73,6 +73,9 @@ class PlainLog:
             self._print("the search space has no new candidates")
         elif event == "audit" and data["judgement"].change != "kept":
             self._print(data["judgement"].sentence)
+        elif event == "end" and (screen := data["search"].screen) is not None:
+            if screen.audit.sentence is not None:
+                self._print(screen.audit.sentence)
         elif event == "told":
             trial: Trial = data["trial"]
             outcome = _objectives(trial) if trial.state == "COMPLETE" else trial.failure or ""

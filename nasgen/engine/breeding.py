@@ -94,9 +94,10 @@ class Breeder:
     "infeasible". `violation` tells how far a network breaks the constraints that are known before
     training, 0 if it keeps them. Whoever breaks them is passed over; only where no attempt keeps
     them, the candidate that breaks them least is made, so that the search can come closer.
-    With a `screen`, several children are made for each one returned. `forget` takes back what
-    `is_new` reserved for the others, so that they may be proposed again; those that were judged
-    count in `n_filtered` and go to `on_rejected` with their predicted first objective, or None.
+    With a `screen`, several candidates, bred or drawn, are made for each one returned. `forget`
+    takes back what `is_new` reserved for the others, so that they may be proposed again; those that
+    were judged count in `n_filtered` and go to `on_rejected` with their predicted first objective,
+    or None.
     `origin` is the network that `seed` gives first, instead of the space's own.
     """
 
@@ -124,21 +125,18 @@ class Breeder:
         self.failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def observe(self, individual: Individual) -> None:
-        """Take note of a told individual, before the algorithm does."""
+        """Take note of a told and measured individual, before the algorithm does."""
         if self.credit is not None:
             self.credit.observe(individual)
 
     def sample(
         self, rng: np.random.Generator, generation: int = 0, terms: Terms = NO_TERMS
     ) -> Proposal | None:
-        """Return a new random candidate, or None when the space seems spent."""
-        nearest = _Nearest()
-        for _ in range(N_ATTEMPTS):
-            drawn = self._drawn("sample", self.space.sample, rng)
-            proposal = Proposal(drawn, generation=generation, terms=terms)
-            if self._kept_to(proposal, nearest) and self._accepted(proposal):
-                return proposal
-        return self._last_resort(nearest)
+        """Return a new random candidate, or None when the space seems spent.
+
+        With a screen it is the most promising of several.
+        """
+        return self._chosen(lambda nearest: self._sampled(rng, generation, terms, nearest), rng)
 
     def seed(
         self, rng: np.random.Generator, generation: int, terms: Terms = NO_TERMS
@@ -186,10 +184,18 @@ class Breeder:
 
         Refusals lead to another operator. With a screen it is the most promising of several.
         """
+        return self._chosen(
+            lambda nearest: self._attempted(parents, rng, generation, terms, nearest), rng
+        )
+
+    def _chosen(
+        self, attempt: Callable[[_Nearest], Proposal | None], rng: np.random.Generator
+    ) -> Proposal | None:
+        """Return the screen's choice of as many proposals as it wants, or None without any."""
         offered: list[Proposal] = []
         for _ in range(1 if self.screen is None else self.screen.n_wanted):
             nearest = _Nearest()
-            proposal = self._attempted(parents, rng, generation, terms, nearest)
+            proposal = attempt(nearest)
             if proposal is None and not offered:
                 proposal = self._last_resort(nearest)
             if proposal is None:
@@ -212,6 +218,17 @@ class Breeder:
                 predicted = verdict.predicted[i] if verdict.predicted else math.nan
                 self.on_rejected(proposal, predicted if math.isfinite(predicted) else None)
         return offered[verdict.index]
+
+    def _sampled(
+        self, rng: np.random.Generator, generation: int, terms: Terms, nearest: _Nearest
+    ) -> Proposal | None:
+        """Return an accepted random candidate, or None when all attempts fail; see `_attempted`."""
+        for _ in range(N_ATTEMPTS):
+            drawn = self._drawn("sample", self.space.sample, rng)
+            proposal = Proposal(drawn, generation=generation, terms=terms)
+            if self._kept_to(proposal, nearest) and self._accepted(proposal):
+                return proposal
+        return None
 
     def _attempted(
         self,
