@@ -108,10 +108,10 @@ def test_a_refusal_names_its_kind() -> None:
     draft = Draft()
     beside = [draft.add("conv", [draft.input], kernel=3, channels=8) for _ in range(2)]
     draft.connect(draft.add("sum", beside), draft.output)
-    one = conv_chain(8)
+    one = conv_chain(8, 8)
     assert refusal("bridge", one, draft.freeze().mint(0, 1)) == "no_place"
-    assert refusal("layer", one, conv_chain(8, trial=1)) == "no_place"
-    assert refusal("path", one, conv_chain(8, trial=1)) == "unchanged"
+    assert refusal("layer", one, conv_chain(8, 8, trial=1)) == "no_place"
+    assert refusal("path", one, conv_chain(8, 8, trial=1)) == "unchanged"
     short, long = conv_chain(8, 8), conv_chain(8, 8, 8, 8, 8, trial=1)
     assert refusal("bridge", short, long, DagCnn(min_depth=9, max_depth=9)) == "depth"
     tight = DagCnn(min_depth=1, max_depth=3, max_vertices=3)
