@@ -78,6 +78,7 @@ class Finish:
                 asked_after=asked_after,
                 told=None,
                 cohort=None,
+                fell_back_from={},
             )
             for i, (identity, source) in enumerate(list(sources.items())[: max(0, n_missing)])
         ]

@@ -88,6 +88,8 @@ class PlainLog:
                 f"trial {trial.seq} {trial.operator}: {trial.state.lower()}, {outcome}"
                 f" ({trial.train_s:.1f} s)"
             )
+            if trial.fallback:
+                self._print(f"trial {trial.seq} was {trial.fallback}")
 
     def _print(self, text: str) -> None:
         line = f"[{duration(time.monotonic() - self._began)}] {text}"

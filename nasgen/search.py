@@ -167,6 +167,7 @@ class Search:
             seed=seeding.integer(self.plan.seed, "trial", seq),
             asked_after=self.n_told,
             cohort=cohort if terms.joint else None,
+            fell_back_from=dict(proposal.fell_back_from),
         )
         self._genotypes[seq] = genotype
         for judgement in self.screen.news() if self.screen is not None else ():
