@@ -169,8 +169,8 @@ def play(
     if not measured:
         failure = next((t.failure for t in trials if t.failure), "no network was asked for.")
         raise EvaluationError(
-            f"{bench}: {algorithm} with seed {seed} asked for {len(trials)} networks, none of which "
-            f"has a score; the first: {failure}"
+            f"{bench}: {algorithm} with seed {seed} asked for {len(trials)} networks, none of them "
+            f"with a score; the first: {failure}"
         )
     return (
         [100 * float(m["val_accuracy"]) for m in measured],

@@ -42,9 +42,7 @@ def summary(
             "test": {str(q): spread(run.test[:, q - 1]) for q in queries},
             "p_optimum": {str(q): float(hits[name][:, q - 1].mean()) for q in queries},
             "queries_to_optimum": to_optimum(hits[name]),
-            "n_asked": {
-                "min": int(run.n_asked.min()), "mean": round(float(run.n_asked.mean()), 2)
-            },
+            "n_asked": {"min": int(run.n_asked.min()), "mean": round(float(run.n_asked.mean()), 2)},
             "padded": [q for q in queries if q > run.n_asked.min()],
         }
         for name, run in runs.items()
@@ -96,7 +94,7 @@ def spread(values: Floats) -> dict[str, float]:
 
 
 def half_width(values: Floats) -> Floats:
-    """Return half the width of the confidence interval of each mean over axis 0; 0 for one value."""
+    """Return half the width of the interval of each mean over axis 0; 0 for a single value."""
     from scipy.stats import t
 
     n = len(values)

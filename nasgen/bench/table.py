@@ -41,7 +41,7 @@ class Table:
         return {"name": self.name}
 
     def accuracy(self, genotype: Dag, column: str) -> float:
-        """Return what a column says of a network, in per cent; EvaluationError if it has nothing."""
+        """Return what a column says of a network, in per cent; EvaluationError for nothing."""
         row, values = self.row(genotype), self.columns[column]
         value = float(values[row]) if row < len(values) else np.nan
         if not np.isfinite(value):

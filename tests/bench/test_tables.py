@@ -134,7 +134,9 @@ def test_a_table_without_any_score_is_an_error_that_names_the_first(
     table = load("nasbench-macro")
     empty = np.full_like(table.columns["mean_acc"], np.nan)
     monkeypatch.setitem(table.columns, "mean_acc", empty)  # type: ignore[arg-type]
-    with pytest.raises(EvaluationError, match=r"10 networks, none .* row \d+ of nasbench-macro has"):
+    with pytest.raises(
+        EvaluationError, match=r"10 networks, none .* row \d+ of nasbench-macro has"
+    ):
         play.play("nasbench-macro", "random", 0, 10)
 
 
