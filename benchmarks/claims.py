@@ -147,7 +147,7 @@ def screened(rows: list[Any]) -> Iterator[Line]:
             continue
         gain, n = found["difference"], found["trainings"]
         yield Line(
-            f"{group[0]['settings']['data'].partition(':')[0]}, real training, {found['seeds']} "
+            f"{group[0]['settings']['data']}, real training, {found['seeds']} "
             f"paired seeds: best validation accuracy of {n['screened']} trainings with a filter "
             f"minus {n['plain']} without, points",
             f"{found['screened']:.2f} − {found['plain']:.2f} %, paired {_wide(gain)}",
@@ -313,7 +313,7 @@ def less_training(rows: list[Any]) -> Iterator[Line]:
         arms = sorted(found.items(), key=lambda item: item[1]["train_s"])
         if arms:
             yield Line(
-                f"{data.partition(':')[0]}, {seeds} seeds: training time to the accuracy that full "
+                f"{data}, {seeds} seeds: training time to the accuracy that full "
                 "training reaches, of its own, median",
                 ", ".join(f"{arm} {shares['train_s']:.2f}" for arm, shares in arms),
             )

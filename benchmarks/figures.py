@@ -5,7 +5,8 @@
     python benchmarks/figures.py --table                    # writes the table into README.md
 
 What is there is not run again; delete a row or a file to repeat it. `python benchmarks/NAME.py >
-docs/results/NAME.json` is as good. Nothing else should use the cores meanwhile.
+docs/results/NAME.json` is as good, but for commit and machine. Nothing else should use the cores
+meanwhile.
 """
 
 from __future__ import annotations
@@ -206,8 +207,8 @@ def table() -> str:
     note = (
         "Intervals are 95 %. Searches are medians over seeds; networks and ensembles are chosen on "
         "validation images, test images are used once. The raw output of each command stands in "
-        "`docs/results/`, with the commit; `python benchmarks/figures.py --table` writes this "
-        "table, missed goals included."
+        "`docs/results/`; DATA stands for a folder of images, GOLEM for an interpreter. "
+        "`python benchmarks/figures.py --table` writes this table, missed goals included."
     )
     machines = "; ".join(sorted(_machines()))
     return "\n".join([*text, "", note + (f" Machine: {machines}." if machines else "")])

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from provenance import RESULTS, stamp
+from provenance import RESULTS, short, stamp
 
 import nasgen
 from nasgen.config import merge
@@ -109,8 +109,8 @@ def _steps(trace: Sequence[tuple[float, float, float]]) -> list[tuple[float, flo
 
 def settings(given: argparse.Namespace) -> Row:
     """Return what must be equal for rows to be compared."""
-    names = ("data", "algorithm", "population", "trials", "epochs", "fraction", "equal", "device")
-    return {name: getattr(given, name) for name in names}
+    names = ("algorithm", "population", "trials", "epochs", "fraction", "equal", "device")
+    return {"data": short(given.data)} | {name: getattr(given, name) for name in names}
 
 
 def to_reach(row: Mapping[str, Any], accuracy: float, column: int) -> float:

@@ -22,6 +22,12 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
+def short(source: str) -> str:
+    """Return a data source without the folders above its own: they differ between machines."""
+    kind, colon, where = source.partition(":")
+    return f"{kind}{colon}{Path(where).name}"
+
+
 def stamp() -> dict[str, Any]:
     """Return {"commit", "measured", "machine"}, to be laid beside what was measured."""
     found = machine()

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from provenance import RESULTS, stamp
+from provenance import RESULTS, short, stamp
 
 import nasgen
 from nasgen.bench.summary import spread
@@ -30,24 +30,28 @@ ARMS = ("plain", "screened")
 
 def settings(given: argparse.Namespace) -> Row:
     """Return what must be equal for rows to be compared."""
-    names = ("data", "population", "epochs", "fraction", "predictor", "oversample")
-    trials = {"plain": given.plain_trials, "screened": given.screened_trials}
-    return {name: getattr(given, name) for name in names} | {"trials": trials}
+    names = ("population", "epochs", "fraction", "predictor", "oversample")
+    return {
+        "data": short(given.data),
+        **{name: getattr(given, name) for name in names},
+        "trials": {"plain": given.plain_trials, "screened": given.screened_trials},
+    }
 
 
-def searched(arm: str, seed: int, shared: Row, workers: int) -> Row:
+def searched(arm: str, seed: int, given: argparse.Namespace) -> Row:
     """Search once and return what the row holds besides its key."""
+    shared = settings(given)
     screen = {"name": shared["predictor"], "oversample": shared["oversample"]}
     tables: dict[str, Any] = {
         "seed": seed,
-        "data": {"source": shared["data"]},
+        "data": {"source": given.data},
         "algorithm": {"name": "genetic", "population": shared["population"]},
         "training": {"epochs": shared["epochs"], "fraction": shared["fraction"]},
         "budget": {"trials": shared["trials"][arm]},
         "predictor": screen if arm == "screened" else {"name": "none"},
         "finish": {"networks": 0},
         "ensemble": {"candidates": 1},
-        "execution": {"workers": workers, "device": "cpu"},
+        "execution": {"workers": given.workers, "device": "cpu"},
     }
     with tempfile.TemporaryDirectory() as folder:
         run = nasgen.run(tables, out=Path(folder) / "run")
@@ -101,7 +105,7 @@ def main() -> None:
     for seed in range(given.seeds):
         for arm in ARMS:
             row = rows.measured(
-                lambda arm=arm, seed=seed: searched(arm, seed, shared, given.workers),
+                lambda arm=arm, seed=seed: searched(arm, seed, given),
                 arm=arm, seed=seed, settings=shared,
             )  # fmt: skip
             print(f"seed {seed}, {arm}: {row['best']:.4f}", file=sys.stderr, flush=True)

@@ -100,8 +100,9 @@ def half_width(values: Floats) -> Floats:
     n = len(values)
     if n < 2:
         return np.zeros(values.shape[1:])
-    sd: Floats = np.asarray(values.std(axis=0, ddof=1))
-    return sd * (float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) / n**0.5)
+    factor = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) / n**0.5
+    half: Floats = factor * np.asarray(values.std(axis=0, ddof=1))
+    return half
 
 
 def checked_queries(queries: Sequence[int]) -> tuple[int, ...]:
