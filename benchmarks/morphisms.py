@@ -24,6 +24,7 @@ from nasgen.search_spaces.dag_cnn import DagCnn
 
 T = TypeVar("T")
 SHAPE = (3, 32, 32)
+SPACE = DagCnn(max_depth=40)  # deeper than its default, so that the network below is legal
 
 
 def network() -> Dag:
@@ -58,7 +59,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=9)
     n = parser.parse_args().runs
     torch.set_num_threads(1)
-    space, parent = DagCnn(), network()
+    space, parent = SPACE, network()
     blueprint = space.blueprint(parent, SHAPE, 10)
     state = build(blueprint).state_dict()
     n_values = sum(tensor.numel() for tensor in state.values())

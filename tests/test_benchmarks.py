@@ -73,6 +73,11 @@ def test_feature_sets_are_timed_on_the_graphs_that_they_read(script: Callable[[s
         assert np.isfinite(registry.resolve("features", name)().encode(dag)).all()
 
 
+def test_networks_that_stand_for_others_are_legal(script: Callable[[str], Any]) -> None:
+    module = script("morphisms")
+    assert module.SPACE.problems(module.network()) == []
+
+
 def test_every_search_of_the_table_has_settings_that_are_read(
     figures: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
