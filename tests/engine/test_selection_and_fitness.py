@@ -61,13 +61,18 @@ def test_survival_keeps_the_known_front_before_anything_dominated(name: str) -> 
     assert {s.seq for s in survivors} == {f.seq for f in front}
 
 
-@settings(deadline=None, max_examples=25)
-@given(st.lists(st.tuples(st.floats(-9, -1), st.floats(-9, -1)), max_size=12))
+@settings(deadline=None, max_examples=10)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.floats(0.1, 3), st.floats(0.1, 3)), min_size=1, max_size=12
+    )
+)
 def test_crowding_counts_neighbours_on_the_same_front_whatever_lies_behind(
-    behind: list[tuple[float, float]],
+    behind: list[tuple[int, float, float]],
 ) -> None:
     front = [_individual(i, float(i), 4.0 - i) for i in range(5)]
-    others = [_individual(5 + i, *values) for i, values in enumerate(behind)]
+    # Each is dominated by a member of the front, and may lie between two of them in either value.
+    others = [_individual(5 + n, i - a, 4 - i - b) for n, (i, a, b) in enumerate(behind)]
     breeder = Breeder(DagCnn(), Operators({}, {}), lambda proposal: True)
     select = Nsga2(breeder, 8, 0).toolbox.select
     winners = select(front + others, 4, np.random.default_rng(0))
