@@ -110,7 +110,7 @@ def test_a_missed_goal_stands_in_the_readme_as_missed(figures: Any) -> None:
     readme = figures.README.read_text()
     assert readme.startswith("before\n<!-- figures: begin -->\n| what | measured | goal | reached")
     assert readme.endswith("<!-- figures: end -->\nafter\n")
-    assert "old" not in readme
+    assert "\nold\n" not in readme
     rows = [line for line in readme.splitlines() if line.startswith("| ")][1:]
     assert len(rows) == 3  # nothing of what was not measured
     command = "`python benchmarks/engine.py` |"

@@ -120,8 +120,8 @@ def test_finalists_go_on_from_the_weights_they_have(tmp_path: Path) -> None:
     for trial in finalists:
         source = run.trial(trial.parents[0])
         assert trial.key == source.key
-        assert trial.metrics["n_inherited"] == source.metrics["n_params"]
-        assert trial.metrics["n_fresh"] == 0
+        assert trial.metrics["n_inherited"] > 0
+        assert trial.metrics["n_fresh"] == trial.metrics["n_zero"] == 0
 
 
 @pytest.mark.parametrize("lost", [{1}, {1, 2, 3, 4}])
