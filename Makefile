@@ -8,7 +8,7 @@ ifdef TORCH_INDEX_URL
 PIP += --extra-index-url $(TORCH_INDEX_URL)
 endif
 
-.PHONY: demo test lint evidence bench clean
+.PHONY: demo test lint evidence clean
 
 demo: $(VENV)/.installed
 	$(BIN)/nasgen search --preset demo

@@ -1,10 +1,12 @@
-"""The figures of the README: one row an arm and seed in docs/results/searches.jsonl, resumable.
+"""The figures of the README: measured here, kept in docs/results/, written as one table.
 
-    python benchmarks/figures.py demo --seeds 0 1 2 3 4
-    python benchmarks/figures.py cifar10-20m fashion-10m --seeds 0
-    python benchmarks/figures.py --table          # writes the table into README.md
+    python benchmarks/figures.py demo --seeds 0 1 2 3 4     # searches: a row an arm and seed
+    python benchmarks/figures.py engine features            # other commands: their output, stamped
+    python benchmarks/figures.py --table                    # writes the table into README.md
 
-Rows that are there are not run again. Nothing else should use the cores meanwhile.
+What is there is not run again; delete a row or a file to repeat it. `python benchmarks/NAME.py >
+docs/results/NAME.json` is as good, but for commit and machine. Nothing else should use the cores
+meanwhile.
 """
 
 from __future__ import annotations
@@ -13,121 +15,239 @@ import argparse
 import itertools
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-ROWS = ROOT / "docs" / "results" / "searches.jsonl"
-DATA = Path(os.environ.get("NASGEN_DATA", ROOT.parent / "shared" / "data"))
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+from claims import TOOLS, Line, documents, values
+from provenance import RESULTS, ROOT, commit, stamp
 
-# Arm -> (what it is, the search command with DATA for the folder of images).
+from nasgen.fidelity import n_cores
+from nasgen.store.rows import Row, Rows
+
+SEARCHES = "searches.jsonl"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+PLACES = {
+    "DATA": os.environ.get("NASGEN_DATA", str(ROOT.parent / "shared" / "data")),
+    "GOLEM": os.environ.get("GOLEM_PYTHON", sys.executable),
+    "CORES": str(n_cores()),
+}
+CIFAR10 = ["--data", "cifar10:DATA/cifar-10-batches-bin"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A search and its goals, all medians over seeds: test accuracies in %, wall time in s."""
+
+    title: str
+    arguments: list[str]
+    best: float | None = None
+    ensemble: float | None = None
+    wall_s: float | None = None
+
+
 ARMS = {
-    "demo": ("digits, 8x8", ["--preset", "demo"]),
-    "cifar10-20m": (
-        "CIFAR-10 in 20 minutes",
-        ["--data", "cifar10:DATA/cifar-10-batches-bin", "--budget", "20m"],
-    ),
-    "fashion-10m": (
+    "demo": Arm("digits, preset demo", ["--preset", "demo"], ensemble=98.5, wall_s=120),
+    "fashion-10m": Arm(
         "Fashion-MNIST in 10 minutes",
         ["--data", "mnist:DATA/fashion-mnist", "--budget", "10m"],
+        best=92, wall_s=630,
     ),
-}
+    "cifar10-20m": Arm(
+        "CIFAR-10 in 20 minutes", [*CIFAR10, "--budget", "20m"], best=84, wall_s=1260
+    ),
+    "cifar10-45m-growth": Arm(
+        "CIFAR-10 in 45 minutes, growth",
+        [*CIFAR10, "--preset", "growth", "--budget", "45m"],
+        best=85, ensemble=87, wall_s=2835,
+    ),
+    "cifar10-60m": Arm(
+        "CIFAR-10 in an hour", [*CIFAR10, "--budget", "60m"], best=90, ensemble=91.5, wall_s=3780
+    ),
+    "cifar10-60m-random": Arm(
+        "CIFAR-10 in an hour, random search",
+        [*CIFAR10, "--budget", "60m", "--algorithm", "random"],
+        wall_s=3780,
+    ),
+    # No search: one hand-made network, a whole learning-rate cycle, all cores.
+    "cifar10-60m-fixed": Arm(
+        "CIFAR-10 in an hour, ResNet-9 at a quarter of its width",
+        [
+            *CIFAR10, "--budget", "60m", "--algorithm", "fixed",
+            "--set", "origin.genotype=benchmarks/resnet9.json",
+            "--set", "training.seconds=58m", "--set", "training.epochs=1000",
+            "--set", "finish.networks=0", "--set", "execution.threads_per_trial=CORES",
+        ],
+        wall_s=3780,
+    ),
+}  # fmt: skip
 
 
-def rows() -> list[dict[str, Any]]:
-    """Return the measured rows."""
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+def placed(argument: str) -> str:
+    """Return an argument with what its capitals stand for."""
+    for name, value in PLACES.items():
+        argument = argument.replace(name, value)
+    return argument
 
 
-def measure(arm: str, seed: int, runs: Path) -> dict[str, Any]:
+def measure(arm: str, seed: int, runs: Path) -> Row:
     """Run one search from the command line, its folder under `runs`, and return its row."""
-    arguments = ["search", *ARMS[arm][1], "--seed", str(seed), "--json"]
+    arguments = ["search", *ARMS[arm].arguments, "--seed", str(seed), "--json"]
     folder = runs / f"{arm}-{seed}"
-    command = [a.replace("DATA", str(DATA)) for a in arguments]
     done = subprocess.run(
-        [sys.executable, "-m", "nasgen", *command, "--quiet", "--out", str(folder)],
+        [sys.executable, "-m", "nasgen", *map(placed, arguments), "--quiet", "--out", str(folder)],
         stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT,
     )  # fmt: skip
     summary = json.loads(done.stdout.splitlines()[-1])
     record = json.loads((folder / "run.json").read_text())
-    machine = {k: record["machine"][k] for k in ("processor", "cores")}
     del summary["run"]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
-    ).stdout.strip()
     return {
-        "arm": arm,
-        "seed": seed,
-        "commit": commit,
-        "command": "nasgen " + " ".join(arguments),
+        "commit": commit(),
+        "command": "nasgen " + shlex.join(arguments),
         "measured": record["created"],
-        "machine": machine,
+        "machine": {k: record["machine"][k] for k in ("processor", "cores")},
         "versions": record["versions"],
         **summary,
     }
 
 
-def table() -> str:
-    """Return the README's table: medians over seeds, test accuracy in percent."""
-    lines = [
-        "| search | seeds | best network, test | ensemble, test | parameters | trials | wall |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    commands = []
-    for arm, (title, _) in ARMS.items():
-        found = [r for r in rows() if r["arm"] == arm]
-        if not found:
-            continue
-        best = 100 * statistics.median(r["best"]["test_accuracy"] for r in found)
-        ensemble = 100 * statistics.median(r["ensemble"]["test_accuracy"] for r in found)
-        params = statistics.median(r["best"]["n_params"] for r in found) / 1000
-        trials = statistics.median(sum(r["trials"].values()) for r in found)
-        wall = statistics.median(r["wall_s"] for r in found)
-        lines.append(
-            f"| {title} | {len(found)} | {best:.2f} % | {ensemble:.2f} % | {params:.0f} k | "
-            f"{trials:.0f} | {wall:.0f} s |"
+def keep(name: str) -> None:
+    """Run a command and keep its output with commit and machine; one that keeps rows just runs."""
+    tool, file = TOOLS[name], RESULTS / f"{name}.json"
+    if file.exists():
+        print(f"{name}: there already")
+        return
+    start = {"nasgen": [sys.executable, "-m", "nasgen"], "python": [sys.executable]}
+    program, *arguments = shlex.split(tool.command)
+    done = subprocess.run(
+        [*start[program], *map(placed, arguments)],
+        stdout=None if tool.keeps_rows else subprocess.PIPE, text=True, check=True, cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    if tool.keeps_rows:
+        return
+    result = {"command": tool.command, **stamp(), "output": values(done.stdout)}
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"{name}: {file}")
+
+
+# ---- the table -----------------------------------------------------------------------------------
+
+
+def search_lines(arm: str, found: list[Row]) -> Iterator[Line]:
+    """Yield the medians over seeds of a search: accuracies on test images, wall time."""
+    goals, seeds = ARMS[arm], len({row["seed"] for row in found})
+
+    def percent(part: str) -> float:
+        return 100 * statistics.median(row[part]["test_accuracy"] for row in found)
+
+    def line(part: str, value: float, text: str, goal: float | None, sign: str, unit: str) -> Line:
+        what = f"{goals.title}, seeds: {seeds}, {part}"
+        if goal is None:
+            return Line(what, text)
+        return Line(
+            what, text, f"{sign} {goal:g} {unit}", value >= goal if sign == "≥" else value <= goal
         )
-        commands.append(f"`{found[0]['command']}`")
-    machines = {f"{r['machine']['cores']} cores, {r['machine']['processor']}" for r in rows()}
-    note = (
-        f"Medians over seeds; {'; '.join(sorted(machines))}. Each row is "
-        f"`python benchmarks/figures.py ARM --seeds ...`, that is {', '.join(commands)}; the raw "
-        "rows stand in `docs/results/searches.jsonl`. Networks and ensembles are chosen on "
-        "validation images, test images are used once."
+
+    best, ensemble = percent("best"), percent("ensemble")
+    params = statistics.median(row["best"]["n_params"] for row in found) / 1000
+    trials = statistics.median(sum(row["trials"].values()) for row in found)
+    wall = statistics.median(row["wall_s"] for row in found)
+    yield line(
+        "best network, test", best, f"{best:.2f} %, {params:.0f} k weights", goals.best, "≥", "%"
     )
-    return "\n".join([*lines, "", note])
+    yield line("ensemble, test", ensemble, f"{ensemble:.2f} %", goals.ensemble, "≥", "%")
+    yield line("wall time", wall, f"{wall:.0f} s, {trials:.0f} trials", goals.wall_s, "≤", "s")
+
+
+def outputs(name: str) -> list[Any]:
+    """Return what is kept of a command: its output, its rows, or nothing."""
+    files = (RESULTS / f"{name}{ending}" for ending in (".json", ".jsonl"))
+    return [found for file in files if file.exists() for found in documents(file)]
+
+
+def lines() -> Iterator[tuple[Line, str]]:
+    """Yield each line of the table with its command, for all that lies in docs/results."""
+    file = RESULTS / SEARCHES
+    rows = documents(file) if file.exists() else []
+    for arm in ARMS:
+        if found := [row for row in rows if row["arm"] == arm]:
+            for line in search_lines(arm, found):
+                yield line, found[0]["command"]
+    for name, tool in TOOLS.items():
+        if not (found := outputs(name)):
+            continue
+        try:
+            found_lines = list(tool.lines(found))
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            sys.exit(
+                f"{RESULTS / name}: expected what `{tool.command}` prints, but reading it failed "
+                f"({type(error).__name__}: {error}). Delete it and measure again."
+            )
+        yield from ((line, tool.command) for line in found_lines)
+
+
+def table() -> str:
+    """Return the README's table, and a note on machines and methods."""
+    text = ["| what | measured | goal | reached | command |", "|---|---|---|---|---|"]
+    said = {None: "–", True: "yes", False: "**no**"}
+    for line, command in lines():
+        text.append(
+            f"| {line.what} | {line.measured} | {line.goal or '–'} | {said[line.reached]} | "
+            f"`{command}` |"
+        )
+    note = (
+        "Intervals are 95 %. Searches are medians over seeds; networks and ensembles are chosen on "
+        "validation images, test images are used once. The raw output of each command stands in "
+        "`docs/results/`; DATA stands for a folder of images, GOLEM for an interpreter. "
+        "`python benchmarks/figures.py --table` writes this table, missed goals included."
+    )
+    machines = "; ".join(sorted(_machines()))
+    return "\n".join([*text, "", note + (f" Machine: {machines}." if machines else "")])
+
+
+def _machines() -> set[str]:
+    stamped = (row for file in RESULTS.glob("*.json*") for row in values(file.read_text("utf-8")))
+    found = [row["machine"] for row in stamped if isinstance(row, dict) and "machine" in row]
+    return {f"{machine['cores']} cores, {machine['processor']}" for machine in found}
 
 
 def write_table() -> None:
     """Put the table between the marks in README.md."""
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text().split(BEGIN)
-    readme.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}")
+    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
+    README.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 def main() -> None:
     """Measure what is missing, or write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("arms", nargs="*", choices=[*ARMS, []])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join([*ARMS, *TOOLS])}")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of searches")
     parser.add_argument("--runs", type=Path, help="keep the run folders here")
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--table", action="store_true", help="write the table into README.md")
     given = parser.parse_args()
+    if unknown := [name for name in given.names if name not in ARMS and name not in TOOLS]:
+        parser.error(f"expected some of {', '.join([*ARMS, *TOOLS])}, got {', '.join(unknown)}")
+    rows = Rows.open(RESULTS / SEARCHES, ("arm", "seed"))
+    searches = [name for name in given.names if name in ARMS]
     with tempfile.TemporaryDirectory() as scratch:
-        for arm, seed in itertools.product(given.arms, given.seeds):
-            if any(r["arm"] == arm and r["seed"] == seed for r in rows()):
-                print(f"{arm}, seed {seed}: there already")
-                continue
-            row = measure(arm, seed, given.runs or Path(scratch))
-            ROWS.parent.mkdir(parents=True, exist_ok=True)
-            with ROWS.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            print(json.dumps(row))
+        for arm, seed in itertools.product(searches, given.seeds):
+            row = rows.measured(
+                lambda arm=arm, seed=seed: measure(arm, seed, given.runs or Path(scratch)),
+                arm=arm, seed=seed,
+            )  # fmt: skip
+            print(json.dumps(row), flush=True)
+    for name in given.names:
+        if name in TOOLS:
+            keep(name)
     if given.table:
         write_table()
 

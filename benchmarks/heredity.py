@@ -17,20 +17,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from provenance import RESULTS, stamp
 from scipy import stats
 
 from nasgen import build, reading, registry, seeding
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Child, Dag
 
-ROOT = Path(__file__).resolve().parents[1]
-ROWS = ROOT / "docs" / "results" / "heredity.jsonl"
+ROWS = RESULTS / "heredity.jsonl"
 SHARES = (0.125, 0.25, 0.5)  # of the epochs of a cold training
 N_PARENTS = 6
 OPERATORS = {
@@ -153,6 +154,7 @@ def measured(arguments: argparse.Namespace) -> list[Json]:
         # One seed a child, so that its trainings see the images in the same order.
         made["seed"] = seeding.integer(config.seed, "heredity child", training.child)
         jobs.append(made)
+    source = stamp()
     with ROWS.open("a") as file:
         for result in run(config, jobs, folder):
             metrics = result.get("metrics", {})
@@ -160,11 +162,12 @@ def measured(arguments: argparse.Namespace) -> list[Json]:
                 "state": result["state"], "val_accuracy": metrics.get("val_accuracy"),
                 "n_inherited": metrics.get("n_inherited"), "n_fresh": metrics.get("n_fresh"),
                 "n_zero": metrics.get("n_zero"), "train_s": result.get("train_s"),
-            }  # fmt: skip
+            } | source  # fmt: skip
             file.write(json.dumps(row) + "\n")
             file.flush()
             rows.append(row)
-            print(f"{len(rows)} {row['operator']} {row['arm']} {row['share']}", flush=True)
+            said = f"{len(rows)} {row['operator']} {row['arm']} {row['share']}"
+            print(said, file=sys.stderr, flush=True)
     return rows
 
 
@@ -186,8 +189,15 @@ def trained(config: Any, parents: list[Dag], folder: Path) -> list[Json]:
 
 
 def summary(rows: list[Json]) -> Json:
-    """Return mean paired differences to the cold training, in points, with 95 % intervals."""
+    """Return mean paired differences to the cold training, in points, with 95 % intervals.
+
+    Trainings that failed are left out, and so are those whose cold training is not there yet.
+    """
+    rows = [r for r in rows if r["val_accuracy"] is not None]
     cold = {r["child"]: r["val_accuracy"] for r in rows if r["arm"] == "cold"}
+    rows = [r for r in rows if r["child"] in cold]
+    if not cold:
+        return {"children": 0}
     found: Json = {
         "children": len(cold),
         "cold": round(100 * float(np.mean(list(cold.values()))), 2),
@@ -199,6 +209,8 @@ def summary(rows: list[Json]) -> Json:
             for r in rows
             if r["arm"] == arm and r["share"] == share and keep(r)
         ]
+        if len(gain) < 2:
+            return {"n": len(gain)}
         half = stats.t.ppf(0.975, len(gain) - 1) * np.std(gain, ddof=1) / len(gain) ** 0.5
         return {
             "n": len(gain), "gain": round(float(np.mean(gain)), 2), "ci95": round(float(half), 2),

@@ -21,10 +21,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from provenance import RESULTS, short, stamp
+
 import nasgen
 from nasgen.config import merge
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results" / "less-training.jsonl"
 BASE = "full"
 ARMS: dict[str, dict[str, Any]] = {
     BASE: {},
@@ -78,7 +79,7 @@ def searched(arm: str, seed: int, given: argparse.Namespace, n_images: float | N
             "n_pruned": states.count("PRUNED"),
             "n_failed": states.count("FAILED"),
             "trace": [[round(s, 3), round(n), best] for s, n, best in _steps(trace)],
-        }
+        } | stamp()
 
 
 def _trace(run: nasgen.Run) -> list[tuple[float, float, float]]:
@@ -108,8 +109,8 @@ def _steps(trace: Sequence[tuple[float, float, float]]) -> list[tuple[float, flo
 
 def settings(given: argparse.Namespace) -> Row:
     """Return what must be equal for rows to be compared."""
-    names = ("data", "algorithm", "population", "trials", "epochs", "fraction", "equal", "device")
-    return {name: getattr(given, name) for name in names}
+    names = ("algorithm", "population", "trials", "epochs", "fraction", "equal", "device")
+    return {"data": short(given.data)} | {name: getattr(given, name) for name in names}
 
 
 def to_reach(row: Mapping[str, Any], accuracy: float, column: int) -> float:
@@ -165,7 +166,7 @@ def main() -> None:
     parser.add_argument("--equal", choices=("trials", "images"), default="images")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=RESULTS / "less-training.jsonl")
     given = parser.parse_args()
     arms = [BASE, *(arm for arm in given.arms.split(",") if arm != BASE)]
     if unknown := [arm for arm in arms if arm not in ARMS]:

@@ -24,7 +24,8 @@ from nasgen.genotypes import Dag, Draft
 from nasgen.objectives import Direction, Objective
 from nasgen.predictors.base import Features
 from nasgen.predictors.features.joined import Joined
-from nasgen.predictors.filter import Filter
+from nasgen.predictors.features.structural import log_params
+from nasgen.predictors.filter import SIZE, Filter
 from nasgen.pruners.base import Pruner
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.store.artifacts import Artifacts
@@ -250,8 +251,13 @@ def features(config: SearchConfig) -> str:
         return f"{config.predictor.score}+n_params"
     if config.predictor.features is not None:
         return config.predictor.features
+    return _features_of_space(config) or DEFAULT_FEATURES
+
+
+def _features_of_space(config: SearchConfig) -> str | None:
+    """Return the name of the features made for the search space, or None."""
     entries = registry.entries("features").values()
-    return next((e.name for e in entries if e.accepts == config.space.name), DEFAULT_FEATURES)
+    return next((e.name for e in entries if e.accepts == config.space.name), None)
 
 
 def is_score_alone(config: SearchConfig) -> bool:
@@ -294,7 +300,21 @@ def screen(config: SearchConfig) -> Filter | None:
         acquisition=section.acquisition,
         mode=section.mode,
         estimated=section.estimated,
+        size=_size(config),
     )
+
+
+def _size(config: SearchConfig) -> Callable[[Dag], float]:
+    """Return what tells the logarithm of a genotype's parameters, for features that do not.
+
+    Cells have no channels, so a search space whose own features know its networks' size is asked.
+    """
+    own = _features_of_space(config)
+    made = None if own is None else _feature_set(config, own)
+    if made is None or SIZE not in made.names:
+        return log_params
+    place = made.names.index(SIZE)
+    return lambda genotype: float(made.encode(genotype)[place])
 
 
 def pruner(section: Pruning, direction: Direction) -> Pruner | None:

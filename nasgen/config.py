@@ -219,7 +219,7 @@ class Budget(Section):
 
 
 class Finish(Section):
-    """The best candidates are trained again, longer, before the ensemble is chosen."""
+    """The best are trained again, longer, from their own weights where weights are inherited."""
 
     networks: int | None = Field(
         None,

@@ -37,7 +37,16 @@ class IllegalGenotypeError(NasgenError, ValueError):
 
 
 class NotApplicable(NasgenError, ValueError):  # noqa: N818 - a refusal, part of the operator contract
-    """Raised by an operator that has nothing to do on these parents; another one is then tried."""
+    """Raised by an operator that has nothing to do on these parents; another one is then tried.
+
+    `kind` groups refusals in the report. nasgen's operators say "no_place" (nothing to work on),
+    "unchanged" (only the parents again), and of children that are illegal "cycle", "depth", "size",
+    "output" (not exactly one vertex before it) or "illegal" (any other rule of the space).
+    """
+
+    def __init__(self, *args: object, kind: str = "not_applicable") -> None:
+        self.kind = kind
+        super().__init__(*args)
 
 
 class OperatorError(NasgenError, RuntimeError):

@@ -1,4 +1,7 @@
-"""The phase "finish": the best candidates of a leg are trained again, longer."""
+"""The phase "finish": the best candidates of a leg are trained again, longer.
+
+Where children inherit weights a finalist goes on from its own; otherwise it starts from nothing.
+"""
 
 from __future__ import annotations
 
@@ -78,6 +81,7 @@ class Finish:
                 asked_after=asked_after,
                 told=None,
                 cohort=None,
+                fell_back_from={},
             )
             for i, (identity, source) in enumerate(list(sources.items())[: max(0, n_missing)])
         ]

@@ -20,12 +20,13 @@ N_COMPARED = 256  # rebuilding Optuna's study takes time in proportion, for ever
 def job(trial: Trial, trials: Mapping[int, Trial], plan: Plan) -> Json:
     """Return the job of one trial.
 
-    With inheritance a trial of the search gets all its parents, whether or not their weights are
-    still there: `training.on_bad_parent` says what follows, and the worker applies it.
+    With inheritance a trial gets all its parents, whether or not their weights are still there:
+    `training.on_bad_parent` says what follows, and the worker applies it. The parent of a finalist
+    is the candidate that it was.
     """
     inherit = None
     searched = trial.phase == "search"
-    if searched and trial.parents and (plan.inherit_weights or trial.operator == "continue"):
+    if trial.parents and (plan.inherit_weights or trial.operator == "continue"):
         inherit = {
             "parents": [_parent(trials[seq]) for seq in trial.parents],
             "plan": dict(trial.plan),

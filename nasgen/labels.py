@@ -149,6 +149,8 @@ def of_table(
 ) -> Labelled:
     """Return the legal networks of a table (`wanted`: of these rows), labelled in per cent.
 
+    Rows without a value are left out.
+
     Their keys are their features: isomorphic networks share them, and so may some others, which
     errs on the safe side where equal keys must not be torn apart. Canonical keys of all rows would
     take half a minute.
@@ -157,7 +159,12 @@ def of_table(
     config = reading.config_of({"space": {"name": table.name}, "predictor": {"features": features}})
     encoder, space = build.feature_set(config), build.space(config)
     rows = range(len(table.columns[searched])) if wanted is None else wanted
-    dags = {row: dag for row in rows if not space.problems(dag := table.genotype(row))}
+    dags = {
+        row: dag
+        for row in rows
+        if np.isfinite(table.columns[searched][row])
+        and not space.problems(dag := table.genotype(row))
+    }
     encoded = np.stack([encoder.encode(dag) for dag in dags.values()])
     return Labelled(
         encoded,

@@ -73,6 +73,9 @@ class PlainLog:
             self._print("the search space has no new candidates")
         elif event == "audit" and data["judgement"].change != "kept":
             self._print(data["judgement"].sentence)
+        elif event == "end" and (screen := data["search"].screen) is not None:
+            if screen.audit.sentence is not None:
+                self._print(screen.audit.sentence)
         elif event == "told":
             trial: Trial = data["trial"]
             outcome = _objectives(trial) if trial.state == "COMPLETE" else trial.failure or ""
@@ -85,6 +88,8 @@ class PlainLog:
                 f"trial {trial.seq} {trial.operator}: {trial.state.lower()}, {outcome}"
                 f" ({trial.train_s:.1f} s)"
             )
+            if trial.fallback:
+                self._print(f"trial {trial.seq} was {trial.fallback}")
 
     def _print(self, text: str) -> None:
         line = f"[{duration(time.monotonic() - self._began)}] {text}"

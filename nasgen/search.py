@@ -167,6 +167,7 @@ class Search:
             seed=seeding.integer(self.plan.seed, "trial", seq),
             asked_after=self.n_told,
             cohort=cohort if terms.joint else None,
+            fell_back_from=dict(proposal.fell_back_from),
         )
         self._genotypes[seq] = genotype
         for judgement in self.screen.news() if self.screen is not None else ():
@@ -335,13 +336,14 @@ class Search:
         if individual is None:
             self.algorithm.tell_failed(trial.seq)
         else:
-            if not trial.rungs_below:
+            if is_measured and not trial.rungs_below:
                 self.algorithm.breeder.observe(individual)
             self.algorithm.tell(individual)
             # The lowest rung has all candidates, so its labels are alike and not chosen.
             if self.screen is not None and is_measured and not trial.fidelity.get("rung"):
                 first = self.plan.objectives[0].name
-                self.screen.observe(trial.seq, individual.genotype, trial.objectives[first])
+                value = trial.objectives[first]
+                self.screen.observe(trial.seq, individual.genotype, value, trial.train_s)
         self._note_generation()
 
     def _note_generation(self) -> None:

@@ -434,6 +434,8 @@ def _log_line(event: str, data: Mapping[str, Any]) -> dict[str, Any] | None:
     if event in ("submitted", "told", "estimated"):
         trial = data["trial"]
         line = {"seq": trial.seq, "operator": trial.operator, "attempt": trial.attempt}
+        if trial.fell_back_from and event == "submitted":
+            line["fell_back_from"] = dict(trial.fell_back_from)
         if event != "submitted":
             line |= {"state": trial.state, "objectives": dict(trial.objectives)}
             line |= {"train_s": trial.train_s, "failure": trial.failure}

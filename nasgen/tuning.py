@@ -1,8 +1,10 @@
-"""Tunes how a network is trained: Optuna proposes recipes, validation images choose between them.
+"""Tunes how networks are trained: Optuna proposes recipes, validation images choose between them.
 
 The recipe in use is trained first, under the same seed and for as many epochs as the others, so
 what is handed back is never worse than it on validation images. A recipe gets a quarter of the
 epochs first, with a schedule of its own; the worse half ends there (median rule, Golovin 2017).
+Several networks judge a recipe by their mean, each under a seed of its own that all recipes share,
+so that no recipe is chosen for suiting one network or one draw.
 Test images are not looked at. Prefer Optuna alone when no architecture is searched.
 """
 
@@ -13,7 +15,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,12 +26,13 @@ from nasgen import build, fidelity, seeding
 from nasgen.config import SearchConfig
 from nasgen.data.base import load
 from nasgen.data.split import split
-from nasgen.errors import EvaluationError, StoreError
+from nasgen.errors import ConfigError, EvaluationError, StoreError
 from nasgen.evaluation.recipe import Recipe
 from nasgen.genotypes import Dag
 from nasgen.results import Run
 from nasgen.store.folder import RunFolder
 from nasgen.store.rows import Row, Rows
+from nasgen.store.trial import Trial
 from nasgen.store.tuning import Draw, optimise
 
 STUDY: Final = "tune.db"
@@ -47,18 +50,19 @@ Settings = dict[str, Any]  # of [training]
 
 @dataclass(frozen=True)
 class Subject:
-    """A network and how long it is trained; `genotype` as JSON, `fraction` of the images."""
+    """Networks and how long each is trained; `genotypes` as JSON, `fraction` of the images."""
 
     name: str
     config: SearchConfig
-    genotype: Mapping[str, Any]
+    genotypes: tuple[Mapping[str, Any], ...]
     epochs: float
     fraction: float = 1.0
 
     def digest(self, seed: int) -> str:
-        """Return what two tunings must share to be one: network, data, recipe in use, length."""
+        """Return what two tunings must share to be one: networks, data, recipe in use, length."""
+        keys = [Dag.from_json(genotype).key for genotype in self.genotypes]
         parts = [
-            Dag.from_json(self.genotype).key,
+            keys[0] if len(keys) == 1 else keys,
             self.config.data.model_dump(),
             build.recipe_digest(self.config),
             self.epochs,
@@ -72,6 +76,7 @@ class Subject:
 class Tuned:
     """The recipe in use and the best one, as rows: settings, val_accuracy, val_loss, train_s.
 
+    Both are means over the networks, whose own are the row's `accuracies`; seconds are their sum.
     `rows` are all that were tried; `fragment` is the file with the best one's [training] table.
     """
 
@@ -87,6 +92,7 @@ class Tuned:
         names = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAILED"}
         return {
             "network": self.subject.name,
+            "networks": len(self.subject.genotypes),
             "epochs": self.subject.epochs,
             "trials": {name: states.count(state) for name, state in names.items()},
             "baseline": self.baseline,
@@ -96,16 +102,30 @@ class Tuned:
         }
 
 
-def best_of(run: Run, epochs: float | None = None) -> Subject:
-    """Return the best network of a run, to be trained as long as it was there.
+def best_of(run: Run, epochs: float | None = None, n: int = 1) -> Subject:
+    """Return the `n` best networks of a run, each to be trained as long as the best was there.
 
-    Raises ConfigError when no trial of the run is complete.
+    After the best one come finalists, then the others, by what they reached; each network once.
+    Raises ConfigError when no trial of the run is complete, or fewer than `n` networks are.
     """
     trial = run.trial()
     done = float(trial.metrics.get("epochs_done") or trial.fidelity["epochs"])
     fraction = float(trial.fidelity.get("fraction", 1.0))
-    name = f"{run.path}, trial {trial.seq}"
-    return Subject(name, run.config, trial.genotype, epochs or round(done, 3), fraction)
+    others = [t for t in run.ranked if t.is_feasible]
+    others.sort(key=lambda t: t.phase != "finish")  # stable
+    networks: dict[str, Trial] = {}
+    for other in (trial, *others):
+        networks.setdefault(other.key, other)
+    chosen = list(networks.values())[:n]
+    if len(chosen) < n:
+        raise ConfigError(
+            f"--networks: expected at most {len(chosen)}, the complete and different networks of "
+            f"{run.path}, got {n}."
+        )
+    seqs = ", ".join(str(t.seq) for t in chosen)
+    name = f"{run.path}, trial{'s' if n > 1 else ''} {seqs}"
+    genotypes = tuple(t.genotype for t in chosen)
+    return Subject(name, run.config, genotypes, epochs or round(done, 3), fraction)
 
 
 def first_of(config: SearchConfig, epochs: float | None = None) -> Subject:
@@ -115,7 +135,7 @@ def first_of(config: SearchConfig, epochs: float | None = None) -> Subject:
     cost = fidelity.search_fidelity(config, n_train)
     genotype = drawn.mint(config.seed, 0).to_json()
     name = f"the first network of {config.space.name}"
-    return Subject(name, config, genotype, epochs or cost["epochs"], cost["fraction"])
+    return Subject(name, config, (genotype,), epochs or cost["epochs"], cost["fraction"])
 
 
 def tune(
@@ -259,33 +279,35 @@ class _Tuning:
             "state": "FAILED",
             "recipe": settings,
             "screened": None,
+            "accuracies": None,
             "val_accuracy": None,
             "val_loss": None,
             "train_s": None,
             "failure": None,
         }
         short = self._evaluated(settings, SCREEN * self.subject.epochs)
-        if short["state"] != "COMPLETE":
-            return row | {"failure": short["failure"]}
-        row["screened"] = short["metrics"]["val_accuracy"]
+        if short[-1]["state"] != "COMPLETE":
+            return row | {"failure": short[-1]["failure"]}
+        row["screened"] = _mean(short, "val_accuracy")
         try:
             look(row["screened"])
         except Exception:
             self._keep(row | {"state": "PRUNED"})
             raise
-        result = self._evaluated(settings, self.subject.epochs)
-        row |= {name: result[name] for name in ("state", "failure")}
-        row["train_s"] = round(result["train_s"], 3)
-        if result["state"] == "COMPLETE":
-            row |= {name: result["metrics"][name] for name in ("val_accuracy", "val_loss")}
+        results = self._evaluated(settings, self.subject.epochs)
+        row |= {name: results[-1][name] for name in ("state", "failure")}
+        row["train_s"] = round(sum(result["train_s"] for result in results), 3)
+        if row["state"] == "COMPLETE":
+            row["accuracies"] = [result["metrics"]["val_accuracy"] for result in results]
+            row |= {name: _mean(results, name) for name in ("val_accuracy", "val_loss")}
         return row
 
     def _keep(self, row: Row) -> None:
         key = {"study": self.study, "number": len(self.rows)}
         self.told(self.file.measured(lambda: row, **key))
 
-    def _evaluated(self, settings: Settings, epochs: float) -> dict[str, Any]:
-        """Return the result message of one training on all cores."""
+    def _evaluated(self, settings: Settings, epochs: float) -> list[dict[str, Any]]:
+        """Return the result messages of the networks, on all cores; none after one that failed."""
         context = build.worker_context(self.subject.config, self.weights)
         context["threads"] = fidelity.n_cores()
         context["objectives"] = ["val_accuracy"]
@@ -296,23 +318,29 @@ class _Tuning:
             self.progress({**row, "number": number})
             return time.monotonic() < self.deadline
 
-        job = {
-            "seq": number,
-            "attempt": 1,
-            "genotype": dict(self.subject.genotype),
-            "fidelity": {"epochs": epochs, "fraction": self.subject.fraction, "seconds": None},
-            "seed": seeding.integer(self.seed, "tune/training"),
-            "with_validation": False,
-            "inherit": None,
-        }
-        result: dict[str, Any] = build.evaluator(context).evaluate(job, report)
-        for file in self.weights.iterdir():
-            file.unlink()
-        if result["state"] == "PRUNED":
-            raise _OutOfTimeError
-        if result["failure_kind"] == "store":
-            raise StoreError(f"{result['failure']}")
-        return result
+        evaluator = build.evaluator(context)
+        results: list[dict[str, Any]] = []
+        for place, genotype in enumerate(self.subject.genotypes):
+            job = {
+                "seq": number,
+                "attempt": 1,
+                "genotype": dict(genotype),
+                "fidelity": {"epochs": epochs, "fraction": self.subject.fraction, "seconds": None},
+                "seed": seeding.integer(self.seed, "tune/training", place),
+                "with_validation": False,
+                "inherit": None,
+            }
+            result: dict[str, Any] = evaluator.evaluate(job, report)
+            for file in self.weights.iterdir():
+                file.unlink()
+            if result["state"] == "PRUNED":
+                raise _OutOfTimeError
+            if result["failure_kind"] == "store":
+                raise StoreError(f"{result['failure']}")
+            results.append(result)
+            if result["state"] != "COMPLETE":
+                break
+        return results
 
     # ---- ranges ------------------------------------------------------------------------------
 
@@ -352,6 +380,10 @@ class _Tuning:
 def _short(value: float) -> float:
     """Return a number of three significant digits: more of them say nothing about a recipe."""
     return float(f"{value:.3g}")
+
+
+def _mean(results: Sequence[Mapping[str, Any]], metric: str) -> float:
+    return float(np.mean([result["metrics"][metric] for result in results]))
 
 
 def _split(config: SearchConfig) -> Any:

@@ -28,11 +28,15 @@ class Bench(Protocol):
     def signals(self) -> Mapping[str, str]:
         """Column that a search may look at -> column that is reported; the default first."""
 
+    @property
+    def n_networks(self) -> int | None:
+        """How many different legal networks it knows; None: no search meets the end of them."""
+
     def signal(self, name: str | None) -> tuple[str, str]:
         """Return (searched, reported) columns, None: the first; ConfigError for an unknown one."""
 
     def accuracy(self, genotype: Dag, column: str) -> float:
-        """Return the score of a legal genotype."""
+        """Return the score of a legal genotype; EvaluationError if it is not known."""
 
     def optimum(self, column: str) -> float:
         """Return the greatest score that there is."""

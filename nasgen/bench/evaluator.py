@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from nasgen.bench.base import find
+from nasgen.errors import EvaluationError
 from nasgen.genotypes import Dag
 
 
@@ -24,17 +25,23 @@ class LookUp:
     def evaluate(
         self, job: Mapping[str, Any], report: Callable[[dict[str, Any]], bool]
     ) -> dict[str, Any]:
-        """Return the result message of a job, without a training."""
+        """Return the result message of a job, without a training.
+
+        A network that the bench knows no score of has failed.
+        """
         genotype = Dag.from_json(job["genotype"])
-        val = self.bench.accuracy(genotype, self.searched) / 100
-        test = self.bench.accuracy(genotype, self.reported) / 100
+        message = {"seq": job["seq"], "curve": [], "train_s": 0.0}
+        try:
+            val = self.bench.accuracy(genotype, self.searched) / 100
+            test = self.bench.accuracy(genotype, self.reported) / 100
+        except EvaluationError as error:
+            failure = {"failure_kind": error.kind, "failure": str(error)}
+            return {**message, "state": "FAILED", **failure}
         return {
-            "seq": job["seq"],
+            **message,
             "state": "COMPLETE",
             "metrics": {"val_accuracy": val, "test_accuracy": test},
             "objectives": {"val_accuracy": val},
-            "curve": [],
-            "train_s": 0.0,
         }
 
 

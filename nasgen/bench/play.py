@@ -52,6 +52,7 @@ PREDICTOR: Final[Mapping[str, Any]] = {
 }  # fmt: skip
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,23 @@ class Played:
     """What several seeds of one algorithm found, per query: scores (n_seeds, n_queries), %.
 
     `val` is the best value seen so far of the signal, `test` the reported value of that network.
+    `n_asked` (n_seeds,) counts the queries that were answered: behind them curves are continued.
     """
 
     val: Floats
     test: Floats
+    n_asked: Ints
 
 
 def algorithms_of(bench: str) -> tuple[str, ...]:
     """Return what is compared on a bench unless somebody says otherwise."""
     return ON_GRAPHS if bench == synthetic.NAME else ALGORITHMS
+
+
+def operators_of(bench: str) -> dict[str, list[str]]:
+    """Return the operators that work on a bench's networks, by group."""
+    config = reading.config_of({"space": dict(find(bench).space)}, f"bench {bench}")
+    return {group: build.applicable(group, config) for group in ("mutations", "crossovers")}
 
 
 def config_of(
@@ -122,7 +131,8 @@ def play(
     """Search a bench once; return (signal, reported) of each query in order, in per cent.
 
     It is the loop of a real run with a serial executor and its ledger in memory. A space that is
-    spent early gives fewer queries.
+    spent early gives fewer queries, and so do networks that the bench knows no score of. Raises
+    EvaluationError when it knows none of those that were asked for.
     """
     config = config_of(bench, algorithm, seed, settings)
     plan = Plan(
@@ -156,6 +166,12 @@ def play(
     search.run([], 0)
     trials = [search.trials[seq] for seq in sorted(search.trials)]
     measured = [t.metrics for t in trials if t.state == "COMPLETE"]
+    if not measured:
+        failure = next((t.failure for t in trials if t.failure), "no network was asked for.")
+        raise EvaluationError(
+            f"{bench}: {algorithm} with seed {seed} asked for {len(trials)} networks, none of them "
+            f"with a score; the first: {failure}"
+        )
     return (
         [100 * float(m["val_accuracy"]) for m in measured],
         [100 * float(m["test_accuracy"]) for m in measured],
@@ -195,6 +211,12 @@ def played(
     """
     for algorithm in algorithms:
         config_of(bench, algorithm, 0, settings)  # what is wrong shows before anything is played
+    n_networks = find(bench).n_networks
+    if n_networks is not None and n_queries > n_networks:
+        raise ConfigError(
+            f"--queries: expected at most {n_networks}, the different legal networks of {bench}, "
+            f"got {n_queries}."
+        )
     if workers < 1:
         raise ConfigError(f"--workers: expected at least 1 process, got {workers}.")
     same = {"bench": bench, "n_queries": n_queries, "signal": signal, "settings": settings}
@@ -203,11 +225,16 @@ def played(
         {"seq": seq, "play": {**same, "algorithm": algorithm, "seed": seed}}
         for seq, (seed, algorithm) in enumerate((s, a) for s in seeds for a in algorithms)
     ]
-    runs = {a: Played(*np.zeros((2, len(seeds), n_queries))) for a in algorithms}
+    shape = len(seeds), n_queries
+    runs = {
+        a: Played(np.zeros(shape), np.zeros(shape), np.zeros(len(seeds), dtype=np.int64))
+        for a in algorithms
+    }
     for seq, (val, test) in _answers(jobs, min(workers, len(jobs))):
         place, algorithm = divmod(seq, len(algorithms))
         run = runs[algorithms[algorithm]]
         run.val[place], run.test[place] = _curves(val, test, n_queries)
+        run.n_asked[place] = len(val)
         tick(algorithms[algorithm])
     return runs
 

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 
 from nasgen.bench.play import Played
-from nasgen.report.charts import Line, plot
+from nasgen.bench.summary import half_width
+from nasgen.report.charts import Line, Ribbon, plot
 from nasgen.report.scale import axis
 
 COLOURS: Final = (
@@ -18,11 +19,18 @@ FROM: Final = 5  # queries: before that all curves are beginnings
 
 
 def svg(bench: str, runs: Mapping[str, Played], signal: str) -> str:
-    """Return the mean best signal so far over queries, one labelled line an algorithm."""
+    """Return the mean best signal so far over queries, one labelled line an algorithm.
+
+    Around each lies its 95 % confidence interval over seeds (none for one seed).
+    """
     curves = {name: run.val.mean(axis=0) for name, run in runs.items()}
+    halves = {name: half_width(run.val) for name, run in runs.items()}
     n_queries = max(len(curve) for curve in curves.values())
     start = min(FROM, n_queries)
-    seen = np.concatenate([curve[start - 1 :] for curve in curves.values()])
+    seen = np.concatenate(
+        [curves[name][start - 1 :] + sign * halves[name][start - 1 :]
+         for name in runs for sign in (-1, 1)]
+    )  # fmt: skip
     lines = [
         Line(
             [(q, float(curve[q - 1])) for q in range(start, len(curve) + 1)],
@@ -32,15 +40,28 @@ def svg(bench: str, runs: Mapping[str, Played], signal: str) -> str:
         )
         for i, (name, curve) in enumerate(curves.items())
     ]
+    ribbons = [
+        Ribbon(
+            [
+                (float(q), float(curve[q - 1] - half[q - 1]), float(curve[q - 1] + half[q - 1]))
+                for q in range(start, len(curve) + 1)
+            ],
+            css=f"c{i % len(COLOURS)}",
+        )
+        for i, (curve, half) in enumerate(zip(curves.values(), halves.values(), strict=True))
+        if half.any()
+    ]
     chart = plot(
         f"best {signal} on {bench} over queries",
         axis([float(start), float(n_queries)], "queries", "queries", log=False, whole=True),
         axis([float(v) for v in seen], "accuracy_percent", f"best {signal} so far, %", log=False),
         lines=lines,
+        ribbons=ribbons,
         size=(820, 420),
     )
     style = "text{font:12px sans-serif;fill:#444}.grid{stroke:#ddd}.axis{stroke:#888}"
     style += ".line{fill:none;stroke:currentColor;stroke-width:2}"
+    style += ".ribbon{fill:currentColor;fill-opacity:.16;stroke:none}"
     style += "".join(f".c{i}{{color:{colour}}}" for i, colour in enumerate(COLOURS))
     opening, rest = str(chart).split(">", 1)
     opening = opening.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from nasgen.bench.base import find
-from nasgen.bench.play import Floats, Played
+from nasgen.bench.play import Floats, Played, operators_of
 from nasgen.errors import ConfigError
 
 CONFIDENCE: Final = 0.95
@@ -27,8 +27,10 @@ def summary(
     """Return what `nasgen bench --json` prints, scores in per cent.
 
     Of each algorithm: the best so far at each number of `queries` ("val", "test"), the share of
-    seeds that have met the optimum ("p_optimum"), the queries that took ("queries_to_optimum"), and
-    beside `BASELINE` the mean difference to it on the same seeds ("minus_local").
+    seeds that have met the optimum ("p_optimum"), the queries that took ("queries_to_optimum"),
+    beside `BASELINE` the mean difference to it on the same seeds ("minus_local"), and how many
+    networks were asked for ("n_asked"): what is said of more queries than its "min" repeats, for
+    some seeds, what was found before ("padded" lists these numbers).
     """
     found = find(bench)
     searched, reported = found.signal(signal)
@@ -40,6 +42,8 @@ def summary(
             "test": {str(q): spread(run.test[:, q - 1]) for q in queries},
             "p_optimum": {str(q): float(hits[name][:, q - 1].mean()) for q in queries},
             "queries_to_optimum": to_optimum(hits[name]),
+            "n_asked": {"min": int(run.n_asked.min()), "mean": round(float(run.n_asked.mean()), 2)},
+            "padded": [q for q in queries if q > run.n_asked.min()],
         }
         for name, run in runs.items()
     }
@@ -60,6 +64,7 @@ def summary(
         "signal": searched,
         "reported": reported,
         "optimum": round(optimum, 4),
+        "operators": operators_of(bench),
         "algorithms": algorithms,
     }
 
@@ -83,12 +88,21 @@ def to_optimum(hits: Any) -> dict[str, Any]:
 
 def spread(values: Floats) -> dict[str, float]:
     """Return mean, standard deviation and half the width of the confidence interval (Student)."""
+    sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    half = float(half_width(values))
+    return {"mean": round(float(values.mean()), 4), "sd": round(sd, 4), "ci95": round(half, 4)}
+
+
+def half_width(values: Floats) -> Floats:
+    """Return half the width of the interval of each mean over axis 0; 0 for a single value."""
     from scipy.stats import t
 
     n = len(values)
-    sd = float(values.std(ddof=1)) if n > 1 else 0.0
-    half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / n**0.5 if n > 1 else 0.0
-    return {"mean": round(float(values.mean()), 4), "sd": round(sd, 4), "ci95": round(half, 4)}
+    if n < 2:
+        return np.zeros(values.shape[1:])
+    factor = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) / n**0.5
+    half: Floats = factor * np.asarray(values.std(axis=0, ddof=1))
+    return half
 
 
 def checked_queries(queries: Sequence[int]) -> tuple[int, ...]:

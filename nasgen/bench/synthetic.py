@@ -156,6 +156,11 @@ class SyntheticDag:
         """The config's [space]."""
         return SPACE
 
+    @property
+    def n_networks(self) -> None:
+        """Graphs up to 24 vertices are more than any search asks for."""
+        return None
+
     def signal(self, name: str | None) -> tuple[str, str]:
         """Return (searched, reported); ConfigError for a signal that there is not."""
         if name not in (None, SIGNAL):

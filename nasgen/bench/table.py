@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from nasgen.errors import ConfigError, UnknownNameError, suggest
+from nasgen.errors import ConfigError, EvaluationError, UnknownNameError, suggest
 from nasgen.genotypes import Dag
 from nasgen.genotypes.cell import Template
 from nasgen.search_spaces import nasbench201, nasbench_macro
@@ -24,14 +24,16 @@ from nasgen.search_spaces import nasbench201, nasbench_macro
 class Table:
     """All accuracies of a search space, in per cent.
 
-    `columns` are arrays (n,), a network's row being its code. `signals` maps what a search may look
-    at to what is reported of the network that it finds, the default first.
+    `columns` are arrays (n,), a network's row being its code; NaN where nobody measured it.
+    `signals` maps what a search may look at to what is reported of the network that it finds, the
+    default first. `n_networks` counts what is legal and differs by its canonical key.
     """
 
     name: str
     template: Template
     columns: Mapping[str, npt.NDArray[Any]]
     signals: Mapping[str, str]
+    n_networks: int
 
     @property
     def space(self) -> Mapping[str, Any]:
@@ -39,12 +41,16 @@ class Table:
         return {"name": self.name}
 
     def accuracy(self, genotype: Dag, column: str) -> float:
-        """Return what a column says of a network, in per cent."""
-        return float(self.columns[column][self.row(genotype)])
+        """Return what a column says of a network, in per cent; EvaluationError for nothing."""
+        row, values = self.row(genotype), self.columns[column]
+        value = float(values[row]) if row < len(values) else np.nan
+        if not np.isfinite(value):
+            raise EvaluationError(f"row {row} of {self.name} has no {column}.")
+        return value
 
     def optimum(self, column: str) -> float:
         """Return the best value of a column, in per cent."""
-        return float(self.columns[column].max())
+        return float(np.nanmax(self.columns[column]))
 
     def row(self, genotype: Dag) -> int:
         """Return the row of a network; raises IllegalGenotypeError for one of another space."""
@@ -85,6 +91,8 @@ SIGNALS: Final = {
     "nasbench-macro": {"mean_acc": "mean_acc", "test_acc1": "mean_acc"},
 }
 NAMES: Final = tuple(TEMPLATES)
+# Counted once: canonical keys of all cells take half a minute.
+N_NETWORKS: Final = {"nasbench201": 6333, "nasbench-macro": 3969}
 
 
 @cache
@@ -97,4 +105,4 @@ def load(name: str) -> Table:
     with files("nasgen.bench").joinpath(f"tables/{name}.npz").open("rb") as file:
         stored = np.load(file, allow_pickle=False)
         columns = {column: stored[column] for column in stored.files}
-    return Table(name, TEMPLATES[name], columns, SIGNALS[name])
+    return Table(name, TEMPLATES[name], columns, SIGNALS[name], N_NETWORKS[name])

@@ -9,6 +9,8 @@ import typer
 
 from nasgen.cli.app import Json, command, console_of, dump, table_of
 
+PADDED = "*"
+
 
 @command
 def bench(
@@ -69,7 +71,10 @@ def bench(
         [
             algorithm,
             part,
-            *(f"{v['mean']:.2f} ± {v['ci95']:.2f}" for v in values[part].values()),
+            *(
+                f"{v['mean']:.2f} ± {v['ci95']:.2f}{PADDED * (int(q) in values['padded'])}"
+                for q, v in values[part].items()
+            ),
             f"{values['p_optimum'][str(looks[-1])]:.2f}",
             _queries(values["queries_to_optimum"]["median"], looks[-1]),
         ]
@@ -85,6 +90,10 @@ def bench(
     ]
     title = f"{name}, {seeds} seeds: searched {searched} (optimum {found['optimum']}), "
     table_of(f"{title}reported {reported}, mean ± 95 %", columns, rows)
+    if any(values["padded"] for values in found["algorithms"].values()):
+        print(f"{PADDED} some seeds ended before, for want of new networks or of their scores")
+    operators = (f"{group} {', '.join(names)}" for group, names in found["operators"].items())
+    print(f"operators that apply: {'; '.join(operators)}")
 
 
 def _queries(median: float | None, within: int) -> str:

@@ -30,6 +30,10 @@ def tune(
     epochs: Annotated[
         float | None, typer.Option(help="Of each training. Default: the network's own.", min=1e-3)
     ] = None,
+    networks: Annotated[
+        int | None,
+        typer.Option(help="Best of a RUN that judge a recipe by their mean. Default: 1.", min=1),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the proposals and the trainings.", min=0)] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder for a CONFIG; a RUN keeps its own.")
@@ -43,10 +47,12 @@ def tune(
     json_: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Tune the training recipe of a run's best network, on validation images."""
+    """Tune the training recipe of a run's best networks, on validation images."""
     from nasgen.errors import ConfigError
 
-    given = {"--budget": budget, "--epochs": epochs, "--out": out, "RUN": source}
+    given = {
+        "--budget": budget, "--epochs": epochs, "--networks": networks, "--out": out, "RUN": source
+    }  # fmt: skip
     if search:
         wrong = [name for name, value in given.items() if value is not None]
         if wrong:
@@ -59,7 +65,7 @@ def tune(
     if source is None:
         raise ConfigError("say what to tune: a run folder, a config.toml, or --search.")
     time_s = seconds_of("--budget", budget)
-    _tune_recipe(source, trials or N_RECIPES, time_s, epochs, seed, out, json_, quiet)
+    _tune_recipe(source, trials or N_RECIPES, time_s, epochs, networks, seed, out, json_, quiet)
 
 
 def _tune_recipe(
@@ -67,6 +73,7 @@ def _tune_recipe(
     trials: int,
     time_s: float | None,
     epochs: float | None,
+    networks: int | None,
     seed: int,
     out: Path | None,
     json_: bool,
@@ -80,13 +87,15 @@ def _tune_recipe(
 
     is_config = source.suffix == ".toml" and not source.is_dir()
     if is_config:
+        if networks is not None:
+            raise ConfigError("--networks: a config has one network; name a run with more of them.")
         config = reading.config_of(read_toml(source), str(source))
         subject = tuning.first_of(config, epochs)
         folder = out or Path("runs") / f"tune-{source.stem}"
     elif out is not None:
         raise ConfigError("--out: a run keeps its tuning in its own folder; leave --out away.")
     else:
-        subject, folder = tuning.best_of(load(source), epochs), source
+        subject, folder = tuning.best_of(load(source), epochs, networks or 1), source
     console = console_of(stderr=True)
 
     def told(row: Mapping[str, Any]) -> None:
@@ -122,7 +131,9 @@ def _tune_recipe(
     ]
     # One row a setting: side by side they would not fit a terminal.
     columns = ["recipe", *(str(row[0]) for row in rows)]
-    labels = ["number", "validation accuracy", *names]
+    n = len(subject.genotypes)
+    mean = "validation accuracy" if n == 1 else f"validation accuracy, mean of {n}"
+    labels = ["number", mean, *names]
     table_of(
         f"{len(found.rows)} recipes for {subject.name}",
         columns,

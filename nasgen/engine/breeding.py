@@ -60,7 +60,11 @@ NO_TERMS = Terms()
 
 @dataclass(frozen=True)
 class Proposal:
-    """A candidate that awaits a trial. Tags are provisional until the search mints them."""
+    """A candidate that awaits a trial. Tags are provisional until the search mints them.
+
+    `fell_back_from` holds the operators that were tried before and gave nothing, each with the
+    reason of its last refusal; with the operator "sample" the candidate is a random draw instead.
+    """
 
     genotype: Dag
     plan: Plan = field(default_factory=dict)
@@ -68,13 +72,19 @@ class Proposal:
     parents: tuple[int, ...] = ()
     generation: int = 0
     terms: Terms = NO_TERMS
+    fell_back_from: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
-class _Nearest:
-    """Proposals of one request that break constraints, with their violation."""
+class _Attempts:
+    """What came of the attempts at one candidate.
 
-    proposals: list[tuple[float, Proposal]] = field(default_factory=list)
+    `refused` are operators that gave nothing, with their last reasons; `infeasible` proposals that
+    break constraints, with their violation.
+    """
+
+    refused: dict[str, str] = field(default_factory=dict)
+    infeasible: list[tuple[float, Proposal]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -90,13 +100,14 @@ class Operators:
 class Breeder:
     """Makes candidates. `is_new` tells whether a proposal would be a trial not asked before.
 
-    `failures[operator][reason]` counts refused attempts: "not_applicable", "duplicate" and
+    `failures[operator][reason]` counts refused attempts: kinds of NotApplicable, "duplicate" and
     "infeasible". `violation` tells how far a network breaks the constraints that are known before
     training, 0 if it keeps them. Whoever breaks them is passed over; only where no attempt keeps
     them, the candidate that breaks them least is made, so that the search can come closer.
-    With a `screen`, several children are made for each one returned. `forget` takes back what
-    `is_new` reserved for the others, so that they may be proposed again; those that were judged
-    count in `n_filtered` and go to `on_rejected` with their predicted first objective, or None.
+    With a `screen`, several candidates, bred or drawn, are made for each one returned. `forget`
+    takes back what `is_new` reserved for the others, so that they may be proposed again; those that
+    were judged count in `n_filtered` and go to `on_rejected` with their predicted first objective,
+    or None.
     `origin` is the network that `seed` gives first, instead of the space's own.
     """
 
@@ -124,21 +135,26 @@ class Breeder:
         self.failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def observe(self, individual: Individual) -> None:
-        """Take note of a told individual, before the algorithm does."""
+        """Take note of a told and measured individual, before the algorithm does."""
         if self.credit is not None:
             self.credit.observe(individual)
 
     def sample(
-        self, rng: np.random.Generator, generation: int = 0, terms: Terms = NO_TERMS
+        self,
+        rng: np.random.Generator,
+        generation: int = 0,
+        terms: Terms = NO_TERMS,
+        instead_of: Mapping[str, str] | None = None,
     ) -> Proposal | None:
-        """Return a new random candidate, or None when the space seems spent."""
-        nearest = _Nearest()
-        for _ in range(N_ATTEMPTS):
-            drawn = self._drawn("sample", self.space.sample, rng)
-            proposal = Proposal(drawn, generation=generation, terms=terms)
-            if self._kept_to(proposal, nearest) and self._accepted(proposal):
-                return proposal
-        return self._last_resort(nearest)
+        """Return a new random candidate, or None when the space seems spent.
+
+        `instead_of` are the operators that refused to make one: the proposal says so. With a screen
+        it is the most promising of several.
+        """
+        why = instead_of or {}
+        return self._chosen(
+            lambda attempts: self._sampled(rng, generation, terms, why, attempts), rng, _Attempts()
+        )
 
     def seed(
         self, rng: np.random.Generator, generation: int, terms: Terms = NO_TERMS
@@ -172,8 +188,9 @@ class Breeder:
 
         When all attempts fail the candidate is drawn at random.
         """
-        child = self.offspring(parents, rng, generation, terms)
-        return child or self.sample(rng, generation, terms)
+        attempts = _Attempts()
+        child = self._offspring(parents, rng, generation, terms, attempts)
+        return child or self.sample(rng, generation, terms, attempts.refused)
 
     def offspring(
         self,
@@ -186,12 +203,33 @@ class Breeder:
 
         Refusals lead to another operator. With a screen it is the most promising of several.
         """
+        return self._offspring(parents, rng, generation, terms, _Attempts())
+
+    def _offspring(
+        self,
+        parents: Sequence[Individual],
+        rng: np.random.Generator,
+        generation: int,
+        terms: Terms,
+        first: _Attempts,
+    ) -> Proposal | None:
+        """Return what `offspring` does; `first` takes the attempts at the first child."""
+        return self._chosen(
+            lambda attempts: self._attempted(parents, rng, generation, terms, attempts), rng, first
+        )
+
+    def _chosen(
+        self,
+        attempt: Callable[[_Attempts], Proposal | None],
+        rng: np.random.Generator,
+        first: _Attempts,
+    ) -> Proposal | None:
+        """Return the screen's choice of as many proposals as it wants, or None without any."""
         offered: list[Proposal] = []
         for _ in range(1 if self.screen is None else self.screen.n_wanted):
-            nearest = _Nearest()
-            proposal = self._attempted(parents, rng, generation, terms, nearest)
+            proposal = attempt(_Attempts() if offered else first)
             if proposal is None and not offered:
-                proposal = self._last_resort(nearest)
+                proposal = self._last_resort(first)
             if proposal is None:
                 break
             offered.append(proposal)
@@ -213,15 +251,33 @@ class Breeder:
                 self.on_rejected(proposal, predicted if math.isfinite(predicted) else None)
         return offered[verdict.index]
 
+    def _sampled(
+        self,
+        rng: np.random.Generator,
+        generation: int,
+        terms: Terms,
+        instead_of: Mapping[str, str],
+        attempts: _Attempts,
+    ) -> Proposal | None:
+        """Return an accepted random candidate, or None when all attempts fail; see `_attempted`."""
+        for _ in range(N_ATTEMPTS):
+            drawn = self._drawn("sample", self.space.sample, rng)
+            proposal = Proposal(
+                drawn, generation=generation, terms=terms, fell_back_from=instead_of
+            )
+            if self._kept_to(proposal, attempts) and self._accepted(proposal, attempts):
+                return proposal
+        return None
+
     def _attempted(
         self,
         parents: Sequence[Individual],
         rng: np.random.Generator,
         generation: int,
         terms: Terms,
-        nearest: _Nearest,
+        attempts: _Attempts,
     ) -> Proposal | None:
-        """Return an accepted child, or None when all attempts fail; `nearest` takes the best."""
+        """Return an accepted child, or None when all fail; `attempts` takes what came of them."""
         for _ in range(N_ATTEMPTS):
             crossing = len(parents) > 1 and rng.random() < self.operators.crossover_prob
             pool = self.operators.crossovers if crossing else self.operators.mutations
@@ -234,8 +290,8 @@ class Breeder:
             chosen = parents[:2] if crossing else parents[:1]
             try:
                 children = self._apply(name, pool[name][0], chosen, rng)
-            except NotApplicable:
-                self.failures[name]["not_applicable"] += 1
+            except NotApplicable as refusal:
+                self._refused(name, refusal.kind, attempts)
                 continue
             # A crossover may return two children; which one is looked at first is drawn.
             for i in rng.permutation(len(children)):
@@ -246,29 +302,35 @@ class Breeder:
                     tuple(p.seq for p in chosen),
                     generation,
                     terms,
+                    {other: why for other, why in attempts.refused.items() if other != name},
                 )
-                if self._kept_to(proposal, nearest) and self._accepted(proposal):
+                if self._kept_to(proposal, attempts) and self._accepted(proposal, attempts):
                     return proposal
         return None
 
-    def _kept_to(self, proposal: Proposal, nearest: _Nearest) -> bool:
+    def _refused(self, operator: str, reason: str, attempts: _Attempts | None = None) -> None:
+        self.failures[operator][reason] += 1
+        if attempts is not None:
+            attempts.refused[operator] = reason
+
+    def _kept_to(self, proposal: Proposal, attempts: _Attempts) -> bool:
         """Tell whether a proposal keeps the constraints, as far as they are known; note others."""
         broken = self.violation(proposal.genotype)
         if broken == 0:
             return True
-        self.failures[proposal.operator]["infeasible"] += 1
-        nearest.proposals.append((broken, proposal))
+        self._refused(proposal.operator, "infeasible", attempts)
+        attempts.infeasible.append((broken, proposal))
         return False
 
-    def _last_resort(self, nearest: _Nearest) -> Proposal | None:
+    def _last_resort(self, attempts: _Attempts) -> Proposal | None:
         """Return the new proposal that breaks the constraints least, or None."""
-        ordered = sorted(nearest.proposals, key=lambda pair: pair[0])
+        ordered = sorted(attempts.infeasible, key=lambda pair: pair[0])
         return next((p for _, p in ordered if self._accepted(p)), None)
 
-    def _accepted(self, proposal: Proposal) -> bool:
+    def _accepted(self, proposal: Proposal, attempts: _Attempts | None = None) -> bool:
         if self.is_new(proposal):
             return True
-        self.failures[proposal.operator]["duplicate"] += 1
+        self._refused(proposal.operator, "duplicate", attempts)
         return False
 
     def _apply(

@@ -19,7 +19,7 @@ DISCOUNT: Final = 0.9  # weight of a generation's counts against those of the ne
 
 @final
 class Credit:
-    """What each operator has earned; failed and sampled candidates neither earn nor cost."""
+    """What each operator has earned; failed, sampled and estimated candidates do not count."""
 
     def __init__(self) -> None:
         self._fitness: dict[int, Fitness] = {}  # by seq
@@ -27,7 +27,7 @@ class Credit:
         self._now = 0  # latest generation seen
 
     def observe(self, individual: Individual) -> None:
-        """Take note of a told individual."""
+        """Take note of a told individual whose fitness was measured: a prediction earns nothing."""
         self._fitness[individual.seq] = individual.fitness
         parents = [self._fitness[seq] for seq in individual.parents if seq in self._fitness]
         if not parents:

@@ -22,7 +22,7 @@ CREATES_CHANNELS_PROB = 0.5  # of a new vertex: pools would outnumber convolutio
 def pick(options: Sequence[T], rng: np.random.Generator, what: str) -> T:
     """Return one option, all equally likely; none raises NotApplicable ("there is no `what`")."""
     if not options:
-        raise NotApplicable(f"there is no {what}.")
+        raise NotApplicable(f"there is no {what}.", kind="no_place")
     return options[int(rng.integers(len(options)))]
 
 
@@ -32,32 +32,45 @@ def vary(parent: Dag, space: GraphSpace, edit: Callable[[Draft], None]) -> Dag:
     `edit` is called at most `N_TRIES` times, each time on a fresh copy. NotApplicable is raised
     with the last reason when no try succeeded.
     """
-    reason = ""
+    reason, kind = "", ""
     for _ in range(N_TRIES):
         draft = parent.edit()
         try:
             edit(draft)
             child = attempt(draft, space)
         except NotApplicable as error:
-            reason = str(error)
+            reason, kind = str(error), error.kind
             continue
         if child.key != parent.key:
             return child
-        reason = "the child is the same network as its parent."
-    raise NotApplicable(f"no legal child in {N_TRIES} tries; the last: {reason}")
+        reason, kind = "the child is the same network as its parent.", "unchanged"
+    raise NotApplicable(f"no legal child in {N_TRIES} tries; the last: {reason}", kind=kind)
 
 
 def attempt(draft: Draft, space: GraphSpace) -> Dag:
     """Return the tidied, frozen, legal graph; raises NotApplicable with the rule it breaks."""
     tidy(draft)
+    return frozen(draft, space)
+
+
+def frozen(draft: Draft, space: GraphSpace) -> Dag:
+    """Return the frozen, legal graph as it is; raises NotApplicable with the rule it breaks."""
     try:
         child = draft.freeze()
-    except IllegalGenotypeError as error:
-        raise NotApplicable(str(error)) from None
+    except IllegalGenotypeError as error:  # a draft checks its vertices itself
+        raise NotApplicable(str(error), kind="cycle") from None
     problems = space.problems(child)
     if problems:
-        raise NotApplicable(problems[0])
+        check_size(space, len(child.inner), child.depth)
+        is_single = len(child.inputs(child.output.tag)) == 1
+        raise NotApplicable(problems[0], kind="illegal" if is_single else "output")
     return child
+
+
+def check_size(space: GraphSpace, n_inner: int, depth: int) -> None:
+    """Raise NotApplicable for a child of too many vertices or a wrong depth, built or not."""
+    if problems := space.wrong_size(n_inner, depth):
+        raise NotApplicable(problems[0], kind="size" if n_inner > space.max_vertices else "depth")
 
 
 def tidy(draft: Draft) -> None:

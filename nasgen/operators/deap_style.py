@@ -64,7 +64,7 @@ def from_deap(function: Callable[..., Any], **settings: Any) -> Callable[..., An
         places = [_places(parent, space) for parent in (first, second)]
         n = min(map(len, places))
         known = {first.key, second.key}
-        reason = ""
+        reason, kind = "", "unchanged"
         for _ in range(N_TRIES):
             genomes = varied(rng, *([v.label for v in own[:n]] for own in places))
             children = []
@@ -74,12 +74,12 @@ def from_deap(function: Callable[..., Any], **settings: Any) -> Callable[..., An
                 try:
                     children.append(attempt(draft, space))
                 except NotApplicable as error:
-                    reason = str(error)
+                    reason, kind = str(error), error.kind
             new = tuple(child for child in children if child.key not in known)
             if new:
                 return new
         raise NotApplicable(
-            f"'{name}' found no new legal child in {N_TRIES} tries; {reason or 'all known.'}"
+            f"'{name}' found no new legal child in {N_TRIES} tries; {reason or 'all known.'}", kind=kind
         )
 
     if len(free) not in (1, 2):

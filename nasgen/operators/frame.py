@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from nasgen.errors import IllegalGenotypeError, NotApplicable
+from nasgen.errors import NotApplicable
 from nasgen.genotypes import Dag, Draft, tags
+from nasgen.operators.base import frozen
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Shape, Step
 from nasgen.search_spaces.graph import GraphSpace
 from nasgen.search_spaces.decode import LayerRules, find_layer
@@ -121,14 +122,7 @@ class Frame:
 
     def legal(self, draft: Draft) -> Dag:
         """Return the frozen graph; raises NotApplicable with the rule of the space it breaks."""
-        try:
-            child = draft.freeze()
-        except IllegalGenotypeError as error:
-            raise NotApplicable(str(error)) from None
-        problems = self.space.problems(child)
-        if problems:
-            raise NotApplicable(problems[0])
-        return child
+        return frozen(draft, self.space)
 
     def checked(self, draft: Draft, more: dict[int, int] | None = None) -> tuple[Dag, Blueprint]:
         """Return the legal child, and its blueprint for the usual image.

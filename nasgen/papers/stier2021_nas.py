@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from nasgen import labels, registry
+from nasgen import labels, registry, session
 from nasgen.config import merge, read_toml
 from nasgen.labels import Labelled
 from nasgen.papers import preset
@@ -29,6 +29,7 @@ from nasgen.report import numbers
 from nasgen.report.charts import Line, Mark, plot
 from nasgen.report.scale import Axis, axis
 from nasgen.report.sheet import Table, sheet
+from nasgen.results import Run
 from nasgen.store.rows import Row
 
 PAPER = "stier2021-nas"
@@ -37,12 +38,13 @@ LEARNT = 0.7  # share of the networks that a predictor learns from
 RANKED_BY = "forest"  # whose importances are shown
 N_TOP = 10
 SHOWN = {"r2": "R2", "kendall": "Kendall tau", "top_kendall": "tau in the best tenth"}
+N_MORE = 3  # times that a run is continued because some trainings failed
 PROTOCOLS = {"split": "70/30 split", "folds": "5-fold cross-validation"}
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How many networks are trained, on what share of the images; `repeats` of both protocols.
+    """How many networks must be trained, on what share of the images; `repeats` of both protocols.
 
     `predictors` are judged; empty: all that are registered.
     """
@@ -60,7 +62,7 @@ SCALES = {
     "tiny": Scale("digits", 40, 0.25, 1.0, 0.2, 1, ("ridge", "forest", "rank")),
     # A validation image costs a third of a training image: with 2,500 of them accuracies have a
     # standard error of one point, and half of the time goes into training.
-    "quick": Scale("cifar10", 304, 0.08, 1.0, 0.05, 5),
+    "quick": Scale("cifar10", 300, 0.08, 1.0, 0.05, 5),
     "paper": Scale("cifar10", 2472, 1.0, 1.0, 0.1, 5),
 }
 
@@ -68,10 +70,11 @@ SCALES = {
 def reproduce(request: Request) -> Reproduction:
     """Train what is missing of the networks; return scores, importances and the page.
 
-    Each seed is a run in OUT/SCALE/seedN that is resumed, a network a row of its ledger; networks
-    of several seeds are judged together. All networks stand in OUT/stier2021-nas.csv.gz, figures in
-    OUT/stier2021-nas.html. Raises ConfigError for an unknown scale or missing data, DataError when
-    too few networks could be trained.
+    Each seed is a run in OUT/SCALE/seedN that is resumed, a network a row of its ledger; where
+    trainings failed it is continued, at most `N_MORE` times, until the scale's number is complete.
+    Networks of several seeds are judged together. All networks stand in OUT/stier2021-nas.csv.gz,
+    figures in OUT/stier2021-nas.html. Raises ConfigError for an unknown scale or missing data,
+    DataError when too few networks could be trained.
     """
     scale, source = scale_of(request, SCALES)
     found = labels.together([_networks(request, scale, source, seed) for seed in request.seeds])
@@ -118,7 +121,19 @@ def _networks(request: Request, scale: Scale, source: str, seed: int) -> Labelle
     )
     folder = request.out / request.scale / f"seed{seed}"
     request.note(f"seed {seed}: {scale.networks} networks in {folder}")
-    return labels.of_run(finished(folder, tables, request.overrides, request.listeners))
+    run = finished(folder, tables, request.overrides, request.listeners)
+    wanted = run.config.budget.trials
+    while wanted and (n_missing := wanted - _n_complete(run)) > 0:
+        if len(run.record["legs"]) > N_MORE:
+            request.note(f"seed {seed}: {n_missing} of {wanted} networks could not be trained")
+            break
+        request.note(f"seed {seed}: {n_missing} trainings failed; as many more")
+        run = session.resume(folder, trials=f"+{n_missing}", listeners=request.listeners)
+    return labels.of_run(run)
+
+
+def _n_complete(run: Run) -> int:
+    return sum(t.state == "COMPLETE" and t.phase == "search" for t in run.trials)
 
 
 # ---- judging -------------------------------------------------------------------------------------

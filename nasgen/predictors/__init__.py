@@ -40,6 +40,12 @@ ENTRIES = (
         reference="van der Waerden 1952",
     ),
     Entry(
+        "pairwise",
+        "nasgen.predictors.pairwise:pairwise",
+        "linear, learns from pairs which of two trials is better: the whole order before the top",
+        reference="Bradley 1952; Joachims 2002",
+    ),
+    Entry(
         "ensemble",
         "nasgen.predictors.ensemble:Ensemble",
         "the mean of ridge, rank, gp, forest and boosting",

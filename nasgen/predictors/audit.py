@@ -5,11 +5,13 @@ be compared with the truth without the bias of its own choices (prequential eval
 Two opponents are always there: chance, by a one-sided Kendall test, and network size alone, by a
 paired bootstrap. A surrogate that beats both keeps its work; one that does not loses half of it each
 time it is judged (the unscreened share doubles) until it has none. Then everything is trained, it
-goes on predicting all the same, and gets its work back once its predictions are worth it.
+goes on predicting all the same, and gets its work back once its predictions are worth it. What its
+work saved is counted beside that.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
@@ -17,7 +19,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from nasgen import seeding
-from nasgen.predictors import scores
+from nasgen.predictors import saving, scores
 
 N_FIRST: Final = 10  # labels of the slice before the first judgement
 N_STEP: Final = 5  # further ones before the next
@@ -33,13 +35,13 @@ Change = Literal["kept", "widened", "off", "narrowed", "on"]
 class Forecast:
     """What was known when a candidate was sent to training; higher values are better.
 
-    `size` is what a straight line in log parameters predicted, None where features tell no size.
+    `size` is what a straight line in log parameters predicted.
     `would_reject` is what the filter would have done with this one of `n_offered` candidates;
     `screened` whether it did decide.
     """
 
     predicted: float
-    size: float | None = None
+    size: float
     n_offered: int = 1
     would_reject: bool = False
     screened: bool = False
@@ -49,19 +51,23 @@ class Forecast:
 class Judgement:
     """One look at the slice; None stands for "too few to tell".
 
-    - `n`: labels of the slice looked at; `tau`, `top_tau`: Kendall's tau over all of them and over
-      the best tenth; `size_tau`: of size alone.
+    - `n`: labels looked at, the latest of the slice; `tau`: Kendall's tau over them; `size_tau`: of
+      size alone.
+    - `top_tau`: Kendall's tau over the `n_top` that are the best tenth of the whole slice, of which
+      the latest would leave too few.
     - `p_chance`: that chance does as well; `p_better`: bootstrap share in which it beats size.
     - `false_reject`: share of the slice's best quarter that would have been rejected;
       `chance_reject`: the same for a filter that draws lots.
     - `gain`: mean label of screened less unscreened trials, in the objective's unit, > 0 is better.
-    - `n_rejected`: candidates judged and not trained so far.
+    - `n_rejected`: candidates judged and not trained so far; `n_saved`, `saved_s`: trainings that
+      the predictor saved so far and the seconds they would have taken, see `Audit.saved`.
     - `unscreened`: the share from now on; `change`: what happened to it.
     """
 
     n: int
     tau: float | None
     top_tau: float | None
+    n_top: int
     size_tau: float | None
     p_chance: float
     p_better: float | None
@@ -69,6 +75,8 @@ class Judgement:
     chance_reject: float | None
     gain: float | None
     n_rejected: int
+    n_saved: float | None
+    saved_s: float | None
     unscreened: float
     change: Change
 
@@ -86,15 +94,29 @@ class Judgement:
             "narrowed": "is better than chance and size: fewer candidates pass unjudged",
             "on": "is better than chance and size now: it is switched on again",
         }[self.change]
-        taus = [f"tau {_shown(self.tau)}", f"size alone {_shown(self.size_tau)}"]
-        return (
-            f"predictor {verb} ({', '.join(taus)}, chance p {self.p_chance:.2f}, on {self.n} "
-            f"unscreened trials; unscreened share {self.unscreened:g})"
-        )
+        facts = [
+            f"tau {_shown(self.tau)}, size alone {_shown(self.size_tau)}, chance p "
+            f"{self.p_chance:.2f}, on {self.n} unscreened trials"
+        ]
+        if self.false_reject is not None and self.chance_reject is not None:
+            facts.append(
+                f"would reject {100 * self.false_reject:.0f} % of the good ones, drawing lots "
+                f"{100 * self.chance_reject:.0f} %"
+            )
+        if self.n_saved is not None:
+            facts.append(_saved(self.n_saved, self.saved_s))
+        facts.append(f"unscreened share {self.unscreened:g}")
+        return f"predictor {verb} ({'; '.join(facts)})"
 
 
 def _shown(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.2f}"
+
+
+def _saved(n: float, seconds: float | None) -> str:
+    verb, count = "saved" if n > -0.5 else "lost", round(abs(n))
+    time = "" if seconds is None else f" or {abs(seconds):.0f} s"
+    return f"{verb} about {count} training{'' if count == 1 else 's'}{time}"
 
 
 class Audit:
@@ -108,9 +130,11 @@ class Audit:
         self.configured = self.share = share
         self.seed = seed
         self.n_rejected = 0
+        self.n_estimated = 0  # predictions that stood in for a training
         self.judgements: list[Judgement] = []
         self._waiting: defaultdict[str, deque[Forecast]] = defaultdict(deque)
         self._known: dict[int, tuple[Forecast, float]] = {}  # seq -> (forecast, label)
+        self._train_s: dict[int, float] = {}  # seq -> seconds that its training took
         self._next = N_FIRST
 
     @property
@@ -119,11 +143,15 @@ class Audit:
         return self.share >= 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a report needs: the share now, counts, and every judgement."""
+        """Return what a report needs: the share now, counts, savings, and every judgement."""
+        n_saved, saved_s = self.saved()
         return {
             "unscreened": self.share,
             "n_unscreened": sum(not forecast.screened for forecast, _ in self._known.values()),
             "n_rejected": self.n_rejected,
+            "n_estimated": self.n_estimated,
+            "n_saved": n_saved,
+            "saved_s": saved_s,
             "judgements": [judgement.to_json() for judgement in self.judgements],
         }
 
@@ -131,8 +159,38 @@ class Audit:
         """Take note of a forecast for a network that is going to be trained."""
         self._waiting[key].append(forecast)
 
-    def settle(self, seq: int, key: str, label: float) -> None:
-        """Take the label (higher is better) of a trial; without a forecast it does not count."""
+    def saved(self) -> tuple[float | None, float | None]:
+        """Return trainings saved so far, and the seconds they would have taken; None: unknown.
+
+        Estimates each save one. What a filter saved is estimated from its results, see
+        `saving.trainings`; its slice is what passed unjudged while it was at work. A saved training
+        is taken to last as long as the mean of those told.
+        """
+        n: float | None = self.n_estimated
+        if not self.n_estimated:
+            rows = [self._known[seq] for seq in sorted(self._known)]
+            offered = [(f, label) for f, label in rows if f.n_offered > 1]
+            n = saving.trainings(
+                np.array([label for f, label in offered if f.screened]),
+                np.array([label for f, label in offered if not f.screened]),
+                max((f.n_offered for f, _ in offered if f.screened), default=1),
+            )
+        if n is None or not self._train_s:
+            return n, None
+        return n, n * math.fsum(self._train_s.values()) / len(self._train_s)
+
+    @property
+    def sentence(self) -> str | None:
+        """What a log says in the end; None while nothing is known."""
+        n, seconds = self.saved()
+        return None if n is None else f"the predictor {_saved(n, seconds)}"
+
+    def settle(self, seq: int, key: str, label: float, train_s: float = 0.0) -> None:
+        """Take the label (higher is better) of a trial and the seconds that its training took.
+
+        Without a forecast the label does not count.
+        """
+        self._train_s[seq] = train_s
         if seq not in self._known and self._waiting.get(key):
             self._known[seq] = (self._waiting[key].popleft(), label)
 
@@ -146,30 +204,35 @@ class Audit:
         self.judgements.append(self._judged(rows))
 
     def _judged(self, rows: list[tuple[Forecast, float]]) -> Judgement:
-        piece = [row for row in rows if not row[0].screened][-N_WINDOW:]
+        whole = [row for row in rows if not row[0].screened]
+        piece = whole[-N_WINDOW:]
         labels = np.array([label for _, label in piece])
         predicted = np.array([forecast.predicted for forecast, _ in piece])
-        p_chance, better, size_tau = scores.p_chance(predicted, labels), None, None
-        sizes = [f.size for f, _ in piece if f.size is not None]
-        if len(sizes) == len(piece):
-            size = np.array(sizes)
-            size_tau = scores.kendall(size, labels)
-            rng = seeding.generator(self.seed, "audit", len(self.judgements))
-            better = scores.p_better(predicted, size, labels, rng)
+        size = np.array([forecast.size for forecast, _ in piece])
+        p_chance = scores.p_chance(predicted, labels)
+        rng = seeding.generator(self.seed, "audit", len(self.judgements))
+        better = scores.p_better(predicted, size, labels, rng)
         change = self._change(p_chance < ALPHA and (better is None or better > 0.5))
         false, chance = _rejects(piece)
+        n_saved, saved_s = self.saved()
         screened = [label for f, label in rows if f.screened][-N_WINDOW:]
         return Judgement(
             n=len(piece),
             tau=scores.kendall(predicted, labels),
-            top_tau=scores.top_kendall(predicted, labels),
-            size_tau=size_tau,
+            top_tau=scores.top_kendall(
+                np.array([forecast.predicted for forecast, _ in whole]),
+                np.array([label for _, label in whole]),
+            ),
+            n_top=scores.n_top(len(whole)),
+            size_tau=scores.kendall(size, labels),
             p_chance=p_chance,
             p_better=better,
             false_reject=false,
             chance_reject=chance,
             gain=float(np.mean(screened) - labels.mean()) if screened else None,
             n_rejected=self.n_rejected,
+            n_saved=n_saved,
+            saved_s=saved_s,
             unscreened=self.share,
             change=change,
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import final
+from typing import Any, Final, final
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from nasgen.errors import DataError
 from nasgen.predictors.base import Floats
 from nasgen.predictors.ridge import ridge
 from nasgen.pruners.base import Curve, Direction, Pruner, Watch, require
+
+N_LOOKS: Final = 2  # the latest value and, from the second look on, its slope
 
 
 @final
@@ -68,29 +70,58 @@ def extrapolated(
     fewer than `n_least` others were looked at in the same last two epochs, or when they all ended
     alike.
     """
-    epochs = sorted(values)[-2:]
+    epochs = sorted(values)[-N_LOOKS:]
     taught = [
-        (_features(c.values, epochs), c.final)
+        ([c.values[epoch] for epoch in epochs], c.final)
         for c in others
         if c.final is not None and all(epoch in c.values for epoch in epochs)
     ]
-    freedom = len(taught) - len(epochs) - 1  # coefficients and the mean are estimated
-    if len(taught) < n_least or freedom < 1:
+    if len(taught) < n_least:
         return None
-    X, y = np.array([x for x, _ in taught]), np.array([final for _, final in taught])  # noqa: N806
     try:
-        model = ridge(0).fit(X, y)
+        model = CurveRegression().fit(*map(np.array, zip(*taught, strict=True)))
     except DataError:
         return None
-    mean, std = model.predict(np.array([_features(values, epochs)]), return_std=True)
-    # The likeliest noise is too small for few curves by just that factor.
-    return float(mean[0]), float(std[0]) * math.sqrt(len(taught) / freedom), freedom
+    mean, std = model.predict(np.array([[values[epoch] for epoch in epochs]]), return_std=True)
+    return float(mean[0]), float(std[0]), model.freedom
 
 
-def _features(values: Mapping[int, float], epochs: Sequence[int]) -> Floats:
-    """Return the latest value and, from the second look on, its slope."""
-    last = values[epochs[-1]]
-    return np.array([last, *(last - values[epoch] for epoch in epochs[:-1])])
+@final
+class CurveRegression:
+    """A regressor from the looks at a training so far to its final value.
+
+    `X` (n, k) holds values at k looks, ascending, of which the last `N_LOOKS` are read: the latest
+    and its slope. It answers like any predictor, but is not registered as one: those judge networks
+    before they are trained, when there is no curve. Nothing is drawn.
+    """
+
+    def __init__(self) -> None:
+        self.model = ridge(0)
+        self.freedom, self.scale = 0, 1.0
+
+    def fit(self, X: Floats, y: Floats) -> CurveRegression:  # noqa: N803 - scikit-learn's name
+        """Learn final values y (n,); DataError unless they differ and n is above `N_LOOKS` + 1."""
+        rows = self._rows(X)
+        self.freedom = len(rows) - rows.shape[1] - 1  # coefficients and the mean are estimated
+        if self.freedom < 1:
+            raise DataError(
+                f"an extrapolation from {rows.shape[1]} looks needs at least {rows.shape[1] + 2} "
+                f"finished trainings, got {len(rows)}."
+            )
+        # The likeliest noise is too small for few curves by just that factor.
+        self.scale = math.sqrt(len(rows) / self.freedom)
+        self.model.fit(rows, y)
+        return self
+
+    def predict(self, X: Floats, return_std: bool = False) -> Any:  # noqa: N803
+        """Return the means (n,), or (means, standard deviations) for Student's distribution."""
+        mean, std = self.model.predict(self._rows(X), return_std=True)
+        return (mean, std * self.scale) if return_std else mean
+
+    @staticmethod
+    def _rows(X: Floats) -> Floats:  # noqa: N803
+        last = X[:, -1:]
+        return np.hstack([last, last - X[:, -N_LOOKS:-1]])
 
 
 def _above(bar: float, mean: float, std: float, freedom: int) -> float:

@@ -11,7 +11,7 @@ candidates gets its prediction as fitness, as the paper does with half of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, final
 
 import numpy as np
@@ -22,6 +22,7 @@ from nasgen.objectives import Direction
 from nasgen.predictors.acquisition import ACQUISITIONS
 from nasgen.predictors.audit import Audit, Forecast, Judgement
 from nasgen.predictors.base import Factory, Features, Floats, Predictor, Verdict
+from nasgen.predictors.features.structural import log_params
 
 N_DECIMALS: Final = 9  # of a standardised prediction: differences below it depend on the machine
 SIZE: Final = "log_params"  # the feature that stands for size alone, if a feature set has it
@@ -41,6 +42,8 @@ class Filter:
     - `acquisition`: what makes a candidate promising, see `acquisition`.
     - `mode`: "filter", or "substitute" where `estimated` in [0, 1) is the share of candidates that
       get a prediction instead of a training; the rest is what it is audited on.
+    - `size`: the logarithm of a genotype's parameters, on which the audit's opponent draws a line.
+      Only for feature sets without `log_params`; the predictor does not see it.
 
     What it decides depends on these settings, the labels and the generators that it is given, not
     on the order in which the labels came. Raises ConfigError for a setting out of range.
@@ -59,6 +62,7 @@ class Filter:
         acquisition: str = "mean",
         mode: Literal["filter", "substitute"] = "filter",
         estimated: float = 0.5,
+        size: Callable[[Dag], float] = log_params,
     ) -> None:
         wrong = [
             f"predictor.{name}: expected {expected}, got {value!r}."
@@ -85,26 +89,28 @@ class Filter:
         self.oversample = oversample
         self.unscreened = unscreened
         self.acquisition = acquisition
+        self.size = size
         self.is_substitute = mode == "substitute"
         self.audit = Audit(1 - estimated if self.is_substitute else unscreened, seed)
-        self._labels: dict[int, tuple[Floats, float]] = {}  # seq -> (features, higher is better)
+        self._labels: dict[int, tuple[Floats, float, float]] = {}  # seq -> features, size, label
         self._fitted: Predictor | None = None
         self._scale = (0.0, 1.0)  # mean and standard deviation of the labels
         self._range = (0.0, 0.0)  # least and greatest standardised label
-        self._size: tuple[float, float] | None = None  # slope and offset of labels over size
+        self._line = (0.0, 0.0)  # slope and offset of standardised labels over size
         self._is_stale = False
         self._n_news = 0  # judgements handed out by `news`
 
-    def observe(self, seq: int, genotype: Dag, value: float) -> None:
+    def observe(self, seq: int, genotype: Dag, value: float, train_s: float = 0.0) -> None:
         """Take the first objective of a completed search trial; one that is not finite is left out.
 
-        Told twice, as after a resume, a trial counts once.
+        `train_s` is how long it was trained, in seconds. Told twice, as after a resume, a trial
+        counts once.
         """
         row = self.features.encode(genotype)
         if math.isfinite(value) and np.isfinite(row).all():
-            self._labels[seq] = (row, self.sign * value)
+            self._labels[seq] = (row, self._size(genotype, row), self.sign * value)
             self._is_stale = True
-            self.audit.settle(seq, genotype.key, self.sign * value)
+            self.audit.settle(seq, genotype.key, self.sign * value, train_s)
 
     @property
     def n_wanted(self) -> int:
@@ -161,7 +167,7 @@ class Filter:
         if passes:
             self._expect(genotype, mean, row)
             return None
-        self.audit.n_rejected += 1
+        self.audit.n_estimated += 1
         return self._in_unit(float(np.clip(mean, *self._range)))
 
     def news(self) -> list[Judgement]:
@@ -180,16 +186,18 @@ class Filter:
         screened: bool = False,
     ) -> None:
         """Tell the audit what is expected of a candidate that is going to be trained."""
-        size = None
-        if self._size is not None:
-            slope, offset = self._size
-            log_params = float(row[self.features.names.index(SIZE)])
-            size = self.sign * self._in_unit(offset + slope * log_params)
+        slope, offset = self._line
+        size = self.sign * self._in_unit(offset + slope * self._size(genotype, row))
         # In the labels' unit: the scale changes with every fit.
         value = self.sign * self._in_unit(predicted)
         self.audit.expect(
             genotype.key, Forecast(value, size, n_offered, would_reject, screened)
         )
+
+    def _size(self, genotype: Dag, row: Floats) -> float:
+        """Return the logarithm of a genotype's parameters; `row` are its features."""
+        names = self.features.names
+        return float(row[names.index(SIZE)]) if SIZE in names else self.size(genotype)
 
     def _in_unit(self, standardised: float) -> float:
         """Return a standardised prediction in the objective's own unit."""
@@ -208,8 +216,8 @@ class Filter:
         if len(self._labels) < self.warmup:
             return None
         ordered = [self._labels[seq] for seq in sorted(self._labels)]
-        rows = np.stack([row for row, _ in ordered])
-        values = np.array([value for _, value in ordered])
+        rows = np.stack([row for row, _, _ in ordered])
+        values = np.array([value for _, _, value in ordered])
         with np.errstate(over="ignore", invalid="ignore"):
             mean, std = float(values.mean()), float(values.std())
         # Equal labels may leave a rest of rounding, enormous ones have no finite spread.
@@ -218,8 +226,7 @@ class Filter:
         self._scale = (mean, std)
         labels = (values - mean) / std
         self._range = (float(labels.min()), float(labels.max()))
-        if SIZE in self.features.names:
-            self._size = _line(rows[:, self.features.names.index(SIZE)], labels)
+        self._line = _line(np.array([size for _, size, _ in ordered]), labels)
         try:
             fresh = self.make(self.seed)
             fresh.fit(rows, labels)

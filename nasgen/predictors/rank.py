@@ -1,5 +1,6 @@
-"""Ridge that learns who beats whom instead of by how much.
+"""Bayesian ridge that learns the place of each network among all instead of its label.
 
+It looks at labels one by one, as normal scores of their ranks; `pairwise` compares them two by two.
 Prefer it to `ridge` when a few networks failed to learn and would pull a line towards themselves,
 and in a search: it fits in milliseconds and tells the best networks apart (see `order`).
 """

@@ -7,6 +7,7 @@ tenth stands beside it.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -28,10 +29,14 @@ def kendall(predicted: Floats, labels: Floats) -> float | None:
     return float(kendalltau(predicted, labels).statistic)
 
 
+def n_top(n: int, share: float = TOP) -> int:
+    """Return how many of n rows are the best `share`, rounded up."""
+    return math.ceil(share * n)
+
+
 def top_kendall(predicted: Floats, labels: Floats, share: float = TOP) -> float | None:
     """Return tau among the rows whose label is in the best `share`; None when they are too few."""
-    n = int(np.ceil(share * len(labels)))
-    best = np.argsort(-np.asarray(labels), kind="stable")[:n]
+    best = np.argsort(-np.asarray(labels), kind="stable")[: n_top(len(labels), share)]
     return kendall(np.asarray(predicted)[best], np.asarray(labels)[best])
 
 

@@ -43,6 +43,14 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Ribbon:
+    """The room between two curves, tinted: (x, low, high)."""
+
+    points: Sequence[tuple[float, float, float]]
+    css: str
+
+
+@dataclass(frozen=True)
 class Band:
     """A range of x; every second one is shaded."""
 
@@ -60,6 +68,7 @@ def plot(
     bands: Sequence[Band] = (),
     size: tuple[int, int] = (720, 340),
     lane: str = "",
+    ribbons: Sequence[Ribbon] = (),
 ) -> Markup:
     """Return the chart; `lane` names the lane of marks without a y value ("" for no lane)."""
     width, height = size
@@ -78,6 +87,7 @@ def plot(
     if lane:
         parts.append(text(LEFT - 8, middle + 4, lane, "tick", "end"))
         parts.append(element("path", d=f"M{LEFT} {middle:.1f}H{right}", class_="lane"))
+    parts += [_ribbon(ribbon, px, py) for ribbon in ribbons]  # beneath the lines
     for line in lines:
         parts.append(_line(line, px, py))
     parts += [_mark(mark, px(mark.x), middle if mark.y is None else py(mark.y)) for mark in marks]
@@ -177,6 +187,13 @@ def _line(line: Line, px: _Place, py: _Place) -> Markup:
             d += f"L{x:.1f} {y:.1f}"
     title = element("title", line.title) if line.title else None
     return element("path", title, d=d, class_=f"line {line.css}")
+
+
+def _ribbon(ribbon: Ribbon, px: _Place, py: _Place) -> Markup:
+    above = [(x, high) for x, _, high in ribbon.points]
+    below = [(x, low) for x, low, _ in reversed(ribbon.points)]
+    d = "L".join(f"{px(x):.1f} {py(y):.1f}" for x, y in [*above, *below])
+    return element("path", d=f"M{d}Z", class_=f"ribbon {ribbon.css}")
 
 
 def _line_labels(lines: Sequence[Line], px: _Place, py: _Place, floor: float) -> list[Markup]:

@@ -56,6 +56,9 @@ def render(view: ReportView) -> str:
             **_charts(view),
             operators=tables.operator_rows(view),
             failures=tables.failure_rows(view.trials),
+            n_drawn_instead=sum(
+                t.operator == "sample" and bool(t.fell_back_from) for t in view.trials
+            ),
             shown=_architectures(view),
             members=_members(view),
             listing=_listing(view),

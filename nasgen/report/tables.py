@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from nasgen.report.numbers import number
@@ -11,6 +11,7 @@ from nasgen.report.view import ReportView
 from nasgen.store.trial import Trial
 
 NOT_OPERATORS = ("sample", "seed", "continue", "finish")  # first networks, further trainings
+ILLEGAL = ("cycle", "depth", "size", "output", "illegal")  # refusals by a rule of the space
 
 
 def value(trial: Trial, name: str) -> float | None:
@@ -39,7 +40,8 @@ def rank(view: ReportView, trials: Iterable[Trial]) -> list[Trial]:
 @dataclass(frozen=True)
 class OperatorRow:
     """How one operator did. `n_better` of `n_compared` children beat their best parent in the first
-    objective; `median_gain` > 0 is an improvement whatever the direction."""
+    objective; `median_gain` > 0 is an improvement whatever the direction. `n_fell_back` trials were
+    made by another operator, or drawn, because this one refused; `reasons` are all its refusals."""
 
     operator: str
     n_tried: int
@@ -53,6 +55,8 @@ class OperatorRow:
     duplicate: int = 0
     illegal: int = 0
     infeasible: int = 0
+    n_fell_back: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rate(self) -> float | None:
@@ -79,7 +83,8 @@ def operator_rows(view: ReportView) -> list[OperatorRow]:
 
 def _operator_row(view: ReportView, name: str, trials: Sequence[Trial]) -> OperatorRow:
     gains = [gain for t in trials if (gain := gain_over_parents(view, t)) is not None]
-    refused = view.operator_failures.get(name, {})
+    refused = {why: n for why, n in view.operator_failures.get(name, {}).items() if n}
+    apart = ("duplicate", "infeasible", *ILLEGAL)
     return OperatorRow(
         operator=name,
         n_tried=len(trials),
@@ -89,10 +94,12 @@ def _operator_row(view: ReportView, name: str, trials: Sequence[Trial]) -> Opera
         n_compared=len(gains),
         n_better=sum(gain > 0 for gain in gains),
         median_gain=median(gains) if gains else None,
-        not_applicable=refused.get("not_applicable", 0),
+        not_applicable=sum(n for why, n in refused.items() if why not in apart),
         duplicate=refused.get("duplicate", 0),
-        illegal=refused.get("illegal", 0),
+        illegal=sum(refused.get(why, 0) for why in ILLEGAL),
         infeasible=refused.get("infeasible", 0),
+        n_fell_back=sum(name in t.fell_back_from for t in view.trials),
+        reasons=dict(sorted(refused.items(), key=lambda item: (-item[1], item[0]))),
     )
 
 

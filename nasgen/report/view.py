@@ -24,7 +24,7 @@ class ReportView:
     - `nearest`: a sentence about the network that violates the constraints least, where all do.
     - `directions`: objective -> "maximize" or "minimize"; the first objective ranks.
     - `operator_failures`: operator -> how often it gave nothing to train, by cause
-      ("not_applicable", "duplicate", "illegal", "infeasible").
+      ("duplicate", "infeasible", or the kind of its `errors.NotApplicable`).
     """
 
     run: str

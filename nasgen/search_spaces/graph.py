@@ -38,6 +38,8 @@ class GraphSpace(SearchSpace):
       `max_channels`); any count from 1 to `max_channels` is legal.
     - `kernels`: sizes used, of those that the layers offer.
     - `min_depth`, `max_depth`: vertices on the longest path. `max_vertices`: all but input, output.
+    - `sample_min_depth`, `sample_max_depth`: what `sample` draws within them, since mutations deepen
+      what they are given (default: all that is legal).
     - `min_stages`, `max_stages`: what `sample` draws from; other genotypes are not bound by it.
 
     Raises ConfigError that lists every wrong option.
@@ -52,6 +54,8 @@ class GraphSpace(SearchSpace):
     max_vertices: int = 40
     min_stages: int = 1
     max_stages: int = 4
+    sample_min_depth: int | None = None
+    sample_max_depth: int | None = None
     _rules: dict[str, LayerRules] = field(init=False, repr=False, compare=False)
     _domains: dict[str, dict[str, tuple[Any, ...]]] = field(init=False, repr=False, compare=False)
     _fine: dict[int, Vertex] = field(init=False, repr=False, compare=False)
@@ -80,8 +84,11 @@ class GraphSpace(SearchSpace):
                 wrong.append(f"space.{name}: expected a list of {kind.__name__}, got {value!r}.")
                 continue
             object.__setattr__(self, name, tuple(value))
-        for name in (field.name for field in fields(self) if field.type == "int"):
+        for option in fields(self):
+            name = option.name
             value, most = getattr(self, name), MOST.get(name, MOST["max_depth"])
+            if option.type not in ("int", "int | None") or (value is None and option.type != "int"):
+                continue
             if type(value) is not int or not 1 <= value <= most:
                 wrong.append(f"space.{name}: expected an integer in 1..{most}, got {value!r}.")
         if not wrong:
@@ -133,15 +140,22 @@ class GraphSpace(SearchSpace):
             wrong.append(
                 f"space.kernels: expected some of {sorted(offered)}, got {list(self.kernels)}."
             )
+        shallow, deep = "sample_min_depth", "sample_max_depth"
         for low, high in (
-            ("min_depth", "max_depth"), ("min_stages", "max_stages"), ("min_depth", "max_vertices")
+            ("min_depth", "max_depth"), ("min_stages", "max_stages"), ("min_depth", "max_vertices"),
+            ("min_depth", shallow), (shallow, deep), (deep, "max_depth"), (shallow, "max_depth"),
+            ("min_depth", deep), (shallow, "max_vertices"),
         ):  # fmt: skip
-            if getattr(self, low) > getattr(self, high):
-                wrong.append(
-                    f"space.{low}: expected at most {high} = {getattr(self, high)}, "
-                    f"got {getattr(self, low)}."
-                )
+            least, most = getattr(self, low), getattr(self, high)
+            if least is not None and most is not None and least > most:
+                wrong.append(f"space.{low}: expected at most {high} = {most}, got {least}.")
         return wrong
+
+    @property
+    def sampled_depths(self) -> tuple[int, int]:
+        """The least and the largest depth that `sample` draws."""
+        low, high = self.sample_min_depth, self.sample_max_depth
+        return self.min_depth if low is None else low, self.max_depth if high is None else high
 
     # ---- layers ------------------------------------------------------------------------------
 

@@ -65,16 +65,17 @@ class Inception(GraphSpace):
         return wrong
 
     def sample(self, rng: np.random.Generator) -> Dag:
-        """Draw a small legal network with provisional tags; the seed where larger ones do not fit.
+        """Draw a small legal network with provisional tags; the seed where none drawn fits.
 
         1 to `blocks` blocks a stage, three of ten residual, the widths a half to once the usual.
         """
+        low, high = self.sampled_depths
         for _ in range(20):
             n_stages = int(rng.integers(self.min_stages, self.max_stages + 1))
             counts = rng.integers(1, self.blocks + 1, size=n_stages)
             kinds = [["r" if rng.random() < RESIDUAL_PROB else "i" for _ in range(n)] for n in counts]
             dag = self._network(kinds, self.width * float(rng.uniform(0.5, 1.0)))
-            if not self.problems(dag):
+            if low <= dag.depth <= high and not self.problems(dag):
                 return dag
         return self.seed(rng)
 

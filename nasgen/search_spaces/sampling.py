@@ -35,9 +35,10 @@ BUILT_IN = ("conv", "max_pool", "avg_pool", "sum", "concat", "skip")
 def sample(space: DagCnn, rng: np.random.Generator) -> Dag:
     """Return a legal genotype with provisional tags, its cost in range where the space allows."""
     best: tuple[float, Dag] | None = None
+    low, high = space.sampled_depths
     for _ in range(N_TRIES):
         dag = _Drawing(space, rng).run()
-        if space.problems(dag):
+        if not low <= dag.depth <= high or space.problems(dag):
             continue
         miss = _miss(space.blueprint(dag, (3, 32, 32), 10))
         if miss == 0:
@@ -75,10 +76,10 @@ def _miss(blueprint: Blueprint) -> float:
 
 
 def _chain(space: DagCnn, rng: np.random.Generator) -> Dag:
-    """Return a plain row of convolutions: legal in every space."""
+    """Return a plain row of convolutions, as short as it may be: legal in every space."""
     draft = Draft()
     here = draft.input
-    for _ in range(max(1, space.min_depth)):
+    for _ in range(max(1, space.sampled_depths[0])):
         op = next(op for op in space.wide if op in space.drawn)
         here = draft.add(op, [here], **space.random_vertex_params(op, rng))
     draft.connect(here, draft.output)

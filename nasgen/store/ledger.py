@@ -53,6 +53,7 @@ _ASKED = [
     "attempt",
     "asked_after",
     "cohort",
+    "fell_back_from",
     "started",
 ]
 _TOLD = [

@@ -38,6 +38,7 @@ class Trial:
     asked_after: int = 0
     told: int | None = None
     cohort: int | None = None  # seq of the first of those that are trained jointly
+    fell_back_from: Mapping[str, str] = field(default_factory=dict)  # operator -> why it refused
     objectives: Mapping[str, float] = field(default_factory=dict)
     # What the config constrains, as measured, and the sum of the violations; 0: feasible.
     constraints: Mapping[str, float] = field(default_factory=dict)
@@ -68,6 +69,15 @@ class Trial:
         """References of the artifacts that it has."""
         refs = (self.weights_ref, self.predictions_ref, self.optimizer_ref)
         return tuple(ref for ref in refs if ref)
+
+    @property
+    def fallback(self) -> str:
+        """How it came to its operator: "drawn at random, because path (no place) ..." or ""."""
+        if not self.fell_back_from:
+            return ""
+        made = "drawn at random" if self.operator == "sample" else f"made by {self.operator}"
+        refused = [f"{name} ({why.replace('_', ' ')})" for name, why in self.fell_back_from.items()]
+        return f"{made}, because {' and '.join(refused)} gave nothing new"
 
     @property
     def is_feasible(self) -> bool:

@@ -27,7 +27,8 @@ def test_differences_are_paired_by_seed() -> None:
     rng = generator(0, "pairs", 0)
     base = np.sort(rng.normal(80.0, 5.0, size=(30, 1)).repeat(2, axis=1), axis=1)
     better = base + 0.1 + rng.normal(0, 0.01, size=base.shape)
-    runs = {"local": Played(base, base), "genetic": Played(better, base)}
+    asked = np.full(30, 2)
+    runs = {"local": Played(base, base, asked), "genetic": Played(better, base, asked)}
     found = summary("nasbench201", runs, [1, 2], 30)["algorithms"]
     assert "minus_local" not in found["local"]
     difference = found["genetic"]["minus_local"]["val"]["2"]

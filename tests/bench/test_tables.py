@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,9 +19,10 @@ from nasgen import reading, registry
 from nasgen.bench import play
 from nasgen.bench.evaluator import make
 from nasgen.bench.plot import svg
+from nasgen.bench.summary import summary
 from nasgen.bench.table import NAMES, load
 from nasgen.cli import app
-from nasgen.errors import ConfigError, UnknownNameError
+from nasgen.errors import ConfigError, EvaluationError, UnknownNameError
 
 DATA = Path(os.environ.get("NASGEN_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 
@@ -89,6 +91,60 @@ def test_an_evaluator_gives_fractions_and_hides_the_test_from_the_search() -> No
     )
 
 
+def test_a_network_without_a_score_fails_and_the_search_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = load("nasbench201")
+    holes = table.columns["c10v_valid_200"].copy()
+    holes[::3] = np.nan
+    monkeypatch.setitem(table.columns, "c10v_valid_200", holes)  # type: ignore[arg-type]
+    job = {"seq": 3, "genotype": table.genotype(777).to_json()}
+    result = make({"bench": "nasbench201"}).evaluate(job, lambda row: True)
+    assert (result["seq"], result["state"]) == (3, "FAILED")
+    assert result["failure"] == "row 777 of nasbench201 has no c10v_valid_200."
+    assert "objectives" not in result
+    for algorithm in ("random", "aging", "local", "genetic+rank"):
+        values, reported = play.play("nasbench201", algorithm, 0, 40)
+        assert 10 < len(values) == len(reported) < 40
+        assert np.isfinite([*values, *reported]).all()
+    runs = play.played("nasbench201", ["random"], range(2), 40)
+    assert np.isfinite(runs["random"].val).all()
+    found = summary("nasbench201", runs, [5, 40], 2)
+    assert found["optimum"] == pytest.approx(float(np.nanmax(holes)), abs=1e-4)
+    random = found["algorithms"]["random"]
+    assert random["n_asked"]["min"] <= random["n_asked"]["mean"] < 40
+    assert random["padded"] == [40]
+
+
+def test_a_row_or_a_reported_score_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = load("nasbench201")
+    for column in ("c10_test_200", "c10v_valid_200"):
+        with monkeypatch.context() as patch:
+            patch.setitem(table.columns, column, table.columns[column][:700])  # type: ignore[arg-type]
+            job = {"seq": 0, "genotype": table.genotype(777).to_json()}
+            result = make({"bench": "nasbench201"}).evaluate(job, lambda row: True)
+            assert result["failure"] == f"row 777 of nasbench201 has no {column}."
+
+
+def test_a_table_without_any_score_is_an_error_that_names_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = load("nasbench-macro")
+    empty = np.full_like(table.columns["mean_acc"], np.nan)
+    monkeypatch.setitem(table.columns, "mean_acc", empty)  # type: ignore[arg-type]
+    with pytest.raises(
+        EvaluationError, match=r"10 networks, none .* row \d+ of nasbench-macro has"
+    ):
+        play.play("nasbench-macro", "random", 0, 10)
+
+
+def test_the_different_networks_of_the_chain_are_all_counted() -> None:
+    table = load("nasbench-macro")
+    assert len({table.genotype(row).key for row in range(3**8)}) == table.n_networks
+
+
 # ---- searching -----------------------------------------------------------------------------------
 
 
@@ -155,14 +211,24 @@ def test_the_command_prints_the_promised_json_and_draws_the_curves(tmp_path: Pat
         assert list(values["val"]) == list(values["p_optimum"]) == ["10", "20"]
         assert set(values["val"]["10"]) == {"mean", "sd", "ci95"}
         assert 10 < values["val"]["10"]["mean"] <= values["val"]["20"]["mean"] < 94
+        assert values["n_asked"] == {"min": 20, "mean": 20.0}
+        assert values["padded"] == []
+    assert found["operators"] == {"mutations": ["relabel-edge"], "crossovers": ["uniform"]}
     root = ElementTree.fromstring(plot.read_text())
     texts = {t.text for t in root.iter("{http://www.w3.org/2000/svg}text")}
     assert {"local", "random"} <= texts
 
 
+def test_the_words_say_which_operators_apply() -> None:
+    done = invoke("bench", "nasbench-macro", "--algorithms", "random", "--queries", "4")
+    assert "operators that apply: mutations relabel-edge; crossovers uniform" in done.stdout
+    assert "*" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("nasbench-macro", "--queries", "10,3970"), "--queries: expected at most 3969"),
         (("nasbench-202",), "did you mean 'nasbench201'"),
         (("nasbench201", "--queries", "10,x"), "--queries: expected 25,50,100"),
         (("nasbench201", "--queries", "0"), "--queries: expected numbers"),
@@ -180,5 +246,29 @@ def test_wrong_arguments_are_one_sentence(arguments: tuple[str, ...], said: str)
 
 def test_a_plot_holds_one_line_an_algorithm() -> None:
     curve = np.linspace(80, 90, 12)[None]
-    runs = {name: play.Played(curve, curve) for name in "abc"}
-    assert svg("nasbench201", runs, "c10v_valid_200").count('class="line c') == 3
+    runs = {name: play.Played(curve, curve, np.array([12])) for name in "abc"}
+    drawn = svg("nasbench201", runs, "c10v_valid_200")
+    assert drawn.count('class="line c') == 3
+    assert 'class="ribbon' not in drawn  # one seed has no interval
+
+
+def test_a_plot_shows_the_interval_around_the_mean() -> None:
+    def height(spread: float, n_seeds: int) -> float:
+        """Return the pixels between the ends of the ribbon at the last query."""
+        noise = spread * np.resize([-1.0, 1.0], n_seeds)[:, None]
+        val = np.vstack([np.linspace(80, 90, 12) + noise, np.full(12, 60.0), np.full(12, 100.0)])
+        run, whole = val[:-2], val[-2:]
+        runs = {
+            "a": play.Played(run, run, np.full(len(run), 12)),
+            "axis": play.Played(whole, whole, np.full(2, 12)),
+        }
+        drawn = svg("nasbench201", runs, "c10v_valid_200")
+        path = re.search(r'd="M([^"]*)Z" class="ribbon c0"', drawn)
+        assert path is not None
+        points = [tuple(map(float, p.split())) for p in path[1].split("L")]
+        assert len(points) == 2 * 8  # queries 5 to 12, there and back
+        (x_high, high), (x_low, low) = points[7:9]
+        assert x_high == x_low
+        return low - high
+
+    assert height(2.0, 6) > height(1.0, 6) > height(1.0, 24) > 0

@@ -140,7 +140,11 @@ def test_a_complete_run_takes_more_trials_and_says_so_when_none_are_asked_for(
 def test_ctrl_c_ends_cleanly_and_the_run_can_be_resumed(tmp_path: Path) -> None:
     path = tmp_path / "run"
     command = [*NASGEN, "search", *TINY, "--trials", "12", "--out", str(path), "--quiet"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        # A job in the background of a shell inherits that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while not list(path.glob("artifacts/*")) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -78,6 +78,37 @@ def test_refusals_and_duplicates_are_counted_and_end_in_a_random_candidate() -> 
     assert same.failures["mine"]["duplicate"] == N_ATTEMPTS
 
 
+def test_refusals_are_counted_by_reason_and_a_random_draw_says_whose_it_replaces() -> None:
+    def refuse(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
+        raise NotApplicable("no bridge", kind="no_place")
+
+    breeder, rng = _breeder(refuse), np.random.default_rng(0)
+    drawn = breeder.child([_parent()], rng, 0)
+    assert drawn is not None
+    assert (drawn.operator, drawn.fell_back_from) == ("sample", {"mine": "no_place"})
+    assert breeder.failures["mine"] == {"no_place": N_ATTEMPTS}
+    first = breeder.sample(rng)
+    assert first is not None
+    assert first.fell_back_from == {}, "nobody was asked before"
+    same = _breeder(lambda parent, space, rng: parent)
+    same.is_new(Proposal(_parent().genotype))
+    drawn = same.child([_parent()], rng, 0)
+    assert drawn is not None
+    assert drawn.fell_back_from == {"mine": "duplicate"}
+
+
+def test_a_child_of_another_operator_says_which_one_refused() -> None:
+    def refuse(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
+        raise NotApplicable("too deep", kind="depth")
+
+    operators = Operators({"never": (refuse, 1.0), "relabel": (_relabel, 1.0)}, {}, 0.0)
+    breeder, rng = Breeder(SPACE, operators, _Once()), np.random.default_rng(1)
+    children = [breeder.child([_parent()], rng, 0) for _ in range(20)]
+    said = [child.fell_back_from for child in children if child is not None]
+    assert {tuple(s.items()) for s in said} == {(), (("never", "depth"),)}
+    assert breeder.failures["never"]["depth"] >= sum(bool(s) for s in said)
+
+
 def test_a_spent_space_gives_none() -> None:
     breeder = Breeder(SPACE, Operators({}, {}), lambda proposal: False)
     assert breeder.sample(np.random.default_rng(0)) is None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasgen import build, papers, reading
+from nasgen import build, papers, reading, registry
 from nasgen.engine.algorithms.genetic import Genetic
 from nasgen.engine.breeding import Breeder, Operators, Proposal
 from nasgen.engine.credit import FLOOR, Credit
@@ -124,6 +124,30 @@ def test_the_papers_preset_is_what_the_paper_says() -> None:
     screen = build.screen(config)
     assert screen is not None
     assert len(screen.features.names) == 56
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("stier2021", 6, 12), ("stier2021-crossover", 6, 12), ("stier2021-random", 10, 36)],
+)
+def test_the_papers_depths_bind_what_is_drawn_and_mutation_deepens_it(
+    name: str, low: int, high: int
+) -> None:
+    from nasgen.config import read_toml
+
+    space = build.space(reading.config_of(read_toml(papers.preset(name))))
+    assert isinstance(space, DagCnn)
+    assert space.sampled_depths == (low, high)
+    rng = np.random.default_rng(0)
+    insert = registry.resolve("mutations", "insert-subgraph")
+    for _ in range(5):
+        dag = space.sample(rng)
+        assert low <= dag.depth <= high
+        for _ in range(100):
+            if dag.depth > 12:
+                break
+            dag = insert(dag, space, rng)
+        assert 12 < dag.depth <= 36
 
 
 # ---- credit ----------------------------------------------------------------------------------

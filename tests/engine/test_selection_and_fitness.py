@@ -6,14 +6,19 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nasgen import registry
 from nasgen.engine import selections
+from nasgen.engine.algorithms.nsga2 import Nsga2
+from nasgen.engine.breeding import Breeder, Operators
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.engine.randomness import deap_seeded
 from nasgen.engine.statistics import Memory
 from nasgen.errors import EvaluationError
 from nasgen.genotypes import Dag, Draft
+from nasgen.search_spaces.dag_cnn import DagCnn
 
 
 def _dag(channels: int) -> Dag:
@@ -54,6 +59,27 @@ def test_survival_keeps_the_known_front_before_anything_dominated(name: str) -> 
     select = registry.resolve("selections", name)
     survivors = select(dominated + front, 11, np.random.default_rng(1))
     assert {s.seq for s in survivors} == {f.seq for f in front}
+
+
+@settings(deadline=None, max_examples=10)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.floats(0.1, 3), st.floats(0.1, 3)), min_size=1, max_size=12
+    )
+)
+def test_crowding_counts_neighbours_on_the_same_front_whatever_lies_behind(
+    behind: list[tuple[int, float, float]],
+) -> None:
+    front = [_individual(i, float(i), 4.0 - i) for i in range(5)]
+    # Each is dominated by a member of the front, and may lie between two of them in either value.
+    others = [_individual(5 + n, i - a, 4 - i - b) for n, (i, a, b) in enumerate(behind)]
+    breeder = Breeder(DagCnn(), Operators({}, {}), lambda proposal: True)
+    select = Nsga2(breeder, 8, 0).toolbox.select
+    winners = select(front + others, 4, np.random.default_rng(0))
+    assert len(winners) == 4
+    distances = [i.fitness.crowding_dist for i in front]
+    assert distances[0] == distances[-1] == np.inf
+    assert distances[1] == distances[2] == distances[3] < np.inf
 
 
 @pytest.mark.parametrize("name", ["tournament", "random", "nsga3"])

@@ -98,6 +98,27 @@ def test_most_pairs_of_samples_have_children(name: str) -> None:
     assert n_refused <= 8
 
 
+def refusal(name: str, first: Dag, second: Dag, space: DagCnn = SPACE) -> str:
+    with pytest.raises(NotApplicable) as refused:
+        registry.resolve("crossovers", name)(first, second, space, rng_of(0))
+    return refused.value.kind
+
+
+def test_a_refusal_names_its_kind() -> None:
+    draft = Draft()
+    beside = [draft.add("conv", [draft.input], kernel=3, channels=8) for _ in range(2)]
+    draft.connect(draft.add("sum", beside), draft.output)
+    one = conv_chain(8, 8)
+    assert refusal("bridge", one, draft.freeze().mint(0, 1)) == "no_place"
+    assert refusal("layer", one, conv_chain(8, 8, trial=1)) == "no_place"
+    assert refusal("path", one, conv_chain(8, 8, trial=1)) == "unchanged"
+    short, long = conv_chain(8, 8), conv_chain(8, 8, 8, 8, 8, trial=1)
+    assert refusal("bridge", short, long, DagCnn(min_depth=9, max_depth=9)) == "depth"
+    tight = DagCnn(min_depth=1, max_depth=3, max_vertices=3)
+    wide = residual(8, 8, 8)
+    assert refusal("path", wide, residual(8, 8, 8, 8, trial=1), tight) == "size"
+
+
 # ---- X1 --------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,8 @@ from nasgen.papers.base import Request
 from nasgen.papers.painter2018 import ARMS, reproduce, training_flops
 from nasgen.store.rows import Rows
 
-SERIAL = ({"execution": {"executor": "serial"}, "space": {"width": 8}},)
+# One thread, since tests run side by side.
+SERIAL = ({"execution": {"executor": "serial", "threads_per_trial": 1}, "space": {"width": 8}},)
 
 
 def test_arms_spend_what_growth_or_its_line_did_and_nothing_is_measured_twice(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from nasgen import labels, registry
 from nasgen.cli import app
 from nasgen.errors import ConfigError, DataError
+from nasgen.evaluation.evaluator import Evaluator
 from nasgen.genotypes import Dag
 from nasgen.papers import stier2021_nas, table
 from nasgen.papers.base import Request
@@ -25,7 +27,14 @@ from nasgen.results import Run
 SERIAL = (
     {
         "execution": {"executor": "serial", "device": "cpu"},
-        "space": {"max_channels": 8, "min_depth": 2, "max_depth": 6, "max_vertices": 10},
+        "space": {
+            "max_channels": 8,
+            "min_depth": 2,
+            "max_depth": 6,
+            "max_vertices": 10,
+            "sample_min_depth": 2,
+            "sample_max_depth": 6,
+        },
         "training": {"fraction": 0.05},
         "budget": {"trials": 22},
         "algorithm": {"population": 12},
@@ -121,6 +130,35 @@ def test_a_killed_run_trains_only_what_is_missing(
     assert np.array_equal(found.y, whole.y)
 
 
+@pytest.mark.parametrize("n_failing", [2, 99])
+def test_failed_trainings_are_made_up_for_within_bounds(
+    n_failing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = Evaluator.evaluate
+
+    def failing(self: Evaluator, job: Any, report: Any) -> Any:
+        if 1 <= job["seq"] <= n_failing:
+            failed = {"failure_kind": "error", "failure": "the disk was full"}
+            return {"seq": job["seq"], "state": "FAILED", **failed}
+        return evaluate(self, job, report)
+
+    monkeypatch.setattr(Evaluator, "evaluate", failing)
+    said: list[str] = []
+    few = (*SERIAL, {"budget": {"trials": 4}, "algorithm": {"population": 4}})
+    request = Request("tiny", "digits", tmp_path, overrides=few, note=said.append)
+    found = stier2021_nas._networks(request, stier2021_nas.SCALES["tiny"], "digits", 0)
+    run = Run.open(tmp_path / "tiny" / "seed0")
+    if n_failing == 2:
+        assert len(found.y) == 4
+        assert [t.state for t in run.trials].count("FAILED") == 2
+        assert len(run.trials) == 6
+        assert any("2 trainings failed" in text for text in said)
+    else:
+        assert len(found.y) == 1
+        assert len(run.trials) == 4 + 3 * stier2021_nas.N_MORE
+        assert any("3 of 4 networks could not be trained" in text for text in said)
+
+
 def test_what_matters_is_found_and_size_can_be_taken_out() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(150, 4))  # noqa: N806
@@ -143,21 +181,29 @@ def test_files_that_are_no_tables_are_one_sentence(
 ) -> None:
     good = gzip.decompress((made[0].out / "stier2021-nas.csv.gz").read_bytes()).decode()
     header, *lines = good.splitlines()
+    table_rows = list(csv.DictReader(good.splitlines()))
+    column = registry.resolve("features", "stier2021")().names[3]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(table_rows[0]))
+    writer.writeheader()
+    writer.writerows([table_rows[0], table_rows[1] | {column: "nan"}])
     cases = {
         "empty.csv": ("", "no rows"),
         "bare.csv": ("key,val_accuracy\na,0.5\n", "no feature set"),
         "other.csv": ("a,b\n1,2\n", "no column key, val_accuracy"),
         "short.csv": (f"{header}\n{lines[0]}\n1,2\n", "row 3"),
-        "nan.csv": ("\n".join([header, lines[0].replace(",1.0,", ",x,", 1)]), "row 2"),
+        "nan.csv": (
+            text.getvalue(),
+            f"row 3, column {column}: expected a finite number, got 'nan'",
+        ),
         "cut.csv.gz": ("no gzip", "cannot be read"),
         "notes.txt": ("", "ending in .csv"),
     }
-    for name, (text, said) in cases.items():
-        (tmp_path / name).write_text(text)
+    for name, (content, said) in cases.items():
+        (tmp_path / name).write_text(content)
         done = evaluated(str(tmp_path / name))
         assert done.exit_code == 2, name
-        if name != "nan.csv":
-            assert said in done.output, name
+        assert said in " ".join(done.output.split()), name
     with pytest.raises(ConfigError, match="nasgen reproduce painter2018"):
         table("painter2018")
     with pytest.raises(ConfigError, match="--scale"):

@@ -12,10 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from nasgen import registry
+from nasgen import build, reading, registry
+from nasgen.config import parse
 from nasgen.predictors import scores
 from nasgen.predictors.audit import N_FIRST, N_STEP, Audit, Forecast
-from nasgen.predictors.features.structural import Structural
+from nasgen.predictors.base import Features
+from nasgen.predictors.features.cells import NasBench201Features
+from nasgen.predictors.features.stier2021 import Stier2021
+from nasgen.predictors.features.structural import Structural, log_params
 from nasgen.predictors.filter import Filter
 from nasgen.progress import PlainLog
 from nasgen.report.page import render
@@ -36,7 +40,7 @@ def fed(audit: Audit, n: int, quality: float, size: float | None = None, seed: i
         label = rng.normal()
         noise = rng.normal(size=2)
         predicted = quality * label + (1 - quality) * noise[0]
-        by_size = None if size is None else size * label + (1 - size) * noise[1]
+        by_size = 0.0 if size is None else size * label + (1 - size) * noise[1]
         audit.expect(KEYS[seq], Forecast(predicted, by_size, 2, bool(predicted < 0)))
         audit.settle(seq, KEYS[seq], label)
         audit.review()
@@ -76,10 +80,20 @@ def test_a_predictor_that_only_measures_size_loses_its_work_too() -> None:
     assert all(j.p_chance < 0.1 for j in audit.judgements[-3:])  # chance it does beat
 
 
-def test_without_a_size_chance_is_the_only_opponent() -> None:
+def test_among_networks_of_one_size_chance_is_the_only_opponent() -> None:
     audit = fed(Audit(0.2, 0), 60, quality=0.7)
     assert audit.share == 0.2
-    assert audit.judgements[-1].size_tau is audit.judgements[-1].p_better is None
+    assert audit.judgements[-1].size_tau is None
+    assert (audit.judgements[-1].p_better or 0) > 0.99
+
+
+def test_the_best_tenth_is_that_of_the_whole_slice_and_says_how_many_it_is() -> None:
+    audit = fed(Audit(0.2, 0), 70, quality=1.0)
+    last = audit.judgements[-1]
+    assert (last.n, last.n_top, last.top_tau) == (40, 7, pytest.approx(1.0))
+    early = {j.n_top: j.top_tau for j in audit.judgements}
+    assert early[4] is None  # too few to have an order worth telling
+    assert early[5] == pytest.approx(1.0)
 
 
 def test_a_predictor_that_learns_gets_its_work_back() -> None:
@@ -101,7 +115,7 @@ def test_it_waits_for_enough_labels() -> None:
 def test_screened_trials_never_count_as_evidence_but_tell_the_gain() -> None:
     audit = Audit(0.2, 0)
     for seq in range(40):
-        audit.expect(KEYS[seq], Forecast(float(seq), None, 2, False, screened=seq % 2 == 0))
+        audit.expect(KEYS[seq], Forecast(float(seq), 0.0, 2, False, screened=seq % 2 == 0))
         audit.settle(seq, KEYS[seq], float(seq) + (100 if seq % 2 == 0 else 0))
     audit.review()
     (judgement,) = audit.judgements
@@ -133,18 +147,55 @@ def test_the_order_of_arrival_changes_nothing(order: list[int]) -> None:
     assert judged(order) == judged(list(range(24)))
 
 
+# ---- what it saves -------------------------------------------------------------------------------
+
+
+def test_an_estimate_saves_one_training_of_the_mean_length() -> None:
+    audit = Audit(0.5, 0)
+    assert audit.saved() == (None, None)
+    for seq in range(4):
+        audit.settle(seq, KEYS[seq], 0.5, train_s=float(seq))
+    audit.n_estimated = 6
+    assert audit.saved() == (6, 9.0)
+    assert audit.sentence == "the predictor saved about 6 trainings or 9 s"
+
+
+def test_a_filter_that_sees_the_truth_saves_trainings_and_a_lottery_does_not() -> None:
+    good, lots = searched(pools_hurt), searched(lottery)
+    saved, seconds = good.audit.saved()
+    assert saved is not None
+    assert 20 < saved <= good.audit.n_rejected
+    assert seconds == pytest.approx(2.0 * saved)
+    assert (lots.audit.saved()[0] or 0) < 0.4 * lots.audit.n_rejected
+    last = good.audit.judgements[-1]
+    assert f"saved about {last.n_saved:.0f} trainings or {last.saved_s:.0f} s" in last.sentence
+    assert "% of the good ones, drawing lots 50 %" in last.sentence
+
+
+def test_those_who_pass_while_nothing_is_screened_are_no_measure_of_screening() -> None:
+    audit = Audit(0.2, 0)
+    for seq in range(60):
+        alone = seq < 30  # switched off: bad luck, or an early generation
+        audit.expect(KEYS[seq], Forecast(0.0, 0.0, 1 if alone else 3, screened=seq >= 45))
+        audit.settle(seq, KEYS[seq], float(seq % 15) - 100 * alone)
+    assert audit.saved()[0] == pytest.approx(0.0, abs=1e-9)
+
+
 # ---- the filter obeys ----------------------------------------------------------------------------
 
 
-def searched(target: Any, seed: int = 0, **options: Any) -> Filter:
+def searched(
+    target: Any, seed: int = 0, features: Features | None = None, **options: Any
+) -> Filter:
     """Play a search: offered candidates are random, chosen ones get their label at once."""
     make = registry.resolve("predictors", "ridge")
-    screen = Filter(make, Structural(), seed=seed, warmup=10, unscreened=0.3, **options)
+    described = features or Structural()
+    screen = Filter(make, described, seed=seed, warmup=10, unscreened=0.3, **options)
     rng = generator(seed, "filter test", 0)
     for seq in range(150):
         offered = [DAGS[int(i)] for i in rng.integers(len(DAGS), size=screen.n_wanted)]
         chosen = offered[screen.choose(offered, rng).index]
-        screen.observe(seq, chosen, target(chosen, seq))
+        screen.observe(seq, chosen, target(chosen, seq), train_s=2.0)
     return screen
 
 
@@ -170,6 +221,33 @@ def test_a_filter_on_labels_that_are_a_lottery_makes_no_candidates_in_vain() -> 
     screen = searched(lottery)
     assert screen.audit.is_off
     assert screen.n_wanted == 1
+
+
+class OnlyDepth:
+    """One feature, as of a single score."""
+
+    names = ("depth",)
+
+    def encode(self, genotype: Any) -> Any:
+        return np.array([float(genotype.depth)])
+
+
+@pytest.mark.parametrize("features", [Structural(), Stier2021(), OnlyDepth()])
+def test_size_is_an_opponent_whatever_the_features(features: Features) -> None:
+    screen = searched(lambda dag, seq: log_params(dag), features=features)
+    assert (screen.audit.judgements[-1].size_tau or 0) > 0.95
+    if "log_params" not in features.names:  # nothing else tells what size does
+        assert screen.audit.is_off
+
+
+def test_the_size_of_a_cell_is_that_of_the_benchmarks_network() -> None:
+    config = reading.config_of({"space": {"name": "nasbench201"}, "predictor": {"name": "ridge"}})
+    screen, space = build.screen(config), build.space(config)
+    assert screen is not None
+    own = NasBench201Features()
+    for seed in range(3):
+        cell = space.sample(np.random.default_rng(seed))
+        assert screen.size(cell) == own.encode(cell)[own.names.index("log_params")]
 
 
 def test_news_come_once() -> None:
@@ -213,6 +291,22 @@ def test_the_report_shows_every_judgement_or_that_there_is_none(n: int) -> None:
     assert ("Too few" in section) == (n == 3)
     assert ('class="bad">off' in section) == (n == 60)
     assert 'id="predictor"' not in render(build_view(20))
+
+
+@pytest.mark.parametrize("mode", ["filter", "substitute"])
+def test_the_report_says_in_the_words_of_the_mode_what_was_saved(mode: str) -> None:
+    screen = searched(pools_hurt)
+    config = parse({"predictor": {"name": "ridge", "mode": mode}})
+    html = render(build_view(20, config=config, audit=screen.audit.to_json()))
+    section = html[html.index('<section id="predictor">') :].split("</section>")[0]
+    saved = f"saved about {screen.audit.saved()[0]:.0f} trainings"
+    assert (saved in section) == (mode == "filter")
+    assert ("candidates before training" in section) == (mode == "filter")
+    assert ("stood in for 0 trainings" in section) == (mode == "substitute")
+    assert ("good ones rejected" in section) == (mode == "filter")
+    assert "time saved" in section
+    header, row = section.split("<tbody>")[0], section.split("<tbody>")[1].split("</tr>")[0]
+    assert header.count('scope="col"') == row.count("<td")
 
 
 # ---- scores --------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from nasgen.predictors.acquisition import ACQUISITIONS
 from nasgen.predictors.features.structural import Structural
 from nasgen.predictors.filter import Filter
 from nasgen.predictors.order import normal_scores
+from nasgen.predictors.pairwise import Pairs
 
 NAMES = [name for name, entry in registry.entries("predictors").items() if not entry.requires]
 
@@ -49,7 +50,7 @@ def test_normal_scores_keep_the_order_and_are_those_of_a_normal_sample() -> None
     assert ties[0] == ties[1] > first
 
 
-@pytest.mark.parametrize("name", ["rank", "gp"])
+@pytest.mark.parametrize("name", ["rank", "pairwise", "gp"])
 def test_an_order_is_learnt_whatever_the_labels_are_stretched_by(name: str) -> None:
     """Only the unit of the answers depends on the values; their order does not."""
     X = rng().normal(size=(50, 3))  # noqa: N806
@@ -74,6 +75,44 @@ def test_rank_is_calm_about_a_network_that_failed_to_learn() -> None:
         predictor.fit(X, y)
         agreement[name] = np.corrcoef(predictor.predict(fresh), fresh[:, 0])[0, 1]
     assert agreement["rank"] > 0.95 > agreement["ridge"]
+
+
+@pytest.mark.parametrize("n", [2, 12, 60])
+def test_pairs_alone_are_learnt_not_by_how_much_they_differ(n: int) -> None:
+    """All pairs and any labels in their order: the scores are the same up to their unit."""
+    X = rng().normal(size=(n, 3))  # noqa: N806
+    y = X @ [1.0, -2.0, 0.5] + rng(1).normal(size=n)
+    fresh = rng(2).normal(size=(50, 3))
+    first, second = (Pairs(0).fit(X, labels) for labels in (y, np.exp(y)))
+    assert np.allclose(first.coefficients, second.coefficients)
+    mean, std = first.predict(fresh, return_std=True)
+    assert np.isfinite(mean).all()
+    assert (std > 0).all()
+    # A gradient of zero: no other coefficients are likelier, given the prior.
+    assert np.corrcoef(first.predict(X), y)[0, 1] > 0.5
+
+
+def test_more_pairs_than_are_needed_are_drawn_by_the_seed_and_some_pair_differs() -> None:
+    X = rng().normal(size=(400, 3))  # noqa: N806
+    y = X @ [1.0, -2.0, 0.5]
+    fits = [Pairs(seed).fit(X, y).coefficients for seed in (0, 0, 1)]
+    assert (fits[0] == fits[1]).all()
+    assert not np.allclose(fits[0], fits[2])
+    truth = np.array([1.0, -2.0, 0.5])
+    assert fits[0] @ truth / np.linalg.norm(fits[0]) / np.linalg.norm(truth) > 0.99
+    alike = np.zeros(400)
+    alike[7] = 1.0
+    assert np.isfinite(Pairs(3).fit(X, alike).predict(X)).all()
+
+
+def test_what_separates_every_pair_stays_finite_and_its_doubt_is_honest() -> None:
+    X = rng().normal(size=(80, 4))  # noqa: N806
+    y = X[:, 0]
+    near, far = rng(1).normal(size=(50, 4)), 20 * rng(2).normal(size=(50, 4))
+    predictor = registry.resolve("predictors", "pairwise")(0).fit(X, y)
+    mean, std = predictor.predict(near, return_std=True)
+    assert np.corrcoef(mean, near[:, 0])[0, 1] > 0.99
+    assert predictor.predict(far, return_std=True)[1].mean() > 2 * std.mean()
 
 
 @pytest.mark.parametrize("name", ["gp", "ridge"])

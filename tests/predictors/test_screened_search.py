@@ -161,7 +161,7 @@ def grow(parent: Dag, space: Any, rng: np.random.Generator) -> Dag:
     return DagCnn().sample(rng)
 
 
-def bred(screened: bool) -> tuple[Breeder, Proposal, set[str], list[float | None]]:
+def bred(screened: bool, drawn: bool = False) -> tuple[Breeder, Proposal, set[str], list[float | None]]:
     known: set[str] = set()
     seen: list[float | None] = []
 
@@ -181,13 +181,15 @@ def bred(screened: bool) -> tuple[Breeder, Proposal, set[str], list[float | None
     fitness = fitness_class(("maximize",))()
     fitness.set([0.5])
     parent = Individual(0, DagCnn().sample(rng).mint(0, 0), fitness)
-    proposal = breeder.child([parent], rng, 1)
+    proposal = breeder.sample(rng, 1) if drawn else breeder.child([parent], rng, 1)
     assert proposal is not None
     return breeder, proposal, known, seen
 
 
-def test_the_identity_of_a_rejected_candidate_is_free_again() -> None:
-    breeder, proposal, known, seen = bred(screened=True)
+@pytest.mark.parametrize("drawn", [False, True])
+def test_the_identity_of_a_rejected_candidate_is_free_again(drawn: bool) -> None:
+    breeder, proposal, known, seen = bred(screened=True, drawn=drawn)
+    assert (proposal.operator == "sample") == drawn
     assert known == {proposal.genotype.key}
     assert breeder.n_filtered == 2
     assert seen == [0.25, None]

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from rich.console import Console
 
 import nasgen
 from nasgen import build, reading
 from nasgen.budget import Budget
 from nasgen.errors import ConfigError
+from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
 from nasgen.predictors.audit import N_FIRST
+from nasgen.progress import PlainLog
 from nasgen.search import Plan, Search
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
 
 TRIALS = 60
+FACTORY = "tests.toy_evaluator:make"
 
 
 def config_of(**predictor: Any) -> Any:
     section = {"name": "ridge", "warmup": 8, **predictor}
-    algorithm = {"name": predictor.pop("algorithm", "genetic"), "population": 8}
-    section.pop("algorithm", None)
+    algorithm = {
+        "name": section.pop("algorithm", "genetic"),
+        "population": 8,
+        "adapt": section.pop("adapt", False),
+    }
     return reading.config_of(
         {"algorithm": algorithm, "predictor": section, "space": {"max_channels": 64}}
     )
@@ -37,7 +45,7 @@ class Stopped(Exception):  # noqa: N818 - what a kill would be
 class Played:
     """A search on the toy evaluator; `events` are (name, data)."""
 
-    def __init__(self, ledger: Ledger | None = None, **predictor: Any) -> None:
+    def __init__(self, ledger: Ledger | None = None, workers: int = 1, **predictor: Any) -> None:
         config = config_of(**predictor)
         self.ledger = ledger or Ledger.create("memory", {"val_accuracy": "maximize"}, ["sample"])
         self.events: list[tuple[str, Mapping[str, Any]]] = []
@@ -60,7 +68,7 @@ class Played:
                 self.screen,
                 lambda p: self.search.forget(p),
             ),
-            Serial("tests.toy_evaluator:make", {}),
+            Serial(FACTORY, {}) if workers == 1 else Processes(FACTORY, {}, workers),
             self.ledger,
             Budget(TRIALS, 3),
             set(),
@@ -116,6 +124,30 @@ def test_an_estimate_is_a_parent_but_no_label_archive_member_or_finalist(played:
     assert max(trials[s].objectives["val_accuracy"] for s in estimated) <= best
 
 
+def test_estimates_are_trainings_saved_and_no_rejects(played: Played) -> None:
+    estimated = [t for t in played.ledger.trials() if t.state == "ESTIMATED"]
+    assert played.screen is not None
+    audit = played.screen.audit
+    assert (audit.n_estimated, audit.n_rejected) == (len(estimated), 0)
+    assert audit.saved() == (len(estimated), 0.0)
+    assert audit.judgements[-1].n_saved is not None
+    console = Console(file=io.StringIO(), width=200, color_system=None)
+    PlainLog(console)(*played.events[-1])
+    assert isinstance(console.file, io.StringIO)
+    assert f"the predictor saved about {len(estimated)} trainings" in console.file.getvalue()
+
+
+def test_no_operator_earns_credit_for_a_prediction() -> None:
+    made = Played(mode="substitute", estimated=0.5, adapt=True)
+    trials = made.run()
+    estimated = {t.seq for t in trials if t.state == "ESTIMATED"}
+    assert estimated
+    credit = made.search.algorithm.breeder.credit
+    assert credit is not None
+    assert credit._fitness
+    assert not estimated & set(credit._fitness)
+
+
 def test_optuna_sees_no_value_where_nothing_was_measured(played: Played) -> None:
     frozen = played.ledger._storage.get_all_trials(played.ledger._study_id)
     for trial, seen in zip(played.ledger.trials(), frozen, strict=True):
@@ -156,7 +188,7 @@ def test_an_estimate_that_was_asked_for_but_not_written_is_told_on_resume(played
     assert rows(again.run()) == rows(played.ledger.trials())
 
 
-@pytest.mark.parametrize("algorithm", ["genetic", "aging"])
+@pytest.mark.parametrize("algorithm", ["genetic", "aging", "random"])
 def test_the_audit_of_a_filter_replays_too(algorithm: str) -> None:
     options: dict[str, Any] = {"algorithm": algorithm, "unscreened": 0.5, "acquisition": "thompson"}
     whole = Played(**options)
@@ -174,6 +206,21 @@ def test_the_audit_of_a_filter_replays_too(algorithm: str) -> None:
     told = [d["judgement"] for e, d in whole.events if e == "audit"]
     assert told == whole.screen.audit.judgements
     assert all(j.n >= N_FIRST for j in told)
+
+
+def test_samples_of_random_search_are_screened_alike_by_any_number_of_workers() -> None:
+    one, two = (Played(algorithm="random", oversample=3, workers=n) for n in (1, 2))
+    expected = rows(one.run())
+    try:
+        assert rows(two.run()) == expected
+    finally:
+        two.search.executor.close()
+    n_filtered = one.search.algorithm.breeder.n_filtered
+    assert n_filtered == two.search.algorithm.breeder.n_filtered > TRIALS
+    assert one.screen is not None
+    assert one.screen.audit.n_rejected == n_filtered
+    n_waiting = len(one.search.algorithm._waiting)  # of the batch that the budget cut short
+    assert len(one.search.known) == len(one.ledger.trials()) + n_waiting
 
 
 def test_it_needs_one_objective() -> None:
@@ -202,7 +249,8 @@ def test_a_run_with_estimates_can_be_given_more_trials(tmp_path: Any) -> None:
     assert counts["complete"] == 7
     assert counts["estimated"] == len(run.trials) - 7 > 0
     assert all(m.trial.state == "COMPLETE" for m in run.ensemble.members)
-    assert 'id="predictor"' in run.report_path.read_text()
+    assert f"stood in for {counts['estimated']} training" in run.report_path.read_text()
+    assert run.record["audit"]["saved_s"] > 0
     more = nasgen.resume(tmp_path / "run", trials="+3").summary["trials"]
     assert more["complete"] == 10
     assert '"estimated"' in (tmp_path / "run" / "log.jsonl").read_text()

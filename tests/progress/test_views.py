@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from nasgen.engine.breeding import Operators
 from nasgen.progress import LiveView, PlainLog, duration, listener, value
-from tests.run.test_search_loop import _Fixture
+from tests.run.test_search_loop import _Fixture, _refuse
 
 
 def _console(terminal: bool) -> Console:
@@ -59,6 +60,19 @@ def test_the_log_has_a_line_a_trial_and_names_failures() -> None:
         assert f"trial {seq} " in text
     assert "failed, the loss became nan" in text
     assert "training the 1 best again" in text
+
+
+def test_the_log_says_why_a_child_is_a_random_draw() -> None:
+    console = _console(False)
+    fixture = _Fixture(trials=12, n_finish=0)
+    table = {"bridge": (_refuse, 1.0)}
+    fixture.search.algorithm.breeder.operators = Operators(table, {}, 0.0)
+    with PlainLog(console) as log:
+        fixture.search.listeners = (*fixture.search.listeners, log)
+        fixture.run()
+    text = " ".join(_text(console).split())
+    said = "was drawn at random, because bridge (no place) gave nothing new"
+    assert [f"trial {seq} {said}" in text for seq in range(12)] == [False] * 8 + [True] * 4
 
 
 def test_the_live_view_shows_progress_best_front_rate_and_failures() -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasgen import registry
-from nasgen.predictors.curve import Curves, extrapolated
+from nasgen.errors import DataError
+from nasgen.predictors.curve import CurveRegression, Curves, extrapolated
 from nasgen.pruners.base import Curve, Direction, Pruner
 
 NAMES = registry.names("pruners")
@@ -112,6 +113,23 @@ def test_a_final_value_is_predicted_within_its_deviation() -> None:
     assert early is not None
     assert late is not None
     assert late[1] < early[1]
+
+
+def test_an_extrapolation_answers_like_a_predictor() -> None:
+    curves = _curves(30)
+    finals = np.array([curve.final for curve in curves])
+    looks = np.array([[curve.values[epoch] for epoch in (1, 2, 3)] for curve in curves])
+    model = CurveRegression()
+    assert model.fit(looks[:20], finals[:20]) is model
+    mean, std = model.predict(looks[20:], return_std=True)
+    assert mean.shape == std.shape == (10,)
+    assert (std > 0).all()
+    assert np.array_equal(mean, model.predict(looks[20:]))
+    assert np.corrcoef(mean, finals[20:])[0, 1] > 0.5
+    found = extrapolated({2: looks[20, 1], 3: looks[20, 2]}, curves[:20])
+    assert found == (mean[0], std[0], model.freedom)
+    with pytest.raises(DataError, match="at least 4 finished trainings, got 3"):
+        CurveRegression().fit(looks[:3], finals[:3])
 
 
 def test_curves_that_cross_are_told_apart_where_the_median_is_wrong() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasgen.report import tables
+from nasgen.report import page, tables
 from nasgen.report.view import ReportView
 from nasgen.store.trial import Trial
 
@@ -60,6 +60,24 @@ def test_operators_are_counted_and_compared_with_their_best_parent(view: ReportV
     assert cut.median_gain == pytest.approx(0.05)
     assert (idle.n_tried, idle.not_applicable, idle.rate, idle.median_gain) == (0, 9, None, None)
     assert {row.operator for row in tables.operator_rows(view)[-2:]} == {"sample", "finish"}
+
+
+def test_refusals_are_told_by_reason_and_by_what_came_instead(view: ReportView) -> None:
+    drawn = trial(11, 0.4, fell_back_from={"bridge": "depth", "grow": "duplicate"})
+    other = trial(12, 0.4, "grow", parents=(1,), fell_back_from={"bridge": "no_place"})
+    failures = {"bridge": {"no_place": 2, "depth": 5, "size": 1, "infeasible": 0, "mine": 3}}
+    changed = replace(view, trials=[*view.trials, drawn, other], operator_failures=failures)
+    bridge = next(row for row in tables.operator_rows(changed) if row.operator == "bridge")
+    assert (bridge.not_applicable, bridge.illegal, bridge.infeasible) == (5, 6, 0)
+    assert list(bridge.reasons.items()) == [("depth", 5), ("mine", 3), ("no_place", 2), ("size", 1)]
+    assert (bridge.n_fell_back, bridge.n_tried) == (2, 0)
+    text = " ".join(page.render(changed).split())
+    assert "depth 5, mine 3, no place 2, size 1" in text
+    assert "1 candidate was drawn at random because no operator gave a new one" in text
+    assert drawn.fallback == (
+        "drawn at random, because bridge (depth) and grow (duplicate) gave nothing new"
+    )
+    assert other.fallback == "made by grow, because bridge (no place) gave nothing new"
 
 
 def test_a_gain_is_an_improvement_when_less_is_better(view: ReportView) -> None:

@@ -112,6 +112,18 @@ def test_a_parent_without_weights_is_told_and_dealt_with_as_configured(
         assert "cannot be inherited" in (trial.failure or "")
 
 
+def test_finalists_go_on_from_the_weights_they_have(tmp_path: Path) -> None:
+    longer = {"finish": {"networks": 2, "epochs": 0.4}, "algorithm": {"rounds": 1}}
+    run = nasgen.run(TABLES, out=tmp_path / "run", overrides=[longer])
+    finalists = [t for t in run.trials if t.phase == "finish"]
+    assert len(finalists) == 2
+    for trial in finalists:
+        source = run.trial(trial.parents[0])
+        assert trial.key == source.key
+        assert trial.metrics["n_inherited"] > 0
+        assert trial.metrics["n_fresh"] == trial.metrics["n_zero"] == 0
+
+
 @pytest.mark.parametrize("lost", [{1}, {1, 2, 3, 4}])
 def test_a_member_outlives_a_training_of_it_that_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: set[int]

@@ -10,7 +10,8 @@ import pytest
 
 from nasgen import build, reading, registry
 from nasgen.budget import Budget
-from nasgen.errors import StoreError
+from nasgen.engine.breeding import Operators
+from nasgen.errors import NotApplicable, StoreError
 from nasgen.execution.base import Executor
 from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
@@ -234,6 +235,31 @@ def test_frequencies_that_follow_success_replay_too(algorithm: str) -> None:
     _stopped_at(stopped, 45)
     again = _Fixture(algorithm, 60, adapt=True, ledger=stopped.ledger)
     assert _rows(again.run()) == expected
+
+
+def _refuse(*_: Any) -> Dag:
+    raise NotApplicable("the parents have no bridge.", kind="no_place")
+
+
+def test_what_was_fallen_back_from_is_recorded_and_replays() -> None:
+    def made(ledger: Ledger | None = None) -> _Fixture:
+        fixture = _Fixture(ledger=ledger)
+        breeder = fixture.search.algorithm.breeder
+        relabel = breeder.operators.mutations["relabel"]
+        table = {"bridge": (_refuse, 9.0), "relabel": relabel}
+        breeder.operators = Operators(table, {}, 0.0)
+        return fixture
+
+    whole = made()
+    expected = [(t.operator, t.fell_back_from) for t in whole.run()]
+    assert ("relabel", {"bridge": "no_place"}) in expected
+    assert all(not said for operator, said in expected if operator == "finish")
+    stopped = made()
+    _stopped_at(stopped, 25)
+    again = made(stopped.ledger)
+    assert [(t.operator, t.fell_back_from) for t in again.run()] == expected
+    assert again.search.algorithm.breeder.failures == whole.search.algorithm.breeder.failures
+    assert "fell_back_from" not in whole.ledger.trials()[-1].history_row()
 
 
 def test_candidates_are_ranked_while_they_come_as_they_would_be_at_the_end() -> None:

@@ -17,6 +17,7 @@ from nasgen.cli import app
 from nasgen.config import read_toml
 from nasgen.errors import StoreError
 from nasgen.evaluation.evaluator import Evaluator
+from nasgen.genotypes import Dag
 
 SETTINGS: dict[str, Any] = {
     "space": {"max_channels": 8, "max_depth": 3, "max_vertices": 5, "max_stages": 2},
@@ -86,6 +87,46 @@ def test_the_recipe_in_use_comes_first_and_the_tuned_is_never_worse(
     assert len(tuning.tune(subject, run.path, 1, 1).rows) == 1
 
 
+@pytest.mark.usefixtures("no_test_images")
+def test_several_networks_judge_a_recipe_by_their_mean_under_paired_seeds(
+    run: nasgen.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[tuple[str, int]] = []
+    evaluate = Evaluator.evaluate
+
+    def heard(self: Evaluator, job: Any, report: Any) -> Any:
+        jobs.append((json.dumps(job["genotype"]), job["seed"]))
+        return evaluate(self, job, report)
+
+    monkeypatch.setattr(Evaluator, "evaluate", heard)
+    subject = tuning.best_of(run, n=2)
+    assert subject.genotypes[0] == run.trial().genotype == tuning.best_of(run).genotypes[0]
+    assert subject.digest(0) != tuning.best_of(run).digest(0)
+    found = tuning.tune(subject, tmp_path, 2, 0)
+    for row in (row for row in found.rows if row["state"] == "COMPLETE"):
+        assert len(row["accuracies"]) == 2
+        assert row["val_accuracy"] == pytest.approx(np.mean(row["accuracies"]))
+    assert found.baseline["state"] == "COMPLETE"
+    assert found.to_json()["networks"] == 2
+    # Both networks with each recipe, short and long, each always under its own seed.
+    assert len(jobs) >= 6
+    assert len(set(jobs)) == 2
+    assert len({seed for _, seed in jobs}) == 2
+    done = invoke(str(run.path), "--networks", "3")
+    assert done.exit_code == 2
+    assert "expected at most 2" in " ".join(done.output.split())
+
+
+def test_finalists_judge_recipes_before_other_networks(tmp_path: Path) -> None:
+    tables = {**SETTINGS, "finish": {"networks": 2, "epochs": 1.0}, "budget": {"trials": 6}}
+    run = nasgen.run(tables, out=tmp_path / "run")
+    finalists = [t.key for t in run.ranked if t.phase == "finish"]
+    best, *others = [Dag.from_json(g).key for g in tuning.best_of(run, n=3).genotypes]
+    assert best == run.trial().key
+    assert [key for key in finalists if key != best][:2] == others[: len(set(finalists) - {best})]
+    assert len({best, *others}) == 3
+
+
 def test_a_tuned_recipe_trains_a_found_network(run: nasgen.Run) -> None:
     train = ["train", str(run.path), "--best", "--epochs", "0.5", "--json"]
     plain = json.loads(CliRunner().invoke(app, train).stdout)
@@ -142,6 +183,8 @@ def test_what_cannot_be_tuned_is_one_sentence(run: nasgen.Run, tmp_path: Path) -
         ((str(run.path), "--budget", "soon"), "--budget"),
         ((str(run.path), "--out", str(tmp_path)), "--out"),
         ((str(run.path), "--seeds", "3"), "--seeds"),
+        ((str(run.path), "--networks", "0"), "--networks"),
+        (("--search", "--networks", "2"), "--networks"),
         (("--search", "--epochs", "3"), "--epochs"),
         ((str(run.path), "--trials", "0"), "--trials"),
     ]

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from math import prod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from nasgen.errors import ConfigError, IllegalGenotypeError, UnknownNameError
 from nasgen.genotypes import Dag, Draft, Vertex
 from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.inception import Inception
 from nasgen.search_spaces.sampling import MACS, WEIGHTS
 
 SPACE = DagCnn()
@@ -111,6 +113,32 @@ def test_small_and_odd_spaces_can_be_sampled(space: DagCnn) -> None:
     rng = np.random.default_rng(3)
     for _ in range(4):
         assert space.problems(space.sample(rng)) == []
+
+
+@pytest.mark.parametrize("space", [DagCnn, Inception])
+def test_a_sample_may_have_narrower_bounds_than_what_is_legal(space: Any) -> None:
+    rng = np.random.default_rng(5)
+    usual = space(min_depth=2, max_depth=60)
+    depths = {usual.sample(rng).depth for _ in range(12)}
+    low, high = min(depths) + 1, max(depths) - 1
+    narrow = space(min_depth=2, max_depth=60, sample_min_depth=low, sample_max_depth=high)
+    assert {low <= narrow.sample(rng).depth <= high for _ in range(12)} == {True}
+    assert usual.sampled_depths == (2, 60)
+    for depth in (2, high + 1, 60):  # operators may go beyond
+        assert narrow.wrong_size(5, depth) == []
+    assert space(**json.loads(json.dumps(narrow.options()))) == narrow
+
+
+def test_a_sample_cannot_be_bound_beyond_what_is_legal() -> None:
+    for options, said in (
+        ({"sample_min_depth": 1, "min_depth": 3}, r"min_depth.*sample_min_depth = 1"),
+        ({"sample_max_depth": 30}, r"sample_max_depth.*max_depth = 24"),
+        ({"sample_min_depth": 9, "sample_max_depth": 8}, r"sample_max_depth = 8"),
+        ({"sample_min_depth": "deep"}, r"sample_min_depth.*'deep'"),
+        ({"min_depth": None}, r"min_depth.*None"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            DagCnn(**options)
 
 
 def test_options_are_json_and_rebuild_the_space() -> None:

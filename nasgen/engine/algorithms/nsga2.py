@@ -56,9 +56,10 @@ class Nsga2(Generational):
     def _crowded_tournaments(
         self, individuals: list[Individual], k: int, rng: np.random.Generator
     ) -> list[Individual]:
-        """Return k winners by dominance, then by crowding distance."""
+        """Return k winners by dominance, then by crowding distance within their own front."""
         winners: list[Individual] = []
-        tools.emo.assignCrowdingDist(individuals)
+        for front in tools.sortNondominated(individuals, len(individuals)):
+            tools.emo.assignCrowdingDist(front)
         with deap_seeded(rng):
             while len(winners) < k:  # DEAP's tournament hands out four winners at a time
                 winners += tools.selTournamentDCD(individuals, 4)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Dag
-from nasgen.operators.base import attempt
+from nasgen.operators.base import attempt, check_size
 from nasgen.search_spaces.graph import GraphSpace
 
 Place = TypeVar("Place")
@@ -28,7 +28,7 @@ def swap(
     """
     known = {first.key, second.key}
     best: Dag | None = None
-    reason, n_tries = "", 0
+    reason, kind, n_tries = "", "", 0
     for here, there in draws:
         n_tries += 1
         children = []
@@ -36,10 +36,10 @@ def swap(
             try:
                 child = join(*case)
             except NotApplicable as error:
-                reason = str(error)
+                reason, kind = str(error), error.kind
                 continue
             if child.key in known:
-                reason = "the child is the same network as a parent."
+                reason, kind = "the child is the same network as a parent.", "unchanged"
             else:
                 children.append(child)
         if len(children) == 2:
@@ -47,7 +47,7 @@ def swap(
         best = best or next(iter(children), None)
     if best is None:
         tries = "1 try" if n_tries == 1 else f"{n_tries} tries"
-        raise NotApplicable(f"no legal child in {tries}; the last: {reason}")
+        raise NotApplicable(f"no legal child in {tries}; the last: {reason}", kind=kind)
     return (best,)
 
 
@@ -58,8 +58,7 @@ def joined(space: GraphSpace, head: Dag, cut: int, tail: Dag, start: int) -> Dag
     """
     n_inner = head.place[cut] + len(tail.order) - 2 - tail.place[start]
     depth = head.level[cut] + tail.depth - tail.level[start]
-    if problems := space.wrong_size(n_inner, depth):  # most refusals; known before it is built
-        raise NotApplicable(problems[0])
+    check_size(space, n_inner, depth)  # most refusals; known before it is built
     draft = head.edit()
     draft.discard([v.tag for v in head.order[head.place[cut] + 1 :]])
     here = draft.absorb(tail.order[tail.place[start] + 1 :])

@@ -29,7 +29,8 @@ def bridge(first: Dag, second: Dag, space: GraphSpace, rng: np.random.Generator)
     found = bridges(first), bridges(second)
     for which, edges in zip(("first", "second"), found, strict=True):
         if not edges:
-            raise NotApplicable(f"the {which} parent has no bridge but the edge into its output.")
+            reason = f"the {which} parent has no bridge but the edge into its output."
+            raise NotApplicable(reason, kind="no_place")
     draws = ((pick(found[0], rng, "")[0], pick(found[1], rng, "")[0]) for _ in range(N_TRIES))
     return swap(first, second, draws, partial(joined, space))
 

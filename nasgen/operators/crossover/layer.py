@@ -29,7 +29,8 @@ def layer(first: Dag, second: Dag, space: GraphSpace, rng: np.random.Generator) 
     known = {first.key, second.key}
     pairs = [(a, b) for a, b in matching(first, second) if a.channels != b.channels]
     if not pairs:
-        raise NotApplicable("no matching layers differ in their number of feature maps.")
+        reason = "no matching layers differ in their number of feature maps."
+        raise NotApplicable(reason, kind="no_place")
     children: list[Dag] = []
     for parent, own in ((first, pairs), (second, [(b, a) for a, b in pairs])):
         child = _averaged(parent, own, space)
@@ -37,7 +38,7 @@ def layer(first: Dag, second: Dag, space: GraphSpace, rng: np.random.Generator) 
             known.add(child.key)
             children.append(child)
     if not children:
-        raise NotApplicable("the averages are what a parent has already.")
+        raise NotApplicable("the averages are what a parent has already.", kind="unchanged")
     return (children[0], children[1]) if len(children) == 2 else (children[0],)
 
 

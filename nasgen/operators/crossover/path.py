@@ -13,7 +13,7 @@ import numpy as np
 
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Dag
-from nasgen.operators.base import N_TRIES, attempt
+from nasgen.operators.base import N_TRIES, attempt, check_size
 from nasgen.operators.crossover.base import Children, swap
 from nasgen.search_spaces.graph import GraphSpace
 
@@ -30,15 +30,15 @@ def path(first: Dag, second: Dag, space: GraphSpace, rng: np.random.Generator) -
     found = chains(first), chains(second)
     for which, own in zip(("first", "second"), found, strict=True):
         if not own:
-            raise NotApplicable(f"the {which} parent has no vertex with one input.")
+            reason = f"the {which} parent has no vertex with one input."
+            raise NotApplicable(reason, kind="no_place")
     pairs = list(product(*found))
     drawn = [pairs[i] for i in rng.permutation(len(pairs))]
     drawn.sort(key=lambda pair: -len(pair[0]) - len(pair[1]))
 
     def replaced(mine: Dag, here: Chain, other: Dag, there: Chain) -> Dag:
         n_inner = len(mine.inner) - len(here) + len(there)
-        if problems := space.wrong_size(n_inner, space.min_depth):  # before anything is built
-            raise NotApplicable(problems[0])
+        check_size(space, n_inner, space.min_depth)  # before anything is built
         draft = mine.edit()
         draft.splice(here, [other.vertex(tag) for tag in there])
         return attempt(draft, space)

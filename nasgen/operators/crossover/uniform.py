@@ -39,4 +39,5 @@ def uniform(
             return new[0], new[1]
         if new:
             return (new[0],)
-    raise NotApplicable(f"the parents gave no new legal cell in {N_TRIES} tries.")
+    reason = f"the parents gave no new legal cell in {N_TRIES} tries."
+    raise NotApplicable(reason, kind="unchanged")

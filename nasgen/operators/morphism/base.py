@@ -25,14 +25,15 @@ def first_possible(
     At most `N_TRIES` are tried; NotApplicable tells the last reason, or that there is no `what`.
     """
     if not places:
-        raise NotApplicable(f"there is no {what}.")
-    reason = ""
+        raise NotApplicable(f"there is no {what}.", kind="no_place")
+    reason, kind = "", ""
     for i in rng.permutation(len(places))[:N_TRIES].tolist():
         try:
             return make(places[i])
         except NotApplicable as error:
-            reason = str(error)
-    raise NotApplicable(f"no {what} in {min(N_TRIES, len(places))} tries; the last: {reason}")
+            reason, kind = str(error), error.kind
+    tries = f"{min(N_TRIES, len(places))} tries"
+    raise NotApplicable(f"no {what} in {tries}; the last: {reason}", kind=kind)
 
 
 def twins(pairs: Iterable[tuple[int, int]]) -> dict[str, dict[str, Any]]:

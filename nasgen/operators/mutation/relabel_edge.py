@@ -26,4 +26,4 @@ def relabel_edge(parent: Dag, space: CellSpace, rng: np.random.Generator) -> Dag
         key, is_legal = template.facts((*ops[:i], op, *ops[i + 1 :]))
         if is_legal and key != parent.key:
             return template.changed(parent, [(i, op)])
-    raise NotApplicable(f"no legal cell of another key in {N_TRIES} tries.")
+    raise NotApplicable(f"no legal cell of another key in {N_TRIES} tries.", kind="unchanged")

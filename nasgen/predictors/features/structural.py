@@ -77,6 +77,11 @@ class Structural:
         )
 
 
+def log_params(genotype: Dag) -> float:
+    """Return the feature `log_params` alone."""
+    return math.log(1 + _walk(genotype)[1])
+
+
 def _walk(genotype: Dag) -> tuple[int, int]:
     """Return the most pools on one path to the output, and the approximate number of weights."""
     stages: dict[int, int] = {genotype.input.tag: 0}

@@ -1,0 +1,364 @@
+"""What the commands of `docs/benchmarks.md` printed, as lines of a table beside the goals.
+
+`TOOLS` names each command and its reader. A reader takes the JSON values that the command printed,
+or the rows that it keeps, and yields lines. A goal that is missed stays in the table, as missed.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Measured apart from this code with 100 seeds: mean best c10v_valid_200 at 50 and 100 queries.
+INDEPENDENT = {"local": {"50": 91.43, "100": 91.56}, "aging": {"50": 91.09, "100": 91.46}}
+N_INDEPENDENT = 100
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table; `reached` None: there is no goal."""
+
+    what: str
+    measured: str
+    goal: str = ""
+    reached: bool | None = None
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A command, how its output is read, and whether it keeps rows in docs/results itself."""
+
+    command: str
+    lines: Callable[[list[Any]], Iterator[Line]]
+    keeps_rows: bool = False
+
+
+def values(text: str) -> list[Any]:
+    """Return the JSON values that stand one behind the other in a text."""
+    text, place, found = text.strip(), 0, []
+    while place < len(text):
+        value, place = json.JSONDecoder().raw_decode(text, place)
+        found.append(value)
+        while place < len(text) and text[place].isspace():
+            place += 1
+    return found
+
+
+def documents(file: Path) -> list[Any]:
+    """Return what a file of docs/results holds: a command's output, stamped or not, or rows."""
+    found = values(file.read_text(encoding="utf-8"))
+    if len(found) == 1 and isinstance(found[0], dict) and "output" in found[0]:
+        return list(found[0]["output"])
+    return found
+
+
+def _wide(difference: Json) -> str:
+    return f"{difference['mean']:+.2f} ± {difference['ci95']:.2f}"
+
+
+# ---- tables of known accuracies ------------------------------------------------------------------
+
+
+def bench(found: list[Any]) -> Iterator[Line]:
+    """Read `nasgen bench --json`: searches with a predictor beside local search."""
+    for result in found:
+        own = result["algorithms"]
+        has_goals = result["bench"] == "nasbench201" and result["signal"] == "c10v_valid_200"
+        about = f"{result['bench']}, {result['seeds']} seeds: "
+        for name in (n for n in own if "+" in n and "minus_local" in own[n]):
+            for q in (q for q in ("50", "100") if q in own[name]["val"]):
+                gain = own[name]["minus_local"]["val"][q]
+                means = [own[n]["val"][q]["mean"] for n in (name, "local")]
+                yield Line(
+                    f"{about}`{name}` minus local search at {q} queries, validation",
+                    f"{means[0]:.2f} − {means[1]:.2f} %, paired {_wide(gain)}",
+                    "interval above 0" if has_goals else "",
+                    gain["mean"] - gain["ci95"] > 0 if has_goals else None,
+                )
+            needed = [own[n]["queries_to_optimum"] for n in (name, "local")]
+            medians = [f"> {n['within']}" if n["median"] is None else f"{n['median']:g}"
+                       for n in needed]  # fmt: skip
+            ratio = needed[0]["of_local"]
+            yield Line(
+                f"{about}median queries to the optimum, `{name}` against local search",
+                f"{medians[0]} against {medians[1]}" + (f", {ratio:.2f} ×" if ratio else ""),
+                "≤ 0.8 ×" if has_goals else "",
+                ratio is not None and ratio <= 0.8 if has_goals else None,
+            )
+        for name, theirs in INDEPENDENT.items() if has_goals else ():
+            for q in (q for q in theirs if q in own.get(name, {"val": {}})["val"]):
+                at = own[name]["val"][q]
+                # The other mean has an interval as well, of as many seeds as it was made of.
+                noise = at["ci95"] * (1 + result["seeds"] / N_INDEPENDENT) ** 0.5 + 0.005
+                yield Line(
+                    f"{about}`{name}` at {q} queries, validation",
+                    f"{at['mean']:.2f} ± {at['ci95']:.2f} %",
+                    f"{theirs[q]} %, measured independently, within noise",
+                    abs(at["mean"] - theirs[q]) <= noise,
+                )
+
+
+def predictors(found: list[Any]) -> Iterator[Line]:
+    """Read `nasgen predictors evaluate`: the one with the best Kendall tau, beside ridge."""
+    rows = found[0]["predictors"]
+    best = max(rows, key=lambda name: rows[name]["kendall"]["mean"])
+    about = f"{found[0]['source']}, {found[0]['n_labels']} labels, {found[0]['repeats']} draws: "
+    beside = {"ridge": rows.get("ridge"), "size alone": found[0].get("size")}
+    for score, what, goal in (("kendall", "Kendall tau", 0.68),
+                              ("top_kendall", "tau in the best tenth", 0.18)):  # fmt: skip
+        value = rows[best][score]["mean"]
+        others = ", ".join(
+            f"{name} {r[score]['mean']:.3f}" for name, r in beside.items() if r and r[score]
+        )
+        yield Line(
+            f"{about}{what}, predictor `{best}`",
+            f"{value:.3f}" + (f" ({others})" if others else ""),
+            f"≥ {goal}",
+            value >= goal,
+        )
+
+
+def filtered(found: list[Any]) -> Iterator[Line]:
+    """Read benchmarks/filter.py."""
+    for row in found:
+        factor, (low, high) = row["fewer_trainings"], row["fewer_trainings_95"]
+        n = row["trainings_with_filter"]
+        yield Line(
+            f"{row['bench']}, {row['seeds']} seeds: trainings with a filter for the mean accuracy "
+            f"that {row['queries']} reach without",
+            "not reached" if n is None else f"{n:g}, 1/{factor:.2f} (1/{low:.2f} to 1/{high:.2f})",
+            "≤ 1/1.7",
+            factor >= 1.7,
+        )
+
+
+def screened(rows: list[Any]) -> Iterator[Line]:
+    """Read the rows of benchmarks/screened.py."""
+    import screened as script
+
+    for group in _groups(rows, "settings"):
+        found = script.summary(group)
+        if not found["seeds"]:
+            continue
+        gain, n = found["difference"], found["trainings"]
+        yield Line(
+            f"{group[0]['settings']['data']}, real training, {found['seeds']} "
+            f"paired seeds: best validation accuracy of {n['screened']} trainings with a filter "
+            f"minus {n['plain']} without, points",
+            f"{found['screened']:.2f} − {found['plain']:.2f} %, paired {_wide(gain)}",
+            "no loss: interval reaches 0",
+            gain["mean"] + gain["ci95"] >= 0,
+        )
+
+
+# ---- speed ---------------------------------------------------------------------------------------
+
+
+def engine(found: list[Any]) -> Iterator[Line]:
+    """Read benchmarks/engine.py: the ledger in memory, and the faster of the durable ones."""
+    rates = {row["ledger"]: row["per_second"] for row in found}
+    durable = {name: rate for name, rate in rates.items() if name != "memory"}
+    wanted = [("memory", 1000)] if "memory" in rates else []
+    wanted += [(max(durable, key=lambda name: durable[name]), 300)] if durable else []
+    for name, goal in wanted:
+        yield Line(
+            f"new, legal, different children a second, no training, ledger `{name}`",
+            f"{rates[name]:,.0f}", f"≥ {goal:,}", rates[name] >= goal,
+        )  # fmt: skip
+
+
+def features(found: list[Any]) -> Iterator[Line]:
+    """Read benchmarks/features.py."""
+    for row in found:
+        rate, has_goal = row["per_cpu_second"], row["features"] == "stier2021"
+        yield Line(
+            f"graphs of thirty vertices a second and core, features `{row['features']}`",
+            f"{rate:,}",
+            "≥ 2,000" if has_goal else "",
+            rate >= 2000 if has_goal else None,
+        )
+
+
+def golem(found: list[Any]) -> Iterator[Line]:
+    """Read benchmarks/golem.py."""
+    of = {row["engine"]: row for row in found}
+    ours, theirs = of["nasgen"], of["golem"]
+    last = max(ours["best"], key=int)
+    about = f"synthetic-dag, {ours['seeds']} seeds: "
+    for what, a, b in (
+        (f"best score after {last} evaluations", ours["best"][last], theirs["best"][last]),
+        ("evaluations a second", ours["evaluations_per_s"], theirs["evaluations_per_s"]),
+    ):
+        yield Line(f"{about}{what}, beside GOLEM", f"{a:g} against {b:g}", "above GOLEM", a > b)
+
+
+def morphisms(found: list[Any]) -> Iterator[Line]:
+    """Read benchmarks/morphisms.py: the slowest ones."""
+    rows = found[0]["morphisms"]
+    for key, what, goal in (("ms", "morphism", 50), ("plan_ms", "heredity plan", 20)):
+        name = max(rows, key=lambda n: rows[n][key])
+        yield Line(
+            f"slowest {what} on {found[0]['n_values'] / 1e6:.1f} M weights, `{name}`",
+            f"{rows[name][key]:.1f} ms",
+            f"< {goal} ms",
+            rows[name][key] < goal,
+        )
+
+
+def shared_parameters(found: list[Any]) -> Iterator[Line]:
+    """Read benchmarks/shared_parameters.py."""
+    row = found[0]
+    yield Line(
+        f"memory of {row['relatives']} relatives on shared parameters, of one network's",
+        f"{row['shared_to_one']:.2f} × (copies {row['copies_to_one']:.2f} ×)",
+        "≤ 2 ×",
+        row["shared_to_one"] <= 2,
+    )
+
+
+def training_loop(found: list[Any]) -> Iterator[Line]:
+    """Read benchmarks/training_loop.py."""
+    ratio, plain = found[0]["time_ratio"], found[0]["time_ratio_to_plain"]
+    yield Line(
+        "training time, of a hand-written loop that knows the tricks",
+        f"{ratio:.2f} × ({plain:.2f} × of a plain one)", "≤ 1.10 ×", ratio <= 1.10,
+    )  # fmt: skip
+
+
+# ---- growth, heredity, less training -------------------------------------------------------------
+
+
+# Of the reproduction: what is compared, first and second arm, goal, least difference in points.
+GROWTH = (
+    ("growth's best network minus its architecture from scratch, for its lineage's FLOPs / 0.6",
+     "growth/best", "lineage/best", "≥ 0", 0.0),
+    ("growth's ensemble minus its best network",
+     "growth/ensemble", "growth/best", "≥ 1 point", 1.0),
+    ("growth's ensemble minus one of independent networks, equal FLOPs",
+     "growth/ensemble", "independent/ensemble", "> 0", 1e-6),
+    ("growth's best network minus one network, equal FLOPs", "growth/best", "one/best", "", None),
+    ("growth's best network minus its architecture from scratch, equal FLOPs",
+     "growth/best", "scratch/best", "", None),
+    ("growth's ensemble minus that of growth with random padding",
+     "growth/ensemble", "random-pad/ensemble", "", None),
+)  # fmt: skip
+
+
+def painter2018(rows: list[Any]) -> Iterator[Line]:
+    """Read the rows of `nasgen reproduce painter2018`: of each scale, those of its last settings.
+
+    All seeds that both arms of a comparison have count.
+    """
+    for scale, settings in {row["scale"]: row.get("settings") for row in rows}.items():
+        accuracy = {
+            (f"{row['arm']}/{part}", row["seed"]): 100 * row[part]["test_accuracy"]
+            for row in rows
+            if (row["scale"], row.get("settings")) == (scale, settings)
+            for part in ("best", "ensemble")
+        }
+        for what, first, second, goal, least in GROWTH:
+            seeds = [s for arm, s in accuracy if arm == first and (second, s) in accuracy]
+            if not seeds:
+                continue
+            x, y = (statistics.fmean(accuracy[arm, s] for s in seeds) for arm in (first, second))
+            yield Line(
+                f"painter2018, scale {scale}, seeds: {len(seeds)}, {what}, test",
+                f"{x:.2f} − {y:.2f} = {x - y:+.2f} %",
+                goal,
+                None if least is None else round(x - y, 6) >= least,
+            )
+
+
+def heredity(rows: list[Any]) -> Iterator[Line]:
+    """Read the rows of benchmarks/heredity.py: half of the epochs."""
+    import heredity as script
+
+    for group in _groups(rows, "data", "seed", "fraction", "epochs"):
+        half = script.summary(group).get("share 0.5", {})
+        about = f"{group[0]['data']}: children, half of the epochs, minus all epochs from scratch, "
+        all_, plan, random = (half.get(name, {}) for name in (
+            "inherited", "inherited, operators with a plan", "unplanned, the same children"
+        ))  # fmt: skip
+        if "gain" in all_:
+            yield Line(
+                f"{about}weights inherited, points",
+                f"{all_['gain']:+.2f} ± {all_['ci95']:.2f} ({all_['n']} children)",
+                "≥ 0",
+                all_["gain"] >= 0,
+            )
+        if "gain" in plan and "gain" in random:
+            yield Line(
+                f"{about}function preserved, and the same with random padding, points",
+                f"{plan['gain']:+.2f} ± {plan['ci95']:.2f}, "
+                f"{random['gain']:+.2f} ± {random['ci95']:.2f} ({plan['n']} children)",
+            )
+
+
+def less_training(rows: list[Any]) -> Iterator[Line]:
+    """Read the rows of benchmarks/less_training.py."""
+    import less_training as script
+
+    for group in _groups(rows, "settings"):
+        found = {
+            arm: row["to_same_best"]
+            for arm, row in script.summary(group).items()
+            if arm != script.BASE and "to_same_best" in row
+        }
+        seeds, data = len({row["seed"] for row in group}), group[0]["settings"]["data"]
+        arms = sorted(found.items(), key=lambda item: item[1]["train_s"])
+        if arms:
+            yield Line(
+                f"{data}, {seeds} seeds: training time to the accuracy that full "
+                "training reaches, of its own, median",
+                ", ".join(f"{arm} {shares['train_s']:.2f}" for arm, shares in arms),
+            )
+
+
+def _groups(rows: Sequence[Json], *keys: str) -> list[list[Json]]:
+    """Return the rows that agree in some keys together, in order of appearance."""
+    found: dict[str, list[Json]] = {}
+    for row in rows:
+        text = json.dumps([row[key] for key in keys], sort_keys=True)
+        found.setdefault(text, []).append(row)
+    return list(found.values())
+
+
+# DATA stands for the folder of images, GOLEM for an interpreter that has thegolem.
+TOOLS = {
+    "bench-nasbench201": Tool(
+        "nasgen bench nasbench201 --algorithms local,genetic+rank --seeds 500 "
+        "--queries 25,50,100,150 --json",
+        bench,
+    ),
+    "bench-nasbench-macro": Tool("nasgen bench nasbench-macro --seeds 100 --json", bench),
+    "predictors-nasbench201": Tool(
+        "nasgen predictors evaluate nasbench201 --repeats 20 --json", predictors
+    ),
+    "filter": Tool("python benchmarks/filter.py --seeds 500", filtered),
+    "screened": Tool(
+        "python benchmarks/screened.py --data mnist:DATA/fashion-mnist", screened, True
+    ),
+    "engine": Tool("python benchmarks/engine.py", engine),
+    "features": Tool("python benchmarks/features.py", features),
+    "golem": Tool("python benchmarks/golem.py --python GOLEM", golem),
+    "training_loop": Tool("python benchmarks/training_loop.py", training_loop),
+    "morphisms": Tool("python benchmarks/morphisms.py", morphisms),
+    "shared_parameters": Tool("python benchmarks/shared_parameters.py", shared_parameters),
+    "painter2018": Tool(
+        "nasgen reproduce painter2018 --data cifar10:DATA/cifar-10-batches-bin --quiet --json",
+        painter2018,
+    ),
+    "heredity": Tool(
+        "python benchmarks/heredity.py --data cifar10:DATA/cifar-10-batches-bin", heredity, True
+    ),
+    "less-training": Tool(
+        "python benchmarks/less_training.py --data mnist:DATA/fashion-mnist --seeds 5",
+        less_training,
+        True,
+    ),
+}

@@ -1,0 +1,38 @@
+"""Where a figure comes from: the machine, the commit, and when."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from nasgen.store.folder import machine
+from nasgen.store.ledger import utc_now
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
+
+
+def commit() -> str:
+    """Return the short hash of the checkout, "unknown" outside of one."""
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    return done.stdout.strip() or "unknown"
+
+
+def short(source: str) -> str:
+    """Return a data source without the folders above its own: they differ between machines."""
+    kind, colon, where = source.partition(":")
+    return f"{kind}{colon}{Path(where).name}"
+
+
+def stamp() -> dict[str, Any]:
+    """Return {"commit", "measured", "machine"}, to be laid beside what was measured."""
+    found = machine()
+    return {
+        "commit": commit(),
+        "measured": utc_now(),
+        "machine": {key: found[key] for key in ("processor", "cores")},
+    }

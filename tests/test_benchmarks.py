@@ -1,0 +1,295 @@
+"""The scripts of benchmarks/ start, and the README's table says what is missed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nasgen import build, config, reading, registry
+from nasgen.bench.base import find
+from nasgen.bench.play import Played
+from nasgen.bench.summary import summary
+
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks"
+MARKS = "before\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nafter\n"
+STAMP = {"commit": "abc", "measured": "now", "machine": {"processor": "Some CPU", "cores": 3}}
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Return what imports a script of benchmarks/ by its name."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+@pytest.fixture
+def figures(script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Return figures.py, at work on an empty folder of results and a README of its own."""
+    module = script("figures")
+    results, readme = tmp_path / "results", tmp_path / "README.md"
+    results.mkdir()
+    readme.write_text(MARKS)
+    monkeypatch.setattr(module, "RESULTS", results)
+    monkeypatch.setattr(module, "README", readme)
+    return module
+
+
+# ---- every script --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", sorted(BENCHMARKS.glob("*.py")), ids=lambda file: str(file.stem))
+def test_a_script_loads_and_explains_itself(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    if "argparse" not in file.read_text():
+        runpy.run_path(str(file), run_name="loaded")
+        return
+    monkeypatch.setattr(sys, "argv", [file.name, "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(file), run_name="__main__")
+    assert end.value.code == 0
+    assert f"usage: {file.name}" in capsys.readouterr().out
+
+
+def test_feature_sets_are_timed_on_the_graphs_that_they_read(script: Callable[[str], Any]) -> None:
+    module = script("features")
+    names = module.feature_sets()
+    assert {"structural", "stier2021"} <= set(names)
+    assert not {"nasbench201", "nasbench-macro", "zero-cost"} & set(names)
+    rng = np.random.default_rng(0)
+    dag = module.grown(module.DagCnn(max_vertices=module.N_VERTICES), rng)
+    assert len(dag.inner) == module.N_VERTICES
+    for name in names:
+        assert np.isfinite(registry.resolve("features", name)().encode(dag)).all()
+
+
+def test_networks_that_stand_for_others_are_legal(script: Callable[[str], Any]) -> None:
+    module = script("morphisms")
+    assert module.SPACE.problems(module.network()) == []
+
+
+def test_every_search_of_the_table_has_settings_that_are_read(
+    figures: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)  # where the searches are run
+    for arm in figures.ARMS.values():
+        pairs = list(zip(arm.arguments[::2], arm.arguments[1::2], strict=True))
+        sets = [figures.placed(value) for flag, value in pairs if flag == "--set"]
+        name = dict(pairs).get("--algorithm", "genetic")
+        tables = config.merge({"algorithm": {"name": name}}, config.assignments(sets))
+        checked = reading.config_of(tables)
+        if checked.origin.genotype is not None:
+            assert build.origin(checked) is not None
+
+
+# ---- the table -----------------------------------------------------------------------------------
+
+
+def test_a_missed_goal_stands_in_the_readme_as_missed(figures: Any) -> None:
+    printed = [
+        {"ledger": "memory", "per_second": 900.0},
+        {"ledger": "sqlite", "per_second": 200.0},
+        {"ledger": "journal", "per_second": 350.0},
+    ]
+    # As a shell leaves it, and as figures.py keeps it.
+    text = "\n".join(map(json.dumps, printed))
+    (figures.RESULTS / "engine.json").write_text(text + "\n")
+    kept = {"command": "c", **STAMP, "output": [{"time_ratio": 1.25, "time_ratio_to_plain": 0.9}]}
+    (figures.RESULTS / "training_loop.json").write_text(json.dumps(kept, indent=1))
+    figures.write_table()
+    readme = figures.README.read_text()
+    assert readme.startswith("before\n<!-- figures: begin -->\n| what | measured | goal | reached")
+    assert readme.endswith("<!-- figures: end -->\nafter\n")
+    assert "\nold\n" not in readme
+    rows = [line for line in readme.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 3  # nothing of what was not measured
+    command = "`python benchmarks/engine.py` |"
+    assert rows[0].endswith(f"ledger `memory` | 900 | ≥ 1,000 | **no** | {command}")
+    assert rows[1].endswith(f"ledger `journal` | 350 | ≥ 300 | yes | {command}")
+    assert "1.25 × (0.90 × of a plain one) | ≤ 1.10 × | **no** |" in rows[2]
+    assert "Machine: 3 cores, Some CPU." in readme
+    figures.write_table()
+    assert figures.README.read_text() == readme
+
+
+def test_searches_are_medians_over_seeds(figures: Any) -> None:
+    def row(seed: int, best: float) -> dict[str, Any]:
+        part = {"test_accuracy": best, "n_params": 1000}
+        return {
+            "arm": "cifar10-20m", "seed": seed, "command": "nasgen search", **STAMP,
+            "best": part, "ensemble": part, "trials": {"complete": 3}, "wall_s": 1300.0 + seed,
+        }  # fmt: skip
+
+    rows = [row(seed, best) for seed, best in enumerate((0.80, 0.85, 0.86))]
+    (figures.RESULTS / "searches.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = {line.what.split(", ")[-2]: line for line, _ in figures.lines() if "test" in line.what}
+    best, ensemble = found["best network"], found["ensemble"]
+    assert (best.measured[:7], best.goal, best.reached) == ("85.00 %", "≥ 84 %", True)
+    assert (ensemble.goal, ensemble.reached) == ("", None)
+    wall = next(line for line, _ in figures.lines() if "wall" in line.what)
+    assert (wall.measured, wall.reached) == ("1301 s, 3 trials", False)
+    assert "| – | – | `nasgen search` |" in figures.table()
+
+
+def benched(first: str, second: str) -> dict[str, Any]:
+    """Return what the bench prints where one algorithm has the independent means."""
+    optimum = find("nasbench201").optimum("c10v_valid_200")
+    noise = 0.01 * np.resize([-1.0, 1.0], 30)[:, None]
+    slow, fast = np.full((30, 120), 91.43) + noise, np.full((30, 120), 91.50) + noise
+    slow[:, 51:] = 91.56 + noise
+    slow[:, 109:] = fast[:, 59:] = optimum
+    asked = np.full(30, 120)
+    runs = {first: Played(slow, slow, asked), second: Played(fast, fast, asked)}
+    return summary("nasbench201", runs, [50, 100], 30)
+
+
+def predicted(kendall: float, top: float) -> dict[str, Any]:
+    def scores(a: float, b: float) -> dict[str, Any]:
+        return {"kendall": {"mean": a, "sd": 0.0}, "top_kendall": {"mean": b, "sd": 0.0}}
+
+    return {
+        "source": "nasbench201", "n_labels": 100, "repeats": 20, "size": scores(0.4, 0.0),
+        "predictors": {"ridge": scores(0.6, 0.09), "gp": scores(kendall, top)},
+    }  # fmt: skip
+
+
+def filtered(factor: float) -> dict[str, Any]:
+    return {
+        "bench": "nasbench201", "seeds": 5, "queries": 300, "fewer_trainings": factor,
+        "fewer_trainings_95": [factor, factor], "trainings_with_filter": 300 / factor,
+    }  # fmt: skip
+
+
+def pairs(gain: float) -> list[dict[str, Any]]:
+    settings = {"data": "mnist:DIR", "trials": {"plain": 100, "screened": 60}}
+    return [
+        {"arm": arm, "seed": seed, "settings": settings, **STAMP, "best": 0.8 + own + seed / 1e4}
+        for seed in range(3)
+        for arm, own in (("plain", 0.0), ("screened", gain * (1 + seed / 10)))
+    ]
+
+
+def engines(rate: float, best: float) -> list[dict[str, Any]]:
+    return [
+        {"engine": name, "seeds": 2, "best": {"50": 1.0, "600": b}, "evaluations_per_s": r}
+        for name, r, b in (("nasgen", rate, best), ("golem", 7.5, 60.0))
+    ]
+
+
+def grown(gain: float) -> list[dict[str, Any]]:
+    def row(arm: str, best: float, ensemble: float, settings: str = "new") -> dict[str, Any]:
+        return {
+            "arm": arm, "seed": 0, "scale": "quick", "settings": settings,
+            "best": {"test_accuracy": best}, "ensemble": {"test_accuracy": ensemble},
+        }  # fmt: skip
+
+    return [
+        row("growth", 0.1, 0.1, "old"),  # of earlier settings: it counts no more
+        row("growth", 0.80, 0.80 + gain),
+        row("lineage", 0.80 - gain, 0.80),
+        row("independent", 0.80, 0.80),
+    ]
+
+
+def inherited(gain: float) -> list[dict[str, Any]]:
+    key = {"data": "cifar10", "seed": 0, "fraction": 0.25, "epochs": 5.0, "group": "mutations"}
+    arms = [("cold", 1.0, 0.0), ("inherited", 0.5, gain), ("unplanned", 0.5, 0.0)]
+    rows: list[dict[str, Any]] = [
+        key | {"child": child, "arm": arm, "share": share, "val_accuracy": 0.5 + child / 50 + own}
+        for child in range(3)
+        for arm, share, own in arms
+    ]
+    return [*rows, key | {"child": 9, "arm": "cold", "share": 1.0, "val_accuracy": None}]
+
+
+def shorter(share: float) -> list[dict[str, Any]]:
+    settings = {"data": "mnist:DIR", "epochs": 9.0}
+    return [
+        {
+            "arm": arm, "seed": 0, "settings": settings, "best": 0.9, "train_s": s, "images": s,
+            "n_trials": 9, "n_pruned": 0, "trace": [[s, s, 0.9]],
+        }
+        for arm, s in (("full", 10.0), ("median", 10 * share))
+    ]  # fmt: skip
+
+
+def morphed(ms: float, plan_ms: float) -> dict[str, Any]:
+    rows = {"branch": {"ms": 1.0, "plan_ms": 1.0}, "kernel": {"ms": ms, "plan_ms": plan_ms}}
+    return {"n_values": 1_000_000, "morphisms": rows}
+
+
+# Output that reaches every goal, and output that reaches none.
+OUTPUTS: dict[str, tuple[list[Any], list[Any]]] = {
+    "bench-nasbench201": ([benched("local", "genetic+rank")], [benched("genetic+rank", "local")]),
+    "predictors-nasbench201": ([predicted(0.7, 0.19)], [predicted(0.67, 0.17)]),
+    "filter": ([filtered(1.8)], [filtered(1.6)]),
+    "screened": (pairs(0.001), pairs(-0.02)),
+    "features": (
+        [{"features": "stier2021", "per_cpu_second": 2500}],
+        [{"features": "stier2021", "per_cpu_second": 1500}],
+    ),
+    "golem": (engines(900.0, 70.0), engines(5.0, 50.0)),
+    "morphisms": ([morphed(10.0, 10.0)], [morphed(60.0, 30.0)]),
+    "shared_parameters": (
+        [{"relatives": 10, "shared_to_one": 1.5, "copies_to_one": 10.0}],
+        [{"relatives": 10, "shared_to_one": 2.5, "copies_to_one": 10.0}],
+    ),
+    "painter2018": (grown(0.02), grown(-0.02)),
+    "heredity": (inherited(0.01), inherited(-0.01)),
+}
+
+
+@pytest.mark.parametrize("reached", [True, False])
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_each_output_is_read_beside_its_goals(figures: Any, name: str, reached: bool) -> None:
+    text = "\n".join(map(json.dumps, OUTPUTS[name][not reached]))
+    ending = "jsonl" if figures.TOOLS[name].keeps_rows else "json"
+    (figures.RESULTS / f"{name}.{ending}").write_text(text)
+    found = list(figures.lines())
+    goals = [line for line, _ in found if line.goal]
+    assert goals
+    assert {line.reached for line in goals} == {reached}
+    assert {command for _, command in found} == {figures.TOOLS[name].command}
+
+
+def test_figures_without_a_goal_are_no_misses(figures: Any) -> None:
+    other = {**benched("genetic+rank", "local"), "bench": "nasbench-macro", "signal": "mean_acc"}
+    (figures.RESULTS / "bench-nasbench-macro.json").write_text(json.dumps(other))
+    rows = "\n".join(map(json.dumps, shorter(0.4)))
+    (figures.RESULTS / "less-training.jsonl").write_text(rows)
+    found = [line for line, _ in figures.lines()]
+    assert len(found) == 4
+    assert {line.reached for line in found} == {None}
+    assert found[-1].measured == "median 0.40"
+
+
+def test_a_file_of_something_else_is_named(figures: Any) -> None:
+    (figures.RESULTS / "filter.json").write_text('{"what": 1}')
+    with pytest.raises(SystemExit, match=r"filter: expected what `python benchmarks/filter.py"):
+        figures.table()
+
+
+def test_an_output_is_kept_with_its_origin_and_not_measured_again(
+    figures: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printing = "import json; print(json.dumps([7])); print(json.dumps({'a': 1}, indent=1))"
+    engine = figures.TOOLS["engine"]
+    tool = type(engine)(f'python -c "{printing}"', engine.lines)
+    monkeypatch.setitem(figures.TOOLS, "engine", tool)
+    figures.keep("engine")
+    kept = json.loads((figures.RESULTS / "engine.json").read_text())
+    assert kept["output"] == figures.outputs("engine") == [[7], {"a": 1}]
+    assert kept["machine"]["cores"] >= 1
+    assert {"command", "commit", "measured"} <= set(kept)
+    figures.keep("engine")
+    assert "there already" in capsys.readouterr().out
