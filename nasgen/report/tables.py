@@ -11,7 +11,6 @@ from nasgen.report.view import ReportView
 from nasgen.store.trial import Trial
 
 NOT_OPERATORS = ("sample", "seed", "continue", "finish")  # first networks, further trainings
-ILLEGAL = ("cycle", "depth", "size", "output", "illegal")  # refusals by a rule of the space
 
 
 def value(trial: Trial, name: str) -> float | None:
@@ -51,12 +50,12 @@ class OperatorRow:
     n_compared: int
     n_better: int
     median_gain: float | None
-    not_applicable: int = 0
-    duplicate: int = 0
-    illegal: int = 0
-    infeasible: int = 0
     n_fell_back: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def n_refused(self) -> int:
+        return sum(self.reasons.values())
 
     @property
     def rate(self) -> float | None:
@@ -84,7 +83,6 @@ def operator_rows(view: ReportView) -> list[OperatorRow]:
 def _operator_row(view: ReportView, name: str, trials: Sequence[Trial]) -> OperatorRow:
     gains = [gain for t in trials if (gain := gain_over_parents(view, t)) is not None]
     refused = {why: n for why, n in view.operator_failures.get(name, {}).items() if n}
-    apart = ("duplicate", "infeasible", *ILLEGAL)
     return OperatorRow(
         operator=name,
         n_tried=len(trials),
@@ -94,10 +92,6 @@ def _operator_row(view: ReportView, name: str, trials: Sequence[Trial]) -> Opera
         n_compared=len(gains),
         n_better=sum(gain > 0 for gain in gains),
         median_gain=median(gains) if gains else None,
-        not_applicable=sum(n for why, n in refused.items() if why not in apart),
-        duplicate=refused.get("duplicate", 0),
-        illegal=sum(refused.get(why, 0) for why in ILLEGAL),
-        infeasible=refused.get("infeasible", 0),
         n_fell_back=sum(name in t.fell_back_from for t in view.trials),
         reasons=dict(sorted(refused.items(), key=lambda item: (-item[1], item[0]))),
     )

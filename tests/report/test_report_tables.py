@@ -53,12 +53,12 @@ def view(make_view: Any) -> ReportView:
 def test_operators_are_counted_and_compared_with_their_best_parent(view: ReportView) -> None:
     rows = {row.operator: row for row in tables.operator_rows(view)}
     grow, cut, idle = rows["grow"], rows["cut"], rows["idle"]
-    assert (grow.n_tried, grow.n_complete, grow.n_failed, grow.duplicate) == (3, 2, 1, 4)
+    assert (grow.n_tried, grow.n_complete, grow.n_failed, grow.n_refused) == (3, 2, 1, 4)
     assert (grow.n_better, grow.n_compared, grow.rate) == (1, 2, 0.5)
     assert grow.median_gain == pytest.approx(0.02)
     assert (cut.n_better, cut.n_compared) == (1, 2)
     assert cut.median_gain == pytest.approx(0.05)
-    assert (idle.n_tried, idle.not_applicable, idle.rate, idle.median_gain) == (0, 9, None, None)
+    assert (idle.n_tried, idle.n_refused, idle.rate, idle.median_gain) == (0, 9, None, None)
     assert {row.operator for row in tables.operator_rows(view)[-2:]} == {"sample", "finish"}
 
 
@@ -68,7 +68,7 @@ def test_refusals_are_told_by_reason_and_by_what_came_instead(view: ReportView) 
     failures = {"bridge": {"no_place": 2, "depth": 5, "size": 1, "infeasible": 0, "mine": 3}}
     changed = replace(view, trials=[*view.trials, drawn, other], operator_failures=failures)
     bridge = next(row for row in tables.operator_rows(changed) if row.operator == "bridge")
-    assert (bridge.not_applicable, bridge.illegal, bridge.infeasible) == (5, 6, 0)
+    assert bridge.n_refused == 11
     assert list(bridge.reasons.items()) == [("depth", 5), ("mine", 3), ("no_place", 2), ("size", 1)]
     assert (bridge.n_fell_back, bridge.n_tried) == (2, 0)
     text = " ".join(page.render(changed).split())
