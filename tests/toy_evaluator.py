@@ -12,7 +12,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nasgen import build
+from nasgen.config import SearchConfig
 from nasgen.genotypes import Dag
+from nasgen.plan import Plan
 
 
 def score(genotype: Dag) -> float:
@@ -20,6 +23,21 @@ def score(genotype: Dag) -> float:
     convolutions = [v for v in genotype.inner if v.op == "conv"]
     channels = sum(v.channels for v in convolutions)
     return 1.0 / (1.0 + abs(len(convolutions) - 25) / 25 + abs(channels - 1000) / 1000)
+
+
+def plan_of(
+    config: SearchConfig, epochs: float = 1.0, finish_epochs: float = 4.0, **more: Any
+) -> Plan:
+    """Return the plan of a search without data; `more` are further fields of `Plan`."""
+    return Plan(
+        seed=config.seed,
+        objectives=build.objective_list(config),
+        search_fidelity={"epochs": epochs, "fraction": 1.0, "seconds": None},
+        finish_fidelity={"epochs": finish_epochs, "fraction": 1.0, "seconds": None},
+        recipe_digest="r",
+        data_digest="d",
+        **more,
+    )
 
 
 class Toy:

@@ -21,6 +21,7 @@ from nasgen.progress import PlainLog
 from nasgen.search import Plan, Search
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
+from tests.toy_evaluator import plan_of
 
 TRIALS = 60
 FACTORY = "tests.toy_evaluator:make"
@@ -50,17 +51,9 @@ class Played:
         self.ledger = ledger or Ledger.create("memory", {"val_accuracy": "maximize"}, ["sample"])
         self.events: list[tuple[str, Mapping[str, Any]]] = []
         self.screen = build.screen(config)
-        plan = Plan(
-            seed=0,
-            objectives=build.objective_list(config),
-            search_fidelity={"epochs": 1.0, "fraction": 1.0, "seconds": None},
-            finish_fidelity={"epochs": 4.0, "fraction": 1.0, "seconds": None},
-            recipe_digest="r",
-            data_digest="d",
-        )
         self.stop: tuple[str, int] = ("", 0)
         self.search = Search(
-            plan,
+            plan_of(config),
             build.algorithm(
                 config,
                 build.space(config),

@@ -17,9 +17,9 @@ from nasgen.cli import app
 from nasgen.config import parse, to_toml
 from nasgen.errors import ConfigError, StoreError
 from nasgen.execution.serial import Serial
-from nasgen.plan import Plan
 from nasgen.search import Search
 from nasgen.store.ledger import Ledger
+from tests.toy_evaluator import plan_of
 
 ALGORITHMS = ("genetic", "aging", "local", "nsga2", "nsga3", "random")
 LIMIT = 400.0  # channels: about a third of what is drawn keeps to it
@@ -31,15 +31,7 @@ def toy_search(algorithm: str, trials: int = 43) -> Search:
     config = reading.config_of(
         {"algorithm": {"name": algorithm, "population": 8}, "objectives": {"names": names}}
     )
-    plan = Plan(
-        seed=0,
-        objectives=build.objective_list(config),
-        search_fidelity={"epochs": 1.0, "fraction": 1.0, "seconds": None},
-        finish_fidelity={"epochs": 4.0, "fraction": 1.0, "seconds": None},
-        recipe_digest="r",
-        data_digest="d",
-        constraints=(constraints.Constraint("n_params", "<", LIMIT),),
-    )
+    plan = plan_of(config, constraints=(constraints.Constraint("n_params", "<", LIMIT),))
     search: Search
     search = Search(
         plan,

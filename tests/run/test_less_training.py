@@ -15,10 +15,10 @@ from nasgen.errors import ConfigError, UnknownNameError
 from nasgen.execution.base import Executor
 from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
-from nasgen.plan import Plan
 from nasgen.search import Search
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
+from tests.toy_evaluator import plan_of
 
 FACTORY = "tests.curve_evaluator:make"
 EPOCHS = 9.0
@@ -70,16 +70,10 @@ class _Play:
         executor: Executor = Serial(FACTORY, context)
         if workers > 1:
             executor = Processes(FACTORY, context, workers)
-        self.plan = Plan(
-            seed=0,
-            objectives=objectives,
-            search_fidelity={"epochs": EPOCHS, "fraction": 1.0, "seconds": None},
-            finish_fidelity={"epochs": 2 * EPOCHS, "fraction": 1.0, "seconds": None},
-            recipe_digest="r",
-            data_digest="d",
-            inherit_weights=build.inherits(config),
-            compares=build.compares(config),
-        )
+        self.plan = plan_of(
+            config, EPOCHS, 2 * EPOCHS,
+            inherit_weights=build.inherits(config), compares=build.compares(config),
+        )  # fmt: skip
         self.search = Search(
             self.plan,
             build.algorithm(config, build.space(config), lambda p: self.search.is_new(p)),
