@@ -37,8 +37,10 @@ N_PARENTS = 6
 OPERATORS = {
     "mutations": ("relabel", "insert-subgraph", "remove", "rewire", "channels", "insert-skip"),
     "crossovers": ("subgraph", "path", "bridge", "layer"),
-    "morphisms": ("r2r-widen", "r2r-deepen", "net2net-widen", "branch", "kernel"),
-}
+    "morphisms": (
+        "r2r-widen", "r2r-widen-all", "r2r-deepen", "net2net-widen", "branch", "kernel",
+    ),
+}  # fmt: skip
 Json = dict[str, Any]
 
 
@@ -54,13 +56,19 @@ class Training:
 
 
 def config_of(arguments: argparse.Namespace) -> Any:
-    """Return the config whose recipe and data all trainings share."""
+    """Return the config whose recipe and data all trainings share.
+
+    A child whose parents cannot give their weights must fail: trained from nothing it would pass
+    for one that inherits.
+    """
     tables = {
         "seed": arguments.seed,
         "data": {"source": arguments.data},
         "space": {"kernels": [1, 3, 5, 7]},
-        "training": {"fraction": arguments.fraction, "epochs": arguments.epochs},
-    }
+        "training": {
+            "fraction": arguments.fraction, "epochs": arguments.epochs, "on_bad_parent": "drop",
+        },
+    }  # fmt: skip
     return reading.config_of(tables, "heredity")
 
 
@@ -140,7 +148,8 @@ def measured(arguments: argparse.Namespace) -> list[Json]:
     wanted = [t for t in wanted if (t.child, t.arm, t.share) not in done]
     if not wanted:
         return rows
-    folder = arguments.out
+    # Parents of other seeds, data and sizes are others.
+    folder = arguments.out / "-".join(str(value) for value in key.values())
     folder.mkdir(parents=True, exist_ok=True)
     weights = trained(config, parents, folder)
     jobs = []
@@ -176,6 +185,8 @@ def trained(config: Any, parents: list[Dag], folder: Path) -> list[Json]:
     file = folder / "parents.json"
     if file.exists():
         found: list[Json] = json.loads(file.read_text())
+        if [Dag.from_json(one["genotype"]) for one in found] != parents:
+            raise SystemExit(f"{file}: other parents than this version draws; delete its folder.")
         return found
     jobs = [job(i, dag, config, 1.0, None) for i, dag in enumerate(parents)]
     done = {result["seq"]: result for result in run(config, jobs, folder)}

@@ -408,10 +408,8 @@ def test_a_norm_is_no_identity(space: DagCnn) -> None:
 def test_an_operator_says_why_it_has_nothing_to_do() -> None:
     bare = DagCnn(layers=("conv", "max_pool"), max_channels=4, kernels=(3,), min_depth=1)
     parent = chain(4)
-    reasons = {
-        "r2r-widen": "as wide as it may be",
-        "zero-widen": "as wide as it may be",
-        "net2net-widen": "as wide as it may be",
+    widening = ("r2r-widen", "r2r-widen-all", "zero-widen", "net2net-widen")
+    reasons = dict.fromkeys(widening, "as wide as it may be") | {
         "r2r-deepen": "no layer 'linear'",
         "net2net-deepen": "none of the layers linear, conv-relu",
         "branch": "no layer 'linear'",

@@ -21,6 +21,13 @@ ENTRIES = (
         accepts="dag",
     ),
     Entry(
+        "r2r-widen-all",
+        f"{_HERE}.r2r_widen_all:r2r_widen_all",
+        "twin channels for every vertex that can get them, in one step",
+        reference=_PAINTER,
+        accepts="dag",
+    ),
+    Entry(
         "r2r-deepen",
         f"{_HERE}.r2r_deepen:r2r_deepen",
         "a residual module behind a vertex, zero by twins",

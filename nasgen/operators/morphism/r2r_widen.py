@@ -7,13 +7,15 @@ opposite signs, hence their gradients too. Old weights stay as they are, unlike 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from nasgen.errors import IncompatibleError, NotApplicable
 from nasgen.genotypes import Child, Dag
 from nasgen.operators.frame import Frame
 from nasgen.operators.morphism.base import first_possible, twins
-from nasgen.operators.widening import added, owners, tied_to, widen, wider
+from nasgen.operators.widening import Places, added, owners, tied_to, widen, wider
 from nasgen.search_spaces.graph import GraphSpace
 
 
@@ -25,7 +27,8 @@ def r2r_widen(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Child
     frame = Frame(parent, space)
 
     def make(vertex: int) -> Child:
-        return _widen(frame, vertex, wider(frame, vertex, rng, even=True))
+        n = added(frame, vertex, wider(frame, vertex, rng, even=True))
+        return widen_by_twins(frame, [(last_place(frame, vertex), n)])
 
     return first_possible(owners(frame), rng, make, "vertex that can get twins")
 
@@ -36,23 +39,33 @@ def r2r_widen_to(parent: Dag, space: GraphSpace, vertex: int, channels: int) -> 
     What it is summed with gets as many. Raises IllegalGenotypeError for a vertex that does not
     exist, IncompatibleError for an illegal width, NotApplicable where the function cannot be kept.
     """
-    return _widen(Frame(parent, space), vertex, channels)
-
-
-def _widen(frame: Frame, vertex: int, channels: int) -> Child:
+    frame = Frame(parent, space)
     n = added(frame, vertex, channels)
     if n % 2:
         raise IncompatibleError(
             f"{frame.named(vertex)}: twins come in pairs; expected an even number of new channels, "
             f"got {n}. Use zero-widen for an odd one."
         )
-    last = frame.parent.vertex(vertex).channels - 1
-    found = widen(frame, frame.parent.edit(), [(tied_to(frame, vertex, last), n)])
+    return widen_by_twins(frame, [(last_place(frame, vertex), n)])
+
+
+def last_place(frame: Frame, vertex: int) -> Places:
+    """Return where the last channel of a vertex lies, behind which it gets its twins."""
+    return tied_to(frame, vertex, frame.parent.vertex(vertex).channels - 1)
+
+
+def widen_by_twins(frame: Frame, wanted: Sequence[tuple[Places, int]]) -> Child:
+    """Return the child with an even number of new channels, in twins, behind each of some places.
+
+    Raises NotApplicable when the space or the decoder forbids it.
+    """
+    found = widen(frame, frame.parent.edit(), wanted)
     if found.moved:
         raise NotApplicable("a projection is in the way: twins in its middle would move others.")
-    half = n // 2
     pairs = [
-        (new.tags[i], new.tags[half + i]) for group in found.groups for new in group
-        for i in range(half)
-    ]  # fmt: skip
+        (new.tags[i], new.tags[n // 2 + i])
+        for group, (_, n) in zip(found.groups, wanted, strict=True)
+        for new in group
+        for i in range(n // 2)
+    ]
     return Child(found.child, twins(pairs))
