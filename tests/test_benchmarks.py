@@ -241,8 +241,28 @@ OUTPUTS: dict[str, tuple[list[Any], list[Any]]] = {
     "golem": (engines(900.0, 70.0), engines(5.0, 50.0)),
     "morphisms": ([morphed(10.0, 10.0)], [morphed(60.0, 30.0)]),
     "shared_parameters": (
-        [{"relatives": 10, "shared_to_one": 1.5, "copies_to_one": 10.0}],
-        [{"relatives": 10, "shared_to_one": 2.5, "copies_to_one": 10.0}],
+        [
+            [
+                {
+                    "kind": "wider",
+                    "relatives": 10,
+                    "shared_to_parent": 1.6,
+                    "shared_to_mean_child": 1.5,
+                    "copies_to_parent": 10.0,
+                }
+            ]
+        ],
+        [
+            [
+                {
+                    "kind": "grown",
+                    "relatives": 10,
+                    "shared_to_parent": 2.6,
+                    "shared_to_mean_child": 2.5,
+                    "copies_to_parent": 10.0,
+                }
+            ]
+        ],
     ),
     "painter2018": (grown(0.02), grown(-0.02)),
     "heredity": (inherited(0.01), inherited(-0.01)),

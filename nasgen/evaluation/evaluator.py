@@ -28,7 +28,7 @@ from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, Look, Row, Trainee, make_optimizer, train_together
 from nasgen.evaluation.trial import MAX_MESSAGE, Json, Trial, failing
 from nasgen.genotypes import Dag
-from nasgen.phenotype.heredity import HeredityReport, inherit
+from nasgen.phenotype.heredity import HeredityReport, Parent, inherit
 from nasgen.phenotype.network import Network, build
 from nasgen.pruners.base import Curve, Pruner, Watch
 from nasgen.search_spaces.blueprint import Blueprint
@@ -353,37 +353,51 @@ class Evaluator:
     ) -> tuple[Json, State]:
         """Fill a network from its parents; return how many values came from where, and the state.
 
+        Where the optimiser's state alone cannot be had, "optimizer_not_inherited" says why.
         When it cannot be done, [training] on_bad_parent decides: the network stays as it was drawn,
         with the reason under "not_inherited", or the trial fails with the kind "inheritance".
         """
         try:
-            report, state = self._inherit(network, blueprint, given)
-        except (NasgenError, RuntimeError, KeyError) as error:
+            report, weights = self._inherit(network, blueprint, given)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever a file or a plug-in's plan holds
             reason = f"the parents' weights cannot be inherited: {error}"
             if self.training.on_bad_parent == "drop":
                 raise EvaluationError(reason, "inheritance") from error
             report = HeredityReport(n_fresh=sum(t.numel() for t in network.state_dict().values()))
             return {**asdict(report), "not_inherited": reason[:MAX_MESSAGE]}, {}
-        return asdict(report), state
+        try:
+            return asdict(report), self._inherit_state(network, blueprint, given, weights)
+        except (NasgenError, RuntimeError, KeyError) as error:
+            return {**asdict(report), "optimizer_not_inherited": str(error)[:MAX_MESSAGE]}, {}
 
     def _inherit(
         self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]
-    ) -> tuple[HeredityReport, State]:
-        """Fill a network from its parents; return what came, with the optimiser's state."""
-        plan = given.get("plan") or {}
-        parents, states = [], []
+    ) -> tuple[HeredityReport, list[Parent]]:
+        """Fill a network from its parents; return what came, and the parents' weights."""
+        parents: list[Parent] = []
         for i, parent in enumerate(given["parents"]):
             if parent["weights_ref"] is None:
                 raise EvaluationError(f"parent {i} kept no weights.")
             weights = self.artifacts.load(parent["weights_ref"])
             tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
             parents.append((self._decode(parent["genotype"])[1], tensors))
-            ref = parent.get("optimizer_ref")
-            states.append(optimizer_state.from_arrays(self.artifacts.load(ref)) if ref else {})
-        # The state first: what it refuses leaves the network as it was drawn.
-        givers = [(*parent, state) for parent, state in zip(parents, states, strict=True)]
-        state = optimizer_state.moved(blueprint, dict(network.named_parameters()), givers, plan)
-        return inherit(network, blueprint, parents, plan), state
+        return inherit(network, blueprint, parents, given.get("plan") or {}), parents
+
+    def _inherit_state(
+        self,
+        network: Network,
+        blueprint: Blueprint,
+        given: Mapping[str, Any],
+        weights: Sequence[Parent],
+    ) -> State:
+        """Return the optimiser's state of a child, from parents whose weights it has."""
+        refs = [parent.get("optimizer_ref") for parent in given["parents"]]
+        states = [optimizer_state.from_arrays(self.artifacts.load(r)) if r else {} for r in refs]
+        givers = [(*parent, state) for parent, state in zip(weights, states, strict=True)]
+        parameters = dict(network.named_parameters())
+        return optimizer_state.moved(blueprint, parameters, givers, given.get("plan") or {})
 
     def _objectives(self, measured: Measured, with_validation: bool) -> Iterator[tuple[str, float]]:
         for name, objective in self.objectives.items():

@@ -20,7 +20,8 @@ know the gradient can treat the new as newborn and the old as before: the old ne
 with T the bound over all gradients is the 3.16. So a new coordinate starts with v = the mean of
 the tensor's old coordinates, which bounds the update for gradients up to ten times their usual
 size, and at its first gradient g v is raised to g^2 (1 - beta2^T) where it is less. Then
-v_hat >= g^2, m_hat <= g, and |update| <= lr whatever g is. The old coordinates keep m, v and T, to
+v_hat >= g^2, m_hat <= g, and |update| <= lr whatever g is. The first gradient is the first that is
+not exactly 0: behind a zeroed reader it comes late. The old coordinates keep m, v and T, to
 the bit, and update as without growth. SGD's momentum starts at 0, which is what SGD itself does.
 """
 
@@ -172,16 +173,24 @@ def _at_one_step(
 
 
 def _bound_first_update(optimizer: torch.optim.Optimizer, newborn: dict[Tensor, Tensor]) -> None:
-    """Raise v of new coordinates (where the mask is True) to their first gradient's square."""
+    """Raise v of new coordinates (where the mask is True) to their first gradient's square.
+
+    A gradient of exactly 0 is none yet: the reader in front of it may still be silent.
+    """
 
     def raised(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
         for parameter in [p for p in newborn if p.grad is not None]:
-            new = newborn.pop(parameter)
+            gradient = parameter.grad
+            assert gradient is not None
+            first = newborn[parameter] & (gradient != 0)
+            newborn[parameter] &= ~first
+            if not bool(newborn[parameter].any()):
+                del newborn[parameter]
             # In float16 the gradient is still scaled here, and may be infinite.
-            if getattr(optimizer, "grad_scale", None) is None and parameter.grad is not None:
+            if getattr(optimizer, "grad_scale", None) is None:
                 kept = optimizer.state[parameter]
-                seen = parameter.grad.square() * (1 - BETAS[1] ** float(kept[STEP]))
+                seen = gradient.square() * (1 - BETAS[1] ** float(kept[STEP]))
                 square = kept["exp_avg_sq"]
-                square.copy_(torch.where(new, torch.maximum(square, seen), square))
+                square.copy_(torch.where(first, torch.maximum(square, seen), square))
 
     optimizer.register_step_pre_hook(raised)

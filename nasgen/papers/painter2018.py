@@ -35,6 +35,7 @@ from nasgen.store.trial import Trial
 
 PAPER = "painter2018"
 LINEAGE_SHARE = 0.6  # of the training that the final architecture gets from scratch
+REVISION = 2  # raised when morphisms or training change: rows of before are not comparable
 BACKWARD = 3  # training costs about three forward passes: forward, and two backward
 RANDOM = "random-pad"  # the morphism of the control
 ARMS = {
@@ -47,7 +48,9 @@ ARMS = {
 }
 # For what is one job: all cores but one would wait for it.
 ALL_CORES: dict[str, dict[str, Any]] = {"execution": {"threads_per_trial": n_cores()}}
-COLUMNS = ("arm", "seed", "training FLOPs", "best, test", "ensemble, test", "networks", "wall")
+COLUMNS = (
+    "arm", "seed", "training FLOPs", "best, test", "weights", "ensemble, test", "networks", "wall",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class _Seed:
         self.request, self.scale, self.seed, self.rows_file = request, scale, seed, rows
         settings = read_toml(preset(PAPER))
         # Rows and runs of other settings are left alone.
-        text = json.dumps([asdict(scale), settings], sort_keys=True)
+        text = json.dumps([REVISION, asdict(scale), settings], sort_keys=True)
         self.settings = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
         self.folder = request.out / f"{request.scale}-{self.settings}" / f"seed{seed}"
         tables = merge(settings, {"seed": seed, "data": {"source": source}})
@@ -251,6 +254,7 @@ def _cells(row: Row) -> list[str]:
         str(row["seed"]),
         f"{row['train_flops']:.3g}",
         numbers.percent(best["test_accuracy"]),
+        f"{best['n_params']:,}",
         numbers.percent(ensemble["test_accuracy"]),
         str(len(ensemble["members"])),
         f"{row['wall_s']:.0f} s",

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nasgen.errors import IncompatibleError
-from nasgen.phenotype.network import PREFIX, AxisTags, Tags, expanded, find_layer
+from nasgen.phenotype.network import PREFIX, AxisTags, Tags, expanded, find_layer, shapes
 from nasgen.phenotype.plans import Bools, Floats, Ints, Rules, Table
 from nasgen.search_spaces.blueprint import Step
 
@@ -154,20 +154,31 @@ class Filling:
 
     def _fitted(self, source: Tensor, step: Step, number: int) -> Tensor | None:
         """Return the parent's tensor with the child's size on untagged axes, or None."""
+        untagged = [axis for axis, mine in enumerate(self.tags) if mine is None]
+        own = self._declared(step) if untagged else None
+        if own is not None and any(own[axis] != source.shape[axis] for axis in untagged):
+            raise IncompatibleError(
+                f"parent {number}: tensor '{PREFIX}.{step.name}.{self.inner}' has the shape "
+                f"{tuple(source.shape)}, its genotype says {own}. Its weights belong to another "
+                "genotype."
+            )
         pads: list[int] = []
         for axis in reversed(range(self.values.dim())):
             extra = self.values.shape[axis] - source.shape[axis] if self.tags[axis] is None else 0
-            alike = (step.params, step.in_shapes) == (self.step.params, self.step.in_shapes)
-            if extra and alike:
-                raise IncompatibleError(
-                    f"parent {number}: tensor '{PREFIX}.{step.name}.{self.inner}' has the shape "
-                    f"{tuple(source.shape)}, the same layer of the child {tuple(self.values.shape)}"
-                    ". Its weights belong to another genotype."
-                )
             if extra and (axis < 2 or extra % 2):
                 return None
             pads += [extra // 2, extra // 2]
         return functional.pad(source, pads) if any(pads) else source
+
+    def _declared(self, step: Step) -> tuple[int, ...] | None:
+        """Return the shape that a parent's tensor should have, None where it need not be asked.
+
+        Tagged axes have been compared already, so layers that differ in what comes in are as good
+        as alike.
+        """
+        if (step.params, step.in_shapes) == (self.step.params, self.step.in_shapes):
+            return tuple(self.values.shape)
+        return None if step.params == self.step.params else shapes(step)[self.inner]
 
     def _matched(self, axis: int, mine: Tags, theirs: Tags, number: int) -> _Match | None:
         """Return what meets along one axis; None when both are the same and no rule says else."""

@@ -96,6 +96,12 @@ def _module(step: Step) -> nn.Module:
     return module
 
 
+def shapes(step: Step) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor of a step's layer; nothing is allocated."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in _module(step).state_dict().items()}
+
+
 def tensor_tags(
     blueprint: Blueprint, tensors: nn.Module | Mapping[str, Tensor]
 ) -> dict[str, AxisTags]:

@@ -6,7 +6,6 @@ of arrays, because a plan may name every channel of a network.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -230,7 +229,7 @@ def _weights(data: Mapping[str, Any], n: int, where: str) -> list[float]:
     if (
         not isinstance(weights, list | tuple)
         or len(weights) != n
-        or any(type(w) not in (int, float) or not 0 < w < math.inf for w in weights)
+        or any(type(w) not in (int, float) or not (w > 0 and _fits(w)) for w in weights)
     ):
         raise IncompatibleError(f"{where}: expected {n} weights above 0, got {weights!r}.")
     return [float(w) for w in weights]
@@ -255,8 +254,9 @@ def _read_rule(data: Any, where: str) -> Rule:
     scale = data.get("scale", 1.0)
     if type(scale) not in (int, float):
         raise IncompatibleError(f"{where}: expected a scale (number), got {data!r}.")
-    if not math.isfinite(scale):
-        raise IncompatibleError(f"{where}: expected a finite scale, got {scale}.")
+    if not _fits(scale):
+        shown = _shown(scale)
+        raise IncompatibleError(f"{where}: expected a scale that float32 can hold, got {shown}.")
     if verb == "mean":
         return Rule(verb, _read_mean(data, where), float(scale))
     parent = data.get("parent", 0)
@@ -289,12 +289,17 @@ def _pairs(data: Any, second: tuple[type, ...], where: str) -> list[tuple[Any, A
         and len(pair) == 2
         and type(pair[0]) is int
         and type(pair[1]) in second
-        and math.isfinite(pair[1])
+        and _fits(pair[1])
         for pair in data
     )
     if not good:
         raise IncompatibleError(f"{where}: expected a list of pairs of numbers, got {data!r}.")
     return [(a, b) for a, b in data]
+
+
+def _fits(value: float) -> bool:
+    """Tell whether float32 can hold a number; a Python integer may be too large for any float."""
+    return abs(value) <= float(np.finfo(np.float32).max)
 
 
 def _known(blueprint: Blueprint) -> set[int]:

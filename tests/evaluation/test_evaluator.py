@@ -238,6 +238,30 @@ def test_a_child_of_a_lost_parent_is_trained_from_scratch_or_dropped(tmp_path: P
     assert fresh["weights_ref"] == _evaluator(tmp_path).evaluate(_job())["weights_ref"]
 
 
+def test_a_lost_optimiser_state_costs_no_weights(tmp_path: Path) -> None:
+    evaluator = _evaluator(tmp_path, on_bad_parent="drop")
+    parent = evaluator.evaluate(_job() | {"keep_optimizer": True})
+    given = {"genotype": _dag(), "weights_ref": parent["weights_ref"]}
+    for ref in (parent["optimizer_ref"], "0" * 40):
+        heritage = {"parents": [given | {"optimizer_ref": ref}], "plan": {}}
+        metrics = evaluator.evaluate(_job(inherit=heritage))["metrics"]
+        assert metrics["n_inherited"] > 0 == metrics["n_fresh"]
+        assert ("0" * 40 in metrics.get("optimizer_not_inherited", "")) == (ref == "0" * 40)
+
+
+def test_memory_that_runs_out_while_inheriting_is_no_bad_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: object) -> int:
+        raise torch.OutOfMemoryError("no room")
+
+    parent = _evaluator(tmp_path).evaluate(_job())
+    monkeypatch.setattr("nasgen.evaluation.evaluator.inherit", explode)
+    given = {"genotype": _dag(), "weights_ref": parent["weights_ref"]}
+    result = _evaluator(tmp_path).evaluate(_job(inherit={"parents": [given], "plan": {}}))
+    _assert_failed(result, "memory", "no room")
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [

@@ -365,7 +365,9 @@ BAD_PLANS = [
     ({"out": {"TAG": {"clone": 3}}}, "expected one of inherit, copy"),
     ({"out": {"TAG": {"copy": 3, "zero": True}}}, "expected one of inherit, copy"),
     ({"out": {"TAG": {"copy": "3"}}}, "expected a tag and a parent"),
-    ({"out": {"TAG": {"copy": 3, "scale": float("inf")}}}, "finite scale"),
+    ({"out": {"TAG": {"copy": 3, "scale": float("inf")}}}, "a scale that float32 can hold"),
+    ({"out": {"TAG": {"copy": 3, "scale": 1e300}}}, "a scale that float32 can hold"),
+    ({"out": {"TAG": {"copy": 3, "scale": 10**400}}}, "a scale that float32 can hold"),
     ({"out": {"TAG": {"zero": False}}}, "'zero': true"),
     ({"out": {"TAG": {"inherit": 3}}}, "parent 0 has no vertex or channel 3"),
     ({"out": {"TAG": {"inherit": 3, "parent": 1}}}, "parent 1 was named, there are 1"),
@@ -404,8 +406,13 @@ def test_weights_that_do_not_fit_are_refused() -> None:
     good = network.state_dict()
     with pytest.raises(IncompatibleError, match="'out' axis has 3 entries"):
         inherit(child, blueprint, [(blueprint, {**good, name: good[name][:3]})], {})
-    with pytest.raises(IncompatibleError, match="the same layer of the child"):
+    with pytest.raises(IncompatibleError, match="its genotype says"):
         inherit(child, blueprint, [(blueprint, {**good, name: good[name][..., :1, :1]})], {})
+    # Not even where the child's kernel has the very size that the wrong weights have.
+    larger = blueprint_of(dag.change(dag.inner[0].tag, kernel=5).mint(1, 5))
+    wrong = {**good, name: torch.zeros(4, 3, 5, 5)}
+    with pytest.raises(IncompatibleError, match="its genotype says"):
+        inherit(build(larger).double(), larger, [(blueprint, wrong)], {})
     for value in (float("nan"), float("inf")):
         sick = good[name].clone()
         sick[0, 0, 0, 0] = value

@@ -20,8 +20,8 @@ def r2r_widen_all(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> C
     """Return the parent with all vertices that can get twins at larger legal widths, in one step.
 
     Widths are drawn vertex by vertex, up to twice the old. Where all of them together are not
-    legal, a random half of them is tried, and so on. Raises NotApplicable with the last reason when
-    no vertex can get twins.
+    legal, three quarters of them are tried, drawn at random, and so on. Raises NotApplicable with
+    the last reason when no vertex can get twins.
     """
     frame = Frame(parent, space)
     wanted: list[tuple[Places, int]] = []
@@ -47,6 +47,6 @@ def r2r_widen_all(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> C
             return widen_by_twins(frame, wanted)
         except NotApplicable as error:
             refusal = error
-            half = rng.permutation(len(wanted))[: len(wanted) // 2]
-            wanted = [wanted[i] for i in sorted(half.tolist())]
+            fewer = rng.permutation(len(wanted))[: len(wanted) * 3 // 4]
+            wanted = [wanted[i] for i in sorted(fewer.tolist())]
     raise refusal
