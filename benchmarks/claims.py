@@ -276,6 +276,19 @@ def painter2018(rows: list[Any]) -> Iterator[Line]:
             )
 
 
+def lineage(rows: list[Any]) -> Iterator[Line]:
+    """Read the rows of benchmarks/lineage.py."""
+    for row in rows:
+        grown, scratch = 100 * row["grown"], 100 * row["scratch"]
+        yield Line(
+            f"{row['data']}, seed {row['seed']}: grown network minus its architecture from scratch "
+            f"({row['epochs']:.0f} epochs), for its lineage's FLOPs / {row['share']:g}, test",
+            f"{grown:.2f} − {scratch:.2f} = {grown - scratch:+.2f} %",
+            "≥ 0",
+            round(grown - scratch, 6) >= 0,
+        )
+
+
 def heredity(rows: list[Any]) -> Iterator[Line]:
     """Read the rows of benchmarks/heredity.py: half of the epochs."""
     import heredity as script
@@ -330,7 +343,8 @@ def _groups(rows: Sequence[Json], *keys: str) -> list[list[Json]]:
     return list(found.values())
 
 
-# DATA stands for the folder of images, GOLEM for an interpreter that has thegolem.
+# DATA stands for the folder of images, GOLEM for an interpreter that has thegolem, GROWN for the
+# folder of a finished growth.
 TOOLS = {
     "bench-nasbench201": Tool(
         "nasgen bench nasbench201 --algorithms local,genetic+rank --seeds 500 "
@@ -355,6 +369,7 @@ TOOLS = {
         "nasgen reproduce painter2018 --data cifar10:DATA/cifar-10-batches-bin --quiet --json",
         painter2018,
     ),
+    "lineage": Tool("python benchmarks/lineage.py GROWN", lineage, True),
     "heredity": Tool(
         "python benchmarks/heredity.py --data cifar10:DATA/cifar-10-batches-bin", heredity, True
     ),

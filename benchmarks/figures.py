@@ -37,6 +37,7 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 PLACES = {
     "DATA": os.environ.get("NASGEN_DATA", str(ROOT.parent / "shared" / "data")),
     "GOLEM": os.environ.get("GOLEM_PYTHON", sys.executable),
+    "GROWN": os.environ.get("GROWN_RUN", "runs/cifar10-45m-growth-0"),
     "CORES": str(n_cores()),
 }
 CIFAR10 = ["--data", "cifar10:DATA/cifar-10-batches-bin"]
@@ -207,7 +208,8 @@ def table() -> str:
     note = (
         "Intervals are 95 %. Searches are medians over seeds; networks and ensembles are chosen on "
         "validation images, test images are used once. The raw output of each command stands in "
-        "`docs/results/`; DATA stands for a folder of images, GOLEM for an interpreter. "
+        "`docs/results/`; DATA stands for a folder of images, GOLEM for an interpreter, "
+        "GROWN for the folder of a growth. "
         "`python benchmarks/figures.py --table` writes this table, missed goals included."
     )
     machines = "; ".join(sorted(_machines()))

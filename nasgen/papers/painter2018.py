@@ -184,7 +184,6 @@ class _Seed:
             trial.seq: training_flops(trial.metrics, trial.fidelity, self.n_train)
             for trial in run.trials
         }
-        line = {t.seq for seq in _ancestry(run) for t in run.trials if _trains(t, run.trial(seq))}
         curve, spent, best = [], 0.0, 0.0
         for trial in sorted(run.trials, key=lambda t: t.told or 0):
             spent += cost[trial.seq]
@@ -192,7 +191,7 @@ class _Seed:
             curve.append([spent, best])
         return {
             "train_flops": spent,
-            "lineage_flops": sum(cost[seq] for seq in line),
+            "lineage_flops": lineage_flops(run, self.n_train),
             "first_flops": run.trial(0).metrics["flops"],
             "best": summary["best"],
             "ensemble": summary["ensemble"],
@@ -206,6 +205,15 @@ class _Seed:
             "machine": {k: record["machine"][k] for k in ("processor", "cores")},
             "versions": record["versions"],
         }
+
+
+def lineage_flops(run: Run, n_train: int) -> float:
+    """Return the training FLOPs of the best network and its ancestors.
+
+    Where they were trained jointly, all members of the cohort count.
+    """
+    line = {t.seq: t for seq in _ancestry(run) for t in run.trials if _trains(t, run.trial(seq))}
+    return sum(training_flops(t.metrics, t.fidelity, n_train) for t in line.values())
 
 
 def _ancestry(run: Run) -> list[int]:
