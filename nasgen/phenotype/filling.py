@@ -104,20 +104,24 @@ class Filling:
             return
         if any(match is not None and not len(match.to) for match in matches):
             return
-        places: list[Tensor] = []
+        places: list[Ints] = []
         for axis, match in enumerate(matches):
             if match is None:
-                to = torch.arange(self.values.shape[axis])
+                places.append(np.arange(self.values.shape[axis]))
+                continue
+            places.append(match.to)
+            if (span := _span(match.of)) is not None:
+                values = values.narrow(axis, span.start, len(match.of))
             else:
-                to = torch.from_numpy(match.to)
                 values = values.index_select(axis, torch.from_numpy(match.of).to(values.device))
-                if self._scales(axis) and (match.scale != 1).any():
-                    factor = torch.from_numpy(match.scale).to(values)
-                    values = values * self._along(factor, axis)
-            places.append(self._along(to, axis).to(values.device))
-        where = tuple(places)
+            if self._scales(axis) and (match.scale != 1).any():
+                factor = torch.from_numpy(match.scale).to(values)
+                values = values * self._along(factor, axis)
+        where = self._where(places)
         if averaging:
             self._add(where, values, matches, weight)
+        elif self._origin is None:  # the first to give: nothing is taken yet
+            self.values[where] = values
         else:
             taken = self.origin[where] != FRESH
             self.values[where] = torch.where(taken, self.values[where], values)
@@ -125,7 +129,7 @@ class Filling:
 
     def _add(
         self,
-        where: tuple[Tensor, ...],
+        where: tuple[Tensor | slice, ...],
         values: Tensor,
         matches: Sequence[_Match | None],
         vertex_weight: float,
@@ -298,6 +302,18 @@ class Filling:
         where = torch.tensor([triples[i][0] for i in found], device=self.values.device)
         self.values.index_add_(axis, where, drawn * self._along(factor, axis))
 
+    def _where(self, places: Sequence[Ints]) -> tuple[Tensor | slice, ...]:
+        """Return the index of a block, of slices where all axes allow it: they are far faster."""
+        spans = [_span(found) for found in places]
+        slices = [span for span in spans if span is not None]
+        if len(slices) == len(spans):
+            return tuple(slices)
+        device = self.values.device
+        return tuple(
+            self._along(torch.from_numpy(found), axis).to(device)
+            for axis, found in enumerate(places)
+        )
+
     def _table(self, axis: int) -> Table:
         return self.rules.axes.get(self.roles[axis] or "", NO_RULES)
 
@@ -309,14 +325,23 @@ class Filling:
         return vector.view([-1 if i == axis else 1 for i in range(self.values.dim())])
 
 
+def _span(places: Ints) -> slice | None:
+    """Return places that follow one another as a slice, others as None."""
+    if not len(places) or (np.diff(places) != 1).any():
+        return None
+    return slice(int(places[0]), int(places[-1]) + 1)
+
+
 def _nth(axis_tags: Ints) -> Ints:
     """Return how often each tag came before: a concat may hold a channel twice."""
     order = np.argsort(axis_tags, kind="stable")
     ordered = axis_tags[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    is_first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
     found: Ints = np.zeros(len(axis_tags), dtype=np.int64)
-    if len(axis_tags):
-        sizes = np.diff(np.r_[starts, len(ordered)])
+    if not is_first.all():
+        starts = np.flatnonzero(is_first)
+        sizes = np.diff(starts, append=len(ordered))
         found[order] = np.arange(len(ordered)) - np.repeat(starts, sizes)
     return found
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from nasgen.errors import IncompatibleError
 from nasgen.genotypes import Plan, tags
-from nasgen.search_spaces.blueprint import Blueprint
+from nasgen.search_spaces.blueprint import Blueprint, Step
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -142,6 +142,18 @@ class Rules:
         if self.rest:
             return (tag, self.rest[parent]) if parent in self.rest else None
         return tag, 1.0
+
+    def names(self, step: Step) -> bool:
+        """Tell whether any rule is about a step or a channel that goes in or out."""
+        if step.tag in self.vertices:
+            return True
+        ranges = {r for found in (*step.in_tags, step.out_tags) for r in found}
+        return any(
+            np.searchsorted(table.tags, start + n) > np.searchsorted(table.tags, start)
+            for table in self.axes.values()
+            if len(table.tags)
+            for start, n in ranges
+        )
 
     def averages_vertex(self, tag: int) -> bool:
         """Tell whether tensors without channels are averaged at this vertex."""
