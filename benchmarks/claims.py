@@ -151,8 +151,9 @@ def screened(rows: list[Any]) -> Iterator[Line]:
             f"paired seeds: best validation accuracy of {n['screened']} trainings with a filter "
             f"minus {n['plain']} without, points",
             f"{found['screened']:.2f} − {found['plain']:.2f} %, paired {_wide(gain)}",
-            "no loss: interval reaches 0",
-            gain["mean"] + gain["ci95"] >= 0,
+            "no loss: mean ≥ 0",
+            # Not the interval's upper end: the noisier a loss, the easier that would reach 0.
+            gain["mean"] >= 0,
         )
 
 

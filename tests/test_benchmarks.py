@@ -262,6 +262,17 @@ def test_each_output_is_read_beside_its_goals(figures: Any, name: str, reached: 
     assert {command for _, command in found} == {figures.TOOLS[name].command}
 
 
+def test_noise_makes_no_loss_disappear(figures: Any) -> None:
+    noisy = pairs(0.0)
+    for row, own in zip(noisy[1::2], (-0.05, 0.03, -0.01), strict=True):
+        row["best"] += own
+    text = "\n".join(map(json.dumps, noisy))
+    (figures.RESULTS / "screened.jsonl").write_text(text)
+    [(line, _)] = figures.lines()
+    assert "paired -1.00 ±" in line.measured
+    assert line.reached is False
+
+
 def test_figures_without_a_goal_are_no_misses(figures: Any) -> None:
     other = {**benched("genetic+rank", "local"), "bench": "nasbench-macro", "signal": "mean_acc"}
     (figures.RESULTS / "bench-nasbench-macro.json").write_text(json.dumps(other))
