@@ -332,7 +332,7 @@ def _groups(rows: Sequence[Json], *keys: str) -> list[list[Json]]:
 # DATA stands for the folder of images, GOLEM for an interpreter that has thegolem.
 TOOLS = {
     "bench-nasbench201": Tool(
-        "nasgen bench nasbench201 --algorithms local,genetic+rank --seeds 500 "
+        "nasgen bench nasbench201 --algorithms aging,local,genetic+rank --seeds 500 "
         "--queries 25,50,100,150 --json",
         bench,
     ),

@@ -262,6 +262,13 @@ def test_each_output_is_read_beside_its_goals(figures: Any, name: str, reached: 
     assert {command for _, command in found} == {figures.TOOLS[name].command}
 
 
+def test_the_kept_bench_plays_what_independent_figures_exist_of(script: Any) -> None:
+    claims = script("claims")
+    words = claims.TOOLS["bench-nasbench201"].command.split()
+    played = words[words.index("--algorithms") + 1].split(",")
+    assert set(claims.INDEPENDENT) <= set(played)
+
+
 def test_noise_makes_no_loss_disappear(figures: Any) -> None:
     noisy = pairs(0.0)
     for row, own in zip(noisy[1::2], (-0.05, 0.03, -0.01), strict=True):
