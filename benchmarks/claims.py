@@ -103,6 +103,20 @@ def bench(found: list[Any]) -> Iterator[Line]:
                 )
 
 
+def operators(found: list[Any]) -> Iterator[Line]:
+    """Read `nasgen bench synthetic-dag --json`: each variant of a search, in one line."""
+    for result in found:
+        own = result["algorithms"]
+        last = max(next(iter(own.values()))["val"], key=int)
+        for name, values in own.items():
+            at = values["val"][last]
+            yield Line(
+                f"{result['bench']}, {result['seeds']} seeds: mean best score of `{name}` at "
+                f"{last} queries",
+                f"{at['mean']:.2f} ± {at['ci95']:.2f}",
+            )
+
+
 def predictors(found: list[Any]) -> Iterator[Line]:
     """Read `nasgen predictors evaluate`: the one with the best Kendall tau, beside ridge."""
     rows = found[0]["predictors"]
@@ -337,6 +351,9 @@ TOOLS = {
         bench,
     ),
     "bench-nasbench-macro": Tool("nasgen bench nasbench-macro --seeds 100 --json", bench),
+    "bench-synthetic-dag": Tool(
+        "nasgen bench synthetic-dag --seeds 50 --queries 100,200,500,1000 --json", operators
+    ),
     "predictors-nasbench201": Tool(
         "nasgen predictors evaluate nasbench201 --repeats 20 --json", predictors
     ),

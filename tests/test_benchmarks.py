@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from nasgen import build, config, reading, registry
+from nasgen.bench import play
 from nasgen.bench.base import find
 from nasgen.bench.play import Played
 from nasgen.bench.summary import summary
@@ -267,6 +268,20 @@ def test_the_kept_bench_plays_what_independent_figures_exist_of(script: Any) -> 
     words = claims.TOOLS["bench-nasbench201"].command.split()
     played = words[words.index("--algorithms") + 1].split(",")
     assert set(claims.INDEPENDENT) <= set(played)
+
+
+def test_each_variant_on_graphs_has_a_line_without_a_goal(figures: Any) -> None:
+    named = [*play.algorithms_of("synthetic-dag")]
+    assert {"genetic/relabel", "genetic/insert-subgraph", "genetic/path"} < set(named)
+    scores = np.linspace(20.0, 60.0, 30 * 120).reshape(30, 120)
+    runs = {name: Played(scores + n, scores, np.full(30, 120)) for n, name in enumerate(named)}
+    printed = summary("synthetic-dag", runs, [50, 120], 30)
+    (figures.RESULTS / "bench-synthetic-dag.json").write_text(json.dumps(printed))
+    found = [line for line, _ in figures.lines()]
+    assert [name for name in named if any(f"`{name}` at 120" in f.what for f in found)] == named
+    assert len(found) == len(named)
+    assert {line.reached for line in found} == {None}
+    assert found[0].measured.startswith(f"{scores[:, -1].mean():.2f} ± ")
 
 
 def test_noise_makes_no_loss_disappear(figures: Any) -> None:
