@@ -293,6 +293,15 @@ def test_the_report_shows_every_judgement_or_that_there_is_none(n: int) -> None:
     assert 'id="predictor"' not in render(build_view(20))
 
 
+def test_the_report_says_why_a_predictor_was_never_fitted() -> None:
+    audit = Audit(0.2, 0)
+    audit.unfitted = "8 of 30 labels"
+    html = render(build_view(20, audit=audit.to_json()))
+    section = html[html.index('<section id="predictor">') :].split("</section>")[0]
+    assert "never fitted (8 of 30 labels)" in section
+    assert "Too few" not in section
+
+
 @pytest.mark.parametrize("mode", ["filter", "substitute"])
 def test_the_report_says_in_the_words_of_the_mode_what_was_saved(mode: str) -> None:
     screen = searched(pools_hurt)
