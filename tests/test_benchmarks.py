@@ -284,6 +284,18 @@ def test_each_variant_on_graphs_has_a_line_without_a_goal(figures: Any) -> None:
     assert found[0].measured.startswith(f"{scores[:, -1].mean():.2f} ± ")
 
 
+def test_one_seed_is_no_certainty(figures: Any) -> None:
+    curve = np.full((1, 120), 91.43)
+    runs = {name: Played(curve, curve, np.array([120])) for name in ("local", "genetic+rank")}
+    for bench in ("nasbench201", "synthetic-dag"):
+        printed = summary(bench, runs, [50, 100], 1)
+        (figures.RESULTS / f"bench-{bench}.json").write_text(json.dumps(printed))
+    found = [line for line, _ in figures.lines() if "±" in line.measured]
+    assert len(found) == 2 + 2 + 2
+    assert {line.reached for line in found} == {None}
+    assert all("± –" in line.measured for line in found)
+
+
 def test_noise_makes_no_loss_disappear(figures: Any) -> None:
     noisy = pairs(0.0)
     for row, own in zip(noisy[1::2], (-0.05, 0.03, -0.01), strict=True):

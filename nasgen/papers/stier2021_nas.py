@@ -199,7 +199,8 @@ def _score_table(title: str, rows: Sequence[Row], protocol: str) -> Table:
 def _score(scores: Any, name: str) -> str:
     if scores is None or scores[name] is None:
         return numbers.NONE
-    return f"{scores[name]['mean']:.2f} ± {scores[name]['sd']:.2f}"
+    mean, sd = scores[name]["mean"], scores[name]["sd"]
+    return f"{mean:.2f} ± {numbers.NONE if sd is None else format(sd, '.2f')}"
 
 
 def _feature_table(rows: Sequence[Row]) -> Table:

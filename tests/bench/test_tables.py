@@ -225,6 +225,15 @@ def test_the_words_say_which_operators_apply() -> None:
     assert "*" not in done.stdout
 
 
+def test_one_seed_has_no_interval() -> None:
+    given = ("bench", "nasbench-macro", "--algorithms", "random", "--queries", "4", "--seeds", "1")
+    shown = invoke(*given).stdout
+    assert "± –" in shown
+    assert "± 0.00" not in shown
+    at = json.loads(invoke(*given, "--json").stdout)["algorithms"]["random"]["val"]["4"]
+    assert (at["sd"], at["ci95"]) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -67,6 +67,8 @@ def test_a_target_that_is_size_is_predicted_by_size_and_another_is_not() -> None
     assert abs(other["size"]["kendall"]["mean"]) < 0.2
     assert other["predictor"]["r2"]["mean"] > 0.95
     assert evaluate.evaluate(RIDGE, X, X[:, 0], ("a", "b", "c"), splits, 0)["size"] is None
+    one = evaluate.evaluate(RIDGE, X, X[:, 0], names, splits[:1], 0)
+    assert {score["sd"] for score in one["predictor"].values() if score} == {None}
 
 
 @pytest.fixture(scope="module")
