@@ -89,6 +89,20 @@ def test_features_of_isomorphic_cells_agree(name: str) -> None:
     assert len(rows) < 690
 
 
+@pytest.mark.parametrize("name", ["nasbench201", "nasbench-macro"])
+def test_networks_of_a_table_are_told_apart_whatever_the_features(name: str) -> None:
+    table = load(name)
+    wanted = np.random.default_rng(1).choice(3**8, 250, replace=False).tolist()
+    named = labels.of_table(table, wanted=wanted, features="stier2021")
+    own = labels.of_table(table, wanted=wanted)
+    assert named.keys == own.keys
+    legal = [table.genotype(row) for row in wanted]
+    space = registry.resolve("search_spaces", name)()
+    assert named.keys == tuple(dag.key for dag in legal if not space.problems(dag))
+    assert len({tuple(x) for x in named.X}) < len(set(named.keys)) < 250
+    evaluate.draws(named.keys, 60, 50, 2, 0)
+
+
 def test_features_are_finite_and_named(cells: labels.Labelled) -> None:
     assert np.isfinite(cells.X).all()
     space, features = NasBench201(), NasBench201Features()
