@@ -73,7 +73,7 @@ class PlainLog:
             self._print(f"warning: {data['text']}")
         elif event == "spent":
             self._print("the search space has no new candidates")
-        elif event == "audit" and data["judgement"].change != "kept":
+        elif event == "audit":
             self._print(data["judgement"].sentence)
         elif event == "end" and (screen := data["search"].screen) is not None:
             if screen.audit.sentence is not None:
