@@ -245,6 +245,8 @@ def test_one_seed_has_no_interval() -> None:
         (("nasbench201", "--algorithms", "genetic+rigde"), "did you mean 'ridge'"),
         (("synthetic-dag", "--algorithms", "genetic/brigde"), "did you mean 'bridge'"),
         (("nasbench201", "--signal", "c10"), "is no signal"),
+        (("nasbench-macro", "--signal", "zzz"), "no signal of nasbench-macro. Expected one of"),
+        (("synthetic-dag", "--signal", "zzz"), "no signal of synthetic-dag. Expected"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(arguments: tuple[str, ...], said: str) -> None:
