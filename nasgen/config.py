@@ -103,7 +103,8 @@ class Algorithm(OptionSection):
     crossover_prob: Share = Field(0.3, description="share of children made from two parents")
     adapt: bool = Field(
         False,
-        description="let operators that improve on their parents be chosen more often",
+        description="let operators that improve on their parents be chosen more often, within "
+        "mutations (and morphisms) and within crossovers; crossover_prob stays",
     )
     mutations: Weights = Field(
         default_factory=dict,

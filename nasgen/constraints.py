@@ -64,7 +64,7 @@ def parse(text: str) -> Constraint:
     known = registry.names("objectives")
     if name not in known:
         raise ConfigError(
-            f"{where}: '{name}' is no objective{suggest(name, known) or '.'} "
+            f"{where}: '{name}' is no objective{suggest(name, known)} "
             f"Expected one of {', '.join(known)}."
         )
     try:

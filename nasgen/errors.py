@@ -74,6 +74,6 @@ class DataError(NasgenError, ValueError):
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the nearest valid name, or "" when nothing is near."""
+    """Return a sentence's end: "; did you mean 'x'?" of the nearest valid name, "." of none."""
     near = difflib.get_close_matches(str(name), list(valid), n=1, cutoff=0.5)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    return f"; did you mean '{near[0]}'?" if near else "."

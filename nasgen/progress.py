@@ -69,9 +69,11 @@ class PlainLog:
             self._print(f"resumed with {data['n_stored']} trials")
         elif event == "phase" and data["phase"] == "finish":
             self._print(f"training the {data['n']} best again, longer")
+        elif event == "caution":
+            self._print(f"warning: {data['text']}")
         elif event == "spent":
             self._print("the search space has no new candidates")
-        elif event == "audit" and data["judgement"].change != "kept":
+        elif event == "audit":
             self._print(data["judgement"].sentence)
         elif event == "end" and (screen := data["search"].screen) is not None:
             if screen.audit.sentence is not None:
@@ -140,6 +142,8 @@ class LiveView:
         self._search = data.get("search", self._search)
         if event == "phase":
             self._phase = data["phase"]
+        elif event == "caution":
+            self.console.print(f"warning: {data['text']}", markup=False, highlight=False)
         elif event == "submitted":
             trial: Trial = data["trial"]
             self._tasks[trial.seq] = self._trainings.add_task(
@@ -204,6 +208,8 @@ class LiveView:
                 text.append(f"\n  nothing is feasible yet; nearest is trial {best.seq}: {broken}")
         if search.screen is not None and search.screen.audit.judgements:
             text.append(f"\n  {search.screen.audit.judgements[-1].sentence}", "dim")
+        elif search.screen is not None and search.screen.audit.unfitted is not None:
+            text.append(f"\n  {search.screen.audit.sentence}", "dim")
         if self._n_failed:
             text.append(f"\n  {self._n_failed} failed; last {self._last_failure[:120]}", "red")
         return text

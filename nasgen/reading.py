@@ -49,6 +49,19 @@ def config_of(
     )
 
 
+def cautions(config: SearchConfig) -> list[str]:
+    """Return what a checked config allows, though it can hardly be meant."""
+    trials, warmup = config.budget.trials, config.predictor.warmup
+    if trials is None and config.budget.time is None:
+        trials = build.default_trials(config)
+    if config.predictor.name == "none" or trials is None or warmup < trials:
+        return []
+    return [
+        f"predictor.warmup: expected fewer than the {trials} trials, got {warmup}; '"
+        f"{config.predictor.name}' will never be fitted. Lower it, or give more trials."
+    ]
+
+
 def _with_operators(config: SearchConfig) -> SearchConfig:
     """Return the config with frequencies that were left empty written out.
 

@@ -76,6 +76,9 @@ def run(
         except NasgenError:
             shutil.rmtree(folder.path, ignore_errors=True)  # nothing in it yet; free the name
             raise
+        for text in reading.cautions(checked):
+            for listener in listeners:
+                listener("caution", {"text": text})
         return _Session(folder, checked, dataset, listeners, began).work()
     finally:
         folder.unlock()

@@ -211,6 +211,7 @@ class _Tuning:
         # Those that a small data set does not shrink to fewer images.
         fitting = (b for b in BATCHES if b == replace(own, batch_size=b).batch_for(n_images))
         self.batches = tuple(fitting) or (own.batch_size,)
+        self.n_images = n_images
         self.own: Settings = {f.name: getattr(own, f.name) for f in fields(own)}
         self.weights = Path()
 
@@ -264,7 +265,7 @@ class _Tuning:
             draw.prune()
 
         settings = self._drawn(draw)
-        row = next((row for row in self.rows if row["recipe"] == settings), None)
+        row = next((row for row in self.rows if self._same(row["recipe"], settings)), None)
         if row is None:
             row = self._tried(settings, look)
             self._keep(row)
@@ -362,14 +363,25 @@ class _Tuning:
             settings["flip"] = draw.suggest_categorical("flip", (True, False))
         return settings | {"start_scale": self.own["start_scale"]}
 
+    def _batch(self, settings: Settings) -> int:
+        """Return the images a step that settings come to: fewer than asked for of a small set."""
+        return Recipe(**settings).batch_for(self.n_images)
+
+    def _same(self, one: Settings, other: Settings) -> bool:
+        """Return whether two recipes train alike."""
+        return all(
+            self._batch(one) == self._batch(other) if name == "batch_size" else one[name] == value
+            for name, value in other.items()
+        )
+
     def _in_range(self, settings: Settings) -> dict[str, Any]:
         """Return the drawn values of settings, the nearest where they lie outside the ranges."""
-        kind = settings["optimizer"]
+        kind, batch = settings["optimizer"], self._batch(settings)
         found = {
             "optimizer": kind,
             f"{kind}_lr": float(np.clip(settings["lr"], *LR[kind])),
             f"{kind}_weight_decay": float(np.clip(settings["weight_decay"], *DECAY[kind])),
-            "batch_size": min(self.batches, key=lambda b: abs(b - settings["batch_size"])),
+            "batch_size": min(self.batches, key=lambda b: abs(b - batch)),
             "warmup": float(np.clip(settings["warmup"], *WARMUP)),
             "label_smoothing": float(np.clip(settings["label_smoothing"], *SMOOTHING)),
             "crop": min(settings["crop"], self.side // 4),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from nasgen import build, config, reading, registry
+from nasgen.bench import play
 from nasgen.bench.base import find
 from nasgen.bench.play import Played
 from nasgen.bench.summary import summary
@@ -286,6 +287,50 @@ def test_each_output_is_read_beside_its_goals(figures: Any, name: str, reached: 
     assert goals
     assert {line.reached for line in goals} == {reached}
     assert {command for _, command in found} == {figures.TOOLS[name].command}
+
+
+def test_the_kept_bench_plays_what_independent_figures_exist_of(script: Any) -> None:
+    claims = script("claims")
+    words = claims.TOOLS["bench-nasbench201"].command.split()
+    played = words[words.index("--algorithms") + 1].split(",")
+    assert set(claims.INDEPENDENT) <= set(played)
+
+
+def test_each_variant_on_graphs_has_a_line_without_a_goal(figures: Any) -> None:
+    named = [*play.algorithms_of("synthetic-dag")]
+    assert {"genetic/relabel", "genetic/insert-subgraph", "genetic/path"} < set(named)
+    scores = np.linspace(20.0, 60.0, 30 * 120).reshape(30, 120)
+    runs = {name: Played(scores + n, scores, np.full(30, 120)) for n, name in enumerate(named)}
+    printed = summary("synthetic-dag", runs, [50, 120], 30)
+    (figures.RESULTS / "bench-synthetic-dag.json").write_text(json.dumps(printed))
+    found = [line for line, _ in figures.lines()]
+    assert [name for name in named if any(f"`{name}` at 120" in f.what for f in found)] == named
+    assert len(found) == len(named)
+    assert {line.reached for line in found} == {None}
+    assert found[0].measured.startswith(f"{scores[:, -1].mean():.2f} ± ")
+
+
+def test_one_seed_is_no_certainty(figures: Any) -> None:
+    curve = np.full((1, 120), 91.43)
+    runs = {name: Played(curve, curve, np.array([120])) for name in ("local", "genetic+rank")}
+    for bench in ("nasbench201", "synthetic-dag"):
+        printed = summary(bench, runs, [50, 100], 1)
+        (figures.RESULTS / f"bench-{bench}.json").write_text(json.dumps(printed))
+    found = [line for line, _ in figures.lines() if "±" in line.measured]
+    assert len(found) == 2 + 2 + 2
+    assert {line.reached for line in found} == {None}
+    assert all("± –" in line.measured for line in found)
+
+
+def test_noise_makes_no_loss_disappear(figures: Any) -> None:
+    noisy = pairs(0.0)
+    for row, own in zip(noisy[1::2], (-0.05, 0.03, -0.01), strict=True):
+        row["best"] += own
+    text = "\n".join(map(json.dumps, noisy))
+    (figures.RESULTS / "screened.jsonl").write_text(text)
+    [(line, _)] = figures.lines()
+    assert "paired -1.00 ±" in line.measured
+    assert line.reached is False
 
 
 def test_figures_without_a_goal_are_no_misses(figures: Any) -> None:

@@ -31,6 +31,7 @@ ALGORITHMS: Final = ("random", "aging", "local", "genetic", "genetic+rank")
 ON_GRAPHS: Final = (
     "random", "aging", "local", "genetic/mutations", "genetic",
     "genetic/path", "genetic/bridge", "genetic/layer",
+    "genetic/relabel", "genetic/insert-subgraph",
 )  # fmt: skip
 MUTATIONS: Final = "mutations"  # the variant of an algorithm that makes children without crossover
 

@@ -86,11 +86,16 @@ def to_optimum(hits: Any) -> dict[str, Any]:
     }
 
 
-def spread(values: Floats) -> dict[str, float]:
-    """Return mean, standard deviation and half the width of the confidence interval (Student)."""
-    sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    half = float(half_width(values))
-    return {"mean": round(float(values.mean()), 4), "sd": round(sd, 4), "ci95": round(half, 4)}
+def spread(values: Floats) -> dict[str, float | None]:
+    """Return mean, standard deviation and half the width of the confidence interval (Student).
+
+    The last two are None for a single value, which says nothing about them.
+    """
+    mean = round(float(values.mean()), 4)
+    if len(values) < 2:
+        return {"mean": mean, "sd": None, "ci95": None}
+    sd, half = float(values.std(ddof=1)), float(half_width(values))
+    return {"mean": mean, "sd": round(sd, 4), "ci95": round(half, 4)}
 
 
 def half_width(values: Floats) -> Floats:

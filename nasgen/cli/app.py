@@ -113,6 +113,11 @@ def dump(data: Any) -> None:
     print(json.dumps(data))
 
 
+def within(mean: float, half: float | None, digits: int) -> str:
+    """Return "1.23 ± 0.45"; a single value has no interval: "1.23 ± –"."""
+    return f"{mean:.{digits}f} ± {'–' if half is None else format(half, f'.{digits}f')}"
+
+
 def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print rows under column names."""
     from rich.table import Table

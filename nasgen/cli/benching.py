@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nasgen.cli.app import Json, command, console_of, dump, table_of
+from nasgen.cli.app import Json, command, console_of, dump, table_of, within
 
 PADDED = "*"
 
@@ -72,7 +72,7 @@ def bench(
             algorithm,
             part,
             *(
-                f"{v['mean']:.2f} ± {v['ci95']:.2f}{PADDED * (int(q) in values['padded'])}"
+                f"{within(v['mean'], v['ci95'], 2)}{PADDED * (int(q) in values['padded'])}"
                 for q, v in values[part].items()
             ),
             f"{values['p_optimum'][str(looks[-1])]:.2f}",

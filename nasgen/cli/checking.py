@@ -87,8 +87,11 @@ def check(
         from nasgen import reading
         from nasgen.config import read_toml
 
-        reading.config_of(read_toml(file), str(file))
-        dump({"file": str(file), "ok": True}) if json_ else print(f"{file}: fine")
+        warnings = reading.cautions(reading.config_of(read_toml(file), str(file)))
+        if json_:
+            dump({"file": str(file), "ok": True, "warnings": warnings})
+            return
+        print("\n".join([f"{file}: fine", *(f"warning: {text}" for text in warnings)]))
         return
     from nasgen.testing.check import check_file
 

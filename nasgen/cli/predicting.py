@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nasgen.cli.app import Json, RunPath, command, dump, table_of
+from nasgen.cli.app import Json, RunPath, command, dump, table_of, within
 
 NOTHING = "-"
 
@@ -94,7 +94,7 @@ def predictors(
 def _cell(scores: Any, name: str) -> str:
     if scores is None or scores[name] is None:
         return NOTHING
-    return f"{scores[name]['mean']:.3f} ± {scores[name]['sd']:.3f}"
+    return within(scores[name]["mean"], scores[name]["sd"], 3)
 
 
 @command

@@ -169,7 +169,7 @@ def _unknown(source: str, scheme: str, schemes: Sequence[str]) -> str:
         )
     return (
         f"data source '{source}': scheme '{scheme}' is not registered"
-        f"{suggest(scheme, schemes) or '.'} Schemes: {', '.join(schemes)}."
+        f"{suggest(scheme, schemes)} Schemes: {', '.join(schemes)}."
     )
 
 

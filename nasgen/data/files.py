@@ -118,5 +118,5 @@ def _path(scheme: str, rest: str, what: str, expected: str) -> Path:
     names = [p.name for p in nearest.iterdir()]
     raise DataError(
         f"{scheme}: {path} does not exist; the nearest existing folder is {nearest}, which has no "
-        f"'{missing.name}'{suggest(missing.name, names) or '.'} Expected {expected}."
+        f"'{missing.name}'{suggest(missing.name, names)} Expected {expected}."
     )

@@ -53,7 +53,9 @@ def _layout(path: Path, members: list[str]) -> tuple[str, ...]:
     for layout in LAYOUTS:
         if used == set(layout):
             return layout
-    near = next((s for name in found if name not in KEYS and (s := suggest(name, KEYS))), ".")
+    near = next(
+        (s for name in found if name not in KEYS and (s := suggest(name, KEYS)) != "."), "."
+    )
     raise DataError(
         f"{path}: expected {EXPECTED}; it holds {', '.join(found) or 'nothing'}{near} "
         f"Save the arrays under exactly these keys."

@@ -78,7 +78,7 @@ def _options(query: str) -> dict[str, str]:
         key, _, value = part.partition("=")
         if key not in OPTIONS:
             raise DataError(
-                f"csv: unknown option '{key}' after '?'{suggest(key, OPTIONS) or '.'} "
+                f"csv: unknown option '{key}' after '?'{suggest(key, OPTIONS)} "
                 f"Options: {', '.join(OPTIONS)}."
             )
         if key in found or not value:
@@ -171,8 +171,7 @@ def _column(path: Path, header: list[str], target: str) -> int:
     numeric = all(_is_number(cell) for cell in header)
     hint = " Line 1 holds numbers: add a header that names the columns." if numeric else ""
     raise DataError(
-        f"{path}: no column '{target}'{suggest(target, header) or '.'} "
-        f"Columns: {_some(header)}.{hint}"
+        f"{path}: no column '{target}'{suggest(target, header)} Columns: {_some(header)}.{hint}"
     )
 
 

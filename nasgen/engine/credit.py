@@ -19,7 +19,11 @@ DISCOUNT: Final = 0.9  # weight of a generation's counts against those of the ne
 
 @final
 class Credit:
-    """What each operator has earned; failed, sampled and estimated candidates do not count."""
+    """What each operator has earned; failed, sampled and estimated candidates do not count.
+
+    Shares move within mutations (morphisms among them) and within crossovers, each against its own
+    kind; how many children have two parents, `algorithm.crossover_prob`, stays.
+    """
 
     def __init__(self) -> None:
         self._fitness: dict[int, Fitness] = {}  # by seq

@@ -132,6 +132,7 @@ class Audit:
         self.n_rejected = 0
         self.n_estimated = 0  # predictions that stood in for a training
         self.judgements: list[Judgement] = []
+        self.unfitted: str | None = None  # why the predictor could not be fitted so far
         self._waiting: defaultdict[str, deque[Forecast]] = defaultdict(deque)
         self._known: dict[int, tuple[Forecast, float]] = {}  # seq -> (forecast, label)
         self._train_s: dict[int, float] = {}  # seq -> seconds that its training took
@@ -143,7 +144,10 @@ class Audit:
         return self.share >= 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a report needs: the share now, counts, savings, and every judgement."""
+        """Return what a report needs: the share now, counts, savings, and every judgement.
+
+        "unfitted" says why the predictor was never fitted, None where it could be.
+        """
         n_saved, saved_s = self.saved()
         return {
             "unscreened": self.share,
@@ -152,6 +156,7 @@ class Audit:
             "n_estimated": self.n_estimated,
             "n_saved": n_saved,
             "saved_s": saved_s,
+            "unfitted": self.unfitted,
             "judgements": [judgement.to_json() for judgement in self.judgements],
         }
 
@@ -182,6 +187,8 @@ class Audit:
     @property
     def sentence(self) -> str | None:
         """What a log says in the end; None while nothing is known."""
+        if self.unfitted is not None:
+            return f"the predictor is not fitted: {self.unfitted}"
         n, seconds = self.saved()
         return None if n is None else f"the predictor {_saved(n, seconds)}"
 

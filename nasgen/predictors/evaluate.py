@@ -84,7 +84,7 @@ def evaluate(
     `X` (n, f), `y` (n,) higher is better, `names` of the f features. "size" is a straight line in
     log parameters: a feature, else `size` (n,); None where neither tells them. A split whose score is undefined (its
     labels or predictions are equal, its top is too small) is left out of that score's mean; a score
-    that no split defines is None.
+    that no split defines is None, and so is the deviation of one that a single split defines.
     """
     rows = {"predictor": (make, X)}
     if SIZE in names:
@@ -118,8 +118,9 @@ def _scored(
     }
 
 
-def _spread(values: Sequence[float | None]) -> dict[str, float] | None:
+def _spread(values: Sequence[float | None]) -> dict[str, float | None] | None:
     known = [v for v in values if v is not None]
     if not known:
         return None
-    return {"mean": round(float(np.mean(known)), 4), "sd": round(float(np.std(known)), 4)}
+    sd = round(float(np.std(known)), 4) if len(known) > 1 else None
+    return {"mean": round(float(np.mean(known)), 4), "sd": sd}

@@ -99,6 +99,8 @@ class Filter:
         self._line = (0.0, 0.0)  # slope and offset of standardised labels over size
         self._is_stale = False
         self._n_news = 0  # judgements handed out by `news`
+        self._featureless: set[int] = set()  # seqs of networks whose features are not finite
+        self.audit.unfitted = self._missing()
 
     def observe(self, seq: int, genotype: Dag, value: float, train_s: float = 0.0) -> None:
         """Take the first objective of a completed search trial; one that is not finite is left out.
@@ -111,6 +113,9 @@ class Filter:
             self._labels[seq] = (row, self._size(genotype, row), self.sign * value)
             self._is_stale = True
             self.audit.settle(seq, genotype.key, self.sign * value, train_s)
+        elif math.isfinite(value):
+            self._featureless.add(seq)
+        self.audit.unfitted = self._missing()
 
     @property
     def n_wanted(self) -> int:
@@ -212,18 +217,33 @@ class Filter:
             self._fitted = self._fit()
         return self._fitted
 
+    def _missing(self) -> str | None:
+        """Return why the labels so far teach nothing, None when they do."""
+        n, n_without = len(self._labels), len(self._featureless)
+        if n < self.warmup:
+            if n_without and not n:
+                return f"no finite features of any of {n_without} networks"
+            without = f" ({n_without} more without finite features)" if n_without else ""
+            return f"{n} of {self.warmup} labels{without}"
+        _, std = self._moments()
+        if not math.isfinite(std):
+            return "the labels have no finite spread"
+        return "all labels are equal" if std == 0 else None
+
+    def _moments(self) -> tuple[float, float]:
+        """Return mean and standard deviation of the labels, 0 where it is but rounding."""
+        values = np.array([self._labels[seq][2] for seq in sorted(self._labels)])
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, std = float(values.mean()), float(values.std())
+        return mean, 0.0 if math.isfinite(mean) and std <= 1e-12 * abs(mean) else std
+
     def _fit(self) -> Predictor | None:
-        if len(self._labels) < self.warmup:
+        if self._missing() is not None:
             return None
         ordered = [self._labels[seq] for seq in sorted(self._labels)]
         rows = np.stack([row for row, _, _ in ordered])
         values = np.array([value for _, _, value in ordered])
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean, std = float(values.mean()), float(values.std())
-        # Equal labels may leave a rest of rounding, enormous ones have no finite spread.
-        if not math.isfinite(std) or std <= 1e-12 * abs(mean):
-            return None
-        self._scale = (mean, std)
+        mean, std = self._scale = self._moments()
         labels = (values - mean) / std
         self._range = (float(labels.min()), float(labels.max()))
         self._line = _line(np.array([size for _, size, _ in ordered]), labels)

@@ -225,6 +225,15 @@ def test_the_words_say_which_operators_apply() -> None:
     assert "*" not in done.stdout
 
 
+def test_one_seed_has_no_interval() -> None:
+    given = ("bench", "nasbench-macro", "--algorithms", "random", "--queries", "4", "--seeds", "1")
+    shown = invoke(*given).stdout
+    assert "± –" in shown
+    assert "± 0.00" not in shown
+    at = json.loads(invoke(*given, "--json").stdout)["algorithms"]["random"]["val"]["4"]
+    assert (at["sd"], at["ci95"]) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -236,6 +245,8 @@ def test_the_words_say_which_operators_apply() -> None:
         (("nasbench201", "--algorithms", "genetic+rigde"), "did you mean 'ridge'"),
         (("synthetic-dag", "--algorithms", "genetic/brigde"), "did you mean 'bridge'"),
         (("nasbench201", "--signal", "c10"), "is no signal"),
+        (("nasbench-macro", "--signal", "zzz"), "no signal of nasbench-macro. Expected one of"),
+        (("synthetic-dag", "--signal", "zzz"), "no signal of synthetic-dag. Expected"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(arguments: tuple[str, ...], said: str) -> None:

@@ -44,8 +44,11 @@ def test_the_benchmarks_string_rule_gives_its_own_6466_classes(cells: list[Dag])
     assert len(pairs) == len(set(texts)) == len({rep for _, rep in pairs}) == 6466
 
 
-def by_hand(codes: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
-    """Return the least of the cell's forms, its identities folded edge by edge on the nodes."""
+def by_hand(codes: tuple[int, ...], inner_only: bool = False) -> tuple[tuple[int, int, int], ...]:
+    """Return the least of the cell's forms, its identities folded edge by edge on the nodes.
+
+    `inner_only` leaves those that are not the sole input of an inner node.
+    """
     pairs = zip(TEMPLATE.edges, codes, strict=True)
     edges = [(a, b, op) for (a, b), op in pairs if op != 0]
     ahead, back = {0}, {3}
@@ -56,7 +59,7 @@ def by_hand(codes: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
     folding = True
     while folding:
         folding = False
-        for node in (1, 2, 3):
+        for node in (1, 2) if inner_only else (1, 2, 3):
             into = [e for e in edges if e[1] == node]
             out = [e for e in edges if e[0] == node]
             if len(into) != 1:
@@ -68,7 +71,8 @@ def by_hand(codes: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
                 edges = [
                     (keep if a == drop else a, keep if b == drop else b, o) for a, b, o in edges
                 ]
-            elif node != 3 and len(out) == 1 and out[0][2] == 1:  # an identity behind an operation
+            elif not inner_only and node != 3 and len(out) == 1 and out[0][2] == 1:
+                # An identity behind an operation.
                 edges = [e for e in edges if e not in (into[0], out[0])] + [(source, out[0][1], op)]
             else:
                 continue
@@ -80,6 +84,11 @@ def by_hand(codes: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
         new = {0: 0, 3: 3, **dict(zip(inner, names, strict=False))}
         forms.append(tuple(sorted((new[a], new[b], op) for a, b, op in edges)))
     return min(forms)
+
+
+def test_folding_the_sole_inputs_of_inner_nodes_alone_leaves_7055() -> None:
+    forms = {by_hand(codes, inner_only=True) for codes in product(range(5), repeat=6)}
+    assert len(forms) == 7055
 
 
 @pytest.fixture(scope="module")

@@ -99,6 +99,7 @@ def test_predictors_stand_beside_size_and_features_beside_both_correlations(
     page = found.page.read_text()
     assert page.count("<svg") == 2
     assert "size alone" in page
+    assert "A share of 0.2 of the population makes way" in page
     assert all(row["feature"] in page for row in found.rows if row["kind"] == "feature")
 
 

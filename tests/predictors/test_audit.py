@@ -268,7 +268,7 @@ def test_an_audit_is_in_the_unit_of_the_labels_whatever_the_direction() -> None:
 # ---- it is told ----------------------------------------------------------------------------------
 
 
-def test_the_log_says_when_the_share_changes_and_is_silent_otherwise() -> None:
+def test_the_log_says_every_judgement() -> None:
     console = Console(file=io.StringIO(), width=300, color_system=None)
     log = PlainLog(console)
     good, bad = fed(Audit(0.2, 0), 30, quality=0.7), fed(Audit(0.2, 0), 60, quality=-0.7)
@@ -276,9 +276,9 @@ def test_the_log_says_when_the_share_changes_and_is_silent_otherwise() -> None:
         log("audit", {"judgement": judgement})
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
-    assert len(lines) == sum(j.change != "kept" for j in (*good.judgements, *bad.judgements))
-    assert "more candidates pass unjudged" in lines[0]
-    assert "switched off" in lines[-1]
+    judgements = (*good.judgements, *bad.judgements)
+    assert {"kept", "widened"} <= {j.change for j in judgements}
+    assert [line.split("] ", 1)[1] for line in lines] == [j.sentence for j in judgements]
     assert "tau -0." in lines[-1]
 
 
@@ -291,6 +291,15 @@ def test_the_report_shows_every_judgement_or_that_there_is_none(n: int) -> None:
     assert ("Too few" in section) == (n == 3)
     assert ('class="bad">off' in section) == (n == 60)
     assert 'id="predictor"' not in render(build_view(20))
+
+
+def test_the_report_says_why_a_predictor_was_never_fitted() -> None:
+    audit = Audit(0.2, 0)
+    audit.unfitted = "8 of 30 labels"
+    html = render(build_view(20, audit=audit.to_json()))
+    section = html[html.index('<section id="predictor">') :].split("</section>")[0]
+    assert "never fitted (8 of 30 labels)" in section
+    assert "Too few" not in section
 
 
 @pytest.mark.parametrize("mode", ["filter", "substitute"])

@@ -67,6 +67,8 @@ def test_a_target_that_is_size_is_predicted_by_size_and_another_is_not() -> None
     assert abs(other["size"]["kendall"]["mean"]) < 0.2
     assert other["predictor"]["r2"]["mean"] > 0.95
     assert evaluate.evaluate(RIDGE, X, X[:, 0], ("a", "b", "c"), splits, 0)["size"] is None
+    one = evaluate.evaluate(RIDGE, X, X[:, 0], names, splits[:1], 0)
+    assert {score["sd"] for score in one["predictor"].values() if score} == {None}
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,20 @@ def test_features_of_isomorphic_cells_agree(name: str) -> None:
         x = features.encode(dag)
         assert (rows.setdefault(dag.key, x) == x).all()
     assert len(rows) < 690
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "nasbench-macro"])
+def test_networks_of_a_table_are_told_apart_whatever_the_features(name: str) -> None:
+    table = load(name)
+    wanted = np.random.default_rng(1).choice(3**8, 250, replace=False).tolist()
+    named = labels.of_table(table, wanted=wanted, features="stier2021")
+    own = labels.of_table(table, wanted=wanted)
+    assert named.keys == own.keys
+    legal = [table.genotype(row) for row in wanted]
+    space = registry.resolve("search_spaces", name)()
+    assert named.keys == tuple(dag.key for dag in legal if not space.problems(dag))
+    assert len({tuple(x) for x in named.X}) < len(set(named.keys)) < 250
+    evaluate.draws(named.keys, 60, 50, 2, 0)
 
 
 def test_features_are_finite_and_named(cells: labels.Labelled) -> None:

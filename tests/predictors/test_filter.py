@@ -200,6 +200,37 @@ def test_equal_candidates_leave_the_first_one() -> None:
     assert taught().choose([FRESH[0]] * 5, rng()).index == 0
 
 
+@pytest.mark.parametrize(
+    ("n", "label", "reason"),
+    [
+        (0, 0.1, "0 of 10 labels"),
+        (9, 0.1, "9 of 10 labels"),
+        (12, 0.0, "all labels are equal"),
+        (12, 1e306, "the labels have no finite spread"),
+        (12, 0.1, None),
+    ],
+)
+def test_what_keeps_it_from_being_fitted_is_said(n: int, label: float, reason: str | None) -> None:
+    screen = made()
+    for seq, dag in enumerate(LABELLED[:n]):
+        screen.observe(seq, dag, 0.5 + seq * label)
+    assert screen.audit.to_json()["unfitted"] == reason
+    assert (screen._surrogate() is None) == (reason is not None)
+    if reason is not None:
+        assert screen.audit.sentence == f"the predictor is not fitted: {reason}"
+
+
+def test_networks_without_features_are_counted_once() -> None:
+    class Broken(Structural):
+        def encode(self, genotype: Dag) -> Any:
+            return np.full(len(self.names), np.nan)
+
+    screen = Filter(registry.resolve("predictors", "ridge"), Broken(), seed=3, warmup=10)
+    for seq, dag in [*enumerate(LABELLED[:4]), (0, LABELLED[0])]:
+        screen.observe(seq, dag, target(dag))
+    assert screen.audit.unfitted == "no finite features of any of 4 networks"
+
+
 def test_a_surrogate_is_fitted_once_for_the_same_labels() -> None:
     ridge = registry.resolve("predictors", "ridge")
     seeds = []

@@ -62,6 +62,13 @@ def test_the_log_has_a_line_a_trial_and_names_failures() -> None:
     assert "training the 1 best again" in text
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_caution_is_shown_as_a_warning(terminal: bool) -> None:
+    console = _console(terminal)
+    listener(console)("caution", {"text": "predictor.warmup: too many"})
+    assert "warning: predictor.warmup: too many" in _text(console)
+
+
 def test_the_log_says_why_a_child_is_a_random_draw() -> None:
     console = _console(False)
     fixture = _Fixture(trials=12, n_finish=0)

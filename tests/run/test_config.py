@@ -134,3 +134,16 @@ def test_a_time_budget_is_divided_between_search_and_finish() -> None:
     }
     assert fidelity.n_finish(without, 40) == 3
     assert fidelity.n_finish(without, 5) == 0
+
+
+def test_a_predictor_that_would_never_be_fitted_is_warned_of() -> None:
+    def warnings(**tables: dict[str, object]) -> list[str]:
+        return reading.cautions(reading.config_of(tables))
+
+    ridge = {"name": "ridge", "warmup": 8}
+    [text] = warnings(predictor=ridge, budget={"trials": 8})
+    assert "expected fewer than the 8 trials, got 8" in text
+    assert warnings(predictor=ridge, budget={"trials": 9}) == []
+    assert warnings(predictor=ridge, budget={"time": "1m"}) == []
+    assert warnings(predictor={"warmup": 999}, budget={"trials": 8}) == []
+    assert len(warnings(predictor={"name": "ridge", "warmup": 10**6})) == 1

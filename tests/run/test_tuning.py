@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,16 @@ def test_a_budget_ends_it_after_the_recipe_in_use(run: nasgen.Run, tmp_path: Pat
     found = tuning.tune(subject, tmp_path, 50, 3, time_s=1e-6)
     assert [row["number"] for row in found.rows] == [0]
     assert found.best == found.baseline
+
+
+def test_a_recipe_that_differs_in_name_only_is_not_trained_again(
+    run: nasgen.Run, tmp_path: Path
+) -> None:
+    """With so few images a batch of 64, the recipe in use, and one of 16 are the same."""
+    subject = replace(tuning.best_of(run, epochs=0.5), fraction=0.1)
+    first, second = tuning.tune(subject, tmp_path, 2, 0).rows
+    assert (first["recipe"]["batch_size"], second["recipe"]["batch_size"]) == (64, 16)
+    assert first["recipe"] | {"batch_size": 16} != second["recipe"]
 
 
 def test_proposals_stay_in_range_and_repeat(run: nasgen.Run, tmp_path: Path) -> None:
