@@ -177,12 +177,13 @@ class Filling:
     def _declared(self, step: Step) -> tuple[int, ...] | None:
         """Return the shape that a parent's tensor should have, None where it need not be asked.
 
-        Tagged axes have been compared already, so layers that differ in what comes in are as good
-        as alike.
+        Tagged axes have been compared already, so layers that differ in their channels alone are as
+        good as alike.
         """
         if (step.params, step.in_shapes) == (self.step.params, self.step.in_shapes):
             return tuple(self.values.shape)
-        return None if step.params == self.step.params else shapes(step)[self.inner]
+        mine, theirs = ({**dict(of.params), "channels": 0} for of in (self.step, step))
+        return None if mine == theirs else shapes(step)[self.inner]
 
     def _matched(self, axis: int, mine: Tags, theirs: Tags, number: int) -> _Match | None:
         """Return what meets along one axis; None when both are the same and no rule says else."""

@@ -69,6 +69,8 @@ class Table:
         self.rest = rest
         self._verbs: Ints = np.array([VERBS.index(r.verb) for r in self.rules], dtype=np.int64)
         self._scale: Floats = np.array([r.scale for r in self.rules], dtype=np.float64)
+        # Many tensors lie along the same axis, and each asks for several verbs.
+        self._found: dict[int, tuple[Ints, Ints, Ints]] = {}
         self._by_parent = [self._of(i) for i in range(n_parents)]
 
     def _of(self, parent: int) -> tuple[Bools, Ints, Floats]:
@@ -82,6 +84,12 @@ class Table:
         """Return which entries of an axis have a rule, and the places of their rules."""
         if not len(self.tags):
             return np.empty(0, np.int64), np.empty(0, np.int64)
+        found = self._found.get(id(axis_tags))
+        if found is None or found[0] is not axis_tags:
+            found = self._found[id(axis_tags)] = (axis_tags, *self._search(axis_tags))
+        return found[1:]
+
+    def _search(self, axis_tags: Ints) -> tuple[Ints, Ints]:
         at = np.minimum(np.searchsorted(self.tags, axis_tags), len(self.tags) - 1)
         ruled = np.flatnonzero(self.tags[at] == axis_tags)
         return ruled, at[ruled]
