@@ -30,7 +30,9 @@ class Layer(ABC):
     - `channelwise`: True promises that an outgoing channel is computed without a look at the
       others: from the rows of "out" tensors that are its own and from the incoming channels, which
       count linearly through a tensor with an "in" axis or, without one, channel by channel. No norm
-      or softmax over channels, no dropout. Widening morphisms go through such layers alone.
+      or softmax over channels, no dropout. Widening morphisms go through such layers alone. A
+      depthwise convolution fits; one in larger groups does not, because its second axis means other
+      channels in each group, which `axes` cannot say.
     - `sign`: "positive" if no output is ever negative, "kept" if none is while no input is, else
       "". An identity that ends in a ReLU is put behind outputs that are not negative alone.
     - `drawn`: "always"; "relabel" if a vertex may become one while none is inserted; "never" for
