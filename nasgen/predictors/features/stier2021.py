@@ -70,17 +70,19 @@ class Stier2021:
 
     def encode(self, genotype: Dag) -> Floats:
         """Return the features in the order of `names`, float64 (56,)."""
-        if genotype.output.tag not in genotype.level:
-            return np.zeros(len(self.names))
         live = genotype.live
         vertices = [v for v in genotype.order if v.tag in live]
         place = {v.tag: i for i, v in enumerate(vertices)}
         sources = [[place[s] for s in genotype.inputs(v.tag) if s in live] for v in vertices]
+        source, sink = place[genotype.input.tag], place[genotype.output.tag]
+        if not sources[sink]:
+            return np.zeros(len(self.names))
         adjacent = adjacency(sources)
+        lengths = path_lengths(sources, adjacent)
         row = [
             *_mass(vertices, sources),
-            *_paths(vertices, path_lengths(sources, adjacent)),
-            genotype.depth,
+            *_paths(vertices, lengths),
+            lengths[1, source, sink] - 1,
             len(vertices) - 2,
             sum(map(len, sources)),
             *_centralities(sources, adjacent),
