@@ -373,12 +373,12 @@ TOOLS = {
     ),
     "bench-nasbench-macro": Tool("nasgen bench nasbench-macro --seeds 100 --json", bench),
     "bench-synthetic-dag": Tool(
-        "nasgen bench synthetic-dag --seeds 50 --queries 100,200,500,1000 --json", operators
+        "nasgen bench synthetic-dag --seeds 20 --queries 100,200,500,1000 --json", operators
     ),
     "predictors-nasbench201": Tool(
         "nasgen predictors evaluate nasbench201 --repeats 20 --json", predictors
     ),
-    "filter": Tool("python benchmarks/filter.py --seeds 500", filtered),
+    "filter": Tool("python benchmarks/filter.py --seeds 100", filtered),
     "screened": Tool(
         "python benchmarks/screened.py --data mnist:DATA/fashion-mnist", screened, True
     ),
@@ -397,7 +397,8 @@ TOOLS = {
         "python benchmarks/heredity.py --data cifar10:DATA/cifar-10-batches-bin", heredity, True
     ),
     "less-training": Tool(
-        "python benchmarks/less_training.py --data mnist:DATA/fashion-mnist --seeds 5",
+        "python benchmarks/less_training.py --data mnist:DATA/fashion-mnist --fraction 0.05 "
+        "--trials 40 --seeds 1",
         less_training,
         True,
     ),

@@ -106,7 +106,7 @@ def together(parts: Sequence[Labelled]) -> Labelled:
 
 
 def of_file(path: Path, features: str | None = None) -> Labelled:
-    """Return the networks of a file that `write` wrote as .csv or .csv.gz, labelled `LABEL`.
+    """Return the networks of a file that `write` wrote, labelled `LABEL`.
 
     `features` None: the registered set whose columns the file has (the largest of them); else a set
     that is computed from the genotypes. Raises DataError for a file that cannot be used.
@@ -204,15 +204,22 @@ def write(labelled: Labelled, path: Path) -> int:
 
 
 def _write_parquet(rows: list[dict[str, Any]], columns: list[str], path: Path) -> None:
+    pyarrow, parquet = _pyarrow(path)
+    table = pyarrow.table({name: [row.get(name) for row in rows] for name in columns})
+    parquet.write_table(table, path)
+
+
+def _pyarrow(path: Path) -> tuple[Any, Any]:
+    """Return pyarrow and its module for Parquet; MissingExtraError without them."""
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
         raise MissingExtraError(
-            f"writing {path} needs the package pyarrow; install it, or choose a .csv file."
+            f"{path} needs the package pyarrow: pip install 'nasgen[parquet]', or choose a .csv "
+            "file."
         ) from None
-    table = pyarrow.table({name: [row.get(name) for row in rows] for name in columns})
-    parquet.write_table(table, path)
+    return pyarrow, parquet
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -249,12 +256,15 @@ def _size(n_params: Iterable[float | None]) -> Floats | None:
 
 
 def _read(path: Path) -> list[dict[str, str]]:
-    if not path.name.endswith((".csv", ".csv.gz")):
-        raise DataError(f"expected a table ending in .csv or .csv.gz, got '{path}'.")
+    if not path.name.endswith(ENDINGS):
+        raise DataError(f"expected a table ending in {', '.join(ENDINGS)}, got '{path}'.")
     try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        if path.suffix == ".parquet":
+            rows = _read_parquet(path)
+        else:
+            data = path.read_bytes()
+            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+            rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except (OSError, EOFError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path} cannot be read as a table ({reason}).") from None
@@ -264,6 +274,13 @@ def _read(path: Path) -> list[dict[str, str]]:
     if broken is not None:
         raise DataError(f"{path}, row {broken}: expected as many cells as the first row has.")
     return rows
+
+
+def _read_parquet(path: Path) -> list[dict[str, str]]:
+    """Return the rows as those of a CSV file: texts, an empty one for what is missing."""
+    _, parquet = _pyarrow(path)
+    rows = parquet.read_table(path).to_pylist()
+    return [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows]
 
 
 def _need(path: Path, rows: Sequence[Mapping[str, str]], *columns: str) -> None:

@@ -9,24 +9,40 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
+from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialValueModel
 from optuna.trial import TrialState
-from sqlalchemy import event, func, insert, select, text, update
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import OperationalError
 
 SYNC_EVERY_S = 1.0  # at most this much is lost when the power fails, nothing when the process dies
-_TRIALS, _PARAMS = models.TrialModel.__table__, models.TrialParamModel.__table__
-_ATTRIBUTES, _VALUES = models.TrialUserAttributeModel.__table__, models.TrialValueModel.__table__
-_STEPS = models.TrialIntermediateValueModel.__table__
-_NUMBER = (  # one more than the study's last trial; one statement, so no other run comes between
-    select(_TRIALS.c.number + 1).order_by(_TRIALS.c.trial_id.desc()).limit(1)
-)
+
+# As text, because SQLAlchemy takes longer to put such statements together than SQLite to run them.
+# The number is one more than the study's last: one statement, so no other run comes between.
+_ADD_TRIAL = """
+INSERT INTO trials (study_id, number, state, datetime_start) VALUES (?1, coalesce(
+    (SELECT number + 1 FROM trials WHERE study_id = ?1 ORDER BY trial_id DESC LIMIT 1), 0
+), ?2, ?3)"""
+_ADD_ATTRIBUTE = "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)"
+_ADD_PARAM = """
+INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json)
+VALUES (?, ?, ?, ?)"""
+_ADD_VALUE = """
+INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (?, ?, ?, ?)"""
+_ADD_STEP = """
+INSERT INTO trial_intermediate_values
+(trial_id, step, intermediate_value, intermediate_value_type) VALUES (?, ?, ?, ?)"""
+_END_TRIAL = "UPDATE trials SET state = ?, datetime_complete = ? WHERE trial_id = ?"
+_FINITE = TrialIntermediateValueModel.TrialIntermediateValueType.FINITE.name
+
+_as_json = lru_cache(maxsize=64)(distribution_to_json)  # a run has a handful of distributions
 
 
 class Sqlite(RDBStorage):
@@ -52,33 +68,17 @@ class Sqlite(RDBStorage):
         Returns Optuna's trial id.
         """
         with self._writing() as connection:
-            number = _NUMBER.where(_TRIALS.c.study_id == study_id).scalar_subquery()
-            row = connection.execute(
-                insert(_TRIALS).values(
-                    study_id=study_id,
-                    number=func.coalesce(number, 0),
-                    state=TrialState.RUNNING,
-                    datetime_start=_now(),
-                )
+            added = connection.exec_driver_sql(
+                _ADD_TRIAL, (study_id, TrialState.RUNNING.name, _now())
             )
-            trial_id = int(row.inserted_primary_key[0])
-            connection.execute(
-                insert(_ATTRIBUTES),
-                {"trial_id": trial_id, "key": attribute[0], "value_json": attribute[1]},
-            )
+            trial_id = int(added.lastrowid)
+            connection.exec_driver_sql(_ADD_ATTRIBUTE, (trial_id, *attribute))
             if params:
-                connection.execute(
-                    insert(_PARAMS),
-                    [
-                        {
-                            "trial_id": trial_id,
-                            "param_name": name,
-                            "param_value": distribution.to_internal_repr(value),
-                            "distribution_json": distribution_to_json(distribution),
-                        }
-                        for name, (value, distribution) in params.items()
-                    ],
-                )
+                rows = [
+                    (trial_id, name, which.to_internal_repr(value), _as_json(which))
+                    for name, (value, which) in params.items()
+                ]
+                connection.exec_driver_sql(_ADD_PARAM, rows)
         return trial_id
 
     def finish_trial(
@@ -94,34 +94,21 @@ class Sqlite(RDBStorage):
         `steps` are intermediate values, finite.
         """
         with self._writing() as connection:
-            connection.execute(
-                insert(_ATTRIBUTES),
-                {"trial_id": trial_id, "key": attribute[0], "value_json": attribute[1]},
-            )
+            connection.exec_driver_sql(_ADD_ATTRIBUTE, (trial_id, *attribute))
             if values:
-                rows = []
-                for i, value in enumerate(values):
-                    stored, kind = models.TrialValueModel.value_to_stored_repr(value)
-                    row = {"trial_id": trial_id, "objective": i, "value": stored}
-                    rows.append({**row, "value_type": kind})
-                connection.execute(insert(_VALUES), rows)
-            if steps:
-                finite = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
-                rows = [
-                    {"trial_id": trial_id, "step": step, "intermediate_value": value}
-                    for step, value in steps.items()
-                ]
-                connection.execute(
-                    insert(_STEPS), [{**row, "intermediate_value_type": finite} for row in rows]
+                stored = [TrialValueModel.value_to_stored_repr(value) for value in values]
+                connection.exec_driver_sql(
+                    _ADD_VALUE,
+                    [(trial_id, i, value, kind.name) for i, (value, kind) in enumerate(stored)],
                 )
-            connection.execute(
-                update(_TRIALS)
-                .where(_TRIALS.c.trial_id == trial_id)
-                .values(state=state, datetime_complete=_now())
-            )
+            if steps:
+                connection.exec_driver_sql(
+                    _ADD_STEP, [(trial_id, step, value, _FINITE) for step, value in steps.items()]
+                )
+            connection.exec_driver_sql(_END_TRIAL, (state.name, _now(), trial_id))
         if time.monotonic() - self._synced > SYNC_EVERY_S:
             with self.engine.connect() as connection:
-                connection.execute(text("PRAGMA wal_checkpoint(PASSIVE)"))
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
             self._synced = time.monotonic()
 
     def close(self) -> None:
@@ -130,12 +117,12 @@ class Sqlite(RDBStorage):
         if self._is_writing:
             try:
                 with self.engine.connect() as connection:
-                    connection.execute(text("PRAGMA journal_mode = DELETE"))
+                    connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
             except OperationalError:  # somebody else has it open
                 pass
         self.engine.dispose()
 
-    def _writing(self) -> Any:
+    def _writing(self) -> AbstractContextManager[Connection]:
         """Return the context of a transaction on a connection."""
         if not self._is_writing:
             self._is_writing = True
@@ -153,5 +140,5 @@ def _write_ahead(connection: Any, record: Any) -> None:
     cursor.close()
 
 
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)  # as Optuna stores it
+def _now() -> str:
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")  # as Optuna's are

@@ -171,13 +171,33 @@ def test_files_that_cannot_be_written_are_one_sentence(run: nasgen.Run, tmp_path
         assert said in done.output
 
 
+def test_a_table_is_the_same_as_csv_and_as_parquet(run: nasgen.Run, tmp_path: Path) -> None:
+    tables = []
+    for name in ("data.csv", "data.csv.gz", "data.parquet"):
+        done = invoke("dataset", str(run.path), "--out", str(tmp_path / name))
+        assert done.exit_code == 0, done.output
+        tables.append(labels.of_file(tmp_path / name))
+    first, *others = tables
+    for other in others:
+        assert np.array_equal(other.X, first.X)
+        assert np.array_equal(other.y, first.y)
+        assert (other.names, other.keys, other.rows) == (first.names, first.keys, first.rows)
+
+
+def test_a_parquet_file_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "data.parquet").write_bytes(b"PAR1 but no table")
+    done = invoke("predictors", "evaluate", str(tmp_path / "data.parquet"))
+    assert done.exit_code == 2
+    assert "cannot be read as a table" in done.output
+
+
 def test_parquet_needs_its_package(
     run: nasgen.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     done = invoke("dataset", str(run.path), "--out", str(tmp_path / "data.parquet"))
     assert done.exit_code == 2
-    assert "pyarrow" in done.output
+    assert "nasgen[parquet]" in done.output
 
 
 def test_only_evaluate_is_an_action() -> None:

@@ -14,6 +14,7 @@ from typing import ClassVar, Final, final
 import numpy as np
 import numpy.typing as npt
 import rustworkx as rx
+from scipy.linalg.lapack import dtrtri
 
 from nasgen.genotypes import Dag, Vertex
 from nasgen.predictors.base import Floats
@@ -69,17 +70,19 @@ class Stier2021:
 
     def encode(self, genotype: Dag) -> Floats:
         """Return the features in the order of `names`, float64 (56,)."""
-        if genotype.output.tag not in genotype.level:
-            return np.zeros(len(self.names))
         live = genotype.live
         vertices = [v for v in genotype.order if v.tag in live]
         place = {v.tag: i for i, v in enumerate(vertices)}
         sources = [[place[s] for s in genotype.inputs(v.tag) if s in live] for v in vertices]
+        source, sink = place[genotype.input.tag], place[genotype.output.tag]
+        if not sources[sink]:
+            return np.zeros(len(self.names))
         adjacent = adjacency(sources)
+        lengths = path_lengths(sources, adjacent)
         row = [
             *_mass(vertices, sources),
-            *_paths(vertices, path_lengths(sources, adjacent)),
-            genotype.depth,
+            *_paths(vertices, lengths),
+            lengths[1, source, sink] - 1,
             len(vertices) - 2,
             sum(map(len, sources)),
             *_centralities(sources, adjacent),
@@ -124,27 +127,29 @@ def path_lengths(sources: list[list[int]], adjacent: Pairs) -> Floats:
     all three are -inf.
     """
     n = len(sources)
-    steps = np.array([[1.0], [-1.0]])
-    # [target, 0, source]: the longest length; [target, 1, source]: minus the shortest one.
-    lengths = np.full((n, 2, n), -np.inf)
-    for target, before in enumerate(sources):
-        here = lengths[target]
+    steps = np.repeat((1.0, -1.0), n)
+    # A row a target; in its first half the longest length from each source, in its second half
+    # minus the shortest one, so that both are maxima.
+    lengths = np.full((n, 2 * n), -np.inf)
+    for target, (here, before) in enumerate(zip(lengths, sources, strict=True)):
         if before:
             np.add(lengths[before[0]], steps, out=here)
             for source in before[1:]:
                 np.maximum(here, lengths[source] + steps, out=here)
-        here[:, target] = 0.0
-    longest = lengths[:, 0, :].T
-    reaches = longest >= 0
-    shortest = np.where(reaches, -lengths[:, 1, :].T, -np.inf)
+        here[target] = here[n + target] = 0.0
+    found = np.empty((3, n, n))
+    shortest, longest, walk = found
+    longest[:] = walk[:] = lengths[:, :n].T  # the walk's where its probability is no float
+    np.negative(lengths[:, n:].T, out=shortest)
+    shortest[longest < 0] = -np.inf
     successors = adjacent / np.maximum(np.add.reduce(adjacent, axis=1, keepdims=True), 1.0)
     # visits[s, t] is the probability that a walk from s comes to t (once: there is no cycle), the
-    # sum over k of P^k; the sum over k of k P^k is visits^2 - visits.
-    visits = np.linalg.inv(np.eye(n) - successors)
-    walk = longest.copy()  # stands where the probability is too small for a float
-    known = reaches & (visits > 0)
-    walk[known] = (visits @ visits)[known] / visits[known] - 1.0
-    return np.stack((shortest, longest, walk))
+    # sum over k of P^k; the sum over k of k P^k is visits (visits - 1). As sources come before
+    # their targets, 1 - P is triangular.
+    one = np.eye(n)
+    visits, _ = dtrtri(one - successors, unitdiag=1)
+    np.divide(visits @ (visits - one), visits, out=walk, where=visits > 0)
+    return found
 
 
 def _paths(vertices: list[Vertex], lengths: Floats) -> list[float]:
@@ -173,14 +178,11 @@ def _centralities(sources: list[list[int]], adjacent: Pairs) -> list[float]:
     distance = rx.graph_distance_matrix(graph)
     adjacent = adjacent + adjacent.T
     degree = np.add.reduce(adjacent, axis=1)
-    of_vertices = np.stack(
-        (
-            np.maximum.reduce(distance, axis=1),
-            (n - 1) / np.add.reduce(distance, axis=1),
-            adjacent @ degree / degree,
-            degree,
-        )
-    )
+    of_vertices = np.empty((4, n))
+    np.maximum.reduce(distance, axis=1, out=of_vertices[0])
+    np.divide(n - 1, np.add.reduce(distance, axis=1), out=of_vertices[1])
+    np.divide(adjacent @ degree, degree, out=of_vertices[2])
+    of_vertices[3] = degree
     of_edges = np.array([list(rx.graph_edge_betweenness_centrality(graph).values())])
     return [*_summary(of_edges), *_summary(of_vertices)]
 
