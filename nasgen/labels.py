@@ -24,7 +24,7 @@ from nasgen.bench.table import Table
 from nasgen.config import SearchConfig
 from nasgen.errors import ConfigError, DataError, MissingExtraError, StoreError
 from nasgen.genotypes import Dag
-from nasgen.predictors.base import Floats
+from nasgen.predictors.base import Floats, encode_all
 from nasgen.results import Run
 
 
@@ -66,7 +66,7 @@ def of_run(run: Run, features: str | None = None, predictor: str | None = None) 
     if not trials:
         raise DataError(f"{run.path} has no completed search trial to learn from.")
     dags = {t.seq: Dag.from_json(t.genotype) for t in trials}
-    encoded = {seq: encoder.encode(dag) for seq, dag in dags.items()}
+    encoded = dict(zip(dags, encode_all(encoder, list(dags.values())), strict=True))
     trials = [t for t in trials if np.isfinite(encoded[t.seq]).all()]
     if not trials:
         raise DataError(f"{run.path}: no completed search trial has all features; choose others.")
@@ -118,7 +118,7 @@ def of_file(path: Path, features: str | None = None) -> Labelled:
         encoder = registry.resolve("features", features)()
         names = tuple(encoder.names)
         dags = [_genotype(path, n, row["genotype"]) for n, row in enumerate(rows, start=2)]
-        encoded = np.stack([encoder.encode(dag) for dag in dags])
+        encoded = encode_all(encoder, dags)
     else:
         names = _features_in(path, rows[0])
         encoded = np.array([_floats(path, rows, name) for name in names]).T
@@ -164,7 +164,7 @@ def of_table(
         if np.isfinite(table.columns[searched][row])
         and not space.problems(dag := table.genotype(row))
     }
-    encoded = np.stack([encoder.encode(dag) for dag in dags.values()])
+    encoded = encode_all(encoder, list(dags.values()))
     return Labelled(
         encoded,
         np.array([float(table.columns[searched][row]) for row in dags]),

@@ -9,9 +9,9 @@ A predictor is registered as a factory, a function or class that takes one argum
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +81,21 @@ class Features(Protocol):
 
     def encode(self, genotype: Dag) -> Floats:
         """Return the features, float64 (f,), the same for isomorphic genotypes; NaN: none."""
+
+
+@runtime_checkable
+class ManyAtOnce(Protocol):
+    """What features may have besides, where that is faster."""
+
+    def encode_all(self, genotypes: Sequence[Dag]) -> Floats:
+        """Return what `encode` does, of n genotypes, float64 (n, f)."""
+
+
+def encode_all(features: Features, genotypes: Sequence[Dag]) -> Floats:
+    """Return the features of one or more genotypes, float64 (n, f)."""
+    if isinstance(features, ManyAtOnce):
+        return features.encode_all(genotypes)
+    return np.stack([features.encode(genotype) for genotype in genotypes])
 
 
 @dataclass(frozen=True)

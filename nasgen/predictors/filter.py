@@ -21,7 +21,7 @@ from nasgen.genotypes import Dag
 from nasgen.objectives import Direction
 from nasgen.predictors.acquisition import ACQUISITIONS
 from nasgen.predictors.audit import Audit, Forecast, Judgement
-from nasgen.predictors.base import Factory, Features, Floats, Predictor, Verdict
+from nasgen.predictors.base import Factory, Features, Floats, Predictor, Verdict, encode_all
 from nasgen.predictors.features.structural import log_params
 
 N_DECIMALS: Final = 9  # of a standardised prediction: differences below it depend on the machine
@@ -134,7 +134,7 @@ class Filter:
             return Verdict(0)
         several = len(candidates) > 1
         passes = not several or rng.random() < self.audit.share
-        rows = np.stack([self.features.encode(c) for c in candidates])
+        rows = encode_all(self.features, candidates)
         usable = np.isfinite(rows).all(axis=1)
         mean, worth = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
         if usable.any():

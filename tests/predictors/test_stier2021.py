@@ -67,7 +67,7 @@ def test_features_of_a_small_graph_are_those_counted_by_hand() -> None:
 def test_a_walk_that_may_miss_its_target_is_measured_only_when_it_does_not() -> None:
     # 0 -> 1 -> 3, 0 -> 2 -> 3, 0 -> 3, 1 -> 2: the walks from 0 to 2 are 0 2 and 0 1 2.
     sources = [[], [0], [0, 1], [1, 2, 0]]
-    _, _, walk = path_lengths(sources, adjacency(sources))
+    _, _, walk = path_lengths([sources], adjacency([sources]))[0]
     p_direct, p_around = 1 / 3, 1 / 3 * 1 / 2
     assert walk[0, 2] == pytest.approx((p_direct + 2 * p_around) / (p_direct + p_around))
 
@@ -80,7 +80,7 @@ def test_path_lengths_agree_with_the_enumeration_of_all_paths(seed: int) -> None
     sources = [[s for s in range(t) if rng.random() < 0.45] for t in range(n)]
     graph = nx.DiGraph([(s, t) for t, before in enumerate(sources) for s in before])
     graph.add_nodes_from(range(n))
-    shortest, longest, walk = path_lengths(sources, adjacency(sources))
+    shortest, longest, walk = path_lengths([sources], adjacency([sources]))[0]
     for a in range(n):
         for b in range(n):
             if a == b:
@@ -152,6 +152,20 @@ def test_features_are_finite_and_the_same_for_isomorphic_graphs(seed: int, rando
     assert np.isfinite(row).all()
     assert (row >= 0).all()
     assert (row == other).all()
+
+
+@given(st.lists(seeds, min_size=1, max_size=6))
+@settings(deadline=None, max_examples=15)
+def test_many_at_once_are_the_same_as_one_by_one(several: list[int]) -> None:
+    dags = [drawn(seed) for seed in several]
+    cut = Draft()
+    cut.add("conv", [cut.input], kernel=3, channels=8)
+    nothing = Draft()
+    nothing.connect(nothing.input, nothing.output)
+    dags[1:1] = [cut.freeze(), nothing.freeze()]
+    one_by_one = np.stack([Stier2021().encode(dag) for dag in dags])
+    assert np.array_equal(Stier2021().encode_all(dags), one_by_one)
+    assert Stier2021().encode_all([]).shape == (0, 56)
 
 
 def test_dead_vertices_change_nothing_and_an_unreachable_output_gives_zeros() -> None:

@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 
 from nasgen.genotypes import Dag
-from nasgen.predictors.base import Features, Floats
+from nasgen.predictors.base import Features, Floats, encode_all
 
 
 @final
@@ -23,5 +23,10 @@ class Joined:
 
     def encode(self, genotype: Dag) -> Floats:
         """Return the features in the order of `names`, float64 (f,)."""
-        joined: Floats = np.concatenate([part.encode(genotype) for part in self.parts])
-        return joined[self._places]
+        row: Floats = self.encode_all([genotype])[0]
+        return row
+
+    def encode_all(self, genotypes: Sequence[Dag]) -> Floats:
+        """Return the features of one or more genotypes, float64 (n, f)."""
+        joined: Floats = np.hstack([encode_all(part, genotypes) for part in self.parts])
+        return joined[:, self._places]

@@ -7,12 +7,12 @@ few: 56 columns want more of them than 17 do.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import ClassVar, Final, final
 
 import numpy as np
-import numpy.typing as npt
 import rustworkx as rx
 from scipy.linalg.lapack import dtrtri
 
@@ -27,7 +27,11 @@ CENTRALITIES: Final = (
 IMAGE_CHANNELS: Final = 3  # assumed, so that a genotype's features do not depend on the data
 N_DECIMALS: Final = 9  # beyond them a sum depends on the order of the vertices
 
-Pairs = npt.NDArray[np.float64]  # (n, n): from a vertex (row) to a vertex (column)
+CHUNK: Final = 64  # graphs at a time, whose matrices a processor's cache holds
+NUMBER: Final = {op: i for i, op in enumerate(OPERATIONS)}
+NO_OPERATION: Final = len(OPERATIONS)  # of input, output, plug-in layers
+
+Sources = list[list[int]]  # the places of each vertex's inputs, all before its own
 
 
 @final
@@ -70,32 +74,63 @@ class Stier2021:
 
     def encode(self, genotype: Dag) -> Floats:
         """Return the features in the order of `names`, float64 (56,)."""
+        row: Floats = self.encode_all([genotype])[0]
+        return row
+
+    def encode_all(self, genotypes: Sequence[Dag]) -> Floats:
+        """Return the features of n genotypes, float64 (n, 56): of many in half the time."""
+        found = np.zeros((len(genotypes), len(self.names)))
+        graphs = [_Graph.of(genotype) for genotype in genotypes]
+        reached = [i for i, graph in enumerate(graphs) if graph.sources[graph.sink]]
+        for start in range(0, len(reached), CHUNK):
+            rows = reached[start : start + CHUNK]
+            found[rows] = _rows([graphs[i] for i in rows])
+        return found.round(N_DECIMALS)
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """The live vertices in topological order, each with the places of its inputs."""
+
+    vertices: list[Vertex]
+    sources: Sources
+    source: int  # place of the input, from which all others are reached
+    sink: int
+
+    @classmethod
+    def of(cls, genotype: Dag) -> _Graph:
         live = genotype.live
         vertices = [v for v in genotype.order if v.tag in live]
         place = {v.tag: i for i, v in enumerate(vertices)}
         sources = [[place[s] for s in genotype.inputs(v.tag) if s in live] for v in vertices]
-        source, sink = place[genotype.input.tag], place[genotype.output.tag]
-        if not sources[sink]:
-            return np.zeros(len(self.names))
-        adjacent = adjacency(sources)
-        lengths = path_lengths(sources, adjacent)
-        row = [
-            *_mass(vertices, sources),
-            *_paths(vertices, lengths),
-            lengths[1, source, sink] - 1,
-            len(vertices) - 2,
-            sum(map(len, sources)),
-            *_centralities(sources, adjacent),
-        ]
-        found: Floats = np.array(row, dtype=np.float64).round(N_DECIMALS)
-        return found
+        return cls(vertices, sources, place[genotype.input.tag], place[genotype.output.tag])
 
 
-def _mass(vertices: list[Vertex], sources: list[list[int]]) -> tuple[float, float]:
+def _rows(graphs: list[_Graph]) -> Floats:
+    """Return the features of graphs whose output can be reached, not rounded, (graphs, 56)."""
+    sources = [graph.sources for graph in graphs]
+    adjacent = adjacency(sources)
+    lengths = path_lengths(sources, adjacent)
+    depth = [lengths[i, 1, graph.source, graph.sink] - 1 for i, graph in enumerate(graphs)]
+    n_vertices = np.array([len(graph.vertices) for graph in graphs])
+    n_edges = np.add.reduce(adjacent, axis=(1, 2))
+    return np.column_stack(
+        (
+            [_mass(graph) for graph in graphs],
+            _paths(graphs, lengths),
+            depth,
+            n_vertices - 2,
+            n_edges,
+            _centralities(sources, adjacent, n_vertices),
+        )
+    )
+
+
+def _mass(graph: _Graph) -> tuple[float, float]:
     """Return mean and standard deviation of the layer masses."""
     width: list[int] = []
     masses: list[int] = []
-    for vertex, before in zip(vertices, sources, strict=True):
+    for vertex, before in zip(graph.vertices, graph.sources, strict=True):
         incoming = [width[s] for s in before] or [IMAGE_CHANNELS]
         own = vertex.get("channels", 0)
         # A plug-in layer may use this name for something that is no count.
@@ -109,91 +144,121 @@ def _mass(vertices: list[Vertex], sources: list[list[int]]) -> tuple[float, floa
     return total / n, math.sqrt(n * sum(m * m for m in masses) - total * total) / n
 
 
-def adjacency(sources: list[list[int]]) -> Pairs:
-    """Return (n, n): 1 for an edge from the row's vertex to the column's, else 0.
+def adjacency(graphs: Sequence[Sources]) -> Floats:
+    """Return (graphs, n, n): 1 for an edge from the row's vertex to the column's, else 0.
 
-    `sources` are the places of each vertex's inputs, all before its own.
+    n are the vertices of the largest graph; smaller ones have isolated ones at the end.
     """
-    n = len(sources)
-    found = np.zeros(n * n)
-    found[[s * n + target for target, before in enumerate(sources) for s in before]] = 1.0
-    return found.reshape(n, n)
+    n = max(map(len, graphs))
+    found = np.zeros((len(graphs), n, n))
+    edges = [
+        (i, source, target)
+        for i, sources in enumerate(graphs)
+        for target, before in enumerate(sources)
+        for source in before
+    ]
+    found[tuple(np.array(edges, dtype=np.intp).reshape(-1, 3).T)] = 1.0
+    return found
 
 
-def path_lengths(sources: list[list[int]], adjacent: Pairs) -> Floats:
-    """Return (3, n, n): shortest, longest and expected random-walk length of each pair of vertices.
+def path_lengths(graphs: Sequence[Sources], adjacent: Floats) -> Floats:
+    """Return (graphs, 3, n, n): shortest, longest and expected random-walk length of each pair.
 
-    `adjacent` is the `adjacency` of the sources. A vertex is 0 from itself; where there is no path,
+    `adjacent` is the `adjacency` of the graphs. A vertex is 0 from itself; where there is no path,
     all three are -inf.
     """
-    n = len(sources)
+    n_graphs, n, _ = adjacent.shape
+    every = np.arange(n_graphs)
     steps = np.repeat((1.0, -1.0), n)
-    # A row a target; in its first half the longest length from each source, in its second half
-    # minus the shortest one, so that both are maxima.
-    lengths = np.full((n, 2 * n), -np.inf)
-    for target, (here, before) in enumerate(zip(lengths, sources, strict=True)):
-        if before:
-            np.add(lengths[before[0]], steps, out=here)
-            for source in before[1:]:
-                np.maximum(here, lengths[source] + steps, out=here)
-        here[target] = here[n + target] = 0.0
-    found = np.empty((3, n, n))
-    shortest, longest, walk = found
-    longest[:] = walk[:] = lengths[:, :n].T  # the walk's where its probability is no float
-    np.negative(lengths[:, n:].T, out=shortest)
+    # [target, graph]: in the first half the longest length from each source, in the second half
+    # minus the shortest one, so that both are maxima. Nothing leads to the last target.
+    lengths = np.full((n + 1, n_graphs, 2 * n), -np.inf)
+    for target in range(n):
+        before = [sources[target] if target < len(sources) else () for sources in graphs]
+        here = lengths[target]
+        for slot in range(max(map(len, before))):
+            source = [places[slot] if slot < len(places) else n for places in before]
+            np.maximum(here, lengths[source, every], out=here)
+        here += steps
+        here[:, [target, n + target]] = 0.0
+    found = np.empty((n_graphs, 3, n, n))
+    shortest, longest, walk = found[:, 0], found[:, 1], found[:, 2]
+    longest[:] = walk[:] = lengths[:n, :, :n].transpose(1, 2, 0)
+    np.negative(lengths[:n, :, n:].transpose(1, 2, 0), out=shortest)
     shortest[longest < 0] = -np.inf
-    successors = adjacent / np.maximum(np.add.reduce(adjacent, axis=1, keepdims=True), 1.0)
+    successors = adjacent / np.maximum(np.add.reduce(adjacent, axis=2, keepdims=True), 1.0)
     # visits[s, t] is the probability that a walk from s comes to t (once: there is no cycle), the
     # sum over k of P^k; the sum over k of k P^k is visits (visits - 1). As sources come before
     # their targets, 1 - P is triangular.
     one = np.eye(n)
-    visits, _ = dtrtri(one - successors, unitdiag=1)
+    visits = np.stack([dtrtri(matrix, unitdiag=1)[0] for matrix in one - successors])
+    # Where a probability is too small for a float, the longest length stands.
     np.divide(visits @ (visits - one), visits, out=walk, where=visits > 0)
     return found
 
 
-def _paths(vertices: list[Vertex], lengths: Floats) -> list[float]:
+def _paths(graphs: list[_Graph], lengths: Floats) -> Floats:
     """Return means and deviations of the lengths between vertices of each operation."""
-    k = len(OPERATIONS)
-    number = {op: i for i, op in enumerate(OPERATIONS)}
-    kind = np.array([number.get(v.op, k) for v in vertices])
-    alike = (kind[:, None] == kind) & (kind < k) & (lengths[1] > 0)
-    values = lengths[:, alike]
-    of = kind[np.nonzero(alike)[0]]
-    belongs = (of[:, None] == np.arange(k)).astype(np.float64)  # (pairs, operations)
-    n = np.maximum(np.add.reduce(belongs, axis=0), 1.0)
-    mean = values @ belongs / n
-    apart = values - mean[:, of]
-    std = np.sqrt((apart * apart) @ belongs / n)
-    found: list[float] = np.concatenate((mean, std), axis=1).ravel().tolist()
+    n_graphs, _, n, _ = lengths.shape
+    kinds = np.full((n_graphs, n), NO_OPERATION)
+    for i, graph in enumerate(graphs):
+        kinds[i, : len(graph.vertices)] = [NUMBER.get(v.op, NO_OPERATION) for v in graph.vertices]
+    of_kind = (kinds[:, :, None] == np.arange(len(OPERATIONS))).astype(np.float64)
+    alike = (kinds[:, :, None] == kinds[:, None]) & (kinds < NO_OPERATION)[:, None]
+    alike &= lengths[:, 1] > 0
+    values = np.where(alike[:, None], lengths, 0.0)
+
+    def per_pair(values: Floats) -> Floats:
+        """Return the mean over the pairs of each operation, (graphs, 3, operations)."""
+        mean: Floats = np.add.reduce(values, axis=3) @ of_kind / n_pairs
+        return mean
+
+    n_pairs = np.add.reduce(alike, axis=2, dtype=np.float64)[:, None] @ of_kind
+    n_pairs = np.maximum(n_pairs, 1.0)
+    mean = per_pair(values)
+    apart = np.where(alike[:, None], values - (mean @ of_kind.transpose(0, 2, 1))[..., None], 0.0)
+    std = np.sqrt(per_pair(apart * apart))
+    found: Floats = np.stack((mean, std), axis=2).reshape(n_graphs, -1)
     return found
 
 
-def _centralities(sources: list[list[int]], adjacent: Pairs) -> list[float]:
-    """Return mean, deviation and maximum of each centrality of the undirected graph."""
-    n = len(sources)
-    graph = rx.PyGraph(multigraph=False)
-    graph.add_nodes_from(range(n))
-    graph.add_edges_from_no_data([(s, t) for t, before in enumerate(sources) for s in before])
-    distance = rx.graph_distance_matrix(graph)
-    adjacent = adjacent + adjacent.T
-    degree = np.add.reduce(adjacent, axis=1)
-    of_vertices = np.empty((4, n))
-    np.maximum.reduce(distance, axis=1, out=of_vertices[0])
-    np.divide(n - 1, np.add.reduce(distance, axis=1), out=of_vertices[1])
-    np.divide(adjacent @ degree, degree, out=of_vertices[2])
-    of_vertices[3] = degree
-    of_edges = np.array([list(rx.graph_edge_betweenness_centrality(graph).values())])
-    return [*_summary(of_edges), *_summary(of_vertices)]
+def _centralities(graphs: Sequence[Sources], adjacent: Floats, n_vertices: Floats) -> Floats:
+    """Return mean, deviation and maximum of each centrality of the undirected graphs."""
+    n_graphs, n, _ = adjacent.shape
+    distance = np.zeros((n_graphs, n, n))
+    betweenness = []
+    for i, sources in enumerate(graphs):
+        graph = rx.PyGraph(multigraph=False)
+        graph.add_nodes_from(range(len(sources)))
+        graph.add_edges_from_no_data([(s, t) for t, before in enumerate(sources) for s in before])
+        distance[i, : len(sources), : len(sources)] = rx.graph_distance_matrix(graph)
+        betweenness.append(list(rx.graph_edge_betweenness_centrality(graph).values()))
+    n_edges = np.array(list(map(len, betweenness)))
+    of_edges = np.array([own + [0.0] * (n_edges.max() - len(own)) for own in betweenness])
+    adjacent = adjacent + adjacent.transpose(0, 2, 1)
+    degree = np.add.reduce(adjacent, axis=2)
+    of_vertices = np.zeros((n_graphs, 4, n))
+    np.maximum.reduce(distance, axis=2, out=of_vertices[:, 0])
+    is_one = np.arange(n) < n_vertices[:, None]
+    total = np.add.reduce(distance, axis=2)
+    np.divide(n_vertices[:, None] - 1, total, out=of_vertices[:, 1], where=is_one)
+    neighbours = (adjacent @ degree[..., None])[..., 0]
+    np.divide(neighbours, degree, out=of_vertices[:, 2], where=is_one)
+    of_vertices[:, 3] = degree
+    return np.concatenate(
+        (_summary(of_edges[:, None], n_edges), _summary(of_vertices, n_vertices)), axis=1
+    )
 
 
-def _summary(rows: Floats) -> list[float]:
-    """Return mean, deviation and maximum of each row."""
-    # Not ndarray.mean and std, whose care for types and masks takes longer than the sums.
-    n = rows.shape[1]
-    mean = np.add.reduce(rows, axis=1, keepdims=True) / n
-    apart = rows - mean
-    std = np.sqrt(np.add.reduce(apart * apart, axis=1, keepdims=True) / n)
-    most = np.maximum.reduce(rows, axis=1, keepdims=True)
-    found: list[float] = np.concatenate((mean, std, most), axis=1).ravel().tolist()
+def _summary(rows: Floats, counts: Floats) -> Floats:
+    """Return mean, deviation and maximum of rows >= 0, (graphs, rows, n), as (graphs, 3 * rows).
+
+    Of a graph's rows so many values count; 0 follows.
+    """
+    n = counts[:, None]
+    mean = np.add.reduce(rows, axis=2) / n
+    apart = (rows - mean[..., None]) * (np.arange(rows.shape[2]) < n)[:, None]
+    std = np.sqrt(np.add.reduce(apart * apart, axis=2) / n)
+    most = np.maximum.reduce(rows, axis=2)
+    found: Floats = np.stack((mean, std, most), axis=2).reshape(len(rows), -1)
     return found
