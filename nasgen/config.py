@@ -161,9 +161,8 @@ class Training(Section):
     fraction: float = Field(1.0, gt=0, le=1, description="share of the training images used")
     seconds: Duration | None = Field(
         None,
-        description="shape the schedule so that training ends, "
-        "fully annealed, after this long at the latest; set by itself "
-        "when the budget is a time",
+        description="shape the schedule so that training ends, fully annealed, after this long at "
+        "the latest; set by itself when the budget is a time",
     )
     time_limit: Duration | None = Field(None, description="a trial that takes longer has failed")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd (Nesterov) | adamw")
@@ -173,9 +172,7 @@ class Training(Section):
         description="peak learning rate of the one-cycle schedule; "
         "default 0.004 for adamw, 0.1 for sgd",
     )
-    weight_decay: float | None = Field(
-        None, ge=0, description="default 0.05 for adamw, 5e-4 for sgd"
-    )
+    weight_decay: float | None = Field(None, ge=0, description="default 5e-4, adamw: 0.05")
     batch_size: int = Field(
         64,
         ge=1,
@@ -188,8 +185,8 @@ class Training(Section):
     crop: int | None = Field(
         None,
         ge=0,
-        description="shift by up to this many pixels; default: a sixteenth of "
-        "the shorter side, 0 below 16 pixels",
+        description="shift by up to this many pixels; default: a sixteenth of the shorter side, 0 "
+        "below 16 pixels",
     )
     start_scale: float | None = Field(
         None,
@@ -200,8 +197,7 @@ class Training(Section):
     )
     inherit_weights: bool = Field(
         False,
-        description="start children from their parents' weights "
-        "by gene tag instead of from scratch",
+        description="start children from their parents' weights by gene tag, not from scratch",
     )
     on_bad_parent: Literal["scratch", "drop"] = Field(
         "scratch",
@@ -225,14 +221,19 @@ class Finish(Section):
     networks: int | None = Field(
         None,
         ge=0,
-        description="how many; default 2 with a time budget, "
-        "else a tenth of the trials, at most 3; 0 switches it off",
+        description="default 2 with a time budget, else a tenth of the trials, at most 3; 0: none",
     )
     share: Share = Field(0.6, description="share of a time budget kept for it")
     epochs: float | None = Field(
         None, gt=0, description="default: four times [training] epochs, or what the time allows"
     )
-    widen: float = Field(1.0, ge=1, le=16, description="factor for their channels")
+    widen: float | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="factor for their channels; default: as wide as a time budget is enough for, "
+        "at most 2; 1 without one, and where size is an objective or constrained",
+    )
 
 
 class Ensemble(Section):

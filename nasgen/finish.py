@@ -19,6 +19,10 @@ from nasgen.store.trial import Trial
 
 Rank = tuple[float, int, float, float, int]
 
+# What a finalist must be shown before a wider network would make more of the time: ARCHITECTURE.md.
+ENOUGH_EPOCHS, ENOUGH_IMAGES = 25.0, 1_000_000
+MAX_WIDEN = 2.0  # by itself
+
 
 class Space(Protocol):
     """What the finish needs of a search space."""
@@ -107,9 +111,10 @@ class Finish:
 
         The old channels keep their gene tags (Zoph 2018, for the scaling).
         """
-        if self.plan.widen <= 1.0:
+        factor = self.plan.widen or self._affordable(trial)
+        if factor <= 1.0:
             return trial
-        wider = self.space.widened(Dag.from_json(trial.genotype), self.plan.widen)
+        wider = self.space.widened(Dag.from_json(trial.genotype), factor)
         if self.space.problems(wider) or self.violation(wider) > 0:
             return trial
         genotype = wider.mint(self.plan.seed, trial.seq)
@@ -119,6 +124,23 @@ class Finish:
             key=genotype.key,
             identity=self.plan.identity(genotype.key, self.plan.finish_fidelity),
         )
+
+    def _affordable(self, trial: Trial) -> float:
+        """Return by how much a finalist may be wider and still see enough images in its time.
+
+        Its source tells how long an epoch takes; on a processor that time grows about linearly with
+        the width of such small networks, although their operations grow with its square. 1 where
+        size is an objective or bounded, and where weights are inherited: new channels would spoil
+        what they compute.
+        """
+        seconds, source = trial.fidelity.get("seconds"), self.trials[trial.parents[0]]
+        passes = float(source.metrics.get("epochs_done", 0.0)) * source.fidelity["fraction"]
+        bounded = len(self.plan.objectives) > 1 or self.plan.constraints
+        if not seconds or not passes or not source.train_s or bounded or self.plan.inherit_weights:
+            return 1.0
+        epochs = min(trial.fidelity["epochs"], seconds * passes / source.train_s)
+        enough = max(ENOUGH_EPOCHS, ENOUGH_IMAGES / self.plan.n_train)
+        return float(min(MAX_WIDEN, epochs / enough))
 
 
 def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:

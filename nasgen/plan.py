@@ -24,7 +24,7 @@ class Plan:
     recipe_digest: str
     data_digest: str
     n_train: int = 1  # training images, validation excluded
-    widen: float = 1.0  # factor for the channels of finalists
+    widen: float | None = 1.0  # factor for the channels of finalists; None: what the time allows
     inherit_weights: bool = False
     keep_optimizer: bool = False  # of trials in the search, for those who inherit from them
     # Whom a pruner may compare a trial with: nobody, all of earlier generations, all told before.

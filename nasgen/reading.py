@@ -43,6 +43,9 @@ def config_of(
     return config.model_copy(
         update={
             "data": config.data.model_copy(update={"source": _absolute(config.data.source)}),
+            "store": config.store.model_copy(
+                update={"ledger": _absolute_ledger(config.store.ledger)}
+            ),
             # Absolute, because the stored config is read from another folder on resume.
             "plugins": config.plugins.model_copy(update={"files": files}),
         }
@@ -90,6 +93,16 @@ def _absolute(source: str) -> str:
         return source
     path, question, query = rest.partition("?")
     return f"{scheme}:{Path(path).expanduser().resolve()}{question}{query}"
+
+
+def _absolute_ledger(url: str | None) -> str | None:
+    """Return a ledger's URL with its file, if it is one, made absolute."""
+    for scheme in ("sqlite:///", "journal:"):
+        if url is not None and url.startswith(scheme):
+            file, question, query = url.removeprefix(scheme).partition("?")
+            if file and file != ":memory:":
+                return f"{scheme}{Path(file).expanduser().resolve()}{question}{query}"
+    return url
 
 
 def _readable(data: Mapping[str, Any]) -> SearchConfig:

@@ -91,7 +91,8 @@ class Run:
     @cached_property
     def trials(self) -> list[Trial]:
         """All trials by seq, as of the first look."""
-        study = study_name(self.config.store.ledger, self.name)
+        # By the name it was born with: a folder may be renamed, a study elsewhere is not.
+        study = study_name(self.config.store.ledger, self.record["run"])
         ledger = Ledger.open(self.folder.ledger_url(self.config.store.ledger), study)
         try:
             return ledger.trials()

@@ -167,7 +167,8 @@ class _Session:
         for listener in self.listeners:
             listener("run", {"path": folder.path})
         ledger = Ledger.open(
-            folder.ledger_url(config.store.ledger), study_name(config.store.ledger, folder.name)
+            folder.ledger_url(config.store.ledger),
+            study_name(config.store.ledger, self.record["run"]),
         )
         try:
             for leg in self.record["legs"]:

@@ -29,7 +29,10 @@ from nasgen.store.trial import Trial
 
 SCHEMA = 1
 STUDY = "nasgen"
-_COUNT = IntDistribution(0, 1_000_000_000)
+# Optuna's tools spread what they draw over these bounds, so that wide ones make importances flat.
+# What is larger is shown as the bound; the genotype itself stands in the attribute "trial".
+_COUNT = IntDistribution(0, 64)
+_CHANNELS = IntDistribution(1, 1 << 14, log=True)
 # Optuna knows no estimates: its tools see such a trial as pruned, without a value, so that none of
 # them takes a prediction for a measurement. The state itself stands in the attribute "result".
 _STATES = {
@@ -177,7 +180,8 @@ class Ledger:
         if trial.operator in choices.choices:  # else added when the run was resumed
             params["operator"] = trial.operator, choices
         for name, value in shown.items():
-            params[name] = int(value), _COUNT
+            which = _CHANNELS if name == "channels" else _COUNT
+            params[name] = min(max(int(value), which.low), which.high), which
         text = _text(record)
         with _reported(self.url):
             if isinstance(self._storage, Sqlite):

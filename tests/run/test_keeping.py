@@ -55,6 +55,23 @@ def test_a_run_killed_before_its_summary_is_concluded_by_resume(inheriting: nasg
         nasgen.resume(inheriting.path)
 
 
+@pytest.mark.parametrize("ledger", ["sqlite:///shared.db", "journal:shared.log"])
+def test_a_ledger_elsewhere_is_found_after_the_folder_moved(
+    ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tables = [{"store": {"ledger": ledger}, "budget": {"trials": 2}, "finish": {"networks": 0}}]
+    run = nasgen.run(TINY, out=tmp_path / "before", overrides=tables)
+    keys = [t.key for t in run.trials]
+    run.path.rename(tmp_path / "after")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert [t.key for t in nasgen.load(tmp_path / "after").trials] == keys
+    more = nasgen.resume(tmp_path / "after", trials="+1")
+    assert [t.key for t in more.trials][:2] == keys
+    assert len(more.trials) == 3
+
+
 def test_training_a_trial_again_takes_nothing_from_the_run(inheriting: nasgen.Run) -> None:
     run = nasgen.load(inheriting.path)
     run.folder.artifacts.folder.joinpath("half.123.tmp").write_bytes(b"left by a killed worker")

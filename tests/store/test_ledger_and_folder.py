@@ -111,6 +111,25 @@ def test_a_sqlite_ledger_holds_what_optunas_own_storage_would_write(tmp_path: Pa
     assert study.ask().number == 3
 
 
+def test_optunas_importance_finds_what_matters(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'l.db'}"
+    ledger = Ledger.create(url, {"val_accuracy": "maximize"}, ["relabel"])
+    rng = np.random.default_rng(0)
+    for seq in range(60):
+        shown = {name: int(rng.integers(0, 12)) for name in ("n_conv", "n_sum", "depth")}
+        shown["channels"] = int(rng.integers(0, 3000))
+        trial = _trial(seq)
+        ledger.ask(trial, shown)
+        result = {"state": "COMPLETE", "objectives": {"val_accuracy": shown["n_conv"] / 12}}
+        ledger.tell(trial.with_result(result, seq))
+    ledger.ask(_trial(60), {"n_conv": 10**6, "n_sum": 0, "depth": 0, "channels": 10**9})
+    ledger.close()
+    study = optuna.load_study(study_name="nasgen", storage=url)
+    found = optuna.importance.get_param_importances(study)
+    assert found["n_conv"] > 0.8
+    assert study.trials[60].params["n_conv"] == 64
+
+
 def test_two_studies_in_one_file_number_their_trials_apart(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     both = [Ledger.create(url, DIRECTIONS, ["relabel"], name) for name in ("a", "b")]
