@@ -44,7 +44,7 @@ def feature_sets() -> list[str]:
 
 
 def main() -> None:
-    """Print the best of five rounds for each feature set; graphs are new, nothing is remembered."""
+    """Print the best of twenty rounds for each feature set; graphs are new, nothing is remembered."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--genotypes", type=int, default=1000)
     n = parser.parse_args().genotypes
@@ -53,7 +53,7 @@ def main() -> None:
     for name in feature_sets():
         features = registry.resolve("features", name)()
         times = []
-        for _ in range(5):
+        for _ in range(20):
             fresh = [Dag(dag.vertices, dag.edges) for dag in (pool * (n // 50 + 1))[:n]]
             start = time.process_time()
             encode_all(features, fresh)

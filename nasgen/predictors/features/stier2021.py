@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, zip_longest
+from operator import mul
 from typing import ClassVar, Final, final
 
 import numpy as np
@@ -102,7 +103,10 @@ class _Graph:
         live = genotype.live
         vertices = [v for v in genotype.order if v.tag in live]
         place = {v.tag: i for i, v in enumerate(vertices)}
-        sources = [[place[s] for s in genotype.inputs(v.tag) if s in live] for v in vertices]
+        sources: Sources = [[] for _ in vertices]
+        for source, target in genotype.edges:
+            if source in place and target in place:
+                sources[place[target]].append(place[source])
         return cls(vertices, sources, place[genotype.input.tag], place[genotype.output.tag])
 
 
@@ -132,16 +136,17 @@ def _mass(graph: _Graph) -> tuple[float, float]:
     masses: list[int] = []
     for vertex, before in zip(graph.vertices, graph.sources, strict=True):
         incoming = [width[s] for s in before] or [IMAGE_CHANNELS]
+        n_incoming = sum(incoming)
         own = vertex.get("channels", 0)
         # A plug-in layer may use this name for something that is no count.
         if type(own) is not int or own <= 0:
-            own = sum(incoming) if vertex.op == "concat" else max(incoming)
+            own = n_incoming if vertex.op == "concat" else max(incoming)
         width.append(own)
         if vertex.op not in ("input", "output"):
-            masses.append(own * sum(incoming))
+            masses.append(own * n_incoming)
     n, total = max(1, len(masses)), sum(masses)
     # In integers, because masses are too large to be rounded to a fixed number of decimals.
-    return total / n, math.sqrt(n * sum(m * m for m in masses) - total * total) / n
+    return total / n, math.sqrt(n * sum(map(mul, masses, masses)) - total * total) / n
 
 
 def adjacency(graphs: Sequence[Sources]) -> Floats:
@@ -173,12 +178,10 @@ def path_lengths(graphs: Sequence[Sources], adjacent: Floats) -> Floats:
     # [target, graph]: in the first half the longest length from each source, in the second half
     # minus the shortest one, so that both are maxima. Nothing leads to the last target.
     lengths = np.full((n + 1, n_graphs, 2 * n), -np.inf)
-    for target in range(n):
-        before = [sources[target] if target < len(sources) else () for sources in graphs]
+    for target, before in enumerate(zip_longest(*graphs, fillvalue=())):
         here = lengths[target]
-        for slot in range(max(map(len, before))):
-            source = [places[slot] if slot < len(places) else n for places in before]
-            np.maximum(here, lengths[source, every], out=here)
+        for source in zip_longest(*before, fillvalue=n):  # the first of each graph, the second ...
+            np.maximum(here, lengths[np.array(source), every], out=here)
         here += steps
         here[:, [target, n + target]] = 0.0
     found = np.empty((n_graphs, 3, n, n))
@@ -216,8 +219,9 @@ def _paths(graphs: list[_Graph], lengths: Floats) -> Floats:
     n_pairs = np.add.reduce(alike, axis=2, dtype=np.float64)[:, None] @ of_kind
     n_pairs = np.maximum(n_pairs, 1.0)
     mean = per_pair(values)
-    apart = np.where(alike[:, None], values - (mean @ of_kind.transpose(0, 2, 1))[..., None], 0.0)
-    std = np.sqrt(per_pair(apart * apart))
+    values -= (mean @ of_kind.transpose(0, 2, 1))[..., None]
+    values *= alike[:, None]
+    std = np.sqrt(per_pair(np.square(values, out=values)))
     found: Floats = np.stack((mean, std), axis=2).reshape(n_graphs, -1)
     return found
 
