@@ -44,7 +44,7 @@ def feature_sets() -> list[str]:
 
 
 def main() -> None:
-    """Print the best of twenty rounds for each feature set; graphs are new, nothing is remembered."""
+    """Print the best of twenty rounds for each feature set; graphs are new, none is remembered."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--genotypes", type=int, default=1000)
     n = parser.parse_args().genotypes
