@@ -11,6 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from nasgen.cli import app
 
 NASGEN = [sys.executable, "-m", "nasgen"]
 TINY = [
@@ -19,17 +22,26 @@ TINY = [
 ]  # fmt: skip
 
 
-def _nasgen(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def _process(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user does. A process takes seconds to start, so few tests do."""
     return subprocess.run(
         [*NASGEN, *arguments], capture_output=True, text=True, cwd=cwd, timeout=240
     )
+
+
+def _nasgen(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process; what it does not catch itself is an error here too."""
+    done = CliRunner().invoke(app, list(arguments))
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small finished search of twelve trials, made from the command line."""
     path = tmp_path_factory.mktemp("cli") / "run"
-    done = _nasgen("search", *TINY, "--trials", "12", "--out", str(path), "--json", "--quiet")
+    done = _process("search", *TINY, "--trials", "12", "--out", str(path), "--json", "--quiet")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     (path.parent / "summary.json").write_text(done.stdout.splitlines()[-1])
@@ -201,9 +213,10 @@ def test_nothing_completed_is_exit_code_3(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
-    tmp_path: Path, arguments: list[str], expected: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: str
 ) -> None:
-    done = _nasgen(*arguments, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = _nasgen(*arguments)
     assert done.returncode == 2, done.stderr
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
@@ -212,9 +225,13 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    done = _nasgen("--debug", "status", str(tmp_path))
+    done = _process("--debug", "status", str(tmp_path))
     assert "Traceback" in done.stderr
     assert "StoreError" in done.stderr
+    without = _process("status", str(tmp_path))
+    assert without.returncode == 2
+    assert without.stderr.startswith("error: ")
+    assert len(without.stderr.splitlines()) == 1
 
 
 def test_a_new_config_is_commented_checked_and_never_overwritten(tmp_path: Path) -> None:
@@ -232,10 +249,10 @@ def test_a_new_config_is_commented_checked_and_never_overwritten(tmp_path: Path)
 
 def test_the_example_operator_is_listed_and_takes_part_in_a_search(tmp_path: Path) -> None:
     example = Path(__file__).parents[2] / "examples" / "double_channels.py"
-    listed = _nasgen("list", "mutations", "--plugin", str(example), "--json").stdout
+    listed = _process("list", "mutations", "--plugin", str(example), "--json").stdout
     assert "double-channels" in [json.loads(line)["name"] for line in listed.splitlines()]
     path = tmp_path / "run"
-    done = _nasgen(
+    done = _process(
         "search", *TINY, "--trials", "10", "--out", str(path), "--quiet", "--plugin", str(example),
         "--set", "space.max_channels=64", "--set", "algorithm.mutations={double-channels=1.0}",
         "--set", "algorithm.crossover_prob=0",
@@ -263,8 +280,6 @@ def test_help_and_lists_load_no_torch(arguments: list[str], tmp_path: Path) -> N
 
 def test_every_command_offers_json_and_help() -> None:
     from typer.main import get_command
-
-    from nasgen.cli import app
 
     commands = get_command(app).commands  # type: ignore[attr-defined]
     assert {
