@@ -142,6 +142,26 @@ def predictors(found: list[Any]) -> Iterator[Line]:
         )
 
 
+def structure(rows: list[Any]) -> Iterator[Line]:
+    """Read `nasgen reproduce stier2021-nas`: the best of the paper's three regressors, and size."""
+    scores = {row["predictor"]: row for row in rows if row["kind"] == "predictor"}
+    n = next(row["n"] for row in rows if row["kind"] == "networks")
+    regressors = [name for name in ("ridge", "forest", "adaboost") if name in scores]
+    for protocol, what in (("split", "70/30 split"), ("folds", "5-fold cross-validation")):
+        best = max(regressors, key=lambda name: scores[name][protocol]["r2"]["mean"])
+        text = []
+        for score, sign in (("r2", "R²"), ("kendall", "tau")):
+            own, size = (scores[name][protocol][score] for name in (best, "size alone"))
+            text.append(
+                f"{sign} {own['mean']:.2f} ± {own['sd']:.2f} (size alone {size['mean']:.2f})"
+            )
+        yield Line(
+            f"stier2021-nas, scale {rows[0]['scale']}, {n} networks, 56 features, {what}, mean ± "
+            f"standard deviation over splits, predictor `{best}`",
+            ", ".join(text),
+        )
+
+
 def filtered(found: list[Any]) -> Iterator[Line]:
     """Read benchmarks/filter.py."""
     for row in found:
@@ -377,6 +397,10 @@ TOOLS = {
     ),
     "predictors-nasbench201": Tool(
         "nasgen predictors evaluate nasbench201 --repeats 20 --json", predictors
+    ),
+    "stier2021-nas": Tool(
+        "nasgen reproduce stier2021-nas --data cifar10:DATA/cifar-10-batches-bin --quiet --json",
+        structure,
     ),
     "filter": Tool("python benchmarks/filter.py --seeds 100", filtered),
     "screened": Tool(

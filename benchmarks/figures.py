@@ -98,6 +98,13 @@ def placed(argument: str) -> str:
     return argument
 
 
+def unplaced(text: str) -> str:
+    """Return a command's output with the folders of this machine named as in `PLACES`."""
+    for name in ("DATA", "GOLEM", "GROWN"):
+        text = text.replace(PLACES[name], name)
+    return text
+
+
 def measure(arm: str, seed: int, runs: Path) -> Row:
     """Run one search from the command line, its folder under `runs`, and return its row."""
     arguments = ["search", *ARMS[arm].arguments, "--seed", str(seed), "--json"]
@@ -134,7 +141,7 @@ def keep(name: str) -> None:
     )  # fmt: skip
     if tool.keeps_rows:
         return
-    result = {"command": tool.command, **stamp(), "output": values(done.stdout)}
+    result = {"command": tool.command, **stamp(), "output": values(unplaced(done.stdout))}
     RESULTS.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"{name}: {file}")

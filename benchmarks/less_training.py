@@ -57,6 +57,7 @@ def searched(arm: str, seed: int, given: argparse.Namespace, n_images: float | N
         "algorithm": {"name": given.algorithm, "population": given.population},
         "training": {"epochs": given.epochs, "fraction": given.fraction},
         "budget": {"trials": given.trials},
+        "predictor": {"name": "none"},  # what a filter saves is measured elsewhere
         "finish": {"networks": 0},
         "ensemble": {"candidates": 1},
         "execution": {"workers": given.workers, "device": given.device},

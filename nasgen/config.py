@@ -277,20 +277,19 @@ class Store(Section):
 class Predictor(Section):
     """A surrogate that screens candidates before they are trained."""
 
-    name: str = Field("none", description="none | see `nasgen list predictors`")
+    name: str = Field(
+        "auto",
+        description="auto: the algorithm's, for one objective | none | `nasgen list predictors`",
+    )
     features: str | None = Field(
         None,
         description="what it reads; see `nasgen list features`; several, and single scores, joined "
-        "by +, such as 'structural+zero-cost' or 'structural+synflow' "
-        "(default: those made for the search space, else structural)",
+        "by +, as 'structural+synflow'; default: those of the search space, else structural",
     )
     score: str = Field(
-        "jacob_cov",
-        description="what the predictor 'zero-cost' goes by; see `nasgen list scores`",
+        "jacob_cov", description="what the predictor 'zero-cost' goes by; see `nasgen list scores`"
     )
-    oversample: float = Field(
-        2.0, ge=1, le=1000, description="candidates made for each one trained"
-    )
+    oversample: float = Field(2.0, ge=1, le=1000, description="candidates made for each training")
     warmup: int = Field(16, ge=2, description="trainings before it may reject")
     unscreened: Share = Field(
         0.2,

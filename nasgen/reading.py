@@ -20,8 +20,8 @@ def config_of(
 ) -> SearchConfig:
     """Return the checked config of a run, every name looked up; all mistakes are reported at once.
 
-    Plug-in files are loaded. Frequencies of operators that were left empty are written out, so that
-    the stored config says which operators took part.
+    Plug-in files are loaded. Frequencies of operators that were left empty are written out, and the
+    predictor that the algorithm brings, so that the stored config says what took part.
     """
     merged: dict[str, Any] = dict(data)
     for override in overrides:
@@ -35,7 +35,7 @@ def config_of(
         config = _readable(merged)
     for path in config.plugins.files:
         _gather(problems, partial(registry.load_file, path))
-    config = _with_operators(config)
+    config = _with_predictor(_with_operators(config))
     _check_names(config, problems)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
@@ -57,7 +57,9 @@ def cautions(config: SearchConfig) -> list[str]:
     trials, warmup = config.budget.trials, config.predictor.warmup
     if trials is None and config.budget.time is None:
         trials = build.default_trials(config)
-    if config.predictor.name == "none" or trials is None or warmup < trials:
+    # One that nobody asked for may well be idle in a short run.
+    is_asked = config.predictor.name not in ("none", _own_predictor(config))
+    if not is_asked or trials is None or warmup < trials:
         return []
     return [
         f"predictor.warmup: expected fewer than the {trials} trials, got {warmup}; '"
@@ -84,6 +86,24 @@ def _with_operators(config: SearchConfig) -> SearchConfig:
         "crossovers": section.crossovers or build.frequencies("crossovers", config),
     }
     return config.model_copy(update={"algorithm": section.model_copy(update=written)})
+
+
+def _with_predictor(config: SearchConfig) -> SearchConfig:
+    """Return the config with the predictor "auto" replaced by a name, or by "none"."""
+    section = config.predictor
+    if section.name != "auto":
+        return config
+    written = {"name": _own_predictor(config)}
+    return config.model_copy(update={"predictor": section.model_copy(update=written)})
+
+
+def _own_predictor(config: SearchConfig) -> str:
+    """Return the predictor that the algorithm brings, for one objective; else "none"."""
+    name = config.algorithm.name
+    if name not in registry.names("algorithms") or len(config.objectives.names) > 1:
+        return "none"
+    own: str = registry.resolve("algorithms", name).predictor
+    return own
 
 
 def _absolute(source: str) -> str:

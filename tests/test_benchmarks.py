@@ -344,6 +344,25 @@ def test_figures_without_a_goal_are_no_misses(figures: Any) -> None:
     assert found[-1].measured == "median 0.40"
 
 
+def test_structure_is_shown_by_the_best_of_the_papers_regressors(figures: Any) -> None:
+    def judged(name: str, r2: float) -> dict[str, Any]:
+        scores = {s: {"mean": r2, "sd": 0.1} for s in ("r2", "kendall", "top_kendall")}
+        return {"kind": "predictor", "predictor": name, "split": scores, "folds": scores}
+
+    rows = [{"kind": "networks", "n": 300, "scale": "quick"}]
+    rows += [judged("ridge", 0.2), judged("forest", 0.4), judged("gp", 0.9)]
+    rows += [judged("size alone", 0.05), {"kind": "feature", "feature": "depth"}]
+    text = "\n".join(map(json.dumps, rows))
+    (figures.RESULTS / "stier2021-nas.json").write_text(text)
+    found = [line for line, _ in figures.lines()]
+    assert len(found) == 2
+    for line in found:
+        assert "300 networks" in line.what
+        assert "`forest`" in line.what
+        assert line.measured.startswith("R² 0.40 ± 0.10 (size alone 0.05)")
+        assert line.reached is None
+
+
 def test_a_file_of_something_else_is_named(figures: Any) -> None:
     (figures.RESULTS / "filter.json").write_text('{"what": 1}')
     with pytest.raises(SystemExit, match=r"filter: expected what `python benchmarks/filter.py"):
@@ -353,13 +372,17 @@ def test_a_file_of_something_else_is_named(figures: Any) -> None:
 def test_an_output_is_kept_with_its_origin_and_not_measured_again(
     figures: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    printing = "import json; print(json.dumps([7])); print(json.dumps({'a': 1}, indent=1))"
+    where = figures.PLACES["DATA"]
+    printing = (
+        "import json; print(json.dumps([7])); "
+        f"print(json.dumps({{'a': 'mnist:{where}/x'}}, indent=1))"
+    )
     engine = figures.TOOLS["engine"]
     tool = type(engine)(f'python -c "{printing}"', engine.lines)
     monkeypatch.setitem(figures.TOOLS, "engine", tool)
     figures.keep("engine")
     kept = json.loads((figures.RESULTS / "engine.json").read_text())
-    assert kept["output"] == figures.outputs("engine") == [[7], {"a": 1}]
+    assert kept["output"] == figures.outputs("engine") == [[7], {"a": "mnist:DATA/x"}]
     assert kept["machine"]["cores"] >= 1
     assert {"command", "commit", "measured"} <= set(kept)
     figures.keep("engine")

@@ -100,8 +100,8 @@ def config_of(
         "space": dict(find(bench).space),
         "algorithm": {"name": name, **section, **_variant(variant)},
     }
-    if predictor:
-        tables["predictor"] = {"name": predictor, **PREDICTOR}
+    # A search that names no predictor is played without one, whatever it brings elsewhere.
+    tables["predictor"] = {"name": predictor, **PREDICTOR} if predictor else {"name": "none"}
     return reading.config_of(merge(tables, dict(settings or {})), f"bench {algorithm}")
 
 

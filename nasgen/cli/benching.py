@@ -67,29 +67,31 @@ def bench(
     if json_:
         dump(found)
         return
+    # What is reported is shown where it is not what was searched; the optimum once an algorithm.
+    parts = ("val",) if searched == reported else ("val", "test")
     rows = [
         [
-            algorithm,
+            algorithm if part == "val" else "",
             part,
             *(
                 f"{within(v['mean'], v['ci95'], 2)}{PADDED * (int(q) in values['padded'])}"
                 for q, v in values[part].items()
             ),
-            f"{values['p_optimum'][str(looks[-1])]:.2f}",
-            _queries(values["queries_to_optimum"]["median"], looks[-1]),
+            f"{values['p_optimum'][str(looks[-1])]:.2f}" if part == "val" else "",
+            _queries(values["queries_to_optimum"]["median"], looks[-1]) if part == "val" else "",
         ]
         for algorithm, values in found["algorithms"].items()
-        for part in ("val", "test")
+        for part in parts
     ]
     columns = [
         "algorithm",
-        "accuracy, %",
+        "",
         *(f"@{q}" for q in looks),
-        f"P(optimum @{looks[-1]})",
-        "median queries to it",
+        f"share at optimum @{looks[-1]}",
+        "queries to it",
     ]
     title = f"{name}, {seeds} seeds: searched {searched} (optimum {found['optimum']}), "
-    table_of(f"{title}reported {reported}, mean ± 95 %", columns, rows)
+    table_of(f"{title}reported {reported}, mean % ± 95 %; queries: medians", columns, rows)
     if any(values["padded"] for values in found["algorithms"].values()):
         print(f"{PADDED} some seeds ended before, for want of new networks or of their scores")
     operators = (f"{group} {', '.join(names)}" for group, names in found["operators"].items())

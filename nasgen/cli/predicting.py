@@ -10,6 +10,7 @@ import typer
 from nasgen.cli.app import Json, RunPath, command, dump, table_of, within
 
 NOTHING = "-"
+BENCH_LABELS = 100  # of thousands, as in published comparisons
 
 
 @command
@@ -25,7 +26,12 @@ def predictors(
     features: Annotated[
         str | None, typer.Option(help="What predictors read; see list features.")
     ] = None,
-    labels: Annotated[int, typer.Option(help="Labels to learn from, of a bench.", min=5)] = 100,
+    labels: Annotated[
+        int | None,
+        typer.Option(
+            help="Labels to learn from; default: 100 of a bench, else cross-validation.", min=5
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the splits and the predictors.", min=0)] = 0,
     signal: Annotated[str | None, typer.Option(help="Column to predict, of a bench.")] = None,
     json_: Json = False,
@@ -54,17 +60,16 @@ def predictors(
         factories = {name: f for name, f in factories.items() if name not in alone}
     if source in NAMES:
         data = labelled.of_table(load(source), signal, features=features)
-        splits = evaluate.draws(data.keys, labels, 1000, repeats, seed)
+        labels = labels or BENCH_LABELS
     elif file.is_file():
         data = labelled.of_file(file, features)
-        splits = evaluate.folds(data.keys, repeats, seed)
     else:
         run = load_run(source)
         # Scores have features of their own; all others read what the run's predictor reads.
         own = {name: labelled.of_run(run, predictor=name) for name in alone}
         others = [name for name in chosen if name not in alone]
         data = labelled.of_run(run, features, others[0]) if others else own[chosen[0]]
-        splits = evaluate.folds(data.keys, repeats, seed)
+    splits = evaluate.splits_of(data.keys, labels, repeats, seed)
     found: dict[str, Any] = {
         "source": source,
         "n_labels": len(splits[0][0]),
@@ -75,7 +80,7 @@ def predictors(
     for name, factory in factories.items():
         read, split = own.get(name, data), splits
         if read.keys != data.keys:
-            split = evaluate.folds(read.keys, repeats, seed)
+            split = evaluate.splits_of(read.keys, labels, repeats, seed)
         result = evaluate.evaluate(factory, read.X, read.y, read.names, split, seed, read.size)
         found["predictors"][name] = result["predictor"]
         found["size"] = result["size"] if found.get("size") is None else found["size"]

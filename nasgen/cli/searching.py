@@ -158,10 +158,11 @@ def print_summary(summary: Mapping[str, Any], run: Any) -> None:
         rows.append([f"best network: trial {best['trial']}", *accuracies, size])
     if ensemble is not None:
         accuracies = [value("accuracy", ensemble[f"{part}_accuracy"]) for part in ("val", "test")]
-        rows.append(["ensemble", *accuracies, f"{len(ensemble['members'])} networks"])
+        n = len(ensemble["members"])
+        rows.append(["ensemble", *accuracies, f"{n} network{'' if n == 1 else 's'}"])
     if rows:
         table_of("", ["", "validation", "test", "size"], rows)
-    counts = ", ".join(f"{n} {state}" for state, n in summary["trials"].items() if n)
+    counts = ", ".join(f"{k} {state}" for state, k in summary["trials"].items() if k)
     print(f"trials: {counts or 'none'}; {duration(summary['wall_s'])}")
     if summary.get("infeasible"):
         print(f"infeasible: {summary['infeasible']} of the complete ones violate a constraint")

@@ -12,7 +12,7 @@ ENTRIES = (
     Entry(
         "forest",
         "nasgen.predictors.forest:Forest",
-        "random forest: sees interactions, wants some fifty trials or more",
+        "random forest: sees interactions, sound from twenty trials on",
         reference="Breiman 2001",
     ),
     Entry(

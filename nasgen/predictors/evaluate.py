@@ -20,6 +20,7 @@ from nasgen.predictors.ridge import ridge
 
 N_FOLDS: Final = 5
 MIN_GROUPS: Final = 10
+MAX_JUDGED: Final = 1000
 SIZE: Final = "log_params"
 SCORES: Final = ("r2", "kendall", "top_kendall")
 
@@ -68,6 +69,14 @@ def draws(
         rows = order[np.sort(places)]
         splits.append((rows[:n_train], rows[n_train : n_train + n_test]))
     return splits
+
+
+def splits_of(groups: Sequence[str], n_labels: int | None, n_repeats: int, seed: int) -> list[Split]:
+    """Return `draws` of so many labels, judged on the rest, `MAX_JUDGED` at most; None: `folds`."""
+    if n_labels is None:
+        return folds(groups, n_repeats, seed)
+    n_judged = min(MAX_JUDGED, max(2, len(set(groups)) - n_labels))
+    return draws(groups, n_labels, n_judged, n_repeats, seed)
 
 
 def evaluate(

@@ -214,3 +214,29 @@ def test_files_that_are_no_tables_are_one_sentence(
     (tmp_path / "x.csv").write_text("key,val_accuracy,genotype\na,high,{}\n")
     with pytest.raises(DataError, match="column genotype"):
         labels.of_file(tmp_path / "x.csv", "structural")
+
+
+def test_the_kept_table_is_whole_and_describes_its_own_genotypes() -> None:
+    kept = labels.of_file(table("stier2021-nas"))
+    assert len(kept.y) >= 300
+    assert len(set(kept.keys)) == len(kept.keys)
+    assert kept.y.min() > 0.1  # better than guessing
+    again = labels.of_file(table("stier2021-nas"), "stier2021")
+    assert kept.names == again.names
+    assert np.allclose(kept.X, again.X, atol=1e-8)
+    assert [Dag.from_json(json.loads(row["genotype"])).key for row in kept.rows] == list(kept.keys)
+    done = evaluated("stier2021-nas", "--predictors", "ridge", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    assert found["source"] == "stier2021-nas"
+    assert found["predictors"]["ridge"]["r2"]["mean"] > 0
+    few = evaluated(
+        "stier2021-nas", "--predictors", "ridge", "--labels", "20", "--features", "structural",
+        "--repeats", "2", "--json",
+    )  # fmt: skip
+    assert few.exit_code == 0, few.output
+    found = json.loads(few.output)
+    assert (found["n_labels"], found["n_judged"]) == (20, len(kept.y) - 20)
+    too_many = evaluated("stier2021-nas", "--predictors", "ridge", "--labels", "9999")
+    assert too_many.exit_code == 2
+    assert f"got {len(kept.y)}" in " ".join(too_many.output.split())

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasgen import fidelity, papers, reading
+from nasgen.bench import play
 from nasgen.config import SearchConfig, assignments, merge, parse, read_toml, seconds, to_toml
 from nasgen.errors import ConfigError
 
@@ -147,3 +148,22 @@ def test_a_predictor_that_would_never_be_fitted_is_warned_of() -> None:
     assert warnings(predictor=ridge, budget={"time": "1m"}) == []
     assert warnings(predictor={"warmup": 999}, budget={"trials": 8}) == []
     assert len(warnings(predictor={"name": "ridge", "warmup": 10**6})) == 1
+
+
+def test_genetic_search_for_one_objective_brings_a_predictor_and_others_do_not() -> None:
+    def named(**tables: dict[str, object]) -> str:
+        config = reading.config_of(tables)
+        assert reading.config_of(parse(tomllib.loads(to_toml(config))).model_dump()) == config
+        return config.predictor.name
+
+    assert named() == "forest"
+    assert named(budget={"trials": 3}) == "forest"  # more trials may follow
+    assert named(predictor={"oversample": 4.0}) == "forest"
+    assert named(predictor={"name": "none"}) == "none"
+    assert named(predictor={"name": "ridge"}) == "ridge"
+    assert named(objectives={"names": ["val_accuracy", "n_params"]}) == "none"
+    for algorithm in ("random", "aging", "local", "nsga2", "growth"):
+        assert named(algorithm={"name": algorithm}) == "none"
+    # Searches on tables name what they are compared with.
+    assert play.config_of("nasbench201", "genetic", 0).predictor.name == "none"
+    assert play.config_of("nasbench201", "genetic+rank", 0).predictor.name == "rank"

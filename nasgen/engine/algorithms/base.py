@@ -33,12 +33,14 @@ class Algorithm(ABC):
     - `inherits`: children always start from their parents' weights and optimiser state.
     - `takes_rungs`: its candidates can be trained in rungs (`halve`).
     - `morphisms`: the operators that it uses when the config names none; empty: all mutations.
+    - `predictor`: what screens its candidates for one objective unless the config says; or "none".
     """
 
     is_generational = True
     inherits: ClassVar[bool] = False
     takes_rungs: ClassVar[bool] = False
     morphisms: ClassVar[tuple[str, ...]] = ()
+    predictor: ClassVar[str] = "none"
 
     def __init__(self, breeder: Breeder, population: int, seed: int) -> None:
         if population < 2:

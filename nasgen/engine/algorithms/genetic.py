@@ -7,6 +7,8 @@ Prefer `aging` when trials differ much in length, `nsga2` for several objectives
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from nasgen.engine import selections
@@ -27,6 +29,8 @@ class Genetic(Generational):
       offspring each generation, however good these are (the generation gap of De Jong 1975). It
       says how many offspring there are, so `offspring` is not set.
     """
+
+    predictor: ClassVar[str] = "forest"
 
     def __init__(
         self,
