@@ -247,7 +247,9 @@ def test_a_new_config_is_commented_checked_and_never_overwritten(tmp_path: Path)
     assert "did you mean 'crossover_prob'" in broken.stderr
 
 
-def test_the_example_operator_is_listed_and_takes_part_in_a_search(tmp_path: Path) -> None:
+def test_the_example_operator_is_listed_and_takes_part_in_a_search(
+    tmp_path: Path, registry_restored: None
+) -> None:
     example = Path(__file__).parents[2] / "examples" / "double_channels.py"
     listed = _process("list", "mutations", "--plugin", str(example), "--json").stdout
     assert "double-channels" in [json.loads(line)["name"] for line in listed.splitlines()]
