@@ -18,6 +18,7 @@ import json
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from provenance import RESULTS, short, stamp
 
 import nasgen
 from nasgen.config import merge
+from nasgen.store.rows import Row, Rows
 
 BASE = "full"
 ARMS: dict[str, dict[str, Any]] = {
@@ -42,11 +44,10 @@ ARMS: dict[str, dict[str, Any]] = {
     },
 }
 MAX_FACTOR = 8  # times the trials of `full` that an arm may take with --equal images
-Row = dict[str, Any]
 
 
 def searched(arm: str, seed: int, given: argparse.Namespace, n_images: float | None) -> Row:
-    """Search once and return the row: totals, and the trace of the best so far.
+    """Search once and return what the row holds besides its key: totals, the trace of the best.
 
     With `n_images` the run is given more trials until it has shown that many.
     """
@@ -69,9 +70,6 @@ def searched(arm: str, seed: int, given: argparse.Namespace, n_images: float | N
         trace = [point for point in _trace(run) if n_images is None or point[1] <= n_images]
         states = [t.state for t in run.trials]
         return {
-            "arm": arm,
-            "seed": seed,
-            "settings": settings(given),
             "best": trace[-1][2] if trace else 0.0,
             "train_s": round(trace[-1][0], 3) if trace else 0.0,
             "images": round(trace[-1][1]) if trace else 0,
@@ -171,21 +169,18 @@ def main() -> None:
     arms = [BASE, *(arm for arm in given.arms.split(",") if arm != BASE)]
     if unknown := [arm for arm in arms if arm not in ARMS]:
         parser.error(f"--arms: expected some of {', '.join(ARMS)}, got {', '.join(unknown)}")
-    lines = given.out.read_text().splitlines() if given.out.exists() else []
-    rows = [row for row in map(json.loads, lines) if row["settings"] == settings(given)]
-    done = {(row["arm"], row["seed"]): row for row in rows}
-    given.out.parent.mkdir(parents=True, exist_ok=True)
+    shared = settings(given)
+    rows = Rows.open(given.out, ("arm", "seed", "settings"))
+    wanted = []
     for seed in range(given.seeds):
+        images: float | None = None  # what `full` was shown, once it is known
         for arm in arms:
-            if (arm, seed) in done:
-                continue
-            equal = given.equal == "images" and arm != BASE
-            row = searched(arm, seed, given, done[BASE, seed]["images"] if equal else None)
-            done[arm, seed] = row
-            with given.out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-    wanted = [row for (arm, _), row in done.items() if arm in arms]
-    print(json.dumps({"settings": settings(given), "arms": summary(wanted)}, indent=2))
+            search = partial(searched, arm, seed, given, images)
+            row = rows.measured(search, arm=arm, seed=seed, settings=shared)
+            if arm == BASE and given.equal == "images":
+                images = row["images"]
+            wanted.append(row)
+    print(json.dumps({"settings": shared, "arms": summary(wanted)}, indent=2))
 
 
 if __name__ == "__main__":
