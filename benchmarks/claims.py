@@ -421,8 +421,8 @@ TOOLS = {
         "python benchmarks/heredity.py --data cifar10:DATA/cifar-10-batches-bin", heredity, True
     ),
     "less-training": Tool(
-        "python benchmarks/less_training.py --data mnist:DATA/fashion-mnist --fraction 0.05 "
-        "--trials 40 --seeds 1",
+        "python benchmarks/less_training.py --data mnist:DATA/fashion-mnist --fraction 0.02 "
+        "--trials 24 --seeds 1",
         less_training,
         True,
     ),
