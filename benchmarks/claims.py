@@ -422,7 +422,7 @@ TOOLS = {
     ),
     "less-training": Tool(
         "python benchmarks/less_training.py --data mnist:DATA/fashion-mnist --fraction 0.02 "
-        "--trials 24 --seeds 1",
+        "--validation 0.02 --trials 24 --seeds 1",
         less_training,
         True,
     ),

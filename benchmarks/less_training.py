@@ -53,7 +53,7 @@ def searched(arm: str, seed: int, given: argparse.Namespace, n_images: float | N
     """
     tables = {
         "seed": seed,
-        "data": {"source": given.data},
+        "data": {"source": given.data, "validation": given.validation},
         "algorithm": {"name": given.algorithm, "population": given.population},
         "training": {"epochs": given.epochs, "fraction": given.fraction},
         "budget": {"trials": given.trials},
@@ -108,7 +108,9 @@ def _steps(trace: Sequence[tuple[float, float, float]]) -> list[tuple[float, flo
 
 def settings(given: argparse.Namespace) -> Row:
     """Return what must be equal for rows to be compared."""
-    names = ("algorithm", "population", "trials", "epochs", "fraction", "equal", "device")
+    names = (
+        "algorithm", "population", "trials", "epochs", "fraction", "validation", "equal", "device"
+    )  # fmt: skip
     return {"data": short(given.data)} | {name: getattr(given, name) for name in names}
 
 
@@ -160,6 +162,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--epochs", type=float, default=9.0)
     parser.add_argument("--fraction", type=float, default=1.0)
+    parser.add_argument(
+        "--validation", type=float, default=0.1, help="share of the images; a look takes them all"
+    )
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--equal", choices=("trials", "images"), default="images")
