@@ -186,9 +186,9 @@ def screened(rows: list[Any]) -> Iterator[Line]:
             continue
         gain, n = found["difference"], found["trainings"]
         yield Line(
-            f"{group[0]['settings']['data']}, real training, {found['seeds']} "
-            f"paired seeds: best validation accuracy of {n['screened']} trainings with a filter "
-            f"minus {n['plain']} without, points",
+            f"{group[0]['settings']['data']}, real training, paired seeds: "
+            f"{found['seeds']}, best validation accuracy of {n['screened']} trainings with a "
+            f"filter minus {n['plain']} without, points",
             f"{found['screened']:.2f} − {found['plain']:.2f} %, paired {_wide(gain)}",
             "no loss: mean ≥ 0",
             # Not the interval's upper end: the noisier a loss, the easier that would reach 0.
@@ -368,7 +368,7 @@ def less_training(rows: list[Any]) -> Iterator[Line]:
         arms = sorted(found.items(), key=lambda item: item[1]["train_s"])
         if arms:
             yield Line(
-                f"{data}, {seeds} seeds: training time to the accuracy that full "
+                f"{data}, seeds: {seeds}, training time to the accuracy that full "
                 "training reaches, of its own, median",
                 ", ".join(f"{arm} {shares['train_s']:.2f}" for arm, shares in arms),
             )

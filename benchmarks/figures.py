@@ -99,7 +99,7 @@ def placed(argument: str) -> str:
 
 
 def unplaced(text: str) -> str:
-    """Return a command's output with the folders of this machine named as in `PLACES`."""
+    """Return a command's output with the paths of this machine named as in `PLACES`."""
     for name in ("DATA", "GOLEM", "GROWN"):
         text = text.replace(PLACES[name], name)
     return text

@@ -69,20 +69,17 @@ def bench(
         return
     # What is reported is shown where it is not what was searched; the optimum once an algorithm.
     parts = ("val",) if searched == reported else ("val", "test")
-    rows = [
-        [
-            algorithm if part == "val" else "",
-            part,
-            *(
+    rows = []
+    for algorithm, values in found["algorithms"].items():
+        share = f"{values['p_optimum'][str(looks[-1])]:.2f}"
+        once = [share, _queries(values["queries_to_optimum"]["median"], looks[-1])]
+        for i, part in enumerate(parts):
+            scores = [
                 f"{within(v['mean'], v['ci95'], 2)}{PADDED * (int(q) in values['padded'])}"
                 for q, v in values[part].items()
-            ),
-            f"{values['p_optimum'][str(looks[-1])]:.2f}" if part == "val" else "",
-            _queries(values["queries_to_optimum"]["median"], looks[-1]) if part == "val" else "",
-        ]
-        for algorithm, values in found["algorithms"].items()
-        for part in parts
-    ]
+            ]
+            first = i == 0
+            rows.append([algorithm if first else "", part, *scores, *(once if first else ["", ""])])
     columns = [
         "algorithm",
         "",
