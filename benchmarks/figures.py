@@ -204,13 +204,14 @@ def lines() -> Iterator[tuple[Line, str]]:
 
 
 def table() -> str:
-    """Return the README's table, and a note on machines and methods."""
-    text = ["| what | measured | goal | reached | command |", "|---|---|---|---|---|"]
+    """Return the README's table, each command above what it measured, and a note on methods."""
+    text = ["| command, and what it measured | measured | goal | reached |", "|---|---|---|---|"]
     said = {None: "–", True: "yes", False: "**no**"}
-    for line, command in lines():
-        text.append(
-            f"| {line.what} | {line.measured} | {line.goal or '–'} | {said[line.reached]} | "
-            f"`{command}` |"
+    for command, group in itertools.groupby(lines(), key=lambda found: found[1]):
+        text.append(f"| `{command}` | | | |")
+        text += (
+            f"| {line.what} | {line.measured} | {line.goal or '–'} | {said[line.reached]} |"
+            for line, _ in group
         )
     note = (
         "Intervals are 95 %. Searches are medians over seeds; networks and ensembles are chosen on "
