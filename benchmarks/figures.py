@@ -167,7 +167,10 @@ def search_lines(arm: str, found: list[Row]) -> Iterator[Line]:
 
     best, ensemble = percent("best"), percent("ensemble")
     params = statistics.median(row["best"]["n_params"] for row in found) / 1000
-    trials = statistics.median(sum(row["trials"].values()) for row in found)
+    untrained = ("filtered", "estimated")
+    trials = statistics.median(
+        sum(n for state, n in row["trials"].items() if state not in untrained) for row in found
+    )
     wall = statistics.median(row["wall_s"] for row in found)
     yield line(
         "best network, test", best, f"{best:.2f} %, {params:.0f} k weights", goals.best, "≥", "%"
