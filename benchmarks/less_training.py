@@ -36,7 +36,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "successive-halving": {"pruning": {"pruner": "successive-halving"}},
     "hyperband": {"pruning": {"pruner": "hyperband"}},
     "curve": {"pruning": {"pruner": "curve"}},
-    "rungs": {"algorithm": {"rungs": 2}},
+    "rungs": {"algorithm": {"rungs": 2, "eta": 3}},
     "inherit": {"training": {"inherit_weights": True}},
     "inherit+median": {
         "training": {"inherit_weights": True},
@@ -51,12 +51,17 @@ def searched(arm: str, seed: int, given: argparse.Namespace, n_images: float | N
 
     With `n_images` the run is given more trials until it has shown that many.
     """
+    changes = ARMS[arm].get("algorithm", {})
+    # With rungs one generation is more trials, most of them short.
+    generation = given.population * sum(
+        changes["eta"] ** rung for rung in range(changes.get("rungs", 0))
+    )
     tables = {
         "seed": seed,
         "data": {"source": given.data, "validation": given.validation},
         "algorithm": {"name": given.algorithm, "population": given.population},
         "training": {"epochs": given.epochs, "fraction": given.fraction},
-        "budget": {"trials": given.trials},
+        "budget": {"trials": max(given.trials, generation)},
         "predictor": {"name": "none"},  # what a filter saves is measured elsewhere
         "finish": {"networks": 0},
         "ensemble": {"candidates": 1},
