@@ -26,6 +26,7 @@ from provenance import RESULTS, short, stamp
 
 import nasgen
 from nasgen.config import merge
+from nasgen.engine.rungs import Rungs
 from nasgen.store.rows import Row, Rows
 
 BASE = "full"
@@ -36,7 +37,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "successive-halving": {"pruning": {"pruner": "successive-halving"}},
     "hyperband": {"pruning": {"pruner": "hyperband"}},
     "curve": {"pruning": {"pruner": "curve"}},
-    "rungs": {"algorithm": {"rungs": 2, "eta": 3}},
+    "rungs": {"algorithm": {"rungs": 2}},
     "inherit": {"training": {"inherit_weights": True}},
     "inherit+median": {
         "training": {"inherit_weights": True},
@@ -51,11 +52,9 @@ def searched(arm: str, seed: int, given: argparse.Namespace, n_images: float | N
 
     With `n_images` the run is given more trials until it has shown that many.
     """
-    changes = ARMS[arm].get("algorithm", {})
     # With rungs one generation is more trials, most of them short.
-    generation = given.population * sum(
-        changes["eta"] ** rung for rung in range(changes.get("rungs", 0))
-    )
+    n_rungs = ARMS[arm].get("algorithm", {}).get("rungs", 1)
+    generation = given.population * Rungs(n_rungs).n_trials if n_rungs > 1 else 0
     tables = {
         "seed": seed,
         "data": {"source": given.data, "validation": given.validation},
