@@ -61,8 +61,7 @@ class Data(Section):
         0.1,
         gt=0,
         lt=1,
-        description="share of the training images that "
-        "chooses between networks; the test images never do",
+        description="share of the training images; chooses between networks, test images never do",
     )
     split_seed: int = Field(0, ge=0, description="seed of that split, the same for every run")
 
@@ -72,8 +71,8 @@ class Space(OptionSection):
 
     name: str = Field(
         "dag-cnn",
-        description="see `nasgen list search_spaces`; "
-        "further keys are the space's options, such as max_channels = 96",
+        description="see `nasgen list search_spaces`; further keys are its options, such as "
+        "max_channels = 96",
     )
 
 
@@ -88,8 +87,7 @@ class Algorithm(OptionSection):
     population: int | None = Field(
         None,
         ge=2,
-        description="individuals alive at a time; default 16, or about half of the trials that a "
-        "time budget is divided into",
+        description="individuals alive; default 16, or half of the trials that a time budget makes",
     )
     rungs: int = Field(
         1,
@@ -192,8 +190,11 @@ class Training(Section):
         None,
         gt=0,
         le=1,
-        description="side of the first training images as a share of the full one; it grows to 1 "
-        "in the course of training (progressive resizing); default 0.5 from 24 pixels on, else 1",
+        description="side of the first training images as a share of the full one, to which it "
+        "grows (progressive resizing); default 0.5 from 24 pixels on, else 1",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of training; auto: bfloat16 on hardware made for it (GPUs, AMX)"
     )
     inherit_weights: bool = Field(
         False,

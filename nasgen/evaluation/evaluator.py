@@ -445,8 +445,9 @@ class Evaluator:
         return torch.cat(parts).cpu().numpy()
 
 
-def _training_metrics(history: History) -> dict[str, float]:
+def _training_metrics(history: History) -> Json:
     return {
+        "precision": history.precision,
         "train_loss": history.train_loss,
         "epochs_done": history.epochs_done,
         "images_per_s": history.n_images / max(history.train_s, 1e-9),

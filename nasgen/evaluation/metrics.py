@@ -20,9 +20,10 @@ from nasgen.search_spaces.blueprint import Blueprint
 class Measured:
     """A trained network with everything that was measured on it.
 
-    `metrics` holds val_accuracy (fraction), val_loss, train_loss, n_params, flops, epochs_done and
-    images_per_s; the validation metrics are None when the network was trained on the validation
-    images too. `probabilities` is (n_val, n_classes) float32 and `labels` (n_val,) int64, or None.
+    `metrics` holds val_accuracy (fraction), val_loss, train_loss, n_params, flops, epochs_done,
+    images_per_s and precision; the validation metrics are None when the network was trained on
+    the validation images too. `probabilities` is (n_val, n_classes) float32 and `labels` (n_val,)
+    int64, or None.
     `network` is in eval mode on `device`. An objective must not change any of it.
     """
 

@@ -25,7 +25,8 @@ class Recipe:
 
     `lr` is the peak of the one-cycle schedule, `warmup` the share of it in which the rate rises,
     `crop` the largest shift in pixels, `flip` whether half of the images are mirrored,
-    `start_scale` the side of the first training images as a share of the full one.
+    `start_scale` the side of the first training images as a share of the full one, `precision` what
+    `mixed_precision` is asked for.
     """
 
     optimizer: str
@@ -37,6 +38,7 @@ class Recipe:
     flip: bool
     crop: int
     start_scale: float = 1.0
+    precision: str = "auto"
 
     @classmethod
     def of(cls, training: Training, shape: Shape) -> Recipe:
@@ -60,6 +62,7 @@ class Recipe:
             flip=training.flip if training.flip is not None else channels == 3,
             crop=training.crop if training.crop is not None else crop,
             start_scale=scale if training.start_scale is None else training.start_scale,
+            precision=training.precision,
         )
 
     def batch_for(self, n_images: int) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -20,6 +19,7 @@ from torch import nn
 
 from nasgen.errors import EvaluationError
 from nasgen.evaluation.batches import Batch, TrainingBatches, resized
+from nasgen.evaluation.precision import mixed_precision
 from nasgen.evaluation.recipe import Recipe
 
 Row = dict[str, float]
@@ -44,6 +44,7 @@ class History:
     n_images: int = 0
     train_s: float = 0.0
     train_loss: float = math.nan
+    precision: str = "float32"
     stopped: bool = False
     diverged: bool = False
 
@@ -165,11 +166,13 @@ def train_together(
     of the one whose loss was the first to be no number, `history.diverged` is set.
     """
     device, n_steps = trainees[0].batches.device, trainees[0].batches.n_steps
-    autocast, scaler = _mixed_precision(device)
+    side = min(trainees[0].batches.images.shape[2:])
+    precision, (autocast, scaler) = mixed_precision(recipe.precision, device, side)
     n_total = max(1, round(epochs * n_steps))
     for trainee in trainees:
         fits = _takes_smaller(trainee, recipe)
         trainee.start_scale = recipe.start_scale if fits else 1.0
+        trainee.history.precision = precision
         trainee.network.train()
     active = list(trainees)
     losses: list[tuple[Trainee, torch.Tensor]] = []  # not yet looked at
@@ -279,14 +282,3 @@ def _takes_smaller(trainee: Trainee, recipe: Recipe) -> bool:
 def _is_over(elapsed: float, step_s: float, seconds: float | None, step: int) -> bool:
     """Tell whether another step, as long as the last one, would end after `seconds`."""
     return seconds is not None and step > 0 and elapsed + step_s > seconds
-
-
-def _mixed_precision(
-    device: torch.device,
-) -> tuple[AbstractContextManager[object], torch.amp.GradScaler]:
-    """Return (autocast context, gradient scaler): bfloat16 or float16 on CUDA, nothing on a CPU."""
-    if device.type != "cuda":
-        return nullcontext(), torch.amp.GradScaler(enabled=False)
-    bf16 = torch.cuda.is_bf16_supported()
-    dtype = torch.bfloat16 if bf16 else torch.float16
-    return torch.autocast("cuda", dtype=dtype), torch.amp.GradScaler("cuda", enabled=not bf16)

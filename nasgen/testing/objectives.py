@@ -47,7 +47,7 @@ def measured(answers: str, seed: int = 0, with_labels: bool = True) -> Measured:
         scores = np.full((N_IMAGES, N_CLASSES), 1 / N_CLASSES)
     probabilities = scores.astype(np.float32)
     chosen = np.maximum(probabilities[np.arange(N_IMAGES), labels], np.finfo(np.float32).tiny)
-    metrics: dict[str, float | None] = {
+    metrics: dict[str, float | str | None] = {
         "val_accuracy": float((probabilities.argmax(1) == labels).mean()),
         "val_loss": float(-np.log(chosen.astype(np.float64)).mean()),
         "train_loss": 0.5,
@@ -55,6 +55,7 @@ def measured(answers: str, seed: int = 0, with_labels: bool = True) -> Measured:
         "flops": measure.flops(network, SHAPE),
         "epochs_done": 1.0,
         "images_per_s": 1000.0,
+        "precision": "float32",
         "val_s": 0.01,
     }
     if not with_labels:

@@ -35,7 +35,8 @@ def test_the_digest_follows_what_changes_the_result_and_nothing_else() -> None:
     base = Recipe.of(Training(), CIFAR).digest()
     assert Recipe.of(Training(), CIFAR).digest() == base
     assert Recipe.of(Training(time_limit=5, epochs=9), CIFAR).digest() == base
-    for other in (Training(lr=0.123), Training(batch_size=77), Training(crop=1)):
+    changed = (Training(lr=0.123), Training(batch_size=77), Training(crop=1))
+    for other in (*changed, Training(precision="float32")):
         assert Recipe.of(other, CIFAR).digest() != base
 
 
