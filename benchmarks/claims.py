@@ -270,6 +270,8 @@ def training_loop(found: list[Any]) -> Iterator[Line]:
         "training time, of a hand-written loop that knows the tricks",
         f"{ratio:.2f} × ({plain:.2f} × of a plain one)", "≤ 1.10 ×", ratio <= 1.10,
     )  # fmt: skip
+    if exact := found[0].get("time_ratio_to_float32"):
+        yield Line(f"training time in {found[0]['precision']}, of float32", f"{exact:.2f} ×")
 
 
 # ---- growth, heredity, less training -------------------------------------------------------------

@@ -17,10 +17,11 @@ import json
 import os
 import shlex
 import statistics
+import string
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,14 +186,15 @@ def outputs(name: str) -> list[Any]:
     return [found for file in files if file.exists() for found in documents(file)]
 
 
-def lines() -> Iterator[tuple[Line, str]]:
-    """Yield each line of the table with its command, for all that lies in docs/results."""
+def lines() -> Iterator[tuple[Line, str, str]]:
+    """Yield each line of the table with command and machines, for all that lies in docs/results."""
     file = RESULTS / SEARCHES
     rows = documents(file) if file.exists() else []
+    known = all_machines()
     for arm in ARMS:
         if found := [row for row in rows if row["arm"] == arm]:
             for line in search_lines(arm, found):
-                yield line, found[0]["command"]
+                yield line, found[0]["command"], on(_machines_of(found), known)
     for name, tool in TOOLS.items():
         if not (found := outputs(name)):
             continue
@@ -203,18 +205,19 @@ def lines() -> Iterator[tuple[Line, str]]:
                 f"{RESULTS / name}: expected what `{tool.command}` prints, but reading it failed "
                 f"({type(error).__name__}: {error}). Delete it and measure again."
             )
-        yield from ((line, tool.command) for line in found_lines)
+        machines = on(_machines_of(stamped(name)), known)
+        yield from ((line, tool.command, machines) for line in found_lines)
 
 
 def table() -> str:
     """Return the README's table, each command above what it measured, and a note on methods."""
     text = ["| command, and what it measured | measured | goal | reached |", "|---|---|---|---|"]
     said = {None: "–", True: "yes", False: "**no**"}
-    for command, group in itertools.groupby(lines(), key=lambda found: found[1]):
-        text.append(f"| `{command}` | | | |")
+    for (command, machines), group in itertools.groupby(lines(), key=lambda found: found[1:]):
+        text.append(f"| `{command}` | {machines}| | |")
         text += (
             f"| {line.what} | {line.measured} | {line.goal or '–'} | {said[line.reached]} |"
-            for line, _ in group
+            for line, *_ in group
         )
     note = (
         "Intervals are 95 %. Searches are medians over seeds; networks and ensembles are chosen on "
@@ -223,14 +226,35 @@ def table() -> str:
         "GROWN for the folder of a growth. "
         "`python benchmarks/figures.py --table` writes this table, missed goals included."
     )
-    machines = "; ".join(sorted(_machines()))
-    return "\n".join([*text, "", note + (f" Machine: {machines}." if machines else "")])
+    known = all_machines()
+    machines = "; ".join(
+        name if len(known) == 1 else f"{letter}: {name}"
+        for letter, name in zip(string.ascii_uppercase, known, strict=False)
+    )
+    what = "Machine" if len(known) == 1 else "Machines"
+    return "\n".join([*text, "", note + (f" {what}: {machines}." if machines else "")])
 
 
-def _machines() -> set[str]:
-    stamped = (row for file in RESULTS.glob("*.json*") for row in values(file.read_text("utf-8")))
-    found = [row["machine"] for row in stamped if isinstance(row, dict) and "machine" in row]
-    return {f"{machine['cores']} cores, {machine['processor']}" for machine in found}
+def stamped(name: str) -> list[Any]:
+    """Return what is kept of a command as it lies there, with its stamps."""
+    files = (RESULTS / f"{name}{ending}" for ending in (".json", ".jsonl"))
+    return [row for file in files if file.exists() for row in values(file.read_text("utf-8"))]
+
+
+def _machines_of(found: Sequence[Any]) -> list[str]:
+    machines = [row["machine"] for row in found if isinstance(row, dict) and "machine" in row]
+    return sorted({f"{machine['cores']} cores, {machine['processor']}" for machine in machines})
+
+
+def all_machines() -> list[str]:
+    """Return the machines of all that lies in docs/results, in the order of their letters."""
+    return _machines_of([row for file in RESULTS.glob("*.json*") for row in stamped(file.stem)])
+
+
+def on(machines: Sequence[str], known: Sequence[str]) -> str:
+    """Return the letters of machines; nothing when only one is known at all."""
+    letters = [string.ascii_uppercase[known.index(name)] for name in machines]
+    return f"on {', '.join(letters)} " if letters and len(known) > 1 else ""
 
 
 def write_table() -> None:

@@ -124,6 +124,18 @@ def test_a_missed_goal_stands_in_the_readme_as_missed(figures: Any) -> None:
     assert figures.README.read_text() == readme
 
 
+def test_figures_of_several_machines_say_which(figures: Any) -> None:
+    for name, processor in (("training_loop", "Quick"), ("engine", "Slow")):
+        output = [{"ledger": "memory", "per_second": 1.0, "time_ratio": 1.0,
+                   "time_ratio_to_plain": 1.0}]  # fmt: skip
+        kept = {**STAMP, "machine": {"cores": 2, "processor": processor}, "output": output}
+        (figures.RESULTS / f"{name}.json").write_text(json.dumps(kept))
+    table = figures.table()
+    assert "| `python benchmarks/engine.py` | on B | | |" in table
+    assert "| `python benchmarks/training_loop.py` | on A | | |" in table
+    assert "Machines: A: 2 cores, Quick; B: 2 cores, Slow." in table
+
+
 def test_searches_are_medians_over_seeds(figures: Any) -> None:
     def row(seed: int, best: float) -> dict[str, Any]:
         part = {"test_accuracy": best, "n_params": 1000}
@@ -135,11 +147,11 @@ def test_searches_are_medians_over_seeds(figures: Any) -> None:
 
     rows = [row(seed, best) for seed, best in enumerate((0.80, 0.85, 0.86))]
     (figures.RESULTS / "searches.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    found = {line.what.split(", ")[-2]: line for line, _ in figures.lines() if "test" in line.what}
+    found = {line.what.split(", ")[-2]: line for line, *_ in figures.lines() if "test" in line.what}
     best, ensemble = found["best network"], found["ensemble"]
     assert (best.measured[:7], best.goal, best.reached) == ("85.00 %", "≥ 84 %", True)
     assert (ensemble.goal, ensemble.reached) == ("", None)
-    wall = next(line for line, _ in figures.lines() if "wall" in line.what)
+    wall = next(line for line, *_ in figures.lines() if "wall" in line.what)
     assert (wall.measured, wall.reached) == ("1301 s, 3 trials", False)
     assert figures.table().count("| `nasgen search` | | | |\n") == 1
     assert "ensemble, test | 85.00 % | – | – |" in figures.table()
@@ -286,10 +298,10 @@ def test_each_output_is_read_beside_its_goals(figures: Any, name: str, reached: 
     ending = "jsonl" if figures.TOOLS[name].keeps_rows else "json"
     (figures.RESULTS / f"{name}.{ending}").write_text(text)
     found = list(figures.lines())
-    goals = [line for line, _ in found if line.goal]
+    goals = [line for line, *_ in found if line.goal]
     assert goals
     assert {line.reached for line in goals} == {reached}
-    assert {command for _, command in found} == {figures.TOOLS[name].command}
+    assert {command for _, command, _ in found} == {figures.TOOLS[name].command}
 
 
 def test_the_kept_bench_plays_what_independent_figures_exist_of(script: Any) -> None:
@@ -306,7 +318,7 @@ def test_each_variant_on_graphs_has_a_line_without_a_goal(figures: Any) -> None:
     runs = {name: Played(scores + n, scores, np.full(30, 120)) for n, name in enumerate(named)}
     printed = summary("synthetic-dag", runs, [50, 120], 30)
     (figures.RESULTS / "bench-synthetic-dag.json").write_text(json.dumps(printed))
-    found = [line for line, _ in figures.lines()]
+    found = [line for line, *_ in figures.lines()]
     assert [name for name in named if any(f"`{name}` at 120" in f.what for f in found)] == named
     assert len(found) == len(named)
     assert {line.reached for line in found} == {None}
@@ -319,7 +331,7 @@ def test_one_seed_is_no_certainty(figures: Any) -> None:
     for bench in ("nasbench201", "synthetic-dag"):
         printed = summary(bench, runs, [50, 100], 1)
         (figures.RESULTS / f"bench-{bench}.json").write_text(json.dumps(printed))
-    found = [line for line, _ in figures.lines() if "±" in line.measured]
+    found = [line for line, *_ in figures.lines() if "±" in line.measured]
     assert len(found) == 2 + 2 + 2
     assert {line.reached for line in found} == {None}
     assert all("± –" in line.measured for line in found)
@@ -331,7 +343,7 @@ def test_noise_makes_no_loss_disappear(figures: Any) -> None:
         row["best"] += own
     text = "\n".join(map(json.dumps, noisy))
     (figures.RESULTS / "screened.jsonl").write_text(text)
-    [(line, _)] = figures.lines()
+    [(line, *_)] = figures.lines()
     assert "paired -1.00 ±" in line.measured
     assert line.reached is False
 
@@ -341,7 +353,7 @@ def test_figures_without_a_goal_are_no_misses(figures: Any) -> None:
     (figures.RESULTS / "bench-nasbench-macro.json").write_text(json.dumps(other))
     rows = "\n".join(map(json.dumps, shorter(0.4)))
     (figures.RESULTS / "less-training.jsonl").write_text(rows)
-    found = [line for line, _ in figures.lines()]
+    found = [line for line, *_ in figures.lines()]
     assert len(found) == 4
     assert {line.reached for line in found} == {None}
     assert found[-1].measured == "median 0.40"
@@ -357,7 +369,7 @@ def test_structure_is_shown_by_the_best_of_the_papers_regressors(figures: Any) -
     rows += [judged("size alone", 0.05), {"kind": "feature", "feature": "depth"}]
     text = "\n".join(map(json.dumps, rows))
     (figures.RESULTS / "stier2021-nas.json").write_text(text)
-    found = [line for line, _ in figures.lines()]
+    found = [line for line, *_ in figures.lines()]
     assert len(found) == 2
     for line in found:
         assert "300 networks" in line.what
