@@ -11,7 +11,7 @@ from torch import nn
 
 from nasgen.config import Training
 from nasgen.evaluation.batches import Normaliser, TrainingBatches
-from nasgen.evaluation.precision import MIN_SIDE, has_amx, mixed_precision
+from nasgen.evaluation.precision import MIN_SIDE, is_fast, mixed_precision
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, train
 from nasgen.phenotype.network import build
@@ -22,7 +22,7 @@ SHAPE = (1, 12, 12)
 
 
 def test_auto_is_bfloat16_only_where_the_hardware_multiplies_matrices_in_it() -> None:
-    best = "bfloat16" if has_amx() else "float32"
+    best = "bfloat16" if is_fast(CPU) else "float32"
     assert mixed_precision("auto", CPU, MIN_SIDE)[0] == best
     assert mixed_precision("auto", CPU, MIN_SIDE - 1)[0] == "float32"
     assert mixed_precision("float32", CPU, 224)[0] == "float32"
