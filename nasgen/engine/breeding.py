@@ -368,6 +368,8 @@ class Breeder:
             raise OperatorError(f"operator '{name}' must return {expected}, got {kinds}.")
         for child in children:
             self._legal(name, child.genotype)
+            if not child.plan:
+                continue
             try:
                 json.dumps(child.plan, allow_nan=False)
             except (TypeError, ValueError) as error:

@@ -76,12 +76,12 @@ def _reduced(dag: Dag) -> tuple[list[Vertex], dict[Pair, int]]:
     kept: list[Vertex] = []
     edges: dict[Pair, int] = {}
     stands_for: dict[int, int] = {}  # of live vertices alone
-    live = dag.live
+    live, before = dag.live, dag.before
     for v in dag.order:
         tag = v.tag
         if tag not in live:
             continue
-        sources = [stands_for[s] for s in dag.inputs(tag) if s in stands_for]
+        sources = [stands_for[s] for s in before[tag] if s in stands_for]
         if len(sources) == 1 and v.op in ("skip", "sum", "concat"):
             stands_for[tag] = sources[0]
             continue

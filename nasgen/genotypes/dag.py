@@ -92,6 +92,11 @@ class Dag:
         """Return the tags that feed a vertex, in order."""
         return self._neighbours[0][tag]
 
+    @property
+    def before(self) -> Mapping[int, tuple[int, ...]]:
+        """Tag -> what `inputs` returns, for loops over all vertices."""
+        return self._neighbours[0]
+
     def outputs(self, tag: int) -> tuple[int, ...]:
         """Return the tags that a vertex feeds."""
         return self._neighbours[1][tag]

@@ -215,11 +215,11 @@ class GraphSpace(SearchSpace):
         if len(genotype.inputs(genotype.output.tag)) != 1:
             n = len(genotype.inputs(genotype.output.tag))
             found.append(f"the output: expected exactly one input, got {n}.")
-        live, layers = genotype.live, self._rules
+        live, layers, before = genotype.live, self._rules, genotype.before
         for vertex in genotype.vertices:
             # A vertex object that was found fine stays so; only its place in the graph is new.
             if self._fine.get(id(vertex)) is vertex and vertex.tag in live:
-                n_in = len(genotype.inputs(vertex.tag))
+                n_in = len(before[vertex.tag])
                 if n_in == 1 or (n_in > 1 and layers[vertex.op].merges):
                     continue
             here = f"vertex {vertex.tag} ('{vertex.op}')"
