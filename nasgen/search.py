@@ -434,7 +434,8 @@ def _rare_collections() -> Iterator[None]:
     """Let Python look for garbage cycles rarely inside.
 
     A search only adds to its trials, which hold no cycles, so that each look at all of them, and at
-    all that the libraries made, finds next to nothing: a tenth of the time of a search on a table.
+    all that the libraries made, finds next to nothing: about a tenth of the time of a search that
+    trains nothing.
     """
     before = gc.get_threshold()
     gc.set_threshold(50_000, 20, 100)
