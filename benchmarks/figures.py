@@ -110,6 +110,7 @@ def measure(arm: str, seed: int, runs: Path) -> Row:
     """Run one search from the command line, its folder under `runs`, and return its row."""
     arguments = ["search", *ARMS[arm].arguments, "--seed", str(seed), "--json"]
     folder = runs / f"{arm}-{seed}"
+    began_with = commit()
     done = subprocess.run(
         [sys.executable, "-m", "nasgen", *map(placed, arguments), "--quiet", "--out", str(folder)],
         stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT,
@@ -118,7 +119,7 @@ def measure(arm: str, seed: int, runs: Path) -> Row:
     record = json.loads((folder / "run.json").read_text())
     del summary["run"]
     return {
-        "commit": commit(),
+        "commit": began_with,
         "command": "nasgen " + shlex.join(arguments),
         "measured": record["created"],
         "machine": {k: record["machine"][k] for k in ("processor", "cores")},
