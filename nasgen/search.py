@@ -124,7 +124,8 @@ class Search:
         for trial in waiting:
             while not self.executor.has_room():
                 self._collect()
-            bounded = replace(trial, fidelity=ending.bounded(trial, waves))
+            fidelity = ending.bounded(trial, waves)
+            bounded = replace(trial, fidelity=fidelity, started=utc_now(), asked_after=self.n_told)
             self._start(ending.widened(bounded))
             if len(self.in_flight) == self.executor.workers:
                 waves = max(1, waves - 1)
@@ -174,6 +175,7 @@ class Search:
             asked_after=self.n_told,
             cohort=cohort if terms.joint else None,
             fell_back_from=dict(proposal.fell_back_from),
+            started=utc_now(),
         )
         self._genotypes[seq] = genotype
         for judgement in self.screen.news() if self.screen is not None else ():
@@ -252,7 +254,6 @@ class Search:
     # ---- trials ------------------------------------------------------------------------------
 
     def _start(self, trial: Trial) -> None:
-        trial = replace(trial, started=utc_now(), asked_after=self.n_told)
         self.ledger.ask(trial, shown_parameters(self._genotype(trial)))
         self._add(trial)
         self._launch(trial)

@@ -268,8 +268,9 @@ class Draft:
             self._before.update((tag, list(sources)) for tag, sources in before.items())
             self._after.update((tag, list(targets)) for tag, targets in after.items())
             self.input, self.output = start.input.tag, start.output.tag
-            used = [v.tag for v in start.vertices if v.tag < 0]
-            used += [s + n - 1 for v in start.vertices for s, n in v.channel_tags if s < 0]
+            new = [v for v in start.vertices if not v.is_final]
+            used = [v.tag for v in new if v.tag < 0]
+            used += [s + n - 1 for v in new for s, n in v.channel_tags if s < 0]
             self._next = max(used, default=tags.PROVISIONAL - 1) + 1
 
     @property

@@ -51,10 +51,15 @@ class Vertex:
         """The label as JSON. Kept, because parents and children share their unchanged vertices."""
         return json.dumps(self.label)
 
+    @cached_property
+    def is_final(self) -> bool:
+        """Whether no tag of it is provisional. Kept, as `label_text` is."""
+        return self.tag >= 0 and all(start >= 0 for start, _ in self.channel_tags)
+
 
 def with_final_tags(vertex: Vertex, root_seed: int, trial: int) -> Vertex:
     """Return the vertex with final tags; the vertex itself if they all are."""
-    if vertex.tag >= 0 and all(start >= 0 for start, _ in vertex.channel_tags):
+    if vertex.is_final:
         return vertex
     minted = Vertex(
         tags.mint(vertex.tag, root_seed, trial),

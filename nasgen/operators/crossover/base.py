@@ -35,13 +35,14 @@ def swap(
         for case in ((first, here, second, there), (second, there, first, here)):
             try:
                 child = join(*case)
+                if child.key in known:
+                    what = "the child is the same network as a parent."
+                    raise NotApplicable(what, kind="unchanged")
+                children.append(child)
             except NotApplicable as error:
                 reason, kind = str(error), error.kind
-                continue
-            if child.key in known:
-                reason, kind = "the child is the same network as a parent.", "unchanged"
-            else:
-                children.append(child)
+                if best is not None:  # one child is found; only a draw that gives two betters that
+                    break
         if len(children) == 2:
             return children[0], children[1]
         best = best or next(iter(children), None)
