@@ -375,8 +375,8 @@ def less_training(rows: list[Any]) -> Iterator[Line]:
         arms = sorted(found.items(), key=lambda item: item[1]["train_s"])
         if arms:
             yield Line(
-                f"{data}, seeds: {seeds}, training time to the accuracy that full "
-                "training reaches, of its own, median",
+                f"{data}, seeds: {seeds}, training time to the accuracy that both reach, of that "
+                "of full training, median",
                 ", ".join(f"{arm} {shares['train_s']:.2f}" for arm, shares in arms),
             )
 

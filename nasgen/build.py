@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import typing
 from collections.abc import Callable, Mapping
@@ -28,14 +27,13 @@ from nasgen.predictors.features.structural import log_params
 from nasgen.predictors.filter import SIZE, Filter
 from nasgen.pruners.base import Pruner
 from nasgen.search_spaces.base import SearchSpace
+from nasgen.search_spaces.cells import CellSpace
 from nasgen.store.artifacts import Artifacts
 
 DEFAULT_KIND = "dag"  # of spaces and operators that do not say which genotypes they are about
 DEFAULT_FEATURES = "structural"
 # Settings of [training] that say how much is spent or where weights come from, not how to train.
 NO_RECIPE = ("epochs", "fraction", "seconds", "time_limit", "on_bad_parent", "inherit_weights")
-# Of an algorithm or a pruner; the rest are options.
-ENGINE_ARGUMENTS = ("breeder", "population", "seed", "direction")
 
 
 def kind(config: SearchConfig) -> str:
@@ -63,7 +61,7 @@ def _options(target: Any, given: Mapping[str, Any], where: str) -> dict[str, Any
     Raises ConfigError with a sentence for each option that it does not take or cannot read.
     """
     hints = typing.get_type_hints(target.__init__) | typing.get_type_hints(target)
-    valid = [p for p in inspect.signature(target).parameters if p not in ENGINE_ARGUMENTS]
+    valid = list(registry.options_of(target))
     problems, read = [], {}
     for key, value in given.items():
         if key not in valid:
@@ -82,10 +80,15 @@ def _options(target: Any, given: Mapping[str, Any], where: str) -> dict[str, Any
     return read
 
 
+def _space_options(config: SearchConfig) -> dict[str, Any]:
+    target = registry.resolve("search_spaces", config.space.name)
+    return _options(target, config.space.options, "space")
+
+
 def space(config: SearchConfig) -> SearchSpace:
     """Return the search space."""
     target = registry.resolve("search_spaces", config.space.name)
-    options = _options(target, config.space.options, "space")
+    options = _space_options(config)
     try:
         found: SearchSpace = target(**options)
     except NasgenError:
@@ -180,10 +183,13 @@ def origin(config: SearchConfig) -> Dag | None:
             f"{here}: expected the JSON of a genotype or of a trial (`nasgen show RUN --trial N "
             f"--json`), but {error}"
         ) from None
-    wrong = space(config).problems(genotype)
+    where = space(config)
+    wrong = where.problems(genotype)
     if wrong:
         raise ConfigError(f"{here} is not legal in the space '{config.space.name}': {wrong[0]}")
     # Tags of its own: those that another run gave may be given again here.
+    if isinstance(where, CellSpace):
+        return where.template.dag(where.template.ops(genotype))
     draft = Draft()
     tag = {genotype.input.tag: draft.input, genotype.output.tag: draft.output}
     for v in genotype.inner:
@@ -360,7 +366,7 @@ def worker_context(config: SearchConfig, artifacts: Path) -> dict[str, Any]:
     """Return the JSON from which a worker builds its evaluator."""
     return {
         "seed": config.seed,
-        "space": {"name": config.space.name, **config.space.options},
+        "space": {"name": config.space.name, **_space_options(config)},
         "data": config.data.model_dump(),
         "training": config.training.model_dump(),
         "objectives": list(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -71,8 +70,8 @@ class Space(OptionSection):
 
     name: str = Field(
         "dag-cnn",
-        description="see `nasgen list search_spaces`; further keys are its options, such as "
-        "max_channels = 96",
+        description="see `nasgen list search_spaces`; further keys are its options (`nasgen list "
+        "search_spaces NAME`), such as max_channels = 96",
     )
 
 
@@ -82,12 +81,12 @@ class Algorithm(OptionSection):
     name: str = Field(
         "genetic",
         description="random | genetic | aging | local | nsga2 | nsga3 | growth | fixed; "
-        "further keys are the algorithm's options, such as tournament = 3",
+        "further keys are its options (`nasgen list algorithms NAME`), such as tournament = 3",
     )
     population: int | None = Field(
         None,
         ge=2,
-        description="individuals alive; default 16, or half of the trials that a time budget makes",
+        description="individuals alive; default: half of the trials, from 4 to 16 in steps of 4",
     )
     rungs: int = Field(
         1,
@@ -154,7 +153,8 @@ class Training(Section):
         None,
         gt=0,
         le=100_000,
-        description="passes over the training images; default: as many as show about 30,000 images",
+        description="passes over the training images; default: 1 to 12, so that about 30,000 "
+        "images are shown, ten times as many where a time budget ends a trial",
     )
     fraction: float = Field(1.0, gt=0, le=1, description="share of the training images used")
     seconds: Duration | None = Field(
@@ -194,7 +194,9 @@ class Training(Section):
         "grows (progressive resizing); default 0.5 from 24 pixels on, else 1",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of training; auto: bfloat16 on hardware made for it (GPUs, AMX)"
+        "auto",
+        description="of training; auto: bfloat16 on GPUs from Ampere on, and from 24 pixels on on "
+        "processors with AMX; float16 on older GPUs; else float32",
     )
     inherit_weights: bool = Field(
         False,
@@ -254,7 +256,7 @@ class Execution(Section):
         ge=1,
         le=1024,
         description="processes; default: as many as "
-        "cores divided by threads_per_trial, one when device names a GPU",
+        "cores divided by threads_per_trial, one with a GPU",
     )
     threads_per_trial: int = Field(
         1, ge=1, le=1024, description="part of the result: keep it equal where histories must agree"
@@ -314,7 +316,8 @@ class Pruning(OptionSection):
     pruner: str = Field(
         "none",
         description="none | median | percentile | successive-halving | hyperband | patient | "
-        "threshold | curve; further keys are its options, such as n_startup_trials = 5",
+        "threshold | curve; further keys are its options (`nasgen list pruners NAME`), such as "
+        "n_startup_trials = 5",
     )
     warmup: int = Field(1, ge=1, description="epochs before the first look at validation images")
     interval: int = Field(1, ge=1, description="epochs from look to look; each costs a validation")
@@ -440,61 +443,3 @@ def keys(*location: str) -> tuple[str, ...]:
         field = model.model_fields.get(part)
         model = field.annotation if field is not None else SearchConfig
     return tuple(model.model_fields)
-
-
-# ---- writing -----------------------------------------------------------------------------------
-
-
-def to_toml(config: SearchConfig, comments: bool = False) -> str:
-    """Write a config as TOML; with `comments`, every setting explained and unset ones shown."""
-    lines = ["# nasgen search configuration"] if comments else []
-    lines += _table_lines(config, SearchConfig, comments)
-    for name, field in SearchConfig.model_fields.items():
-        value = getattr(config, name)
-        if isinstance(value, BaseModel):
-            lines.append("")
-            if comments:
-                lines.append(f"# {(type(value).__doc__ or '').strip().splitlines()[0]}")
-            lines.append(f"[{name}]")
-            lines += _table_lines(value, field.annotation, comments)
-            tables = {k: getattr(value, k) for k in type(value).model_fields}
-            for key, table in tables.items():
-                if isinstance(table, Mapping) and table:
-                    lines += ["", f"[{name}.{key}]"]
-                    lines += [f"{_toml(k)} = {_toml(v)}" for k, v in table.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _table_lines(value: BaseModel, model: Any, comments: bool) -> list[str]:
-    lines = []
-    for key, field in model.model_fields.items():
-        item = getattr(value, key)
-        if isinstance(item, BaseModel):
-            continue
-        table = isinstance(item, Mapping)
-        if comments and field.description:
-            lines.append(f"# {field.description}")
-        if item is None or table:
-            if comments:
-                lines.append(f"# [{key}] as a table" if table else f"# {key} =")
-        else:
-            lines.append(f"{key} = {_toml(item)}")
-    extra = value.model_extra or {}
-    lines += [f"{_toml_key(k)} = {_toml(v)}" for k, v in extra.items() if v is not None]
-    return lines
-
-
-def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_toml_key(k)} = {_toml(v)}" for k, v in value.items()) + " }"
-    return repr(value)

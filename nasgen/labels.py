@@ -24,7 +24,8 @@ from nasgen.bench.table import Table
 from nasgen.config import SearchConfig
 from nasgen.errors import ConfigError, DataError, MissingExtraError, StoreError
 from nasgen.genotypes import Dag
-from nasgen.predictors.base import Floats, encode_all
+from nasgen.predictors.base import Features, Floats, encode_all
+from nasgen.predictors.features.joined import Joined
 from nasgen.results import Run
 
 
@@ -115,7 +116,7 @@ def of_file(path: Path, features: str | None = None) -> Labelled:
     _need(path, rows, "key", LABEL)
     if features is not None:
         _need(path, rows, "genotype")
-        encoder = registry.resolve("features", features)()
+        encoder = _features_of_graphs(path, features)
         names = tuple(encoder.names)
         dags = [_genotype(path, n, row["genotype"]) for n, row in enumerate(rows, start=2)]
         encoded = encode_all(encoder, dags)
@@ -130,6 +131,19 @@ def of_file(path: Path, features: str | None = None) -> Labelled:
         tuple(rows),
         _size(_floats(path, rows, "n_params")) if "n_params" in rows[0] else None,
     )
+
+
+def _features_of_graphs(path: Path, names: str) -> Features:
+    """Return the features joined by "+"; raises DataError for those that no genotype alone has."""
+    parts: list[Features] = []
+    for name in names.split("+"):
+        if name in registry.names("scores") or registry.get("features", name).requires:
+            raise DataError(
+                f"{path}: '{name}' is computed from images, and a file of networks has none; name "
+                "a run instead, or features that are read from the graph, such as 'structural'."
+            )
+        parts.append(registry.resolve("features", name)())
+    return parts[0] if len(parts) == 1 else Joined(parts)
 
 
 def _config(run: Run, features: str | None, predictor: str | None) -> SearchConfig:

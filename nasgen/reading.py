@@ -180,8 +180,9 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
                 "predictor.mode = 'substitute': expected constraints that are known before "
                 f"training, because estimates are not trained, got '{late[0]}'; use 'filter'."
             )
+        _gather(problems, lambda: _check_substitute(config))
     for name in build.features(config).split("+"):
-        _gather(problems, partial(_check_features, name))
+        _gather(problems, partial(_check_features, config, name))
     if config.predictor.features is not None and build.is_score_alone(config):
         problems.append(
             "predictor.features: the predictor 'zero-cost' reads predictor.score alone, got "
@@ -228,9 +229,31 @@ def _check_rungs(config: SearchConfig, problems: list[str]) -> None:
         )
 
 
-def _check_features(name: str) -> None:
-    if name not in registry.names("scores"):
-        registry.get("features", name)
+def _check_substitute(config: SearchConfig) -> None:
+    """Raise ConfigError where others need what an estimate, which is no training, has not got."""
+    if config.predictor.mode != "substitute":
+        return
+    what = ""
+    if build.inherits(config):
+        what = "children start from the weights of their parents"
+    elif build.keeps_predictions(config):
+        selection = config.algorithm.options.get("selection")
+        what = f"algorithm.selection = '{selection}' asks what each network answered"
+    if what:
+        raise ConfigError(
+            f"predictor.mode = 'substitute': {what}, and estimates are not trained; use 'filter'."
+        )
+
+
+def _check_features(config: SearchConfig, name: str) -> None:
+    if name in registry.names("scores"):
+        return
+    wanted = registry.get("features", name).accepts
+    if wanted and wanted not in (config.space.name, build.kind(config)):
+        raise ConfigError(
+            f"predictor.features: '{name}' describes genotypes of '{wanted}', not those of "
+            f"space.name = '{config.space.name}'; leave it out, or take 'structural'."
+        )
 
 
 def _check_kind(config: SearchConfig, group: str, name: str) -> None:

@@ -58,6 +58,10 @@ SIGNATURES: dict[str, tuple[str, ...]] = {
     "datasets": ("rest",),
 }
 
+# Group -> section of the config whose further keys are options of the member that it names.
+CONFIGURED = {"search_spaces": "space", "algorithms": "algorithm", "pruners": "pruning"}
+ENGINE_ARGUMENTS = ("breeder", "population", "seed", "direction")  # which are no options
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -273,6 +277,34 @@ def _load_installed() -> None:
             ) from error
         finally:
             _origin.pop()
+
+
+def options_of(target: Any) -> dict[str, inspect.Parameter]:
+    """Return the options that a config may give a member of the `CONFIGURED` groups."""
+    found = inspect.signature(target).parameters
+    return {name: p for name, p in found.items() if name not in ENGINE_ARGUMENTS}
+
+
+def documentation(group: str, name: str) -> str:
+    """Return what a member's author wrote about it, and about options that it inherits.
+
+    What its module says comes first, unless other members live there too.
+    """
+    target = resolve(group, name)
+    module = sys.modules.get(getattr(target, "__module__", ""))
+    texts = [target.__doc__]
+    if module is not None:
+        near = [
+            n
+            for n in names(group)
+            if getattr(resolve(group, n), "__module__", "") == module.__name__
+        ]
+        texts = [module.__doc__ if len(near) == 1 else None, *texts]
+    if inspect.isclass(target) and group in CONFIGURED:
+        quoted = [f"`{option}`" for option in options_of(target)]
+        bases = [base.__doc__ or "" for base in target.__mro__[1:]]
+        texts += [text for text in bases if any(q in text for q in quoted)]
+    return "\n\n".join(inspect.cleandoc(text) for text in texts if text)
 
 
 def described(group: str) -> list[Entry]:

@@ -309,7 +309,8 @@ class Run:
         trial = self.trial(seq)
         evaluator = self.evaluator()
         searched = self.trial(trial.parents[0]) if trial.phase == "finish" else trial
-        epochs = epochs or 4 * float(searched.fidelity["epochs"])
+        if epochs is None:
+            epochs = 4 * float(searched.fidelity["epochs"])
 
         def report(row: dict[str, Any]) -> bool:
             progress(row)

@@ -35,7 +35,10 @@ FATAL_KINDS = ("store",)  # failures that are no fault of the candidate: the run
 
 
 class Search:
-    """The algorithm in motion. `weights` are kept or dropped by the `keep` callback."""
+    """The algorithm in motion.
+
+    `sweep` is called after each answer of a worker, to delete what need not be kept.
+    """
 
     def __init__(
         self,
@@ -93,6 +96,8 @@ class Search:
             self._search()
         self.algorithm.close()
         self._note_generation()
+        if self.screen is not None:
+            self.screen.release()
         self._finish()
         self.emit("end")
 
@@ -126,7 +131,9 @@ class Search:
                 self._collect()
             fidelity = ending.bounded(trial, waves)
             bounded = replace(trial, fidelity=fidelity, started=utc_now(), asked_after=self.n_told)
-            self._start(ending.widened(bounded))
+            wider = ending.widened(bounded)
+            # Two may become one: layers end at the widest that the space has.
+            self._start(bounded if wider.identity in self.known else wider)
             if len(self.in_flight) == self.executor.workers:
                 waves = max(1, waves - 1)
         while self.in_flight:
@@ -192,7 +199,11 @@ class Search:
         if self.screen is None or proposal.operator == "continue":  # which goes on from weights
             return None
         rng = seeding.generator(self.plan.seed, "estimate", seq)
-        return self.screen.estimate(proposal.genotype, rng)
+        return self.screen.estimate(proposal.genotype, rng, self._batch(proposal.generation))
+
+    def _batch(self, generation: int) -> int | None:
+        """Return a generation where the algorithm works in generations, else None."""
+        return generation if self.algorithm.is_generational else None
 
     def _tell_estimate(self, trial: Trial, value: float) -> None:
         objectives = {self.plan.objectives[0].name: value}
@@ -342,6 +353,8 @@ class Search:
             return
         if individual is None:
             self.algorithm.tell_failed(trial.seq)
+            if self.screen is not None:
+                self.screen.audit.drop(trial.key)
         else:
             if is_measured and not trial.rungs_below:
                 self.algorithm.breeder.observe(individual)
@@ -349,8 +362,8 @@ class Search:
             # The lowest rung has all candidates, so its labels are alike and not chosen.
             if self.screen is not None and is_measured and not trial.fidelity.get("rung"):
                 first = self.plan.objectives[0].name
-                value = trial.objectives[first]
-                self.screen.observe(trial.seq, individual.genotype, value, trial.train_s)
+                value, batch = trial.objectives[first], self._batch(trial.generation)
+                self.screen.observe(trial.seq, individual.genotype, value, trial.train_s, batch)
         self._note_generation()
 
     def _note_generation(self) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nasgen import build, fidelity, reading
 from nasgen.budget import Budget
-from nasgen.config import SearchConfig, read_toml, to_toml
+from nasgen.config import SearchConfig, read_toml
 from nasgen.data.base import Dataset
 from nasgen.data.base import load as load_data
 from nasgen.data.split import split, split_digest
@@ -31,6 +31,7 @@ from nasgen.store import folder as run_folder
 from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name, utc_now
 from nasgen.store.trial import Trial
+from nasgen.writing import to_toml
 
 ORIGIN = "origin.json"  # the network that [origin] named
 LOG = "log.jsonl"  # what happened when, one JSON object a line, resumed sessions included
@@ -319,6 +320,8 @@ def kept_trials(config: SearchConfig, search: Search) -> set[int]:
         # The best one may lie behind the front: equals are ordered by their loss. And children
         # start from the weights of parents that need not lie on it.
         kept = finished | parents | {*best[:1], *(i.seq for i in search.memory.pareto)}
+        if search.plan.inherit_weights:  # finalists go on from their own
+            kept |= set(best[: search.budget.n_finish])
         goes_on = search.plan.inherit_weights or search.algorithm.rungs.n > 1
         return kept | alive if goes_on else kept
     return finished | parents | alive | {*best, *(i.seq for i in search.memory.hall_of_fame)}

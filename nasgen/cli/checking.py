@@ -21,14 +21,22 @@ from nasgen.cli.app import (
 @command
 def list_(
     group: Annotated[str | None, typer.Argument(help="mutations, algorithms, presets, ...")] = None,
+    name: Annotated[str | None, typer.Argument(help="One of the group, to read about.")] = None,
     plugin: Annotated[list[Path] | None, typer.Option(help="Python file with operators.")] = None,
     json_: Json = False,
 ) -> None:
-    """List what is registered: operators, algorithms, layers, data sets, presets."""
+    """List what is registered, or explain one: operators, algorithms, layers, data sets, presets.
+
+    `nasgen list` names the groups, `nasgen list algorithms` their members, and `nasgen list
+    algorithms growth` tells what one does and which options it takes.
+    """
     from nasgen import papers, registry
 
     for path in plugin or []:
         registry.load_file(path)
+    if group is not None and name is not None:
+        _explain(group, name, json_)
+        return
     if group == "presets":
         rows = [
             {"name": n, "summary": papers.preset_summary(p)} for n, p in papers.presets().items()
@@ -53,6 +61,31 @@ def list_(
     table_of(group or "", columns, [[r[c] for c in columns] for r in rows])
 
 
+def _explain(group: str, name: str, json_: bool) -> None:
+    """Print what one member does, and the options that a config may give it."""
+    from nasgen import papers, registry
+
+    if group == "presets":
+        text = papers.preset(name).read_text(encoding="utf-8")
+        dump({"name": name, "config": text}) if json_ else print(text, end="")
+        return
+    entry, text = registry.get(group, name), registry.documentation(group, name)
+    section = registry.CONFIGURED.get(group)
+    options = registry.options_of(registry.resolve(group, name)) if section else {}
+    rows = [{"name": n, "type": p.annotation, "default": p.default} for n, p in options.items()]
+    if json_:
+        about = {"name": name, "summary": entry.summary, "origin": entry.origin}
+        about |= {"reference": entry.reference, "documentation": text}
+        dump(about | ({"section": section, "options": rows} if section else {}))
+        return
+    print(f"{name}: {entry.summary} ({', '.join(filter(None, (entry.reference, entry.origin)))})")
+    print(f"\n{text}" if text else "")
+    if rows:
+        print()
+        shown = [[r["name"], r["type"], "" if r["default"] is None else r["default"]] for r in rows]
+        table_of(f"options in [{section}]", ["option", "type", "default"], shown)
+
+
 @command
 def new(
     path: Annotated[Path, typer.Argument(metavar="FILE.toml", help="Config to write.")],
@@ -61,8 +94,9 @@ def new(
 ) -> None:
     """Write a commented config with every setting."""
     from nasgen import papers
-    from nasgen.config import parse, read_toml, to_toml
+    from nasgen.config import parse, read_toml
     from nasgen.errors import StoreError
+    from nasgen.writing import to_toml
 
     tables = read_toml(papers.preset(preset)) if preset else {}
     try:

@@ -175,7 +175,9 @@ def train(
     run: RunPath,
     trial: Annotated[int | None, typer.Option(help="Number of the trial.")] = None,
     best: Annotated[bool, typer.Option("--best", help="The best trial (default).")] = False,
-    epochs: Annotated[float | None, typer.Option(help="Default: 4 x the trial's.", min=0)] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="Default: 4 x what the search gave it.", min=1e-3)
+    ] = None,
     with_validation: Annotated[
         bool, typer.Option("--with-validation", help="Train on validation images too.")
     ] = False,

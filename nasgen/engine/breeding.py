@@ -230,13 +230,11 @@ class Breeder:
         offered: list[Proposal] = []
         for _ in range(1 if self.screen is None else self.screen.n_wanted):
             proposal = attempt(_Attempts() if offered else first)
-            if proposal is None and not offered:
-                proposal = self._last_resort(first)
             if proposal is None:
                 break
             offered.append(proposal)
         if not offered:
-            return None
+            return self._last_resort(first)
         return offered[0] if self.screen is None else self._screened(self.screen, offered, rng)
 
     def _screened(

@@ -2,6 +2,8 @@
 
 The unscreened candidates are a random slice of what the operators make, so on them a prediction can
 be compared with the truth without the bias of its own choices (prequential evaluation, Dawid 1984).
+Forecasts and labels count as distances from the mean of the labels that were known at the time: in a
+search that gets better both rise, which is no skill.
 Two opponents are always there: chance, by a one-sided Kendall test, and network size alone, by a
 paired bootstrap. A surrogate that beats both keeps its work; one that does not loses half of it each
 time it is judged (the unscreened share doubles) until it has none. Then everything is trained, it
@@ -37,7 +39,7 @@ class Forecast:
 
     `size` is what a straight line in log parameters predicted.
     `would_reject` is what the filter would have done with this one of `n_offered` candidates;
-    `screened` whether it did decide.
+    `screened` whether it did decide. `level` is the mean of the labels known then.
     """
 
     predicted: float
@@ -45,6 +47,7 @@ class Forecast:
     n_offered: int = 1
     would_reject: bool = False
     screened: bool = False
+    level: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class Judgement:
     - `p_chance`: that chance does as well; `p_better`: bootstrap share in which it beats size.
     - `false_reject`: share of the slice's best quarter that would have been rejected;
       `chance_reject`: the same for a filter that draws lots.
-    - `gain`: mean label of screened less unscreened trials, in the objective's unit, > 0 is better.
+    - `gain`: by how much screened trials lie further above the labels before them than unscreened
+      ones, in the objective's unit, on average.
     - `n_rejected`: candidates judged and not trained so far; `n_saved`, `saved_s`: trainings that
       the predictor saved so far and the seconds they would have taken, see `Audit.saved`.
     - `unscreened`: the share from now on; `change`: what happened to it.
@@ -201,6 +205,11 @@ class Audit:
         if seq not in self._known and self._waiting.get(key):
             self._known[seq] = (self._waiting[key].popleft(), label)
 
+    def drop(self, key: str) -> None:
+        """Forget the forecast of a trial that will have no label."""
+        if self._waiting.get(key):
+            self._waiting[key].popleft()
+
     def review(self) -> None:
         """Judge when enough new labels of the slice are there, and set the share by it."""
         rows = [self._known[seq] for seq in sorted(self._known)]
@@ -213,22 +222,22 @@ class Audit:
     def _judged(self, rows: list[tuple[Forecast, float]]) -> Judgement:
         whole = [row for row in rows if not row[0].screened]
         piece = whole[-N_WINDOW:]
-        labels = np.array([label for _, label in piece])
-        predicted = np.array([forecast.predicted for forecast, _ in piece])
-        size = np.array([forecast.size for forecast, _ in piece])
+        labels = np.array([label - f.level for f, label in piece])
+        predicted = np.array([f.predicted - f.level for f, _ in piece])
+        size = np.array([f.size - f.level for f, _ in piece])
         p_chance = scores.p_chance(predicted, labels)
         rng = seeding.generator(self.seed, "audit", len(self.judgements))
         better = scores.p_better(predicted, size, labels, rng)
         change = self._change(p_chance < ALPHA and (better is None or better > 0.5))
         false, chance = _rejects(piece)
         n_saved, saved_s = self.saved()
-        screened = [label for f, label in rows if f.screened][-N_WINDOW:]
+        screened = [label - f.level for f, label in rows if f.screened][-N_WINDOW:]
         return Judgement(
             n=len(piece),
             tau=scores.kendall(predicted, labels),
             top_tau=scores.top_kendall(
-                np.array([forecast.predicted for forecast, _ in whole]),
-                np.array([label for _, label in whole]),
+                np.array([f.predicted - f.level for f, _ in whole]),
+                np.array([label - f.level for f, label in whole]),
             ),
             n_top=scores.n_top(len(whole)),
             size_tau=scores.kendall(size, labels),

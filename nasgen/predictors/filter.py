@@ -46,7 +46,8 @@ class Filter:
       Only for feature sets without `log_params`; the predictor does not see it.
 
     What it decides depends on these settings, the labels and the generators that it is given, not
-    on the order in which the labels came. Raises ConfigError for a setting out of range.
+    on the order in which the labels came. Estimates are asked for one by one, while other trials of
+    a generation run, so labels of a generation count for estimates of later ones only. Raises ConfigError for a setting out of range.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Filter:
         self.is_substitute = mode == "substitute"
         self.audit = Audit(1 - estimated if self.is_substitute else unscreened, seed)
         self._labels: dict[int, tuple[Floats, float, float]] = {}  # seq -> features, size, label
+        self._held: dict[int, tuple[int, Dag, float, float]] = {}  # labels of running generations
         self._fitted: Predictor | None = None
         self._scale = (0.0, 1.0)  # mean and standard deviation of the labels
         self._range = (0.0, 0.0)  # least and greatest standardised label
@@ -102,12 +104,32 @@ class Filter:
         self._featureless: set[int] = set()  # seqs of networks whose features are not finite
         self.audit.unfitted = self._missing()
 
-    def observe(self, seq: int, genotype: Dag, value: float, train_s: float = 0.0) -> None:
+    def observe(
+        self,
+        seq: int,
+        genotype: Dag,
+        value: float,
+        train_s: float = 0.0,
+        generation: int | None = None,
+    ) -> None:
         """Take the first objective of a completed search trial; one that is not finite is left out.
 
         `train_s` is how long it was trained, in seconds. Told twice, as after a resume, a trial
-        counts once.
+        counts once. `generation` is that of the trial where the search works in generations.
         """
+        if self.is_substitute and generation is not None:
+            self._held[seq] = (generation, genotype, value, train_s)
+        else:
+            self._learn(seq, genotype, value, train_s)
+
+    def release(self, before: int | None = None) -> None:
+        """Learn from the labels of generations `before` one, or from all that were held back."""
+        for seq in sorted(self._held):
+            if before is None or self._held[seq][0] < before:
+                _, genotype, value, train_s = self._held.pop(seq)
+                self._learn(seq, genotype, value, train_s)
+
+    def _learn(self, seq: int, genotype: Dag, value: float, train_s: float) -> None:
         row = self.features.encode(genotype)
         if math.isfinite(value) and np.isfinite(row).all():
             self._labels[seq] = (row, self._size(genotype, row), self.sign * value)
@@ -155,12 +177,15 @@ class Filter:
         self.audit.n_rejected += len(candidates) - 1
         return Verdict(best, True, [self._in_unit(m) for m in mean])
 
-    def estimate(self, genotype: Dag, rng: np.random.Generator) -> float | None:
+    def estimate(
+        self, genotype: Dag, rng: np.random.Generator, generation: int | None = None
+    ) -> float | None:
         """Return the first objective that stands in for training, or None: train this candidate.
 
         Always None but in the mode "substitute". Estimates stay within the labels seen so far, so
-        that none outranks every measured network.
+        that none outranks every measured network. `generation` is the candidate's, see `observe`.
         """
+        self.release(generation)
         surrogate = self._surrogate() if self.is_substitute else None
         row = self.features.encode(genotype)
         if surrogate is None or not np.isfinite(row).all():
@@ -195,8 +220,9 @@ class Filter:
         size = self.sign * self._in_unit(offset + slope * self._size(genotype, row))
         # In the labels' unit: the scale changes with every fit.
         value = self.sign * self._in_unit(predicted)
+        level = self.sign * self._in_unit(0.0)
         self.audit.expect(
-            genotype.key, Forecast(value, size, n_offered, would_reject, screened)
+            genotype.key, Forecast(value, size, n_offered, would_reject, screened, level)
         )
 
     def _size(self, genotype: Dag, row: Floats) -> float:

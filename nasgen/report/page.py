@@ -15,12 +15,12 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from nasgen.config import to_toml
 from nasgen.errors import NasgenError
 from nasgen.genotypes.dag import Dag
 from nasgen.report import drawing, figures, lineage, numbers, tables
 from nasgen.report.view import ReportView
 from nasgen.store.trial import Trial
+from nasgen.writing import to_toml
 
 N_ROWS = 800  # trials of the long table
 WIDE = 420  # pixels from which a drawing gets a whole row

@@ -142,7 +142,8 @@ class RunFolder:
         try:
             with (self.path / name).open("ab+") as file:
                 if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
-                    file.write(b"\n")  # a kill left half a line; it must not spoil this one
+                    file.seek(0)  # a kill or a full disk left half a line: it is no line
+                    file.truncate(file.read().rfind(b"\n") + 1)
                 file.write(json.dumps(data).encode() + b"\n")
         except OSError as error:
             raise StoreError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,12 @@ class Rows:
                         raise StoreError(
                             f"{path}, line {number}: expected one JSON object a line."
                         ) from None
-                    path.write_text("".join(lines[:-1]), encoding="utf-8")
+                    os.truncate(path, len("".join(lines[:-1]).encode()))
+                    break
+            else:
+                if lines and not lines[-1].endswith("\n"):
+                    with path.open("a", encoding="utf-8") as file:
+                        file.write("\n")
         except StoreError:
             raise
         except OSError as error:
@@ -51,7 +57,13 @@ class Rows:
             if all(row.get(k) == key[k] for k in self.keys):
                 return row
         row = {**key, **make()}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {self.path}: {error.strerror or error}. Free disk space and repeat "
+                "the command; what is measured is kept."
+            ) from None
         self.read.append(row)
         return row

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from nasgen import registry
 from nasgen.cli import app
 
 NASGEN = [sys.executable, "-m", "nasgen"]
@@ -197,6 +198,10 @@ def test_nothing_completed_is_exit_code_3(tmp_path: Path) -> None:
         (["search", "--device", "gpu", "--trials", "1"], "gpu"),
         (["search", "--out", "/proc/nothing"], "cannot be written"),
         (["list", "mutation"], "did you mean 'mutations'"),
+        (["list", "algorithms", "genetc"], "did you mean 'genetic'"),
+        (["list", "presets", "demmo"], "did you mean 'demo'"),
+        (["search", "--set", "predictor.features=nasbench201"], "not those of space.name"),
+        (["train", ".", "--epochs", "0"], "epochs"),
         (["status", "."], "no nasgen run"),
         (["show", "nowhere"], "no nasgen run"),
         (["ensemble", "nowhere"], "no nasgen run"),
@@ -263,6 +268,19 @@ def test_the_example_operator_is_listed_and_takes_part_in_a_search(
     history = _nasgen("show", str(path), "--history", "--json").stdout.splitlines()
     assert "double-channels" in [json.loads(line)["operator"] for line in history]
     assert "double-channels" in (path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("group", registry.GROUPS)
+def test_every_member_is_explained_and_no_option_goes_unmentioned(group: str) -> None:
+    for name in registry.names(group):
+        told = json.loads(_nasgen("list", group, name, "--json").stdout)
+        assert told["summary"]
+        assert ("options" in told) == (group in registry.CONFIGURED)
+        for option in told.get("options", ()):
+            assert f"`{option['name']}`" in told["documentation"], (name, option)
+    shown = _nasgen("list", "algorithms", "genetic").stdout
+    assert "Stier 2021" in shown
+    assert "remove_worst" in shown
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "mutations"], ["new", "-h"]])

@@ -11,6 +11,7 @@ from nasgen.engine.breeding import N_ATTEMPTS, Breeder, Operators, Proposal
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.errors import NotApplicable, OperatorError
 from nasgen.genotypes import Child, Dag
+from nasgen.predictors.base import Verdict
 from nasgen.search_spaces.dag_cnn import DagCnn
 
 SPACE = DagCnn(max_channels=32)
@@ -162,3 +163,32 @@ def test_a_crossover_may_return_one_or_two_children_with_plans() -> None:
     three = _breeder(lambda a, b, space, rng: (a, b, a), crossing=True)
     with pytest.raises(OperatorError, match="one or two"):
         three.child([_parent(0), _parent(1)], np.random.default_rng(0), 0)
+
+
+class _First:
+    """Takes the first of three."""
+
+    n_wanted = 3
+
+    def choose(self, candidates: Any, rng: np.random.Generator) -> Verdict:
+        return Verdict(0)
+
+
+@pytest.mark.parametrize("feasible", [3, None])
+def test_only_where_nobody_keeps_the_constraints_one_who_breaks_them_is_made(
+    feasible: int | None,
+) -> None:
+    breeder, parent = _breeder(_relabel), _parent()
+    breeder.screen = _First()
+    judged: list[str] = []
+
+    def violation(genotype: Dag) -> float:
+        judged.append(genotype.key)
+        return 0.0 if feasible is not None and len(judged) > feasible else 1.0 / len(judged)
+
+    breeder.violation = violation
+    proposal = breeder.child([parent], np.random.default_rng(0), 1)
+    assert proposal is not None
+    # Of a screen's choices the first: the first feasible one, or who broke least, the last judged.
+    place = feasible if feasible is not None else N_ATTEMPTS - 1
+    assert proposal.genotype.key == judged[place]

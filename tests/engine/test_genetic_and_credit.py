@@ -52,6 +52,15 @@ def told(algorithm: Genetic, values: list[float]) -> list[Proposal]:
     return asked
 
 
+@pytest.mark.parametrize("selection", ["best", "nsga2"])
+def test_a_selection_without_repeats_has_parents_for_any_number_of_offspring(
+    selection: str,
+) -> None:
+    algorithm = genetic(offspring=25, selection=selection)
+    told(algorithm, [i / 10 for i in range(10)])
+    assert len(told(algorithm, [0.5] * 25)) == 25
+
+
 def test_the_worst_make_way_for_offspring_however_good_these_are() -> None:
     algorithm = genetic(remove_worst=0.3)
     told(algorithm, [i / 10 for i in range(10)])

@@ -76,7 +76,7 @@ def test_a_search_says_what_it_pruned_and_optuna_sees_the_curves(tmp_path: Path)
             "pruning": {"pruner": "percentile", "percentile": 10.0, "n_startup_trials": 3},
         }
     )
-    from nasgen.config import to_toml
+    from nasgen.writing import to_toml
 
     file.write_text(to_toml(tables))
     path = tmp_path / "run"

@@ -80,6 +80,42 @@ def test_a_predictor_that_only_measures_size_loses_its_work_too() -> None:
     assert all(j.p_chance < 0.1 for j in audit.judgements[-3:])  # chance it does beat
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_that_labels_and_forecasts_rise_together_is_no_skill(seed: int) -> None:
+    rng = generator(seed, "audit test", 1)
+    audit, labels = Audit(0.2, 0), [0.0]
+    for seq in range(80):
+        label = 0.1 * seq + rng.normal()
+        level = float(np.mean(labels))  # what a predictor says that has learnt nothing but the mean
+        audit.expect(KEYS[seq], Forecast(level, level, 2, False, False, level))
+        audit.settle(seq, KEYS[seq], label)
+        audit.review()
+        labels.append(label)
+    assert audit.is_off
+    assert {j.tau for j in audit.judgements} == {None}
+    assert {j.p_chance for j in audit.judgements} == {1.0}
+
+
+def test_the_gain_of_screening_is_not_that_of_a_search_that_gets_better() -> None:
+    audit = Audit(0.2, 0)
+    for seq in range(100):  # a lottery, and the slice passes in the first half for the most part
+        level, screened = float(seq), seq % 4 != 0 if seq < 50 else seq % 8 != 0
+        audit.expect(KEYS[seq], Forecast(level, level, 2, False, screened, level))
+        audit.settle(seq, KEYS[seq], level + seq % 3 - 1)
+    audit.review()
+    assert audit.judgements[0].gain == pytest.approx(0.0, abs=0.3)
+
+
+def test_the_forecast_of_a_trial_without_a_label_is_forgotten() -> None:
+    audit = Audit(0.2, 0)
+    audit.expect("a", Forecast(1.0, 0.0))
+    audit.drop("a")
+    audit.drop("never expected")
+    audit.expect("a", Forecast(2.0, 0.0))
+    audit.settle(1, "a", 0.5)
+    assert [forecast.predicted for forecast, _ in audit._known.values()] == [2.0]
+
+
 def test_among_networks_of_one_size_chance_is_the_only_opponent() -> None:
     audit = fed(Audit(0.2, 0), 60, quality=0.7)
     assert audit.share == 0.2

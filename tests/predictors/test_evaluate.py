@@ -20,6 +20,8 @@ from nasgen.cli import app
 from nasgen.errors import DataError
 from nasgen.predictors import evaluate
 from nasgen.predictors.features.cells import NasBench201Features
+from nasgen.predictors.features.stier2021 import Stier2021
+from nasgen.predictors.features.structural import Structural
 from nasgen.search_spaces.nasbench201 import NasBench201
 
 RIDGE = registry.resolve("predictors", "ridge")
@@ -162,6 +164,17 @@ def test_a_run_becomes_a_table_without_finalists(run: nasgen.Run, tmp_path: Path
         assert row["key"] == trial.key
         assert float(row["val_accuracy"]) == trial.objectives["val_accuracy"]
         assert float(row["depth"]) >= 1
+
+
+def test_a_file_of_networks_has_joined_features_of_graphs_and_none_of_images(
+    run: nasgen.Run, tmp_path: Path
+) -> None:
+    labels.write(labels.of_run(run), tmp_path / "table.csv")
+    found = labels.of_file(tmp_path / "table.csv", "structural+stier2021")
+    assert set(found.names) == {*Structural().names, *Stier2021().names}
+    for name in ("zero-cost", "structural+synflow"):
+        with pytest.raises(DataError, match="is computed from images"):
+            labels.of_file(tmp_path / "table.csv", name)
 
 
 def test_files_that_cannot_be_written_are_one_sentence(run: nasgen.Run, tmp_path: Path) -> None:

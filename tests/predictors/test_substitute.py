@@ -216,6 +216,40 @@ def test_samples_of_random_search_are_screened_alike_by_any_number_of_workers() 
     assert len(one.search.known) == len(one.ledger.trials()) + n_waiting
 
 
+@pytest.mark.parametrize("algorithm", ["genetic", "local"])
+def test_estimates_are_the_same_for_any_number_of_workers(algorithm: str) -> None:
+    one, two = (
+        Played(algorithm=algorithm, mode="substitute", estimated=0.5, workers=n) for n in (1, 2)
+    )
+    expected = rows(one.run())
+    try:
+        assert rows(two.run()) == expected
+    finally:
+        two.search.executor.close()
+    assert sum(row["state"] == "ESTIMATED" for row in expected) > 5
+    assert one.screen is not None
+    assert two.screen is not None
+    assert one.screen.audit.to_json() == two.screen.audit.to_json()
+    n_labels = sum(row["state"] == "COMPLETE" for row in expected) - 3  # finalists are no labels
+    assert len(one.screen._labels) == n_labels  # those of the last generation too
+
+
+@pytest.mark.parametrize(
+    ("tables", "reason"),
+    [
+        ({"training": {"inherit_weights": True}}, "start from the weights of their parents"),
+        ({"algorithm": {"name": "growth"}}, "start from the weights of their parents"),
+        ({"algorithm": {"selection": "co-evolution"}}, "'co-evolution' asks what each network"),
+    ],
+)
+def test_it_is_refused_where_others_need_what_a_training_leaves(
+    tables: dict[str, Any], reason: str
+) -> None:
+    predictor = {"name": "ridge", "mode": "substitute"}
+    with pytest.raises(ConfigError, match=reason):
+        reading.config_of({**tables, "predictor": predictor})
+
+
 def test_it_needs_one_objective() -> None:
     with pytest.raises(ConfigError, match="substitute': expected one objective"):
         reading.config_of(

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasgen import fidelity, papers, reading
+from nasgen import build, fidelity, papers, reading
 from nasgen.bench import play
-from nasgen.config import SearchConfig, assignments, merge, parse, read_toml, seconds, to_toml
+from nasgen.config import SearchConfig, assignments, merge, parse, read_toml, seconds
 from nasgen.errors import ConfigError
+from nasgen.writing import to_toml
 
 
 def test_five_mistakes_are_five_sentences() -> None:
@@ -167,3 +168,10 @@ def test_genetic_search_for_one_objective_brings_a_predictor_and_others_do_not()
     # Searches on tables name what they are compared with.
     assert play.config_of("nasbench201", "genetic", 0).predictor.name == "none"
     assert play.config_of("nasbench201", "genetic+rank", 0).predictor.name == "rank"
+
+
+def test_workers_read_space_options_as_they_were_checked() -> None:
+    config = reading.config_of({"space": {"max_channels": 64.0, "widths": [8.0, 16.0]}})
+    sent = build.worker_context(config, Path())["space"]
+    assert (sent["max_channels"], list(sent["widths"])) == (64, [8, 16])
+    assert all(type(n) is int for n in (sent["max_channels"], *sent["widths"]))

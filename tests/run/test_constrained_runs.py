@@ -14,11 +14,12 @@ import nasgen
 from nasgen import build, constraints, reading
 from nasgen.budget import Budget
 from nasgen.cli import app
-from nasgen.config import parse, to_toml
+from nasgen.config import parse
 from nasgen.errors import ConfigError, StoreError
 from nasgen.execution.serial import Serial
 from nasgen.search import Search
 from nasgen.store.ledger import Ledger
+from nasgen.writing import to_toml
 from tests.toy_evaluator import plan_of
 
 ALGORITHMS = ("genetic", "aging", "local", "nsga2", "nsga3", "random")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import nasgen
@@ -166,6 +167,21 @@ def test_a_run_begins_with_the_network_of_a_file_and_keeps_it(
     assert origin is not None
     assert origin.key == best.key
     # Tags of its own: those of the other run may be given here again.
+    assert all(v.tag < 0 for v in origin.vertices)
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "nasbench-macro"])
+def test_an_origin_may_be_a_cell(name: str, tmp_path: Path) -> None:
+    tables: dict[str, Any] = {"space": {"name": name}, "algorithm": {"name": "fixed"}}
+    space = build.space(reading.config_of(tables))
+    cell = space.sample(np.random.default_rng(5)).mint(7, 3)
+    (tmp_path / "cell.json").write_text(json.dumps(cell.to_json()))
+    file = str(tmp_path / "cell.json")
+    origin = build.origin(reading.config_of({**tables, "origin": {"genotype": file}}))
+    assert origin is not None
+    assert origin.key == cell.key
+    assert space.problems(origin) == []
+    assert space.blueprint(origin, (3, 32, 32), 10).steps
     assert all(v.tag < 0 for v in origin.vertices)
 
 

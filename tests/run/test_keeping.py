@@ -43,6 +43,20 @@ def test_parents_keep_their_weights_while_children_may_start_from_them(
     assert more.network().trial.seq == more.trial().seq  # the best one is kept
 
 
+def test_finalists_go_on_from_weights_that_the_front_does_not_hold(tmp_path: Path) -> None:
+    tables = {
+        "training": {"inherit_weights": True, "on_bad_parent": "drop"},
+        "store": {"keep_weights": "pareto"},
+        "algorithm": {"name": "aging", "population": 2, "tournament": 1},
+        "finish": {"networks": 4, "epochs": 0.2},
+        "budget": {"trials": 34},  # swept several times, and the best are no longer alive
+    }
+    run = nasgen.run(TINY, out=tmp_path / "run", overrides=[tables])
+    finalists = [t for t in run.trials if t.phase == "finish"]
+    assert [t.state for t in finalists] == ["COMPLETE"] * 4
+    assert all(t.metrics["n_inherited"] > 0 for t in finalists)
+
+
 def test_a_run_killed_before_its_summary_is_concluded_by_resume(inheriting: nasgen.Run) -> None:
     path = inheriting.path / "run.json"
     record = json.loads(path.read_text())

@@ -168,6 +168,13 @@ def test_finalists_are_widened_when_asked_and_stay_legal() -> None:
             )
 
 
+def test_finalists_that_widening_would_make_one_network_stay_two() -> None:
+    fixture = _Fixture()
+    fixture.search.plan = replace(fixture.search.plan, widen=100.0)  # all layers at the limit
+    keys = [t.key for t in fixture.run()]
+    assert len(set(keys)) == len(keys) == 40
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_failed_trials_are_data_and_never_parents(algorithm: str) -> None:
     failing = {str(seq): "fail" for seq in (0, 1, 9, 10, 11, 20)}

@@ -221,8 +221,15 @@ class Generational(Algorithm):
     def parents(
         self, selected: list[Individual], n: int, rng: np.random.Generator
     ) -> list[list[Individual]]:
-        """Pair selected individuals: child i has parents i and i + 1 (cyclic); see `pair`."""
-        return [self.pair(selected[i], selected[(i + 1) % len(selected)], rng) for i in range(n)]
+        """Pair selected individuals: child i has parents i and i + 1, cyclic; see `pair`.
+
+        A selection without repeats returns no more than the population has.
+        """
+        n_selected = len(selected)
+        return [
+            self.pair(selected[i % n_selected], selected[(i + 1) % n_selected], rng)
+            for i in range(n)
+        ]
 
 
 def options_error(algorithm: str, option: str, expected: str, got: Any) -> ConfigError:
