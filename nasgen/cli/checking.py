@@ -92,7 +92,7 @@ def new(
     preset: Annotated[str | None, typer.Option(help="Start from a preset.")] = None,
     json_: Json = False,
 ) -> None:
-    """Write a commented config with every setting."""
+    """Write a commented config with every setting; options of members: `nasgen list GROUP NAME`."""
     from nasgen import papers
     from nasgen.config import parse, read_toml
     from nasgen.errors import StoreError
