@@ -290,21 +290,20 @@ def documentation(group: str, name: str) -> str:
 
     What its module says comes first, unless other members live there too.
     """
-    target = resolve(group, name)
-    module = sys.modules.get(getattr(target, "__module__", ""))
-    texts = [target.__doc__]
-    if module is not None:
-        near = [
-            n
-            for n in names(group)
-            if getattr(resolve(group, n), "__module__", "") == module.__name__
-        ]
-        texts = [module.__doc__ if len(near) == 1 else None, *texts]
+    target, home = resolve(group, name), _home(get(group, name))
+    shared = sum(_home(entry) == home for entry in entries(group).values()) > 1
+    texts = [None if shared else sys.modules[home].__doc__, target.__doc__]
     if inspect.isclass(target) and group in CONFIGURED:
         quoted = [f"`{option}`" for option in options_of(target)]
         bases = [base.__doc__ or "" for base in target.__mro__[1:]]
         texts += [text for text in bases if any(q in text for q in quoted)]
     return "\n\n".join(inspect.cleandoc(text) for text in texts if text)
+
+
+def _home(entry: Entry) -> str:
+    """Return the name of the module that a member comes from."""
+    target = entry.target
+    return target.partition(":")[0] if isinstance(target, str) else str(target.__module__)
 
 
 def described(group: str) -> list[Entry]:

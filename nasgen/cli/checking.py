@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,8 @@ from nasgen.cli.app import (
     dump,
     table_of,
 )
+
+PLAIN = (int, float, str, tuple, list)  # defaults of options that can be shown
 
 
 @command
@@ -72,7 +75,14 @@ def _explain(group: str, name: str, json_: bool) -> None:
     entry, text = registry.get(group, name), registry.documentation(group, name)
     section = registry.CONFIGURED.get(group)
     options = registry.options_of(registry.resolve(group, name)) if section else {}
-    rows = [{"name": n, "type": p.annotation, "default": p.default} for n, p in options.items()]
+    rows = [
+        {
+            "name": option,
+            "type": _type_of(p),
+            "default": p.default if isinstance(p.default, PLAIN) else None,
+        }
+        for option, p in options.items()
+    ]
     if json_:
         about = {"name": name, "summary": entry.summary, "origin": entry.origin}
         about |= {"reference": entry.reference, "documentation": text}
@@ -84,6 +94,11 @@ def _explain(group: str, name: str, json_: bool) -> None:
         print()
         shown = [[r["name"], r["type"], "" if r["default"] is None else r["default"]] for r in rows]
         table_of(f"options in [{section}]", ["option", "type", "default"], shown)
+
+
+def _type_of(option: inspect.Parameter) -> str:
+    given = "" if option.annotation is option.empty else option.annotation
+    return given if isinstance(given, str) else inspect.formatannotation(given)
 
 
 @command

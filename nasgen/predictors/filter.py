@@ -47,7 +47,8 @@ class Filter:
 
     What it decides depends on these settings, the labels and the generators that it is given, not
     on the order in which the labels came. Estimates are asked for one by one, while other trials of
-    a generation run, so labels of a generation count for estimates of later ones only. Raises ConfigError for a setting out of range.
+    a generation run, so labels of a generation count for estimates of later ones only. Raises
+    ConfigError for a setting out of range.
     """
 
     def __init__(
