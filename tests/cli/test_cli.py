@@ -201,7 +201,6 @@ def test_nothing_completed_is_exit_code_3(tmp_path: Path) -> None:
         (["list", "algorithms", "genetc"], "did you mean 'genetic'"),
         (["list", "presets", "demmo"], "did you mean 'demo'"),
         (["search", "--set", "predictor.features=nasbench201"], "not those of space.name"),
-        (["train", ".", "--epochs", "0"], "epochs"),
         (["status", "."], "no nasgen run"),
         (["show", "nowhere"], "no nasgen run"),
         (["ensemble", "nowhere"], "no nasgen run"),
