@@ -321,7 +321,7 @@ def kept_trials(config: SearchConfig, search: Search) -> set[int]:
         # start from the weights of parents that need not lie on it.
         kept = finished | parents | {*best[:1], *(i.seq for i in search.memory.pareto)}
         if search.plan.inherit_weights:  # finalists go on from their own
-            kept |= set(best[: search.budget.n_finish])
+            kept |= {*search.finalists()}
         goes_on = search.plan.inherit_weights or search.algorithm.rungs.n > 1
         return kept | alive if goes_on else kept
     return finished | parents | alive | {*best, *(i.seq for i in search.memory.hall_of_fame)}
