@@ -117,9 +117,9 @@ class Median(Percentile):
 class SuccessiveHalving(Shadow):
     """Asynchronous successive halving (Li 2020, "A System for Massively Parallel ...").
 
-    After `min_resource` * `reduction_factor`**(k + `min_early_stopping_rate`) epochs, k = 0, 1, ...,
-    the best 1 / `reduction_factor` of those who came there go on, nobody before `bootstrap_count`
-    of them came there.
+    After `min_resource` * `reduction_factor`**(k + `min_early_stopping_rate`) epochs, k from 0 on,
+    the best 1 / `reduction_factor` of those who came there go on, and nobody before
+    `bootstrap_count` of them came there.
     """
 
     marks = True
