@@ -249,7 +249,8 @@ def _check_features(config: SearchConfig, name: str) -> None:
     if name in registry.names("scores"):
         return
     wanted = registry.get("features", name).accepts
-    if wanted and wanted not in (config.space.name, build.kind(config)):
+    # Every genotype is a graph, so what reads graphs of layers reads cells too.
+    if wanted and wanted not in (config.space.name, build.kind(config), build.DEFAULT_KIND):
         raise ConfigError(
             f"predictor.features: '{name}' describes genotypes of '{wanted}', not those of "
             f"space.name = '{config.space.name}'; leave it out, or take 'structural'."
