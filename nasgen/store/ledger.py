@@ -238,7 +238,7 @@ class Ledger:
             self._storage.engine.dispose()
 
     def _text(self, record: Mapping[str, Any]) -> str:
-        # A ledger in memory keeps the objects and no text, which would cost it a tenth of its time.
+        # A ledger in memory keeps the objects and needs no text.
         return "" if isinstance(self._storage, InMemoryStorage) else _json(record)
 
     def _operator_choices(self) -> CategoricalDistribution:
