@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from itertools import pairwise
 
@@ -33,7 +34,8 @@ def rng_of(seed: int) -> np.random.Generator:
 def sampled(seed: int, trial: int = 0, n_skips: int = 0) -> Dag:
     dag = SPACE.sample(rng_of(seed))
     for step in range(n_skips):
-        dag = insert_skip(dag, SPACE, rng_of(seed + step))
+        with contextlib.suppress(NotApplicable):  # it may be as deep as it may be
+            dag = insert_skip(dag, SPACE, rng_of(seed + step))
     return dag.mint(1, trial)
 
 
