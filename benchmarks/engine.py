@@ -18,10 +18,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nasgen import build, reading, registry
-from nasgen.budget import Budget
+from nasgen import registry
 from nasgen.execution.serial import Serial
-from nasgen.search import Plan, Search
+from nasgen.loop.constants import Constants
+from nasgen.loop.search import Search
+from nasgen.runs import build, reading
+from nasgen.settings.budget import Budget
 from nasgen.store.ledger import Ledger
 
 POPULATION = 64
@@ -56,7 +58,7 @@ def search(
             }
         }
     )
-    plan = Plan(
+    constants = Constants(
         seed=0,
         objectives=build.objective_list(config),
         search_fidelity={"epochs": 1.0, "fraction": 1.0, "seconds": None},
@@ -65,7 +67,7 @@ def search(
         data_digest="d",
     )
     names = [*registry.names("mutations"), *registry.names("crossovers"), "sample", "finish"]
-    directions = {o.name: o.direction for o in plan.objectives}
+    directions = {o.name: o.direction for o in constants.objectives}
     bred: list[tuple[float, float]] = []
 
     def listen(event: str, data: Mapping[str, Any]) -> None:
@@ -73,7 +75,7 @@ def search(
             bred.append((time.perf_counter(), time.process_time()))
 
     found = Search(
-        plan,
+        constants,
         build.algorithm(config, build.space(config), lambda proposal: found.is_new(proposal)),
         Serial(f"{Path(__file__).stem}:instant", {}),
         Ledger.create(url, directions, names),

@@ -12,12 +12,12 @@ import time
 import numpy as np
 
 from nasgen import registry
-from nasgen.build import DEFAULT_KIND
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Dag
 from nasgen.operators.mutation.insert_skip import insert_skip
 from nasgen.operators.mutation.insert_subgraph import insert_subgraph
 from nasgen.predictors.base import encode_all
+from nasgen.runs.build import DEFAULT_KIND
 from nasgen.search_spaces.dag_cnn import DagCnn
 
 N_VERTICES = 30

@@ -29,7 +29,7 @@ from typing import Any
 from claims import TOOLS, Line, documents, values
 from provenance import RESULTS, ROOT, commit, stamp
 
-from nasgen.fidelity import n_cores
+from nasgen.settings.fidelity import n_cores
 from nasgen.store.rows import Row, Rows
 
 SEARCHES = "searches.jsonl"

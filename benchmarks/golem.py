@@ -52,9 +52,9 @@ class Done(Exception):  # noqa: N818 - no error: the evaluations are used up
 
 def drawn(seed: int) -> list[dict[str, Any]]:
     """Return graphs for GOLEM to begin with, as JSON."""
-    from nasgen import build
     from nasgen.bench.play import config_of
     from nasgen.bench.synthetic import seen
+    from nasgen.runs import build
     from nasgen.seeding import generator
 
     space, rng = build.space(config_of(NAME, "genetic", seed)), generator(seed, "golem", 0)

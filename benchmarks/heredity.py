@@ -27,9 +27,10 @@ import numpy as np
 from provenance import RESULTS, stamp
 from scipy import stats
 
-from nasgen import build, reading, registry, seeding
+from nasgen import registry, seeding
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Child, Dag
+from nasgen.runs import build, reading
 
 ROWS = RESULTS / "heredity.jsonl"
 SHARES = (0.125, 0.25, 0.5)  # of the epochs of a cold training

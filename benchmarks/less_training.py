@@ -1,4 +1,4 @@
-"""What it saves to train candidates less: pruners, rungs and inherited weights against none of it.
+"""What it saves to train candidates less: stoppers, rungs and inherited weights against none of it.
 
     python benchmarks/less_training.py --seeds 10 --trials 60
     python benchmarks/less_training.py --data mnist:../shared/data/fashion-mnist --seeds 5
@@ -25,23 +25,23 @@ from typing import Any
 from provenance import RESULTS, short, stamp
 
 import nasgen
-from nasgen.config import merge
 from nasgen.engine.rungs import Rungs
+from nasgen.settings.config import merge
 from nasgen.store.rows import Row, Rows
 
 BASE = "full"
 ARMS: dict[str, dict[str, Any]] = {
     BASE: {},
-    "median": {"pruning": {"pruner": "median"}},
-    "percentile": {"pruning": {"pruner": "percentile"}},
-    "successive-halving": {"pruning": {"pruner": "successive-halving"}},
-    "hyperband": {"pruning": {"pruner": "hyperband"}},
-    "curve": {"pruning": {"pruner": "curve"}},
+    "median": {"stopping": {"stopper": "median"}},
+    "percentile": {"stopping": {"stopper": "percentile"}},
+    "successive-halving": {"stopping": {"stopper": "successive-halving"}},
+    "hyperband": {"stopping": {"stopper": "hyperband"}},
+    "curve": {"stopping": {"stopper": "curve"}},
     "rungs": {"algorithm": {"rungs": 2}},
     "inherit": {"training": {"inherit_weights": True}},
     "inherit+median": {
         "training": {"inherit_weights": True},
-        "pruning": {"pruner": "median"},
+        "stopping": {"stopper": "median"},
     },
 }
 MAX_FACTOR = 8  # times the trials of `full` that an arm may take with --equal images

@@ -22,8 +22,8 @@ from provenance import RESULTS, stamp
 import nasgen
 from nasgen.data.base import load
 from nasgen.data.split import split
-from nasgen.fidelity import n_cores
 from nasgen.papers.painter2018 import BACKWARD, LINEAGE_SHARE, lineage_flops
+from nasgen.settings.fidelity import n_cores
 
 
 def measured(path: str, share: float, out: Path, threads: int) -> dict[str, Any]:

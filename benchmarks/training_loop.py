@@ -22,7 +22,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nasgen.config import Training
 from nasgen.evaluation.batches import Normaliser, TrainingBatches
 from nasgen.evaluation.measure import flops, n_params
 from nasgen.evaluation.precision import mixed_precision
@@ -30,6 +29,7 @@ from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import train
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.settings.config import Training
 
 N_CLASSES = 10
 

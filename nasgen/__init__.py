@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _NAMES = {
-    "run": "nasgen.session",
-    "resume": "nasgen.session",
-    "load": "nasgen.session",
-    "Run": "nasgen.results",
-    "SearchConfig": "nasgen.config",
+    "run": "nasgen.runs.session",
+    "resume": "nasgen.runs.session",
+    "load": "nasgen.runs.session",
+    "Run": "nasgen.runs.results",
+    "SearchConfig": "nasgen.settings.config",
     "NasgenError": "nasgen.errors",
     "NotApplicable": "nasgen.errors",
     "Child": "nasgen.genotypes",
     "Dag": "nasgen.genotypes",
     "Draft": "nasgen.genotypes",
     "Vertex": "nasgen.genotypes",
-    "Layer": "nasgen.phenotype.layers.base",
+    "Layer": "nasgen.layers.base",
     "SearchSpace": "nasgen.search_spaces.base",
     "Dataset": "nasgen.data.base",
     "from_deap": "nasgen.operators.deap_style",
@@ -39,7 +39,7 @@ _NAMES = {
     "objective": "nasgen.registry",
     "score": "nasgen.registry",
     "predictor": "nasgen.registry",
-    "pruner": "nasgen.registry",
+    "stopper": "nasgen.registry",
     "dataset": "nasgen.registry",
     "search_space": "nasgen.registry",
 }
@@ -66,21 +66,20 @@ __all__ = [  # as in _NAMES; a test compares them
     "mutation",
     "objective",
     "predictor",
-    "pruner",
     "pruning",
     "resume",
     "run",
     "score",
     "search_space",
+    "stopper",
 ]
 
 if TYPE_CHECKING:
-    from nasgen.config import SearchConfig
     from nasgen.data.base import Dataset
     from nasgen.errors import NasgenError, NotApplicable
     from nasgen.genotypes import Child, Dag, Draft, Vertex
+    from nasgen.layers.base import Layer
     from nasgen.operators.deap_style import from_deap
-    from nasgen.phenotype.layers.base import Layer
     from nasgen.registry import (
         crossover,
         dataset,
@@ -90,14 +89,15 @@ if TYPE_CHECKING:
         mutation,
         objective,
         predictor,
-        pruner,
         pruning,
         score,
         search_space,
+        stopper,
     )
-    from nasgen.results import Run
+    from nasgen.runs.results import Run
+    from nasgen.runs.session import load, resume, run
     from nasgen.search_spaces.base import SearchSpace
-    from nasgen.session import load, resume, run
+    from nasgen.settings.config import SearchConfig
 
 
 def __getattr__(name: str) -> Any:

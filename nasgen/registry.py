@@ -35,12 +35,12 @@ FAMILIES: dict[str, str] = {
     "predictors": "nasgen.predictors",
     "features": "nasgen.predictors.features",
     "ensembles": "nasgen.ensembles",
-    "layers": "nasgen.phenotype.layers",
+    "layers": "nasgen.layers",
     "scores": "nasgen.evaluation.scores",
     "objectives": "nasgen.evaluation.objectives",
     "datasets": "nasgen.data",
     "executors": "nasgen.execution",
-    "pruners": "nasgen.pruners",
+    "stoppers": "nasgen.stoppers",
 }
 GROUPS = tuple(FAMILIES)
 ENTRY_POINTS = "nasgen.plugins"  # each names a module whose import registers its members
@@ -59,7 +59,7 @@ SIGNATURES: dict[str, tuple[str, ...]] = {
 }
 
 # Group -> section of the config whose further keys are options of the member that it names.
-CONFIGURED = {"search_spaces": "space", "algorithms": "algorithm", "pruners": "pruning"}
+CONFIGURED = {"search_spaces": "space", "algorithms": "algorithm", "stoppers": "stopping"}
 ENGINE_ARGUMENTS = ("breeder", "population", "seed", "direction")  # which are no options
 
 
@@ -203,7 +203,7 @@ layer = _decorator("layers")
 objective = _decorator("objectives")
 score = _decorator("scores")
 predictor = _decorator("predictors")
-pruner = _decorator("pruners")
+stopper = _decorator("stoppers")
 dataset = _decorator("datasets")
 search_space = _decorator("search_spaces")
 

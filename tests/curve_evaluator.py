@@ -1,4 +1,4 @@
-"""A toy evaluator whose scores grow with the epochs, with the real pruners: no training.
+"""A toy evaluator whose scores grow with the epochs, with the real stoppers: no training.
 
 The entry point is `tests.curve_evaluator:make`; what a network is worth in the end is its score in
 `toy_evaluator`, reached the more slowly the more convolutions it has, and not without set-backs.
@@ -12,10 +12,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nasgen import build
-from nasgen.config import Pruning
 from nasgen.genotypes import Dag
-from nasgen.pruners.base import Curve
+from nasgen.runs import build
+from nasgen.settings.config import Stopping
+from nasgen.stoppers.base import Curve
 from tests.toy_evaluator import Toy, score
 
 
@@ -24,8 +24,8 @@ class Learning(Toy):
 
     def __init__(self, context: Mapping[str, Any]) -> None:
         super().__init__(context)
-        self.section = Pruning.model_validate(context.get("pruning", {}))
-        self.pruner = build.pruner(self.section, "maximize")
+        self.section = Stopping.model_validate(context.get("stopping", {}))
+        self.stopper = build.stopper(self.section, "maximize")
 
     def evaluate(
         self, job: Mapping[str, Any], report: Callable[[dict[str, Any]], bool]
@@ -46,9 +46,9 @@ class Learning(Toy):
 
         curve: list[dict[str, float]] = []
         stopped = False
-        if self.pruner is not None and "others" in job:
+        if self.stopper is not None and "others" in job:
             others = [Curve.from_json(c) for c in job["others"]]
-            watch = self.pruner.watch(job["seq"], fidelity["epochs"], others)
+            watch = self.stopper.watch(job["seq"], fidelity["epochs"], others)
             for epoch in range(1, math.ceil(fidelity["epochs"])):
                 curve.append({"epoch": float(epoch), "value": value(had + epoch)})
                 stopped = watch(epoch, curve[-1]["value"])

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasgen import build, config, reading, registry
+from nasgen import registry
 from nasgen.bench import play
 from nasgen.bench.base import find
 from nasgen.bench.play import Played
 from nasgen.bench.summary import summary
+from nasgen.runs import build, reading
+from nasgen.settings import config
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"

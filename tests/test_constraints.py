@@ -11,8 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasgen import build, constraints, reading
-from nasgen.constraints import Constraint, parse
 from nasgen.engine import selections
 from nasgen.engine.breeding import Breeder, Operators
 from nasgen.engine.individual import Fitness, Individual, fitness_class
@@ -20,7 +18,10 @@ from nasgen.engine.statistics import Memory
 from nasgen.errors import ConfigError, EvaluationError
 from nasgen.evaluation import measure
 from nasgen.phenotype.network import build as network_of
+from nasgen.runs import build, reading
 from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.settings import constraints
+from nasgen.settings.constraints import Constraint, parse
 
 NUMBERS = st.floats(-1e9, 1e9)
 FEW = settings(max_examples=60, deadline=None)

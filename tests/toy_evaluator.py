@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nasgen import build
-from nasgen.config import SearchConfig
 from nasgen.genotypes import Dag
-from nasgen.plan import Plan
+from nasgen.loop.constants import Constants
+from nasgen.runs import build
+from nasgen.settings.config import SearchConfig
 
 
 def score(genotype: Dag) -> float:
@@ -27,9 +27,9 @@ def score(genotype: Dag) -> float:
 
 def plan_of(
     config: SearchConfig, epochs: float = 1.0, finish_epochs: float = 4.0, **more: Any
-) -> Plan:
-    """Return the plan of a search without data; `more` are further fields of `Plan`."""
-    return Plan(
+) -> Constants:
+    """Return the constants of a search without data; `more` are further fields of `Constants`."""
+    return Constants(
         seed=config.seed,
         objectives=build.objective_list(config),
         search_fidelity={"epochs": epochs, "fraction": 1.0, "seconds": None},

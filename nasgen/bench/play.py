@@ -9,18 +9,19 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from nasgen import build, reading, registry
+from nasgen import registry
 from nasgen.bench import synthetic
 from nasgen.bench.base import find
-from nasgen.budget import Budget
-from nasgen.config import SearchConfig, merge
 from nasgen.engine.breeding import Proposal
 from nasgen.errors import ConfigError, EvaluationError, UnknownNameError, suggest
 from nasgen.execution.base import Executor
 from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
-from nasgen.plan import Plan
-from nasgen.search import Search
+from nasgen.loop.constants import Constants
+from nasgen.loop.search import Search
+from nasgen.runs import build, reading
+from nasgen.settings.budget import Budget
+from nasgen.settings.config import SearchConfig, merge
 from nasgen.store.ledger import Ledger
 
 FACTORY: Final = "nasgen.bench.evaluator:make"
@@ -136,7 +137,7 @@ def play(
     EvaluationError when it knows none of those that were asked for.
     """
     config = config_of(bench, algorithm, seed, settings)
-    plan = Plan(
+    constants = Constants(
         seed=seed,
         objectives=build.objective_list(config),
         search_fidelity={"epochs": 1.0, "fraction": 1.0, "seconds": None},
@@ -153,10 +154,10 @@ def play(
         search.forget(proposal)
 
     screen = build.screen(config)
-    directions = {o.name: o.direction for o in plan.objectives}
+    directions = {o.name: o.direction for o in constants.objectives}
     names = [*config.algorithm.mutations, *config.algorithm.crossovers, "sample"]
     search = Search(
-        plan,
+        constants,
         build.algorithm(config, build.space(config), is_new, screen, forget),
         Serial(FACTORY, {"bench": bench, "signal": signal}),
         Ledger.create("memory", directions, names),

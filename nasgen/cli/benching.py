@@ -41,7 +41,7 @@ def bench(
     from nasgen.bench.plot import svg
     from nasgen.bench.summary import checked_queries, summary
     from nasgen.errors import ConfigError, StoreError
-    from nasgen.fidelity import n_cores
+    from nasgen.settings.fidelity import n_cores
 
     searched, reported = find(name).signal(signal)
     try:

@@ -109,9 +109,9 @@ def new(
 ) -> None:
     """Write a commented config with every setting; options of members: `nasgen list GROUP NAME`."""
     from nasgen import papers
-    from nasgen.config import parse, read_toml
     from nasgen.errors import StoreError
-    from nasgen.writing import to_toml
+    from nasgen.settings.config import parse, read_toml
+    from nasgen.settings.writing import to_toml
 
     tables = read_toml(papers.preset(preset)) if preset else {}
     try:
@@ -133,8 +133,8 @@ def check(
 ) -> None:
     """Check a config or a plug-in file without running a search."""
     if file.suffix == ".toml":
-        from nasgen import reading
-        from nasgen.config import read_toml
+        from nasgen.runs import reading
+        from nasgen.settings.config import read_toml
 
         warnings = reading.cautions(reading.config_of(read_toml(file), str(file)))
         if json_:
@@ -162,7 +162,7 @@ def check(
 @command
 def doctor(json_: Json = False) -> None:
     """Check the installation: versions, cores, devices, a tiny training."""
-    from nasgen.doctor import examine
+    from nasgen.runs.doctor import examine
 
     findings = examine()
     if json_:

@@ -20,7 +20,7 @@ from nasgen.cli.searching import print_summary
 @command
 def status(run: RunPath, json_: Json = False) -> None:
     """Tell how far a run is and what it found."""
-    from nasgen.session import load
+    from nasgen.runs.session import load
 
     found = load(run)
     summary = found.summary
@@ -45,8 +45,8 @@ def show(
     json_: Json = False,
 ) -> None:
     """Show the best trials of a run, its whole history, or one trial."""
-    from nasgen.progress import value
-    from nasgen.session import load
+    from nasgen.runs.progress import value
+    from nasgen.runs.session import load
 
     found = load(run)
     if trial is not None:
@@ -109,8 +109,8 @@ def _show_trial(trial: Any, json_: bool) -> None:
 @command
 def compare(first: RunPath, second: RunPath, json_: Json = False) -> None:
     """Put two runs side by side."""
-    from nasgen.progress import duration, value
-    from nasgen.session import load
+    from nasgen.runs.progress import duration, value
+    from nasgen.runs.session import load
 
     runs = [load(first), load(second)]
     summaries = [r.summary for r in runs]
@@ -148,7 +148,7 @@ def compare(first: RunPath, second: RunPath, json_: Json = False) -> None:
 @command
 def report(run: RunPath, json_: Json = False) -> None:
     """Write the HTML report of a run again."""
-    from nasgen.session import load
+    from nasgen.runs.session import load
 
     path = load(run).report()
     dump({"report": str(path)}) if json_ else print(path)
@@ -157,8 +157,8 @@ def report(run: RunPath, json_: Json = False) -> None:
 @command
 def gc(run: RunPath, json_: Json = False) -> None:
     """Delete the artifacts that store.keep_weights does not keep."""
-    from nasgen.results import collect_garbage
-    from nasgen.session import load
+    from nasgen.runs.results import collect_garbage
+    from nasgen.runs.session import load
 
     freed = collect_garbage(load(run))
     dump({"freed_bytes": freed}) if json_ else print(f"freed {freed / 2**20:.1f} MiB")

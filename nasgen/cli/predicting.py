@@ -37,12 +37,12 @@ def predictors(
     json_: Json = False,
 ) -> None:
     """Judge predictors on networks they have not seen: R2, Kendall, Kendall in the best tenth."""
-    from nasgen import labels as labelled
     from nasgen import papers, registry
+    from nasgen.bench import labels as labelled
     from nasgen.bench.table import NAMES, load
     from nasgen.errors import ConfigError
     from nasgen.predictors import evaluate
-    from nasgen.session import load as load_run
+    from nasgen.runs.session import load as load_run
 
     if action != "evaluate":
         raise ConfigError(f"nasgen predictors: expected 'evaluate', got '{action}'.")
@@ -112,8 +112,8 @@ def dataset(
     json_: Json = False,
 ) -> None:
     """Write features and accuracies of a run's networks as a table."""
-    from nasgen.labels import of_run, write
-    from nasgen.session import load
+    from nasgen.bench.labels import of_run, write
+    from nasgen.runs.session import load
 
     found = load(run)
     path = out if out is not None else Path(f"{found.name}.csv")

@@ -22,7 +22,7 @@ def reproduce(
 ) -> None:
     """Run the comparison of a paper; what is measured already is not run again."""
     from nasgen.papers.base import Request, find
-    from nasgen.progress import PlainLog
+    from nasgen.runs.progress import PlainLog
 
     run = find(paper)
     console = console_of(stderr=True)

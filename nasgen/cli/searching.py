@@ -51,8 +51,8 @@ def search(
 ) -> None:
     """Search for networks: evolve, train, ensemble, report."""
     from nasgen import papers
-    from nasgen.config import assignments, merge, read_toml
-    from nasgen.session import run
+    from nasgen.runs.session import run
+    from nasgen.settings.config import assignments, merge, read_toml
 
     tables: dict[str, Any] = {}
     if preset is not None:
@@ -100,7 +100,7 @@ def resume(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Continue a run that was interrupted, or give a finished one more trials."""
-    from nasgen.session import resume as continue_run
+    from nasgen.runs.session import resume as continue_run
 
     time_s = seconds_of("--budget", budget)
     run_search(
@@ -115,7 +115,7 @@ def resume(
 def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool) -> None:
     from contextlib import nullcontext
 
-    from nasgen.progress import listener
+    from nasgen.runs.progress import listener
 
     console = console_of(stderr=True)
     view = None if quiet else listener(console)
@@ -146,7 +146,7 @@ def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool
 
 
 def print_summary(summary: Mapping[str, Any], run: Any) -> None:
-    from nasgen.progress import duration, value
+    from nasgen.runs.progress import duration, value
 
     rows = []
     best, ensemble = summary["best"], summary["ensemble"]
@@ -188,10 +188,10 @@ def train(
     json_: Json = False,
 ) -> None:
     """Train one architecture into a finished network and test it."""
-    from nasgen.config import assignments
     from nasgen.errors import ConfigError
-    from nasgen.progress import value
-    from nasgen.session import load
+    from nasgen.runs.progress import value
+    from nasgen.runs.session import load
+    from nasgen.settings.config import assignments
 
     if trial is not None and best:
         raise ConfigError("--trial and --best exclude each other; give one of them.")
@@ -221,9 +221,9 @@ def ensemble(
     json_: Json = False,
 ) -> None:
     """Choose an ensemble from the trained networks of one or more runs, and test it."""
-    from nasgen.progress import value
-    from nasgen.results import combine_runs, ensemble_summary
-    from nasgen.session import load
+    from nasgen.runs.progress import value
+    from nasgen.runs.results import combine_runs, ensemble_summary
+    from nasgen.runs.session import load
 
     summary = ensemble_summary(combine_runs([load(r) for r in runs], method, rounds))
     if json_:

@@ -79,11 +79,11 @@ def _tune_recipe(
     json_: bool,
     quiet: bool,
 ) -> None:
-    from nasgen import reading, tuning
-    from nasgen.config import read_toml
     from nasgen.errors import ConfigError
-    from nasgen.progress import duration, value
-    from nasgen.session import load
+    from nasgen.runs import reading, tuning
+    from nasgen.runs.progress import duration, value
+    from nasgen.runs.session import load
+    from nasgen.settings.config import read_toml
 
     is_config = source.suffix == ".toml" and not source.is_dir()
     if is_config:

@@ -2,7 +2,7 @@
 
 A generation climbs rungs together, as in a bracket of Hyperband (Li 2018): whoever is among the
 best 1 / eta of a rung is trained on, from its own weights, until it has had eta times as many
-epochs. Prefer a pruner where nothing should wait for the slowest of its rung; prefer rungs where
+epochs. Prefer a stopper where nothing should wait for the slowest of its rung; prefer rungs where
 early epochs say little, because each rung ends with its learning rate annealed.
 """
 

@@ -25,10 +25,10 @@ from torch import Tensor
 
 from nasgen.errors import EvaluationError, IncompatibleError
 from nasgen.evaluation import optimizer_state
+from nasgen.evaluation.evaluation import Evaluation
 from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import Trainee, make_optimizer
-from nasgen.evaluation.trial import Trial
 from nasgen.phenotype.network import Network
 from nasgen.phenotype.shared import SharedParameters
 
@@ -66,7 +66,7 @@ def check_alike(jobs: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def blame(error: Exception, trials: Sequence[Trial], trainees: Sequence[Trainee]) -> None:
+def blame(error: Exception, trials: Sequence[Evaluation], trainees: Sequence[Trainee]) -> None:
     """Fail all trials of a joint training that has ended with an error, and name who diverged."""
     culprits = [t.job["seq"] for t, of in zip(trials, trainees, strict=True) if of.history.diverged]
     for trial in trials:

@@ -18,20 +18,21 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nasgen import config, registry, seeding
+from nasgen import registry, seeding
 from nasgen.errors import DataError, EvaluationError, NasgenError, StoreError
 from nasgen.evaluation import batches, device, measure, optimizer_state, shared
 from nasgen.evaluation.cohort import Cohort, blame, check_alike
+from nasgen.evaluation.evaluation import MAX_MESSAGE, Evaluation, Json, failing
 from nasgen.evaluation.metrics import Measured
 from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, Look, Row, Trainee, make_optimizer, train_together
-from nasgen.evaluation.trial import MAX_MESSAGE, Json, Trial, failing
 from nasgen.genotypes import Dag
 from nasgen.phenotype.heredity import HeredityReport, Parent, inherit
 from nasgen.phenotype.network import Network, build
-from nasgen.pruners.base import Curve, Pruner, Watch
 from nasgen.search_spaces.blueprint import Blueprint
+from nasgen.settings import config
+from nasgen.stoppers.base import Curve, Stopper, Watch
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[Json], bool]
@@ -62,18 +63,18 @@ class Evaluator:
 
     `context` is JSON: "seed" (root seed), "space" {"name", **options}, "data" and "training" (the
     config sections as mappings), "objectives" [names], "device" (auto, cpu, cuda, cuda:N) and
-    "threads"; "pruning" (the section) when a `pruner` is given, which judges trainings whose jobs
+    "threads"; "stopping" (the section) when a `stopper` is given, which judges trainings whose jobs
     name others to compare with. Sets torch's number of threads for the process. Raises the errors
     of the config, the registry and the data set; after that `evaluate` never raises.
     """
 
     def __init__(
-        self, context: Mapping[str, Any], artifacts: TensorStore, pruner: Pruner | None = None
+        self, context: Mapping[str, Any], artifacts: TensorStore, stopper: Stopper | None = None
     ) -> None:
         torch.set_num_threads(int(context.get("threads", 1)))
         self.artifacts = artifacts
-        self.pruner = pruner
-        self.looks = config.Pruning.model_validate(dict(context.get("pruning", {})))
+        self.stopper = stopper
+        self.looks = config.Stopping.model_validate(dict(context.get("stopping", {})))
         self.device = device.resolve(context.get("device", "cpu"))
         self.data = config.Data.model_validate(dict(context["data"]))
         self.training = config.Training.model_validate(dict(context["training"]))
@@ -101,9 +102,9 @@ class Evaluator:
         `job` holds seq, attempt, genotype, fidelity {epochs, fraction, seconds}, seed,
         with_validation and inherit (None or {"parents": [{"genotype", "weights_ref"}], "plan"}).
         With "keep_optimizer" the result has an `optimizer_ref`; parents that bring theirs give
-        their optimiser's moments along with the weights. "others" are the curves that the pruner
+        their optimiser's moments along with the weights. "others" are the curves that the stopper
         compares with. `report` gets the progress after each epoch and about once a second within.
-        When it returns False, or the pruner stops the training, the trial ends as PRUNED, without
+        When it returns False, or the stopper stops the training, the trial ends as PRUNED, without
         objectives. Whatever goes wrong becomes a FAILED result with failure_kind error,
         memory, timeout, non-finite or store. Only KeyboardInterrupt and SystemExit escape.
 
@@ -115,11 +116,11 @@ class Evaluator:
         with device.flushed_denormals():
             if "cohort" in job:
                 members: list[Mapping[str, Any]] = list(job["cohort"])
-                trials = [Trial(m, limit_s and limit_s * len(members)) for m in members]
+                trials = [Evaluation(m, limit_s and limit_s * len(members)) for m in members]
                 with failing(trials):
                     self._evaluate_cohort(trials, report)
                 return {"seq": job["seq"], "cohort": [trial.message() for trial in trials]}
-            trial = Trial(job, limit_s)
+            trial = Evaluation(job, limit_s)
             with failing([trial]):
                 self._evaluate(trial, report)
             return trial.message()
@@ -171,7 +172,7 @@ class Evaluator:
 
     # ---- one trial, or several -------------------------------------------------------------
 
-    def _evaluate(self, trial: Trial, report: Report) -> None:
+    def _evaluate(self, trial: Evaluation, report: Report) -> None:
         candidate = self._candidate(trial)
         optimizer = make_optimizer(candidate.network, self.recipe)
         parameters: dict[str, torch.Tensor] = dict(candidate.network.named_parameters())
@@ -183,10 +184,10 @@ class Evaluator:
         candidate.state = optimizer_state.read(optimizer, parameters) if keep else {}
         self._conclude(trial, candidate, trainee.history)
 
-    def _evaluate_cohort(self, trials: Sequence[Trial], report: Report) -> None:
+    def _evaluate_cohort(self, trials: Sequence[Evaluation], report: Report) -> None:
         """Evaluate relatives that train together; who cannot be built fails alone."""
         check_alike([trial.job for trial in trials])
-        built: list[tuple[Trial, _Candidate]] = []
+        built: list[tuple[Evaluation, _Candidate]] = []
 
         def members() -> Iterator[tuple[Network, State]]:
             for trial in trials:
@@ -213,7 +214,7 @@ class Evaluator:
                 candidate.state = state if trial.job.get("keep_optimizer") else {}
                 self._conclude(trial, candidate, trainees[member].history)
 
-    def _candidate(self, trial: Trial) -> _Candidate:
+    def _candidate(self, trial: Evaluation) -> _Candidate:
         job, metrics = trial.job, trial.result["metrics"]
         genotype, blueprint = self._decode(job["genotype"])
         network = build(blueprint, seeding.integer(job["seed"], "weights"))
@@ -228,7 +229,7 @@ class Evaluator:
 
     def _trainee(
         self,
-        trial: Trial,
+        trial: Evaluation,
         candidate: _Candidate,
         report: Report,
         forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
@@ -253,14 +254,16 @@ class Evaluator:
             return report({"seq": job["seq"], "n_epochs": n_epochs, **row}) is not False
 
         trainee = Trainee(network, data, tell, forward)
-        if self.pruner is not None and "others" in job:
+        if self.stopper is not None and "others" in job:
             others = [Curve.from_json(curve) for curve in job["others"]]
-            watch = self.pruner.watch(job["seq"], n_epochs, others)
+            watch = self.stopper.watch(job["seq"], n_epochs, others)
             trainee.look = self._look(watch, trial, candidate, trainee)
         return trainee
 
-    def _look(self, watch: Watch, trial: Trial, candidate: _Candidate, trainee: Trainee) -> Look:
-        """Return what a training does after an epoch: validate, and ask the pruner."""
+    def _look(
+        self, watch: Watch, trial: Evaluation, candidate: _Candidate, trainee: Trainee
+    ) -> Look:
+        """Return what a training does after an epoch: validate, and ask the stopper."""
         images, labels, rows = self._part("validation")
         name, objective = next(iter(self.objectives.items()))
 
@@ -292,7 +295,7 @@ class Evaluator:
 
     def _train(
         self,
-        trials: Sequence[Trial],
+        trials: Sequence[Evaluation],
         trainees: Sequence[Trainee],
         optimizer: torch.optim.Optimizer,
         turns: torch.Generator | None = None,
@@ -306,7 +309,7 @@ class Evaluator:
             epochs = self._epochs(job)
             train_together(trainees, optimizer, self.recipe, epochs, seconds, time_left_s, turns)
 
-    def _conclude(self, trial: Trial, candidate: _Candidate, history: History) -> None:
+    def _conclude(self, trial: Evaluation, candidate: _Candidate, history: History) -> None:
         """Measure a trained network, keep its tensors, complete the result."""
         result, metrics, network = trial.result, trial.result["metrics"], candidate.network
         with_validation = bool(trial.job.get("with_validation", False))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nasgen.search_spaces.blueprint import Shape
+from nasgen.layers.base import Shape
 
 
 def n_params(network: nn.Module) -> int:

@@ -6,8 +6,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-from nasgen.config import Training
-from nasgen.search_spaces.blueprint import Shape
+from nasgen.layers.base import Shape
+from nasgen.settings.config import Training
 
 ADAMW_LR, SGD_LR = 0.004, 0.1
 ADAMW_DECAY, SGD_DECAY = 0.05, 5e-4

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from nasgen import config
 from nasgen.data.base import Dataset, load
 from nasgen.data.split import Split
 from nasgen.data.split import split as split_rows
 from nasgen.evaluation.batches import Normaliser
+from nasgen.settings import config
 
 Array = np.ndarray[Any, Any]
 

@@ -12,11 +12,12 @@ from typing import Any, Final, final
 
 import torch
 
-from nasgen import config, registry
+from nasgen import registry
 from nasgen.evaluation import measure, shared
 from nasgen.evaluation.metrics import Measured
 from nasgen.genotypes import Dag
 from nasgen.phenotype.network import build
+from nasgen.settings import config
 
 N_REMEMBERED: Final = 4096  # networks whose values are kept: attempts often repeat
 

@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nasgen import config, registry, seeding
+from nasgen import registry, seeding
 from nasgen.errors import IncompatibleError, NasgenError
 from nasgen.evaluation import shared
 from nasgen.evaluation.scores.base import Probe
 from nasgen.genotypes import Dag
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.standard import standard
+from nasgen.settings import config
 
 N_IMAGES: Final = 64  # as in Abdelfattah 2021; all training images where there are fewer
 N_DIGITS: Final = 6  # that are kept of a score: the rest depends on the machine

@@ -12,9 +12,9 @@ from functools import cached_property
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Dag, Draft, tags
 from nasgen.operators.base import frozen
-from nasgen.search_spaces.blueprint import INPUT, Blueprint, Shape, Step
+from nasgen.layers.base import Layer, Shape, find_layer
+from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 from nasgen.search_spaces.graph import GraphSpace
-from nasgen.search_spaces.decode import LayerRules, find_layer
 
 # (C, H, W): one and three channels, and an image that gets stems. The second is the usual one.
 SHAPES: tuple[Shape, ...] = ((1, 32, 32), (3, 32, 32), (3, 160, 160))
@@ -29,12 +29,12 @@ class Frame:
         self.parent, self.space = parent, space
         self.blueprints = tuple(space.blueprint(parent, shape, N_CLASSES) for shape in SHAPES)
         self.steps = {step.name: step for step in self.blueprints[1].steps}
-        self._rules: dict[str, LayerRules] = {}
+        self._rules: dict[str, Layer] = {}
         self._projections = {
             step.tag for b in self.blueprints for step in b.steps if step.role == "project"
         }
 
-    def rules(self, step: Step) -> LayerRules:
+    def rules(self, step: Step) -> Layer:
         """Return the rules of the layer of a step."""
         if step.layer not in self._rules:
             self._rules[step.layer] = find_layer(step.layer)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from nasgen import reading, session
 from nasgen.errors import ConfigError, UnknownNameError, suggest
+from nasgen.loop.search import Listener
 from nasgen.papers import REPRODUCTIONS
 from nasgen.report.sheet import Table
-from nasgen.results import Run
-from nasgen.search import Listener
+from nasgen.runs import reading, session
+from nasgen.runs.results import Run
 from nasgen.store.rows import Row
 
 

@@ -16,20 +16,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nasgen import reading, registry
-from nasgen.config import SearchConfig, merge, read_toml
+from nasgen import registry
 from nasgen.data.base import load
 from nasgen.data.split import split
 from nasgen.engine.algorithms.growth import Growth
 from nasgen.errors import StoreError
-from nasgen.fidelity import n_cores
 from nasgen.papers import preset
 from nasgen.papers.base import Reproduction, Request, finished, scale_of
 from nasgen.report import numbers
 from nasgen.report.charts import Line, Mark, plot
 from nasgen.report.scale import axis
 from nasgen.report.sheet import Table, sheet
-from nasgen.results import Run
+from nasgen.runs import reading
+from nasgen.runs.results import Run
+from nasgen.settings.config import SearchConfig, merge, read_toml
+from nasgen.settings.fidelity import n_cores
 from nasgen.store.rows import Row, Rows
 from nasgen.store.trial import Trial
 

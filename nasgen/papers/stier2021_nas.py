@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from nasgen import labels, registry, session
-from nasgen.config import merge, read_toml
-from nasgen.labels import Labelled
+from nasgen import registry
+from nasgen.bench import labels
+from nasgen.bench.labels import Labelled
 from nasgen.papers import preset
 from nasgen.papers.base import Reproduction, Request, finished, scale_of
 from nasgen.predictors import evaluate
@@ -29,7 +29,9 @@ from nasgen.report import numbers
 from nasgen.report.charts import Line, Mark, plot
 from nasgen.report.scale import Axis, axis
 from nasgen.report.sheet import Table, sheet
-from nasgen.results import Run
+from nasgen.runs import session
+from nasgen.runs.results import Run
+from nasgen.settings.config import merge, read_toml
 from nasgen.store.rows import Row
 
 PAPER = "stier2021-nas"

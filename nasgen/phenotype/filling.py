@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from nasgen.errors import IncompatibleError
-from nasgen.phenotype.network import PREFIX, AxisTags, Tags, expanded, find_layer, shapes
+from nasgen.layers.base import find_layer
+from nasgen.phenotype.network import PREFIX, AxisTags, Tags, expanded, shapes
 from nasgen.phenotype.plans import Bools, Floats, Ints, Rules, Table
 from nasgen.search_spaces.blueprint import Step
 
@@ -45,7 +46,7 @@ class Filling:
         self._origin: Tensor | None = None  # made when needed: most tensors are inherited whole
         self._whole = False
         self._weight: Tensor | None = None
-        axes = find_layer(step).axes
+        axes = find_layer(step.layer).axes
         self.roles = axes.get(inner, (None,) * drawn.dim())
         gains = [n for n, r in axes.items() if r == ("out",) and n.rpartition(".")[2] == "weight"]
         final = {n for gain in gains for n in (gain, gain.removesuffix("weight") + "bias")}

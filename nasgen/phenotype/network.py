@@ -15,11 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from nasgen import registry
 from nasgen.errors import IncompatibleError, NasgenError
 from nasgen.genotypes import tags
 from nasgen.genotypes.tags import Ranges
-from nasgen.phenotype.layers.base import Layer
+from nasgen.layers.base import find_layer
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 
 Tags = npt.NDArray[np.int64]
@@ -72,15 +71,9 @@ def build(blueprint: Blueprint, seed: int = 0) -> Network:
         return Network(blueprint)
 
 
-def find_layer(step: Step) -> Layer:
-    """Return the layer that a step names."""
-    layer: Layer = registry.resolve("layers", step.layer)()
-    return layer
-
-
 def _module(step: Step) -> nn.Module:
     try:
-        module = find_layer(step).build(dict(step.params), step.in_shapes, step.out_shape)
+        module = find_layer(step.layer).build(dict(step.params), step.in_shapes, step.out_shape)
     except NasgenError:
         raise
     except Exception as error:
@@ -121,7 +114,7 @@ def tensor_tags(
             by_step.setdefault(step_name, []).append((full, name))
     found: dict[str, AxisTags] = {}
     for step in blueprint.steps:
-        axes = find_layer(step).axes
+        axes = find_layer(step.layer).axes
         for full, name in by_step.get(step.name, ()):
             shape = tuple(named[full].shape)
             roles = axes.get(name, (None,) * len(shape))

@@ -18,13 +18,13 @@ import numpy as np
 from nasgen.errors import DataError
 from nasgen.predictors.base import Floats
 from nasgen.predictors.ridge import ridge
-from nasgen.pruners.base import Curve, Direction, Pruner, Watch, require
+from nasgen.stoppers.base import Curve, Direction, Stopper, Watch, require
 
 N_LOOKS: Final = 2  # the latest value and, from the second look on, its slope
 
 
 @final
-class Curves(Pruner):
+class Curves(Stopper):
     """Stops a training that will hardly become one of the best.
 
     - `chance`: probability in (0, 1) of beating the `n_best`-th best finished training, below which

@@ -18,7 +18,7 @@ import numpy as np
 
 from nasgen.errors import ConfigError, IncompatibleError, UnknownNameError, suggest
 from nasgen.genotypes import Dag
-from nasgen.objectives import Direction
+from nasgen.settings.objectives import Direction
 from nasgen.predictors.acquisition import ACQUISITIONS
 from nasgen.predictors.audit import Audit, Forecast, Judgement
 from nasgen.predictors.base import Factory, Features, Floats, Predictor, Verdict, encode_all

@@ -19,8 +19,8 @@ from nasgen.errors import NasgenError
 from nasgen.genotypes.dag import Dag
 from nasgen.report import drawing, figures, lineage, numbers, tables
 from nasgen.report.view import ReportView
+from nasgen.settings.writing import to_toml
 from nasgen.store.trial import Trial
-from nasgen.writing import to_toml
 
 N_ROWS = 800  # trials of the long table
 WIDE = 420  # pixels from which a drawing gets a whole row

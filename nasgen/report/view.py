@@ -1,4 +1,4 @@
-"""What the page is made from; `nasgen/results.py` fills it from the store."""
+"""What the page is made from; `nasgen.runs.results` fills it from the store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nasgen.config import SearchConfig
+from nasgen.settings.config import SearchConfig
 from nasgen.store.trial import Trial
 
 

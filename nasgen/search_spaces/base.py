@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from nasgen.genotypes import Dag
-from nasgen.search_spaces.blueprint import Blueprint, Shape
+from nasgen.layers.base import Shape
+from nasgen.search_spaces.blueprint import Blueprint
 
 
 class SearchSpace(ABC):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nasgen.genotypes.vertex import Value
+from nasgen.layers.base import Shape
 from nasgen.genotypes.tags import Ranges
 
-Shape = tuple[int, int, int]  # (C, H, W)
 INPUT = "input"  # the name under which steps read the image
 
 

@@ -14,7 +14,8 @@ from nasgen.genotypes.cell import Template
 from nasgen.genotypes.dag import Edge
 from nasgen.genotypes.vertex import Value
 from nasgen.search_spaces.base import SearchSpace
-from nasgen.search_spaces.blueprint import Blueprint, Shape
+from nasgen.layers.base import Shape
+from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.search_spaces.decode import decode
 
 N_TAG_BITS: Final = 20  # low bits of a derived tag that are left to a range of channels

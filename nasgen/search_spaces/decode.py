@@ -26,43 +26,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from nasgen import registry
 from nasgen.errors import ConfigError, IncompatibleError, NasgenError
 from nasgen.genotypes import Dag, tags
 from nasgen.genotypes.vertex import Value
 from nasgen.genotypes.tags import Ranges
-from nasgen.search_spaces.blueprint import INPUT, Blueprint, Shape, Step
+from nasgen.layers.base import Layer, Shape, find_layer
+from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 
 STEM_ABOVE = 64  # pixels of the shorter side
 STEM_CHANNELS = 16
 N_TAG_BITS = 20  # low bits that a derived range leaves free, so that it cannot leave 63 bits
-
-
-class LayerRules(Protocol):
-    """What decoding needs of `nasgen.phenotype.layers.base.Layer`, a room above this one."""
-
-    merges: bool
-    align: str
-    halves: bool
-    domain: Mapping[str, tuple[Any, ...]]
-    axes: Mapping[str, tuple[str | None, ...]]
-    channelwise: bool
-    sign: str
-    drawn: str
-
-    def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
-        """Return (C, H, W) after the layer."""
-
-    def out_tags(self, own: Ranges, in_tags: Sequence[Ranges]) -> Ranges:
-        """Return the gene tags of the outgoing channels."""
-
-
-def find_layer(name: str) -> LayerRules:
-    """Return the registered layer of this name; raises UnknownNameError."""
-    found: LayerRules = registry.resolve("layers", name)()
-    return found
 
 
 def decode(
@@ -70,7 +45,7 @@ def decode(
     input_shape: Shape,
     n_classes: int,
     max_channels: int,
-    layer: Callable[[str], LayerRules] = find_layer,
+    layer: Callable[[str], Layer] = find_layer,
 ) -> Blueprint:
     """Return the build steps of a legal genotype.
 
@@ -94,7 +69,7 @@ class _Decoder:
     """Steps under construction. `where` says in which step's output a vertex ends."""
 
     def __init__(
-        self, dag: Dag, shape: Shape, max_channels: int, layer: Callable[[str], LayerRules]
+        self, dag: Dag, shape: Shape, max_channels: int, layer: Callable[[str], Layer]
     ) -> None:
         self.dag, self.max_channels, self.layer = dag, max_channels, layer
         self.image = Step(
@@ -203,7 +178,7 @@ class _Decoder:
 
 
 def _checked_shape(
-    layer: str, rules: LayerRules, params: Mapping[str, Value], in_shapes: tuple[Shape, ...]
+    layer: str, rules: Layer, params: Mapping[str, Value], in_shapes: tuple[Shape, ...]
 ) -> Shape:
     try:
         c, h, w = rules.out_shape(params, in_shapes)

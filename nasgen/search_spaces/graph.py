@@ -6,7 +6,6 @@ the defaults of their options and in how they `sample`.
 
 from __future__ import annotations
 
-import importlib
 from collections import deque
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
@@ -17,8 +16,10 @@ from nasgen import registry
 from nasgen.errors import ConfigError, IllegalGenotypeError, NasgenError, UnknownNameError, suggest
 from nasgen.genotypes import Dag, Vertex, tags
 from nasgen.search_spaces.base import SearchSpace
-from nasgen.search_spaces.blueprint import Blueprint, Shape
-from nasgen.search_spaces.decode import LayerRules, decode, find_layer
+from nasgen.layers import DECODER_ONLY
+from nasgen.layers.base import Layer, Shape, find_layer
+from nasgen.search_spaces.blueprint import Blueprint
+from nasgen.search_spaces.decode import decode
 
 WIDTHS: Final = (8, 12, 16, 24, 32, 48, 64, 96, 128)  # channels; each step costs about twice
 N_REMEMBERED: Final = 100_000  # vertices known to be fine
@@ -56,7 +57,7 @@ class GraphSpace(SearchSpace):
     max_stages: int = 4
     sample_min_depth: int | None = None
     sample_max_depth: int | None = None
-    _rules: dict[str, LayerRules] = field(init=False, repr=False, compare=False)
+    _rules: dict[str, Layer] = field(init=False, repr=False, compare=False)
     _domains: dict[str, dict[str, tuple[Any, ...]]] = field(init=False, repr=False, compare=False)
     _fine: dict[int, Vertex] = field(init=False, repr=False, compare=False)
     _legal: deque[Dag] = field(init=False, repr=False, compare=False)
@@ -94,7 +95,7 @@ class GraphSpace(SearchSpace):
         if not wrong:
             light = registry.entries("layers")
             defaults = {
-                "layers": tuple(op for op in light if op not in _decoder_only()),
+                "layers": tuple(op for op in light if op not in DECODER_ONLY),
                 "widths": tuple(w for w in WIDTHS if w <= self.max_channels)
                 or (self.max_channels,),
             }
@@ -108,7 +109,7 @@ class GraphSpace(SearchSpace):
         offered: set[Any] = set()
         n_wide = 0
         for op in self.layers:
-            if op in _decoder_only():
+            if op in DECODER_ONLY:
                 wrong.append(f"space.layers: '{op}' is the decoder's own and no vertex; remove it.")
                 continue
             try:
@@ -120,7 +121,7 @@ class GraphSpace(SearchSpace):
             except (AttributeError, TypeError) as error:
                 wrong.append(
                     f"space.layers: '{op}' is no layer ({error}); derive it from "
-                    "nasgen.phenotype.layers.base.Layer, without constructor arguments."
+                    "nasgen.layers.base.Layer, without constructor arguments."
                 )
         if len(set(self.layers)) != len(self.layers):
             wrong.append(f"space.layers: every layer once, got {list(self.layers)}.")
@@ -159,7 +160,7 @@ class GraphSpace(SearchSpace):
 
     # ---- layers ------------------------------------------------------------------------------
 
-    def layer(self, op: str) -> LayerRules:
+    def layer(self, op: str) -> Layer:
         """Return the rules of a legal vertex operation; raises UnknownNameError for another."""
         if op not in self.layers:
             raise UnknownNameError(
@@ -321,11 +322,6 @@ class GraphSpace(SearchSpace):
         }
 
 
-def _is_wide(rules: LayerRules) -> bool:
+def _is_wide(rules: Layer) -> bool:
     return not rules.merges and not rules.halves and "channels" in rules.domain
 
-
-def _decoder_only() -> tuple[str, ...]:
-    family = importlib.import_module(registry.FAMILIES["layers"])
-    names: tuple[str, ...] = family.DECODER_ONLY
-    return names

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nasgen.genotypes import Dag, Vertex, canonical
-from nasgen.search_spaces.blueprint import INPUT, Blueprint, Shape, Step
+from nasgen.layers.base import Shape
+from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 
 
 def standard(blueprint: Blueprint) -> Blueprint:

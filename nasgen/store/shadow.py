@@ -16,12 +16,12 @@ import optuna
 from optuna import pruners
 from optuna.trial import TrialState, create_trial
 
-from nasgen.pruners.base import Curve, Direction, Pruner, Watch, require
+from nasgen.stoppers.base import Curve, Direction, Stopper, Watch, require
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-class Shadow(Pruner):
+class Shadow(Stopper):
     """A pruner of Optuna. `marks` tells that it writes marks on trials, so that others need too."""
 
     marks: ClassVar[bool] = False

@@ -46,7 +46,7 @@ class Trial:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     curve: tuple[
         Mapping[str, float], ...
-    ] = ()  # one row an epoch: epoch, train_loss, lr, elapsed_s; value where a pruner looked
+    ] = ()  # one row an epoch: epoch, train_loss, lr, elapsed_s; value where a stopper looked
     train_s: float = 0.0
     weights_ref: str | None = None
     predictions_ref: str | None = None
@@ -86,7 +86,7 @@ class Trial:
 
     @property
     def looks(self) -> dict[int, float]:
-        """Epoch -> value of the first objective, where a pruner looked."""
+        """Epoch -> value of the first objective, where a stopper looked."""
         return {round(row["epoch"]): row["value"] for row in self.curve if "value" in row}
 
     @property

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from nasgen import registry
 from nasgen.genotypes import Dag, Draft, tags
 from nasgen.genotypes.tags import Ranges
+from nasgen.layers import DECODER_ONLY
+from nasgen.layers.base import Layer, Shape
 from nasgen.phenotype.heredity import align, inherit
-from nasgen.phenotype.layers import DECODER_ONLY
-from nasgen.phenotype.layers.base import Layer, Shape
 from nasgen.phenotype.network import PREFIX, build, tensor_tags
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 from nasgen.search_spaces.dag_cnn import DagCnn

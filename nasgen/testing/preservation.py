@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from nasgen.genotypes import Child, Dag
+from nasgen.layers.base import Shape
 from nasgen.phenotype.heredity import inherit
 from nasgen.phenotype.network import Network, build
 from nasgen.search_spaces.base import SearchSpace
-from nasgen.search_spaces.blueprint import Blueprint, Shape
+from nasgen.search_spaces.blueprint import Blueprint
 
 TOLERANCE = 1e-10  # of the largest output, in float64; float32 rounds to about 1e-6
 N_IMAGES = 4

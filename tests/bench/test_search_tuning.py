@@ -8,8 +8,8 @@ import pytest
 
 from nasgen.bench import play
 from nasgen.bench.tuning import current, tables, tune
-from nasgen.config import merge
 from nasgen.errors import ConfigError, UnknownNameError
+from nasgen.settings.config import merge
 
 
 def test_settings_in_use_are_what_is_played() -> None:

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasgen import build, registry
+from nasgen import registry
 from nasgen.bench import play
 from nasgen.bench.base import find
 from nasgen.bench.synthetic import NAME, TARGET, WORDS, Seen, distance, score, seen, words
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Dag
+from nasgen.runs import build
 
 BENCH = find(NAME)
 CONFIG = play.config_of(NAME, "genetic", 0)

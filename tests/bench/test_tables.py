@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from nasgen import reading, registry
+from nasgen import registry
 from nasgen.bench import play
 from nasgen.bench.evaluator import make
 from nasgen.bench.plot import svg
@@ -23,6 +23,7 @@ from nasgen.bench.summary import summary
 from nasgen.bench.table import NAMES, load
 from nasgen.cli import app
 from nasgen.errors import ConfigError, EvaluationError, UnknownNameError
+from nasgen.runs import reading
 
 DATA = Path(os.environ.get("NASGEN_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasgen import build, papers, reading, registry
+from nasgen import papers, registry
 from nasgen.engine.algorithms.genetic import Genetic
 from nasgen.engine.breeding import Breeder, Operators, Proposal
 from nasgen.engine.credit import FLOOR, Credit
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.errors import ConfigError
 from nasgen.genotypes import Dag
+from nasgen.runs import build, reading
 from nasgen.search_spaces.dag_cnn import DagCnn
 
 SPACE = DagCnn(max_channels=32)
@@ -124,7 +125,7 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], message: str)
 
 
 def test_the_papers_preset_is_what_the_paper_says() -> None:
-    from nasgen.config import read_toml
+    from nasgen.settings.config import read_toml
 
     config = reading.config_of(read_toml(papers.preset("stier2021")))
     algorithm = build.algorithm(config, build.space(config), lambda proposal: True)
@@ -142,7 +143,7 @@ def test_the_papers_preset_is_what_the_paper_says() -> None:
 def test_the_papers_depths_bind_what_is_drawn_and_mutation_deepens_it(
     name: str, low: int, high: int
 ) -> None:
-    from nasgen.config import read_toml
+    from nasgen.settings.config import read_toml
 
     space = build.space(reading.config_of(read_toml(papers.preset(name))))
     assert isinstance(space, DagCnn)

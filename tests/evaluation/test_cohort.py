@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from nasgen.config import Training
 from nasgen.errors import EvaluationError
 from nasgen.evaluation.batches import Normaliser, TrainingBatches
 from nasgen.evaluation.evaluator import Evaluator
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import Row, Trainee, make_optimizer, train_together
 from nasgen.genotypes import Dag, Draft, tags
+from nasgen.settings.config import Training
 from nasgen.store.artifacts import Artifacts
 
 Json = dict[str, Any]

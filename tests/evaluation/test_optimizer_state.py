@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from nasgen.config import Training
 from nasgen.evaluation import optimizer_state
 from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.recipe import Recipe
@@ -19,6 +18,7 @@ from nasgen.genotypes import Dag, Draft
 from nasgen.phenotype.heredity import inherit
 from nasgen.phenotype.network import Network, build
 from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.settings.config import Training
 from nasgen.store.artifacts import Artifacts
 
 SPACE, SHAPE, LR = DagCnn(), (3, 8, 8), 0.01

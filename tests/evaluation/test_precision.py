@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from nasgen.config import Training
 from nasgen.evaluation.batches import Normaliser, TrainingBatches
 from nasgen.evaluation.precision import MIN_SIDE, is_fast, mixed_precision
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, train
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.settings.config import Training
 
 CPU = torch.device("cpu")
 SHAPE = (1, 12, 12)

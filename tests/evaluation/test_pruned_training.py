@@ -1,4 +1,4 @@
-"""Pruners and rungs with real trainings: looks change nothing, what is left is swept."""
+"""Stoppers and rungs with real trainings: looks change nothing, what is left is swept."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 import nasgen
-from nasgen import build, reading
 from nasgen.cli import app
 from nasgen.evaluation import optimizer_state
-from nasgen.results import collect_garbage
+from nasgen.runs import build, reading
+from nasgen.runs.results import collect_garbage
 
 Json = dict[str, Any]
 TINY: Json = {
@@ -42,8 +42,8 @@ def _evaluator(config: nasgen.SearchConfig, folder: Path) -> Any:
 
 
 def test_looks_at_validation_images_change_nothing_but_the_clock(tmp_path: Path) -> None:
-    pruning = {"pruning": {"pruner": "median", "warmup": 1, "interval": 2}}
-    config = reading.config_of(TINY, overrides=[pruning])
+    stopping = {"stopping": {"stopper": "median", "warmup": 1, "interval": 2}}
+    config = reading.config_of(TINY, overrides=[stopping])
     evaluator = _evaluator(config, tmp_path)
     plain, looked = (evaluator.evaluate(_job(config, **more)) for more in ({}, {"others": []}))
     assert looked["state"] == "COMPLETE"
@@ -55,7 +55,7 @@ def test_looks_at_validation_images_change_nothing_but_the_clock(tmp_path: Path)
 
 
 def test_the_hopeless_stop_after_an_epoch_and_members_of_a_cohort_alone(tmp_path: Path) -> None:
-    config = reading.config_of(TINY, overrides=[{"pruning": {"pruner": "median"}}])
+    config = reading.config_of(TINY, overrides=[{"stopping": {"stopper": "median"}}])
     evaluator = _evaluator(config, tmp_path)
     result = evaluator.evaluate(_job(config, others=GREAT))
     assert (result["state"], result["objectives"]) == ("PRUNED", {})
@@ -73,10 +73,10 @@ def test_a_search_says_what_it_pruned_and_optuna_sees_the_curves(tmp_path: Path)
         {
             **TINY,
             "budget": {"trials": 10},
-            "pruning": {"pruner": "percentile", "percentile": 10.0, "n_startup_trials": 3},
+            "stopping": {"stopper": "percentile", "percentile": 10.0, "n_startup_trials": 3},
         }
     )
-    from nasgen.writing import to_toml
+    from nasgen.settings.writing import to_toml
 
     file.write_text(to_toml(tables))
     path = tmp_path / "run"

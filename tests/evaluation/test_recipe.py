@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from nasgen import registry
-from nasgen.config import Training
 from nasgen.errors import ConfigError
 from nasgen.evaluation import device
 from nasgen.evaluation.recipe import Recipe
+from nasgen.settings.config import Training
 
 CIFAR, MNIST, DIGITS = (3, 32, 32), (1, 28, 28), (1, 8, 8)
 

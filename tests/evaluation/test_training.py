@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from nasgen.config import Training
 from nasgen.errors import EvaluationError
 from nasgen.evaluation import measure
 from nasgen.evaluation.batches import Normaliser, TrainingBatches
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import Row, make_optimizer, one_cycle, train
+from nasgen.settings.config import Training
 
 SHAPE = (1, 8, 8)
 HALF = Normaliser(torch.full((1, 1, 1, 1), 128.0), torch.full((1, 1, 1, 1), 64.0))

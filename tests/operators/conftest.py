@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nasgen import registry
-from nasgen.phenotype.layers.base import Layer, Shape
+from nasgen.layers.base import Layer, Shape
 from nasgen.search_spaces.dag_cnn import DagCnn
 
 

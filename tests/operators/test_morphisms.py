@@ -29,7 +29,7 @@ from nasgen.operators.morphism.r2r_widen import r2r_widen_to
 from nasgen.operators.morphism.skip import skip_between
 from nasgen.operators.morphism.zero_widen import zero_widen_to
 from nasgen.phenotype.heredity import inherit
-from nasgen.phenotype.layers.base import Layer, Shape
+from nasgen.layers.base import Layer, Shape
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.testing.preservation import TOLERANCE, draw_images, gaps, pair, randomised

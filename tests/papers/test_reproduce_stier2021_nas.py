@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from nasgen import labels, registry
+from nasgen import registry
+from nasgen.bench import labels
 from nasgen.cli import app
 from nasgen.errors import ConfigError, DataError
 from nasgen.evaluation.evaluator import Evaluator
@@ -22,7 +23,7 @@ from nasgen.papers import stier2021_nas, table
 from nasgen.papers.base import Request
 from nasgen.predictors import evaluate
 from nasgen.predictors.importance import correlations, importances
-from nasgen.results import Run
+from nasgen.runs.results import Run
 
 SERIAL = (
     {

@@ -13,8 +13,8 @@ from torch import nn
 import nasgen.registry as registry
 from nasgen.errors import ConfigError, IncompatibleError
 from nasgen.genotypes import Dag, Draft
+from nasgen.layers.base import Layer, Shape
 from nasgen.phenotype.heredity import inherit
-from nasgen.phenotype.layers.base import Layer, Shape
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.dag_cnn import DagCnn
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import nasgen
-from nasgen.config import merge
+from nasgen.settings.config import merge
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TINY: dict[str, Any] = {

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import nasgen
-from nasgen import reading, registry
-from nasgen.config import read_toml
+from nasgen import registry
+from nasgen.runs import reading
 from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.settings.config import read_toml
 from nasgen.testing import LayerContract, MutationContract, check_file
 
 Search = Callable[..., nasgen.Run]

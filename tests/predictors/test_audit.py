@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from nasgen import build, reading, registry
-from nasgen.config import parse
+from nasgen import registry
+from nasgen.runs import build, reading
+from nasgen.settings.config import parse
 from nasgen.predictors import scores
 from nasgen.predictors.audit import N_FIRST, N_STEP, Audit, Forecast
 from nasgen.predictors.base import Features
@@ -21,7 +22,7 @@ from nasgen.predictors.features.cells import NasBench201Features
 from nasgen.predictors.features.stier2021 import Stier2021
 from nasgen.predictors.features.structural import Structural, log_params
 from nasgen.predictors.filter import Filter
-from nasgen.progress import PlainLog
+from nasgen.runs.progress import PlainLog
 from nasgen.report.page import render
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.seeding import generator

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import nasgen
-from nasgen import labels, registry
+from nasgen import registry
+from nasgen.bench import labels
 from nasgen.bench.table import load
 from nasgen.cli import app
 from nasgen.errors import DataError

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import nasgen
-from nasgen import build, reading
-from nasgen.config import SearchConfig
+from nasgen.runs import build, reading
+from nasgen.settings.config import SearchConfig
 from nasgen.engine.breeding import Breeder, Operators, Proposal
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.genotypes import Dag
 from nasgen.predictors.base import Verdict
-from nasgen.search import Search
+from nasgen.loop.search import Search
 from nasgen.search_spaces.dag_cnn import DagCnn
 
 N_TRIALS = 10  # a first generation of 4 and two of 3

@@ -11,14 +11,15 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 import nasgen
-from nasgen import build, reading
-from nasgen.budget import Budget
+from nasgen.runs import build, reading
+from nasgen.settings.budget import Budget
 from nasgen.errors import ConfigError
 from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
 from nasgen.predictors.audit import N_FIRST
-from nasgen.progress import PlainLog
-from nasgen.search import Plan, Search
+from nasgen.runs.progress import PlainLog
+from nasgen.loop.constants import Constants
+from nasgen.loop.search import Search
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
 from tests.toy_evaluator import plan_of

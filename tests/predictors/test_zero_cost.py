@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import nasgen
-from nasgen import build, reading
+from nasgen.runs import build, reading
 from nasgen.cli import app
 from nasgen.errors import ConfigError, IncompatibleError
 from nasgen.genotypes import Dag, Draft, Vertex, canonical

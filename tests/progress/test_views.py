@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from nasgen.engine.breeding import Operators
-from nasgen.progress import LiveView, PlainLog, duration, listener, value
+from nasgen.runs.progress import LiveView, PlainLog, duration, listener, value
 from tests.run.test_search_loop import _Fixture, _refuse
 
 

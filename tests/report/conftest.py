@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from nasgen import registry
-from nasgen.config import parse
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Child, Dag
 from nasgen.report.view import ReportView
 from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.settings.config import parse
 from nasgen.store.trial import Trial
 
 MakeView = Callable[..., ReportView]

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from nasgen.config import parse
 from nasgen.report.page import masked, render
 from nasgen.report.view import ReportView
+from nasgen.settings.config import parse
 
 VOID = {"meta", "br"}
 HOSTILE = "</title></script><script>alert('x')</script><img src=x onerror=\"alert(1)\">"

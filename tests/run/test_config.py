@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasgen import build, fidelity, papers, reading
+from nasgen import papers
 from nasgen.bench import play
-from nasgen.config import SearchConfig, assignments, merge, parse, read_toml, seconds
 from nasgen.errors import ConfigError
-from nasgen.writing import to_toml
+from nasgen.runs import build, reading
+from nasgen.settings import fidelity
+from nasgen.settings.config import SearchConfig, assignments, merge, parse, read_toml, seconds
+from nasgen.settings.writing import to_toml
 
 
 def test_five_mistakes_are_five_sentences() -> None:
@@ -57,6 +59,9 @@ def test_five_mistakes_are_five_sentences() -> None:
         ({"objectives": {"names": ["flops", "flops"]}}, "once"),
         ({"execution": {"executor": "slurm"}}, "executor 'slurm'"),
         ({"ensemble": {"name": "greedi"}}, "did you mean 'greedy'"),
+        ({"pruning": {"pruner": "median"}}, "did you mean 'stopping'"),
+        ({"stopping": {"pruner": "median"}}, "did you mean 'stopping.stopper'"),
+        ({"stopping": {"stopper": "median", "pruner": 1}}, "did you mean 'stopper'"),
         ({"training": {"lr": float("nan")}}, "training.lr"),
         ({"algorithm": {"name": "nsga2", "population": 2}}, "at least 4"),
         ({"algorithm": {"offspring": "many"}}, "offspring"),

@@ -11,15 +11,16 @@ import pytest
 from typer.testing import CliRunner
 
 import nasgen
-from nasgen import build, constraints, reading
-from nasgen.budget import Budget
 from nasgen.cli import app
-from nasgen.config import parse
 from nasgen.errors import ConfigError, StoreError
 from nasgen.execution.serial import Serial
-from nasgen.search import Search
+from nasgen.loop.search import Search
+from nasgen.runs import build, reading
+from nasgen.settings import constraints
+from nasgen.settings.budget import Budget
+from nasgen.settings.config import parse
+from nasgen.settings.writing import to_toml
 from nasgen.store.ledger import Ledger
-from nasgen.writing import to_toml
 from tests.toy_evaluator import plan_of
 
 ALGORITHMS = ("genetic", "aging", "local", "nsga2", "nsga3", "random")

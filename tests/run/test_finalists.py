@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasgen import build, reading
-from nasgen.budget import Budget
-from nasgen.finish import ENOUGH_EPOCHS, ENOUGH_IMAGES, MAX_WIDEN, Finish
 from nasgen.genotypes import Dag
-from nasgen.plan import Plan
+from nasgen.loop.constants import Constants
+from nasgen.loop.finish import ENOUGH_EPOCHS, ENOUGH_IMAGES, MAX_WIDEN, Finish
+from nasgen.runs import build, reading
 from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.settings.budget import Budget
 from nasgen.store.trial import Trial
 
 SPACE = DagCnn(max_channels=512)
@@ -49,7 +49,7 @@ def finalist(
         metrics={"epochs_done": epochs_in_100_s},
         train_s=100.0,
     )
-    rest = Plan(
+    rest = Constants(
         seed=0,
         objectives=build.objective_list(config),
         search_fidelity=source.fidelity,

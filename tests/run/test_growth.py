@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import nasgen
-from nasgen import build, reading
 from nasgen.errors import ConfigError
 from nasgen.execution.serial import Serial
-from nasgen.results import collect_garbage
+from nasgen.runs import build, reading
+from nasgen.runs.results import collect_garbage
 
 TABLES: dict[str, Any] = {
     "data": {"source": "digits"},

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import nasgen
-from nasgen.budget import Budget
 from nasgen.errors import ConfigError, DataError, StoreError
-from nasgen.results import collect_garbage
+from nasgen.runs.results import collect_garbage
+from nasgen.settings.budget import Budget
 
 TINY = {
     "data": {"source": "digits"},

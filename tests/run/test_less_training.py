@@ -1,4 +1,4 @@
-"""Pruners and rungs in the loop: histories, accounting, what counts; on curves that are known."""
+"""Stoppers and rungs in the loop: histories, accounting, what counts; on curves that are known."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from typing import Any
 
 import pytest
 
-from nasgen import build, jobs, reading, registry
-from nasgen.budget import Budget
-from nasgen.config import SearchConfig
+from nasgen import registry
 from nasgen.errors import ConfigError, UnknownNameError
 from nasgen.execution.base import Executor
 from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
-from nasgen.search import Search
+from nasgen.loop import jobs
+from nasgen.loop.search import Search
+from nasgen.runs import build, reading
+from nasgen.settings.budget import Budget
+from nasgen.settings.config import SearchConfig
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
 from tests.toy_evaluator import plan_of
 
 FACTORY = "tests.curve_evaluator:make"
 EPOCHS = 9.0
-PRUNERS = {
+STOPPERS = {
     "median": {},
     "percentile": {"percentile": 40.0},
     "successive-halving": {},
@@ -37,11 +39,11 @@ class _StopError(Exception):
     """What ends a search in the middle, as a kill would."""
 
 
-def _config(algorithm: Mapping[str, Any] = {}, pruning: Mapping[str, Any] = {}) -> SearchConfig:
+def _config(algorithm: Mapping[str, Any] = {}, stopping: Mapping[str, Any] = {}) -> SearchConfig:
     return reading.config_of(
         {
             "algorithm": {"name": "genetic", "population": 8, **algorithm},
-            "pruning": dict(pruning),
+            "stopping": dict(stopping),
             "space": {"max_channels": 64},
         }
     )
@@ -64,7 +66,7 @@ class _Play:
         self.ledger = ledger or Ledger.create("memory", directions, ["sample", "finish"])
         context = {
             "objectives": list(directions),
-            "pruning": config.pruning.model_dump(),
+            "stopping": config.stopping.model_dump(),
             "behaviour": dict(behaviour or {}),
         }
         executor: Executor = Serial(FACTORY, context)
@@ -105,13 +107,13 @@ def _rows(trials: list[Trial]) -> list[dict[str, Any]]:
     return [{**t.history_row(), "attempt": 0, "looks": t.looks} for t in trials]
 
 
-# ---- pruners -------------------------------------------------------------------------------------
+# ---- stoppers ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(PRUNERS))
+@pytest.mark.parametrize("name", sorted(STOPPERS))
 def test_a_pruned_history_is_the_same_with_two_workers_and_after_a_stop(name: str) -> None:
-    assert set(PRUNERS) == set(registry.names("pruners"))
-    config = _config(pruning={"pruner": name, **PRUNERS[name]})
+    assert set(STOPPERS) == set(registry.names("stoppers"))
+    config = _config(stopping={"stopper": name, **STOPPERS[name]})
     trials = _Play(config).run()
     assert 0 < sum(t.state == "PRUNED" for t in trials) < 40
     ledger = _Play(config).stopped_at(25)
@@ -122,7 +124,7 @@ def test_a_pruned_history_is_the_same_with_two_workers_and_after_a_stop(name: st
 
 
 def test_pruned_trials_count_but_are_nobody() -> None:
-    play = _Play(_config(pruning={"pruner": "median"}), n_finish=3)
+    play = _Play(_config(stopping={"stopper": "median"}), n_finish=3)
     trials = play.run()
     pruned = {t.seq for t in trials if t.state == "PRUNED"}
     assert len(trials) == 40
@@ -138,7 +140,7 @@ def test_pruned_trials_count_but_are_nobody() -> None:
 
 
 def test_what_is_stopped_was_below_the_median_of_earlier_generations() -> None:
-    trials = _Play(_config(pruning={"pruner": "median"})).run()
+    trials = _Play(_config(stopping={"stopper": "median"})).run()
     for trial in (t for t in trials if t.state == "PRUNED"):
         before = [t for t in trials if t.generation < trial.generation and t.state == "COMPLETE"]
         epoch = max(trial.looks)
@@ -149,7 +151,7 @@ def test_what_is_stopped_was_below_the_median_of_earlier_generations() -> None:
 
 
 def test_only_like_fidelities_of_settled_trials_are_compared() -> None:
-    trials = {t.seq: t for t in _Play(_config({"rungs": 2}, {"pruner": "median"})).run()}
+    trials = {t.seq: t for t in _Play(_config({"rungs": 2}, {"stopper": "median"})).run()}
     plan = replace(_Play(_config()).plan, compares="generations")
     last = trials[max(trials)]
     found = {curve.seq for curve in jobs.compared(last, trials, plan)}
@@ -166,7 +168,7 @@ def test_only_like_fidelities_of_settled_trials_are_compared() -> None:
 
 
 def test_steady_state_searches_replay_their_pruning() -> None:
-    config = _config({"name": "aging", "tournament": 3}, {"pruner": "median"})
+    config = _config({"name": "aging", "tournament": 3}, {"stopper": "median"})
     trials = _Play(config).run()
     assert any(t.state == "PRUNED" for t in trials)
     assert _rows(_Play(config, ledger=_Play(config).stopped_at(25)).run()) == _rows(trials)
@@ -174,23 +176,23 @@ def test_steady_state_searches_replay_their_pruning() -> None:
 
 def test_wrong_pruners_and_options_are_told_with_the_nearest_name() -> None:
     with pytest.raises((ConfigError, UnknownNameError), match="did you mean 'median'"):
-        _config(pruning={"pruner": "medain"})
+        _config(stopping={"stopper": "medain"})
     with pytest.raises(ConfigError, match="did you mean 'n_startup_trials'"):
-        _config(pruning={"pruner": "median", "n_startup_trial": 3})
-    with pytest.raises(ConfigError, match="option of a pruner"):
-        _config(pruning={"n_startup_trials": 3})
+        _config(stopping={"stopper": "median", "n_startup_trial": 3})
+    with pytest.raises(ConfigError, match="option of a stopper"):
+        _config(stopping={"n_startup_trials": 3})
     for options in (
-        {"pruner": "percentile", "percentile": 101.0},
-        {"pruner": "successive-halving", "reduction_factor": 1},
-        {"pruner": "hyperband", "min_resource": 0},
-        {"pruner": "patient", "patience": -1},
-        {"pruner": "threshold"},
-        {"pruner": "threshold", "lower": 2.0, "upper": 1.0},
-        {"pruner": "curve", "chance": 1.0},
-        {"pruner": "median", "warmup": 0},
+        {"stopper": "percentile", "percentile": 101.0},
+        {"stopper": "successive-halving", "reduction_factor": 1},
+        {"stopper": "hyperband", "min_resource": 0},
+        {"stopper": "patient", "patience": -1},
+        {"stopper": "threshold"},
+        {"stopper": "threshold", "lower": 2.0, "upper": 1.0},
+        {"stopper": "curve", "chance": 1.0},
+        {"stopper": "median", "warmup": 0},
     ):
-        with pytest.raises(ConfigError, match="pruning"):
-            _config(pruning=options)
+        with pytest.raises(ConfigError, match="stopping"):
+            _config(stopping=options)
 
 
 # ---- rungs ---------------------------------------------------------------------------------------
@@ -219,8 +221,8 @@ def test_the_best_of_a_rung_are_trained_on_to_eta_times_the_epochs() -> None:
 
 
 def test_rungs_give_the_same_history_with_two_workers_pruned_too() -> None:
-    pruning = {"pruner": "percentile", "percentile": 40.0, "n_startup_trials": 3}
-    config = _config({**RUNGS, "name": "nsga2"}, pruning)
+    stopping = {"stopper": "percentile", "percentile": 40.0, "n_startup_trials": 3}
+    config = _config({**RUNGS, "name": "nsga2"}, stopping)
     trials = _Play(config, trials=56).run()
     assert any(t.state == "PRUNED" for t in trials)
     slow = {str(seq): "sleep" for seq in range(0, 56, 3)}

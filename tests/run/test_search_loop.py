@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
-from nasgen import build, reading, registry
-from nasgen.budget import Budget
+from nasgen import registry
 from nasgen.engine.breeding import Operators
 from nasgen.errors import NotApplicable, StoreError
 from nasgen.execution.base import Executor
 from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
-from nasgen.finish import ranked
 from nasgen.genotypes import Dag, tags
-from nasgen.plan import Plan
-from nasgen.search import Search
+from nasgen.loop.constants import Constants
+from nasgen.loop.finish import ranked
+from nasgen.loop.search import Search
+from nasgen.runs import build, reading
+from nasgen.settings.budget import Budget
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
 
@@ -61,7 +62,7 @@ class _Fixture:
         self.executor = executor or Serial(
             FACTORY, {"behaviour": behaviour or {}, "objectives": list(objectives)}
         )
-        plan = Plan(
+        plan = Constants(
             seed=seed,
             objectives=build.objective_list(config),
             search_fidelity={"epochs": 1.0, "fraction": 1.0, "seconds": None},
@@ -148,7 +149,7 @@ def test_finalists_are_the_best_of_the_search_and_their_parents_are_recorded() -
 
 def test_finalists_are_widened_when_asked_and_stay_legal() -> None:
     fixture = _Fixture()
-    fixture.search.plan = replace(fixture.search.plan, widen=1.5)
+    fixture.search.constants = replace(fixture.search.constants, widen=1.5)
     trials = fixture.run()
     widened = [t for t in trials if t.phase == "finish" and t.key != trials[t.parents[0]].key]
     assert len(widened) >= 2  # one may stay as it was: wider, it would be another finalist
@@ -172,7 +173,9 @@ def test_finalists_are_widened_when_asked_and_stay_legal() -> None:
 
 def test_finalists_that_widening_would_make_one_network_stay_two() -> None:
     fixture = _Fixture()
-    fixture.search.plan = replace(fixture.search.plan, widen=100.0)  # all layers at the limit
+    fixture.search.constants = replace(
+        fixture.search.constants, widen=100.0
+    )  # all layers at the limit
     trials = fixture.run()
     finalists = [t for t in trials if t.phase == "finish"]
     assert len({t.key for t in finalists}) == len(finalists) == 3
@@ -277,7 +280,7 @@ def test_candidates_are_ranked_while_they_come_as_they_would_be_at_the_end() -> 
     fixture = _Fixture()
     fixture.run()
     best = fixture.search.ranked()
-    assert best == ranked(fixture.search.trials.values(), fixture.search.plan.objectives[0])
+    assert best == ranked(fixture.search.trials.values(), fixture.search.constants.objectives[0])
     assert fixture.search.ranked(3) == best[:3]
 
 

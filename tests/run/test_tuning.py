@@ -13,12 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 import nasgen
-from nasgen import fidelity, reading, tuning
 from nasgen.cli import app
-from nasgen.config import read_toml
 from nasgen.errors import StoreError
 from nasgen.evaluation.evaluator import Evaluator
 from nasgen.genotypes import Dag
+from nasgen.runs import reading, tuning
+from nasgen.settings import fidelity
+from nasgen.settings.config import read_toml
 
 SETTINGS: dict[str, Any] = {
     "space": {"max_channels": 8, "max_depth": 3, "max_vertices": 5, "max_stages": 2},

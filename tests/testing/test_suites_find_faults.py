@@ -15,7 +15,7 @@ from torch import nn
 import nasgen
 from nasgen import registry
 from nasgen.genotypes import Child, Dag
-from nasgen.phenotype.layers.base import Layer, Shape
+from nasgen.layers.base import Layer, Shape
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.testing import layers, operators, search_spaces

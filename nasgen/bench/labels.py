@@ -1,0 +1,342 @@
+"""What a run has learnt about networks, as a table: features and accuracies, one row a network.
+
+Only completed trials of the search phase have a row: estimates and finalists are no labels. A table
+can be written to a file and read again; since genotypes stand in it, other features than those it
+was written with can be tried on it.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from nasgen import registry
+from nasgen.bench.table import Table
+from nasgen.errors import ConfigError, DataError, MissingExtraError, StoreError
+from nasgen.genotypes import Dag
+from nasgen.predictors.base import Features, Floats, encode_all
+from nasgen.predictors.features.joined import Joined
+from nasgen.runs import build, reading
+from nasgen.runs.results import Run
+from nasgen.settings.config import SearchConfig
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """`X` (n, f) features under `names`, `y` (n,) labels (higher is better), `keys` of networks.
+
+    `rows` hold what a file gets besides the features: trial, key, operator, fidelity, objectives,
+    metrics, genotype. `size` (n,) is ln(parameters), None where it is not known.
+    """
+
+    X: Floats
+    y: Floats
+    names: tuple[str, ...]
+    keys: tuple[str, ...]
+    rows: tuple[Mapping[str, Any], ...] = ()
+    size: Floats | None = None
+
+
+LABEL: Final = "val_accuracy"  # the column of a file that is predicted
+ENDINGS: Final = (".csv", ".csv.gz", ".parquet")
+
+
+def of_run(run: Run, features: str | None = None, predictor: str | None = None) -> Labelled:
+    """Return the labels of a run, with what a predictor reads (default: the run's own).
+
+    `features` names what describes the networks instead. Networks without features, such as one
+    whose score is no number, have no row. Raises DataError when no search trial is complete.
+    """
+    encoder = build.feature_set(_config(run, features, predictor))
+    first = run.objectives[0]
+    sign = 1.0 if first.direction == "maximize" else -1.0
+    # Of the rungs of successive halving the lowest, which all candidates have.
+    trials = [
+        t
+        for t in run.trials
+        if t.state == "COMPLETE" and t.phase == "search" and not t.fidelity.get("rung")
+    ]
+    if not trials:
+        raise DataError(f"{run.path} has no completed search trial to learn from.")
+    dags = {t.seq: Dag.from_json(t.genotype) for t in trials}
+    encoded = dict(zip(dags, encode_all(encoder, list(dags.values())), strict=True))
+    trials = [t for t in trials if np.isfinite(encoded[t.seq]).all()]
+    if not trials:
+        raise DataError(f"{run.path}: no completed search trial has all features; choose others.")
+    rows = [
+        {
+            "trial": t.seq,
+            "key": t.key,
+            "operator": t.operator,
+            **{k: t.fidelity[k] for k in ("epochs", "fraction") if k in t.fidelity},
+            **dict(t.objectives),
+            **_numbers(t.metrics),
+            "genotype": plain(dags[t.seq]),
+        }
+        for t in trials
+    ]
+    return Labelled(
+        np.stack([encoded[t.seq] for t in trials]),
+        np.array([sign * t.objectives[first.name] for t in trials]),
+        tuple(encoder.names),
+        tuple(t.key for t in trials),
+        tuple(rows),
+        _size([row.get("n_params") for row in rows]),
+    )
+
+
+def together(parts: Sequence[Labelled]) -> Labelled:
+    """Return the networks of several tables with the same features in one."""
+    sizes = [part.size for part in parts if part.size is not None]
+    return Labelled(
+        np.concatenate([part.X for part in parts]),
+        np.concatenate([part.y for part in parts]),
+        parts[0].names,
+        tuple(key for part in parts for key in part.keys),
+        tuple(row for part in parts for row in part.rows),
+        np.concatenate(sizes) if len(sizes) == len(parts) else None,
+    )
+
+
+def of_file(path: Path, features: str | None = None) -> Labelled:
+    """Return the networks of a file that `write` wrote, labelled `LABEL`.
+
+    `features` None: the registered set whose columns the file has (the largest of them); else a set
+    that is computed from the genotypes. Raises DataError for a file that cannot be used.
+    """
+    rows = _read(path)
+    _need(path, rows, "key", LABEL)
+    if features is not None:
+        _need(path, rows, "genotype")
+        encoder = _features_of_graphs(path, features)
+        names = tuple(encoder.names)
+        dags = [_genotype(path, n, row["genotype"]) for n, row in enumerate(rows, start=2)]
+        encoded = encode_all(encoder, dags)
+    else:
+        names = _features_in(path, rows[0])
+        encoded = np.array([_floats(path, rows, name) for name in names]).T
+    return Labelled(
+        encoded,
+        np.array(_floats(path, rows, LABEL)),
+        names,
+        tuple(row["key"] for row in rows),
+        tuple(rows),
+        _size(_floats(path, rows, "n_params")) if "n_params" in rows[0] else None,
+    )
+
+
+def _features_of_graphs(path: Path, names: str) -> Features:
+    """Return the features joined by "+"; raises DataError for those that no genotype alone has."""
+    parts: list[Features] = []
+    for name in names.split("+"):
+        if name in registry.names("scores") or registry.get("features", name).requires:
+            raise DataError(
+                f"{path}: '{name}' is computed from images, and a file of networks has none; name "
+                "a run instead, or features that are read from the graph, such as 'structural'."
+            )
+        parts.append(registry.resolve("features", name)())
+    return parts[0] if len(parts) == 1 else Joined(parts)
+
+
+def _config(run: Run, features: str | None, predictor: str | None) -> SearchConfig:
+    own = run.config.predictor
+    named = own.features if features is None else features
+    if predictor is not None and "scores" in registry.get("predictors", predictor).requires:
+        named = None  # it has features of its own
+    update = {"name": predictor or own.name, "features": named}
+    return run.config.model_copy(update={"predictor": own.model_copy(update=update)})
+
+
+def of_table(
+    table: Table,
+    signal: str | None = None,
+    wanted: Sequence[int] | None = None,
+    features: str | None = None,
+) -> Labelled:
+    """Return the legal networks of a table (`wanted`: of these rows), labelled in per cent.
+
+    Rows without a value are left out.
+
+    Their keys are canonical, whatever `features` tell apart; those of all rows of NAS-Bench-201
+    take half a minute.
+    """
+    searched, _ = table.signal(signal)
+    config = reading.config_of({"space": {"name": table.name}, "predictor": {"features": features}})
+    encoder, space = build.feature_set(config), build.space(config)
+    rows = range(len(table.columns[searched])) if wanted is None else wanted
+    dags = {
+        row: dag
+        for row in rows
+        if np.isfinite(table.columns[searched][row])
+        and not space.problems(dag := table.genotype(row))
+    }
+    encoded = encode_all(encoder, list(dags.values()))
+    return Labelled(
+        encoded,
+        np.array([float(table.columns[searched][row]) for row in dags]),
+        tuple(encoder.names),
+        # Without their dead edges many cells are one, whose key is made once.
+        tuple(table.template.facts(table.template.pruned(dag))[0] for dag in dags.values()),
+    )
+
+
+def write(labelled: Labelled, path: Path) -> int:
+    """Write one row a network to a file, by its ending (`ENDINGS`); return the rows written.
+
+    Raises ConfigError for another ending, MissingExtraError without pyarrow for Parquet, StoreError
+    when the file cannot be written.
+    """
+    if not path.name.endswith(ENDINGS):
+        raise ConfigError(f"--out: expected a file ending in {', '.join(ENDINGS)}, got '{path}'.")
+    encoded = (dict(zip(labelled.names, map(float, x), strict=True)) for x in labelled.X)
+    rows = [{**own, **features} for own, features in zip(labelled.rows, encoded, strict=True)]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    try:
+        if path.suffix == ".parquet":
+            _write_parquet(rows, columns, path)
+        else:
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+            data = text.getvalue().encode()
+            # Without a time stamp, so that equal tables are equal files.
+            path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    except OSError as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{path} cannot be written ({error.strerror or error}).") from None
+    return len(rows)
+
+
+def _write_parquet(rows: list[dict[str, Any]], columns: list[str], path: Path) -> None:
+    pyarrow, parquet = _pyarrow(path)
+    table = pyarrow.table({name: [row.get(name) for row in rows] for name in columns})
+    parquet.write_table(table, path)
+
+
+def _pyarrow(path: Path) -> tuple[Any, Any]:
+    """Return pyarrow and its module for Parquet; MissingExtraError without them."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingExtraError(
+            f"{path} needs the package pyarrow: pip install 'nasgen[parquet]', or choose a .csv "
+            "file."
+        ) from None
+    return pyarrow, parquet
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in metrics.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def plain(genotype: Dag) -> str:
+    """Return the JSON of a genotype whose gene tags are counted from 0: a tenth of its bytes.
+
+    Its canonical key is the same; relatives cannot be aligned by it any more.
+    """
+    place = {v.tag: i for i, v in enumerate(genotype.order)}
+    vertices = [
+        {"tag": place[v.tag], "op": v.op, **({"params": dict(v.params)} if v.params else {})}
+        for v in genotype.order
+    ]
+    # Not sorted: the order of a vertex's inputs is what a concatenation joins them by.
+    edges = [[place[a], place[b]] for a, b in genotype.edges]
+    data = {"kind": "dag", "vertices": vertices, "edges": edges}
+    return json.dumps(data, separators=(",", ":"))
+
+
+def _size(n_params: Iterable[float | None]) -> Floats | None:
+    counts = list(n_params)
+    known = [math.log(n) for n in counts if n is not None and n > 0]
+    return np.array(known) if len(known) == len(counts) else None
+
+
+# ---- reading a file ------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.name.endswith(ENDINGS):
+        raise DataError(f"expected a table ending in {', '.join(ENDINGS)}, got '{path}'.")
+    try:
+        if path.suffix == ".parquet":
+            rows = _read_parquet(path)
+        else:
+            data = path.read_bytes()
+            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+            rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except (OSError, EOFError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read as a table ({reason}).") from None
+    if not rows:
+        raise DataError(f"{path} has no rows; expected one a network.")
+    broken = next((n for n, row in enumerate(rows, start=2) if None in {*row, *row.values()}), None)
+    if broken is not None:
+        raise DataError(f"{path}, row {broken}: expected as many cells as the first row has.")
+    return rows
+
+
+def _read_parquet(path: Path) -> list[dict[str, str]]:
+    """Return the rows as those of a CSV file: texts, an empty one for what is missing."""
+    _, parquet = _pyarrow(path)
+    rows = parquet.read_table(path).to_pylist()
+    return [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows]
+
+
+def _need(path: Path, rows: Sequence[Mapping[str, str]], *columns: str) -> None:
+    missing = [name for name in columns if name not in rows[0]]
+    if missing:
+        raise DataError(
+            f"{path} has no column {', '.join(missing)}; `nasgen dataset RUN` writes such a table."
+        )
+
+
+def _features_in(path: Path, row: Mapping[str, str]) -> tuple[str, ...]:
+    # What is computed from images has no columns of its own.
+    known = [name for name, entry in registry.entries("features").items() if not entry.requires]
+    sets = {name: tuple(registry.resolve("features", name)().names) for name in known}
+    fitting = [names for names in sets.values() if set(names) <= set(row)]
+    if not fitting:
+        raise DataError(
+            f"{path} has the columns of no feature set ({', '.join(sets)}); name one with "
+            "--features, and it is computed from the genotypes."
+        )
+    return max(fitting, key=lambda names: len(names))
+
+
+def _floats(path: Path, rows: Sequence[Mapping[str, str]], column: str) -> list[float]:
+    found = []
+    for number, row in enumerate(rows, start=2):
+        try:
+            value = float(row[column])
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise DataError(
+                f"{path}, row {number}, column {column}: expected a finite number, got "
+                f"'{row[column]}'."
+            )
+        found.append(value)
+    return found
+
+
+def _genotype(path: Path, number: int, text: str) -> Dag:
+    try:
+        return Dag.from_json(json.loads(text))
+    except ValueError as error:
+        raise DataError(f"{path}, row {number}, column genotype: {error}") from None

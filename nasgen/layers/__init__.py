@@ -1,0 +1,32 @@
+"""The kinds of vertices. Members load torch only when they build a module."""
+
+from nasgen.registry import Entry
+
+ENTRIES = (
+    Entry("conv", "nasgen.layers.conv:Conv", "convolution, batch norm, ReLU"),
+    Entry("conv-relu", "nasgen.layers.conv_relu:ConvRelu", "convolution, bias, ReLU"),
+    Entry("linear", "nasgen.layers.linear:Linear", "bare 1x1 convolution"),
+    Entry("max_pool", "nasgen.layers.pool:MaxPool", "2x2 maximum, halves the map"),
+    Entry(
+        "max_pool3",
+        "nasgen.layers.pool:MaxPool3",
+        "3x3 maximum, keeps the map",
+        reference="Szegedy 2015",
+    ),
+    Entry("avg_pool", "nasgen.layers.pool:AvgPool", "2x2 average, halves the map"),
+    Entry("sum", "nasgen.layers.merge:Sum", "element-wise sum of its inputs"),
+    Entry("concat", "nasgen.layers.merge:Concat", "channels of its inputs side by side"),
+    Entry("skip", "nasgen.layers.merge:Skip", "identity"),
+    Entry("resize", "nasgen.layers.adapt:Resize", "decoder only: smaller map"),
+    Entry("project", "nasgen.layers.adapt:Project", "decoder only: 1x1 convolution"),
+    Entry("stem", "nasgen.layers.adapt:Stem", "decoder only: strided first convolution"),
+    Entry(
+        "avg_pool_3x3",
+        "nasgen.layers.pool:AvgPool3",
+        "cells only: 3x3 average that keeps the map",
+    ),
+    Entry("head", "nasgen.layers.adapt:Head", "decoder only: global average, linear"),
+)
+
+# What a search space may offer as vertices when its options name nothing else.
+DECODER_ONLY = ("resize", "project", "stem", "avg_pool_3x3", "head")

@@ -1,0 +1,78 @@
+"""The contract of a layer: a kind of vertex, built-in or registered with `@nasgen.layer`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nasgen import registry
+from nasgen.genotypes.tags import Ranges
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Shape = tuple[int, int, int]  # (C, H, W)
+
+
+def find_layer(name: str) -> Layer:
+    """Return the registered layer of this name; raises UnknownNameError."""
+    found: Layer = registry.resolve("layers", name)()
+    return found
+
+
+class Layer(ABC):
+    """One kind of vertex: how many inputs, which settings, which shape, which module.
+
+    Class attributes
+    - `merges`: False for exactly one input, True for one or more.
+    - `align`: for merging layers, what the decoder makes equal before: "space" (H and W),
+      "channels" (H, W and C), or "nothing".
+    - `halves`: whether the map shrinks (the decoder counts these as stages).
+    - `domain`: setting -> legal values in ascending order. An empty tuple for "channels" means: the
+      widths of the search space; the vertex then owns channel tags.
+    - `axes`: parameter or buffer name in the module -> what each axis is: "out" (own channels),
+      "in" (incoming channels) or None. Heredity aligns named axes by gene tag; a tensor that is not
+      listed is inherited whole when its shape is unchanged.
+    - `channelwise`: True promises that an outgoing channel is computed without a look at the
+      others: from the rows of "out" tensors that are its own and from the incoming channels, which
+      count linearly through a tensor with an "in" axis or, without one, channel by channel. No norm
+      or softmax over channels, no dropout. Widening morphisms go through such layers alone. A
+      depthwise convolution fits; one in larger groups does not, because its second axis means other
+      channels in each group, which `axes` cannot say.
+    - `sign`: "positive" if no output is ever negative, "kept" if none is while no input is, else
+      "". An identity that ends in a ReLU is put behind outputs that are not negative alone.
+    - `drawn`: "always"; "relabel" if a vertex may become one while none is inserted; "never" for
+      layers that only morphisms and hand-made genotypes use.
+
+    A `kernel` setting is the side of the unnamed trailing axes, padded by kernel // 2.
+
+    A class without arguments; it must not import torch before `build`.
+    """
+
+    merges: ClassVar[bool] = False
+    align: ClassVar[str] = "space"
+    halves: ClassVar[bool] = False
+    domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}
+    channelwise: ClassVar[bool] = False
+    sign: ClassVar[str] = ""
+    drawn: ClassVar[str] = "always"
+
+    def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
+        """Return (C, H, W) after the layer; inputs are aligned already. Default: unchanged.
+
+        A layer with a `channels` setting has that many channels by default.
+        """
+        c, h, w = in_shapes[0]
+        return int(params.get("channels", c)), h, w
+
+    def out_tags(self, own: Ranges, in_tags: Sequence[Ranges]) -> Ranges:
+        """Return the gene tags of the outgoing channels. Default: own, else its first input's."""
+        return own or in_tags[0]
+
+    @abstractmethod
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        """Return the module; it is called with one (B, C, H, W) tensor for each input."""

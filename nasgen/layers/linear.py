@@ -1,0 +1,34 @@
+"""A bare 1x1 convolution: each pixel's channels mixed linearly, no bias, no norm, no activation.
+
+The outgoing half of a residual module that starts as zero (Painter 2018), and what deepens by an
+identity anywhere (Chen 2016), because nothing in it changes what passes. Morphisms insert it; a
+search that draws layers has no use for one, since two linear maps in a row are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nasgen.layers.base import Layer, Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Linear(Layer):
+    """(B, C, H, W) -> (B, channels, H, W)."""
+
+    domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"channels": ()}
+    axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"weight": ("out", "in", None, None)}
+    channelwise: ClassVar[bool] = True
+    drawn: ClassVar[str] = "never"
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        from torch import nn
+
+        conv = nn.Conv2d(in_shapes[0][0], out_shape[0], 1, bias=False)
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
+        return conv

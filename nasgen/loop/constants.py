@@ -1,0 +1,57 @@
+"""What stays the same for all trials of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from nasgen.settings.constraints import Constraint, violation
+from nasgen.settings.objectives import Objective
+from nasgen.store.trial import Trial
+
+_JSON = json.JSONEncoder(sort_keys=True)  # kept, because `json.dumps` makes one a call
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What stays the same for all trials of a run."""
+
+    seed: int
+    objectives: tuple[Objective, ...]
+    search_fidelity: Mapping[str, Any]  # {"epochs", "fraction", "seconds"}
+    finish_fidelity: Mapping[str, Any]
+    recipe_digest: str
+    data_digest: str
+    n_train: int = 1  # training images, validation excluded
+    widen: float | None = 1.0  # factor for the channels of finalists; None: what the time allows
+    inherit_weights: bool = False
+    keep_optimizer: bool = False  # of trials in the search, for those who inherit from them
+    # Whom a stopper may compare a trial with: nobody, all of earlier generations, all told before.
+    compares: Literal["none", "generations", "results"] = "none"
+    constraints: tuple[Constraint, ...] = ()
+
+    def judged(self, trial: Trial) -> Trial:
+        """Return a told trial with its constraints' values apart, and how far it breaks them.
+
+        An evaluator measures what is constrained as it does objectives.
+        """
+        values = trial.objectives
+        objectives = {o.name: values[o.name] for o in self.objectives if o.name in values}
+        if not self.constraints and list(objectives) == list(values):  # nothing to take apart
+            return trial
+        return replace(
+            trial,
+            objectives=objectives,
+            constraints={c.name: values[c.name] for c in self.constraints if c.name in values},
+            violation=violation(self.constraints, values),
+        )
+
+    def identity(
+        self, key: str, fidelity: Mapping[str, Any], initial: tuple[str | None, ...] = ()
+    ) -> str:
+        """Return the trial identity: no two trials of a run have the same."""
+        parts = [key, dict(fidelity), self.recipe_digest, self.data_digest, list(initial)]
+        return hashlib.blake2b(_JSON.encode(parts).encode(), digest_size=16).hexdigest()

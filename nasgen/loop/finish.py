@@ -1,0 +1,166 @@
+"""The phase "finish": the best candidates of a leg are trained again, longer.
+
+Where children inherit weights a finalist goes on from its own; otherwise it starts from nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from nasgen import seeding
+from nasgen.genotypes import Dag
+from nasgen.loop.constants import Constants
+from nasgen.settings.budget import Budget
+from nasgen.settings.objectives import Objective
+from nasgen.store.trial import Trial
+
+Rank = tuple[float, int, float, float, int]
+
+# What a finalist must be shown before a wider network would make more of the time: ARCHITECTURE.md.
+ENOUGH_EPOCHS, ENOUGH_IMAGES = 25.0, 1_000_000
+MAX_WIDEN = 2.0  # by itself
+
+
+class Space(Protocol):
+    """What the finish needs of a search space."""
+
+    def problems(self, genotype: Dag) -> list[str]: ...
+    def widened(self, genotype: Dag, factor: float) -> Dag: ...
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The finalists of one leg; its trials begin at `n_before`. `trials` are all, as they come."""
+
+    constants: Constants
+    budget: Budget
+    space: Space
+    trials: Mapping[int, Trial]
+    n_before: int
+    workers: int
+    violation: Callable[[Dag], float] = lambda genotype: 0.0  # of what is known before training
+
+    @property
+    def begun(self) -> tuple[Trial, ...]:
+        """The leg's finish trials so far."""
+        trials = self.trials.values()
+        return tuple(t for t in trials if t.phase == "finish" and t.seq >= self.n_before)
+
+    def waiting(self, known: Collection[str], asked_after: int) -> list[Trial]:
+        """Return the finish trials still to be asked for, best candidate first, each network once.
+
+        `known` are the identities of the trials so far.
+        """
+        done = {p for t in self.trials.values() if t.phase == "finish" for p in t.parents}
+        n_missing = self.budget.n_finish - len(self.begun)
+        if self.budget.n_trials is not None:
+            own = [t for t in self.trials.values() if t.seq >= self.n_before]
+            n_trained = sum(t.state != "ESTIMATED" for t in own)
+            n_missing = min(n_missing, self.budget.n_trials - n_trained)
+        sources: dict[str, Trial] = {}
+        candidates = ranked(self.trials.values(), self.constants.objectives[0])
+        # Where nothing is feasible, longer training may still make what is nearest so.
+        candidates = [t for t in candidates if t.is_feasible] or candidates
+        for trial in candidates:
+            identity = self.constants.identity(trial.key, self.constants.finish_fidelity)
+            if trial.phase == "search" and trial.seq not in done and identity not in known:
+                sources.setdefault(identity, trial)
+        first = len(self.trials)
+        return [
+            replace(
+                source,
+                seq=first + i,
+                state="RUNNING",
+                operator="finish",
+                phase="finish",
+                parents=(source.seq,),
+                plan={},
+                fidelity=self.constants.finish_fidelity,
+                identity=identity,
+                seed=seeding.integer(self.constants.seed, "trial", first + i),
+                attempt=1,
+                asked_after=asked_after,
+                told=None,
+                cohort=None,
+                fell_back_from={},
+            )
+            for i, (identity, source) in enumerate(list(sources.items())[: max(0, n_missing)])
+        ]
+
+    def bounded(self, trial: Trial, waves: int | None = None) -> dict[str, Any]:
+        """Return a finalist's fidelity, its time bounded by what the budget has left.
+
+        All workers take a finish trial `waves` times (default: until those of this leg are told).
+        Validation comes on top of training; its source trial tells how long it takes.
+        """
+        left = self.budget.left_s
+        if math.isinf(left):
+            return dict(trial.fidelity)
+        if waves is None:
+            n_open = self.budget.n_finish - sum(t.told is not None for t in self.begun)
+            waves = max(1, math.ceil(n_open / self.workers))
+        validation_s = float(self.trials[trial.parents[0]].metrics.get("val_s", 0.0))
+        limit = trial.fidelity.get("seconds") or math.inf
+        return {**trial.fidelity, "seconds": max(0.5, min(limit, left / waves - validation_s))}
+
+    def widened(self, trial: Trial) -> Trial:
+        """Return a finalist with `widen` times the channels, as NASNet scales what it found.
+
+        The old channels keep their gene tags (Zoph 2018, for the scaling).
+        """
+        factor = self.constants.widen or self._affordable(trial)
+        if factor <= 1.0:
+            return trial
+        wider = self.space.widened(Dag.from_json(trial.genotype), factor)
+        if self.space.problems(wider) or self.violation(wider) > 0:
+            return trial
+        genotype = wider.mint(self.constants.seed, trial.seq)
+        return replace(
+            trial,
+            genotype=genotype.to_json(),
+            key=genotype.key,
+            identity=self.constants.identity(genotype.key, self.constants.finish_fidelity),
+        )
+
+    def _affordable(self, trial: Trial) -> float:
+        """Return by how much a finalist may be wider and still see enough images in its time.
+
+        Its source tells how long an epoch takes; on a processor that time grows about linearly with
+        the width of such small networks, although their operations grow with its square. 1 where
+        size is an objective or bounded, and where weights are inherited: new channels would spoil
+        what they compute.
+        """
+        seconds, source = trial.fidelity.get("seconds"), self.trials[trial.parents[0]]
+        passes = float(source.metrics.get("epochs_done", 0.0)) * source.fidelity["fraction"]
+        constants = self.constants
+        is_bound = len(constants.objectives) > 1 or constants.constraints
+        is_fixed = is_bound or constants.inherit_weights
+        if not seconds or not passes or not source.train_s or is_fixed:
+            return 1.0
+        epochs = min(trial.fidelity["epochs"], seconds * passes / source.train_s)
+        enough = max(ENOUGH_EPOCHS, ENOUGH_IMAGES / self.constants.n_train)
+        return float(min(MAX_WIDEN, epochs / enough))
+
+
+def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
+    """Return the completed trials, best first by one objective.
+
+    Small validation sets leave many equals: the validation loss decides between them, then the age.
+    With rungs of successive halving a higher rung comes first.
+    """
+    return sorted((t for t in trials if t.state == "COMPLETE"), key=lambda t: rank(t, objective))
+
+
+def rank(trial: Trial, objective: Objective) -> Rank:
+    """Return what orders completed trials by one objective, the best least.
+
+    Whoever violates constraints less comes first, then whoever was trained on a higher rung.
+    """
+    loss = trial.metrics.get("val_loss")
+    sign = -1.0 if objective.direction == "maximize" else 1.0
+    value = sign * trial.objectives[objective.name]
+    loss = math.inf if loss is None else float(loss)
+    return trial.violation, trial.rungs_below, value, loss, trial.seq

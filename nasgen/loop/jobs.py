@@ -1,0 +1,103 @@
+"""What is sent to the workers and how their answers are read. Jobs and results are JSON.
+
+A job trains one trial; a cohort job, {"seq": of its first member, "cohort": [jobs]}, trains several
+whose parameters are shared and answers {"seq", "cohort": [results]}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nasgen.loop.constants import Constants
+from nasgen.stoppers.base import Curve
+from nasgen.store.trial import Trial
+
+Json = dict[str, Any]
+N_COMPARED = 256  # rebuilding Optuna's study takes time in proportion, for every trial
+
+
+def job(trial: Trial, trials: Mapping[int, Trial], constants: Constants) -> Json:
+    """Return the job of one trial.
+
+    With inheritance a trial gets all its parents, whether or not their weights are still there:
+    `training.on_bad_parent` says what follows, and the worker applies it. The parent of a finalist
+    is the candidate that it was.
+    """
+    inherit = None
+    searched = trial.phase == "search"
+    if trial.parents and (constants.inherit_weights or trial.operator == "continue"):
+        inherit = {
+            "parents": [_parent(trials[seq]) for seq in trial.parents],
+            "plan": dict(trial.plan),
+        }
+    made: Json = {
+        "seq": trial.seq,
+        "attempt": trial.attempt,
+        "genotype": dict(trial.genotype),
+        "fidelity": dict(trial.fidelity),
+        "seed": trial.seed,
+        "with_validation": False,
+        "inherit": inherit,
+    }
+    if searched and (constants.keep_optimizer or trial.rungs_below):
+        made["keep_optimizer"] = True
+    if searched and constants.compares != "none":
+        made["others"] = [curve.to_json() for curve in compared(trial, trials, constants)]
+    return made
+
+
+def _parent(trial: Trial) -> Json:
+    given = {"genotype": dict(trial.genotype), "weights_ref": trial.weights_ref}
+    if trial.optimizer_ref is not None:
+        given["optimizer_ref"] = trial.optimizer_ref
+    return given
+
+
+def compared(trial: Trial, trials: Mapping[int, Trial], constants: Constants) -> list[Curve]:
+    """Return the curves that a stopper may compare a trial with, the latest `N_COMPARED`, by seq.
+
+    They have its fidelity, and which they are does not depend on how fast others were: in
+    generations, those of earlier ones; otherwise what was told before the trial was asked for,
+    which the ledger records.
+    """
+    first = constants.objectives[0].name
+    found = []
+    for other in list(trials.values()):
+        if constants.compares == "generations":
+            is_known = other.generation < trial.generation
+        else:
+            is_known = other.told is not None and other.told < trial.asked_after
+        if (
+            is_known
+            and other.phase == "search"
+            and other.state in ("COMPLETE", "PRUNED")
+            and dict(other.fidelity) == dict(trial.fidelity)
+        ):
+            found.append(Curve(other.seq, other.looks, other.objectives.get(first)))
+    return sorted(found, key=lambda curve: curve.seq)[-N_COMPARED:]
+
+
+def cohort_job(members: Sequence[Trial], trials: Mapping[int, Trial], constants: Constants) -> Json:
+    """Return the job of trials that are trained jointly, in the order in which they were asked."""
+    return {
+        "seq": members[0].seq,
+        "attempt": members[0].attempt,
+        "cohort": [job(member, trials, constants) for member in members],
+    }
+
+
+def results(answer: Mapping[str, Any], members: Sequence[Trial]) -> list[Json]:
+    """Return one result for each member of a cohort.
+
+    What ended the whole cohort, such as a worker that died, ended every member.
+    """
+    if "cohort" not in answer:
+        return [{**answer, "seq": member.seq} for member in members]
+    found = {result["seq"]: dict(result) for result in answer["cohort"]}
+    missing = {
+        "state": "FAILED",
+        "failure_kind": "error",
+        "failure": "the joint training returned no result for this member.",
+    }
+    return [found.get(member.seq, {**missing, "seq": member.seq}) for member in members]

@@ -1,0 +1,475 @@
+"""The loop: ask, train, remember, tell. Read `Search.run` first.
+
+It prints nothing; what happens leaves as events. It knows no torch: jobs and results are JSON.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from bisect import insort
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from nasgen import seeding
+from nasgen.engine.algorithms.base import Algorithm
+from nasgen.engine.breeding import Proposal
+from nasgen.engine.individual import Individual, fitness_class
+from nasgen.engine.statistics import Memory
+from nasgen.errors import StoreError
+from nasgen.execution.base import Executor
+from nasgen.genotypes import Dag
+from nasgen.genotypes.child import minted_plan
+from nasgen.loop import jobs
+from nasgen.loop.constants import Constants
+from nasgen.loop.finish import Finish, Rank, rank
+from nasgen.predictors.filter import Filter
+from nasgen.settings.budget import Budget
+from nasgen.store.ledger import Ledger, utc_now
+from nasgen.store.trial import Trial
+
+Listener = Callable[[str, Mapping[str, Any]], None]
+FATAL_KINDS = ("store",)  # failures that are no fault of the candidate: the run stops
+
+
+class Search:
+    """The algorithm in motion.
+
+    `sweep` is called after each answer of a worker, to delete what need not be kept.
+    """
+
+    def __init__(
+        self,
+        constants: Constants,
+        algorithm: Algorithm,
+        executor: Executor,
+        ledger: Ledger,
+        budget: Budget,
+        known: set[str],
+        listeners: tuple[Listener, ...] = (),
+        sweep: Callable[[Search], None] = lambda search: None,
+        screen: Filter | None = None,
+    ) -> None:
+        self.constants = constants
+        self.algorithm = algorithm
+        self.executor = executor
+        self.ledger = ledger
+        self.budget = budget
+        self.known = known
+        self.listeners = listeners
+        self.sweep = sweep
+        self.screen = screen
+        self.memory = Memory()
+        self.trials: dict[int, Trial] = {}
+        self._genotypes: dict[int, Dag] = {}  # of trials in flight, so that none is read from JSON
+        self._ranks: list[Rank] = []  # of completed trials, best first
+        self.n_trained = 0  # trials of this leg but estimates: what its budget counts
+        self._n_asked = 0  # those of them that belong to the search
+        self.in_flight: set[int] = set()
+        self._gathered: list[Trial] = []  # of a cohort that is still being asked for
+        self.n_told = 0
+        self.n_before = 0  # trials of earlier legs
+        self.is_spent = False  # the space has no new candidate
+        self._generation = 0
+        self._began: dict[int, float] = {}
+        self._durations: deque[float] = deque(maxlen=16)
+        self._fitness = fitness_class(tuple(o.direction for o in constants.objectives))
+
+    # ---- the loop ----------------------------------------------------------------------------
+
+    def run(self, stored: list[Trial], n_before: int) -> None:
+        """Continue from the stored trials (none: a new run) until the budget is spent.
+
+        `n_before` trials belong to earlier legs of the run, each with its own finish.
+        """
+        with _rare_collections():
+            self._run(stored, n_before)
+
+    def _run(self, stored: list[Trial], n_before: int) -> None:
+        self.n_before = n_before
+        self.executor.start()
+        self._replay(stored)
+        self.emit("start", n_stored=len(stored))
+        if not self._ending.begun:
+            self._search()
+        self.algorithm.close()
+        self._note_generation()
+        if self.screen is not None:
+            self.screen.release()
+        self._finish()
+        self.emit("end")
+
+    def _search(self) -> None:
+        self.emit("phase", phase="search")
+        while True:
+            while self.executor.has_room() and self._may_ask():
+                proposal = self.algorithm.ask()
+                self._note_generation()
+                if proposal is None:
+                    self.is_spent = True
+                    self.emit("spent")
+                    break
+                self._submit(proposal)
+            if self._gathered and not self._may_ask():
+                self._launch_cohort()
+            if not self.in_flight:
+                break
+            self._collect()
+
+    def _finish(self) -> None:
+        """Train the best candidates of the search again, longer (phase "finish")."""
+        ending = self._ending
+        waiting = ending.waiting(self.known, self.n_told)
+        if not waiting and not self.in_flight:
+            return
+        self.emit("phase", phase="finish", n=len(waiting))
+        waves = math.ceil((len(waiting) + len(self.in_flight)) / self.executor.workers)
+        for trial in waiting:
+            while not self.executor.has_room():
+                self._collect()
+            fidelity = ending.bounded(trial, waves)
+            bounded = replace(trial, fidelity=fidelity, started=utc_now(), asked_after=self.n_told)
+            wider = ending.widened(bounded)
+            # Two may become one: layers end at the widest that the space has.
+            self._start(bounded if wider.identity in self.known else wider)
+            if len(self.in_flight) == self.executor.workers:
+                waves = max(1, waves - 1)
+        while self.in_flight:
+            self._collect()
+
+    def finalists(self) -> list[int]:
+        """Return the seqs of the candidates still to be trained again if the search ended now."""
+        return [t.parents[0] for t in self._ending.waiting(self.known, self.n_told)]
+
+    @property
+    def _ending(self) -> Finish:
+        space, workers = self.algorithm.breeder.space, self.executor.workers
+        violation = self.algorithm.breeder.violation
+        before = self.n_before
+        return Finish(self.constants, self.budget, space, self.trials, before, workers, violation)
+
+    # ---- candidates --------------------------------------------------------------------------
+
+    def _may_ask(self) -> bool:
+        return (
+            not self.is_spent
+            and self.budget.may_search(self._n_asked, self.trial_s)
+            and self.algorithm.ready()
+        )
+
+    @property
+    def trial_s(self) -> float:
+        """Expected wall time of a trial: the mean of the last ones, the time limit before that."""
+        if self._durations:
+            return sum(self._durations) / len(self._durations)
+        return float(self.constants.search_fidelity.get("seconds") or 0.0)
+
+    def _submit(self, proposal: Proposal) -> None:
+        """Turn a proposal into the next trial and start it."""
+        seq = len(self.trials)
+        genotype = proposal.genotype.mint(self.constants.seed, seq)
+        terms = proposal.terms
+        cohort = self._gathered[0].seq if self._gathered else seq
+        trial = Trial(
+            seq=seq,
+            state="RUNNING",
+            genotype=genotype.to_json(),
+            key=genotype.key,
+            identity=self.identity(proposal),
+            operator=proposal.operator,
+            generation=proposal.generation,
+            parents=proposal.parents,
+            plan=minted_plan(proposal.plan, self.constants.seed, seq),
+            fidelity=self._fidelity(proposal),
+            seed=seeding.integer(self.constants.seed, "trial", seq),
+            asked_after=self.n_told,
+            cohort=cohort if terms.joint else None,
+            fell_back_from=dict(proposal.fell_back_from),
+            started=utc_now(),
+        )
+        self._genotypes[seq] = genotype
+        for judgement in self.screen.news() if self.screen is not None else ():
+            self.emit("audit", judgement=judgement)
+        estimate = self._estimate(seq, proposal)
+        if estimate is None:
+            self._start(trial)
+        else:
+            self.ledger.ask(trial, shown_parameters(genotype))
+            self._tell_estimate(trial, estimate)
+
+    def _estimate(self, seq: int, proposal: Proposal) -> float | None:
+        """Return the predicted objective that stands in for training, or None: train it."""
+        if self.screen is None or proposal.operator == "continue":  # which goes on from weights
+            return None
+        rng = seeding.generator(self.constants.seed, "estimate", seq)
+        return self.screen.estimate(proposal.genotype, rng, self._batch(proposal.generation))
+
+    def _batch(self, generation: int) -> int | None:
+        """Return a generation where the algorithm works in generations, else None."""
+        return generation if self.algorithm.is_generational else None
+
+    def _tell_estimate(self, trial: Trial, value: float) -> None:
+        objectives = {self.constants.objectives[0].name: value}
+        violation = self.algorithm.breeder.violation(self._genotype(trial))
+        trial = replace(
+            trial.with_estimate(objectives, self.n_told, utc_now()), violation=violation
+        )
+        self.ledger.tell(trial)
+        self._add(trial)
+        self._tell(trial)
+        self.emit("estimated", trial=trial)
+
+    def _fidelity(self, proposal: Proposal) -> dict[str, Any]:
+        fidelity = {**self.constants.search_fidelity, **proposal.terms.fidelity}
+        if proposal.terms.share != 1:
+            for name in ("epochs", "seconds"):
+                if fidelity.get(name) is not None:
+                    fidelity[name] = round(fidelity[name] * proposal.terms.share, 6)
+        return fidelity
+
+    def identity(self, proposal: Proposal) -> str:
+        """Return the identity of the trial that a proposal would become.
+
+        Part of it are the weights it would start from: one reference a parent, or, for a network
+        that is trained repeatedly from scratch, the number of the repetition.
+        """
+        initial: tuple[str | None, ...] = ()
+        if self.constants.inherit_weights or proposal.operator == "continue":
+            initial = tuple(self.trials[seq].weights_ref for seq in proposal.parents)
+        if proposal.terms.repetition:
+            initial += (f"repetition {proposal.terms.repetition}",)
+        return self.constants.identity(proposal.genotype.key, self._fidelity(proposal), initial)
+
+    def is_new(self, proposal: Proposal) -> bool:
+        """Tell whether a proposal is no repetition, and reserve its identity."""
+        identity = self.identity(proposal)
+        if identity in self.known:
+            return False
+        self.known.add(identity)
+        return True
+
+    def forget(self, proposal: Proposal) -> None:
+        """Take back what `is_new` reserved: the proposal becomes no trial now, but may later."""
+        self.known.discard(self.identity(proposal))
+
+    def reject(self, proposal: Proposal, predicted: float | None) -> None:
+        """Report a candidate that the predictor filtered out; a replay reports it again.
+
+        `number` counts them from 1 over the whole run, so that listeners can tell.
+        """
+        number = self.algorithm.breeder.n_filtered
+        self.emit("rejected", proposal=proposal, predicted=predicted, number=number)
+
+    def ranked(self, n: int | None = None) -> list[Trial]:
+        """Return completed trials, best first: the `n` best, or all."""
+        # The slice is a copy, because a live view ranks in another thread while trials are added.
+        return [self.trials[seq] for *_, seq in self._ranks[:n]]
+
+    # ---- trials ------------------------------------------------------------------------------
+
+    def _start(self, trial: Trial) -> None:
+        self.ledger.ask(trial, shown_parameters(self._genotype(trial)))
+        self._add(trial)
+        self._launch(trial)
+
+    def _add(self, trial: Trial) -> None:
+        if trial.seq >= self.n_before and trial.state != "ESTIMATED":
+            self.n_trained += 1
+            self._n_asked += trial.phase == "search"
+        self.trials[trial.seq] = trial
+        self.known.add(trial.identity)
+
+    def _launch(self, trial: Trial) -> None:
+        self.trials[trial.seq] = trial
+        self.in_flight.add(trial.seq)
+        self._began[trial.seq] = self.budget.clock()
+        if trial.cohort is None:
+            self.executor.submit(jobs.job(trial, self.trials, self.constants))
+        else:
+            self._gathered.append(trial)
+        self.emit("submitted", trial=trial)
+
+    def _launch_cohort(self) -> None:
+        """Submit the gathered trials as one job.
+
+        After a stop the job holds members already told too: what the others learn depends on them.
+        """
+        members = self.cohort(self._gathered[0].seq)
+        self._gathered = []
+        for member in members:
+            self._began[member.seq] = self.budget.clock()
+        self.executor.submit(jobs.cohort_job(members, self.trials, self.constants))
+
+    def cohort(self, seq: int) -> list[Trial]:
+        """Return the trials that are trained jointly with one, itself included, by seq."""
+        number = self.trials[seq].cohort
+        if number is None:
+            return [self.trials[seq]]
+        # A copy, because a live view may look while trials are added.
+        return [t for t in list(self.trials.values()) if t.cohort == number]
+
+    def _collect(self) -> None:
+        for message in self.executor.collect(timeout=0.2):
+            if "report" in message:
+                self.emit("progress", **message["report"])
+            else:
+                self._accept(message["result"])
+        self.emit("tick")
+
+    def _accept(self, answer: Mapping[str, Any]) -> None:
+        """Write results to the ledger before anything else may fail, then tell the algorithm."""
+        members = self.cohort(answer["seq"])
+        told = []
+        for result in jobs.results(answer, members):
+            if result.get("failure_kind") in FATAL_KINDS:
+                raise StoreError(str(result["failure"]))
+            if result["seq"] not in self.in_flight:
+                continue  # told before the run was stopped
+            trial = self.trials[result["seq"]].with_result(
+                {**result, "finished": result.get("finished") or utc_now()}, told=self.n_told
+            )
+            trial = self.constants.judged(trial)
+            self.ledger.tell(trial)
+            if trial.phase == "search":
+                took = self.budget.clock() - self._began[trial.seq]
+                self._durations.append(took / len(members))
+            self._tell(trial)
+            told.append(trial)
+        # Only now, because listeners may delete what a repetition of the cohort would need.
+        for trial in told:
+            self.emit("told", trial=trial)
+        self.sweep(self)
+
+    def _tell(self, trial: Trial) -> None:
+        self.trials[trial.seq] = trial
+        self.in_flight.discard(trial.seq)
+        self.n_told += 1
+        is_measured = trial.state == "COMPLETE"  # an estimate is no archive member and no label
+        has_fitness = is_measured or trial.state == "ESTIMATED"
+        individual = self.individual(trial) if has_fitness else None
+        self._genotypes.pop(trial.seq, None)
+        if individual is not None and is_measured:
+            insort(self._ranks, rank(trial, self.constants.objectives[0]))
+            if not trial.rungs_below:  # archives compare like with like
+                self.memory.observe(individual)
+        if trial.phase == "finish":
+            return
+        if individual is None:
+            self.algorithm.tell_failed(trial.seq)
+            if self.screen is not None:
+                self.screen.audit.drop(trial.key)
+        else:
+            if is_measured and not trial.rungs_below:
+                self.algorithm.breeder.observe(individual)
+            self.algorithm.tell(individual)
+            # The lowest rung has all candidates, so its labels are alike and not chosen.
+            if self.screen is not None and is_measured and not trial.fidelity.get("rung"):
+                first = self.constants.objectives[0].name
+                value, batch = trial.objectives[first], self._batch(trial.generation)
+                self.screen.observe(trial.seq, individual.genotype, value, trial.train_s, batch)
+        self._note_generation()
+
+    def _note_generation(self) -> None:
+        if self.algorithm.generation != self._generation:
+            alive = self.algorithm.population
+            measured = [i for i in alive if self.trials[i.seq].state == "COMPLETE"]
+            row = self.memory.record(self._generation, measured)
+            self._generation = self.algorithm.generation
+            self.emit("generation", **row)
+
+    def individual(self, trial: Trial) -> Individual:
+        """Return a completed trial as the engine sees it.
+
+        On whatever rung, it is the child of those of whom it was bred.
+        """
+        fitness = self._fitness()
+        fitness.set([trial.objectives[o.name] for o in self.constants.objectives], trial.violation)
+        genotype = self._genotype(trial)
+        bred = trial
+        while bred.fidelity.get("rung"):
+            bred = self.trials[bred.parents[0]]
+        return Individual(
+            trial.seq, genotype, fitness, bred.parents, bred.operator, trial.generation
+        )
+
+    def _genotype(self, trial: Trial) -> Dag:
+        return self._genotypes.get(trial.seq) or Dag.from_json(trial.genotype)
+
+    # ---- resuming ----------------------------------------------------------------------------
+
+    def _replay(self, stored: list[Trial]) -> None:
+        """Bring the algorithm to where it was: ask and tell again, in the recorded order.
+
+        Results come from the ledger and nothing is trained; trials that were in flight start again.
+        """
+        estimates: dict[int, float | None] = {}
+        told = sorted((t for t in stored if t.told is not None), key=lambda t: t.told or 0)
+        for trial in stored:
+            while self.n_told < trial.asked_after:
+                self._tell(told[self.n_told])
+            if trial.phase == "search":
+                estimates[trial.seq] = self._ask_again(trial)
+            is_estimate = estimates.get(trial.seq) is not None
+            self._add(replace(trial, state="ESTIMATED") if is_estimate else trial)
+        while self.n_told < len(told):
+            self._tell(told[self.n_told])
+        if self.screen is not None:
+            self.screen.news()  # reported when it was new
+        for trial in stored:
+            if trial.told is None and (value := estimates.get(trial.seq)) is not None:
+                self._tell_estimate(trial, value)
+            elif trial.told is None:
+                again = replace(trial, attempt=trial.attempt + 1, started=utc_now())
+                if trial.phase == "finish":  # since it was asked, time of the budget has passed
+                    again = replace(again, fidelity=self._ending.bounded(trial))
+                self.ledger.ask_again(again)
+                self._launch(again)
+        # A cohort with results was complete; any other may still be one that was asked for in part.
+        if self._gathered and any(t.told is not None for t in self.cohort(self._gathered[0].seq)):
+            self._launch_cohort()
+
+    def _ask_again(self, trial: Trial) -> float | None:
+        proposal = self.algorithm.ask() if self.algorithm.ready() else None
+        self._note_generation()
+        key = None if proposal is None else proposal.genotype.key
+        if proposal is None or key != trial.key:
+            raise StoreError(
+                f"trial {trial.seq} cannot be reproduced: '{trial.operator}' now gives another "
+                "network. Was an operator, a plug-in or nasgen itself changed since? Resume with "
+                "what wrote the run, or start a new one."
+            )
+        return self._estimate(trial.seq, proposal)
+
+    def emit(self, event: str, **data: Any) -> None:
+        """Hand an event to all listeners."""
+        for listener in self.listeners:
+            listener(event, {"search": self, **data})
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Let Python look for garbage cycles rarely inside.
+
+    A search only adds to its trials, which hold no cycles, so that each look at all of them, and at
+    all that the libraries made, finds next to nothing: about a tenth of the time of a search that
+    trains nothing.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def shown_parameters(dag: Dag) -> dict[str, int]:
+    """Return what Optuna's tools show of a genotype: counts of its operations, its depth."""
+    shown = {"n_vertices": len(dag.inner), "depth": dag.depth}
+    ops = [v.op for v in dag.inner]
+    for op in ("conv", "max_pool", "avg_pool", "sum", "concat"):
+        shown[f"n_{op}"] = ops.count(op)
+    shown["channels"] = sum(int(v.get("channels", 0)) for v in dag.inner)
+    return shown

@@ -1,0 +1,270 @@
+"""A config is read: names looked up, what was left empty written out, all mistakes told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from nasgen import registry
+from nasgen.errors import ConfigError, NasgenError
+from nasgen.runs import build
+from nasgen.settings import constraints, objectives
+from nasgen.settings.config import SearchConfig, merge, parse
+from nasgen.settings.fidelity import n_finish, population
+
+MIN_TIME_S: Final = 10.0  # starting workers and writing the report take about half of this
+
+
+def config_of(
+    data: Mapping[str, Any], where: str = "config", overrides: Iterable[Mapping[str, Any]] = ()
+) -> SearchConfig:
+    """Return the checked config of a run, every name looked up; all mistakes are reported at once.
+
+    Plug-in files are loaded. Frequencies of operators that were left empty are written out, and the
+    predictor that the algorithm brings, so that the stored config says what took part.
+    """
+    merged: dict[str, Any] = dict(data)
+    for override in overrides:
+        merged = merge(merged, override)
+    problems: list[str] = []
+    try:
+        config = parse(merged, where)
+    except ConfigError as error:
+        # Names are checked too, as far as the rest can be read, so that all mistakes show at once.
+        problems += error.problems
+        config = _readable(merged)
+    for path in config.plugins.files:
+        _gather(problems, partial(registry.load_file, path))
+    config = _with_predictor(_with_operators(config))
+    _check_names(config, problems)
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
+    files = tuple(str(Path(f).expanduser().resolve()) for f in config.plugins.files)
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"source": _absolute(config.data.source)}),
+            "store": config.store.model_copy(
+                update={"ledger": _absolute_ledger(config.store.ledger)}
+            ),
+            # Absolute, because the stored config is read from another folder on resume.
+            "plugins": config.plugins.model_copy(update={"files": files}),
+        }
+    )
+
+
+def cautions(config: SearchConfig) -> list[str]:
+    """Return what a checked config allows, though it can hardly be meant."""
+    trials, warmup = config.budget.trials, config.predictor.warmup
+    if trials is None and config.budget.time is None:
+        trials = build.default_trials(config)
+    # One that nobody asked for may well be idle in a short run.
+    is_asked = config.predictor.name not in ("none", _own_predictor(config))
+    if not is_asked or trials is None or warmup < trials:
+        return []
+    return [
+        f"predictor.warmup: expected fewer than the {trials} trials, got {warmup}; '"
+        f"{config.predictor.name}' will never be fitted. Lower it, or give more trials."
+    ]
+
+
+def _with_operators(config: SearchConfig) -> SearchConfig:
+    """Return the config with frequencies that were left empty written out.
+
+    An algorithm that grows by morphisms uses no mutation unless one is named.
+    """
+    section = config.algorithm
+    usual: tuple[str, ...] = ()
+    if section.name in registry.names("algorithms"):
+        usual = registry.resolve("algorithms", section.name).morphisms
+    known = build.applicable("morphisms", config)
+    morphisms = section.morphisms or {name: 1.0 for name in usual if name in known}
+    grows = bool(usual and morphisms)
+    written = {
+        "population": population(config),
+        "morphisms": morphisms,
+        "mutations": section.mutations or ({} if grows else build.frequencies("mutations", config)),
+        "crossovers": section.crossovers or build.frequencies("crossovers", config),
+    }
+    return config.model_copy(update={"algorithm": section.model_copy(update=written)})
+
+
+def _with_predictor(config: SearchConfig) -> SearchConfig:
+    """Return the config with the predictor "auto" replaced by a name, or by "none"."""
+    section = config.predictor
+    if section.name != "auto":
+        return config
+    written = {"name": _own_predictor(config)}
+    return config.model_copy(update={"predictor": section.model_copy(update=written)})
+
+
+def _own_predictor(config: SearchConfig) -> str:
+    """Return the predictor that the algorithm brings, for one objective; else "none"."""
+    name = config.algorithm.name
+    if name not in registry.names("algorithms") or len(config.objectives.names) > 1:
+        return "none"
+    own: str = registry.resolve("algorithms", name).predictor
+    return own
+
+
+def _absolute(source: str) -> str:
+    """Return a data source with its path made absolute; a plug-in's text is its own business."""
+    scheme, _, rest = source.partition(":")
+    if not rest or registry.get("datasets", scheme).origin != "built-in":
+        return source
+    path, question, query = rest.partition("?")
+    return f"{scheme}:{Path(path).expanduser().resolve()}{question}{query}"
+
+
+def _absolute_ledger(url: str | None) -> str | None:
+    """Return a ledger's URL with its file, if it is one, made absolute."""
+    for scheme in ("sqlite:///", "journal:"):
+        if url is not None and url.startswith(scheme):
+            file, question, query = url.removeprefix(scheme).partition("?")
+            if file and file != ":memory:":
+                return f"{scheme}{Path(file).expanduser().resolve()}{question}{query}"
+    return url
+
+
+def _readable(data: Mapping[str, Any]) -> SearchConfig:
+    """Return the config with unreadable sections left at their defaults."""
+    kept: dict[str, Any] = {}
+    for key, value in data.items():
+        try:
+            parse({key: value})
+        except ConfigError:
+            continue
+        kept[key] = value
+    return parse(kept)
+
+
+def _gather(problems: list[str], check: Callable[[], Any]) -> None:
+    try:
+        check()
+    except ConfigError as error:
+        problems += error.problems
+    except NasgenError as error:
+        problems.append(str(error))
+
+
+def _check_names(config: SearchConfig, problems: list[str]) -> None:
+    _gather(problems, lambda: build.space(config))
+    for name in config.objectives.names:
+        _gather(problems, partial(objectives.named, name))
+    if len(set(config.objectives.names)) != len(config.objectives.names):
+        problems.append(f"objectives.names: each name once, got {list(config.objectives.names)}.")
+    for text in config.objectives.constraint:
+        _gather(problems, partial(constraints.parse, text))
+    for group in ("mutations", "morphisms", "crossovers"):
+        table = getattr(config.algorithm, group)
+        for name in table:
+            _gather(problems, partial(registry.resolve, group, name))
+            _gather(problems, partial(_check_kind, config, group, name))
+        if table and not sum(table.values()) > 0:
+            problems.append(f"algorithm.{group}: at least one frequency must be above 0.")
+    both = sorted({*config.algorithm.mutations} & {*config.algorithm.morphisms})
+    problems += [f"algorithm: '{name}' is named as a mutation and as a morphism." for name in both]
+    _gather(problems, lambda: build.origin(config))
+    _gather(problems, lambda: registry.get("executors", config.execution.executor))
+    _gather(problems, lambda: registry.get("ensembles", config.ensemble.name))
+    _gather(problems, lambda: registry.get("datasets", config.data.source.partition(":")[0]))
+    if config.predictor.name != "none":
+        _gather(problems, lambda: registry.get("predictors", config.predictor.name))
+        if config.predictor.mode == "substitute" and len(config.objectives.names) > 1:
+            problems.append(
+                "predictor.mode = 'substitute': expected one objective, because the predictor "
+                f"stands in for the first alone, got {list(config.objectives.names)}; use 'filter'."
+            )
+        late = constraints.known_late(config.objectives.constraint)
+        if config.predictor.mode == "substitute" and late:
+            problems.append(
+                "predictor.mode = 'substitute': expected constraints that are known before "
+                f"training, because estimates are not trained, got '{late[0]}'; use 'filter'."
+            )
+        _gather(problems, lambda: _check_substitute(config))
+    for name in build.features(config).split("+"):
+        _gather(problems, partial(_check_features, config, name))
+    if config.predictor.features is not None and build.is_score_alone(config):
+        problems.append(
+            "predictor.features: the predictor 'zero-cost' reads predictor.score alone, got "
+            f"'{config.predictor.features}'; leave it out, or choose another predictor."
+        )
+    _gather(problems, lambda: registry.get("scores", config.predictor.score))
+    _gather(problems, lambda: build.idle_algorithm(config))
+    _gather(
+        problems, lambda: build.stopper(config.stopping, build.objective_list(config)[0].direction)
+    )
+    _gather(problems, lambda: _check_rungs(config, problems))
+    if config.budget.time is not None and config.budget.time < MIN_TIME_S:
+        problems.append(
+            f"budget.time: expected at least {MIN_TIME_S:.0f} s, because starting workers and "
+            f"writing the report take some, got {config.budget.time:g} s."
+        )
+    ledger = config.store.ledger
+    if ledger is not None and "://" not in ledger and not ledger.startswith("journal:"):
+        problems.append(
+            "store.ledger: expected an Optuna storage URL such as sqlite:///file.db, "
+            f"postgresql://... or journal:FILE, got {ledger!r}."
+        )
+    n_networks, n_trials = config.finish.networks, config.budget.trials
+    if n_networks is not None and n_trials is not None and n_networks >= n_trials:
+        problems.append(
+            f"finish.networks: expected fewer than budget.trials = {n_trials}, of which they are a "
+            f"part, got {n_networks}."
+        )
+
+
+def _check_rungs(config: SearchConfig, problems: list[str]) -> None:
+    needed, trials = build.n_halving(config), config.budget.trials
+    if needed and config.predictor.name != "none" and config.predictor.mode == "substitute":
+        problems.append(
+            f"algorithm.rungs = {config.algorithm.rungs}: expected predictor.mode = 'filter', "
+            "because what is trained on needs the weights of a training, got 'substitute'."
+        )
+    if needed and trials is not None and trials - n_finish(config, trials) < needed:
+        problems.append(
+            f"budget.trials: expected at least {needed} beside the finalists, which one generation "
+            f"of {population(config)} takes with algorithm.rungs = {config.algorithm.rungs} and "
+            f"eta = {config.algorithm.eta}, got {trials - n_finish(config, trials)}; lower "
+            "algorithm.population, rungs or eta, or give more trials."
+        )
+
+
+def _check_substitute(config: SearchConfig) -> None:
+    """Raise ConfigError where others need what an estimate, which is no training, has not got."""
+    if config.predictor.mode != "substitute":
+        return
+    what = ""
+    if build.inherits(config):
+        what = "children start from the weights of their parents"
+    elif build.keeps_predictions(config):
+        selection = config.algorithm.options.get("selection")
+        what = f"algorithm.selection = '{selection}' asks what each network answered"
+    if what:
+        raise ConfigError(
+            f"predictor.mode = 'substitute': {what}, and estimates are not trained; use 'filter'."
+        )
+
+
+def _check_features(config: SearchConfig, name: str) -> None:
+    if name in registry.names("scores"):
+        return
+    wanted = registry.get("features", name).accepts
+    # Every genotype is a graph, so what reads graphs of layers reads cells too.
+    if wanted and wanted not in (config.space.name, build.kind(config), build.DEFAULT_KIND):
+        raise ConfigError(
+            f"predictor.features: '{name}' describes genotypes of '{wanted}', not those of "
+            f"space.name = '{config.space.name}'; leave it out, or take 'structural'."
+        )
+
+
+def _check_kind(config: SearchConfig, group: str, name: str) -> None:
+    known = registry.names(group)
+    if config.space.name in registry.names("search_spaces") and name in known:
+        valid = build.applicable(group, config)
+        if name not in valid:
+            raise ConfigError(
+                f"algorithm.{group}: '{name}' does not work on the {build.kind(config)} genotypes "
+                f"of '{config.space.name}'; expected some of {', '.join(valid) or 'none'}."
+            )

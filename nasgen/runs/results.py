@@ -1,0 +1,442 @@
+"""A recorded run: its trials, its best network, its ensemble, its report."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nasgen.data.base import Dataset
+from nasgen.data.base import load as load_data
+from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork, choose
+from nasgen.errors import ConfigError, StoreError
+from nasgen.loop.finish import ranked
+from nasgen.runs import build, reading
+from nasgen.settings import constraints, fidelity
+from nasgen.settings.config import SearchConfig, merge, read_toml
+from nasgen.settings.objectives import Objective
+from nasgen.store.folder import RunFolder
+from nasgen.store.ledger import Ledger, study_name
+from nasgen.store.trial import Trial
+
+N_KEPT_BEST = 20  # whose weights stay besides the population's
+STATES = {
+    "complete": "COMPLETE",
+    "failed": "FAILED",
+    "pruned": "PRUNED",
+    "estimated": "ESTIMATED",
+}
+
+
+class Run:
+    """One run folder. Reading needs no torch; networks and ensembles load it when they are used."""
+
+    def __init__(self, folder: RunFolder, config: SearchConfig) -> None:
+        self.folder = folder
+        self.config = config
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open a run folder; StoreError when it is none, or its ledger is damaged."""
+        folder = RunFolder.open(path)
+        data = read_toml(folder.config_path)
+        return cls(folder, reading.config_of(data, str(folder.config_path)))
+
+    def with_recipe(self, tables: Mapping[str, Any]) -> Run:
+        """Return the run with other settings of [training], for `train`; nothing is written.
+
+        Raises ConfigError for other tables, and for what is no recipe, such as epochs.
+        """
+        settings = tables.get("training", {})
+        wrong = [name for name in tables if name != "training"]
+        if isinstance(settings, Mapping):
+            wrong += [f"training.{key}" for key in settings if key in build.NO_RECIPE]
+        if wrong:
+            raise ConfigError(
+                f"--set: expected settings of the recipe, such as training.lr=0.1, got "
+                f"{', '.join(wrong)}; epochs are set by --epochs."
+            )
+        data = merge(read_toml(self.folder.config_path), tables)
+        return Run(self.folder, reading.config_of(data, "--set"))
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @property
+    def name(self) -> str:
+        """The run's id."""
+        return self.folder.name
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What run.json holds: seed, versions, machine, data, legs, summary."""
+        return self.folder.read_json("run.json")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `nasgen search --json` prints last; counts alone while the run is not complete."""
+        summary = self.record["summary"]
+        return summary if summary is not None else self._counts()
+
+    @property
+    def report_path(self) -> Path:
+        """Where the HTML report lies."""
+        return self.folder.report_path
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """All trials by seq, as of the first look."""
+        # By the name it was born with: a folder may be renamed, a study elsewhere is not.
+        study = study_name(self.config.store.ledger, self.record["run"])
+        ledger = Ledger.open(self.folder.ledger_url(self.config.store.ledger), study)
+        try:
+            return ledger.trials()
+        finally:
+            ledger.close()
+
+    @cached_property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The objectives; the first one ranks."""
+        return build.objective_list(self.config)
+
+    @property
+    def ranked(self) -> list[Trial]:
+        """Completed trials, best first; those that violate constraints last."""
+        return ranked(self.trials, self.objectives[0])
+
+    @property
+    def best(self) -> Trial | None:
+        """The best feasible trial by the first objective, chosen on validation images."""
+        return next((t for t in self.ranked if t.is_feasible), None)
+
+    @property
+    def nearest(self) -> dict[str, Any] | None:
+        """The trial that violates the constraints least, where none keeps them; else None.
+
+        "trial" is its seq, "violation" the sum over constraints, each as a share of its bound,
+        "constraints" the measured values, "message" a sentence.
+        """
+        if self.best is not None or not self.ranked:
+            return None
+        trial = self.ranked[0]
+        broken = constraints.described(build.constraint_list(self.config), trial.constraints)
+        return {
+            "trial": trial.seq,
+            "violation": trial.violation,
+            "constraints": dict(trial.constraints),
+            "message": f"no network keeps the constraints; nearest is trial {trial.seq}: {broken}.",
+        }
+
+    def trial(self, seq: int | None = None) -> Trial:
+        """Return one trial, or the best one; ConfigError when there is none."""
+        if seq is None:
+            if self.nearest is not None:
+                raise ConfigError(
+                    f"{self.path}: {self.nearest['message']} Name it with --trial, loosen "
+                    "objectives.constraint in a new run, or resume this one with more trials."
+                )
+            if self.best is None:
+                raise ConfigError(f"{self.path}: no trial is complete, so there is no best one.")
+            return self.best
+        found = next((t for t in self.trials if t.seq == seq), None)
+        if found is None:
+            raise ConfigError(
+                f"{self.path} has no trial {seq}; it has 0 to {len(self.trials) - 1}. "
+                f"See `nasgen show {self.path}`."
+            )
+        return found
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The images the run was made on: `x_train`, `y_train`, `x_test`, `y_test`, `classes`."""
+        return load_data(self.config.data.source)
+
+    # ---- networks ----------------------------------------------------------------------------
+
+    def evaluator(self, threads: int | None = None) -> Any:
+        """Return the evaluator of this run's data and recipe, in this process (loads torch)."""
+        context = build.worker_context(self.config, self.folder.artifacts.folder)
+        context["threads"] = threads or fidelity.n_cores()
+        context["training"]["time_limit"] = None  # it bounds trials
+        return build.evaluator(context)
+
+    @cached_property
+    def _predictor(self) -> Predicts:
+        predictor: Predicts = self.evaluator()
+        return predictor
+
+    def network(self, seq: int | None = None) -> TrainedNetwork:
+        """Return a trained network (default: the best); StoreError when its weights are gone."""
+        trial = self.trial(seq)
+        if not self.folder.artifacts.exists(trial.weights_ref):
+            raise StoreError(
+                f"the weights of trial {trial.seq} were not kept (store.keep_weights = "
+                f"'{self.config.store.keep_weights}'); `nasgen train {self.path} --trial "
+                f"{trial.seq}` trains it again."
+            )
+        return TrainedNetwork(self.name, trial, self._predictor)
+
+    def networks(self) -> list[TrainedNetwork]:
+        """Return the ensemble's candidates: the most accurate feasible ones with kept weights."""
+        feasible = [t for t in self.trials if t.is_feasible]
+        kept = [t for t in feasible if self.folder.artifacts.exists(t.weights_ref)]
+        kept.sort(
+            key=lambda t: (
+                t.rungs_below,
+                -_metric(t, "val_accuracy", 0),
+                _metric(t, "val_loss", math.inf),
+                t.seq,
+            )
+        )
+        return [
+            TrainedNetwork(self.name, t, self._predictor)
+            for t in kept[: self.config.ensemble.candidates]
+        ]
+
+    @cached_property
+    def ensemble(self) -> TrainedEnsemble:
+        """The ensemble chosen at the end of the search."""
+        chosen = (self.record["summary"] or {}).get("ensemble")
+        if not chosen or not chosen["members"]:
+            raise StoreError(f"{self.path} has no ensemble yet; `nasgen ensemble {self.path}`.")
+        members = [self.network(m["trial"]) for m in chosen["members"]]
+        return TrainedEnsemble(tuple(members), tuple(m["weight"] for m in chosen["members"]))
+
+    # ---- the ending --------------------------------------------------------------------------
+
+    def conclude(self, n_filtered: int, wall_s: Callable[[], float]) -> None:
+        """Choose the ensemble on validation images, test it and the best network once, report."""
+        summary = self._counts(n_filtered)
+        best = self.best
+        if best is not None:
+            networks = self.networks()
+            ensemble = (
+                choose(networks, self.config.ensemble.name, self.config.ensemble.rounds)
+                if networks
+                else None
+            )
+            summary["best"] = self._best_summary(best)
+            summary["ensemble"] = None if ensemble is None else ensemble_summary(ensemble)
+        self._write_summary(summary, wall_s())
+        self.report()
+        self._write_summary(summary, wall_s())
+
+    def _write_summary(self, summary: dict[str, Any], wall_s: float) -> None:
+        summary["wall_s"] = round(wall_s, 3)
+        self.folder.write_json("run.json", {**self.record, "summary": summary})
+
+    def _counts(self, n_filtered: int = 0) -> dict[str, Any]:
+        trials = self.trials
+        counts = {k: sum(t.state == state for t in trials) for k, state in STATES.items()}
+        constrained: dict[str, Any] = {}
+        if build.constraint_list(self.config):
+            n = sum(t.state == "COMPLETE" and not t.is_feasible for t in trials)
+            constrained = {"infeasible": n, "nearest": self.nearest}
+        return {
+            "run": str(self.path),
+            "trials": {**counts, "filtered": n_filtered},
+            **constrained,
+            "best": None,
+            "ensemble": None,
+            "wall_s": round(sum(leg["spent_s"] for leg in self.record["legs"]), 3),
+            "train_s": round(sum(t.train_s for t in trials), 3),
+        }
+
+    def _best_summary(self, best: Trial) -> dict[str, Any]:
+        kept = self.folder.artifacts.exists(best.weights_ref)
+        network = self.network(best.seq) if kept else None
+        return {
+            "trial": best.seq,
+            "val_accuracy": best.metrics.get("val_accuracy"),
+            "test_accuracy": None if network is None else network.test_accuracy,
+            "n_params": best.metrics.get("n_params"),
+            "flops": best.metrics.get("flops"),
+            "latency_ms": self._predictor.latency_ms(best.genotype),
+        }
+
+    def report(self) -> Path:
+        """Write report.html and return its path."""
+        from nasgen.report import page
+        from nasgen.report.view import ReportView
+
+        record, summary = self.record, self.summary
+        data = record["data"]
+        c, h, w = data["shape"]
+        view = ReportView(
+            run=str(self.path),
+            title=f"{self.config.algorithm.name} search on {self.config.data.source}",
+            config=self.config,
+            trials=self.trials,
+            best=summary["best"],
+            nearest=(summary.get("nearest") or {}).get("message", ""),
+            ensemble=summary["ensemble"],
+            population=record.get("population", []),
+            n_filtered=summary["trials"]["filtered"],
+            audit=record.get("audit"),
+            wall_s=summary["wall_s"],
+            train_s=summary["train_s"],
+            directions={o.name: o.direction for o in self.objectives},
+            operator_failures=record.get("operators", {}),
+            machine=record["machine"],
+            versions=record["versions"],
+            classes=tuple(data["classes"]),
+            data_summary=f"{data['n_train']:,} training and {data['n_test']:,} test images of "
+            f"{c} x {h} x {w}, {len(data['classes'])} classes",
+        )
+        self.folder.write_text("report.html", page.render(view))
+        return self.report_path
+
+    # ---- afterwards --------------------------------------------------------------------------
+
+    def train(
+        self,
+        seq: int | None = None,
+        epochs: float | None = None,
+        with_validation: bool = False,
+        progress: Callable[[Mapping[str, Any]], None] = lambda row: None,
+    ) -> dict[str, Any]:
+        """Train one architecture into a finished network, on all cores, and test it once.
+
+        `epochs` defaults to four times the search's. `with_validation` adds the validation images
+        to the training, so that no validation accuracy is left to report. Weights and a record go
+        to `trained/` in the run folder; nothing of the search's history changes.
+        """
+        trial = self.trial(seq)
+        evaluator = self.evaluator()
+        searched = self.trial(trial.parents[0]) if trial.phase == "finish" else trial
+        if epochs is None:
+            epochs = 4 * float(searched.fidelity["epochs"])
+
+        def report(row: dict[str, Any]) -> bool:
+            progress(row)
+            return True
+
+        began = time.monotonic()
+        result = evaluator.evaluate(
+            {
+                "seq": trial.seq,
+                "attempt": 1,
+                "genotype": dict(trial.genotype),
+                "fidelity": {"epochs": epochs, "fraction": 1.0, "seconds": None},
+                "seed": trial.seed,
+                "with_validation": with_validation,
+                "inherit": None,
+            },
+            report,
+        )
+        if result["state"] != "COMPLETE":
+            raise StoreError(f"training of trial {trial.seq} failed: {result['failure']}.")
+        network = TrainedNetwork(
+            self.name, trial.with_result(result, told=trial.told or 0), evaluator
+        )
+        record = {
+            "run": str(self.path),
+            "trial": trial.seq,
+            "epochs": epochs,
+            "with_validation": with_validation,
+            "val_accuracy": result["metrics"].get("val_accuracy"),
+            "test_accuracy": network.test_accuracy,
+            "n_params": result["metrics"].get("n_params"),
+            "flops": result["metrics"].get("flops"),
+            "train_s": result["train_s"],
+            "wall_s": round(time.monotonic() - began, 3),
+            "genotype": dict(trial.genotype),
+            "weights_ref": result["weights_ref"],
+            "recipe": build.recipe_digest(self.config),
+        }
+        return self._keep_trained(record, {result["weights_ref"], result["predictions_ref"]})
+
+    def _keep_trained(self, record: dict[str, Any], refs: set[str | None]) -> dict[str, Any]:
+        target, artifacts = self.path / "trained", self.folder.artifacts
+        stem = f"trial{record['trial']}-{record['epochs']:g}epochs"
+        stem += "-with-validation" if record["with_validation"] else ""
+        if record["recipe"] != build.recipe_digest(Run.open(self.path).config):
+            stem += f"-{record['recipe'][:6]}"  # one file for each recipe that was tried
+        weights = target / f"{stem}.safetensors"
+        try:
+            target.mkdir(exist_ok=True)
+            shutil.copyfile(artifacts.path(record["weights_ref"]), weights)
+        except OSError as error:
+            raise StoreError(f"cannot write {weights}: {error.strerror or error}.") from None
+        # Artifacts are named by content: a training may repeat a trial of the run to the bit.
+        of_trials = {ref for t in self.trials for ref in t.refs}
+        artifacts.remove(r for r in refs - of_trials if r)
+        record = {**record, "weights": str(weights)}
+        self.folder.write_json(f"trained/{stem}.json", record)
+        return record
+
+
+def _metric(trial: Trial, name: str, default: float) -> float:
+    value = trial.metrics.get(name)
+    return default if value is None else float(value)
+
+
+def ensemble_summary(ensemble: TrainedEnsemble) -> dict[str, Any]:
+    """Return the JSON of an ensemble; its test accuracy is computed now."""
+    return {
+        "members": [
+            {"run": m.run, "trial": m.trial.seq, "weight": round(w, 6)}
+            for m, w in zip(ensemble.members, ensemble.weights, strict=True)
+        ],
+        "val_accuracy": ensemble.val_accuracy,
+        "test_accuracy": ensemble.test_accuracy,
+    }
+
+
+def combine_runs(runs: Sequence[Run], method: str | None, rounds: int | None) -> TrainedEnsemble:
+    """Choose an ensemble from the kept networks of several runs on the same data and split."""
+    first = runs[0]
+    for other in runs[1:]:
+        a, b = first.record["data"]["digest"], other.record["data"]["digest"]
+        if a != b or first.config.data.model_dump(
+            exclude={"source"}
+        ) != other.config.data.model_dump(exclude={"source"}):
+            raise ConfigError(
+                f"{first.path} and {other.path} use different data or validation splits; an "
+                "ensemble needs the same."
+            )
+    networks = [n for run in runs for n in run.networks()]
+    if not networks:
+        raise ConfigError(
+            "no trial with kept weights in " + ", ".join(str(r.path) for r in runs) + "."
+        )
+    settings = first.config.ensemble
+    networks.sort(key=lambda n: -_metric(n.trial, "val_accuracy", 0))
+    return choose(networks, method or settings.name, rounds or settings.rounds)
+
+
+def collect_garbage(run: Run) -> int:
+    """Delete artifacts that [store] keep_weights does not keep, left-overs of killed workers too.
+
+    Return the bytes freed. The run must be complete, and no other process may be working on it.
+    """
+    record = run.record
+    if record["summary"] is None or not all(leg["done"] for leg in record["legs"]):
+        raise ConfigError(f"{run.path} is unfinished; `nasgen resume {run.path}` first.")
+    chosen = {m["trial"] for m in (record["summary"]["ensemble"] or {"members": []})["members"]}
+    kept = {t.seq for t in run.trials if t.phase == "finish"} | chosen
+    if run.config.store.keep_weights == "all":
+        kept |= {t.seq for t in run.trials}
+    elif run.config.store.keep_weights == "population":
+        kept |= {*record["population"], *(t.seq for t in run.ranked[:N_KEPT_BEST])}
+    else:
+        kept |= {*record["pareto"], *(t.seq for t in run.ranked[:1])}
+    if (
+        build.inherits(run.config) or run.config.algorithm.rungs > 1
+    ):  # a further leg starts children from them
+        kept |= set(record.get("alive", record["population"]))
+    refs = {ref for t in run.trials if t.seq in kept for ref in t.refs}
+    if build.keeps_predictions(run.config):  # a further leg selects again what was selected
+        refs |= {t.predictions_ref for t in run.trials if t.predictions_ref}
+    run.folder.lock()
+    try:
+        artifacts = run.folder.artifacts
+        return artifacts.remove(artifacts.stored() - refs) + artifacts.remove_unfinished()
+    finally:
+        run.folder.unlock()

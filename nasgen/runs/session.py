@@ -1,0 +1,453 @@
+"""A run from Python: `nasgen.run` searches, combines and reports; `nasgen.load` reads.
+
+The command line is a thin face of this module.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasgen.data.base import Dataset
+from nasgen.data.base import load as load_data
+from nasgen.data.split import split, split_digest
+from nasgen.engine.breeding import Proposal
+from nasgen.errors import ConfigError, DataError, NasgenError, StoreError
+from nasgen.loop.constants import Constants
+from nasgen.loop.search import Listener, Search
+from nasgen.runs import build, reading
+from nasgen.runs.results import N_KEPT_BEST, Run
+from nasgen.settings import fidelity
+from nasgen.settings.budget import Budget
+from nasgen.settings.config import SearchConfig, read_toml
+from nasgen.settings.writing import to_toml
+from nasgen.store import folder as run_folder
+from nasgen.store.folder import RunFolder
+from nasgen.store.ledger import Ledger, study_name, utc_now
+from nasgen.store.trial import Trial
+
+ORIGIN = "origin.json"  # the network that [origin] named
+LOG = "log.jsonl"  # what happened when, one JSON object a line, resumed sessions included
+CANDIDATES = "candidates.jsonl"  # what a predictor rejected, one JSON object a line
+SWEEP_EVERY = 8  # told trials between two clean-ups of the artifacts
+SAVE_CLOCK_EVERY_S = 2.0
+ENDING_S = 4.0  # loading torch, drawing the report
+
+
+def run(
+    config: SearchConfig | Mapping[str, Any] | str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    overrides: Iterable[Mapping[str, Any]] = (),
+    listeners: tuple[Listener, ...] = (),
+    where: str = "config",
+) -> Run:
+    """Search, choose an ensemble, test once and write the report; return the finished run.
+
+    `config` is a TOML file, its tables as a mapping, or a `SearchConfig`; `overrides` are further
+    tables laid on top. `out` is the new run folder (default: `runs/DATA-ALGORITHM-seedN`);
+    `where` names the config in messages. Raises ConfigError, DataError or StoreError before
+    anything is trained.
+    """
+    began = time.monotonic()
+    if isinstance(config, str | Path):
+        tables: Mapping[str, Any] = read_toml(config)
+        where = str(config)
+    elif isinstance(config, SearchConfig):
+        tables = config.model_dump(exclude_unset=True)
+    else:
+        tables = config or {}
+    checked = reading.config_of(tables, where, overrides)
+    dataset = load_data(checked.data.source)
+    folder = RunFolder.create(out or _default_folder(checked))
+    folder.lock()
+    try:
+        trials = checked.budget.trials
+        if trials is None and checked.budget.time is None:
+            trials = build.default_trials(checked)
+        try:
+            _prepare(folder, checked, dataset, trials)
+        except NasgenError:
+            shutil.rmtree(folder.path, ignore_errors=True)  # nothing in it yet; free the name
+            raise
+        for text in reading.cautions(checked):
+            for listener in listeners:
+                listener("caution", {"text": text})
+        return _Session(folder, checked, dataset, listeners, began).work()
+    finally:
+        folder.unlock()
+
+
+def resume(
+    path: str | Path,
+    *,
+    trials: str | int | None = None,
+    time_s: float | None = None,
+    workers: int | None = None,
+    listeners: tuple[Listener, ...] = (),
+) -> Run:
+    """Continue a run: what was interrupted, then `trials` ("+100", or a new total) or more time.
+
+    At most the trials that were in flight are trained again.
+    """
+    began = time.monotonic()
+    folder = RunFolder.open(path)
+    overrides = [] if workers is None else [{"execution": {"workers": workers}}]
+    config = reading.config_of(read_toml(folder.config_path), str(folder.config_path), overrides)
+    folder.lock()
+    try:
+        record = folder.read_json("run.json")
+        added = _added_leg(record, trials, time_s, path)
+        dataset = load_data(config.data.source)
+        if dataset.digest != record["data"]["digest"]:
+            raise DataError(
+                f"the data of {path} have changed: {config.data.source} now has the digest "
+                f"{dataset.digest}, the run was made on {record['data']['digest']}."
+            )
+        if added is not None:
+            record["legs"].append(added)
+            folder.write_json("run.json", record)
+        return _Session(folder, config, dataset, listeners, began).work()
+    finally:
+        folder.unlock()
+
+
+def load(path: str | Path) -> Run:
+    """Open a run folder for reading."""
+    return Run.open(path)
+
+
+# ---- a process working on a run ------------------------------------------------------------------
+
+
+class _Session:
+    """Runs the legs of a run that are not done yet, each with its finish, then the ending."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: SearchConfig,
+        dataset: Dataset,
+        listeners: tuple[Listener, ...],
+        began: float,
+    ) -> None:
+        self.folder = folder
+        self.config = config
+        self.listeners = listeners
+        self.began = began
+        parts = split(dataset, config.data.validation, config.data.split_seed)
+        self.constants = Constants(
+            seed=config.seed,
+            objectives=build.objective_list(config),
+            search_fidelity=fidelity.search_fidelity(config, len(parts.train)),
+            finish_fidelity={},  # each leg has its own, see `_leg_constants`
+            recipe_digest=build.recipe_digest(config),
+            data_digest=split_digest(dataset, parts),
+            n_train=len(parts.train),
+            widen=config.finish.widen,
+            inherit_weights=build.inherits(config),
+            compares=build.compares(config),
+            constraints=build.constraint_list(config),
+            keep_optimizer=build.inherits(config),
+        )
+        self.labels = dataset.y_train[parts.validation]
+        # What testing costs, in multiples of a validation pass: see `_reserve`.
+        self.test_ratio = len(dataset.x_test) / max(1, len(parts.validation))
+        self.record = folder.read_json("run.json")
+        self._saved = 0.0
+
+    def work(self) -> Run:
+        config, folder = self.config, self.folder
+        for listener in self.listeners:
+            listener("run", {"path": folder.path})
+        ledger = Ledger.open(
+            folder.ledger_url(config.store.ledger),
+            study_name(config.store.ledger, self.record["run"]),
+        )
+        try:
+            for leg in self.record["legs"]:
+                if not leg["done"]:
+                    self._leg(leg, ledger)
+            result = Run(folder, config)
+            result.conclude(self.record.get("filtered", 0), self._wall_s)
+            return result
+        finally:
+            ledger.close()
+
+    def _leg(self, leg: dict[str, Any], ledger: Ledger) -> None:
+        config, record = self.config, self.record
+        before = record["legs"][: record["legs"].index(leg)]
+        budget = Budget(
+            n_trials=leg["trials"],
+            n_finish=fidelity.n_finish(config, leg["trials"]),
+            time_s=leg["time_s"],
+            finish_share=config.finish.share,
+            spent_s=leg["spent_s"],
+            reserve_s=ENDING_S if leg["time_s"] else 0.0,
+            started=self._saved or self.began,
+        )
+        context = build.worker_context(config, self.folder.artifacts.folder.resolve())
+        executor = build.executor(config, context)
+        known: set[str] = set()
+        search: Search
+        space = build.space(config)
+        screen = build.screen(config)
+        algorithm = build.algorithm(
+            config,
+            space,
+            lambda proposal: search.is_new(proposal),
+            screen,
+            lambda proposal: search.forget(proposal),
+            lambda proposal, predicted: search.reject(proposal, predicted),
+        )
+        algorithm.correct = lambda seq: self._correct(search.trials[seq])
+        n_written = self.folder.count_lines(CANDIDATES)
+
+        def housekeeping(event: str, data: Mapping[str, Any]) -> None:
+            if event == "told":
+                budget.reserve_s = self._reserve(search, budget)
+                if search.n_told % SWEEP_EVERY == 0:
+                    sweep(self.folder, config, search)
+            elif event == "rejected" and data["number"] > n_written:
+                # A replay rejects again, in the same order, what is written already.
+                self.folder.append_line(CANDIDATES, _candidate(data))
+            if (line := _log_line(event, data)) is not None:
+                self.folder.append_line(LOG, {"time": utc_now(), "event": event, **line})
+            self._save_clock(leg)
+
+        search = Search(
+            self._leg_constants(leg),
+            algorithm,
+            executor,
+            ledger,
+            budget,
+            known,
+            (housekeeping, *self.listeners),
+            screen=screen,
+        )
+        try:
+            # Ledgers count estimates, budgets do not.
+            n_before = sum(b["n_done"] + b.get("n_estimated", 0) for b in before)
+            search.run(ledger.trials(), n_before)
+        finally:
+            executor.close()
+            self._save_clock(leg, force=True)
+        leg["done"] = True
+        record["summary"] = None  # an earlier leg's; a kill before the new one is written shows
+        leg["n_done"] = search.n_trained
+        leg["n_estimated"] = len(search.trials) - search.n_before - search.n_trained
+        if screen is not None:
+            record["audit"] = screen.audit.to_json()
+        record["filtered"] = algorithm.breeder.n_filtered  # since the first leg: all are replayed
+        record["operators"] = {k: dict(v) for k, v in algorithm.breeder.failures.items()}
+        record["population"] = [i.seq for i in algorithm.population]
+        record["alive"] = [i.seq for i in algorithm.alive]
+        record["pareto"] = [i.seq for i in search.memory.pareto]
+        self.folder.write_json("run.json", record)
+        sweep(self.folder, config, search)
+
+    def _correct(self, trial: Trial) -> NDArray[np.bool_]:
+        """Return which validation images a trial names rightly, (n_validation,)."""
+        if trial.predictions_ref is None:
+            raise StoreError(
+                f"trial {trial.seq} kept no predictions, which the selection of the algorithm "
+                "needs; choose another algorithm.selection."
+            )
+        predictions = self.folder.artifacts.load(trial.predictions_ref)["validation"]
+        right: NDArray[np.bool_] = predictions.argmax(axis=1) == self.labels
+        return right
+
+    def _leg_constants(self, leg: Mapping[str, Any]) -> Constants:
+        timed = leg["time_s"] is not None
+        return replace(
+            self.constants,
+            finish_fidelity=fidelity.finish_fidelity(self.config, self.constants.n_train, timed),
+        )
+
+    def _reserve(self, search: Search, budget: Budget) -> float:
+        """Return the seconds to keep for the ending: testing the likely members, the report."""
+        if budget.time_s is None:
+            return 0.0
+        passes = [float(t.metrics.get("val_s", 0.0)) for t in search.ranked(8)]
+        return ENDING_S + self.test_ratio * sum(passes) / fidelity.n_workers(self.config)
+
+    def _wall_s(self) -> float:
+        """Return the run's wall time so far, and keep it."""
+        self._save_clock(self.record["legs"][-1], force=True)
+        return float(sum(leg["spent_s"] for leg in self.record["legs"]))
+
+    def _save_clock(self, leg: dict[str, Any], force: bool = False) -> None:
+        """Add the time since the last call to the leg and keep it, so that a kill loses little."""
+        now = time.monotonic()
+        since = now - (self._saved or self.began)
+        if force or since >= SAVE_CLOCK_EVERY_S:
+            leg["spent_s"] += since
+            self._saved = now
+            self.folder.write_json("run.json", self.record)
+
+
+def sweep(folder: RunFolder, config: SearchConfig, search: Search) -> int:
+    """Delete artifacts of told trials that [store] keep_weights does not keep; return bytes freed.
+
+    Only what the driver knows is touched: workers may be writing others at the same time.
+    """
+    if config.store.keep_weights == "all":
+        return 0
+    kept = kept_trials(config, search)
+    refs: dict[bool, set[str]] = {True: set(), False: set()}
+    for trial in search.trials.values():
+        refs[trial.seq in kept].update(trial.refs)
+        if search.algorithm.keeps_predictions and trial.predictions_ref:
+            refs[True].add(trial.predictions_ref)
+    return folder.artifacts.remove(refs[False] - refs[True])
+
+
+def kept_trials(config: SearchConfig, search: Search) -> set[int]:
+    """Return the seqs whose weights stay."""
+    finished = {t.seq for t in search.trials.values() if t.phase == "finish"}
+    flying = (member for seq in search.in_flight for member in search.cohort(seq))
+    parents = {parent for trial in flying for parent in trial.parents}
+    alive = {i.seq for i in search.algorithm.alive}
+    best = [t.seq for t in search.ranked(N_KEPT_BEST)]
+    if config.store.keep_weights == "pareto":
+        # The best one may lie behind the front: equals are ordered by their loss. And children
+        # start from the weights of parents that need not lie on it.
+        kept = finished | parents | {*best[:1], *(i.seq for i in search.memory.pareto)}
+        if search.constants.inherit_weights:  # finalists go on from their own
+            kept |= {*search.finalists()}
+        goes_on = search.constants.inherit_weights or search.algorithm.rungs.n > 1
+        return kept | alive if goes_on else kept
+    return finished | parents | alive | {*best, *(i.seq for i in search.memory.hall_of_fame)}
+
+
+def _candidate(data: Mapping[str, Any]) -> dict[str, Any]:
+    proposal: Proposal = data["proposal"]
+    return {
+        "generation": proposal.generation,
+        "operator": proposal.operator,
+        "parents": list(proposal.parents),
+        "key": proposal.genotype.key,
+        "predicted": data["predicted"],
+    }
+
+
+# ---- the papers of a run -------------------------------------------------------------------------
+
+
+def _prepare(folder: RunFolder, config: SearchConfig, dataset: Dataset, trials: int | None) -> None:
+    """Write what a run starts with: config, record, empty ledger."""
+    split(dataset, config.data.validation, config.data.split_seed)  # a class too small, say
+    if (first := build.origin(config)) is not None:  # the run must not depend on a file elsewhere
+        folder.write_json(ORIGIN, first.to_json())
+        config = config.model_copy(
+            update={"origin": config.origin.model_copy(update={"genotype": ORIGIN})}
+        )
+    folder.write_text("config.toml", to_toml(config))
+    folder.write_json("run.json", _birth(folder, config, dataset, trials))
+    Ledger.create(
+        folder.ledger_url(config.store.ledger),
+        {o.name: o.direction for o in build.objective_list(config)},
+        [
+            *config.algorithm.mutations,
+            *config.algorithm.morphisms,
+            *config.algorithm.crossovers,
+            *("sample", "seed", "continue", "finish"),
+        ],
+        study_name(config.store.ledger, folder.name),
+    ).close()
+
+
+def _birth(
+    folder: RunFolder, config: SearchConfig, dataset: Dataset, trials: int | None
+) -> dict[str, Any]:
+    return {
+        "schema": run_folder.SCHEMA,
+        "run": folder.name,
+        "seed": config.seed,
+        "created": utc_now(),
+        "versions": run_folder.versions(),
+        "machine": run_folder.machine(),
+        "data": {
+            "source": config.data.source,
+            "digest": dataset.digest,
+            "shape": list(dataset.shape),
+            "classes": list(dataset.classes),
+            "n_train": len(dataset.x_train),
+            "n_test": len(dataset.x_test),
+        },
+        "legs": [_leg_record(trials, config.budget.time)],
+        "summary": None,
+    }
+
+
+def _leg_record(trials: int | None, time_s: float | None) -> dict[str, Any]:
+    return {"trials": trials, "time_s": time_s, "spent_s": 0.0, "done": False, "n_done": 0}
+
+
+def _added_leg(
+    record: Mapping[str, Any], trials: str | int | None, time_s: float | None, path: str | Path
+) -> dict[str, Any] | None:
+    """Return the leg that a resume adds, or None when it only continues an interrupted one."""
+    legs = record["legs"]
+    if trials is None and time_s is None:
+        if legs[-1]["done"] and record["summary"] is not None:
+            raise ConfigError(
+                f"{path} is complete ({sum(leg['n_done'] for leg in legs)} trials); say how much "
+                "more: --trials +100 or --budget 10m."
+            )
+        return None
+    if time_s is not None and not reading.MIN_TIME_S <= time_s < math.inf:
+        raise ConfigError(
+            f"--budget: expected at least {reading.MIN_TIME_S:.0f} s, because starting workers and "
+            f"writing the report take some, got {time_s:g} s."
+        )
+    n_added: int | None = None
+    if trials is not None:
+        planned = sum(leg["n_done"] if leg["done"] else leg["trials"] or 0 for leg in legs)
+        text = str(trials)
+        try:
+            n_added = int(text) if text.startswith("+") else int(text) - planned
+        except ValueError:
+            raise ConfigError(
+                f"--trials expects a number such as +100 (more) or 140 (in all), got '{text}'."
+            ) from None
+        if n_added < 1:
+            raise ConfigError(
+                f"--trials {text}: {path} already has {planned} trials; say how many more: "
+                "--trials +100."
+            )
+    return _leg_record(n_added, time_s)
+
+
+def _default_folder(config: SearchConfig) -> Path:
+    scheme, _, rest = config.data.source.partition(":")
+    data = Path(rest.partition("?")[0]).stem or scheme
+    stem = f"{data}-{config.algorithm.name}-seed{config.seed}"
+    return run_folder.new_run_path(Path("runs"), stem)
+
+
+def _log_line(event: str, data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what the log keeps of an event, None for those that come too often to keep."""
+    if event == "audit":
+        line: dict[str, Any] = data["judgement"].to_json()
+        return line
+    if event in ("submitted", "told", "estimated"):
+        trial = data["trial"]
+        line = {"seq": trial.seq, "operator": trial.operator, "attempt": trial.attempt}
+        if trial.fell_back_from and event == "submitted":
+            line["fell_back_from"] = dict(trial.fell_back_from)
+        if event != "submitted":
+            line |= {"state": trial.state, "objectives": dict(trial.objectives)}
+            line |= {"train_s": trial.train_s, "failure": trial.failure}
+        return line
+    if event in ("start", "phase", "generation", "spent", "end"):
+        return {k: v for k, v in data.items() if k != "search"}
+    return None

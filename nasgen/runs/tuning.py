@@ -1,0 +1,404 @@
+"""Tunes how networks are trained: Optuna proposes recipes, validation images choose between them.
+
+The recipe in use is trained first, under the same seed and for as many epochs as the others, so
+what is handed back is never worse than it on validation images. A recipe gets a quarter of the
+epochs first, with a schedule of its own; the worse half ends there (median rule, Golovin 2017).
+Several networks judge a recipe by their mean, each under a seed of its own that all recipes share,
+so that no recipe is chosen for suiting one network or one draw.
+Test images are not looked at. Prefer Optuna alone when no architecture is searched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from nasgen import seeding
+from nasgen.data.base import load
+from nasgen.data.split import split
+from nasgen.errors import ConfigError, EvaluationError, StoreError
+from nasgen.evaluation.recipe import Recipe
+from nasgen.genotypes import Dag
+from nasgen.runs import build
+from nasgen.runs.results import Run
+from nasgen.settings import fidelity
+from nasgen.settings.config import SearchConfig
+from nasgen.store.folder import RunFolder
+from nasgen.store.rows import Row, Rows
+from nasgen.store.trial import Trial
+from nasgen.store.tuning import Draw, optimise
+
+STUDY: Final = "tune.db"
+ROWS: Final = "tune.jsonl"
+FRAGMENT: Final = "tune.toml"
+SCREEN: Final = 0.25  # share of the epochs after which a recipe may be dropped
+LR: Final = {"sgd": (0.01, 1.0), "adamw": (5e-4, 0.03)}  # around the defaults, a factor of ten
+DECAY: Final = {"sgd": (1e-5, 5e-3), "adamw": (1e-3, 0.5)}
+SMOOTHING: Final = (0.0, 0.3)
+WARMUP: Final = (0.05, 0.5)
+BATCHES: Final = (16, 32, 64, 128, 256)
+
+Settings = dict[str, Any]  # of [training]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Networks and how long each is trained; `genotypes` as JSON, `fraction` of the images."""
+
+    name: str
+    config: SearchConfig
+    genotypes: tuple[Mapping[str, Any], ...]
+    epochs: float
+    fraction: float = 1.0
+
+    def digest(self, seed: int) -> str:
+        """Return what two tunings must share to be one: networks, data, recipe in use, length."""
+        keys = [Dag.from_json(genotype).key for genotype in self.genotypes]
+        parts = [
+            keys[0] if len(keys) == 1 else keys,
+            self.config.data.model_dump(),
+            build.recipe_digest(self.config),
+            self.epochs,
+            self.fraction,
+            seed,
+        ]
+        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=6).hexdigest()
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The recipe in use and the best one, as rows: settings, val_accuracy, val_loss, train_s.
+
+    Both are means over the networks, whose own are the row's `accuracies`; seconds are their sum.
+    `rows` are all that were tried; `fragment` is the file with the best one's [training] table.
+    """
+
+    subject: Subject
+    baseline: Row
+    best: Row
+    rows: list[Row]
+    fragment: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `nasgen tune --json` prints."""
+        states = [row["state"] for row in self.rows]
+        names = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAILED"}
+        return {
+            "network": self.subject.name,
+            "networks": len(self.subject.genotypes),
+            "epochs": self.subject.epochs,
+            "trials": {name: states.count(state) for name, state in names.items()},
+            "baseline": self.baseline,
+            "best": self.best,
+            "gain": self.best["val_accuracy"] - self.baseline["val_accuracy"],
+            "toml": str(self.fragment),
+        }
+
+
+def best_of(run: Run, epochs: float | None = None, n: int = 1) -> Subject:
+    """Return the `n` best networks of a run, each to be trained as long as the best was there.
+
+    After the best one come finalists, then the others, by what they reached; each network once.
+    Raises ConfigError when no trial of the run is complete, or fewer than `n` networks are.
+    """
+    trial = run.trial()
+    done = float(trial.metrics.get("epochs_done") or trial.fidelity["epochs"])
+    fraction = float(trial.fidelity.get("fraction", 1.0))
+    others = [t for t in run.ranked if t.is_feasible]
+    others.sort(key=lambda t: t.phase != "finish")  # stable
+    networks: dict[str, Trial] = {}
+    for other in (trial, *others):
+        networks.setdefault(other.key, other)
+    chosen = list(networks.values())[:n]
+    if len(chosen) < n:
+        raise ConfigError(
+            f"--networks: expected at most {len(chosen)}, the complete and different networks of "
+            f"{run.path}, got {n}."
+        )
+    seqs = ", ".join(str(t.seq) for t in chosen)
+    name = f"{run.path}, trial{'s' if n > 1 else ''} {seqs}"
+    genotypes = tuple(t.genotype for t in chosen)
+    return Subject(name, run.config, genotypes, epochs or round(done, 3), fraction)
+
+
+def first_of(config: SearchConfig, epochs: float | None = None) -> Subject:
+    """Return the network of a config's [origin], else the seed of its space."""
+    drawn = build.origin(config) or build.space(config).seed(seeding.generator(config.seed, "tune"))
+    n_train = len(_split(config).train)
+    cost = fidelity.search_fidelity(config, n_train)
+    genotype = drawn.mint(config.seed, 0).to_json()
+    name = f"the first network of {config.space.name}"
+    return Subject(name, config, (genotype,), epochs or cost["epochs"], cost["fraction"])
+
+
+def tune(
+    subject: Subject,
+    folder: Path,
+    n_trials: int,
+    seed: int,
+    time_s: float | None = None,
+    told: Callable[[Row], None] = lambda row: None,
+    progress: Callable[[Mapping[str, Any]], None] = lambda row: None,
+) -> Tuned:
+    """Try `n_trials` recipes in all, the one in use included, and return the best.
+
+    The study goes to FOLDER/tune.db, a row a recipe to FOLDER/tune.jsonl, the best recipe to
+    FOLDER/tune.toml; what is there already is not trained again. After `time_s` the recipe in
+    training is dropped, unless it is the one in use. `told` hears of each new row, `progress` of
+    each epoch. Raises EvaluationError when the recipe in use cannot be trained.
+    """
+    began = time.monotonic()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written ({error.strerror or error}).") from None
+    owner = RunFolder(folder)
+    owner.lock()
+    try:
+        rows = Rows.open(folder / ROWS, ("study", "number"))
+        deadline = math.inf if time_s is None else began + time_s
+        tuning = _Tuning(subject, seed, rows, deadline, told, progress)
+        with tempfile.TemporaryDirectory(prefix="nasgen-tune-") as weights:
+            tuning.run(Path(weights), f"sqlite:///{(folder / STUDY).resolve()}", n_trials)
+        baseline, best = tuning.rows[0], tuning.best
+        owner.write_text(FRAGMENT, to_toml(best, baseline))
+        return Tuned(subject, baseline, best, tuning.rows, folder / FRAGMENT)
+    finally:
+        owner.unlock()
+
+
+def to_toml(best: Row, baseline: Row) -> str:
+    """Return the [training] table of a recipe."""
+    gained = f"{best['val_accuracy']:.4f}, the recipe before {baseline['val_accuracy']:.4f}"
+    lines = [f"# validation accuracy {gained}, {best['epochs']:g} epochs", "[training]"]
+    return (
+        "\n".join([*lines, *(f"{k} = {json.dumps(v)}" for k, v in best["recipe"].items())]) + "\n"
+    )
+
+
+class _OutOfTimeError(Exception):
+    """The budget is spent in the middle of a training."""
+
+
+class _Tuning:
+    """One study: what was tried, what is tried next."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        seed: int,
+        rows: Rows,
+        deadline: float,
+        told: Callable[[Row], None],
+        progress: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self.subject, self.seed, self.file, self.deadline = subject, seed, rows, deadline
+        self.told, self.progress = told, progress
+        self.study = f"recipe-{subject.digest(seed)}"
+        config = subject.config
+        dataset = load(config.data.source)
+        self.channels, height, width = dataset.shape
+        self.side = min(height, width)
+        n_images = round(len(_split(config).train) * subject.fraction)
+        own = Recipe.of(config.training, dataset.shape)
+        # Those that a small data set does not shrink to fewer images.
+        fitting = (b for b in BATCHES if b == replace(own, batch_size=b).batch_for(n_images))
+        self.batches = tuple(fitting) or (own.batch_size,)
+        self.n_images = n_images
+        self.own: Settings = {f.name: getattr(own, f.name) for f in fields(own)}
+        self.weights = Path()
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for row in self.file.read if row["study"] == self.study]
+
+    @property
+    def best(self) -> Row:
+        complete = [row for row in self.rows if row["state"] == "COMPLETE"]
+        return min(complete, key=lambda r: (-r["val_accuracy"], r["val_loss"], r["number"]))
+
+    def run(self, weights: Path, storage: str, n_trials: int) -> None:
+        self.weights = weights
+        if not self.rows:
+            deadline, self.deadline = self.deadline, math.inf
+            baseline = self._tried(self.own, lambda accuracy: None)
+            self.deadline = deadline
+            if baseline["state"] != "COMPLETE":
+                raise EvaluationError(
+                    f"the recipe in use cannot be trained: {baseline['failure']} Change [training] "
+                    "so that it can, then tune."
+                )
+            self._keep(baseline)
+        # One trial a call: the clock and the rows decide about the next, and a study that goes on
+        # draws what it would have drawn. More calls than rows, because a study also holds what was
+        # interrupted.
+        for wanted in range(len(self.rows), 3 * n_trials + 10):
+            if len(self.rows) >= n_trials or time.monotonic() >= self.deadline:
+                return
+            try:
+                optimise(
+                    self._score,
+                    n_trials=wanted,
+                    seed=seeding.integer(self.seed, "tune"),
+                    direction="maximize",
+                    storage=storage,
+                    study_name=self.study,
+                    first=(self._in_range(self.own),),
+                )
+            except _OutOfTimeError:
+                return
+
+    # ---- one recipe --------------------------------------------------------------------------
+
+    def _score(self, draw: Draw) -> float:
+        """Train a drawn recipe; return its accuracy, 0 for one that cannot be trained."""
+
+        def look(accuracy: float) -> None:
+            draw.report(accuracy, 1)
+            draw.prune()
+
+        settings = self._drawn(draw)
+        row = next((row for row in self.rows if self._same(row["recipe"], settings)), None)
+        if row is None:
+            row = self._tried(settings, look)
+            self._keep(row)
+        elif row["screened"] is not None:
+            look(row["screened"])
+        return float(row["val_accuracy"] or 0.0)
+
+    def _tried(self, settings: Settings, look: Callable[[float], None]) -> Row:
+        """Return the row of a recipe; `look` gets its accuracy after a short training."""
+        row: Row = {
+            "epochs": self.subject.epochs,
+            "state": "FAILED",
+            "recipe": settings,
+            "screened": None,
+            "accuracies": None,
+            "val_accuracy": None,
+            "val_loss": None,
+            "train_s": None,
+            "failure": None,
+        }
+        short = self._evaluated(settings, SCREEN * self.subject.epochs)
+        if short[-1]["state"] != "COMPLETE":
+            return row | {"failure": short[-1]["failure"]}
+        row["screened"] = _mean(short, "val_accuracy")
+        try:
+            look(row["screened"])
+        except Exception:
+            self._keep(row | {"state": "PRUNED"})
+            raise
+        results = self._evaluated(settings, self.subject.epochs)
+        row |= {name: results[-1][name] for name in ("state", "failure")}
+        row["train_s"] = round(sum(result["train_s"] for result in results), 3)
+        if row["state"] == "COMPLETE":
+            row["accuracies"] = [result["metrics"]["val_accuracy"] for result in results]
+            row |= {name: _mean(results, name) for name in ("val_accuracy", "val_loss")}
+        return row
+
+    def _keep(self, row: Row) -> None:
+        key = {"study": self.study, "number": len(self.rows)}
+        self.told(self.file.measured(lambda: row, **key))
+
+    def _evaluated(self, settings: Settings, epochs: float) -> list[dict[str, Any]]:
+        """Return the result messages of the networks, on all cores; none after one that failed."""
+        context = build.worker_context(self.subject.config, self.weights)
+        context["threads"] = fidelity.n_cores()
+        context["objectives"] = ["val_accuracy"]
+        context["training"] |= {**settings, "seconds": None, "time_limit": None}
+        number = len(self.rows)
+
+        def report(row: dict[str, Any]) -> bool:
+            self.progress({**row, "number": number})
+            return time.monotonic() < self.deadline
+
+        evaluator = build.evaluator(context)
+        results: list[dict[str, Any]] = []
+        for place, genotype in enumerate(self.subject.genotypes):
+            job = {
+                "seq": number,
+                "attempt": 1,
+                "genotype": dict(genotype),
+                "fidelity": {"epochs": epochs, "fraction": self.subject.fraction, "seconds": None},
+                "seed": seeding.integer(self.seed, "tune/training", place),
+                "with_validation": False,
+                "inherit": None,
+            }
+            result: dict[str, Any] = evaluator.evaluate(job, report)
+            for file in self.weights.iterdir():
+                file.unlink()
+            if result["state"] == "PRUNED":
+                raise _OutOfTimeError
+            if result["failure_kind"] == "store":
+                raise StoreError(f"{result['failure']}")
+            results.append(result)
+            if result["state"] != "COMPLETE":
+                break
+        return results
+
+    # ---- ranges ------------------------------------------------------------------------------
+
+    def _drawn(self, draw: Draw) -> Settings:
+        kind = draw.suggest_categorical("optimizer", tuple(LR))
+        settings = {
+            "optimizer": kind,
+            "lr": _short(draw.suggest_float(f"{kind}_lr", *LR[kind], log=True)),
+            "weight_decay": _short(
+                draw.suggest_float(f"{kind}_weight_decay", *DECAY[kind], log=True)
+            ),
+            "batch_size": draw.suggest_categorical("batch_size", self.batches),
+            "warmup": _short(draw.suggest_float("warmup", *WARMUP)),
+            "label_smoothing": _short(draw.suggest_float("label_smoothing", *SMOOTHING)),
+            "flip": self.own["flip"],
+            "crop": draw.suggest_int("crop", 0, self.side // 4),
+        }
+        if self.channels == 3:  # digits and letters are not mirrored
+            settings["flip"] = draw.suggest_categorical("flip", (True, False))
+        return settings | {"start_scale": self.own["start_scale"]}
+
+    def _batch(self, settings: Settings) -> int:
+        """Return the images a step that settings come to: fewer than asked for of a small set."""
+        return Recipe(**settings).batch_for(self.n_images)
+
+    def _same(self, one: Settings, other: Settings) -> bool:
+        """Return whether two recipes train alike."""
+        return all(
+            self._batch(one) == self._batch(other) if name == "batch_size" else one[name] == value
+            for name, value in other.items()
+        )
+
+    def _in_range(self, settings: Settings) -> dict[str, Any]:
+        """Return the drawn values of settings, the nearest where they lie outside the ranges."""
+        kind, batch = settings["optimizer"], self._batch(settings)
+        found = {
+            "optimizer": kind,
+            f"{kind}_lr": float(np.clip(settings["lr"], *LR[kind])),
+            f"{kind}_weight_decay": float(np.clip(settings["weight_decay"], *DECAY[kind])),
+            "batch_size": min(self.batches, key=lambda b: abs(b - batch)),
+            "warmup": float(np.clip(settings["warmup"], *WARMUP)),
+            "label_smoothing": float(np.clip(settings["label_smoothing"], *SMOOTHING)),
+            "crop": min(settings["crop"], self.side // 4),
+        }
+        return found | ({"flip": settings["flip"]} if self.channels == 3 else {})
+
+
+def _short(value: float) -> float:
+    """Return a number of three significant digits: more of them say nothing about a recipe."""
+    return float(f"{value:.3g}")
+
+
+def _mean(results: Sequence[Mapping[str, Any]], metric: str) -> float:
+    return float(np.mean([result["metrics"][metric] for result in results]))
+
+
+def _split(config: SearchConfig) -> Any:
+    return split(load(config.data.source), config.data.validation, config.data.split_seed)

@@ -1,0 +1,95 @@
+"""What a trial may cost: passes over the data, part of it, seconds; how a budget is shared out."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from nasgen.settings.config import SearchConfig
+
+DEFAULT_TRIALS: Final = 40
+N_IMAGES_A_TRIAL: Final = 30_000  # what "a cheap trial" shows a candidate when epochs are not set
+TRIALS_IN_20_MIN: Final = 14  # more and longer ones in a longer budget
+MAX_POPULATION: Final = 16  # when the config names none
+FINISH_WITHIN: Final = 0.8  # share of a trial's time limit that the training of a finalist may fill
+
+
+def n_cores() -> int:
+    """Return the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def n_workers(config: SearchConfig) -> int:
+    """Return the number of worker processes."""
+    if config.execution.workers is not None:
+        return config.execution.workers
+    device = config.execution.device
+    if device.startswith("cuda") or (device == "auto" and Path("/dev/nvidia0").exists()):
+        return 1  # one GPU, one trial at a time
+    return max(1, n_cores() // config.execution.threads_per_trial)
+
+
+def population(config: SearchConfig) -> int:
+    """Return how many individuals are alive at a time: if not set, half of the trials or fewer."""
+    if config.algorithm.population is not None:
+        return config.algorithm.population
+    trials, time_s = config.budget.trials, config.budget.time
+    expected = DEFAULT_TRIALS if time_s is None else n_timed_trials(time_s)
+    if trials is not None:
+        expected = trials if time_s is None else min(trials, expected)
+    section = config.algorithm  # with rungs, each survivor takes so many trainings
+    expected //= sum(int(section.eta**rung) for rung in range(section.rungs))
+    # In fours: the offspring, half as many, then keep two workers busy to the end.
+    return min(MAX_POPULATION, max(4, 4 * round(expected / 8)))
+
+
+def n_timed_trials(time_s: float) -> int:
+    """Return into how many trials the search's part of a time budget is divided.
+
+    Four times the time buys twice as many trials, each twice as long: a short trial ranks networks
+    by how fast they learn rather than by how far they get, which favours small ones.
+    """
+    return max(8, round(TRIALS_IN_20_MIN * math.sqrt(time_s / 1200)))
+
+
+def search_fidelity(config: SearchConfig, n_train: int) -> dict[str, Any]:
+    """Return what one search trial may cost: {"epochs", "fraction", "seconds"}.
+
+    Unless set, epochs show a candidate about 30,000 images, between 1 and 12 passes. A time budget
+    is divided into trials (`n_timed_trials`); the schedule of one ends within its part.
+    """
+    training = config.training
+    n = max(1.0, n_train * training.fraction)
+    # With a time budget the seconds end a trial; the epochs only keep small data from being spent.
+    n_images = N_IMAGES_A_TRIAL * (1 if config.budget.time is None else 10)
+    epochs = training.epochs or min(12.0, max(1.0, n_images / n))
+    limit = training.seconds
+    if limit is None and config.budget.time is not None:
+        share = 1.0 - (config.finish.share if n_finish(config, None) else 0.0)
+        n_trials = n_timed_trials(config.budget.time)
+        limit = max(1.0, config.budget.time * share * n_workers(config) / n_trials)
+    return {"epochs": round(epochs, 3), "fraction": training.fraction, "seconds": limit}
+
+
+def finish_fidelity(config: SearchConfig, n_train: int, timed: bool) -> dict[str, Any]:
+    """Return what training a finalist may cost.
+
+    In a `timed` leg the search bounds `seconds` by what is left, so epochs are plenty.
+    """
+    search = search_fidelity(config, n_train)
+    factor = 30.0 if timed else 4.0
+    epochs = config.finish.epochs or factor * search["epochs"]
+    limit = config.training.time_limit  # a longer schedule must end within it, not fail at it
+    seconds = None if limit is None else FINISH_WITHIN * limit
+    return {"epochs": round(epochs, 3), "fraction": 1.0, "seconds": seconds}
+
+
+def n_finish(config: SearchConfig, n_trials: int | None) -> int:
+    """Return how many trials of a leg train the best candidates again."""
+    if config.finish.networks is not None:
+        return config.finish.networks
+    if config.budget.time is not None:
+        return 2 if n_trials is None else min(2, n_trials - 1)
+    return min(3, (n_trials or DEFAULT_TRIALS) // 10)

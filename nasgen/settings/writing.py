@@ -1,0 +1,67 @@
+"""Writes a config as TOML, with what every setting means where that is wanted."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from nasgen.settings.config import SearchConfig
+
+
+def to_toml(config: SearchConfig, comments: bool = False) -> str:
+    """Write a config as TOML; with `comments`, every setting explained and unset ones shown."""
+    lines = ["# nasgen search configuration"] if comments else []
+    lines += _table_lines(config, SearchConfig, comments)
+    for name, field in SearchConfig.model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            lines.append("")
+            if comments:
+                lines.append(f"# {(type(value).__doc__ or '').strip().splitlines()[0]}")
+            lines.append(f"[{name}]")
+            lines += _table_lines(value, field.annotation, comments)
+            tables = {k: getattr(value, k) for k in type(value).model_fields}
+            for key, table in tables.items():
+                if isinstance(table, Mapping) and table:
+                    lines += ["", f"[{name}.{key}]"]
+                    lines += [f"{_toml(k)} = {_toml(v)}" for k, v in table.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _table_lines(value: BaseModel, model: Any, comments: bool) -> list[str]:
+    lines = []
+    for key, field in model.model_fields.items():
+        item = getattr(value, key)
+        if isinstance(item, BaseModel):
+            continue
+        table = isinstance(item, Mapping)
+        if comments and field.description:
+            lines.append(f"# {field.description}")
+        if item is None or table:
+            if comments:
+                lines.append(f"# [{key}] as a table" if table else f"# {key} =")
+        else:
+            lines.append(f"{key} = {_toml(item)}")
+    extra = value.model_extra or {}
+    lines += [f"{_toml_key(k)} = {_toml(v)}" for k, v in extra.items() if v is not None]
+    return lines
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_toml_key(k)} = {_toml(v)}" for k, v in value.items()) + " }"
+    return repr(value)

@@ -1,0 +1,70 @@
+"""Which room may import which library, and that the light rooms load no torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "nasgen"
+
+# Library -> the rooms (or modules) that alone import it, inside functions too.
+DOORS = {
+    "deap": {"engine"},
+    "optuna": {"store"},
+    "sqlalchemy": {"store"},
+    "rich": {"cli", "runs/progress"},
+    "typer": {"cli"},
+    "jinja2": {"report"},
+    "pydantic": {"settings", "runs"},
+    "sklearn": {"data", "predictors"},
+    "rustworkx": {"predictors"},
+    "PIL": {"data"},
+    "pyarrow": {"bench"},
+    "safetensors": {"store"},
+    "torch": {"evaluation", "phenotype", "layers", "testing", "runs/doctor"},
+}
+# Rooms that may be imported without torch: what `nasgen --help`, `list` and the driver load.
+LIGHT = (
+    "errors", "registry", "seeding", "settings", "stoppers", "genotypes", "layers", "search_spaces",
+    "data", "operators", "predictors", "store", "execution", "engine", "loop", "runs", "cli",
+)  # fmt: skip
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield (node.module or "").split(".")[0]
+
+
+def test_each_library_has_its_doors() -> None:
+    strangers = []
+    seen: dict[str, set[str]] = {library: set() for library in DOORS}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        place = path.relative_to(PACKAGE).with_suffix("")
+        for library in set(_imports(path)) & set(DOORS):
+            doors = {door for door in DOORS[library] if place.is_relative_to(door)}
+            seen[library] |= doors
+            if not doors:
+                strangers.append(f"nasgen/{place}.py imports {library}")
+    assert not strangers
+    assert seen == DOORS, "a door that nobody uses is no door"
+
+
+@pytest.mark.parametrize("room", LIGHT)
+def test_light_rooms_load_no_torch(room: str) -> None:
+    code = (
+        "import importlib, pkgutil, sys\n"
+        f"room = importlib.import_module('nasgen.{room}')\n"
+        "for found in pkgutil.walk_packages(getattr(room, '__path__', []), room.__name__ + '.'):\n"
+        "    if found.name not in ('nasgen.layers.modules',):\n"
+        "        importlib.import_module(found.name)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0, room
