@@ -24,6 +24,7 @@ from nasgen.loop.constants import Constants
 from nasgen.loop.search import Search
 from nasgen.runs import build, reading
 from nasgen.settings.budget import Budget
+from nasgen.settings.fidelity import Fidelity
 from nasgen.store.ledger import Ledger
 
 POPULATION = 64
@@ -61,8 +62,8 @@ def search(
     constants = Constants(
         seed=0,
         objectives=build.objective_list(config),
-        search_fidelity={"epochs": 1.0, "fraction": 1.0, "seconds": None},
-        finish_fidelity={},
+        search_fidelity=Fidelity(epochs=1.0),
+        finish_fidelity=Fidelity(),
         recipe_digest="r",
         data_digest="d",
     )

@@ -96,7 +96,7 @@ def _trace(run: nasgen.Run) -> list[tuple[float, float, float]]:
     trace = []
     for trial in sorted(run.trials, key=lambda t: t.told or 0):
         seconds += trial.train_s
-        images += float(trial.metrics.get("epochs_done", 0.0)) * n * trial.fidelity["fraction"]
+        images += float(trial.metrics.get("epochs_done", 0.0)) * n * trial.fidelity.fraction
         if trial.state == "COMPLETE" and not trial.rungs_below:
             best = max(best, float(trial.metrics["val_accuracy"]))
         trace.append((seconds, images, best))

@@ -69,7 +69,7 @@ class Entry:
 
     `target` is "package.module:object" (resolved lazily) or the object itself. `accepts` names the
     genotype kind an operator works on, `requires` what it needs beyond genotypes (such as
-    "weights"), `extra` the optional dependency group that provides it.
+    "weights").
     """
 
     name: str
@@ -78,7 +78,6 @@ class Entry:
     reference: str = ""
     accepts: str = ""
     requires: tuple[str, ...] = ()
-    extra: str = ""
     origin: str = "built-in"
     options: Mapping[str, Any] = field(default_factory=dict)
 

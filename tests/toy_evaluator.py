@@ -16,6 +16,7 @@ from nasgen.genotypes import Dag
 from nasgen.loop.constants import Constants
 from nasgen.runs import build
 from nasgen.settings.config import SearchConfig
+from nasgen.settings.fidelity import Fidelity
 
 
 def score(genotype: Dag) -> float:
@@ -32,8 +33,8 @@ def plan_of(
     return Constants(
         seed=config.seed,
         objectives=build.objective_list(config),
-        search_fidelity={"epochs": epochs, "fraction": 1.0, "seconds": None},
-        finish_fidelity={"epochs": finish_epochs, "fraction": 1.0, "seconds": None},
+        search_fidelity=Fidelity(epochs=epochs),
+        finish_fidelity=Fidelity(epochs=finish_epochs),
         recipe_digest="r",
         data_digest="d",
         **more,

@@ -63,7 +63,7 @@ def of_run(run: Run, features: str | None = None, predictor: str | None = None) 
     trials = [
         t
         for t in run.trials
-        if t.state == "COMPLETE" and t.phase == "search" and not t.fidelity.get("rung")
+        if t.state == "COMPLETE" and t.phase == "search" and not t.fidelity.rung
     ]
     if not trials:
         raise DataError(f"{run.path} has no completed search trial to learn from.")
@@ -72,12 +72,13 @@ def of_run(run: Run, features: str | None = None, predictor: str | None = None) 
     trials = [t for t in trials if np.isfinite(encoded[t.seq]).all()]
     if not trials:
         raise DataError(f"{run.path}: no completed search trial has all features; choose others.")
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "trial": t.seq,
             "key": t.key,
             "operator": t.operator,
-            **{k: t.fidelity[k] for k in ("epochs", "fraction") if k in t.fidelity},
+            "epochs": t.fidelity.epochs,
+            "fraction": t.fidelity.fraction,
             **dict(t.objectives),
             **_numbers(t.metrics),
             "genotype": plain(dags[t.seq]),

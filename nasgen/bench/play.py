@@ -22,6 +22,7 @@ from nasgen.loop.search import Search
 from nasgen.runs import build, reading
 from nasgen.settings.budget import Budget
 from nasgen.settings.config import SearchConfig, merge
+from nasgen.settings.fidelity import Fidelity
 from nasgen.store.ledger import Ledger
 
 FACTORY: Final = "nasgen.bench.evaluator:make"
@@ -140,8 +141,8 @@ def play(
     constants = Constants(
         seed=seed,
         objectives=build.objective_list(config),
-        search_fidelity={"epochs": 1.0, "fraction": 1.0, "seconds": None},
-        finish_fidelity={},
+        search_fidelity=Fidelity(epochs=1.0),
+        finish_fidelity=Fidelity(),
         recipe_digest="table",
         data_digest=bench,
     )

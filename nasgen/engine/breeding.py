@@ -8,7 +8,7 @@ import traceback
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from nasgen.errors import IllegalGenotypeError, NasgenError, NotApplicable, Oper
 from nasgen.genotypes import Child, Dag
 from nasgen.genotypes.child import Plan
 from nasgen.predictors.base import Verdict
+from nasgen.settings.fidelity import Fidelity
 
 N_ATTEMPTS = 50  # before a candidate is drawn at random, and then before the space counts as spent
 
@@ -45,7 +46,7 @@ class Screen(Protocol):
 class Terms:
     """How a candidate is to be trained, where that differs from the rest of the search.
 
-    `fidelity` replaces parts of the search's ("epochs", "fraction", "seconds") or adds to them;
+    `fidelity` replaces fields of the search's `Fidelity`;
     `share` is the part of the epochs and seconds that it is given. Candidates that are
     `joint` and asked for in a row share their parameters: they are trained as one cohort.
     `repetition` > 0 lets a network be trained from scratch again.
@@ -55,6 +56,13 @@ class Terms:
     joint: bool = False
     repetition: int = 0
     share: float = 1.0
+
+    def applied(self, fidelity: Fidelity) -> Fidelity:
+        """Return the fidelity of a candidate on these terms in a search with `fidelity`."""
+        if self.share == 1 and not self.fidelity:
+            return fidelity
+        changed = replace(fidelity, **self.fidelity)
+        return changed if self.share == 1 else changed.scaled(self.share)
 
 
 NO_TERMS = Terms()
@@ -66,6 +74,7 @@ class Proposal:
 
     `fell_back_from` holds the operators that were tried before and gave nothing, each with the
     reason of its last refusal; with the operator "sample" the candidate is a random draw instead.
+    `goes_on` says that it is its parent again, which is trained on from the weights it has.
     """
 
     genotype: Dag
@@ -75,6 +84,7 @@ class Proposal:
     generation: int = 0
     terms: Terms = NO_TERMS
     fell_back_from: Mapping[str, str] = field(default_factory=dict)
+    goes_on: bool = False
 
 
 @dataclass
@@ -176,7 +186,9 @@ class Breeder:
 
         None when that very training was a trial already.
         """
-        proposal = Proposal(parent.genotype, {}, "continue", (parent.seq,), generation, terms)
+        proposal = Proposal(
+            parent.genotype, {}, "continue", (parent.seq,), generation, terms, goes_on=True
+        )
         return proposal if self._accepted(proposal) else None
 
     def child(

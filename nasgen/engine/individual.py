@@ -90,6 +90,7 @@ class Individual:
         parents: tuple[int, ...] = (),
         operator: str = "sample",
         generation: int = 0,
+        goes_on: bool = False,
     ) -> None:
         self.seq = seq
         self.genotype = genotype
@@ -97,6 +98,7 @@ class Individual:
         self.parents = parents
         self.operator = operator
         self.generation = generation
+        self.goes_on = goes_on  # a further training of its parent
         self.history_index = seq  # DEAP's History walks genealogies by this attribute
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Individual:
@@ -108,6 +110,7 @@ class Individual:
             self.parents,
             self.operator,
             self.generation,
+            self.goes_on,
         )
 
     def __repr__(self) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from nasgen.settings.constraints import Constraint, violation
+from nasgen.settings.fidelity import Fidelity
 from nasgen.settings.objectives import Objective
 from nasgen.store.trial import Trial
 
@@ -21,8 +21,8 @@ class Constants:
 
     seed: int
     objectives: tuple[Objective, ...]
-    search_fidelity: Mapping[str, Any]  # {"epochs", "fraction", "seconds"}
-    finish_fidelity: Mapping[str, Any]
+    search_fidelity: Fidelity
+    finish_fidelity: Fidelity
     recipe_digest: str
     data_digest: str
     n_train: int = 1  # training images, validation excluded
@@ -49,9 +49,7 @@ class Constants:
             violation=violation(self.constraints, values),
         )
 
-    def identity(
-        self, key: str, fidelity: Mapping[str, Any], initial: tuple[str | None, ...] = ()
-    ) -> str:
+    def identity(self, key: str, fidelity: Fidelity, initial: tuple[str | None, ...] = ()) -> str:
         """Return the trial identity: no two trials of a run have the same."""
-        parts = [key, dict(fidelity), self.recipe_digest, self.data_digest, list(initial)]
+        parts = [key, fidelity.to_json(), self.recipe_digest, self.data_digest, list(initial)]
         return hashlib.blake2b(_JSON.encode(parts).encode(), digest_size=16).hexdigest()

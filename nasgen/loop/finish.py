@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from nasgen import seeding
 from nasgen.genotypes import Dag
 from nasgen.loop.constants import Constants
 from nasgen.settings.budget import Budget
+from nasgen.settings.fidelity import Fidelity
 from nasgen.settings.objectives import Objective
 from nasgen.store.trial import Trial
 
@@ -78,6 +79,7 @@ class Finish:
                 phase="finish",
                 parents=(source.seq,),
                 plan={},
+                goes_on=False,
                 fidelity=self.constants.finish_fidelity,
                 identity=identity,
                 seed=seeding.integer(self.constants.seed, "trial", first + i),
@@ -90,7 +92,7 @@ class Finish:
             for i, (identity, source) in enumerate(list(sources.items())[: max(0, n_missing)])
         ]
 
-    def bounded(self, trial: Trial, waves: int | None = None) -> dict[str, Any]:
+    def bounded(self, trial: Trial, waves: int | None = None) -> Fidelity:
         """Return a finalist's fidelity, its time bounded by what the budget has left.
 
         All workers take a finish trial `waves` times (default: until those of this leg are told).
@@ -98,13 +100,14 @@ class Finish:
         """
         left = self.budget.left_s
         if math.isinf(left):
-            return dict(trial.fidelity)
+            return trial.fidelity
         if waves is None:
             n_open = self.budget.n_finish - sum(t.told is not None for t in self.begun)
             waves = max(1, math.ceil(n_open / self.workers))
         validation_s = float(self.trials[trial.parents[0]].metrics.get("val_s", 0.0))
-        limit = trial.fidelity.get("seconds") or math.inf
-        return {**trial.fidelity, "seconds": max(0.5, min(limit, left / waves - validation_s))}
+        limit = trial.fidelity.seconds or math.inf
+        seconds = max(0.5, min(limit, left / waves - validation_s))
+        return replace(trial.fidelity, seconds=seconds)
 
     def widened(self, trial: Trial) -> Trial:
         """Return a finalist with `widen` times the channels, as NASNet scales what it found.
@@ -133,14 +136,14 @@ class Finish:
         size is an objective or bounded, and where weights are inherited: new channels would spoil
         what they compute.
         """
-        seconds, source = trial.fidelity.get("seconds"), self.trials[trial.parents[0]]
-        passes = float(source.metrics.get("epochs_done", 0.0)) * source.fidelity["fraction"]
+        seconds, source = trial.fidelity.seconds, self.trials[trial.parents[0]]
+        passes = float(source.metrics.get("epochs_done", 0.0)) * source.fidelity.fraction
         constants = self.constants
         is_bound = len(constants.objectives) > 1 or constants.constraints
         is_fixed = is_bound or constants.inherit_weights
         if not seconds or not passes or not source.train_s or is_fixed:
             return 1.0
-        epochs = min(trial.fidelity["epochs"], seconds * passes / source.train_s)
+        epochs = min(trial.fidelity.epochs or math.inf, seconds * passes / source.train_s)
         enough = max(ENOUGH_EPOCHS, ENOUGH_IMAGES / self.constants.n_train)
         return float(min(MAX_WIDEN, epochs / enough))
 

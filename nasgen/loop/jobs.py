@@ -26,7 +26,7 @@ def job(trial: Trial, trials: Mapping[int, Trial], constants: Constants) -> Json
     """
     inherit = None
     searched = trial.phase == "search"
-    if trial.parents and (constants.inherit_weights or trial.operator == "continue"):
+    if trial.parents and (constants.inherit_weights or trial.goes_on):
         inherit = {
             "parents": [_parent(trials[seq]) for seq in trial.parents],
             "plan": dict(trial.plan),
@@ -35,7 +35,7 @@ def job(trial: Trial, trials: Mapping[int, Trial], constants: Constants) -> Json
         "seq": trial.seq,
         "attempt": trial.attempt,
         "genotype": dict(trial.genotype),
-        "fidelity": dict(trial.fidelity),
+        "fidelity": trial.fidelity.to_json(),
         "seed": trial.seed,
         "with_validation": False,
         "inherit": inherit,
@@ -72,7 +72,7 @@ def compared(trial: Trial, trials: Mapping[int, Trial], constants: Constants) ->
             is_known
             and other.phase == "search"
             and other.state in ("COMPLETE", "PRUNED")
-            and dict(other.fidelity) == dict(trial.fidelity)
+            and other.fidelity == trial.fidelity
         ):
             found.append(Curve(other.seq, other.looks, other.objectives.get(first)))
     return sorted(found, key=lambda curve: curve.seq)[-N_COMPARED:]

@@ -28,6 +28,7 @@ from nasgen.loop.constants import Constants
 from nasgen.loop.finish import Finish, Rank, rank
 from nasgen.predictors.filter import Filter
 from nasgen.settings.budget import Budget
+from nasgen.settings.fidelity import Fidelity
 from nasgen.store.ledger import Ledger, utc_now
 from nasgen.store.trial import Trial
 
@@ -36,10 +37,7 @@ FATAL_KINDS = ("store",)  # failures that are no fault of the candidate: the run
 
 
 class Search:
-    """The algorithm in motion.
-
-    `sweep` is called after each answer of a worker, to delete what need not be kept.
-    """
+    """The algorithm in motion."""
 
     def __init__(
         self,
@@ -50,7 +48,6 @@ class Search:
         budget: Budget,
         known: set[str],
         listeners: tuple[Listener, ...] = (),
-        sweep: Callable[[Search], None] = lambda search: None,
         screen: Filter | None = None,
     ) -> None:
         self.constants = constants
@@ -60,7 +57,6 @@ class Search:
         self.budget = budget
         self.known = known
         self.listeners = listeners
-        self.sweep = sweep
         self.screen = screen
         self.memory = Memory()
         self.trials: dict[int, Trial] = {}
@@ -165,7 +161,7 @@ class Search:
         """Expected wall time of a trial: the mean of the last ones, the time limit before that."""
         if self._durations:
             return sum(self._durations) / len(self._durations)
-        return float(self.constants.search_fidelity.get("seconds") or 0.0)
+        return float(self.constants.search_fidelity.seconds or 0.0)
 
     def _submit(self, proposal: Proposal) -> None:
         """Turn a proposal into the next trial and start it."""
@@ -182,6 +178,7 @@ class Search:
             operator=proposal.operator,
             generation=proposal.generation,
             parents=proposal.parents,
+            goes_on=proposal.goes_on,
             plan=minted_plan(proposal.plan, self.constants.seed, seq),
             fidelity=self._fidelity(proposal),
             seed=seeding.integer(self.constants.seed, "trial", seq),
@@ -202,7 +199,7 @@ class Search:
 
     def _estimate(self, seq: int, proposal: Proposal) -> float | None:
         """Return the predicted objective that stands in for training, or None: train it."""
-        if self.screen is None or proposal.operator == "continue":  # which goes on from weights
+        if self.screen is None or proposal.goes_on:
             return None
         rng = seeding.generator(self.constants.seed, "estimate", seq)
         return self.screen.estimate(proposal.genotype, rng, self._batch(proposal.generation))
@@ -222,13 +219,8 @@ class Search:
         self._tell(trial)
         self.emit("estimated", trial=trial)
 
-    def _fidelity(self, proposal: Proposal) -> dict[str, Any]:
-        fidelity = {**self.constants.search_fidelity, **proposal.terms.fidelity}
-        if proposal.terms.share != 1:
-            for name in ("epochs", "seconds"):
-                if fidelity.get(name) is not None:
-                    fidelity[name] = round(fidelity[name] * proposal.terms.share, 6)
-        return fidelity
+    def _fidelity(self, proposal: Proposal) -> Fidelity:
+        return proposal.terms.applied(self.constants.search_fidelity)
 
     def identity(self, proposal: Proposal) -> str:
         """Return the identity of the trial that a proposal would become.
@@ -237,7 +229,7 @@ class Search:
         that is trained repeatedly from scratch, the number of the repetition.
         """
         initial: tuple[str | None, ...] = ()
-        if self.constants.inherit_weights or proposal.operator == "continue":
+        if self.constants.inherit_weights or proposal.goes_on:
             initial = tuple(self.trials[seq].weights_ref for seq in proposal.parents)
         if proposal.terms.repetition:
             initial += (f"repetition {proposal.terms.repetition}",)
@@ -341,7 +333,6 @@ class Search:
         # Only now, because listeners may delete what a repetition of the cohort would need.
         for trial in told:
             self.emit("told", trial=trial)
-        self.sweep(self)
 
     def _tell(self, trial: Trial) -> None:
         self.trials[trial.seq] = trial
@@ -366,7 +357,7 @@ class Search:
                 self.algorithm.breeder.observe(individual)
             self.algorithm.tell(individual)
             # The lowest rung has all candidates, so its labels are alike and not chosen.
-            if self.screen is not None and is_measured and not trial.fidelity.get("rung"):
+            if self.screen is not None and is_measured and not trial.fidelity.rung:
                 first = self.constants.objectives[0].name
                 value, batch = trial.objectives[first], self._batch(trial.generation)
                 self.screen.observe(trial.seq, individual.genotype, value, trial.train_s, batch)
@@ -389,10 +380,16 @@ class Search:
         fitness.set([trial.objectives[o.name] for o in self.constants.objectives], trial.violation)
         genotype = self._genotype(trial)
         bred = trial
-        while bred.fidelity.get("rung"):
+        while bred.fidelity.rung:
             bred = self.trials[bred.parents[0]]
         return Individual(
-            trial.seq, genotype, fitness, bred.parents, bred.operator, trial.generation
+            trial.seq,
+            genotype,
+            fitness,
+            bred.parents,
+            bred.operator,
+            trial.generation,
+            bred.goes_on,
         )
 
     def _genotype(self, trial: Trial) -> Dag:

@@ -30,7 +30,7 @@ from nasgen.report.sheet import Table, sheet
 from nasgen.runs import reading
 from nasgen.runs.results import Run
 from nasgen.settings.config import SearchConfig, merge, read_toml
-from nasgen.settings.fidelity import n_cores
+from nasgen.settings.fidelity import Fidelity, n_cores
 from nasgen.store.rows import Row, Rows
 from nasgen.store.trial import Trial
 
@@ -231,10 +231,10 @@ def _trains(trial: Trial, member: Trial) -> bool:
     return joint or trial.seq == member.seq
 
 
-def training_flops(metrics: Mapping[str, Any], fidelity: Mapping[str, Any], n_train: int) -> float:
+def training_flops(metrics: Mapping[str, Any], fidelity: Fidelity, n_train: int) -> float:
     """Return what a training cost: 3 x forward FLOPs of one image x images seen (0: it failed)."""
     epochs, flops = metrics.get("epochs_done", 0.0), metrics.get("flops", 0.0)
-    return float(BACKWARD * flops * epochs * fidelity.get("fraction", 1.0) * n_train)
+    return float(BACKWARD * flops * epochs * fidelity.fraction * n_train)
 
 
 def _n_train(config: SearchConfig) -> int:

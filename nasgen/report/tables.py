@@ -190,7 +190,7 @@ def best_trial(view: ReportView) -> Trial | None:
 
 def states(trials: Iterable[Trial]) -> dict[str, int]:
     """Return how many trials are in each state, in the order of a trial's life."""
-    counts = dict.fromkeys(("COMPLETE", "PRUNED", "FAILED", "RUNNING", "WAITING", "ESTIMATED"), 0)
+    counts = dict.fromkeys(("COMPLETE", "PRUNED", "FAILED", "RUNNING", "ESTIMATED"), 0)
     for trial in trials:
         counts[trial.state] = counts.get(trial.state, 0) + 1
     return {state: n for state, n in counts.items() if n}

@@ -82,7 +82,7 @@ class PlainLog:
             trial: Trial = data["trial"]
             outcome = _objectives(trial) if trial.state == "COMPLETE" else trial.failure or ""
             if trial.state == "PRUNED":
-                outcome = f"after {trial.metrics['epochs_done']:g} of {trial.fidelity['epochs']:g} "
+                outcome = f"after {trial.metrics['epochs_done']:g} of {trial.fidelity.epochs:g} "
                 outcome += "epochs"
             broken = described(data["search"].constants.constraints, trial.constraints)
             outcome += f", infeasible: {broken}" if broken else ""

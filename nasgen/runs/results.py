@@ -311,7 +311,7 @@ class Run:
         evaluator = self.evaluator()
         searched = self.trial(trial.parents[0]) if trial.phase == "finish" else trial
         if epochs is None:
-            epochs = 4 * float(searched.fidelity["epochs"])
+            epochs = 4 * float(searched.fidelity.epochs or 1.0)
 
         def report(row: dict[str, Any]) -> bool:
             progress(row)

@@ -28,6 +28,7 @@ from nasgen.runs.results import N_KEPT_BEST, Run
 from nasgen.settings import fidelity
 from nasgen.settings.budget import Budget
 from nasgen.settings.config import SearchConfig, read_toml
+from nasgen.settings.fidelity import Fidelity
 from nasgen.settings.writing import to_toml
 from nasgen.store import folder as run_folder
 from nasgen.store.folder import RunFolder
@@ -148,7 +149,7 @@ class _Session:
             seed=config.seed,
             objectives=build.objective_list(config),
             search_fidelity=fidelity.search_fidelity(config, len(parts.train)),
-            finish_fidelity={},  # each leg has its own, see `_leg_constants`
+            finish_fidelity=Fidelity(),  # each leg has its own, see `_leg_constants`
             recipe_digest=build.recipe_digest(config),
             data_digest=split_digest(dataset, parts),
             n_train=len(parts.train),

@@ -111,8 +111,8 @@ def best_of(run: Run, epochs: float | None = None, n: int = 1) -> Subject:
     Raises ConfigError when no trial of the run is complete, or fewer than `n` networks are.
     """
     trial = run.trial()
-    done = float(trial.metrics.get("epochs_done") or trial.fidelity["epochs"])
-    fraction = float(trial.fidelity.get("fraction", 1.0))
+    done = float(trial.metrics.get("epochs_done") or trial.fidelity.epochs or 0.0)
+    fraction = float(trial.fidelity.fraction)
     others = [t for t in run.ranked if t.is_feasible]
     others.sort(key=lambda t: t.phase != "finish")  # stable
     networks: dict[str, Trial] = {}
@@ -137,7 +137,7 @@ def first_of(config: SearchConfig, epochs: float | None = None) -> Subject:
     cost = fidelity.search_fidelity(config, n_train)
     genotype = drawn.mint(config.seed, 0).to_json()
     name = f"the first network of {config.space.name}"
-    return Subject(name, config, (genotype,), epochs or cost["epochs"], cost["fraction"])
+    return Subject(name, config, (genotype,), epochs or cost.epochs or 1.0, cost.fraction)
 
 
 def tune(

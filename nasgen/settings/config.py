@@ -427,10 +427,7 @@ def _sentence(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         valid = keys(*location[:-1])
         nearest = FORMER.get(path, location[-1])
-        return (
-            f"'{path}' is not a setting{suggest(nearest, valid)} "
-            f"Valid here: {', '.join(valid)}."
-        )
+        return f"'{path}' is not a setting{suggest(nearest, valid)} Valid here: {', '.join(valid)}."
     if error["type"] == "model_type":
         return f"'{path}' must be a table such as [{path}], got {error['input']!r}."
     message = str(error["msg"]).removeprefix("Value error, ").rstrip(".")

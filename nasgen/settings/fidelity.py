@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from nasgen.settings.config import SearchConfig
 
@@ -14,6 +16,47 @@ N_IMAGES_A_TRIAL: Final = 30_000  # what "a cheap trial" shows a candidate when 
 TRIALS_IN_20_MIN: Final = 14  # more and longer ones in a longer budget
 MAX_POPULATION: Final = 16  # when the config names none
 FINISH_WITHIN: Final = 0.8  # share of a trial's time limit that the training of a finalist may fill
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """What one trial may cost.
+
+    - `epochs`: passes over the training images, above 0; None: as [training] says.
+    - `fraction`: share of the training images in (0, 1].
+    - `seconds`: training ends within this time, its schedule with it; None: without a limit.
+    - `rung` of `rungs`: the place in successive halving, from 0; None without it.
+    """
+
+    epochs: float | None = None
+    fraction: float = 1.0
+    seconds: float | None = None
+    rung: int | None = None
+    rungs: int | None = None
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Self:
+        """Return the fidelity that `to_json` wrote; keys of other programs are left out."""
+        names = cls.__dataclass_fields__
+        return cls(**{name: value for name, value in data.items() if name in names})
+
+    def scaled(self, share: float) -> Self:
+        """Return it with `share` times the epochs and seconds, rounded to six decimals."""
+        epochs = None if self.epochs is None else round(self.epochs * share, 6)
+        seconds = None if self.seconds is None else round(self.seconds * share, 6)
+        return replace(self, epochs=epochs, seconds=seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields; those of rungs only where there are any.
+
+        The trial identity is a digest of this text, so it must stay the same for stored runs.
+        """
+        data: dict[str, Any] = {
+            "epochs": self.epochs, "fraction": self.fraction, "seconds": self.seconds
+        }  # fmt: skip
+        if self.rungs is not None:
+            data |= {"rung": self.rung, "rungs": self.rungs}
+        return data
 
 
 def n_cores() -> int:
@@ -54,8 +97,8 @@ def n_timed_trials(time_s: float) -> int:
     return max(8, round(TRIALS_IN_20_MIN * math.sqrt(time_s / 1200)))
 
 
-def search_fidelity(config: SearchConfig, n_train: int) -> dict[str, Any]:
-    """Return what one search trial may cost: {"epochs", "fraction", "seconds"}.
+def search_fidelity(config: SearchConfig, n_train: int) -> Fidelity:
+    """Return what one search trial may cost.
 
     Unless set, epochs show a candidate about 30,000 images, between 1 and 12 passes. A time budget
     is divided into trials (`n_timed_trials`); the schedule of one ends within its part.
@@ -70,20 +113,20 @@ def search_fidelity(config: SearchConfig, n_train: int) -> dict[str, Any]:
         share = 1.0 - (config.finish.share if n_finish(config, None) else 0.0)
         n_trials = n_timed_trials(config.budget.time)
         limit = max(1.0, config.budget.time * share * n_workers(config) / n_trials)
-    return {"epochs": round(epochs, 3), "fraction": training.fraction, "seconds": limit}
+    return Fidelity(round(epochs, 3), training.fraction, limit)
 
 
-def finish_fidelity(config: SearchConfig, n_train: int, timed: bool) -> dict[str, Any]:
+def finish_fidelity(config: SearchConfig, n_train: int, timed: bool) -> Fidelity:
     """Return what training a finalist may cost.
 
     In a `timed` leg the search bounds `seconds` by what is left, so epochs are plenty.
     """
     search = search_fidelity(config, n_train)
     factor = 30.0 if timed else 4.0
-    epochs = config.finish.epochs or factor * search["epochs"]
+    epochs = config.finish.epochs or factor * (search.epochs or 1.0)
     limit = config.training.time_limit  # a longer schedule must end within it, not fail at it
     seconds = None if limit is None else FINISH_WITHIN * limit
-    return {"epochs": round(epochs, 3), "fraction": 1.0, "seconds": seconds}
+    return Fidelity(round(epochs, 3), 1.0, seconds)
 
 
 def n_finish(config: SearchConfig, n_trials: int | None) -> int:

@@ -19,10 +19,6 @@ class Objective:
     direction: Direction
     unit: str = ""
 
-    def better(self, a: float, b: float) -> bool:
-        """Tell whether value `a` is strictly better than `b`."""
-        return a > b if self.direction == "maximize" else a < b
-
 
 def named(name: str) -> Objective:
     """Return a registered objective; UnknownNameError names the nearest one."""

@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from nasgen.errors import StoreError
+from nasgen.settings.fidelity import Fidelity
 from nasgen.store.sqlite import Sqlite
 from nasgen.store.trial import Trial
 
@@ -52,6 +53,7 @@ _ASKED = [
     "plan",
     "phase",
     "fidelity",
+    "goes_on",
     "seed",
     "attempt",
     "asked_after",
@@ -174,7 +176,7 @@ class Ledger:
 
     def ask(self, trial: Trial, shown: Mapping[str, Any]) -> None:
         """Write a trial that is about to start; `shown` are parameters for Optuna's tools."""
-        record = {name: getattr(trial, name) for name in _ASKED}
+        record = _asked(trial)
         params: dict[str, tuple[Any, BaseDistribution]] = {}
         choices = self._operator_choices()
         if trial.operator in choices.choices:  # else added when the run was resumed
@@ -206,7 +208,7 @@ class Ledger:
 
     def ask_again(self, trial: Trial) -> None:
         """Write the new attempt of a trial that was in flight when the run stopped."""
-        record = {name: getattr(trial, name) for name in _ASKED}
+        record = _asked(trial)
         with _reported(self.url):
             self._storage.set_trial_user_attr(self._ids[trial.seq], "trial", record)
 
@@ -256,6 +258,12 @@ class _Template(FrozenTrial):
         return self
 
 
+def _asked(trial: Trial) -> dict[str, Any]:
+    record = {name: getattr(trial, name) for name in _ASKED}
+    record["fidelity"] = trial.fidelity.to_json()
+    return record
+
+
 def _to_trial(item: FrozenTrial) -> Trial:
     fields: dict[str, Any] = dict(item.user_attrs["trial"])
     told = dict(item.user_attrs.get("result", {}))
@@ -264,6 +272,8 @@ def _to_trial(item: FrozenTrial) -> Trial:
         fields |= told
     else:
         fields["state"] = "RUNNING"
+    fields.setdefault("goes_on", fields["operator"] == "continue")  # before it was recorded
+    fields["fidelity"] = Fidelity.of(fields["fidelity"])
     known = {f.name for f in dataclasses.fields(Trial)}
     fields = {k: v for k, v in fields.items() if k in known}
     fields["parents"] = tuple(fields.get("parents", ()))

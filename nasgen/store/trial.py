@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from nasgen.settings.fidelity import Fidelity
+
 # ESTIMATED: its objective was predicted, nothing was trained.
-State = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAILED", "ESTIMATED"]
+State = Literal["RUNNING", "COMPLETE", "PRUNED", "FAILED", "ESTIMATED"]
 Phase = Literal["search", "finish"]
 
 
@@ -31,8 +33,9 @@ class Trial:
     generation: int = 0
     parents: tuple[int, ...] = ()
     plan: Mapping[str, Any] = field(default_factory=dict)
+    goes_on: bool = False  # a further training of its parent: it goes on from the parent's weights
     phase: Phase = "search"
-    fidelity: Mapping[str, Any] = field(default_factory=dict)
+    fidelity: Fidelity = field(default_factory=Fidelity)
     seed: int = 0
     attempt: int = 1
     asked_after: int = 0
@@ -92,12 +95,7 @@ class Trial:
     @property
     def rungs_below(self) -> int:
         """How many rungs of successive halving are still above this trial; 0 without rungs."""
-        return int(self.fidelity.get("rungs", 1)) - 1 - int(self.fidelity.get("rung", 0))
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether it counts towards `--trials`."""
-        return self.state in ("COMPLETE", "PRUNED", "FAILED")
+        return (self.fidelity.rungs or 1) - 1 - (self.fidelity.rung or 0)
 
     def with_result(self, result: Mapping[str, Any], told: int) -> Trial:
         """Return the trial completed by an evaluator's result message."""
@@ -126,7 +124,7 @@ class Trial:
             "operator": self.operator,
             "parents": list(self.parents),
             "state": self.state,
-            "fidelity": dict(self.fidelity),
+            "fidelity": self.fidelity.to_json(),
             "objectives": dict(self.objectives),
             "attempt": self.attempt,
         }

@@ -110,16 +110,16 @@ def halved(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
 
 
 def test_who_climbs_a_rung_goes_on_from_its_weights_and_optimiser(halved: nasgen.Run) -> None:
-    climbed = [t for t in halved.trials if t.fidelity["rung"] == 1]
+    climbed = [t for t in halved.trials if t.fidelity.rung == 1]
     assert len(climbed) == 2
     for trial in climbed:
         before = halved.trial(trial.parents[0])
         assert trial.metrics["n_fresh"] == trial.metrics["n_zero"] == 0
         assert trial.metrics["val_loss"] < before.metrics["val_loss"]
-        assert before.fidelity["epochs"] == trial.fidelity["epochs"] == 2.0
+        assert before.fidelity.epochs == trial.fidelity.epochs == 2.0
         assert before.optimizer_ref is not None
         assert trial.optimizer_ref is None
-    assert halved.trial().fidelity["rung"] == 1
+    assert halved.trial().fidelity.rung == 1
     assert {m["trial"] for m in halved.summary["ensemble"]["members"]} <= {
         t.seq for t in halved.trials
     }
@@ -136,7 +136,7 @@ def test_what_a_next_leg_trains_on_survives_a_clean_up_and_no_other_state(
     refs = {t.seq: t.optimizer_ref for t in halved.trials if t.optimizer_ref}
     assert {seq for seq, ref in refs.items() if ref in stored} == set(refs) & kept
     more = nasgen.resume(halved.path, trials="+2")
-    assert [t.fidelity["rung"] for t in more.trials[10:]] == [1] * 2
+    assert [t.fidelity.rung for t in more.trials[10:]] == [1] * 2
     assert all("not_inherited" not in t.metrics for t in more.trials)
 
 

@@ -10,6 +10,7 @@ import pytest
 from nasgen.errors import ConfigError
 from nasgen.papers.base import Request
 from nasgen.papers.painter2018 import ARMS, reproduce, training_flops
+from nasgen.settings.fidelity import Fidelity
 from nasgen.store.rows import Rows
 
 # One thread, since tests run side by side.
@@ -46,7 +47,7 @@ def test_arms_spend_what_growth_or_its_line_did_and_nothing_is_measured_twice(
 
 
 def test_training_flops_are_three_passes_over_the_images_seen() -> None:
-    metrics, fidelity = {"flops": 100, "epochs_done": 2.5}, {"fraction": 0.5, "epochs": 9}
+    metrics, fidelity = {"flops": 100, "epochs_done": 2.5}, Fidelity(9, 0.5)
     assert training_flops(metrics, fidelity, 40) == 3 * 100 * 2.5 * 20
     assert training_flops({}, fidelity, 40) == 0
 

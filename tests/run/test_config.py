@@ -131,14 +131,10 @@ def test_a_time_budget_is_divided_between_search_and_finish() -> None:
     config = reading.config_of({"budget": {"time": "20m"}, "execution": {"workers": 2}})
     searched = fidelity.search_fidelity(config, 45_000)
     share = 1 - config.finish.share
-    assert searched["seconds"] == pytest.approx(1200 * share * 2 / fidelity.n_timed_trials(1200))
+    assert searched.seconds == pytest.approx(1200 * share * 2 / fidelity.n_timed_trials(1200))
     assert fidelity.n_finish(config, None) == 2
     without = reading.config_of({"budget": {"trials": 40}})
-    assert fidelity.search_fidelity(without, 45_000) == {
-        "epochs": 1.0,
-        "fraction": 1.0,
-        "seconds": None,
-    }
+    assert fidelity.search_fidelity(without, 45_000) == fidelity.Fidelity(epochs=1.0)
     assert fidelity.n_finish(without, 40) == 3
     assert fidelity.n_finish(without, 5) == 0
 

@@ -17,6 +17,7 @@ from nasgen.loop.finish import ENOUGH_EPOCHS, ENOUGH_IMAGES, MAX_WIDEN, Finish
 from nasgen.runs import build, reading
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.budget import Budget
+from nasgen.settings.fidelity import Fidelity
 from nasgen.store.trial import Trial
 
 SPACE = DagCnn(max_channels=512)
@@ -45,7 +46,7 @@ def finalist(
         key="dag1:0",
         identity="0",
         operator="sample",
-        fidelity={"epochs": 10.0, "fraction": 1.0, "seconds": 100.0},
+        fidelity=Fidelity(10.0, 1.0, 100.0),
         metrics={"epochs_done": epochs_in_100_s},
         train_s=100.0,
     )
@@ -53,7 +54,7 @@ def finalist(
         seed=0,
         objectives=build.objective_list(config),
         search_fidelity=source.fidelity,
-        finish_fidelity={"epochs": epochs, "fraction": 1.0, "seconds": None},
+        finish_fidelity=Fidelity(epochs=epochs),
         recipe_digest="r",
         data_digest="d",
         n_train=n_train,
@@ -67,7 +68,7 @@ def finalist(
         seq=1,
         phase="finish",
         parents=(0,),
-        fidelity={**rest.finish_fidelity, "seconds": seconds},
+        fidelity=replace(rest.finish_fidelity, seconds=seconds),
     )
     return source, ending.widened(last)
 

@@ -41,10 +41,10 @@ def test_children_and_survivors_start_from_trained_weights(grown: nasgen.Run) ->
     assert "n_inherited" not in first.metrics
     for trial in members:
         assert trial.metrics["n_inherited"] > 0
-        if trial.operator == "continue":
+        if trial.goes_on:
             assert trial.metrics["n_fresh"] == 0
     # A short training on top of what was learnt is no step back to the start.
-    went_on = next(t for t in members if t.operator == "continue")
+    went_on = next(t for t in members if t.goes_on)
     assert went_on.metrics["val_loss"] < first.metrics["val_loss"]
 
 

@@ -30,7 +30,7 @@ def test_children_that_inherit_complete_and_beat_their_cold_twins(tmp_path: Path
             {
                 "seq": child.seq,
                 "genotype": dict(child.genotype),
-                "fidelity": dict(child.fidelity),
+                "fidelity": child.fidelity.to_json(),
                 "seed": child.seed,
             }
         )

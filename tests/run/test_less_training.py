@@ -130,7 +130,7 @@ def test_pruned_trials_count_but_are_nobody() -> None:
     assert len(trials) == 40
     assert pruned
     assert all(not t.objectives and t.weights_ref is None for t in trials if t.seq in pruned)
-    assert all(t.is_counted for t in trials)
+    assert all(t.state in ("COMPLETE", "PRUNED", "FAILED") for t in trials)
     assert not pruned & {parent for t in trials for parent in t.parents}
     assert not pruned & {i.seq for i in play.search.memory.hall_of_fame}
     assert not pruned & {t.seq for t in play.search.ranked()}
@@ -158,7 +158,7 @@ def test_only_like_fidelities_of_settled_trials_are_compared() -> None:
     assert found == {
         t.seq
         for t in trials.values()
-        if t.generation < last.generation and dict(t.fidelity) == dict(last.fidelity)
+        if t.generation < last.generation and t.fidelity == last.fidelity
     }
     steady = replace(plan, compares="results")
     for curve in jobs.compared(last, trials, steady):
@@ -202,20 +202,20 @@ RUNGS = {"rungs": 3, "eta": 2, "population": 4}
 
 def test_the_best_of_a_rung_are_trained_on_to_eta_times_the_epochs() -> None:
     trials = _Play(_config({**RUNGS, "name": "random"}), trials=28).run()
-    assert [t.fidelity["rung"] for t in trials] == [0] * 16 + [1] * 8 + [2] * 4
+    assert [t.fidelity.rung for t in trials] == [0] * 16 + [1] * 8 + [2] * 4
     total: dict[int, float] = {}
     for trial in trials:
         before = total[trial.parents[0]] if trial.parents else 0.0
-        total[trial.seq] = before + trial.fidelity["epochs"]
-        rung = trial.fidelity["rung"]
+        total[trial.seq] = before + trial.fidelity.epochs
+        rung = trial.fidelity.rung
         assert total[trial.seq] == pytest.approx(EPOCHS / 2 ** (2 - rung))
         if rung:
-            assert trial.operator == "continue"
+            assert trial.goes_on
             assert trial.genotype["edges"] == trials[trial.parents[0]].genotype["edges"]
     for rung in (0, 1):
-        here = [t for t in trials if t.fidelity["rung"] == rung]
+        here = [t for t in trials if t.fidelity.rung == rung]
         best = sorted(here, key=lambda t: (-t.objectives["val_accuracy"], t.seq))[: len(here) // 2]
-        climbed = {t.parents[0] for t in trials if t.fidelity["rung"] == rung + 1}
+        climbed = {t.parents[0] for t in trials if t.fidelity.rung == rung + 1}
         assert climbed == {t.seq for t in best}
     assert len({t.identity for t in trials}) == len(trials)
 
@@ -251,7 +251,7 @@ def test_the_highest_rung_alone_breeds_and_is_ranked_first() -> None:
     play = _Play(_config(RUNGS), trials=46, n_finish=2)
     trials = play.run()
     top = {t.seq for t in trials if not t.rungs_below}
-    bred = {p for t in trials if t.operator not in ("sample", "continue") for p in t.parents}
+    bred = {p for t in trials if t.operator != "sample" and not t.goes_on for p in t.parents}
     assert bred
     assert bred <= top
     assert {i.seq for i in play.search.algorithm.population} <= top
@@ -261,7 +261,7 @@ def test_the_highest_rung_alone_breeds_and_is_ranked_first() -> None:
     assert {t.parents[0] for t in trials if t.phase == "finish"} <= top
     # To the engine, whoever climbed is still the child of those of whom it was bred.
     for individual in play.search.algorithm.population:
-        assert individual.operator != "continue"
+        assert not individual.goes_on
 
 
 def test_a_budget_that_ends_within_a_rung_is_continued_by_the_next_leg() -> None:
@@ -279,7 +279,7 @@ def test_a_budget_that_ends_within_a_rung_is_continued_by_the_next_leg() -> None
 def test_failures_take_no_place_on_the_next_rung() -> None:
     failing = {str(seq): "fail" for seq in range(13)}
     trials = _Play(_config({**RUNGS, "name": "random"}), trials=28, behaviour=failing).run()
-    assert [t.fidelity["rung"] for t in trials[:24]] == [0] * 16 + [1] * 3 + [2] * 1 + [0] * 4
+    assert [t.fidelity.rung for t in trials[:24]] == [0] * 16 + [1] * 3 + [2] * 1 + [0] * 4
     everybody = {str(seq): "fail" for seq in range(20)}
     assert len(_Play(_config(RUNGS), trials=28, behaviour=everybody).run()) == 28
 

@@ -20,6 +20,7 @@ from nasgen.loop.finish import ranked
 from nasgen.loop.search import Search
 from nasgen.runs import build, reading
 from nasgen.settings.budget import Budget
+from nasgen.settings.fidelity import Fidelity
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
 
@@ -65,8 +66,8 @@ class _Fixture:
         plan = Constants(
             seed=seed,
             objectives=build.objective_list(config),
-            search_fidelity={"epochs": 1.0, "fraction": 1.0, "seconds": None},
-            finish_fidelity={"epochs": 4.0, "fraction": 1.0, "seconds": None},
+            search_fidelity=Fidelity(epochs=1.0),
+            finish_fidelity=Fidelity(epochs=4.0),
             recipe_digest="r",
             data_digest="d",
             inherit_weights=build.inherits(config),
@@ -103,7 +104,7 @@ def test_every_algorithm_spends_its_budget_on_new_networks(algorithm: str) -> No
     assert [t.seq for t in trials] == list(range(40))
     assert [t.phase for t in trials] == ["search"] * 37 + ["finish"] * 3
     assert len({t.identity for t in trials}) == 40
-    fresh = [t for t in trials if t.phase == "search" and t.operator != "continue"]
+    fresh = [t for t in trials if t.phase == "search" and not t.goes_on]
     if algorithm != "growth":  # which trains survivors on, and networks anew from other weights
         assert len({t.key for t in fresh}) == len(fresh) == 37
     assert all(t.state == "COMPLETE" for t in trials)
@@ -144,7 +145,7 @@ def test_finalists_are_the_best_of_the_search_and_their_parents_are_recorded() -
     finished = [t for t in trials if t.phase == "finish"]
     assert [t.parents for t in finished] == [(t.seq,) for t in top]
     assert [t.genotype for t in finished] == [t.genotype for t in top]
-    assert {t.fidelity["epochs"] for t in finished} == {4.0}
+    assert {t.fidelity.epochs for t in finished} == {4.0}
 
 
 def test_finalists_are_widened_when_asked_and_stay_legal() -> None:
@@ -369,12 +370,12 @@ def test_a_finish_resumed_late_is_bounded_by_the_time_that_is_left() -> None:
     stopped = _Fixture(trials=10, n_finish=2)
     stopped.search.budget = Budget(10, 2, time_s=1000.0)
     _stopped_at(stopped, 8)
-    assert stopped.ledger.trials()[8].fidelity["seconds"] == pytest.approx(500.0, abs=5.0)
+    assert stopped.ledger.trials()[8].fidelity.seconds == pytest.approx(500.0, abs=5.0)
     again = _Fixture(trials=10, n_finish=2, ledger=stopped.ledger)
     again.search.budget = Budget(10, 2, time_s=1000.0, spent_s=900.0)
     trials = again.run()
-    assert trials[8].fidelity["seconds"] == pytest.approx(50.0, abs=5.0)
-    assert trials[9].fidelity["seconds"] <= 100.0
+    assert trials[8].fidelity.seconds == pytest.approx(50.0, abs=5.0)
+    assert trials[9].fidelity.seconds <= 100.0
 
 
 # ---- growth: cohorts, trainings of their own length, survivors that are trained on ---------------
@@ -391,14 +392,14 @@ def test_growth_trains_one_network_then_rounds_of_survivors_and_their_children()
     fixture = _growth()
     trials = fixture.run()
     assert len(trials) == 1 + 3 * 5
-    assert (trials[0].operator, trials[0].fidelity["epochs"], trials[0].cohort) == ("seed", 3, None)
-    assert {t.fidelity["epochs"] for t in trials[1:]} == {1.0}
+    assert (trials[0].operator, trials[0].fidelity.epochs, trials[0].cohort) == ("seed", 3, None)
+    assert {t.fidelity.epochs for t in trials[1:]} == {1.0}
     for generation in range(1, 4):
         batch = [t for t in trials if t.generation == generation]
         former = [t for t in trials if t.generation == generation - 1]
         best = sorted(former, key=lambda t: (-t.objectives["val_accuracy"], t.seq))[:2]
         assert {p for t in batch for p in t.parents} <= {t.seq for t in best}
-        went_on = [t for t in batch if t.operator == "continue"]
+        went_on = [t for t in batch if t.goes_on]
         assert sorted(t.parents for t in went_on) == sorted((t.seq,) for t in best)
         assert [t.genotype for t in went_on] == [trials[t.parents[0]].genotype for t in went_on]
     assert len(fixture.search.algorithm.population) == 2

@@ -11,6 +11,7 @@ import optuna
 import pytest
 
 from nasgen.errors import StoreError
+from nasgen.settings.fidelity import Fidelity
 from nasgen.store.artifacts import Artifacts
 from nasgen.store.folder import RunFolder, new_run_path
 from nasgen.store.ledger import Ledger, study_name
@@ -28,7 +29,7 @@ def _trial(seq: int, **changes: object) -> Trial:
         "identity": f"id{seq}",
         "operator": "relabel",
         "parents": (0,),
-        "fidelity": {"epochs": 1.0},
+        "fidelity": Fidelity(epochs=1.0),
     }
     return Trial(**(fields | changes))  # type: ignore[arg-type]
 
