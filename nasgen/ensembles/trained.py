@@ -16,7 +16,7 @@ from nasgen.store.trial import Trial
 
 
 class Predicts(Protocol):
-    """What this room needs of an evaluator."""
+    """What this room needs of `nasgen.evaluation.inference`."""
 
     def predict(self, genotype: Mapping[str, Any], ref: str, part: str) -> Probabilities: ...
     def kept_predictions(self, ref: str) -> Probabilities | None: ...
@@ -33,7 +33,7 @@ class TrainedNetwork:
 
     run: str
     trial: Trial
-    evaluator: Predicts
+    inference: Predicts
 
     @property
     def weights_ref(self) -> str:
@@ -44,24 +44,24 @@ class TrainedNetwork:
     def validation(self) -> Probabilities:
         """Probabilities of the validation images, (n_validation, n_classes)."""
         ref = self.trial.predictions_ref  # what the trial kept saves a pass
-        kept = None if ref is None else self.evaluator.kept_predictions(ref)
+        kept = None if ref is None else self.inference.kept_predictions(ref)
         if kept is not None:
             return kept
-        return self.evaluator.predict(self.trial.genotype, self.weights_ref, "validation")
+        return self.inference.predict(self.trial.genotype, self.weights_ref, "validation")
 
     @cached_property
     def test(self) -> Probabilities:
         """Probabilities of the test images, (n_test, n_classes); look once, at the end."""
-        return self.evaluator.predict(self.trial.genotype, self.weights_ref, "test")
+        return self.inference.predict(self.trial.genotype, self.weights_ref, "test")
 
     @cached_property
     def test_accuracy(self) -> float:
         """Share of test images that it names rightly."""
-        return accuracy(self.test, self.evaluator.labels("test"))
+        return accuracy(self.test, self.inference.labels("test"))
 
     def predict_proba(self, images: NDArray[Any]) -> Probabilities:
         """Return (B, n_classes) probabilities of raw images, (B, C, H, W), as the data set has."""
-        return self.evaluator.predict_images(self.trial.genotype, self.weights_ref, images)
+        return self.inference.predict_images(self.trial.genotype, self.weights_ref, images)
 
     def predict(self, images: NDArray[Any]) -> NDArray[np.int64]:
         """Return the class index of each image."""
@@ -87,7 +87,7 @@ class TrainedEnsemble:
         return self._accuracy("test", [m.test for m in self.members])
 
     def _accuracy(self, part: str, probabilities: Sequence[Probabilities]) -> float:
-        labels = self.members[0].evaluator.labels(part)
+        labels = self.members[0].inference.labels(part)
         return accuracy(combine(probabilities, self.weights), labels)
 
     def predict_proba(self, images: NDArray[Any]) -> NDArray[np.float64]:
@@ -103,7 +103,7 @@ class TrainedEnsemble:
 def choose(networks: Sequence[TrainedNetwork], method: str, rounds: int) -> TrainedEnsemble:
     """Select an ensemble on the validation images; `networks` come best first, at least one."""
     select = registry.resolve("ensembles", method)
-    labels = networks[0].evaluator.labels("validation")
+    labels = networks[0].inference.labels("validation")
     weights = select([n.validation for n in networks], labels, rounds)
     chosen = [(n, float(w)) for n, w in zip(networks, weights, strict=True) if w > 0]
     chosen.sort(key=lambda pair: -pair[1])

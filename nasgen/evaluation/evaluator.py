@@ -9,26 +9,26 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from nasgen import registry, seeding
-from nasgen.errors import DataError, EvaluationError, NasgenError, StoreError
+from nasgen.errors import EvaluationError
 from nasgen.evaluation import batches, device, measure, optimizer_state, shared
 from nasgen.evaluation.cohort import Cohort, blame, check_alike
-from nasgen.evaluation.evaluation import MAX_MESSAGE, Evaluation, Json, failing
+from nasgen.evaluation.evaluation import Evaluation, Json, failing
+from nasgen.evaluation.inference import Inference, TensorStore
+from nasgen.evaluation.inheritance import Inheritance
 from nasgen.evaluation.metrics import Measured
 from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, Look, Row, Trainee, make_optimizer, train_together
 from nasgen.genotypes import Dag
-from nasgen.phenotype.heredity import HeredityReport, Parent, inherit
 from nasgen.phenotype.network import Network, build
 from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.settings import config
@@ -36,16 +36,6 @@ from nasgen.stoppers.base import Curve, Stopper, Watch
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[Json], bool]
-
-
-class TensorStore(Protocol):
-    """Where weights and predictions are kept; `nasgen.store.artifacts.Artifacts` is one."""
-
-    def save(self, tensors: Mapping[str, Array]) -> str:
-        """Keep arrays and return their reference."""
-
-    def load(self, ref: str) -> dict[str, Array]:
-        """Return the arrays of a reference."""
 
 
 @dataclass
@@ -71,30 +61,19 @@ class Evaluator:
     def __init__(
         self, context: Mapping[str, Any], artifacts: TensorStore, stopper: Stopper | None = None
     ) -> None:
-        torch.set_num_threads(int(context.get("threads", 1)))
+        self.inference = Inference(context, artifacts)
         self.artifacts = artifacts
+        self.device = self.inference.device
         self.stopper = stopper
         self.looks = config.Stopping.model_validate(dict(context.get("stopping", {})))
-        self.device = device.resolve(context.get("device", "cpu"))
-        self.data = config.Data.model_validate(dict(context["data"]))
         self.training = config.Training.model_validate(dict(context["training"]))
-        options = dict(context["space"])
-        self.space = registry.resolve("search_spaces", options.pop("name"))(**options)
         self.objectives: dict[str, Callable[[Measured], float]] = {
             name: registry.resolve("objectives", name) for name in context["objectives"]
         }
-        self.dataset = shared.dataset(self.data.source)
-        self.recipe = Recipe.of(self.training, self.dataset.shape)
-        self._normalise = shared.normaliser(self.data)
-
-    @property
-    def normalisation(self) -> tuple[list[float], list[float]]:
-        """(mean, std) of each channel in stored units: what an exported network must apply."""
-        return self._normalise.mean.flatten().tolist(), self._normalise.std.flatten().tolist()
-
-    def labels(self, part: str) -> Array:
-        """Return the (n,) int64 labels of "validation" or "test", in the order of `predict`."""
-        return self._part(part)[1]
+        self.recipe = Recipe.of(self.training, self.inference.dataset.shape)
+        self.inheritance = Inheritance(
+            artifacts, lambda json: self.inference.decode(json)[1], self.training.on_bad_parent
+        )
 
     def evaluate(self, job: Mapping[str, Any], report: Report = lambda row: True) -> Json:
         """Build, train and measure the genotype of a job; return the result message.
@@ -124,51 +103,6 @@ class Evaluator:
             with failing([trial]):
                 self._evaluate(trial, report)
             return trial.message()
-
-    def predict(self, genotype_json: Mapping[str, Any], weights_ref: str, part: str) -> Array:
-        """Return (n, n_classes) float32 probabilities on "validation" or "test" images."""
-        images, _, rows = self._part(part)
-        return self._probabilities(self.network(genotype_json, weights_ref), images, rows)
-
-    def kept_predictions(self, ref: str) -> Array | None:
-        """Return the validation probabilities that a trial kept, None when they are gone."""
-        try:
-            return self.artifacts.load(ref)["validation"]
-        except (StoreError, KeyError):
-            return None
-
-    def predict_images(
-        self, genotype_json: Mapping[str, Any], weights_ref: str, images: Array
-    ) -> Array:
-        """Return (B, n_classes) float32 probabilities of raw images, (B, C, H, W), as stored data.
-
-        Raises DataError for another shape or scale than the data set's.
-        """
-        expected = self.dataset.x_train
-        if images.ndim != 4 or images.shape[1:] != expected.shape[1:]:
-            raise DataError(
-                f"expected images of shape (B, {', '.join(map(str, expected.shape[1:]))}), got "
-                f"{images.shape}."
-            )
-        if images.dtype != expected.dtype:
-            raise DataError(
-                f"expected images of type {expected.dtype}, as in the data set, got {images.dtype}."
-            )
-        return self._probabilities(self.network(genotype_json, weights_ref), images, None)
-
-    def network(self, genotype_json: Mapping[str, Any], weights_ref: str) -> Network:
-        """Return the network with its trained weights, on the evaluator's device."""
-        network = build(self._decode(genotype_json)[1])
-        weights = self.artifacts.load(weights_ref)
-        network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
-        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return network.eval()
-
-    def latency_ms(self, genotype_json: Mapping[str, Any]) -> float:
-        """Return the median milliseconds for one image on one thread; weights do not matter."""
-        network = build(self._decode(genotype_json)[1])
-        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return measure.latency_ms(network, self.dataset.shape, self.device)
 
     # ---- one trial, or several -------------------------------------------------------------
 
@@ -216,16 +150,15 @@ class Evaluator:
 
     def _candidate(self, trial: Evaluation) -> _Candidate:
         job, metrics = trial.job, trial.result["metrics"]
-        genotype, blueprint = self._decode(job["genotype"])
+        genotype, blueprint = self.inference.decode(job["genotype"])
         network = build(blueprint, seeding.integer(job["seed"], "weights"))
         metrics["n_params"] = measure.n_params(network)
         metrics["flops"] = measure.flops(network, blueprint.input_shape)
         state: State = {}
         if job.get("inherit"):
-            inherited, state = self._inherited(network, blueprint, job["inherit"])
+            inherited, state = self.inheritance.fill(network, blueprint, job["inherit"])
             metrics |= inherited
-        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return _Candidate(genotype, blueprint, network, state)
+        return _Candidate(genotype, blueprint, self.inference.placed(network), state)
 
     def _trainee(
         self,
@@ -236,14 +169,14 @@ class Evaluator:
     ) -> Trainee:
         job, network = trial.job, candidate.network
         fraction = float(job.get("fidelity", {}).get("fraction", self.training.fraction))
-        rows = shared.rows(self.data, fraction, bool(job.get("with_validation", False)))
-        images, labels = shared.tensors(self.data.source, str(self.device))
+        rows = shared.rows(self.inference.data, fraction, bool(job.get("with_validation", False)))
+        images, labels = shared.tensors(self.inference.data.source, str(self.device))
         data = batches.TrainingBatches(
             images,
             labels,
             torch.from_numpy(rows),
             self.recipe.batch_for(len(rows)),
-            self._normalise.to(self.device),
+            self.inference.normalise.to(self.device),
             torch.Generator().manual_seed(seeding.integer(job["seed"], "batches")),
             self.recipe.crop,
             self.recipe.flip,
@@ -264,11 +197,11 @@ class Evaluator:
         self, watch: Watch, trial: Evaluation, candidate: _Candidate, trainee: Trainee
     ) -> Look:
         """Return what a training does after an epoch: validate, and ask the stopper."""
-        images, labels, rows = self._part("validation")
+        images, labels, rows = self.inference.part("validation")
         name, objective = next(iter(self.objectives.items()))
 
         def value() -> float:
-            found = self._probabilities(trainee.forward, images, rows)
+            found = self.inference.probabilities(trainee.forward, images, rows)
             if not np.isfinite(found).all():  # it may recover: in the end it is judged for that
                 return math.nan
             metrics = trial.result["metrics"] | _training_metrics(trainee.history)
@@ -323,10 +256,10 @@ class Evaluator:
         probabilities, labels = None, None
         metrics["val_accuracy"] = metrics["val_loss"] = None
         if not with_validation:
-            images, labels, rows = self._part("validation")
+            images, labels, rows = self.inference.part("validation")
             network.eval()
             began = time.perf_counter()
-            probabilities = self._probabilities(network, images, rows, trial.check_time)
+            probabilities = self.inference.probabilities(network, images, rows, trial.check_time)
             metrics["val_s"] = time.perf_counter() - began
             metrics |= _validation_metrics(probabilities, labels)
         network.eval()
@@ -351,57 +284,6 @@ class Evaluator:
         result["objectives"] = objectives
         result["state"] = "COMPLETE"
 
-    def _inherited(
-        self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]
-    ) -> tuple[Json, State]:
-        """Fill a network from its parents; return how many values came from where, and the state.
-
-        Where the optimiser's state alone cannot be had, "optimizer_not_inherited" says why.
-        When it cannot be done, [training] on_bad_parent decides: the network stays as it was drawn,
-        with the reason under "not_inherited", or the trial fails with the kind "inheritance".
-        """
-        try:
-            report, weights = self._inherit(network, blueprint, given)
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:  # whatever a file or a plug-in's plan holds
-            reason = f"the parents' weights cannot be inherited: {error}"
-            if self.training.on_bad_parent == "drop":
-                raise EvaluationError(reason, "inheritance") from error
-            report = HeredityReport(n_fresh=sum(t.numel() for t in network.state_dict().values()))
-            return {**asdict(report), "not_inherited": reason[:MAX_MESSAGE]}, {}
-        try:
-            return asdict(report), self._inherit_state(network, blueprint, given, weights)
-        except (NasgenError, RuntimeError, KeyError) as error:
-            return {**asdict(report), "optimizer_not_inherited": str(error)[:MAX_MESSAGE]}, {}
-
-    def _inherit(
-        self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]
-    ) -> tuple[HeredityReport, list[Parent]]:
-        """Fill a network from its parents; return what came, and the parents' weights."""
-        parents: list[Parent] = []
-        for i, parent in enumerate(given["parents"]):
-            if parent["weights_ref"] is None:
-                raise EvaluationError(f"parent {i} kept no weights.")
-            weights = self.artifacts.load(parent["weights_ref"])
-            tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
-            parents.append((self._decode(parent["genotype"])[1], tensors))
-        return inherit(network, blueprint, parents, given.get("plan") or {}), parents
-
-    def _inherit_state(
-        self,
-        network: Network,
-        blueprint: Blueprint,
-        given: Mapping[str, Any],
-        weights: Sequence[Parent],
-    ) -> State:
-        """Return the optimiser's state of a child, from parents whose weights it has."""
-        refs = [parent.get("optimizer_ref") for parent in given["parents"]]
-        states = [optimizer_state.from_arrays(self.artifacts.load(r)) if r else {} for r in refs]
-        givers = [(*parent, state) for parent, state in zip(weights, states, strict=True)]
-        parameters = dict(network.named_parameters())
-        return optimizer_state.moved(blueprint, parameters, givers, given.get("plan") or {})
-
     def _objectives(self, measured: Measured, with_validation: bool) -> Iterator[tuple[str, float]]:
         for name, objective in self.objectives.items():
             try:
@@ -415,37 +297,6 @@ class Evaluator:
                     f"objective '{name}' must return a finite number, got {value}", "non-finite"
                 )
             yield name, value
-
-    # ---- parts -------------------------------------------------------------------------------
-
-    def _decode(self, genotype_json: Mapping[str, Any]) -> tuple[Dag, Blueprint]:
-        genotype = Dag.from_json(genotype_json)
-        shape, n_classes = self.dataset.shape, self.dataset.n_classes
-        return genotype, self.space.blueprint(genotype, shape, n_classes)
-
-    def _part(self, part: str) -> tuple[Array, Array, Array | None]:
-        """Return (images, labels of the part, rows of the images or None for all)."""
-        if part == "validation":
-            rows = shared.split(self.data, 1.0).validation
-            return self.dataset.x_train, self.dataset.y_train[rows], rows
-        if part == "test":
-            return self.dataset.x_test, self.dataset.y_test, None
-        raise EvaluationError(f"part: expected 'validation' or 'test', got {part!r}.")
-
-    def _probabilities(
-        self,
-        forward: Callable[[torch.Tensor], torch.Tensor],  # of a network in evaluation mode
-        images: Array,
-        rows: Array | None,
-        check: Callable[[], None] = lambda: None,
-    ) -> Array:
-        normalise = self._normalise.to(self.device)
-        parts = []
-        with torch.inference_mode(), device.flushed_denormals():
-            for batch in batches.evaluation_batches(images, rows, normalise, self.device):
-                parts.append(F.softmax(forward(batch).float(), dim=1))
-                check()
-        return torch.cat(parts).cpu().numpy()
 
 
 def _training_metrics(history: History) -> Json:

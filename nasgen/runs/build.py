@@ -395,6 +395,13 @@ def evaluator(context: Mapping[str, Any]) -> Evaluate:
     return made
 
 
+def inference(context: Mapping[str, Any]) -> Any:
+    """Return the service that answers with the trained networks of a run (loads torch)."""
+    from nasgen.evaluation.inference import Inference
+
+    return Inference(context, Artifacts(context["artifacts"]))
+
+
 def recipe_digest(config: SearchConfig) -> str:
     """Return the digest of everything about training that is no fidelity."""
     recipe = config.training.model_dump(exclude=set(NO_RECIPE) - {"inherit_weights"})

@@ -161,14 +161,17 @@ class Run:
 
     def evaluator(self, threads: int | None = None) -> Any:
         """Return the evaluator of this run's data and recipe, in this process (loads torch)."""
+        return build.evaluator(self._context(threads))
+
+    def _context(self, threads: int | None = None) -> dict[str, Any]:
         context = build.worker_context(self.config, self.folder.artifacts.folder)
         context["threads"] = threads or fidelity.n_cores()
         context["training"]["time_limit"] = None  # it bounds trials
-        return build.evaluator(context)
+        return context
 
     @cached_property
     def _predictor(self) -> Predicts:
-        predictor: Predicts = self.evaluator()
+        predictor: Predicts = build.inference(self._context())
         return predictor
 
     def network(self, seq: int | None = None) -> TrainedNetwork:
@@ -333,7 +336,7 @@ class Run:
         if result["state"] != "COMPLETE":
             raise StoreError(f"training of trial {trial.seq} failed: {result['failure']}.")
         network = TrainedNetwork(
-            self.name, trial.with_result(result, told=trial.told or 0), evaluator
+            self.name, trial.with_result(result, told=trial.told or 0), evaluator.inference
         )
         record = {
             "run": str(self.path),

@@ -143,8 +143,8 @@ def test_members_train_the_slices_they_share_and_nothing_is_shared_afterwards(
     assert (kept[0][shared][:6] != before[shared]).any()
     assert (kept[0][statistics][:6] != kept[1][statistics][:6]).any()
     for job, result in zip(jobs, results, strict=True):
-        again = evaluator.predict(job["genotype"], result["weights_ref"], "validation")
-        accuracy = float((again.argmax(1) == evaluator.labels("validation")).mean())
+        again = evaluator.inference.predict(job["genotype"], result["weights_ref"], "validation")
+        accuracy = float((again.argmax(1) == evaluator.inference.labels("validation")).mean())
         assert accuracy == result["objectives"]["val_accuracy"]
         moments = evaluator.artifacts.load(result["optimizer_ref"])
         weights = evaluator.artifacts.load(result["weights_ref"])

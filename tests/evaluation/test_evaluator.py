@@ -117,15 +117,15 @@ def test_kept_predictions_and_weights_agree_with_the_metrics(tmp_path: Path) -> 
     job = _job(1)
     result = evaluator.evaluate(job)
     kept = evaluator.artifacts.load(result["predictions_ref"])["validation"]
-    labels = evaluator.labels("validation")
+    labels = evaluator.inference.labels("validation")
     assert kept.dtype == np.float32
     assert kept.shape == (len(labels), 10)
     np.testing.assert_allclose(kept.sum(1), 1, atol=1e-5)
     assert (kept.argmax(1) == labels).mean() == result["metrics"]["val_accuracy"]
-    again = evaluator.predict(job["genotype"], result["weights_ref"], "validation")
+    again = evaluator.inference.predict(job["genotype"], result["weights_ref"], "validation")
     np.testing.assert_allclose(again, kept, atol=1e-6)
-    test = evaluator.predict(job["genotype"], result["weights_ref"], "test")
-    assert test.shape == (len(evaluator.labels("test")), 10)
+    test = evaluator.inference.predict(job["genotype"], result["weights_ref"], "test")
+    assert test.shape == (len(evaluator.inference.labels("test")), 10)
 
 
 def test_digits_are_learnt_in_a_few_epochs(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_memory_that_runs_out_while_inheriting_is_no_bad_parent(
         raise torch.OutOfMemoryError("no room")
 
     parent = _evaluator(tmp_path).evaluate(_job())
-    monkeypatch.setattr("nasgen.evaluation.evaluator.inherit", explode)
+    monkeypatch.setattr("nasgen.evaluation.inheritance.inherit", explode)
     given = {"genotype": _dag(), "weights_ref": parent["weights_ref"]}
     result = _evaluator(tmp_path).evaluate(_job(inherit={"parents": [given], "plan": {}}))
     _assert_failed(result, "memory", "no room")

@@ -101,9 +101,9 @@ def test_an_ensemble_votes_with_the_predictions_that_the_trials_kept(
 ) -> None:
     run = nasgen.load(inheriting.path)
     network = run.network()
-    again = network.evaluator.predict(network.trial.genotype, network.weights_ref, "validation")
+    again = network.inference.predict(network.trial.genotype, network.weights_ref, "validation")
     np.testing.assert_allclose(network.validation, again, atol=1e-5)
-    assert network.evaluator.kept_predictions("0" * 40) is None
+    assert network.inference.kept_predictions("0" * 40) is None
 
 
 def test_impossible_continuations_are_refused(inheriting: nasgen.Run) -> None:

@@ -1,0 +1,83 @@
+"""A network is filled from its parents' weights, and its optimiser's moments from theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, final
+
+import torch
+
+from nasgen.errors import EvaluationError, NasgenError
+from nasgen.evaluation import optimizer_state
+from nasgen.evaluation.evaluation import MAX_MESSAGE, Json
+from nasgen.evaluation.inference import TensorStore
+from nasgen.evaluation.optimizer_state import State
+from nasgen.phenotype.heredity import HeredityReport, Parent, inherit
+from nasgen.phenotype.network import Network
+from nasgen.search_spaces.blueprint import Blueprint
+
+
+@final
+@dataclass(frozen=True)
+class Inheritance:
+    """Fills networks from parents whose tensors lie in `artifacts`.
+
+    `read` turns a parent's genotype JSON into its blueprint. `on_bad_parent` is the setting of
+    [training]: what happens to a child whose parents' weights are gone or do not fit.
+    """
+
+    artifacts: TensorStore
+    read: Callable[[Mapping[str, Any]], Blueprint]
+    on_bad_parent: Literal["scratch", "drop"]
+
+    def fill(
+        self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]
+    ) -> tuple[Json, State]:
+        """Fill a network from its parents; return how many values came from where, and the state.
+
+        Where the optimiser's state alone cannot be had, "optimizer_not_inherited" says why.
+        When it cannot be done, [training] on_bad_parent decides: the network stays as it was drawn,
+        with the reason under "not_inherited", or the trial fails with the kind "inheritance".
+        """
+        try:
+            report, weights = self._inherit(network, blueprint, given)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever a file or a plug-in's plan holds
+            reason = f"the parents' weights cannot be inherited: {error}"
+            if self.on_bad_parent == "drop":
+                raise EvaluationError(reason, "inheritance") from error
+            report = HeredityReport(n_fresh=sum(t.numel() for t in network.state_dict().values()))
+            return {**asdict(report), "not_inherited": reason[:MAX_MESSAGE]}, {}
+        try:
+            return asdict(report), self._inherit_state(network, blueprint, given, weights)
+        except (NasgenError, RuntimeError, KeyError) as error:
+            return {**asdict(report), "optimizer_not_inherited": str(error)[:MAX_MESSAGE]}, {}
+
+    def _inherit(
+        self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]
+    ) -> tuple[HeredityReport, list[Parent]]:
+        """Fill a network from its parents; return what came, and the parents' weights."""
+        parents: list[Parent] = []
+        for i, parent in enumerate(given["parents"]):
+            if parent["weights_ref"] is None:
+                raise EvaluationError(f"parent {i} kept no weights.")
+            weights = self.artifacts.load(parent["weights_ref"])
+            tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
+            parents.append((self.read(parent["genotype"]), tensors))
+        return inherit(network, blueprint, parents, given.get("plan") or {}), parents
+
+    def _inherit_state(
+        self,
+        network: Network,
+        blueprint: Blueprint,
+        given: Mapping[str, Any],
+        weights: Sequence[Parent],
+    ) -> State:
+        """Return the optimiser's state of a child, from parents whose weights it has."""
+        refs = [parent.get("optimizer_ref") for parent in given["parents"]]
+        states = [optimizer_state.from_arrays(self.artifacts.load(r)) if r else {} for r in refs]
+        givers = [(*parent, state) for parent, state in zip(weights, states, strict=True)]
+        parameters = dict(network.named_parameters())
+        return optimizer_state.moved(blueprint, parameters, givers, given.get("plan") or {})
