@@ -109,7 +109,7 @@ def test_isomorphic_genotypes_have_the_same_scores_and_so_has_another_process() 
     assert np.isfinite(scores).all()
     assert (features("zero-cost").encode(rewritten(dag, 5)) == scores).all()
     code = (
-        "import json, sys; from nasgen import build, reading; from nasgen.genotypes import Dag\n"
+        "import json, sys; from nasgen.runs import build, reading; from nasgen.genotypes import Dag\n"
         "config = reading.config_of(json.loads(sys.argv[1]))\n"
         "dag = Dag.from_json(json.loads(sys.argv[2]))\n"
         "assert 'torch' not in sys.modules\n"
