@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="nasgen",
-    help="Evolve neural networks: search, train what is worth training, ensemble, report.",
+    help="Evolve neural networks: search, train, combine the best into an ensemble, report.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -31,9 +31,11 @@ app = typer.Typer(
 F = TypeVar("F", bound=Callable[..., Any])
 EXIT_BUG, EXIT_USER, EXIT_NOTHING, EXIT_INTERRUPTED = 1, 2, 3, 130
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
-Trials = Annotated[str | None, typer.Option(help="More trials: +100 (or a new total: 140).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]
+Trials = Annotated[
+    str | None, typer.Option(help="More networks to train: +100; a plain number is a new total.")
+]
 
 
 def command(function: F) -> F:
@@ -60,7 +62,7 @@ def command(function: F) -> F:
             if debugging():
                 raise
             print(
-                f"error: nasgen met a bug ({type(error).__name__}: {error}). "
+                f"error: this is a bug in nasgen ({type(error).__name__}: {error}). "
                 "Run again with `nasgen --debug ...` for the traceback and report it.",
                 file=sys.stderr,
             )
@@ -72,10 +74,10 @@ def command(function: F) -> F:
 
 @app.callback()
 def main(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    """Evolve neural networks: search, train what is worth training, ensemble, report."""
+    """Evolve neural networks: search, train, combine the best into an ensemble, report."""
     if debug:
         os.environ["NASGEN_DEBUG"] = "1"
     if version:

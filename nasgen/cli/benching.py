@@ -20,20 +20,26 @@ def bench(
     algorithms: Annotated[
         str | None,
         typer.Option(
-            help="local,aging,...; genetic+rank adds a predictor, genetic/path leaves one "
-            "operator. Default: a choice for the bench."
+            help="Algorithms to compare: local,aging,... genetic+rank adds the predictor "
+            "'rank', genetic/path uses the operator 'path' alone. Default: depends on the bench."
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Searches of each algorithm.", min=1)] = 10,
-    queries: Annotated[str, typer.Option(help="Where to look: 25,50,100.")] = "25,50,100",
-    signal: Annotated[str | None, typer.Option(help="Column that searches see.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes; results are the same. Default: cores.", min=1)
+    seeds: Annotated[int, typer.Option(help="Searches for each algorithm.", min=1)] = 10,
+    queries: Annotated[
+        str, typer.Option(help="Numbers of evaluations at which to compare.")
+    ] = "25,50,100",
+    signal: Annotated[
+        str | None,
+        typer.Option(help="Table column used as the score (default: depends on the bench)."),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="SVG file to write the curves to.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes (default: one per core); they do not change results.", min=1),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="SVG file for a plot of the curves.")] = None,
     json_: Json = False,
 ) -> None:
-    """Compare algorithms where all scores are known, with 95 % confidence intervals."""
+    """Compare search algorithms on tables of known accuracies, with 95 % confidence intervals."""
     from rich.progress import Progress
 
     from nasgen.bench import play
@@ -90,7 +96,10 @@ def bench(
     title = f"{name}, {seeds} seeds: searched {searched} (optimum {found['optimum']}), "
     table_of(f"{title}reported {reported}, mean % ± 95 %; queries: medians", columns, rows)
     if any(values["padded"] for values in found["algorithms"].values()):
-        print(f"{PADDED} some seeds ended before, for want of new networks or of their scores")
+        print(
+            f"{PADDED} some searches ended earlier: they found no new network, or the table has no "
+            "score for it; their last best is repeated"
+        )
     operators = (f"{group} {', '.join(names)}" for group, names in found["operators"].items())
     print(f"operators that apply: {'; '.join(operators)}")
 

@@ -23,15 +23,17 @@ PLAIN = (int, float, str, tuple, list)  # defaults of options that can be shown
 
 @command
 def list_(
-    group: Annotated[str | None, typer.Argument(help="mutations, algorithms, presets, ...")] = None,
-    name: Annotated[str | None, typer.Argument(help="One of the group, to read about.")] = None,
-    plugin: Annotated[list[Path] | None, typer.Option(help="Python file with operators.")] = None,
+    group: Annotated[
+        str | None, typer.Argument(help="Group: mutations, algorithms, presets, ...")
+    ] = None,
+    name: Annotated[str | None, typer.Argument(help="Member of the group to explain.")] = None,
+    plugin: Annotated[list[Path] | None, typer.Option(help="Python file to load first.")] = None,
     json_: Json = False,
 ) -> None:
-    """List what is registered, or explain one: operators, algorithms, layers, data sets, presets.
+    """List operators, algorithms, layers, data sets, presets and so on, or explain one of them.
 
     `nasgen list` names the groups, `nasgen list algorithms` their members, and `nasgen list
-    algorithms growth` tells what one does and which options it takes.
+    algorithms growth` explains one and lists its options.
     """
     from nasgen import papers, registry
 
@@ -103,11 +105,11 @@ def _type_of(option: inspect.Parameter) -> str:
 
 @command
 def new(
-    path: Annotated[Path, typer.Argument(metavar="FILE.toml", help="Config to write.")],
-    preset: Annotated[str | None, typer.Option(help="Start from a preset.")] = None,
+    path: Annotated[Path, typer.Argument(metavar="FILE.toml", help="Config file to create.")],
+    preset: Annotated[str | None, typer.Option(help="Preset to start from.")] = None,
     json_: Json = False,
 ) -> None:
-    """Write a commented config with every setting; options of members: `nasgen list GROUP NAME`."""
+    """Write a config file that explains every setting. `nasgen list GROUP NAME` adds options."""
     from nasgen import papers
     from nasgen.errors import StoreError
     from nasgen.settings.config import parse, read_toml
@@ -126,9 +128,7 @@ def new(
 
 @command
 def check(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A config (.toml) or plug-in (.py).")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Config (.toml) or plug-in (.py).")],
     json_: Json = False,
 ) -> None:
     """Check a config or a plug-in file without running a search."""
@@ -161,7 +161,7 @@ def check(
 
 @command
 def doctor(json_: Json = False) -> None:
-    """Check the installation: versions, cores, devices, a tiny training."""
+    """Check the installation: versions, cores, devices, a very short training."""
     from nasgen.runs.doctor import examine
 
     findings = examine()

@@ -19,7 +19,7 @@ from nasgen.cli.searching import print_summary
 
 @command
 def status(run: RunPath, json_: Json = False) -> None:
-    """Tell how far a run is and what it found."""
+    """Show how far a run has come and what it found."""
     from nasgen.runs.session import load
 
     found = load(run)
@@ -39,9 +39,11 @@ def status(run: RunPath, json_: Json = False) -> None:
 @command
 def show(
     run: RunPath,
-    trial: Annotated[int | None, typer.Option(help="One trial in detail.")] = None,
-    history: Annotated[bool, typer.Option("--history", help="Every trial.")] = False,
-    top: Annotated[int, typer.Option(help="How many of the best.", min=1)] = 10,
+    trial: Annotated[
+        int | None, typer.Option(help="Number of one trial, to show it in detail.")
+    ] = None,
+    history: Annotated[bool, typer.Option("--history", help="Show every trial, in order.")] = False,
+    top: Annotated[int, typer.Option(help="Number of best trials to show.", min=1)] = 10,
     json_: Json = False,
 ) -> None:
     """Show the best trials of a run, its whole history, or one trial."""
@@ -108,7 +110,7 @@ def _show_trial(trial: Any, json_: bool) -> None:
 
 @command
 def compare(first: RunPath, second: RunPath, json_: Json = False) -> None:
-    """Put two runs side by side."""
+    """Compare the results and the settings of two runs."""
     from nasgen.runs.progress import duration, value
     from nasgen.runs.session import load
 
@@ -156,7 +158,7 @@ def report(run: RunPath, json_: Json = False) -> None:
 
 @command
 def gc(run: RunPath, json_: Json = False) -> None:
-    """Delete the artifacts that store.keep_weights does not keep."""
+    """Delete stored weights that `store.keep_weights` does not keep."""
     from nasgen.runs.results import collect_garbage
     from nasgen.runs.session import load
 

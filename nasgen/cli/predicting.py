@@ -17,26 +17,30 @@ BENCH_LABELS = 100  # of thousands, as in published comparisons
 def predictors(
     action: Annotated[str, typer.Argument(metavar="evaluate")],
     source: Annotated[
-        str, typer.Argument(metavar="RUN|BENCH|FILE", help="A run, nasbench201, a table.")
+        str,
+        typer.Argument(
+            metavar="RUN|BENCH|FILE", help="A run, nasbench201, or a file of `nasgen dataset`."
+        ),
     ],
     names: Annotated[
-        str | None, typer.Option("--predictors", help="ridge,gp,... Default: all.")
+        str | None, typer.Option("--predictors", help="ridge,gp,... (default: all)")
     ] = None,
-    repeats: Annotated[int, typer.Option(help="How often the data are split anew.", min=1)] = 5,
+    repeats: Annotated[int, typer.Option(help="Number of random splits of the data.", min=1)] = 5,
     features: Annotated[
-        str | None, typer.Option(help="What predictors read; see list features.")
+        str | None,
+        typer.Option(help="What predictors read; see `nasgen list features`."),
     ] = None,
     labels: Annotated[
         int | None,
         typer.Option(
-            help="Labels to learn from; default: 100 of a bench, else cross-validation.", min=5
+            help="Networks to learn from (default: 100 for a bench, else cross-validation).", min=5
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the splits and the predictors.", min=0)] = 0,
-    signal: Annotated[str | None, typer.Option(help="Column to predict, of a bench.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
+    signal: Annotated[str | None, typer.Option(help="Table column of a bench to predict.")] = None,
     json_: Json = False,
 ) -> None:
-    """Judge predictors on networks they have not seen: R2, Kendall, Kendall in the best tenth."""
+    """Evaluate predictors on unseen networks: R2, Kendall's tau, tau in the best tenth."""
     from nasgen import papers, registry
     from nasgen.bench import labels as labelled
     from nasgen.bench.table import NAMES, load
@@ -89,7 +93,7 @@ def predictors(
         return
     rows = [*found["predictors"].items(), ("size alone", found["size"])]
     table_of(
-        f"{source}: {found['n_labels']} labels, {found['n_judged']} networks judged, "
+        f"{source}: {found['n_labels']} labels, {found['n_judged']} networks evaluated, "
         f"{len(splits)} splits, mean ± standard deviation",
         ["predictor", "R2", "Kendall tau", "tau in the best tenth"],
         [[name, *(_cell(scores, s) for s in evaluate.SCORES)] for name, scores in rows],
@@ -107,11 +111,11 @@ def dataset(
     run: RunPath,
     out: Annotated[
         Path | None,
-        typer.Option(help="File to write: .csv, .csv.gz or .parquet. Default: RUN.csv."),
+        typer.Option(help="File to write: .csv, .csv.gz or .parquet (default: RUN.csv)."),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Write features and accuracies of a run's networks as a table."""
+    """Write the features and accuracies of a run's networks to a table."""
     from nasgen.bench.labels import of_run, write
     from nasgen.runs.session import load
 

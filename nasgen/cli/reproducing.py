@@ -13,14 +13,20 @@ from nasgen.cli.app import Json, command, console_of, dump, table_of
 @command
 def reproduce(
     paper: Annotated[str, typer.Argument(metavar="PAPER", help="painter2018 or stier2021-nas.")],
-    scale: Annotated[str, typer.Option(help="tiny, quick or paper.")] = "quick",
-    data: Annotated[str | None, typer.Option(help="cifar10:DIR, digits, ...")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of rows, runs and page.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="One or more seeds.", min=0)] = None,
+    scale: Annotated[
+        str, typer.Option(help="Size of the experiment: tiny, quick or paper.")
+    ] = "quick",
+    data: Annotated[str | None, typer.Option(help="Data set: cifar10:DIR, digits, ...")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Output folder (default: runs/reproduce-PAPER).")
+    ] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Random seed (default: 0); may be repeated.", min=0)
+    ] = None,
     json_: Json = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Run the comparison of a paper; what is measured already is not run again."""
+    """Run a paper's experiment beside its controls. Rows that were measured are kept."""
     from nasgen.papers.base import Request, find
     from nasgen.runs.progress import PlainLog
 

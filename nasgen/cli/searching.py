@@ -24,32 +24,51 @@ from nasgen.cli.app import (
 
 @command
 def search(
-    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]")] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Start from a preset; see list presets.")
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CONFIG.toml]", help="Settings; `nasgen new` writes a file."),
     ] = None,
-    space: Annotated[str | None, typer.Option(help="Search space.")] = None,
-    data: Annotated[str | None, typer.Option(help="digits, mnist:DIR, cifar10:DIR, ...")] = None,
-    algorithm: Annotated[str | None, typer.Option(help="random, genetic, aging, ...")] = None,
-    trials: Annotated[int | None, typer.Option(help="Trainings in all.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Wall time: 90s, 10m, 1h.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Root of every random draw.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N.")] = None,
-    out: Annotated[Path | None, typer.Option(help="New run folder.")] = None,
-    plugin: Annotated[list[Path] | None, typer.Option(help="Python file with operators.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Preset to start from; see `nasgen list presets`.")
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Search space; see `nasgen list search_spaces`.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Data set: digits (default), mnist:DIR, cifar10:DIR, folder:DIR, ..."),
+    ] = None,
+    algorithm: Annotated[
+        str | None,
+        typer.Option(help="genetic (default), random, aging, ...; see `nasgen list algorithms`."),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Total number of networks to train.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Wall time in total: 90s, 10m, 1h.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed (default: 0).")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes (default: one per core; one with a GPU).")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto (default), cpu, cuda or cuda:N.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder to create (default: a new one in runs/).")
+    ] = None,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(help="Python file that registers operators, layers, ...; may be repeated."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="SECTION.KEY=VALUE",
-            help="Any setting, such as 'objectives.constraint=n_params < 200k'; see `nasgen new`.",
+            help="Override any setting, such as 'objectives.constraint=n_params < 200k'; "
+            "`nasgen new` lists them. May be repeated.",
         ),
     ] = None,
     json_: Json = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Search for networks: evolve, train, ensemble, report."""
+    """Search for networks: evolve and train them, build an ensemble, write a report."""
     from nasgen import papers
     from nasgen.runs.session import run
     from nasgen.settings.config import assignments, merge, read_toml
@@ -94,12 +113,14 @@ def search(
 def resume(
     run: RunPath,
     trials: Trials = None,
-    budget: Annotated[str | None, typer.Option(help="More wall time: 10m.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes.", min=1)] = None,
+    budget: Annotated[str | None, typer.Option(help="Additional wall time: 90s, 10m, 1h.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes (default: as before).", min=1)
+    ] = None,
     json_: Json = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Continue a run that was interrupted, or give a finished one more trials."""
+    """Continue an interrupted run, or give a finished run more networks or more time."""
     from nasgen.runs.session import resume as continue_run
 
     time_s = seconds_of("--budget", budget)
@@ -131,7 +152,7 @@ def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool
             finished = start(listeners)
     except KeyboardInterrupt:
         where = f"; continue with `nasgen resume {path[0]}`" if path else ""
-        print(f"interrupted, nothing told is lost{where}", file=sys.stderr)
+        print(f"Interrupted; all finished trials are saved{where}.", file=sys.stderr)
         raise
     summary = finished.summary
     if json_:
@@ -165,7 +186,7 @@ def print_summary(summary: Mapping[str, Any], run: Any) -> None:
     counts = ", ".join(f"{k} {state}" for state, k in summary["trials"].items() if k)
     print(f"trials: {counts or 'none'}; {duration(summary['wall_s'])}")
     if summary.get("infeasible"):
-        print(f"infeasible: {summary['infeasible']} of the complete ones violate a constraint")
+        print(f"infeasible: {summary['infeasible']} of the completed trials violate a constraint")
     print(f"run:    {summary['run']}")
     print(f"report: {run.report_path}")
 
@@ -173,21 +194,30 @@ def print_summary(summary: Mapping[str, Any], run: Any) -> None:
 @command
 def train(
     run: RunPath,
-    trial: Annotated[int | None, typer.Option(help="Number of the trial.")] = None,
-    best: Annotated[bool, typer.Option("--best", help="The best trial (default).")] = False,
+    trial: Annotated[
+        int | None, typer.Option(help="Number of the trial (default: the best).")
+    ] = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="Train the best trial (this is the default).")
+    ] = False,
     epochs: Annotated[
-        float | None, typer.Option(help="Default: 4 x what the search gave it.", min=1e-3)
+        float | None,
+        typer.Option(help="Epochs (default: 4 times those of the search).", min=1e-3),
     ] = None,
     with_validation: Annotated[
-        bool, typer.Option("--with-validation", help="Train on validation images too.")
+        bool, typer.Option("--with-validation", help="Train on the validation images as well.")
     ] = False,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="training.KEY=VALUE", help="Another recipe, as tuned."),
+        typer.Option(
+            "--set",
+            metavar="training.KEY=VALUE",
+            help="Override a training setting, for example one that `nasgen tune` found.",
+        ),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Train one architecture into a finished network and test it."""
+    """Train one network of a run from scratch, longer than the search did, and test it."""
     from nasgen.errors import ConfigError
     from nasgen.runs.progress import value
     from nasgen.runs.session import load
@@ -215,9 +245,17 @@ def train(
 
 @command
 def ensemble(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One or more runs.")],
-    method: Annotated[str | None, typer.Option(help="See list ensembles.")] = None,
-    rounds: Annotated[int | None, typer.Option(help="Selection rounds.", min=1)] = None,
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of one or more runs.")
+    ],
+    method: Annotated[
+        str | None,
+        typer.Option(help="See `nasgen list ensembles` (default: that of the first run)."),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(help="Selection rounds (default: those of the first run).", min=1),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Choose an ensemble from the trained networks of one or more runs, and test it."""

@@ -17,35 +17,42 @@ N_RECIPES, N_TRIALS, N_SEEDS = 20, 50, 20  # when they are not given
 @command
 def tune(
     source: Annotated[
-        Path | None, typer.Argument(metavar="[RUN|CONFIG.toml]", help="Whose network.")
+        Path | None,
+        typer.Argument(metavar="[RUN|CONFIG.toml]", help="Run or config whose network is tuned."),
     ] = None,
     search: Annotated[
-        bool, typer.Option("--search", help="Tune the search instead, on a bench.")
+        bool, typer.Option("--search", help="Tune the settings of the search, on a bench.")
     ] = False,
     trials: Annotated[
         int | None,
-        typer.Option(help="Tried in all, what is in use too. Default: 20; a search: 50.", min=1),
+        typer.Option(
+            help="Number of recipes to try, including the current one (default: 20; "
+            "with --search 50 settings).",
+            min=1,
+        ),
     ] = None,
-    budget: Annotated[str | None, typer.Option(help="Wall time: 90s, 10m, 1h.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Wall time in total: 90s, 10m, 1h.")] = None,
     epochs: Annotated[
-        float | None, typer.Option(help="Of each training. Default: the network's own.", min=1e-3)
+        float | None,
+        typer.Option(
+            help="Epochs for each training (default: as the network was trained).", min=1e-3
+        ),
     ] = None,
     networks: Annotated[
         int | None,
-        typer.Option(help="Best of a RUN that judge a recipe by their mean. Default: 1.", min=1),
+        typer.Option(help="Number of best networks to average over (default: 1).", min=1),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the proposals and the trainings.", min=0)] = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for a CONFIG; a RUN keeps its own.")
-    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
+    out: Annotated[Path | None, typer.Option(help="Output folder (only for a CONFIG).")] = None,
     bench: Annotated[
-        str | None, typer.Option(help=f"With --search: NAME or NAME:SIGNAL. Default: {BENCH}.")
+        str | None, typer.Option(help=f"With --search: NAME or NAME:COLUMN (default: {BENCH}).")
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="With --search: searches a trial. Default: 20.", min=1)
+        int | None,
+        typer.Option(help="With --search: searches for each setting (default: 20).", min=1),
     ] = None,
     json_: Json = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Tune the training recipe of a run's best networks, on validation images."""
     from nasgen.errors import ConfigError
@@ -56,14 +63,14 @@ def tune(
     if search:
         wrong = [name for name, value in given.items() if value is not None]
         if wrong:
-            raise ConfigError(f"--search plays on a bench and takes no {', '.join(wrong)}.")
+            raise ConfigError(f"--search runs on a bench and takes no {', '.join(wrong)}.")
         _tune_search(bench or BENCH, trials or N_TRIALS, seeds or N_SEEDS, seed, json_, quiet)
         return
     wrong = [n for n, v in {"--bench": bench, "--seeds": seeds}.items() if v is not None]
     if wrong:
         raise ConfigError(f"{', '.join(wrong)}: only with --search.")
     if source is None:
-        raise ConfigError("say what to tune: a run folder, a config.toml, or --search.")
+        raise ConfigError("nothing to tune; name a run folder, a config.toml, or --search.")
     time_s = seconds_of("--budget", budget)
     _tune_recipe(source, trials or N_RECIPES, time_s, epochs, networks, seed, out, json_, quiet)
 
@@ -93,7 +100,7 @@ def _tune_recipe(
         subject = tuning.first_of(config, epochs)
         folder = out or Path("runs") / f"tune-{source.stem}"
     elif out is not None:
-        raise ConfigError("--out: a run keeps its tuning in its own folder; leave --out away.")
+        raise ConfigError("--out is for a CONFIG only; the results for a RUN go to its own folder.")
     else:
         subject, folder = tuning.best_of(load(source), epochs, networks or 1), source
     console = console_of(stderr=True)
@@ -101,7 +108,7 @@ def _tune_recipe(
     def told(row: Mapping[str, Any]) -> None:
         what = {
             "COMPLETE": value("val_accuracy", row["val_accuracy"]),
-            "PRUNED": f"pruned at {value('val_accuracy', row['screened'])}",
+            "PRUNED": f"stopped early at {value('val_accuracy', row['screened'])}",
         }.get(row["state"], f"failed: {row['failure']}")
         after = "" if row["train_s"] is None else f" ({duration(row['train_s'])})"
         console.print(
@@ -116,7 +123,9 @@ def _tune_recipe(
 
     if not quiet:
         console.print(
-            f"{subject.name}: {subject.epochs:g} epochs a recipe", markup=False, highlight=False
+            f"{subject.name}: {subject.epochs:g} epochs for each recipe",
+            markup=False,
+            highlight=False,
         )
     quietly: dict[str, Any] = {} if quiet else {"told": told, "progress": progress}
     found = tuning.tune(subject, folder, trials, seed, time_s, **quietly)
@@ -127,7 +136,7 @@ def _tune_recipe(
     rows = [
         [name, row["number"], value("val_accuracy", row["val_accuracy"])]
         + [row["recipe"][key] for key in names]
-        for name, row in (("in use", found.baseline), ("best", found.best))
+        for name, row in (("current", found.baseline), ("best", found.best))
     ]
     # One row a setting: side by side they would not fit a terminal.
     columns = ["recipe", *(str(row[0]) for row in rows)]
@@ -141,7 +150,7 @@ def _tune_recipe(
     )
     print(f"recipe: {found.fragment}")
     if found.best["number"] == 0:
-        print("nothing better was found than the recipe in use")
+        print("the current recipe is the best one found")
         return
     changed = {k: v for k, v in found.best["recipe"].items() if v != found.baseline["recipe"][k]}
     settings = " ".join(f"--set training.{k}={_toml(v)}" for k, v in changed.items())
@@ -163,8 +172,8 @@ def _tune_search(bench: str, trials: int, seeds: int, seed: int, json_: bool, qu
     if json_:
         dump(found)
         return
-    print(f"settings in use: {found['baseline']:.3f} %")
-    print(f"best of {found['n_trials']}: {found['value']:.3f} %")
+    print(f"current settings: {found['baseline']:.3f} %")
+    print(f"best of {found['n_trials']} settings: {found['value']:.3f} %")
     print(found["toml"])
 
 

@@ -92,19 +92,19 @@ class Judgement:
     def sentence(self) -> str:
         """What a log says."""
         verb = {
-            "kept": "stays switched off" if self.unscreened >= 1 else "keeps its work",
-            "widened": "is judged no better than chance or size: more candidates pass unjudged",
-            "off": "is judged no better than chance or size again: it is switched off",
-            "narrowed": "is better than chance and size: fewer candidates pass unjudged",
-            "on": "is better than chance and size now: it is switched on again",
+            "kept": "stays switched off" if self.unscreened >= 1 else "screens as before",
+            "widened": "is no better than chance or network size: it screens fewer candidates",
+            "off": "is no better than chance or network size again: it is switched off",
+            "narrowed": "is better than chance and network size: it screens more candidates",
+            "on": "is better than chance and network size now: it is switched on again",
         }[self.change]
         facts = [
-            f"tau {_shown(self.tau)}, size alone {_shown(self.size_tau)}, chance p "
+            f"tau {_shown(self.tau)}, of size alone {_shown(self.size_tau)}, p of chance "
             f"{self.p_chance:.2f}, on {self.n} unscreened trials"
         ]
         if self.false_reject is not None and self.chance_reject is not None:
             facts.append(
-                f"would reject {100 * self.false_reject:.0f} % of the good ones, drawing lots "
+                f"would reject {100 * self.false_reject:.0f} % of the good ones, random choice "
                 f"{100 * self.chance_reject:.0f} %"
             )
         if self.n_saved is not None:

@@ -58,7 +58,7 @@ def _objectives(trial: Trial) -> str:
 
 
 class PlainLog:
-    """One line an event that matters; for logs and pipes."""
+    """One line for each event that matters; for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -66,13 +66,13 @@ class PlainLog:
 
     def __call__(self, event: str, data: Mapping[str, Any]) -> None:
         if event == "start" and data["n_stored"]:
-            self._print(f"resumed with {data['n_stored']} trials")
+            self._print(f"resumed; {data['n_stored']} trials are stored already")
         elif event == "phase" and data["phase"] == "finish":
-            self._print(f"training the {data['n']} best again, longer")
+            self._print(f"finalists: training the {data['n']} best again, longer")
         elif event == "caution":
             self._print(f"warning: {data['text']}")
         elif event == "spent":
-            self._print("the search space has no new candidates")
+            self._print("the search found no new candidates and ends")
         elif event == "audit":
             self._print(data["judgement"].sentence)
         elif event == "end" and (screen := data["search"].screen) is not None:
@@ -82,16 +82,16 @@ class PlainLog:
             trial: Trial = data["trial"]
             outcome = _objectives(trial) if trial.state == "COMPLETE" else trial.failure or ""
             if trial.state == "PRUNED":
-                outcome = f"after {trial.metrics['epochs_done']:g} of {trial.fidelity.epochs:g} "
-                outcome += "epochs"
+                outcome = f"stopped after {trial.metrics['epochs_done']:g} of "
+                outcome += f"{trial.fidelity.epochs:g} epochs"
             broken = described(data["search"].constants.constraints, trial.constraints)
-            outcome += f", infeasible: {broken}" if broken else ""
+            outcome += f", violates the constraints: {broken}" if broken else ""
             self._print(
                 f"trial {trial.seq} {trial.operator}: {trial.state.lower()}, {outcome}"
                 f" ({trial.train_s:.1f} s)"
             )
             if trial.fallback:
-                self._print(f"trial {trial.seq} was {trial.fallback}")
+                self._print(f"trial {trial.seq}: {trial.fallback}")
 
     def _print(self, text: str) -> None:
         line = f"[{duration(time.monotonic() - self._began)}] {text}"
@@ -181,7 +181,7 @@ class LiveView:
             total, completed = float(budget.n_trials or 0), float(done)
             count = f"{done} of {budget.n_trials} trials"
         label = f"generation {search.algorithm.generation}"
-        label = "finish: the best, longer" if self._phase == "finish" else label
+        label = "finish: training the best longer" if self._phase == "finish" else label
         self._overall.update(
             self._total, description=label, total=total, completed=completed, count=count
         )
@@ -205,7 +205,10 @@ class LiveView:
                 f"\n  best: trial {best.seq} ({best.operator}), {_objectives(best)}", "bold"
             )
             if broken := described(search.constants.constraints, best.constraints):
-                text.append(f"\n  nothing is feasible yet; nearest is trial {best.seq}: {broken}")
+                text.append(
+                    f"\n  no network satisfies the constraints yet; nearest is trial {best.seq}: "
+                    f"{broken}"
+                )
         if search.screen is not None and search.screen.audit.judgements:
             text.append(f"\n  {search.screen.audit.judgements[-1].sentence}", "dim")
         elif search.screen is not None and search.screen.audit.unfitted is not None:

@@ -40,7 +40,7 @@ class Section(BaseModel):
 
 
 class OptionSection(BaseModel):
-    """A table that names a registered member; its further keys are that member's options."""
+    """A table that names a registered member; its other keys are passed to that member."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -62,9 +62,12 @@ class Data(Section):
         0.1,
         gt=0,
         lt=1,
-        description="share of the training images; chooses between networks, test images never do",
+        description="share of the training images that is held out to choose between networks; "
+        "test images are never used for that",
     )
-    split_seed: int = Field(0, ge=0, description="seed of that split, the same for every run")
+    split_seed: int = Field(
+        0, ge=0, description="random seed of that split; separate from the seed of the run"
+    )
 
 
 class Space(OptionSection):
@@ -72,8 +75,8 @@ class Space(OptionSection):
 
     name: str = Field(
         "dag-cnn",
-        description="see `nasgen list search_spaces`; further keys are its options (`nasgen list "
-        "search_spaces NAME`), such as max_channels = 96",
+        description="see `nasgen list search_spaces`; other keys are passed to it (`nasgen list "
+        "search_spaces NAME` lists them), such as max_channels = 96",
     )
 
 
@@ -83,46 +86,48 @@ class Algorithm(OptionSection):
     name: str = Field(
         "genetic",
         description="random | genetic | aging | local | nsga2 | nsga3 | growth | fixed; "
-        "further keys are its options (`nasgen list algorithms NAME`), such as tournament = 3",
+        "other keys are passed to it (`nasgen list algorithms NAME` lists them), such as "
+        "tournament = 3",
     )
     population: int | None = Field(
         None,
         ge=2,
-        description="individuals alive; default: half of the trials, from 4 to 16 in steps of 4",
+        description="networks in the population; default: half of the trials, from 4 to 16 in "
+        "steps of 4",
     )
     rungs: int = Field(
         1,
         ge=1,
         le=10,
-        description="successive halving: train candidates for 1/eta**(rungs - 1) of the epochs, "
-        "the best 1/eta of them on to eta times as many, and so on; a generation then begins with "
-        "eta**(rungs - 1) times as many candidates",
+        description="levels of successive halving: candidates are first trained for "
+        "1/eta**(rungs - 1) of the epochs; at each further level the best 1/eta are trained on to "
+        "eta times as many. A generation begins with eta**(rungs - 1) times as many candidates",
     )
-    eta: int = Field(3, ge=2, le=100, description="see rungs")
-    crossover_prob: Share = Field(0.3, description="share of children made from two parents")
+    eta: int = Field(3, ge=2, le=100, description="factor between two rungs, see rungs")
+    crossover_prob: Share = Field(0.3, description="probability that a child has two parents")
     adapt: bool = Field(
         False,
-        description="let operators that improve on their parents be chosen more often, within "
-        "mutations (and morphisms) and within crossovers; crossover_prob stays",
+        description="choose operators more often that improve on the parents, separately among "
+        "mutations (with morphisms) and among crossovers; crossover_prob does not change",
     )
     mutations: Weights = Field(
         default_factory=dict,
-        description="name -> relative frequency; empty: every registered mutation, equally often, "
-        "none if the algorithm grows by morphisms",
+        description="name = relative frequency; empty: all registered mutations, equally often, or "
+        "none where the algorithm uses morphisms",
     )
     morphisms: Weights = Field(
         default_factory=dict,
-        description="name -> relative frequency beside the mutations', see `nasgen list "
-        "morphisms`; empty: what the algorithm grows by, for most none",
+        description="name = relative frequency, on one scale with the mutations; see `nasgen list "
+        "morphisms`; empty: the algorithm's own, for most none",
     )
     crossovers: Weights = Field(
         default_factory=dict,
-        description="name -> relative frequency; empty: every registered crossover, equally often",
+        description="name = relative frequency; empty: all registered crossovers, equally often",
     )
 
 
 class Origin(Section):
-    """A network to begin with, for algorithms that begin with one: growth, fixed."""
+    """The network to start from, for the algorithms growth and fixed."""
 
     genotype: str | None = Field(
         None,
@@ -137,14 +142,15 @@ class Objectives(Section):
     names: tuple[str, ...] = Field(
         ("val_accuracy",),
         min_length=1,
-        description="the first one chooses the best network; see `nasgen list objectives`",
+        description="names from `nasgen list objectives`; the first one decides which network is "
+        "best",
     )
     constraint: Annotated[tuple[str, ...], BeforeValidator(texts)] = Field(
         (),
-        description="what networks must keep to, such as ['n_params < 200k', 'latency_ms <= 2'] or "
-        "'n_params < 200k and flops < 30M'; any objective, whether optimised or not; < <= > >=; "
-        "k M G. What is known before training is not trained at all, the rest loses every "
-        "comparison",
+        description="bounds that networks must satisfy, such as ['n_params < 200k', 'latency_ms "
+        "<= 2'] or 'n_params < 200k and flops < 30M'; any objective, optimised or not; < <= > >=; "
+        "k M G. A network that violates a bound known before training is not trained; one that "
+        "violates another bound loses every comparison with networks that satisfy it",
     )
 
 
@@ -155,16 +161,20 @@ class Training(Section):
         None,
         gt=0,
         le=100_000,
-        description="passes over the training images; default: 1 to 12, so that about 30,000 "
-        "images are shown, ten times as many where a time budget ends a trial",
+        description="passes over the training images; default: from 1 to 12, for about 30,000 "
+        "images in total, ten times as many where a time budget ends a trial",
     )
-    fraction: float = Field(1.0, gt=0, le=1, description="share of the training images used")
+    fraction: float = Field(
+        1.0, gt=0, le=1, description="share of the training images that is used"
+    )
     seconds: Duration | None = Field(
         None,
-        description="shape the schedule so that training ends, fully annealed, after this long at "
-        "the latest; set by itself when the budget is a time",
+        description="time limit in which the learning-rate schedule is completed, such as '90s'; "
+        "default: none; chosen automatically with a time budget",
     )
-    time_limit: Duration | None = Field(None, description="a trial that takes longer has failed")
+    time_limit: Duration | None = Field(
+        None, description="a trial that takes longer fails, such as '10m'; default: none"
+    )
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd (Nesterov) | adamw")
     lr: float | None = Field(
         None,
@@ -172,63 +182,73 @@ class Training(Section):
         description="peak learning rate of the one-cycle schedule; "
         "default 0.004 for adamw, 0.1 for sgd",
     )
-    weight_decay: float | None = Field(None, ge=0, description="default 5e-4, adamw: 0.05")
+    weight_decay: float | None = Field(
+        None, ge=0, description="default 5e-4 for sgd, 0.05 for adamw"
+    )
     batch_size: int = Field(
         64,
         ge=1,
         le=65_536,
-        description="images a step; fewer for a small data set, so that an epoch has some 32 steps",
+        description="images in a step; reduced on small data sets, so that an epoch has about 32 "
+        "steps",
     )
-    warmup: Share = Field(0.2, description="share of the schedule in which the rate rises")
-    label_smoothing: float = Field(0.05, ge=0, lt=1, description="0 to switch off")
-    flip: bool | None = Field(None, description="mirror half of the images; default: colour only")
+    warmup: Share = Field(0.2, description="share of the schedule in which the learning rate rises")
+    label_smoothing: float = Field(
+        0.05, ge=0, lt=1, description="probability mass spread over all classes; 0: none"
+    )
+    flip: bool | None = Field(
+        None, description="mirror half of the images; default: only colour images"
+    )
     crop: int | None = Field(
         None,
         ge=0,
-        description="shift by up to this many pixels; default: a sixteenth of the shorter side, 0 "
-        "below 16 pixels",
+        description="random shift by up to this many pixels; default: a sixteenth of the shorter "
+        "side, 0 below 16 pixels",
     )
     start_scale: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="side of the first training images as a share of the full one, to which it "
-        "grows (progressive resizing); default 0.5 from 24 pixels on, else 1",
+        description="progressive resizing: side of the first training images, as a share of the "
+        "full side, which is reached at the end; default 0.5 from 24 pixels on, else 1",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="of training; auto: bfloat16 on GPUs from Ampere on, and from 24 pixels on on "
-        "processors with AMX; float16 on older GPUs; else float32",
+        description="number format of training; auto: bfloat16 on GPUs since Ampere, float16 on "
+        "older ones; bfloat16 on processors with AMX for images of 24 pixels or more; else float32",
     )
     inherit_weights: bool = Field(
         False,
-        description="start children from their parents' weights by gene tag, not from scratch",
+        description="start children from the weights of their parents instead of from scratch",
     )
     on_bad_parent: Literal["scratch", "drop"] = Field(
         "scratch",
-        description="a child whose parents' weights are gone or do not fit: train it from "
-        "scratch | drop it as failed; its trial says so",
+        description="what to do where the weights of a child's parents are gone or do not fit: "
+        "train it from scratch | drop: the trial fails. Its record gives the reason",
     )
 
 
 class Budget(Section):
-    """When the search ends; with both limits the first one reached."""
+    """When the search ends: at the first limit that is reached."""
 
-    trials: int | None = Field(None, ge=1, description="trainings, finished or failed")
+    trials: int | None = Field(
+        None, ge=1, description="total number of networks to train, failed ones included"
+    )
     time: Duration | None = Field(
-        None, description="wall time, ensemble and report included: '90s', '10m', '1h'"
+        None, description="wall time in total, with ensemble and report: '90s', '10m', '1h'"
     )
 
 
 class Finish(Section):
-    """The best are trained again, longer, from their own weights where weights are inherited."""
+    """The best networks are trained again, longer (from their weights, if those are inherited)."""
 
     networks: int | None = Field(
         None,
         ge=0,
-        description="default 2 with a time budget, else a tenth of the trials, at most 3; 0: none",
+        description="number of them; default: 2 with a time budget, else a tenth of the trials, 3 "
+        "at most; 0: none",
     )
-    share: Share = Field(0.6, description="share of a time budget kept for it")
+    share: Share = Field(0.6, description="share of a time budget that is reserved for them")
     epochs: float | None = Field(
         None, gt=0, description="default: four times [training] epochs, or what the time allows"
     )
@@ -236,8 +256,8 @@ class Finish(Section):
         None,
         ge=1,
         le=16,
-        description="factor for their channels; default: as wide as a time budget is enough for, "
-        "at most 2; 1 without one, and where size is an objective or constrained",
+        description="factor by which their channels are widened; default: as the time budget "
+        "allows, at most 2; 1 without a time budget and where size is an objective or constrained",
     )
 
 
@@ -245,8 +265,10 @@ class Ensemble(Section):
     """How the final networks are combined."""
 
     name: str = Field("greedy", description="see `nasgen list ensembles`")
-    rounds: int = Field(25, ge=1, le=10_000, description="selection rounds, with replacement")
-    candidates: int = Field(20, ge=1, description="best networks with kept weights looked at")
+    rounds: int = Field(
+        25, ge=1, le=10_000, description="members to select, one each round, repetitions allowed"
+    )
+    candidates: int = Field(20, ge=1, description="number of best networks to select from")
 
 
 class Execution(Section):
@@ -257,11 +279,14 @@ class Execution(Section):
         None,
         ge=1,
         le=1024,
-        description="processes; default: as many as "
-        "cores divided by threads_per_trial, one with a GPU",
+        description="worker processes; default: cores divided by threads_per_trial, one with a GPU",
     )
     threads_per_trial: int = Field(
-        1, ge=1, le=1024, description="part of the result: keep it equal where histories must agree"
+        1,
+        ge=1,
+        le=1024,
+        description="CPU threads of each training; it changes results in their last digits, so "
+        "keep it equal where runs must agree",
     )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto | cpu | cuda | cuda:N"
@@ -272,7 +297,9 @@ class Store(Section):
     """What is kept."""
 
     keep_weights: Literal["population", "pareto", "all"] = Field(
-        "population", description="whose weights stay in the run folder"
+        "population",
+        description="networks whose weights stay in the run folder: the population and the best "
+        "ones | those on the Pareto front | all",
     )
     ledger: str | None = Field(
         None, description="Optuna storage URL; default: ledger.db in the run folder"
@@ -280,53 +307,63 @@ class Store(Section):
 
 
 class Predictor(Section):
-    """A surrogate that screens candidates before they are trained."""
+    """A predictor that screens candidates before they are trained."""
 
     name: str = Field(
         "auto",
-        description="auto: the algorithm's, for one objective | none | `nasgen list predictors`",
+        description="auto: the algorithm's own, with one objective | none | see `nasgen list "
+        "predictors`",
     )
     features: str | None = Field(
         None,
-        description="what it reads; see `nasgen list features`; several, and single scores, joined "
-        "by +, as 'structural+synflow'; default: those of the search space, else structural",
+        description="what it reads; see `nasgen list features`; + joins several, and zero-cost "
+        "scores, as in 'structural+synflow'; default: those of the search space, else structural",
     )
     score: str = Field(
-        "jacob_cov", description="what the predictor 'zero-cost' goes by; see `nasgen list scores`"
+        "jacob_cov",
+        description="score that the predictor 'zero-cost' uses; see `nasgen list scores`",
     )
-    oversample: float = Field(2.0, ge=1, le=1000, description="candidates made for each training")
-    warmup: int = Field(16, ge=2, description="trainings before it may reject")
+    oversample: float = Field(2.0, ge=1, le=1000, description="candidates for each training")
+    warmup: int = Field(16, ge=2, description="trained networks before it may reject any")
     unscreened: Share = Field(
         0.2,
-        description="share that passes without being judged, and on which the predictor is "
-        "audited; it grows while the predictor is no better than chance or network size",
+        description="share of the candidates that is trained without screening, on which the "
+        "predictor is evaluated; it grows while the predictor is no better than chance or network "
+        "size",
     )
     acquisition: Literal["mean", "ucb", "ei", "thompson"] = Field(
-        "mean", description="what makes a candidate promising: mean | ucb | ei | thompson"
+        "mean", description="how candidates are ranked by prediction: mean | ucb | ei | thompson"
     )
     mode: Literal["filter", "substitute"] = Field(
         "filter",
-        description="filter: choose what is trained | substitute: give a share of the candidates "
-        "a predicted fitness instead of training them",
+        description="filter: choose which candidates are trained | substitute: give a share of the "
+        "candidates a predicted fitness instead of a training",
     )
-    estimated: float = Field(0.5, ge=0, lt=1, description="that share, in the mode substitute")
+    estimated: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="share of the candidates that is predicted in the mode 'substitute'",
+    )
 
 
 class Stopping(OptionSection):
-    """Trainings that promise little are stopped early, judged by the first objective."""
+    """Unpromising trainings are ended early, by the first objective on validation images."""
 
     stopper: str = Field(
         "none",
         description="none | median | percentile | successive-halving | hyperband | patient | "
-        "threshold | curve; further keys are its options (`nasgen list stoppers NAME`), such as "
-        "n_startup_trials = 5",
+        "threshold | curve; other keys are passed to it (`nasgen list stoppers NAME` lists them), "
+        "such as n_startup_trials = 5",
     )
-    warmup: int = Field(1, ge=1, description="epochs before the first look at validation images")
-    interval: int = Field(1, ge=1, description="epochs from look to look; each costs a validation")
+    warmup: int = Field(1, ge=1, description="epochs before the first intermediate evaluation")
+    interval: int = Field(
+        1, ge=1, description="epochs between intermediate evaluations on the validation images"
+    )
 
 
 class Plugins(Section):
-    """Python files with operators, layers, objectives, data sets."""
+    """Python files that register operators, layers, objectives, data sets and so on."""
 
     files: tuple[str, ...] = Field((), description="paths, relative to this file")
 
@@ -334,7 +371,7 @@ class Plugins(Section):
 class SearchConfig(Section):
     """Everything a run depends on."""
 
-    seed: int = Field(0, ge=0, lt=2**63, description="root of every random draw")
+    seed: int = Field(0, ge=0, lt=2**63, description="random seed")
     data: Data = Data()
     space: Space = Space()
     algorithm: Algorithm = Algorithm()

@@ -30,7 +30,7 @@ ENTRIES = (
     Entry(
         "patient",
         "nasgen.store.shadow:Patient",
-        "stops what has fallen below its own best for `patience` looks, and below the median",
+        "stops what stays below its own best for `patience` evaluations, and below the median",
         reference="Prechelt 1998",
     ),
     Entry(

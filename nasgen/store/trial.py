@@ -11,6 +11,19 @@ from nasgen.settings.fidelity import Fidelity
 # ESTIMATED: its objective was predicted, nothing was trained.
 State = Literal["RUNNING", "COMPLETE", "PRUNED", "FAILED", "ESTIMATED"]
 Phase = Literal["search", "finish"]
+# Why an operator gave nothing to train, in words; kinds of a plug-in's own are shown as they are.
+REFUSALS = {
+    "not_applicable": "did not apply",
+    "no_place": "found no place",
+    "unchanged": "changed nothing",
+    "cycle": "would have made a cycle",
+    "depth": "would have broken the depth limits",
+    "size": "would have exceeded the size limit",
+    "output": "would have left no single output",
+    "illegal": "made an illegal network",
+    "duplicate": "made only known networks",
+    "infeasible": "made only networks that violate the constraints",
+}
 
 
 @dataclass(frozen=True)
@@ -75,12 +88,15 @@ class Trial:
 
     @property
     def fallback(self) -> str:
-        """How it came to its operator: "drawn at random, because path (no place) ..." or ""."""
+        """Which operators failed before: "layer found no place; path was used instead" or ""."""
         if not self.fell_back_from:
             return ""
-        made = "drawn at random" if self.operator == "sample" else f"made by {self.operator}"
-        refused = [f"{name} ({why.replace('_', ' ')})" for name, why in self.fell_back_from.items()]
-        return f"{made}, because {' and '.join(refused)} gave nothing new"
+        used = "a random network" if self.operator == "sample" else self.operator
+        failed = [
+            f"{name} {REFUSALS.get(why) or 'did not apply (' + why.replace('_', ' ') + ')'}"
+            for name, why in self.fell_back_from.items()
+        ]
+        return f"{', '.join(failed)}; {used} was used instead"
 
     @property
     def is_feasible(self) -> bool:

@@ -206,7 +206,7 @@ def test_a_filter_that_sees_the_truth_saves_trainings_and_a_lottery_does_not() -
     assert (lots.audit.saved()[0] or 0) < 0.4 * lots.audit.n_rejected
     last = good.audit.judgements[-1]
     assert f"saved about {last.n_saved:.0f} trainings or {last.saved_s:.0f} s" in last.sentence
-    assert "% of the good ones, drawing lots 50 %" in last.sentence
+    assert "% of the good ones, random choice 50 %" in last.sentence
 
 
 def test_those_who_pass_while_nothing_is_screened_are_no_measure_of_screening() -> None:

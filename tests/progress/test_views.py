@@ -78,8 +78,8 @@ def test_the_log_says_why_a_child_is_a_random_draw() -> None:
         fixture.search.listeners = (*fixture.search.listeners, log)
         fixture.run()
     text = " ".join(_text(console).split())
-    said = "was drawn at random, because bridge (no place) gave nothing new"
-    assert [f"trial {seq} {said}" in text for seq in range(12)] == [False] * 8 + [True] * 4
+    said = "bridge found no place; a random network was used instead"
+    assert [f"trial {seq}: {said}" in text for seq in range(12)] == [False] * 8 + [True] * 4
 
 
 def test_the_live_view_shows_progress_best_front_rate_and_failures() -> None:
@@ -101,6 +101,6 @@ def test_the_live_view_shows_progress_best_front_rate_and_failures() -> None:
     text = "\n".join(frames)
     for expected in (
         "generation 0", "of 14 trials", "trials/min", "left", "best: trial", "Pareto front",
-        "1 failed; last trial 2: the loss became nan", "finish: the best, longer",
+        "1 failed; last trial 2: the loss became nan", "finish: training the best longer",
     ):  # fmt: skip
         assert expected in text

@@ -62,7 +62,7 @@ def test_operators_are_counted_and_compared_with_their_best_parent(view: ReportV
     assert {row.operator for row in tables.operator_rows(view)[-2:]} == {"sample", "finish"}
 
 
-def test_refusals_are_told_by_reason_and_by_what_came_instead(view: ReportView) -> None:
+def test_refusals_name_their_reason_and_what_was_used_instead(view: ReportView) -> None:
     drawn = trial(11, 0.4, fell_back_from={"bridge": "depth", "grow": "duplicate"})
     other = trial(12, 0.4, "grow", parents=(1,), fell_back_from={"bridge": "no_place"})
     failures = {"bridge": {"no_place": 2, "depth": 5, "size": 1, "infeasible": 0, "mine": 3}}
@@ -75,9 +75,12 @@ def test_refusals_are_told_by_reason_and_by_what_came_instead(view: ReportView) 
     assert "depth 5, mine 3, no place 2, size 1" in text
     assert "1 candidate was drawn at random because no operator gave a new one" in text
     assert drawn.fallback == (
-        "drawn at random, because bridge (depth) and grow (duplicate) gave nothing new"
+        "bridge would have broken the depth limits, grow made only known networks; "
+        "a random network was used instead"
     )
-    assert other.fallback == "made by grow, because bridge (no place) gave nothing new"
+    assert other.fallback == "bridge found no place; grow was used instead"
+    mine = replace(other, fell_back_from={"bridge": "of_my_own"})
+    assert mine.fallback == "bridge did not apply (of my own); grow was used instead"
 
 
 def test_a_gain_is_an_improvement_when_less_is_better(view: ReportView) -> None:

@@ -191,7 +191,7 @@ def test_what_cannot_be_tuned_is_one_sentence(run: nasgen.Run, tmp_path: Path) -
     cases = [
         ((str(failed.path),), "no trial is complete"),
         ((str(tmp_path / "nothing"),), "no nasgen run"),
-        ((), "say what to tune"),
+        ((), "nothing to tune"),
         ((str(run.path), "--budget", "soon"), "--budget"),
         ((str(run.path), "--out", str(tmp_path)), "--out"),
         ((str(run.path), "--seeds", "3"), "--seeds"),
