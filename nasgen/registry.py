@@ -14,6 +14,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,18 +46,41 @@ FAMILIES: dict[str, str] = {
 GROUPS = tuple(FAMILIES)
 ENTRY_POINTS = "nasgen.plugins"  # each names a module whose import registers its members
 
-# The parameters that a plain-function member must take, in order.
+# The parameters that a plain-function member must take, in order; operators': see `parameters`.
 SIGNATURES: dict[str, tuple[str, ...]] = {
-    "mutations": ("parent", "space", "rng"),
-    "morphisms": ("parent", "space", "rng"),
-    "prunings": ("parent", "space", "rng"),
-    "crossovers": ("first", "second", "space", "rng"),
-    "matings": ("parents", "space", "rng"),
     "objectives": ("measured",),
     "scores": ("probe",),
     "predictors": ("seed",),
     "datasets": ("rest",),
 }
+# Group of operators -> how many parents its members take, from and to, unless they say otherwise.
+PARENTS = {
+    "mutations": (1, 1),
+    "morphisms": (1, 1),
+    "prunings": (1, 1),
+    "crossovers": (2, 2),
+    "matings": (2, 2),
+}
+MOST_PARENTS = 64
+# Where its members may run: "driver", where candidates are made, or "worker", where weights are.
+# The first is meant when they say nothing.
+PLACES = {
+    "mutations": ("driver", "worker"),
+    "morphisms": ("driver",),
+    "prunings": ("worker",),
+    "crossovers": ("driver",),
+    "matings": ("worker",),
+}
+SCOPES = ("tensor", "network")
+# Group -> what its members may require; all that a member requires is given to it.
+MATERIALS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(PARENTS, ("weights", "support", "predictions")),
+    "selections": ("predictions",),
+    "predictors": ("scores",),
+    "features": ("data",),
+}
+POSITIONAL = ("weights", "support")  # which operators in the worker take as arguments anyway
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
 # Group -> section of the config whose further keys are options of the member that it names.
 CONFIGURED = {"search_spaces": "space", "algorithms": "algorithm", "stoppers": "stopping"}
@@ -69,7 +93,10 @@ class Entry:
 
     `target` is "package.module:object" (resolved lazily) or the object itself. `accepts` names the
     genotype kind an operator works on, `requires` what it needs beyond genotypes (such as
-    "weights").
+    "weights", see `MATERIALS`).
+    Of operators only: `n_parents`, a number or (fewest, most); `runs_in`, "driver" or "worker"; and
+    in the worker `scope`, called for each "tensor" or once for the "network". `entries` fills in
+    what the group says where they are left out.
     """
 
     name: str
@@ -78,8 +105,17 @@ class Entry:
     reference: str = ""
     accepts: str = ""
     requires: tuple[str, ...] = ()
+    n_parents: int | tuple[int, int] | None = None
+    runs_in: str = ""
+    scope: str = ""
     origin: str = "built-in"
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def arity(self) -> tuple[int, int]:
+        """The fewest and the most parents that an operator takes."""
+        n = self.n_parents
+        return n if isinstance(n, tuple) else (n or 1, n or 1)
 
 
 _plugins: dict[str, dict[str, Entry]] = {group: {} for group in GROUPS}
@@ -97,9 +133,58 @@ def entries(group: str) -> dict[str, Entry]:
             f"Groups: {', '.join(GROUPS)}."
         )
     _load_installed()
-    family = importlib.import_module(FAMILIES[group])
-    found = {entry.name: entry for entry in getattr(family, "ENTRIES", ())}
-    return found | _plugins[group]
+    return built_in(group) | _plugins[group]
+
+
+@cache
+def built_in(group: str) -> dict[str, Entry]:
+    """Return name -> entry of nasgen's own members of a group."""
+    found = getattr(importlib.import_module(FAMILIES[group]), "ENTRIES", ())
+    return {entry.name: completed(group, entry) for entry in found}
+
+
+def completed(group: str, entry: Entry) -> Entry:
+    """Return an entry with its group's defaults; IncompatibleError for what cannot be.
+
+    That is: requiring what nobody can give, and for operators a wrong number of parents, place or
+    scope.
+    """
+    who = f"{group} '{entry.name}'"
+    given: Any = entry.requires  # which plug-in authors may write as one text
+    required = (given,) if isinstance(given, str) else tuple(given)
+    known = MATERIALS.get(group, ())
+    for name in required:
+        if name not in known:
+            all_known = f"Known: {', '.join(known)}." if known else f"{group} require nothing."
+            raise IncompatibleError(
+                f"{who} requires '{name}', which nothing can give{suggest(name, known)} {all_known}"
+            )
+    if group not in PARENTS:
+        if wrong := [n for n in ("n_parents", "runs_in", "scope") if getattr(entry, n)]:
+            raise IncompatibleError(f"{who}: '{wrong[0]}' is for operators alone; leave it out.")
+        return replace(entry, requires=required)
+    runs_in = entry.runs_in or PLACES[group][0]
+    scope = entry.scope or ("" if runs_in == "driver" else SCOPES[0])
+    scopes = ("",) if runs_in == "driver" else SCOPES
+    for what, value, valid in (("runs_in", runs_in, PLACES[group]), ("scope", scope, scopes)):
+        if value not in valid:
+            if valid == ("",):
+                raise IncompatibleError(f"{who}: 'scope' is for operators that run in the worker.")
+            expected = " or ".join(repr(v) for v in valid)
+            raise IncompatibleError(f"{who}: expected {what} = {expected}, got {value!r}.")
+    n = PARENTS[group] if entry.n_parents is None else entry.n_parents
+    pair = (n, n) if isinstance(n, int) else tuple(n) if isinstance(n, tuple | list) else ()
+    least, most = {"matings": (1, MOST_PARENTS), "crossovers": (2, MOST_PARENTS)}.get(group, (1, 1))
+    if (
+        len(pair) != 2
+        or not all(type(i) is int for i in pair)
+        or not least <= pair[0] <= pair[1] <= most
+    ):
+        expected = f"a number of {least} to {most}, or (fewest, most)" if most > 1 else "1"
+        raise IncompatibleError(f"{who}: expected n_parents = {expected}, got {n!r}.")
+    return replace(
+        entry, requires=required, n_parents=(pair[0], pair[1]), runs_in=runs_in, scope=scope
+    )
 
 
 def names(group: str) -> tuple[str, ...]:
@@ -128,47 +213,76 @@ def resolve(group: str, name: str) -> Any:
         if isinstance(target, str):
             module_name, _, attribute = target.partition(":")
             target = getattr(importlib.import_module(module_name), attribute)
-        check_signature(group, name, target)
+        check_signature(group, name, target, entry)
         _resolved[key] = target
     return _resolved[key]
 
 
-def check_signature(group: str, name: str, target: Any) -> None:
-    """Raise IncompatibleError when a function member does not take its family's parameters."""
-    expected = SIGNATURES.get(group)
-    if expected is None:
-        return
-    if not callable(target):
-        raise IncompatibleError(
-            f"{group} '{name}': expected a function of ({', '.join(expected)}), "
-            f"got {type(target).__name__}."
-        )
-    signature = inspect.signature(target)
-    try:
-        signature.bind(*expected)
-    except TypeError:
-        raise IncompatibleError(
-            f"{group} '{name}': expected a function of ({', '.join(expected)}), "
-            f"got {signature}. Change its parameters to match."
-        ) from None
+def parameters(group: str, entry: Entry) -> list[tuple[str, ...]]:
+    """Return the parameters that a member is called with, one tuple a number of parents.
+
+    Those behind "*" are given by name. No tuple: members of the group are no plain functions.
+    """
+    if group not in PARENTS:
+        return [SIGNATURES[group]] if group in SIGNATURES else []
+    if entry.runs_in == "worker":
+        more = tuple(name for name in entry.requires if name not in POSITIONAL)
+        taken: dict[str, tuple[str, ...]] = {
+            "matings": ("name", "weights", "supports", "rng"),
+            "prunings": ("name", "weight", "support", "budget", "rng"),
+            "mutations": ("name", "weight", "support", "rng"),
+        }
+        return [(*taken[group], *(("*", *more) if more else ()))]
+    given = ("*", "given") if entry.requires else ()
+    return [
+        (*(("parent",) if n == 1 else _ordinals(n)), "space", "rng", *given)
+        for n in sorted(set(entry.arity))
+    ]
+
+
+def _ordinals(n: int) -> tuple[str, ...]:
+    return tuple(ORDINALS[i] if i < len(ORDINALS) else f"parent_{i + 1}" for i in range(n))
+
+
+def check_signature(group: str, name: str, target: Any, entry: Entry | None = None) -> None:
+    """Raise IncompatibleError when a function member does not take its family's parameters.
+
+    `entry` (default: the group's defaults) says how many parents and what else it is given.
+    """
+    entry = completed(group, entry or Entry(name, target))
+    for expected in parameters(group, entry):
+        if not callable(target):
+            raise IncompatibleError(
+                f"{group} '{name}': expected a function of ({', '.join(expected)}), "
+                f"got {type(target).__name__}."
+            )
+        star = expected.index("*") if "*" in expected else len(expected)
+        signature = inspect.signature(target)
+        try:
+            signature.bind(*expected[:star], **dict.fromkeys(expected[star + 1 :]))
+        except TypeError:
+            raise IncompatibleError(
+                f"{group} '{name}': expected a function of ({', '.join(expected)}), "
+                f"got {signature}. Change its parameters to match."
+            ) from None
 
 
 def register(group: str, name: str, target: Any, **fields: Any) -> None:
     """Add a member; its signature is checked now and a name already taken is an error."""
     if not name or not isinstance(name, str):
         raise IncompatibleError(f"a {group} name must be a non-empty text, got {name!r}.")
-    known = {e.name: e for e in getattr(importlib.import_module(FAMILIES[group]), "ENTRIES", ())}
-    known |= _plugins[group]
+    known = built_in(group) | _plugins[group]
     origin = _origin[-1] if _origin else getattr(target, "__module__", "?")
     if name in known:
         raise IncompatibleError(
             f"{group} '{name}' is already registered by {known[name].origin}; "
             f"{origin} must choose another name."
         )
-    check_signature(group, name, target)
     doc = (inspect.getdoc(target) or "").strip().splitlines()
     fields.setdefault("summary", doc[0] if doc else "")
-    _plugins[group][name] = Entry(name=name, target=target, origin=origin, **fields)
+    entry = completed(group, Entry(name=name, target=target, origin=origin, **fields))
+    check_signature(group, name, target, entry)
+    _plugins[group][name] = entry
 
 
 def unregister(group: str, name: str) -> None:
@@ -188,7 +302,8 @@ def _decorator(group: str) -> Callable[..., Callable[[T], T]]:
     named.__name__ = group
     named.__doc__ = (
         f"Register the decorated object in the group '{group}' under `name`; "
-        "keywords: summary, reference, accepts, requires, options."
+        "keywords: summary, reference, accepts, requires, options"
+        + (", n_parents, runs_in, scope." if group in PARENTS else ".")
     )
     return named
 

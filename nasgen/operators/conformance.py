@@ -7,6 +7,7 @@ import json
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from nasgen.genotypes import Child, Dag
 from nasgen.operators import mutation
 from nasgen.search_spaces.base import SearchSpace
 
-N_PARENTS = {"mutations": 1, "morphisms": 1, "crossovers": 2}  # by registry group
+Given = Callable[[Sequence[Dag], int], dict[str, Any]]
 DIGITS, CIFAR = (1, 8, 8), (3, 32, 32)  # (C, H, W) that every child must be buildable for
 N_SHOWN = 400  # characters of a parent's outline in a problem
 ENOUGH = 4  # inner vertices of a parent from which a child is expected to keep at least one
@@ -45,30 +46,41 @@ class Report:
         return not self.problems
 
 
-def check_operator(group: str, name: str, space: SearchSpace, n: int = 200, seed: int = 0) -> Report:
-    """Apply a registered operator to `n` sampled and mutated parents (or pairs) and report.
+def check_operator(
+    group: str,
+    name: str,
+    space: SearchSpace,
+    n: int = 200,
+    seed: int = 0,
+    given: Given = lambda parents, case: {},
+) -> Report:
+    """Apply a registered operator to `n` sampled and mutated parents (pairs, triples) and report.
+
+    `given` makes what it requires of these parents. Of a range of parents the fewest are tried.
 
     Checked: the kind of what it returns, legality, unchanged parents, the same child from the same
     seed, that the child can be read as a network and written as JSON, and its gene tags. Whatever
     the operator raises, but NotApplicable, is reported with its line. Raises UnknownNameError or
     IncompatibleError when there is nothing to check.
     """
-    if group not in N_PARENTS:
+    if group not in registry.PARENTS or registry.get(group, name).runs_in != "driver":
         raise IncompatibleError(
-            f"expected a group of {', '.join(N_PARENTS)}, got '{group}'; others need weights."
+            f"expected an operator that runs in the driver, got '{name}' of '{group}'; others need "
+            "weights."
         )
-    operator = registry.resolve(group, name)
+    operator = with_materials(group, name, given)
+    n_parents = registry.get(group, name).arity[0]
     origin, kind = registry.get(group, name).origin, registry.get(group, name).accepts or "dag"
     report = Report(f"{group}/{name}")
     broken: dict[str, str] = {}
     for i in range(n):
         parents = [
             sampled_and_mutated(
-                space, kind, seeding.generator(seed, "conformance parent", i, j), seed, 2 * i + j
+                space, kind, seeding.generator(seed, "conformance parent", i, j), seed, n_parents * i + j
             )
-            for j in range(N_PARENTS[group])
+            for j in range(n_parents)
         ]
-        found = _one(operator, group, parents, space, origin, (seed, i), report)
+        found = _one(operator, parents, space, origin, (seed, i), report)
         for rule, message in found:
             where = f"seed {seed}, case {i}, first parent: {_outline(parents[0])}"
             broken.setdefault(rule, f"{message} ({where})")
@@ -80,6 +92,20 @@ def check_operator(group: str, name: str, space: SearchSpace, n: int = 200, seed
     elif report.n_children and not report.n_new:
         report.warnings.append("no child differs from its parents; the search could not use one.")
     return report
+
+
+def with_materials(group: str, name: str, given: Given) -> Callable[..., Any]:
+    """Return an operator as `function(*parents, space, rng, case)`, handed what it requires."""
+    function: Callable[..., Any] = registry.resolve(group, name)
+    required = registry.get(group, name).requires
+
+    @wraps(function)
+    def call(*arguments: Any, case: int = 0) -> Any:
+        if not required:
+            return function(*arguments)
+        return function(*arguments, given=given(arguments[:-2], case))
+
+    return call
 
 
 def sampled_and_mutated(
@@ -99,7 +125,6 @@ def sampled_and_mutated(
 
 def _one(
     operator: Callable[..., Any],
-    group: str,
     parents: Sequence[Dag],
     space: SearchSpace,
     origin: str,
@@ -113,7 +138,7 @@ def _one(
     for _ in range(2):
         try:
             rng = seeding.generator(case[0], "conformance operator", case[1])
-            results.append(operator(*parents, space, rng))
+            results.append(operator(*parents, space, rng, case=case[1]))
         except NotApplicable as refusal:
             results.append(refusal)
         except Exception as error:
@@ -126,7 +151,7 @@ def _one(
         report.n_not_applicable += 1
         return found
     try:
-        children = [_children(result, group) for result in given]
+        children = [_children(result, len(parents)) for result in given]
     except TypeError as error:
         return [*found, ("type", str(error))]
     texts = [[(json.dumps(c.genotype.to_json()), _plan(c)) for c in own] for own in children]
@@ -141,11 +166,12 @@ def _one(
     return found
 
 
-def _children(result: Any, group: str) -> list[Child]:
+def _children(result: Any, n_parents: int) -> list[Child]:
     """Return an operator's result as children; TypeError says what is wrong with it."""
     several: Sequence[Any] = result if isinstance(result, tuple | list) else (result,)
-    if not 1 <= len(several) <= N_PARENTS[group]:
-        expected = "one child" if N_PARENTS[group] == 1 else "one or two children"
+    if not 1 <= len(several) <= n_parents:
+        most = {1: "one child", 2: "one or two children"}
+        expected = most.get(n_parents, f"one to {n_parents} children")
         raise TypeError(f"expected {expected}, got {len(several)}.")
     children = [one if isinstance(one, Child) else Child(one) for one in several]
     for genotype in (child.genotype for child in children):

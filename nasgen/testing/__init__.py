@@ -20,6 +20,8 @@ _NAMES = {
     "MutationContract": "nasgen.testing.operators",
     "CrossoverContract": "nasgen.testing.operators",
     "MorphismContract": "nasgen.testing.operators",
+    "MatingContract": "nasgen.testing.matings",
+    "PruningContract": "nasgen.testing.prunings",
     "SearchSpaceContract": "nasgen.testing.search_spaces",
     "LayerContract": "nasgen.testing.layers",
     "ObjectiveContract": "nasgen.testing.objectives",
@@ -34,10 +36,12 @@ __all__ = [
     "DatasetContract",
     "Finding",
     "LayerContract",
+    "MatingContract",
     "MorphismContract",
     "MutationContract",
     "ObjectiveContract",
     "PredictorContract",
+    "PruningContract",
     "ScoreContract",
     "SearchSpaceContract",
     "check_file",
@@ -47,9 +51,11 @@ if TYPE_CHECKING:
     from nasgen.testing.check import Finding, check_file
     from nasgen.testing.datasets import DatasetContract
     from nasgen.testing.layers import LayerContract
+    from nasgen.testing.matings import MatingContract
     from nasgen.testing.objectives import ObjectiveContract
     from nasgen.testing.operators import CrossoverContract, MorphismContract, MutationContract
     from nasgen.testing.predictors import PredictorContract
+    from nasgen.testing.prunings import PruningContract
     from nasgen.testing.scores import ScoreContract
     from nasgen.testing.search_spaces import SearchSpaceContract
 

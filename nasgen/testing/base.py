@@ -92,10 +92,13 @@ class Contract:
     def holds(self, rule: Rule) -> None:
         """Fail with the rule's first counter-example, or when it found no case to try."""
         __tracebackhide__ = True  # pytest then shows the test, not this helper
-        if self.file is not None:
-            registry.load_file(self.file)
+        self._load()
         outcome = examine(rule(self.name), registry.get(self.group, self.name).origin)
         verify(outcome, f"{self.group} '{self.name}'")
+
+    def _load(self) -> None:
+        if self.file is not None:
+            registry.load_file(self.file)
 
 
 def verify(outcome: Outcome, who: str) -> None:

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from nasgen import registry
 from nasgen.errors import IncompatibleError
-from nasgen.operators.conformance import N_PARENTS
 from nasgen.testing.base import Outcome, examine, told
 
 N_CASES = 100  # of an operator, in the default space
@@ -20,8 +19,8 @@ SUITES = {
     "mutations": "nasgen.testing.operators",
     "morphisms": "nasgen.testing.operators",
     "crossovers": "nasgen.testing.operators",
-    "matings": "nasgen.testing.operators",
-    "prunings": "nasgen.testing.operators",
+    "matings": "nasgen.testing.matings",
+    "prunings": "nasgen.testing.prunings",
     "search_spaces": "nasgen.testing.search_spaces",
     "layers": "nasgen.testing.layers",
     "objectives": "nasgen.testing.objectives",
@@ -69,10 +68,13 @@ def check_member(group: str, name: str, n: int = N_CASES) -> Finding:
     """Check one registered member, built-in or not; UnknownNameError for a name nobody knows."""
     origin = registry.get(group, name).origin
     try:
-        outcome = _suite(group)(group, name, **({"n": n} if group in N_PARENTS else {}))
+        outcome = _suite(group)(group, name, **({"n": n} if group in registry.PARENTS else {}))
     except Exception as error:
         # A member may fail before its first case, such as a class that cannot be constructed.
         outcome = Outcome(problems=(told(error, origin),))
+    if not outcome.problems and not outcome.n_checked:
+        problem = "there was no case to check, so nothing is known about it."
+        outcome += Outcome(problems=(" ".join((problem, *outcome.notes)),))
     texts = outcome.problems or outcome.notes
     return Finding(group, name, not outcome.problems, outcome.n_checked, "\n".join(texts))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from nasgen import registry, seeding
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Child, Dag
-from nasgen.operators.conformance import N_PARENTS, check_operator, sampled_and_mutated
+from nasgen.operators.conformance import Given, check_operator, sampled_and_mutated, with_materials
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.search_spaces.nasbench201 import NasBench201
@@ -17,6 +18,7 @@ from nasgen.testing.base import SHAPES, Contract, Outcome, examine, verify
 
 N_CASES = 100
 SEED = 0
+FAR = registry.MOST_PARENTS  # trials between the parents of one case and those of the next
 
 
 def is_for_cells(group: str, name: str) -> bool:
@@ -45,13 +47,16 @@ def narrow(for_cells: bool = False) -> SearchSpace:
 
 def check(group: str, name: str, n: int = N_CASES) -> Outcome:
     """Apply a mutation, morphism or crossover to parents of a wide and of a narrow space."""
-    if group not in N_PARENTS:
-        registry.resolve(group, name)
-        return Outcome(notes=("only its signature was checked; it needs trained weights.",))
-    origin = registry.get(group, name).origin
+    entry = registry.get(group, name)
+    if entry.runs_in == "worker":
+        from nasgen.testing import worker_mutations
+
+        return worker_mutations.check(group, name, n)
+    origin = entry.origin
     found = fuzz(group, name, n) + cramped(group, name, n // 2)
     found += examine(decodes(group, n // 5, name), origin)
-    if N_PARENTS[group] == 2:
+    found += examine(inherits(group, n // 5, name), origin)
+    if group == "crossovers":
         found += examine(related(n // 5, name), origin)
     if group == "morphisms":
         found += examine(preserves(group, max(1, n // 5), name), origin)
@@ -60,13 +65,17 @@ def check(group: str, name: str, n: int = N_CASES) -> Outcome:
 
 def fuzz(group: str, name: str, n: int = N_CASES) -> Outcome:
     """Run the fuzz test of `nasgen.operators.conformance` in the default space."""
-    report = check_operator(group, name, wide(is_for_cells(group, name)), n, SEED)
+    report = check_operator(
+        group, name, wide(is_for_cells(group, name)), n, SEED, materials(group, name)
+    )
     return Outcome(report.n_tried, tuple(report.problems), tuple(report.warnings))
 
 
 def cramped(group: str, name: str, n: int = N_CASES) -> Outcome:
     """Run it in the narrow space; there an operator may find nothing to do."""
-    report = check_operator(group, name, narrow(is_for_cells(group, name)), n, SEED)
+    report = check_operator(
+        group, name, narrow(is_for_cells(group, name)), n, SEED, materials(group, name)
+    )
     texts = (
         f"in a space of other layers and limits than the default: {p}" for p in report.problems
     )
@@ -77,10 +86,11 @@ def applies(group: str, n: int, name: str) -> Iterator[str]:
     """Among `n` parents there is one that has a child unlike its parents."""
     space = wide(is_for_cells(group, name))
     for i in range(n):
-        rng = seeding.generator(SEED, "contract parent", i)
-        parents = [space.sample(rng).mint(SEED, 2 * i + j) for j in range(N_PARENTS[group])]
+        parents = _parents(group, name, space, i)
         known = {parent.key for parent in parents}
-        if any(child.key not in known for child in _children(group, name, parents, space, i)):
+        if any(
+            child.genotype.key not in known for child in _children(group, name, parents, space, i)
+        ):
             yield ""
             return
     yield f"{n} parents had no child that differs from them; a search could not use it."
@@ -90,10 +100,9 @@ def decodes(group: str, n: int, name: str) -> Iterator[str]:
     """Children can be read as networks for images of every size, before and after minting."""
     space = wide(is_for_cells(group, name))
     for i in range(n):
-        rng = seeding.generator(SEED, "contract parent", i)
-        parents = [space.sample(rng).mint(SEED, 2 * i + j) for j in range(N_PARENTS[group])]
-        for child in _children(group, name, parents, space, i):
-            minted = child.mint(SEED, 10_000 + i)
+        parents = _parents(group, name, space, i)
+        for child in (c.genotype for c in _children(group, name, parents, space, i)):
+            minted = child.mint(SEED, FAR * n + i)
             shape = SHAPES[i % len(SHAPES)]
             before = space.blueprint(child, shape, 10)
             after = space.blueprint(minted, shape, 10)
@@ -110,6 +119,17 @@ def decodes(group: str, n: int, name: str) -> Iterator[str]:
                 yield ""
 
 
+def inherits(group: str, n: int, name: str) -> Iterator[str]:
+    """The heredity plan of every child can be executed on its parents' weights."""
+    from nasgen.testing.heredity import executed  # loads torch
+
+    space = wide(is_for_cells(group, name))
+    for i in range(n):
+        parents = _parents(group, name, space, i)
+        for child in _children(group, name, parents, space, i):
+            yield executed(space, parents, child.mint(SEED, FAR * n + i), i)
+
+
 def related(n: int, name: str) -> Iterator[str]:
     """Parents that share gene tags, and a parent with itself, have legal children or none."""
     for_cells = is_for_cells("crossovers", name)
@@ -122,11 +142,13 @@ def related(n: int, name: str) -> Iterator[str]:
             sibling = vary(parent, space, rng).mint(SEED, 2 * i + 1)
         except NotApplicable:
             sibling = parent
+        n_more = registry.get("crossovers", name).arity[0] - 2
         for pair in ([parent, sibling], [parent, parent]):
+            pair += [parent] * n_more
             wrong = [
                 text
                 for child in _children("crossovers", name, pair, space, i)
-                for text in space.problems(child)
+                for text in space.problems(child.genotype)
             ]
             kin = "a parent with itself" if pair[1] is parent else "a parent with its child"
             yield f"{kin} (case {i}) gave an illegal child: {wrong[0]}" if wrong else ""
@@ -147,7 +169,7 @@ def preserves(group: str, n: int, name: str) -> Iterator[str]:
         rng = seeding.generator(SEED, "contract parent", i)
         parent = sampled_and_mutated(space, "dag", rng, SEED, i)
         try:
-            result = registry.resolve(group, name)(parent, space, rng)
+            result = _operator(group, name)(parent, space, rng, case=i)
         except NotApplicable:
             continue
         child = result if isinstance(result, Child) else Child(result)
@@ -162,15 +184,39 @@ def preserves(group: str, n: int, name: str) -> Iterator[str]:
                 yield ""
 
 
-def _children(group: str, name: str, parents: list[Dag], space: SearchSpace, i: int) -> list[Dag]:
-    """Return the children's genotypes, none when the operator does not apply."""
+def _parents(group: str, name: str, space: SearchSpace, i: int) -> list[Dag]:
+    """Return as many parents as an operator takes, their gene tags final."""
+    rng = seeding.generator(SEED, "contract parent", i)
+    n_parents = registry.get(group, name).arity[0]
+    return [space.sample(rng).mint(SEED, FAR * i + j) for j in range(n_parents)]
+
+
+def _children(group: str, name: str, parents: list[Dag], space: SearchSpace, i: int) -> list[Child]:
+    """Return the children, none when the operator does not apply."""
     rng = seeding.generator(SEED, "contract operator", i)
     try:
-        result = registry.resolve(group, name)(*parents, space, rng)
+        result = _operator(group, name)(*parents, space, rng, case=i)
     except NotApplicable:
         return []
     several = result if isinstance(result, tuple | list) else [result]
-    return [one.genotype if isinstance(one, Child) else one for one in several]
+    return [one if isinstance(one, Child) else Child(one) for one in several]
+
+
+def _operator(group: str, name: str) -> Callable[..., Any]:
+    return with_materials(group, name, materials(group, name))
+
+
+def materials(group: str, name: str, is_narrow: bool = False) -> Given:
+    """Return what makes an operator's required arrays: of networks with weights drawn at random."""
+    required = registry.get(group, name).requires
+    space = (narrow if is_narrow else wide)(is_for_cells(group, name))
+
+    def made(parents: Sequence[Dag], case: int) -> dict[str, Any]:
+        from nasgen.testing.heredity import materials_of  # loads torch
+
+        return materials_of(required, parents, space, case)
+
+    return made
 
 
 class MutationContract(Contract):
@@ -197,9 +243,9 @@ class MutationContract(Contract):
         """1 and 3 channels, 8 x 8 to 64 x 64."""
         self.holds(partial(decodes, self.group, self.n // 5))
 
-    def _load(self) -> None:
-        if self.file is not None:
-            registry.load_file(self.file)
+    def test_its_plans_can_be_executed(self) -> None:
+        """On weights drawn at random, whatever the plan says of them."""
+        self.holds(partial(inherits, self.group, max(1, self.n // 5)))
 
 
 class MorphismContract(MutationContract):

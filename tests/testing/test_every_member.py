@@ -16,10 +16,12 @@ from nasgen.testing import (
     CrossoverContract,
     DatasetContract,
     LayerContract,
+    MatingContract,
     MorphismContract,
     MutationContract,
     ObjectiveContract,
     PredictorContract,
+    PruningContract,
     ScoreContract,
     SearchSpaceContract,
 )
@@ -59,6 +61,16 @@ class TestEveryMorphism(Named, MorphismContract):
 @every(free("crossovers"))
 class TestEveryCrossover(Named, CrossoverContract):
     n = N_CASES
+
+
+@every(registry.names("matings"))
+class TestEveryMating(Named, MatingContract):
+    pass
+
+
+@every(registry.names("prunings"))
+class TestEveryPruning(Named, PruningContract):
+    pass
 
 
 @every(registry.names("search_spaces"))

@@ -1,8 +1,15 @@
-"""Matings: functions of (parents, space, rng) that mix the weights of m parents.
+"""Matings: functions that mix the weights of m parents, run where the weights are; see `base`."""
 
-No search uses this group yet; `nasgen check` tests its members.
-"""
+from nasgen.registry import MOST_PARENTS, Entry
 
-from nasgen.registry import Entry
+_HERE = "nasgen.operators.mating"
 
-ENTRIES: tuple[Entry, ...] = ()
+ENTRIES: tuple[Entry, ...] = (
+    Entry(
+        "mean",
+        f"{_HERE}.mean:mean",
+        "strength is the size of the parents' mean weight; the union of their supports",
+        reference="Chung 2017, equations 4 and 5",
+        n_parents=(1, MOST_PARENTS),
+    ),
+)

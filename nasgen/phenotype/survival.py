@@ -1,0 +1,161 @@
+"""Which synapses survive: the strongest n of a network, and checks of what operators returned.
+
+A *strength* says how much a synapse is worth (>= 0), a *support* which synapses exist (bool). Both
+are numpy arrays of a tensor's shape, or {tensor name: array} for a network; no torch here, so that
+operators can use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from nasgen.errors import OperatorError
+
+Array = npt.NDArray[Any]
+Support = npt.NDArray[np.bool_]
+Arrays = Mapping[str, Array]
+Supports = Mapping[str, Support]
+Which = TypeVar("Which", Array, Arrays)
+
+
+def n_living(supports: Support | Supports) -> int:
+    """Return how many synapses exist."""
+    if isinstance(supports, Mapping):
+        return sum(int(np.count_nonzero(s)) for s in supports.values())
+    return int(np.count_nonzero(supports))
+
+
+def strongest(strengths: Which, supports: Which, n: int) -> Which:
+    """Return a support of the `n` strongest living synapses, or of all where fewer live.
+
+    Of equals the first in the order of names and places stay, so the number is exact. Given
+    mappings, all their tensors compete with each other.
+    """
+    if isinstance(strengths, Mapping):
+        names = list(strengths)
+        living = cast(Supports, supports)
+        sizes = np.cumsum([strengths[name].size for name in names])[:-1]
+        flat = strongest(
+            np.concatenate([np.ravel(strengths[name]) for name in names] or [np.empty(0)]),
+            np.concatenate([np.ravel(living[name]) for name in names] or [np.empty(0, bool)]),
+            n,
+        )
+        parts = np.split(flat, sizes) if names else []
+        shaped = {m: p.reshape(strengths[m].shape) for m, p in zip(names, parts, strict=True)}
+        return cast(Which, shaped)
+    places = np.flatnonzero(supports)
+    kept: Support = np.zeros(strengths.size, dtype=np.bool_)
+    if n >= len(places):
+        kept[places] = True
+    elif n > 0:
+        values = np.ravel(strengths)[places]
+        limit = np.partition(values, len(values) - n)[len(values) - n]
+        above = values > limit
+        equals = np.flatnonzero(values == limit)[: n - int(above.sum())]
+        kept[places[above]] = True
+        kept[places[equals]] = True
+    return cast(Which, kept.reshape(strengths.shape))
+
+
+# ---- what operators returned -----------------------------------------------------------------
+
+
+def mated(who: str, name: str, returned: Any, supports: Sequence[Support]) -> tuple[Array, Support]:
+    """Return (strengths, support) of a mating's tensor; OperatorError for what is neither.
+
+    A synapse that no parent has is none of the child's: the support lies in the union of theirs.
+    """
+    strengths, support = _pair(who, name, returned, "strengths")
+    union = np.logical_or.reduce(list(supports))
+    strengths = _numbers(who, name, strengths, union.shape, "strengths")
+    if (strengths < 0).any():
+        least = float(strengths.min())
+        raise OperatorError(f"{who}, tensor '{name}': expected strengths >= 0, got {least:g}.")
+    return strengths, _support(who, name, support, union, "any parent")
+
+
+def pruned(who: str, name: str, returned: Any, support: Support) -> Support:
+    """Return the support that a pruning left of a tensor; OperatorError for what is none."""
+    return _support(who, name, returned, support, "the parent")
+
+
+def within(who: str, supports: Support | Supports, budget: int) -> None:
+    """Raise OperatorError when a pruning kept more weights than its budget."""
+    if (n := n_living(supports)) > budget:
+        where = "" if isinstance(supports, Mapping) else " of a tensor"
+        raise OperatorError(
+            f"{who}: expected at most {budget} weights{where} to stay (its budget), got {n}."
+        )
+
+
+def changed(who: str, name: str, returned: Any, weight: Array) -> tuple[Array, Support]:
+    """Return (weight, support) of a mutation that runs in the worker; it may regrow synapses."""
+    values, support = _pair(who, name, returned, "weights")
+    values = _numbers(who, name, values, weight.shape, "weights")
+    return values, _support(who, name, support, np.ones(weight.shape, np.bool_), "the tensor")
+
+
+def by_tensor(who: str, returned: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Return what an operator on whole networks gave for each tensor, in the order of `names`."""
+    if not isinstance(returned, Mapping) or set(returned) != set(names):
+        raise OperatorError(
+            f"{who}: expected {{tensor name: array}} of the {len(names)} tensors it was given, "
+            f"got {_shown(returned)}."
+        )
+    return {name: returned[name] for name in names}
+
+
+def both_by_tensor(who: str, returned: Any, names: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+    """Return the same for operators that give a pair of mappings."""
+    first, second = _pair(who, "", returned, "arrays")
+    firsts, seconds = by_tensor(who, first, names), by_tensor(who, second, names)
+    return {name: (firsts[name], seconds[name]) for name in names}
+
+
+def _pair(who: str, name: str, returned: Any, what: str) -> tuple[Any, Any]:
+    if not isinstance(returned, tuple | list) or len(returned) != 2:
+        where = f", tensor '{name}'" if name else ""
+        raise OperatorError(
+            f"{who}{where}: expected a pair ({what}, support), got {_shown(returned)}."
+        )
+    return returned[0], returned[1]
+
+
+def _numbers(who: str, name: str, value: Any, shape: tuple[int, ...], what: str) -> Array:
+    found = np.asarray(value) if isinstance(value, np.ndarray | np.generic) else None
+    if found is None or found.dtype.kind not in "fiu" or found.shape != shape:
+        raise OperatorError(
+            f"{who}, tensor '{name}': expected {what} as an array of numbers of shape {shape}, "
+            f"got {_shown(value)}."
+        )
+    if not np.isfinite(found).all():
+        raise OperatorError(f"{who}, tensor '{name}': expected finite {what}, got NaN or infinity.")
+    return found
+
+
+def _support(who: str, name: str, value: Any, most: Support, whose: str) -> Support:
+    if not isinstance(value, np.ndarray) or value.dtype != np.bool_ or value.shape != most.shape:
+        raise OperatorError(
+            f"{who}, tensor '{name}': expected a support as an array of bool of shape "
+            f"{most.shape}, got {_shown(value)}."
+        )
+    if n := int(np.count_nonzero(value & ~most)):
+        synapses = "1 synapse" if n == 1 else f"{n} synapses"
+        raise OperatorError(
+            f"{who}, tensor '{name}': expected a support that does not grow, got {synapses} that "
+            f"{whose} has not; use `support & ...`."
+        )
+    return value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} of shape {value.shape}"
+    if isinstance(value, Mapping):
+        return f"a mapping of {len(value)} names"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
