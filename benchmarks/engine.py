@@ -22,7 +22,7 @@ from nasgen import registry
 from nasgen.execution.serial import Serial
 from nasgen.loop.constants import Constants
 from nasgen.loop.search import Search
-from nasgen.runs import build, reading
+from nasgen.runs import reading
 from nasgen.settings.budget import Budget
 from nasgen.settings.fidelity import Fidelity
 from nasgen.store.ledger import Ledger
@@ -50,7 +50,7 @@ def search(
     url: str, trials: int, crossover_prob: float
 ) -> tuple[Search, Callable[[], tuple[float, float]]]:
     """Return a search, and what tells (wall, CPU) seconds since its first population was told."""
-    config = reading.config_of(
+    resolved = reading.resolved(
         {
             "algorithm": {
                 "population": POPULATION,
@@ -61,7 +61,7 @@ def search(
     )
     constants = Constants(
         seed=0,
-        objectives=build.objective_list(config),
+        objectives=resolved.objectives,
         search_fidelity=Fidelity(epochs=1.0),
         finish_fidelity=Fidelity(),
         recipe_digest="r",
@@ -77,7 +77,7 @@ def search(
 
     found = Search(
         constants,
-        build.algorithm(config, build.space(config), lambda proposal: found.is_new(proposal)),
+        resolved.algorithm(lambda proposal: found.is_new(proposal)),
         Serial(f"{Path(__file__).stem}:instant", {}),
         Ledger.create(url, directions, names),
         Budget(trials + POPULATION, 0),

@@ -17,7 +17,7 @@ from nasgen.genotypes import Dag
 from nasgen.operators.mutation.insert_skip import insert_skip
 from nasgen.operators.mutation.insert_subgraph import insert_subgraph
 from nasgen.predictors.base import encode_all
-from nasgen.runs.build import DEFAULT_KIND
+from nasgen.runs.resolved import DEFAULT_KIND
 from nasgen.search_spaces.dag_cnn import DagCnn
 
 N_VERTICES = 30

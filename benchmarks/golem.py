@@ -52,12 +52,11 @@ class Done(Exception):  # noqa: N818 - no error: the evaluations are used up
 
 def drawn(seed: int) -> list[dict[str, Any]]:
     """Return graphs for GOLEM to begin with, as JSON."""
-    from nasgen.bench.play import config_of
+    from nasgen.bench.play import resolved
     from nasgen.bench.synthetic import seen
-    from nasgen.runs import build
     from nasgen.seeding import generator
 
-    space, rng = build.space(config_of(NAME, "genetic", seed)), generator(seed, "golem", 0)
+    space, rng = resolved(NAME, "genetic", seed).space, generator(seed, "golem", 0)
     graphs = [seen(space.sample(rng)) for _ in range(POPULATION)]
     return [{"labels": g.labels, "sources": g.sources} for g in graphs]
 

@@ -30,7 +30,8 @@ from scipy import stats
 from nasgen import registry, seeding
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Child, Dag
-from nasgen.runs import build, reading
+from nasgen.runs import reading
+from nasgen.runs.resolved import Resolved
 
 ROWS = RESULTS / "heredity.jsonl"
 SHARES = (0.125, 0.25, 0.5)  # of the epochs of a cold training
@@ -56,7 +57,7 @@ class Training:
     share: float
 
 
-def config_of(arguments: argparse.Namespace) -> Any:
+def resolved_of(arguments: argparse.Namespace) -> Resolved:
     """Return the config whose recipe and data all trainings share.
 
     A child whose parents cannot give their weights must fail: trained from nothing it would pass
@@ -70,14 +71,14 @@ def config_of(arguments: argparse.Namespace) -> Any:
             "fraction": arguments.fraction, "epochs": arguments.epochs, "on_bad_parent": "drop",
         },
     }  # fmt: skip
-    return reading.config_of(tables, "heredity")
+    return reading.resolved(tables, "heredity")
 
 
-def family(config: Any) -> tuple[list[Dag], list[tuple[str, str, Child, list[int]]]]:
+def family(resolved: Resolved) -> tuple[list[Dag], list[tuple[str, str, Child, list[int]]]]:
     """Return the parents, and (group, operator, child, its parents) of every operator."""
-    space = build.space(config)
-    rng = seeding.generator(config.seed, "heredity")
-    parents = [space.sample(rng).mint(config.seed, i) for i in range(N_PARENTS)]
+    space, seed = resolved.space, resolved.config.seed
+    rng = seeding.generator(seed, "heredity")
+    parents = [space.sample(rng).mint(seed, i) for i in range(N_PARENTS)]
     children = []
     for group, names in OPERATORS.items():
         for name in names:
@@ -90,18 +91,16 @@ def family(config: Any) -> tuple[list[Dag], list[tuple[str, str, Child, list[int
                     continue
                 first = made[0] if isinstance(made, tuple) else made
                 child = first if isinstance(first, Child) else Child(first)
-                children.append(
-                    (group, name, child.mint(config.seed, 1000 + len(children)), chosen)
-                )
+                children.append((group, name, child.mint(seed, 1000 + len(children)), chosen))
                 break
             else:
                 raise SystemExit(f"{name}: none of 50 choices of parents had a child.")
     return parents, children
 
 
-def run(config: Any, jobs: list[Json], folder: Path) -> Iterator[Json]:
-    """Train all jobs on the config's workers; yield the results as they come."""
-    executor = build.executor(config, build.worker_context(config, folder))
+def run(resolved: Resolved, jobs: list[Json], folder: Path) -> Iterator[Json]:
+    """Train all jobs on the workers of the config; yield the results as they come."""
+    executor = resolved.executor(folder)
     executor.start()
     waiting = list(reversed(jobs))
     try:
@@ -128,14 +127,15 @@ def job(seq: int, genotype: Dag, config: Any, share: float, inherit: Json | None
 
 def measured(arguments: argparse.Namespace) -> list[Json]:
     """Train what is missing; return the rows of this seed, data set and size."""
-    config = config_of(arguments)
+    resolved = resolved_of(arguments)
+    config = resolved.config
     key = {
         "data": arguments.data.partition(":")[0], "seed": arguments.seed,
         "fraction": arguments.fraction, "epochs": arguments.epochs,
     }  # fmt: skip
     rows = [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
     rows = [row for row in rows if all(row[k] == v for k, v in key.items())]
-    parents, children = family(config)
+    parents, children = family(resolved)
     wanted = [
         Training(i, group, name, arm, share)
         for i, (group, name, child, _) in enumerate(children)
@@ -152,7 +152,7 @@ def measured(arguments: argparse.Namespace) -> list[Json]:
     # Parents of other seeds, data and sizes are others.
     folder = arguments.out / "-".join(str(value) for value in key.values())
     folder.mkdir(parents=True, exist_ok=True)
-    weights = trained(config, parents, folder)
+    weights = trained(resolved, parents, folder)
     jobs = []
     for seq, training in enumerate(wanted):
         _, _, child, chosen = children[training.child]
@@ -166,7 +166,7 @@ def measured(arguments: argparse.Namespace) -> list[Json]:
         jobs.append(made)
     source = stamp()
     with ROWS.open("a") as file:
-        for result in run(config, jobs, folder):
+        for result in run(resolved, jobs, folder):
             metrics = result.get("metrics", {})
             row = key | asdict(wanted[result["seq"]]) | {
                 "state": result["state"], "val_accuracy": metrics.get("val_accuracy"),
@@ -181,7 +181,7 @@ def measured(arguments: argparse.Namespace) -> list[Json]:
     return rows
 
 
-def trained(config: Any, parents: list[Dag], folder: Path) -> list[Json]:
+def trained(resolved: Resolved, parents: list[Dag], folder: Path) -> list[Json]:
     """Return the parents with their weights, trained once and kept in `folder`."""
     file = folder / "parents.json"
     if file.exists():
@@ -189,8 +189,8 @@ def trained(config: Any, parents: list[Dag], folder: Path) -> list[Json]:
         if [Dag.from_json(one["genotype"]) for one in found] != parents:
             raise SystemExit(f"{file}: other parents than this version draws; delete its folder.")
         return found
-    jobs = [job(i, dag, config, 1.0, None) for i, dag in enumerate(parents)]
-    done = {result["seq"]: result for result in run(config, jobs, folder)}
+    jobs = [job(i, dag, resolved.config, 1.0, None) for i, dag in enumerate(parents)]
+    done = {result["seq"]: result for result in run(resolved, jobs, folder)}
     refs = ("weights_ref", "optimizer_ref")
     made = [
         {"genotype": dag.to_json(), **{ref: done[i][ref] for ref in refs}}

@@ -84,7 +84,7 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "
 
 # Group -> section of the config whose further keys are options of the member that it names.
 CONFIGURED = {"search_spaces": "space", "algorithms": "algorithm", "stoppers": "stopping"}
-ENGINE_ARGUMENTS = ("breeder", "population", "seed", "direction")  # which are no options
+ENGINE_ARGUMENTS = ("population", "seed", "direction")  # which are no options
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nasgen.genotypes import Dag
-from nasgen.runs import build
 from nasgen.settings.config import Stopping
-from nasgen.stoppers.base import Curve
+from nasgen.stoppers.base import Curve, stopper_of
 from tests.toy_evaluator import Toy, score
 
 
@@ -25,7 +24,7 @@ class Learning(Toy):
     def __init__(self, context: Mapping[str, Any]) -> None:
         super().__init__(context)
         self.section = Stopping.model_validate(context.get("stopping", {}))
-        self.stopper = build.stopper(self.section, "maximize")
+        self.stopper = stopper_of(self.section, "maximize")
 
     def evaluate(
         self, job: Mapping[str, Any], report: Callable[[dict[str, Any]], bool]

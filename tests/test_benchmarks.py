@@ -18,7 +18,7 @@ from nasgen.bench import play
 from nasgen.bench.base import find
 from nasgen.bench.play import Played
 from nasgen.bench.summary import summary
-from nasgen.runs import build, reading
+from nasgen.runs import reading
 from nasgen.settings import config
 
 ROOT = Path(__file__).parents[1]
@@ -90,9 +90,9 @@ def test_every_search_of_the_table_has_settings_that_are_read(
         sets = [figures.placed(value) for flag, value in pairs if flag == "--set"]
         name = dict(pairs).get("--algorithm", "genetic")
         tables = config.merge({"algorithm": {"name": name}}, config.assignments(sets))
-        checked = reading.config_of(tables)
-        if checked.origin.genotype is not None:
-            assert build.origin(checked) is not None
+        checked = reading.resolved(tables)
+        if checked.config.origin.genotype is not None:
+            assert checked.origin is not None
 
 
 # ---- the table -----------------------------------------------------------------------------------

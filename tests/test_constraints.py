@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from nasgen.engine.statistics import Memory
 from nasgen.errors import ConfigError, EvaluationError
 from nasgen.evaluation import measure
 from nasgen.phenotype.network import build as network_of
-from nasgen.runs import build, reading
+from nasgen.runs import reading
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings import constraints
 from nasgen.settings.constraints import Constraint, parse
@@ -61,7 +62,7 @@ def test_a_constraint_is_a_name_an_operator_and_a_number_with_a_unit(
 )
 def test_what_cannot_be_read_is_one_sentence(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=r"objectives\.constraint") as caught:
-        reading.config_of({"objectives": {"constraint": text}})
+        reading.resolved({"objectives": {"constraint": text}})
     assert len(caught.value.problems) == 1
     assert said in str(caught.value)
 
@@ -71,13 +72,13 @@ def test_what_cannot_be_read_is_one_sentence(text: str, said: str) -> None:
     ["n_params < 1k and flops < 1M", ["n_params < 1k", "flops < 1M"], ["n_params<1k and flops<1M"]],
 )
 def test_several_come_as_a_list_or_joined_by_and(given_: Any) -> None:
-    found = build.constraint_list(reading.config_of({"objectives": {"constraint": given_}}))
+    found = reading.resolved({"objectives": {"constraint": given_}}).constraints
     assert [c.name for c in found] == ["n_params", "flops"]
 
 
 def test_what_is_no_text_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"objectives\.constraint: expected text"):
-        reading.config_of({"objectives": {"constraint": 3}})
+        reading.resolved({"objectives": {"constraint": 3}})
 
 
 @FEW
@@ -173,15 +174,15 @@ SPACE = {"max_channels": 32, "max_depth": 6}
 
 
 def breeder(constraint: str, seen: set[str]) -> Breeder:
-    config = reading.config_of({"space": SPACE, "objectives": {"constraint": constraint}})
+    resolved = reading.resolved({"space": SPACE, "objectives": {"constraint": constraint}})
 
     def is_new(proposal: Any) -> bool:
         new = proposal.genotype.key not in seen
         seen.add(proposal.genotype.key)
         return new
 
-    violation = build.violation(config)
-    return Breeder(build.space(config), build.operators(config), is_new, violation=violation)
+    violation = resolved.violation
+    return Breeder(resolved.space, resolved.operators, is_new, violation=violation)
 
 
 def n_params(genotype: Any) -> int:
@@ -225,9 +226,9 @@ def test_where_nothing_keeps_the_constraints_the_nearest_is_made_and_mutation_co
 def test_counting_untrained_gives_what_an_evaluation_measures() -> None:
     from nasgen.evaluation.untrained import Untrained
 
-    config = reading.config_of({"space": SPACE})
-    context = build.worker_context(config, build.Path("unused"))
-    count, space = Untrained(context, ["n_params", "flops"]), build.space(config)
+    resolved = reading.resolved({"space": SPACE})
+    context = resolved.worker_context(Path("unused"))
+    count, space = Untrained(context, ["n_params", "flops"]), resolved.space
     for seed in range(8):
         dag = space.sample(np.random.default_rng(seed))
         network = network_of(space.blueprint(dag, (1, 8, 8), 10))
@@ -238,7 +239,7 @@ def test_counting_untrained_gives_what_an_evaluation_measures() -> None:
 
 
 def test_without_constraints_nothing_is_asked_and_no_torch_is_loaded() -> None:
-    violation = build.violation(reading.config_of({"objectives": {"constraint": "latency_ms < 1"}}))
+    violation = reading.resolved({"objectives": {"constraint": "latency_ms < 1"}}).violation
     assert violation(None) == 0  # type: ignore[arg-type]
 
 
@@ -255,4 +256,4 @@ def test_estimates_need_constraints_that_are_known_without_a_training() -> None:
     predictor = {"name": "ridge", "mode": "substitute"}
     objectives = {"constraint": ["n_params < 9k", "latency_ms < 1"]}
     with pytest.raises(ConfigError, match="estimates are not trained, got 'latency_ms < 1'"):
-        reading.config_of({"predictor": predictor, "objectives": objectives})
+        reading.resolved({"predictor": predictor, "objectives": objectives})

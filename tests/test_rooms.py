@@ -20,7 +20,7 @@ DOORS = {
     "rich": {"cli", "runs/progress"},
     "typer": {"cli"},
     "jinja2": {"report"},
-    "pydantic": {"settings", "runs"},
+    "pydantic": {"settings"},
     "sklearn": {"data", "predictors"},
     "rustworkx": {"predictors"},
     "PIL": {"data"},

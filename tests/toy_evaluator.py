@@ -14,8 +14,7 @@ from typing import Any
 
 from nasgen.genotypes import Dag
 from nasgen.loop.constants import Constants
-from nasgen.runs import build
-from nasgen.settings.config import SearchConfig
+from nasgen.runs.resolved import Resolved
 from nasgen.settings.fidelity import Fidelity
 
 
@@ -27,12 +26,12 @@ def score(genotype: Dag) -> float:
 
 
 def plan_of(
-    config: SearchConfig, epochs: float = 1.0, finish_epochs: float = 4.0, **more: Any
+    resolved: Resolved, epochs: float = 1.0, finish_epochs: float = 4.0, **more: Any
 ) -> Constants:
     """Return the constants of a search without data; `more` are further fields of `Constants`."""
     return Constants(
-        seed=config.seed,
-        objectives=build.objective_list(config),
+        seed=resolved.config.seed,
+        objectives=resolved.objectives,
         search_fidelity=Fidelity(epochs=epochs),
         finish_fidelity=Fidelity(epochs=finish_epochs),
         recipe_digest="r",

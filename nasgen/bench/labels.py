@@ -25,9 +25,9 @@ from nasgen.errors import ConfigError, DataError, MissingExtraError, StoreError
 from nasgen.genotypes import Dag
 from nasgen.predictors.base import Features, Floats, encode_all
 from nasgen.predictors.features.joined import Joined
-from nasgen.runs import build, reading
+from nasgen.runs import reading
+from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
-from nasgen.settings.config import SearchConfig
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def of_run(run: Run, features: str | None = None, predictor: str | None = None) 
     `features` names what describes the networks instead. Networks without features, such as one
     whose score is no number, have no row. Raises DataError when no search trial is complete.
     """
-    encoder = build.feature_set(_config(run, features, predictor))
+    encoder = _resolved(run, features, predictor).features
     first = run.objectives[0]
     sign = 1.0 if first.direction == "maximize" else -1.0
     # Of the rungs of successive halving the lowest, which all candidates have.
@@ -148,13 +148,15 @@ def _features_of_graphs(path: Path, names: str) -> Features:
     return parts[0] if len(parts) == 1 else Joined(parts)
 
 
-def _config(run: Run, features: str | None, predictor: str | None) -> SearchConfig:
+def _resolved(run: Run, features: str | None, predictor: str | None) -> Resolved:
+    """Return the config of a run with other features or another predictor."""
     own = run.config.predictor
     named = own.features if features is None else features
     if predictor is not None and "scores" in registry.get("predictors", predictor).requires:
         named = None  # it has features of its own
     update = {"name": predictor or own.name, "features": named}
-    return run.config.model_copy(update={"predictor": own.model_copy(update=update)})
+    section = own.model_copy(update=update)
+    return Resolved(run.config.model_copy(update={"predictor": section}))
 
 
 def of_table(
@@ -171,8 +173,9 @@ def of_table(
     take half a minute.
     """
     searched, _ = table.signal(signal)
-    config = reading.config_of({"space": {"name": table.name}, "predictor": {"features": features}})
-    encoder, space = build.feature_set(config), build.space(config)
+    tables = {"space": {"name": table.name}, "predictor": {"features": features}}
+    resolved = reading.resolved(tables)
+    encoder, space = resolved.features, resolved.space
     rows = range(len(table.columns[searched])) if wanted is None else wanted
     dags = {
         row: dag

@@ -19,9 +19,10 @@ from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
 from nasgen.loop.constants import Constants
 from nasgen.loop.search import Search
-from nasgen.runs import build, reading
+from nasgen.runs import reading
+from nasgen.runs.resolved import Resolved
 from nasgen.settings.budget import Budget
-from nasgen.settings.config import SearchConfig, merge
+from nasgen.settings.config import merge
 from nasgen.settings.fidelity import Fidelity
 from nasgen.store.ledger import Ledger
 
@@ -78,14 +79,14 @@ def algorithms_of(bench: str) -> tuple[str, ...]:
 
 def operators_of(bench: str) -> dict[str, list[str]]:
     """Return the operators that work on a bench's networks, by group."""
-    config = reading.config_of({"space": dict(find(bench).space)}, f"bench {bench}")
-    return {group: build.applicable(group, config) for group in ("mutations", "crossovers")}
+    on = reading.resolved({"space": dict(find(bench).space)}, f"bench {bench}")
+    return {group: on.applicable(group) for group in ("mutations", "crossovers")}
 
 
-def config_of(
+def resolved(
     bench: str, algorithm: str, seed: int, settings: Mapping[str, Any] | None = None
-) -> SearchConfig:
-    """Return the config of one search.
+) -> Resolved:
+    """Return the config of one search, its names looked up.
 
     `algorithm` is NAME[/OPERATOR][+PREDICTOR]: "genetic+rank" has a predictor choose children,
     "genetic/path" uses one crossover alone, "genetic/relabel" one mutation alone, and
@@ -104,7 +105,7 @@ def config_of(
     }
     # A search that names no predictor is played without one, whatever it brings elsewhere.
     tables["predictor"] = {"name": predictor, **PREDICTOR} if predictor else {"name": "none"}
-    return reading.config_of(merge(tables, dict(settings or {})), f"bench {algorithm}")
+    return reading.resolved(merge(tables, dict(settings or {})), f"bench {algorithm}")
 
 
 def _variant(name: str) -> dict[str, Any]:
@@ -137,10 +138,11 @@ def play(
     spent early gives fewer queries, and so do networks that the bench knows no score of. Raises
     EvaluationError when it knows none of those that were asked for.
     """
-    config = config_of(bench, algorithm, seed, settings)
+    run = resolved(bench, algorithm, seed, settings)
+    section = run.config.algorithm
     constants = Constants(
         seed=seed,
-        objectives=build.objective_list(config),
+        objectives=run.objectives,
         search_fidelity=Fidelity(epochs=1.0),
         finish_fidelity=Fidelity(),
         recipe_digest="table",
@@ -154,12 +156,12 @@ def play(
     def forget(proposal: Proposal) -> None:
         search.forget(proposal)
 
-    screen = build.screen(config)
+    screen = run.screen()
     directions = {o.name: o.direction for o in constants.objectives}
-    names = [*config.algorithm.mutations, *config.algorithm.crossovers, "sample"]
+    names = [*section.mutations, *section.crossovers, "sample"]
     search = Search(
         constants,
-        build.algorithm(config, build.space(config), is_new, screen, forget),
+        run.algorithm(is_new, screen, forget),
         Serial(FACTORY, {"bench": bench, "signal": signal}),
         Ledger.create("memory", directions, names),
         Budget(n_queries, 0),
@@ -210,10 +212,10 @@ def played(
     """Play each algorithm once for each seed; `tick` is called with its name after each.
 
     Searches share nothing, so the results do not depend on `workers`, the number of processes.
-    `settings` are those of `config_of`, for all algorithms.
+    `settings` are those of `resolved`, for all algorithms.
     """
     for algorithm in algorithms:
-        config_of(bench, algorithm, 0, settings)  # what is wrong shows before anything is played
+        resolved(bench, algorithm, 0, settings)  # what is wrong shows before anything is played
     n_networks = find(bench).n_networks
     if n_networks is not None and n_queries > n_networks:
         raise ConfigError(

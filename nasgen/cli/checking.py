@@ -136,7 +136,7 @@ def check(
         from nasgen.runs import reading
         from nasgen.settings.config import read_toml
 
-        warnings = reading.cautions(reading.config_of(read_toml(file), str(file)))
+        warnings = reading.cautions(reading.resolved(read_toml(file), str(file)))
         if json_:
             dump({"file": str(file), "ok": True, "warnings": warnings})
             return

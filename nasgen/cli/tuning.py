@@ -96,8 +96,7 @@ def _tune_recipe(
     if is_config:
         if networks is not None:
             raise ConfigError("--networks: a config has one network; name a run with more of them.")
-        config = reading.config_of(read_toml(source), str(source))
-        subject = tuning.first_of(config, epochs)
+        subject = tuning.first_of(reading.resolved(read_toml(source), str(source)), epochs)
         folder = out or Path("runs") / f"tune-{source.stem}"
     elif out is not None:
         raise ConfigError("--out is for a CONFIG only; the results for a RUN go to its own folder.")

@@ -97,7 +97,7 @@ def finished(
             shutil.rmtree(folder)
         return session.run(tables, out=folder, overrides=overrides, listeners=listeners)
     run = session.load(folder)
-    source = reading.config_of(tables, str(folder), overrides).data.source
+    source = reading.resolved(tables, str(folder), overrides).config.data.source
     if run.config.data.source != source:
         raise ConfigError(
             f"{folder} was made on {run.config.data.source}, not on {source}; choose another --out."

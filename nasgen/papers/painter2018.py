@@ -117,7 +117,7 @@ class _Seed:
         self.settings = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
         self.folder = request.out / f"{request.scale}-{self.settings}" / f"seed{seed}"
         tables = merge(settings, {"seed": seed, "data": {"source": source}})
-        config = reading.config_of(tables, PAPER, request.overrides)
+        config = reading.resolved(tables, PAPER, request.overrides).config
         self.source = config.data.source
         self.tables = merge(tables, {"data": {"source": self.source}})
         self.n_train = _n_train(config)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from nasgen.runs import build
+from nasgen.runs import workers
+from nasgen.runs.resolved import Resolved
 from nasgen.seeding import generator
 from nasgen.settings import fidelity
 from nasgen.settings.config import parse
@@ -22,11 +23,11 @@ def examine() -> dict[str, Any]:
     findings: dict[str, Any] = {**versions(), **machine()}
     findings["cores nasgen may use"] = fidelity.n_cores()
     findings["cuda"] = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
-    config = parse({"training": {"epochs": 2.0}})
-    genotype = build.space(config).sample(generator(0, "doctor"))
+    resolved = Resolved(parse({"training": {"epochs": 2.0}}))
+    genotype = resolved.space.sample(generator(0, "doctor"))
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        evaluator = build.evaluator(build.worker_context(config, Artifacts(folder).folder))
+        evaluator = workers.evaluator(resolved.worker_context(Artifacts(folder).folder))
         job = {
             "seq": 0,
             "genotype": genotype.to_json(),

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from nasgen import registry
 from nasgen.errors import ConfigError, NasgenError
-from nasgen.runs import build
+from nasgen.runs.resolved import DEFAULT_KIND, Resolved
 from nasgen.settings import constraints, objectives
 from nasgen.settings.config import SearchConfig, merge, parse
 from nasgen.settings.fidelity import n_finish, population
@@ -17,13 +17,14 @@ from nasgen.settings.fidelity import n_finish, population
 MIN_TIME_S: Final = 10.0  # starting workers and writing the report take about half of this
 
 
-def config_of(
+def resolved(
     data: Mapping[str, Any], where: str = "config", overrides: Iterable[Mapping[str, Any]] = ()
-) -> SearchConfig:
+) -> Resolved:
     """Return the checked config of a run, every name looked up; all mistakes are reported at once.
 
     Plug-in files are loaded. Frequencies of operators that were left empty are written out, and the
-    predictor that the algorithm brings, so that the stored config says what took part.
+    predictor that the algorithm brings, so that the stored config says what took part. Paths become
+    absolute, because the stored config is read from another folder on resume.
     """
     merged: dict[str, Any] = dict(data)
     for override in overrides:
@@ -37,28 +38,19 @@ def config_of(
         config = _readable(merged)
     for path in config.plugins.files:
         _gather(problems, partial(registry.load_file, path))
-    config = _with_predictor(_with_operators(config))
-    _check_names(config, problems)
+    found = Resolved(_absolute(_with_operators(_with_predictor(config))))
+    _check_names(found, problems)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
-    files = tuple(str(Path(f).expanduser().resolve()) for f in config.plugins.files)
-    return config.model_copy(
-        update={
-            "data": config.data.model_copy(update={"source": _absolute(config.data.source)}),
-            "store": config.store.model_copy(
-                update={"ledger": _absolute_ledger(config.store.ledger)}
-            ),
-            # Absolute, because the stored config is read from another folder on resume.
-            "plugins": config.plugins.model_copy(update={"files": files}),
-        }
-    )
+    return found
 
 
-def cautions(config: SearchConfig) -> list[str]:
-    """Return what a checked config allows, though it can hardly be meant."""
+def cautions(run: Resolved) -> list[str]:
+    """Return the suspicious but legal settings, a sentence each."""
+    config = run.config
     trials, warmup = config.budget.trials, config.predictor.warmup
     if trials is None and config.budget.time is None:
-        trials = build.default_trials(config)
+        trials = run.default_trials
     # One that nobody asked for may well be idle in a short run.
     is_asked = config.predictor.name not in ("none", _own_predictor(config))
     if not is_asked or trials is None or warmup < trials:
@@ -74,18 +66,22 @@ def _with_operators(config: SearchConfig) -> SearchConfig:
 
     An algorithm that grows by morphisms uses no mutation unless one is named.
     """
-    section = config.algorithm
+    section, draft = config.algorithm, Resolved(config)
     usual: tuple[str, ...] = ()
     if section.name in registry.names("algorithms"):
-        usual = registry.resolve("algorithms", section.name).morphisms
-    known = build.applicable("morphisms", config)
+        usual = draft.algorithm_type.morphisms
+    known = draft.applicable("morphisms")
     morphisms = section.morphisms or {name: 1.0 for name in usual if name in known}
     grows = bool(usual and morphisms)
+
+    def every(group: str) -> dict[str, float]:
+        return dict.fromkeys(draft.applicable(group), 1.0)
+
     written = {
         "population": population(config),
         "morphisms": morphisms,
-        "mutations": section.mutations or ({} if grows else build.frequencies("mutations", config)),
-        "crossovers": section.crossovers or build.frequencies("crossovers", config),
+        "mutations": section.mutations or ({} if grows else every("mutations")),
+        "crossovers": section.crossovers or every("crossovers"),
     }
     return config.model_copy(update={"algorithm": section.model_copy(update=written)})
 
@@ -104,14 +100,23 @@ def _own_predictor(config: SearchConfig) -> str:
     name = config.algorithm.name
     if name not in registry.names("algorithms") or len(config.objectives.names) > 1:
         return "none"
-    own: str = registry.resolve("algorithms", name).predictor
-    return own
+    return Resolved(config).algorithm_type.predictor
 
 
-def _absolute(source: str) -> str:
+def _absolute(config: SearchConfig) -> SearchConfig:
+    files = tuple(str(Path(f).expanduser().resolve()) for f in config.plugins.files)
+    written: dict[str, dict[str, Any]] = {"data": {"source": _absolute_source(config.data.source)}}
+    written |= {"store": {"ledger": _absolute_ledger(config.store.ledger)}}
+    written |= {"plugins": {"files": files}}
+    sections = {k: getattr(config, k).model_copy(update=v) for k, v in written.items()}
+    return config.model_copy(update=sections)
+
+
+def _absolute_source(source: str) -> str:
     """Return a data source with its path made absolute; a plug-in's text is its own business."""
     scheme, _, rest = source.partition(":")
-    if not rest or registry.get("datasets", scheme).origin != "built-in":
+    entry = registry.entries("datasets").get(scheme)
+    if not rest or entry is None or entry.origin != "built-in":
         return source
     path, question, query = rest.partition("?")
     return f"{scheme}:{Path(path).expanduser().resolve()}{question}{query}"
@@ -148,8 +153,9 @@ def _gather(problems: list[str], check: Callable[[], Any]) -> None:
         problems.append(str(error))
 
 
-def _check_names(config: SearchConfig, problems: list[str]) -> None:
-    _gather(problems, lambda: build.space(config))
+def _check_names(run: Resolved, problems: list[str]) -> None:
+    config = run.config
+    _gather(problems, lambda: run.space)
     for name in config.objectives.names:
         _gather(problems, partial(objectives.named, name))
     if len(set(config.objectives.names)) != len(config.objectives.names):
@@ -160,12 +166,12 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
         table = getattr(config.algorithm, group)
         for name in table:
             _gather(problems, partial(registry.resolve, group, name))
-            _gather(problems, partial(_check_kind, config, group, name))
+            _gather(problems, partial(_check_kind, run, group, name))
         if table and not sum(table.values()) > 0:
             problems.append(f"algorithm.{group}: at least one frequency must be above 0.")
     both = sorted({*config.algorithm.mutations} & {*config.algorithm.morphisms})
     problems += [f"algorithm: '{name}' is named as a mutation and as a morphism." for name in both]
-    _gather(problems, lambda: build.origin(config))
+    _gather(problems, lambda: run.origin)
     _gather(problems, lambda: registry.get("executors", config.execution.executor))
     _gather(problems, lambda: registry.get("ensembles", config.ensemble.name))
     _gather(problems, lambda: registry.get("datasets", config.data.source.partition(":")[0]))
@@ -182,20 +188,18 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
                 "predictor.mode = 'substitute': expected constraints that are known before "
                 f"training, because estimates are not trained, got '{late[0]}'; use 'filter'."
             )
-        _gather(problems, lambda: _check_substitute(config))
-    for name in build.features(config).split("+"):
-        _gather(problems, partial(_check_features, config, name))
-    if config.predictor.features is not None and build.is_score_alone(config):
+        _gather(problems, lambda: _check_substitute(run))
+    for name in run.feature_names:
+        _gather(problems, partial(_check_features, run, name))
+    if config.predictor.features is not None and run.is_score_alone:
         problems.append(
             "predictor.features: the predictor 'zero-cost' reads predictor.score alone, got "
             f"'{config.predictor.features}'; leave it out, or choose another predictor."
         )
     _gather(problems, lambda: registry.get("scores", config.predictor.score))
-    _gather(problems, lambda: build.idle_algorithm(config))
-    _gather(
-        problems, lambda: build.stopper(config.stopping, build.objective_list(config)[0].direction)
-    )
-    _gather(problems, lambda: _check_rungs(config, problems))
+    _gather(problems, lambda: run.keeps_predictions)
+    _gather(problems, lambda: run.stopper)
+    _gather(problems, lambda: _check_rungs(run, problems))
     if config.budget.time is not None and config.budget.time < MIN_TIME_S:
         problems.append(
             f"budget.time: expected at least {MIN_TIME_S:.0f} s, because starting workers and "
@@ -215,8 +219,9 @@ def _check_names(config: SearchConfig, problems: list[str]) -> None:
         )
 
 
-def _check_rungs(config: SearchConfig, problems: list[str]) -> None:
-    needed, trials = build.n_halving(config), config.budget.trials
+def _check_rungs(run: Resolved, problems: list[str]) -> None:
+    config, needed = run.config, run.n_halving
+    trials = config.budget.trials
     if needed and config.predictor.name != "none" and config.predictor.mode == "substitute":
         problems.append(
             f"algorithm.rungs = {config.algorithm.rungs}: expected predictor.mode = 'filter', "
@@ -231,15 +236,15 @@ def _check_rungs(config: SearchConfig, problems: list[str]) -> None:
         )
 
 
-def _check_substitute(config: SearchConfig) -> None:
+def _check_substitute(run: Resolved) -> None:
     """Raise ConfigError where others need what an estimate, which is no training, has not got."""
-    if config.predictor.mode != "substitute":
+    if run.config.predictor.mode != "substitute":
         return
     what = ""
-    if build.inherits(config):
+    if run.inherits:
         what = "children start from the weights of their parents"
-    elif build.keeps_predictions(config):
-        selection = config.algorithm.options.get("selection")
+    elif run.keeps_predictions:
+        selection = run.config.algorithm.options.get("selection")
         what = f"algorithm.selection = '{selection}' asks what each network answered"
     if what:
         raise ConfigError(
@@ -247,24 +252,25 @@ def _check_substitute(config: SearchConfig) -> None:
         )
 
 
-def _check_features(config: SearchConfig, name: str) -> None:
+def _check_features(run: Resolved, name: str) -> None:
     if name in registry.names("scores"):
         return
     wanted = registry.get("features", name).accepts
     # Every genotype is a graph, so what reads graphs of layers reads cells too.
-    if wanted and wanted not in (config.space.name, build.kind(config), build.DEFAULT_KIND):
+    if wanted and wanted not in (run.config.space.name, run.kind, DEFAULT_KIND):
         raise ConfigError(
             f"predictor.features: '{name}' describes genotypes of '{wanted}', not those of "
-            f"space.name = '{config.space.name}'; leave it out, or take 'structural'."
+            f"space.name = '{run.config.space.name}'; leave it out, or take 'structural'."
         )
 
 
-def _check_kind(config: SearchConfig, group: str, name: str) -> None:
+def _check_kind(run: Resolved, group: str, name: str) -> None:
     known = registry.names(group)
-    if config.space.name in registry.names("search_spaces") and name in known:
-        valid = build.applicable(group, config)
+    space = run.config.space.name
+    if space in registry.names("search_spaces") and name in known:
+        valid = run.applicable(group)
         if name not in valid:
             raise ConfigError(
-                f"algorithm.{group}: '{name}' does not work on the {build.kind(config)} genotypes "
-                f"of '{config.space.name}'; expected some of {', '.join(valid) or 'none'}."
+                f"algorithm.{group}: '{name}' does not work on the {run.kind} genotypes "
+                f"of '{space}'; expected some of {', '.join(valid) or 'none'}."
             )

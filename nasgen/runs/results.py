@@ -15,7 +15,8 @@ from nasgen.data.base import load as load_data
 from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork, choose
 from nasgen.errors import ConfigError, StoreError
 from nasgen.loop.finish import ranked
-from nasgen.runs import build, reading
+from nasgen.runs import reading, workers
+from nasgen.runs.resolved import NO_RECIPE, Resolved
 from nasgen.settings import constraints, fidelity
 from nasgen.settings.config import SearchConfig, merge, read_toml
 from nasgen.settings.objectives import Objective
@@ -35,16 +36,21 @@ STATES = {
 class Run:
     """One run folder. Reading needs no torch; networks and ensembles load it when they are used."""
 
-    def __init__(self, folder: RunFolder, config: SearchConfig) -> None:
+    def __init__(self, folder: RunFolder, resolved: Resolved) -> None:
         self.folder = folder
-        self.config = config
+        self.resolved = resolved
+
+    @property
+    def config(self) -> SearchConfig:
+        """The settings of the run."""
+        return self.resolved.config
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
         """Open a run folder; StoreError when it is none, or its ledger is damaged."""
         folder = RunFolder.open(path)
         data = read_toml(folder.config_path)
-        return cls(folder, reading.config_of(data, str(folder.config_path)))
+        return cls(folder, reading.resolved(data, str(folder.config_path)))
 
     def with_recipe(self, tables: Mapping[str, Any]) -> Run:
         """Return the run with other settings of [training], for `train`; nothing is written.
@@ -54,14 +60,14 @@ class Run:
         settings = tables.get("training", {})
         wrong = [name for name in tables if name != "training"]
         if isinstance(settings, Mapping):
-            wrong += [f"training.{key}" for key in settings if key in build.NO_RECIPE]
+            wrong += [f"training.{key}" for key in settings if key in NO_RECIPE]
         if wrong:
             raise ConfigError(
                 f"--set: expected settings of the recipe, such as training.lr=0.1, got "
                 f"{', '.join(wrong)}; epochs are set by --epochs."
             )
         data = merge(read_toml(self.folder.config_path), tables)
-        return Run(self.folder, reading.config_of(data, "--set"))
+        return Run(self.folder, reading.resolved(data, "--set"))
 
     @property
     def path(self) -> Path:
@@ -100,10 +106,10 @@ class Run:
         finally:
             ledger.close()
 
-    @cached_property
+    @property
     def objectives(self) -> tuple[Objective, ...]:
         """The objectives; the first one ranks."""
-        return build.objective_list(self.config)
+        return self.resolved.objectives
 
     @property
     def ranked(self) -> list[Trial]:
@@ -125,7 +131,7 @@ class Run:
         if self.best is not None or not self.ranked:
             return None
         trial = self.ranked[0]
-        broken = constraints.described(build.constraint_list(self.config), trial.constraints)
+        broken = constraints.described(self.resolved.constraints, trial.constraints)
         return {
             "trial": trial.seq,
             "violation": trial.violation,
@@ -161,17 +167,17 @@ class Run:
 
     def evaluator(self, threads: int | None = None) -> Any:
         """Return the evaluator of this run's data and recipe, in this process (loads torch)."""
-        return build.evaluator(self._context(threads))
+        return workers.evaluator(self._context(threads))
 
     def _context(self, threads: int | None = None) -> dict[str, Any]:
-        context = build.worker_context(self.config, self.folder.artifacts.folder)
+        context = self.resolved.worker_context(self.folder.artifacts.folder)
         context["threads"] = threads or fidelity.n_cores()
         context["training"]["time_limit"] = None  # it bounds trials
         return context
 
     @cached_property
     def _predictor(self) -> Predicts:
-        predictor: Predicts = build.inference(self._context())
+        predictor: Predicts = workers.inference(self._context())
         return predictor
 
     def network(self, seq: int | None = None) -> TrainedNetwork:
@@ -238,7 +244,7 @@ class Run:
         trials = self.trials
         counts = {k: sum(t.state == state for t in trials) for k, state in STATES.items()}
         constrained: dict[str, Any] = {}
-        if build.constraint_list(self.config):
+        if self.resolved.constraints:
             n = sum(t.state == "COMPLETE" and not t.is_feasible for t in trials)
             constrained = {"infeasible": n, "nearest": self.nearest}
         return {
@@ -351,7 +357,7 @@ class Run:
             "wall_s": round(time.monotonic() - began, 3),
             "genotype": dict(trial.genotype),
             "weights_ref": result["weights_ref"],
-            "recipe": build.recipe_digest(self.config),
+            "recipe": self.resolved.recipe_digest,
         }
         return self._keep_trained(record, {result["weights_ref"], result["predictions_ref"]})
 
@@ -359,7 +365,7 @@ class Run:
         target, artifacts = self.path / "trained", self.folder.artifacts
         stem = f"trial{record['trial']}-{record['epochs']:g}epochs"
         stem += "-with-validation" if record["with_validation"] else ""
-        if record["recipe"] != build.recipe_digest(Run.open(self.path).config):
+        if record["recipe"] != Run.open(self.path).resolved.recipe_digest:
             stem += f"-{record['recipe'][:6]}"  # one file for each recipe that was tried
         weights = target / f"{stem}.safetensors"
         try:
@@ -431,11 +437,11 @@ def collect_garbage(run: Run) -> int:
     else:
         kept |= {*record["pareto"], *(t.seq for t in run.ranked[:1])}
     if (
-        build.inherits(run.config) or run.config.algorithm.rungs > 1
+        run.resolved.inherits or run.config.algorithm.rungs > 1
     ):  # a further leg starts children from them
         kept |= set(record.get("alive", record["population"]))
     refs = {ref for t in run.trials if t.seq in kept for ref in t.refs}
-    if build.keeps_predictions(run.config):  # a further leg selects again what was selected
+    if run.resolved.keeps_predictions:  # a further leg selects again what was selected
         refs |= {t.predictions_ref for t in run.trials if t.predictions_ref}
     run.folder.lock()
     try:

@@ -23,7 +23,8 @@ from nasgen.engine.breeding import Proposal
 from nasgen.errors import ConfigError, DataError, NasgenError, StoreError
 from nasgen.loop.constants import Constants
 from nasgen.loop.search import Listener, Search
-from nasgen.runs import build, reading
+from nasgen.runs import reading
+from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import N_KEPT_BEST, Run
 from nasgen.settings import fidelity
 from nasgen.settings.budget import Budget
@@ -66,23 +67,24 @@ def run(
         tables = config.model_dump(exclude_unset=True)
     else:
         tables = config or {}
-    checked = reading.config_of(tables, where, overrides)
+    resolved = reading.resolved(tables, where, overrides)
+    checked = resolved.config
     dataset = load_data(checked.data.source)
     folder = RunFolder.create(out or _default_folder(checked))
     folder.lock()
     try:
         trials = checked.budget.trials
         if trials is None and checked.budget.time is None:
-            trials = build.default_trials(checked)
+            trials = resolved.default_trials
         try:
-            _prepare(folder, checked, dataset, trials)
+            _prepare(folder, resolved, dataset, trials)
         except NasgenError:
             shutil.rmtree(folder.path, ignore_errors=True)  # nothing in it yet; free the name
             raise
-        for text in reading.cautions(checked):
+        for text in reading.cautions(resolved):
             for listener in listeners:
                 listener("caution", {"text": text})
-        return _Session(folder, checked, dataset, listeners, began).work()
+        return _Session(folder, resolved, dataset, listeners, began).work()
     finally:
         folder.unlock()
 
@@ -102,21 +104,22 @@ def resume(
     began = time.monotonic()
     folder = RunFolder.open(path)
     overrides = [] if workers is None else [{"execution": {"workers": workers}}]
-    config = reading.config_of(read_toml(folder.config_path), str(folder.config_path), overrides)
+    resolved = reading.resolved(read_toml(folder.config_path), str(folder.config_path), overrides)
+    source = resolved.config.data.source
     folder.lock()
     try:
         record = folder.read_json("run.json")
         added = _added_leg(record, trials, time_s, path)
-        dataset = load_data(config.data.source)
+        dataset = load_data(source)
         if dataset.digest != record["data"]["digest"]:
             raise DataError(
-                f"the data of {path} have changed: {config.data.source} now has the digest "
+                f"the data of {path} have changed: {source} now has the digest "
                 f"{dataset.digest}, the run was made on {record['data']['digest']}."
             )
         if added is not None:
             record["legs"].append(added)
             folder.write_json("run.json", record)
-        return _Session(folder, config, dataset, listeners, began).work()
+        return _Session(folder, resolved, dataset, listeners, began).work()
     finally:
         folder.unlock()
 
@@ -135,29 +138,31 @@ class _Session:
     def __init__(
         self,
         folder: RunFolder,
-        config: SearchConfig,
+        resolved: Resolved,
         dataset: Dataset,
         listeners: tuple[Listener, ...],
         began: float,
     ) -> None:
+        config = resolved.config
         self.folder = folder
+        self.resolved = resolved
         self.config = config
         self.listeners = listeners
         self.began = began
         parts = split(dataset, config.data.validation, config.data.split_seed)
         self.constants = Constants(
             seed=config.seed,
-            objectives=build.objective_list(config),
+            objectives=resolved.objectives,
             search_fidelity=fidelity.search_fidelity(config, len(parts.train)),
             finish_fidelity=Fidelity(),  # each leg has its own, see `_leg_constants`
-            recipe_digest=build.recipe_digest(config),
+            recipe_digest=resolved.recipe_digest,
             data_digest=split_digest(dataset, parts),
             n_train=len(parts.train),
             widen=config.finish.widen,
-            inherit_weights=build.inherits(config),
-            compares=build.compares(config),
-            constraints=build.constraint_list(config),
-            keep_optimizer=build.inherits(config),
+            inherit_weights=resolved.inherits,
+            compares=resolved.compares,
+            constraints=resolved.constraints,
+            keep_optimizer=resolved.inherits,
         )
         self.labels = dataset.y_train[parts.validation]
         # What testing costs, in multiples of a validation pass: see `_reserve`.
@@ -177,7 +182,7 @@ class _Session:
             for leg in self.record["legs"]:
                 if not leg["done"]:
                     self._leg(leg, ledger)
-            result = Run(folder, config)
+            result = Run(folder, self.resolved)
             result.conclude(self.record.get("filtered", 0), self._wall_s)
             return result
         finally:
@@ -195,15 +200,11 @@ class _Session:
             reserve_s=ENDING_S if leg["time_s"] else 0.0,
             started=self._saved or self.began,
         )
-        context = build.worker_context(config, self.folder.artifacts.folder.resolve())
-        executor = build.executor(config, context)
+        executor = self.resolved.executor(self.folder.artifacts.folder.resolve())
         known: set[str] = set()
         search: Search
-        space = build.space(config)
-        screen = build.screen(config)
-        algorithm = build.algorithm(
-            config,
-            space,
+        screen = self.resolved.screen()
+        algorithm = self.resolved.algorithm(
             lambda proposal: search.is_new(proposal),
             screen,
             lambda proposal: search.forget(proposal),
@@ -343,10 +344,11 @@ def _candidate(data: Mapping[str, Any]) -> dict[str, Any]:
 # ---- the papers of a run -------------------------------------------------------------------------
 
 
-def _prepare(folder: RunFolder, config: SearchConfig, dataset: Dataset, trials: int | None) -> None:
+def _prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int | None) -> None:
     """Write what a run starts with: config, record, empty ledger."""
+    config = resolved.config
     split(dataset, config.data.validation, config.data.split_seed)  # a class too small, say
-    if (first := build.origin(config)) is not None:  # the run must not depend on a file elsewhere
+    if (first := resolved.origin) is not None:  # the run must not depend on a file elsewhere
         folder.write_json(ORIGIN, first.to_json())
         config = config.model_copy(
             update={"origin": config.origin.model_copy(update={"genotype": ORIGIN})}
@@ -355,7 +357,7 @@ def _prepare(folder: RunFolder, config: SearchConfig, dataset: Dataset, trials: 
     folder.write_json("run.json", _birth(folder, config, dataset, trials))
     Ledger.create(
         folder.ledger_url(config.store.ledger),
-        {o.name: o.direction for o in build.objective_list(config)},
+        {o.name: o.direction for o in resolved.objectives},
         [
             *config.algorithm.mutations,
             *config.algorithm.morphisms,

@@ -28,7 +28,8 @@ from nasgen.data.split import split
 from nasgen.errors import ConfigError, EvaluationError, StoreError
 from nasgen.evaluation.recipe import Recipe
 from nasgen.genotypes import Dag
-from nasgen.runs import build
+from nasgen.runs import workers
+from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
 from nasgen.settings import fidelity
 from nasgen.settings.config import SearchConfig
@@ -55,7 +56,7 @@ class Subject:
     """Networks and how long each is trained; `genotypes` as JSON, `fraction` of the images."""
 
     name: str
-    config: SearchConfig
+    resolved: Resolved
     genotypes: tuple[Mapping[str, Any], ...]
     epochs: float
     fraction: float = 1.0
@@ -65,8 +66,8 @@ class Subject:
         keys = [Dag.from_json(genotype).key for genotype in self.genotypes]
         parts = [
             keys[0] if len(keys) == 1 else keys,
-            self.config.data.model_dump(),
-            build.recipe_digest(self.config),
+            self.resolved.config.data.model_dump(),
+            self.resolved.recipe_digest,
             self.epochs,
             self.fraction,
             seed,
@@ -127,17 +128,19 @@ def best_of(run: Run, epochs: float | None = None, n: int = 1) -> Subject:
     seqs = ", ".join(str(t.seq) for t in chosen)
     name = f"{run.path}, trial{'s' if n > 1 else ''} {seqs}"
     genotypes = tuple(t.genotype for t in chosen)
-    return Subject(name, run.config, genotypes, epochs or round(done, 3), fraction)
+    return Subject(name, run.resolved, genotypes, epochs or round(done, 3), fraction)
 
 
-def first_of(config: SearchConfig, epochs: float | None = None) -> Subject:
+def first_of(resolved: Resolved, epochs: float | None = None) -> Subject:
     """Return the network of a config's [origin], else the seed of its space."""
-    drawn = build.origin(config) or build.space(config).seed(seeding.generator(config.seed, "tune"))
+    config = resolved.config
+    rng = seeding.generator(config.seed, "tune")
+    drawn = resolved.origin or resolved.space.seed(rng)
     n_train = len(_split(config).train)
     cost = fidelity.search_fidelity(config, n_train)
     genotype = drawn.mint(config.seed, 0).to_json()
     name = f"the first network of {config.space.name}"
-    return Subject(name, config, (genotype,), epochs or cost.epochs or 1.0, cost.fraction)
+    return Subject(name, resolved, (genotype,), epochs or cost.epochs or 1.0, cost.fraction)
 
 
 def tune(
@@ -204,7 +207,7 @@ class _Tuning:
         self.subject, self.seed, self.file, self.deadline = subject, seed, rows, deadline
         self.told, self.progress = told, progress
         self.study = f"recipe-{subject.digest(seed)}"
-        config = subject.config
+        config = subject.resolved.config
         dataset = load(config.data.source)
         self.channels, height, width = dataset.shape
         self.side = min(height, width)
@@ -311,7 +314,7 @@ class _Tuning:
 
     def _evaluated(self, settings: Settings, epochs: float) -> list[dict[str, Any]]:
         """Return the result messages of the networks, on all cores; none after one that failed."""
-        context = build.worker_context(self.subject.config, self.weights)
+        context = self.subject.resolved.worker_context(self.weights)
         context["threads"] = fidelity.n_cores()
         context["objectives"] = ["val_accuracy"]
         context["training"] |= {**settings, "seconds": None, "time_limit": None}
@@ -321,7 +324,7 @@ class _Tuning:
             self.progress({**row, "number": number})
             return time.monotonic() < self.deadline
 
-        evaluator = build.evaluator(context)
+        evaluator = workers.evaluator(context)
         results: list[dict[str, Any]] = []
         for place, genotype in enumerate(self.subject.genotypes):
             job = {

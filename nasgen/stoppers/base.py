@@ -11,7 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from nasgen import registry
 from nasgen.errors import ConfigError
+from nasgen.settings import options
+from nasgen.settings.config import FORMER, Stopping
 
 Direction = Literal["maximize", "minimize"]
 Watch = Callable[[int, float], bool]  # (epoch, value), epochs ascending -> True: stop now
@@ -62,3 +65,20 @@ def require(legal: bool, option: str, expected: str, got: Any) -> None:
     """Raise ConfigError for an option of [stopping] that is out of range."""
     if not legal:
         raise ConfigError(f"stopping.{option}: expected {expected}, got {got!r}.")
+
+
+def stopper_of(section: Stopping, direction: Direction) -> Stopper | None:
+    """Return the stopper that [stopping] describes, or None for "none"."""
+    if section.stopper == "none":
+        if section.options:
+            raise ConfigError(
+                f"'stopping.{name}' is an option of a stopper; name one, such as "
+                "stopping.stopper = 'median'."
+                if f"stopping.{name}" not in FORMER
+                else f"'stopping.{name}' is no setting; did you mean 'stopping.stopper'?"
+                for name in section.options
+            )
+        return None
+    target = registry.resolve("stoppers", section.stopper)
+    made: Stopper = target(direction, **options.read(target, section.options, "stopping"))
+    return made

@@ -60,7 +60,7 @@ def test_results_do_not_depend_on_the_number_of_workers() -> None:
 
 def test_one_operator_can_be_left_alone() -> None:
     def section(algorithm: str) -> tuple[set[str], set[str], float]:
-        found = play.config_of("synthetic-dag", algorithm, 0).algorithm
+        found = play.resolved("synthetic-dag", algorithm, 0).config.algorithm
         return set(found.mutations), set(found.crossovers), found.crossover_prob
 
     everything = section("genetic")
@@ -69,12 +69,12 @@ def test_one_operator_can_be_left_alone() -> None:
     assert section("genetic/path")[:2] == (everything[0], {"path"})
     assert section("genetic/relabel") == ({"relabel"}, everything[1], 0.0)
     with pytest.raises(UnknownNameError, match="did you mean 'layer'"):
-        play.config_of("synthetic-dag", "genetic/layers", 0)
+        play.resolved("synthetic-dag", "genetic/layers", 0)
 
 
 def test_settings_replace_those_of_an_algorithm() -> None:
     settings = {"algorithm": {"population": 7, "tournament": 3}, "predictor": {"warmup": 9}}
-    config = play.config_of("nasbench201", "genetic+rank", 0, settings)
+    config = play.resolved("nasbench201", "genetic+rank", 0, settings).config
     assert config.algorithm.population == 7
     assert config.predictor.warmup == 9
     with pytest.raises(ConfigError, match="--workers"):

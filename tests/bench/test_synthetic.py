@@ -16,17 +16,16 @@ from nasgen.bench.base import find
 from nasgen.bench.synthetic import NAME, TARGET, WORDS, Seen, distance, score, seen, words
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Dag
-from nasgen.runs import build
 
 BENCH = find(NAME)
-CONFIG = play.config_of(NAME, "genetic", 0)
-SPACE = build.space(CONFIG)
+RESOLVED = play.resolved(NAME, "genetic", 0)
+SPACE = RESOLVED.space
 seeds = st.integers(0, 2**32 - 1)
 
 
 def neighbour(dag: Dag, rng: np.random.Generator) -> Dag:
     """Return a mutated graph; which mutation is drawn."""
-    names = sorted(CONFIG.algorithm.mutations)
+    names = sorted(RESOLVED.config.algorithm.mutations)
     while True:
         mutate = registry.resolve("mutations", names[int(rng.integers(len(names)))])
         try:

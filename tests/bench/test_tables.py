@@ -151,13 +151,13 @@ def test_the_different_networks_of_the_chain_are_all_counted() -> None:
 
 def test_each_space_gets_the_operators_that_work_on_it() -> None:
     for space, mutations in (("dag-cnn", "relabel"), ("nasbench201", "relabel-edge")):
-        section = reading.config_of({"space": {"name": space}}).algorithm
+        section = reading.resolved({"space": {"name": space}}).config.algorithm
         assert mutations in section.mutations
         accepted = {registry.get("mutations", m).accepts for m in section.mutations}
         accepted |= {registry.get("crossovers", c).accepts for c in section.crossovers}
         assert len(accepted) == 1
     with pytest.raises(ConfigError, match="'relabel' does not work on the cell genotypes"):
-        reading.config_of(
+        reading.resolved(
             {"space": {"name": "nasbench201"}, "algorithm": {"mutations": {"relabel": 1.0}}}
         )
 

@@ -15,7 +15,7 @@ from nasgen.engine.credit import FLOOR, Credit
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.errors import ConfigError
 from nasgen.genotypes import Dag
-from nasgen.runs import build, reading
+from nasgen.runs import reading
 from nasgen.search_spaces.dag_cnn import DagCnn
 
 SPACE = DagCnn(max_channels=32)
@@ -34,7 +34,9 @@ def genetic(operators: Operators | None = None, **options: Any) -> Genetic:
     from nasgen.operators.mutation.relabel import relabel
 
     table = operators or Operators({"relabel": (relabel, 1.0)}, {})
-    return Genetic(Breeder(SPACE, table, lambda proposal: True), 10, 0, **options)
+    made = Genetic(10, 0, **options)
+    made.begin(Breeder(SPACE, table, lambda proposal: True))
+    return made
 
 
 def told(algorithm: Genetic, values: list[float]) -> list[Proposal]:
@@ -88,7 +90,8 @@ def test_no_individual_is_crossed_with_itself(name: str) -> None:
     table = Operators({"relabel": (relabel, 1.0)}, {"subgraph": (subgraph, 1.0)}, 1.0)
     breeder = Breeder(SPACE, table, lambda proposal: True)
     tournament = {} if name == "nsga2" else {"tournament": 4}  # the best one always wins
-    algorithm = registry.resolve("algorithms", name)(breeder, 4, 0, **tournament)
+    algorithm = registry.resolve("algorithms", name)(4, 0, **tournament)
+    algorithm.begin(breeder)
     seen = 0
     for seq in range(24):
         proposal = algorithm.ask()
@@ -127,11 +130,11 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], message: str)
 def test_the_papers_preset_is_what_the_paper_says() -> None:
     from nasgen.settings.config import read_toml
 
-    config = reading.config_of(read_toml(papers.preset("stier2021")))
-    algorithm = build.algorithm(config, build.space(config), lambda proposal: True)
+    resolved = reading.resolved(read_toml(papers.preset("stier2021")))
+    algorithm = resolved.algorithm(lambda proposal: True)
     assert isinstance(algorithm, Genetic)
     assert (algorithm.population_size, algorithm.n_offspring, algorithm.resample) == (30, 3, 0.5)
-    screen = build.screen(config)
+    screen = resolved.screen()
     assert screen is not None
     assert len(screen.features.names) == 56
 
@@ -145,7 +148,7 @@ def test_the_papers_depths_bind_what_is_drawn_and_mutation_deepens_it(
 ) -> None:
     from nasgen.settings.config import read_toml
 
-    space = build.space(reading.config_of(read_toml(papers.preset(name))))
+    space = reading.resolved(read_toml(papers.preset(name))).space
     assert isinstance(space, DagCnn)
     assert space.sampled_depths == (low, high)
     rng = np.random.default_rng(0)

@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 from nasgen import registry
 from nasgen.engine import selections
 from nasgen.engine.algorithms.nsga2 import Nsga2
-from nasgen.engine.breeding import Breeder, Operators
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.engine.randomness import deap_seeded
 from nasgen.engine.statistics import Memory
 from nasgen.errors import EvaluationError
 from nasgen.genotypes import Dag, Draft
-from nasgen.search_spaces.dag_cnn import DagCnn
 
 
 def _dag(channels: int) -> Dag:
@@ -73,8 +71,7 @@ def test_crowding_counts_neighbours_on_the_same_front_whatever_lies_behind(
     front = [_individual(i, float(i), 4.0 - i) for i in range(5)]
     # Each is dominated by a member of the front, and may lie between two of them in either value.
     others = [_individual(5 + n, i - a, 4 - i - b) for n, (i, a, b) in enumerate(behind)]
-    breeder = Breeder(DagCnn(), Operators({}, {}), lambda proposal: True)
-    select = Nsga2(breeder, 8, 0).toolbox.select
+    select = Nsga2(8, 0).toolbox.select
     winners = select(front + others, 4, np.random.default_rng(0))
     assert len(winners) == 4
     distances = [i.fitness.crowding_dist for i in front]

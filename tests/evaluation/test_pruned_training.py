@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 import nasgen
 from nasgen.cli import app
 from nasgen.evaluation import optimizer_state
-from nasgen.runs import build, reading
+from nasgen.runs import reading, workers
+from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import collect_garbage
 
 Json = dict[str, Any]
@@ -29,23 +30,23 @@ TINY: Json = {
 GREAT = [[seq, [[1, 1.0], [2, 1.0], [3, 1.0]], 1.0] for seq in range(6)]
 
 
-def _job(config: nasgen.SearchConfig, seq: int = 9, **more: Any) -> Json:
-    genotype = build.space(config).sample(np.random.default_rng(0)).mint(0, 0).to_json()
+def _job(resolved: Resolved, seq: int = 9, **more: Any) -> Json:
+    genotype = resolved.space.sample(np.random.default_rng(0)).mint(0, 0).to_json()
     return {
         "seq": seq, "attempt": 1, "genotype": genotype, "seed": seq, "inherit": None,
         "fidelity": {"epochs": 4.0, "fraction": 0.1, "seconds": None}, "with_validation": False,
     } | more  # fmt: skip
 
 
-def _evaluator(config: nasgen.SearchConfig, folder: Path) -> Any:
-    return build.evaluator(build.worker_context(config, folder))
+def _evaluator(resolved: Resolved, folder: Path) -> Any:
+    return workers.evaluator(resolved.worker_context(folder))
 
 
 def test_looks_at_validation_images_change_nothing_but_the_clock(tmp_path: Path) -> None:
     stopping = {"stopping": {"stopper": "median", "warmup": 1, "interval": 2}}
-    config = reading.config_of(TINY, overrides=[stopping])
-    evaluator = _evaluator(config, tmp_path)
-    plain, looked = (evaluator.evaluate(_job(config, **more)) for more in ({}, {"others": []}))
+    resolved = reading.resolved(TINY, overrides=[stopping])
+    evaluator = _evaluator(resolved, tmp_path)
+    plain, looked = (evaluator.evaluate(_job(resolved, **more)) for more in ({}, {"others": []}))
     assert looked["state"] == "COMPLETE"
     assert looked["weights_ref"] == plain["weights_ref"]
     assert looked["objectives"] == plain["objectives"]
@@ -55,13 +56,13 @@ def test_looks_at_validation_images_change_nothing_but_the_clock(tmp_path: Path)
 
 
 def test_the_hopeless_stop_after_an_epoch_and_members_of_a_cohort_alone(tmp_path: Path) -> None:
-    config = reading.config_of(TINY, overrides=[{"stopping": {"stopper": "median"}}])
-    evaluator = _evaluator(config, tmp_path)
-    result = evaluator.evaluate(_job(config, others=GREAT))
+    resolved = reading.resolved(TINY, overrides=[{"stopping": {"stopper": "median"}}])
+    evaluator = _evaluator(resolved, tmp_path)
+    result = evaluator.evaluate(_job(resolved, others=GREAT))
     assert (result["state"], result["objectives"]) == ("PRUNED", {})
     assert result["metrics"]["epochs_done"] == 1
     assert result["weights_ref"] is None
-    members = [_job(config, 9, others=[]), _job(config, 10, others=GREAT)]
+    members = [_job(resolved, 9, others=[]), _job(resolved, 10, others=GREAT)]
     results = evaluator.evaluate({"seq": 9, "cohort": members})["cohort"]
     assert [r["state"] for r in results] == ["COMPLETE", "PRUNED"]
     assert len([row for row in results[0]["curve"] if "value" in row]) == 3

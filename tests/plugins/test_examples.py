@@ -73,7 +73,7 @@ def test_every_other_example_keeps_its_contract(examples: Path) -> None:
 
 
 def test_the_example_config_is_right(examples: Path) -> None:
-    config = reading.config_of(read_toml(examples / "search.toml"), "examples/search.toml")
+    config = reading.resolved(read_toml(examples / "search.toml"), "examples/search.toml").config
     assert config.algorithm.mutations["double-channels"] == 2.0
     assert config.objectives.names == ("val_accuracy", "n_params")
 
@@ -129,7 +129,7 @@ def test_a_stored_config_finds_its_plugins_from_anywhere(
 ) -> None:
     (tmp_path / "mine.py").write_text((examples / "double_channels.py").read_text())
     monkeypatch.chdir(tmp_path)
-    (file,) = reading.config_of({"plugins": {"files": ["mine.py"]}}).plugins.files
+    (file,) = reading.resolved({"plugins": {"files": ["mine.py"]}}).config.plugins.files
     assert Path(file) == tmp_path / "mine.py"
 
 

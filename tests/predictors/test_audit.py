@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from nasgen import registry
-from nasgen.runs import build, reading
+from nasgen.runs import reading
+from nasgen.runs.resolved import Resolved
 from nasgen.settings.config import parse
 from nasgen.predictors import scores
 from nasgen.predictors.audit import N_FIRST, N_STEP, Audit, Forecast
@@ -278,8 +279,9 @@ def test_size_is_an_opponent_whatever_the_features(features: Features) -> None:
 
 
 def test_the_size_of_a_cell_is_that_of_the_benchmarks_network() -> None:
-    config = reading.config_of({"space": {"name": "nasbench201"}, "predictor": {"name": "ridge"}})
-    screen, space = build.screen(config), build.space(config)
+    tables = {"space": {"name": "nasbench201"}, "predictor": {"name": "ridge"}}
+    resolved = reading.resolved(tables)
+    screen, space = resolved.screen(), resolved.space
     assert screen is not None
     own = NasBench201Features()
     for seed in range(3):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import nasgen
-from nasgen.runs import build, reading
+from nasgen.runs import reading
+from nasgen.runs.resolved import Resolved
 from nasgen.settings.config import SearchConfig
 from nasgen.engine.breeding import Breeder, Operators, Proposal
 from nasgen.engine.individual import Individual, fitness_class
@@ -122,19 +123,19 @@ def test_an_interrupted_run_resumes_to_the_same_history_and_rejects(
 
 
 def test_without_a_predictor_nothing_is_screened() -> None:
-    config = reading.config_of({"predictor": {"name": "none"}})
-    assert build.screen(config) is None
+    resolved = reading.resolved({"predictor": {"name": "none"}})
+    assert resolved.screen() is None
 
 
 @pytest.mark.parametrize("name", ["ridge", "forest"])
 def test_the_filter_follows_its_section_and_the_first_objective(name: str) -> None:
-    config: SearchConfig = reading.config_of(
+    resolved = reading.resolved(
         {
             "predictor": {"name": name, "warmup": 7, "oversample": 4, "unscreened": 0.5},
             "objectives": {"names": ["n_params", "val_accuracy"]},
         }
     )
-    screen = build.screen(config)
+    screen = resolved.screen()
     assert screen is not None
     assert (screen.warmup, screen.oversample, screen.unscreened) == (7, 4, 0.5)
     assert screen.sign == -1.0

@@ -11,7 +11,8 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 import nasgen
-from nasgen.runs import build, reading
+from nasgen.runs import reading
+from nasgen.runs.resolved import Resolved
 from nasgen.settings.budget import Budget
 from nasgen.errors import ConfigError
 from nasgen.execution.processes import Processes
@@ -28,14 +29,14 @@ TRIALS = 60
 FACTORY = "tests.toy_evaluator:make"
 
 
-def config_of(**predictor: Any) -> Any:
+def resolved_of(**predictor: Any) -> Any:
     section = {"name": "ridge", "warmup": 8, **predictor}
     algorithm = {
         "name": section.pop("algorithm", "genetic"),
         "population": 8,
         "adapt": section.pop("adapt", False),
     }
-    return reading.config_of(
+    return reading.resolved(
         {"algorithm": algorithm, "predictor": section, "space": {"max_channels": 64}}
     )
 
@@ -48,20 +49,14 @@ class Played:
     """A search on the toy evaluator; `events` are (name, data)."""
 
     def __init__(self, ledger: Ledger | None = None, workers: int = 1, **predictor: Any) -> None:
-        config = config_of(**predictor)
+        resolved = resolved_of(**predictor)
         self.ledger = ledger or Ledger.create("memory", {"val_accuracy": "maximize"}, ["sample"])
         self.events: list[tuple[str, Mapping[str, Any]]] = []
-        self.screen = build.screen(config)
+        self.screen = resolved.screen()
         self.stop: tuple[str, int] = ("", 0)
         self.search = Search(
-            plan_of(config),
-            build.algorithm(
-                config,
-                build.space(config),
-                lambda p: self.search.is_new(p),
-                self.screen,
-                lambda p: self.search.forget(p),
-            ),
+            plan_of(resolved),
+            resolved.algorithm(lambda p: self.search.is_new(p), self.screen, lambda p: self.search.forget(p)),
             Serial(FACTORY, {}) if workers == 1 else Processes(FACTORY, {}, workers),
             self.ledger,
             Budget(TRIALS, 3),
@@ -248,17 +243,17 @@ def test_it_is_refused_where_others_need_what_a_training_leaves(
 ) -> None:
     predictor = {"name": "ridge", "mode": "substitute"}
     with pytest.raises(ConfigError, match=reason):
-        reading.config_of({**tables, "predictor": predictor})
+        reading.resolved({**tables, "predictor": predictor})
 
 
 def test_it_needs_one_objective() -> None:
     with pytest.raises(ConfigError, match="substitute': expected one objective"):
-        reading.config_of(
+        reading.resolved(
             {
                 "objectives": {"names": ["val_accuracy", "n_params"]},
                 "predictor": {"name": "ridge", "mode": "substitute"},
             }
-        )
+        ).config
 
 
 def test_a_run_with_estimates_can_be_given_more_trials(tmp_path: Any) -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import nasgen
-from nasgen.runs import build, reading
+from nasgen.runs import reading
+from nasgen.runs.resolved import Resolved
 from nasgen.cli import app
 from nasgen.errors import ConfigError, IncompatibleError
 from nasgen.genotypes import Dag, Draft, Vertex, canonical
@@ -28,11 +29,11 @@ FEW = settings(max_examples=25, deadline=None)
 
 def features(name: str, **settings: Any) -> Any:
     tables = {"space": SPACE, "predictor": {"name": "ridge", "features": name}, **settings}
-    return build.feature_set(reading.config_of(tables))
+    return reading.resolved(tables).features
 
 
 def drawn(seed: int, space: Any = None) -> Dag:
-    space = space or build.space(reading.config_of({"space": SPACE}))
+    space = space or reading.resolved({"space": SPACE}).space
     return space.sample(np.random.default_rng(seed)).mint(0, seed)
 
 
@@ -54,7 +55,7 @@ def rewritten(dag: Dag, seed: int) -> Dag:
 @FEW
 @given(st.integers(0, 10_000), st.integers(0, 10_000))
 def test_isomorphic_genotypes_have_one_standard_blueprint(seed: int, other: int) -> None:
-    space = build.space(reading.config_of({"space": SPACE}))
+    space = reading.resolved({"space": SPACE}).space
     dag = drawn(seed, space)
     twin = rewritten(dag, other)
     assert twin.key == dag.key
@@ -72,7 +73,7 @@ def test_the_standard_blueprint_is_the_same_network() -> None:
     from nasgen.evaluation import measure
     from nasgen.phenotype.network import build as network_of
 
-    space = build.space(reading.config_of({"space": SPACE}))
+    space = reading.resolved({"space": SPACE}).space
     for seed in range(6):
         blueprint = space.blueprint(drawn(seed, space), (1, 8, 8), 10)
         sizes = [
@@ -90,7 +91,7 @@ def test_a_map_that_is_added_to_itself_stays_so() -> None:
     skip = draft.add("skip", [conv])
     both = draft.add("sum", [conv, skip])
     draft.connect(both, draft.output)
-    space = build.space(reading.config_of({}))
+    space = reading.resolved({}).space
     blueprint = standard(space.blueprint(draft.freeze().mint(0, 0), (1, 8, 8), 10))
     (joined,) = (s for s in blueprint.steps if s.layer == "sum")
     assert len(joined.inputs) == 2 == len(set(joined.inputs))
@@ -109,11 +110,11 @@ def test_isomorphic_genotypes_have_the_same_scores_and_so_has_another_process() 
     assert np.isfinite(scores).all()
     assert (features("zero-cost").encode(rewritten(dag, 5)) == scores).all()
     code = (
-        "import json, sys; from nasgen.runs import build, reading; from nasgen.genotypes import Dag\n"
-        "config = reading.config_of(json.loads(sys.argv[1]))\n"
+        "import json, sys; from nasgen.runs import reading; from nasgen.genotypes import Dag\n"
+        "resolved = reading.resolved(json.loads(sys.argv[1]))\n"
         "dag = Dag.from_json(json.loads(sys.argv[2]))\n"
         "assert 'torch' not in sys.modules\n"
-        "print(json.dumps(build.feature_set(config).encode(dag).tolist()))"
+        "print(json.dumps(resolved.features.encode(dag).tolist()))"
     )
     tables = {"space": SPACE, "predictor": {"name": "ridge", "features": "zero-cost"}}
     done = subprocess.run(
@@ -150,7 +151,7 @@ def test_features_and_scores_are_joined_by_plus_and_a_name_counts_once() -> None
 )
 def test_names_that_do_not_fit_are_said(section: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        reading.config_of({"predictor": section})
+        reading.resolved({"predictor": section})
 
 
 def test_a_score_that_fails_is_named_and_one_without_a_number_leaves_the_network_unjudged() -> None:
@@ -171,10 +172,10 @@ def test_a_score_that_fails_is_named_and_one_without_a_number_leaves_the_network
 
 
 def test_cells_are_scored_too() -> None:
-    config = reading.config_of(
+    resolved = reading.resolved(
         {"space": {"name": "nasbench201", "channels": 4}, "predictor": {"name": "zero-cost"}}
     )
-    row = build.feature_set(config).encode(build.space(config).sample(np.random.default_rng(0)))
+    row = resolved.features.encode(resolved.space.sample(np.random.default_rng(0)))
     assert np.isfinite(row).all()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nasgen import papers
 from nasgen.bench import play
 from nasgen.errors import ConfigError
-from nasgen.runs import build, reading
+from nasgen.runs import reading
 from nasgen.settings import fidelity
 from nasgen.settings.config import SearchConfig, assignments, merge, parse, read_toml, seconds
 from nasgen.settings.writing import to_toml
@@ -20,7 +20,7 @@ from nasgen.settings.writing import to_toml
 
 def test_five_mistakes_are_five_sentences() -> None:
     with pytest.raises(ConfigError) as caught:
-        reading.config_of(
+        reading.resolved(
             {
                 "sede": 1,
                 "training": {"lr": -1},
@@ -72,19 +72,19 @@ def test_a_mistake_says_what_came_and_what_would_do(
     tables: dict[str, object], expected: str
 ) -> None:
     with pytest.raises(ConfigError, match=expected):
-        reading.config_of(tables)
+        reading.resolved(tables)
 
 
 def test_a_written_config_reads_back_equal() -> None:
-    config = reading.config_of({"space": {"max_channels": 32}, "budget": {"time": "10m"}})
+    config = reading.resolved({"space": {"max_channels": 32}, "budget": {"time": "10m"}}).config
     assert config.algorithm.mutations
-    assert reading.config_of(tomllib.loads(to_toml(config))) == config
+    assert reading.resolved(tomllib.loads(to_toml(config))).config == config
     assert parse(tomllib.loads(to_toml(SearchConfig(), comments=True))) == SearchConfig()
 
 
 def test_every_preset_is_a_valid_config() -> None:
     for name, path in papers.presets().items():
-        assert reading.config_of(read_toml(path)), name
+        assert reading.resolved(read_toml(path)).config, name
         assert papers.preset_summary(path)
     with pytest.raises(ConfigError, match="did you mean 'demo'"):
         papers.preset("demmo")
@@ -128,12 +128,12 @@ def test_a_broken_toml_names_its_line(tmp_path: Path) -> None:
 
 
 def test_a_time_budget_is_divided_between_search_and_finish() -> None:
-    config = reading.config_of({"budget": {"time": "20m"}, "execution": {"workers": 2}})
+    config = reading.resolved({"budget": {"time": "20m"}, "execution": {"workers": 2}}).config
     searched = fidelity.search_fidelity(config, 45_000)
     share = 1 - config.finish.share
     assert searched.seconds == pytest.approx(1200 * share * 2 / fidelity.n_timed_trials(1200))
     assert fidelity.n_finish(config, None) == 2
-    without = reading.config_of({"budget": {"trials": 40}})
+    without = reading.resolved({"budget": {"trials": 40}}).config
     assert fidelity.search_fidelity(without, 45_000) == fidelity.Fidelity(epochs=1.0)
     assert fidelity.n_finish(without, 40) == 3
     assert fidelity.n_finish(without, 5) == 0
@@ -141,7 +141,7 @@ def test_a_time_budget_is_divided_between_search_and_finish() -> None:
 
 def test_a_predictor_that_would_never_be_fitted_is_warned_of() -> None:
     def warnings(**tables: dict[str, object]) -> list[str]:
-        return reading.cautions(reading.config_of(tables))
+        return reading.cautions(reading.resolved(tables))
 
     ridge = {"name": "ridge", "warmup": 8}
     [text] = warnings(predictor=ridge, budget={"trials": 8})
@@ -154,8 +154,8 @@ def test_a_predictor_that_would_never_be_fitted_is_warned_of() -> None:
 
 def test_genetic_search_for_one_objective_brings_a_predictor_and_others_do_not() -> None:
     def named(**tables: dict[str, object]) -> str:
-        config = reading.config_of(tables)
-        assert reading.config_of(parse(tomllib.loads(to_toml(config))).model_dump()) == config
+        config = reading.resolved(tables).config
+        assert reading.resolved(parse(tomllib.loads(to_toml(config))).model_dump()).config == config
         return config.predictor.name
 
     assert named() == "forest"
@@ -167,12 +167,12 @@ def test_genetic_search_for_one_objective_brings_a_predictor_and_others_do_not()
     for algorithm in ("random", "aging", "local", "nsga2", "growth"):
         assert named(algorithm={"name": algorithm}) == "none"
     # Searches on tables name what they are compared with.
-    assert play.config_of("nasbench201", "genetic", 0).predictor.name == "none"
-    assert play.config_of("nasbench201", "genetic+rank", 0).predictor.name == "rank"
+    assert play.resolved("nasbench201", "genetic", 0).config.predictor.name == "none"
+    assert play.resolved("nasbench201", "genetic+rank", 0).config.predictor.name == "rank"
 
 
 def test_workers_read_space_options_as_they_were_checked() -> None:
-    config = reading.config_of({"space": {"max_channels": 64.0, "widths": [8.0, 16.0]}})
-    sent = build.worker_context(config, Path())["space"]
+    resolved = reading.resolved({"space": {"max_channels": 64.0, "widths": [8.0, 16.0]}})
+    sent = resolved.worker_context(Path())["space"]
     assert (sent["max_channels"], list(sent["widths"])) == (64, [8, 16])
     assert all(type(n) is int for n in (sent["max_channels"], *sent["widths"]))

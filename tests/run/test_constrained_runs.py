@@ -15,7 +15,7 @@ from nasgen.cli import app
 from nasgen.errors import ConfigError, StoreError
 from nasgen.execution.serial import Serial
 from nasgen.loop.search import Search
-from nasgen.runs import build, reading
+from nasgen.runs import reading
 from nasgen.settings import constraints
 from nasgen.settings.budget import Budget
 from nasgen.settings.config import parse
@@ -30,14 +30,14 @@ LIMIT = 400.0  # channels: about a third of what is drawn keeps to it
 def toy_search(algorithm: str, trials: int = 43) -> Search:
     """Return a finished search whose constraint is known after training alone."""
     names = ["val_accuracy", "n_params"]
-    config = reading.config_of(
+    resolved = reading.resolved(
         {"algorithm": {"name": algorithm, "population": 8}, "objectives": {"names": names}}
     )
-    plan = plan_of(config, constraints=(constraints.Constraint("n_params", "<", LIMIT),))
+    plan = plan_of(resolved, constraints=(constraints.Constraint("n_params", "<", LIMIT),))
     search: Search
     search = Search(
         plan,
-        build.algorithm(config, build.space(config), lambda p: search.is_new(p)),
+        resolved.algorithm(lambda p: search.is_new(p)),
         Serial("tests.toy_evaluator:make", {"objectives": names}),
         Ledger.create("memory", {o.name: o.direction for o in plan.objectives}, ["sample"]),
         Budget(trials, 3),

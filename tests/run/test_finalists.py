@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nasgen.genotypes import Dag
 from nasgen.loop.constants import Constants
 from nasgen.loop.finish import ENOUGH_EPOCHS, ENOUGH_IMAGES, MAX_WIDEN, Finish
-from nasgen.runs import build, reading
+from nasgen.runs import reading
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.budget import Budget
 from nasgen.settings.fidelity import Fidelity
@@ -38,7 +38,7 @@ def finalist(
     **plan: Any,
 ) -> tuple[Trial, Trial]:
     """Return a trial of a search that trained so many epochs in 100 s, and it as a finalist."""
-    config = reading.config_of(dict(given_ or {}))
+    resolved = reading.resolved(dict(given_ or {}))
     source = Trial(
         seq=0,
         state="COMPLETE",
@@ -52,14 +52,14 @@ def finalist(
     )
     rest = Constants(
         seed=0,
-        objectives=build.objective_list(config),
+        objectives=resolved.objectives,
         search_fidelity=source.fidelity,
         finish_fidelity=Fidelity(epochs=epochs),
         recipe_digest="r",
         data_digest="d",
         n_train=n_train,
         widen=widen,
-        constraints=build.constraint_list(config),
+        constraints=resolved.constraints,
         **plan,
     )
     ending = Finish(rest, Budget(None, 1, 1000.0), SPACE, {0: source}, 0, 1)

@@ -13,7 +13,7 @@ import pytest
 import nasgen
 from nasgen.errors import ConfigError
 from nasgen.execution.serial import Serial
-from nasgen.runs import build, reading
+from nasgen.runs import reading
 from nasgen.runs.results import collect_garbage
 
 TABLES: dict[str, Any] = {
@@ -163,7 +163,7 @@ def test_a_run_begins_with_the_network_of_a_file_and_keeps_it(
     file.unlink()
     (tmp_path / "run").rename(tmp_path / "moved")
     moved = nasgen.load(tmp_path / "moved")
-    origin = build.origin(moved.config)
+    origin = moved.resolved.origin
     assert origin is not None
     assert origin.key == best.key
     # Tags of its own: those of the other run may be given here again.
@@ -173,11 +173,11 @@ def test_a_run_begins_with_the_network_of_a_file_and_keeps_it(
 @pytest.mark.parametrize("name", ["nasbench201", "nasbench-macro"])
 def test_an_origin_may_be_a_cell(name: str, tmp_path: Path) -> None:
     tables: dict[str, Any] = {"space": {"name": name}, "algorithm": {"name": "fixed"}}
-    space = build.space(reading.config_of(tables))
+    space = reading.resolved(tables).space
     cell = space.sample(np.random.default_rng(5)).mint(7, 3)
     (tmp_path / "cell.json").write_text(json.dumps(cell.to_json()))
     file = str(tmp_path / "cell.json")
-    origin = build.origin(reading.config_of({**tables, "origin": {"genotype": file}}))
+    origin = reading.resolved({**tables, "origin": {"genotype": file}}).origin
     assert origin is not None
     assert origin.key == cell.key
     assert space.problems(origin) == []
@@ -193,27 +193,27 @@ def test_an_origin_that_is_none_is_refused(tmp_path: Path) -> None:
     ):
         (tmp_path / "net.json").write_text(text)
         with pytest.raises(ConfigError, match=expected):
-            reading.config_of({"origin": {"genotype": str(tmp_path / "net.json")}})
+            reading.resolved({"origin": {"genotype": str(tmp_path / "net.json")}})
 
 
 # ---- names and options ---------------------------------------------------------------------------
 
 
 def test_growth_grows_by_morphisms_unless_told_otherwise() -> None:
-    section = reading.config_of({"algorithm": {"name": "growth"}}).algorithm
+    section = reading.resolved({"algorithm": {"name": "growth"}}).config.algorithm
     assert section.morphisms == {"r2r-widen": 1.0, "r2r-deepen": 1.0}
     assert section.mutations == {}
     both = {"name": "growth", "mutations": {"channels": 2.0}}
-    pool = build.operators(reading.config_of({"algorithm": both})).mutations
+    pool = reading.resolved({"algorithm": both}).operators.mutations
     assert [(name, weight) for name, (_, weight) in pool.items()] == [
         ("channels", 2.0), ("r2r-widen", 1.0), ("r2r-deepen", 1.0)
     ]  # fmt: skip
-    usual = reading.config_of({})
-    mutations = build.applicable("mutations", usual)
-    assert usual.algorithm.morphisms == {}
-    assert set(usual.algorithm.mutations) == set(mutations)
-    joined = reading.config_of({"algorithm": {"morphisms": {"r2r-widen": 1}}})
-    assert set(build.operators(joined).mutations) == {*mutations, "r2r-widen"}
+    usual = reading.resolved({})
+    mutations = usual.applicable("mutations")
+    assert usual.config.algorithm.morphisms == {}
+    assert set(usual.config.algorithm.mutations) == set(mutations)
+    joined = reading.resolved({"algorithm": {"morphisms": {"r2r-widen": 1}}})
+    assert set(joined.operators.mutations) == {*mutations, "r2r-widen"}
 
 
 @pytest.mark.parametrize(
@@ -225,4 +225,4 @@ def test_growth_grows_by_morphisms_unless_told_otherwise() -> None:
 )  # fmt: skip
 def test_wrong_options_of_growth_are_named(option: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"algorithm\.{option}"):
-        reading.config_of({"algorithm": {"name": "growth", option: value}})
+        reading.resolved({"algorithm": {"name": "growth", option: value}})

@@ -15,9 +15,9 @@ from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
 from nasgen.loop import jobs
 from nasgen.loop.search import Search
-from nasgen.runs import build, reading
+from nasgen.runs import reading
+from nasgen.runs.resolved import Resolved
 from nasgen.settings.budget import Budget
-from nasgen.settings.config import SearchConfig
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
 from tests.toy_evaluator import plan_of
@@ -39,8 +39,8 @@ class _StopError(Exception):
     """What ends a search in the middle, as a kill would."""
 
 
-def _config(algorithm: Mapping[str, Any] = {}, stopping: Mapping[str, Any] = {}) -> SearchConfig:
-    return reading.config_of(
+def _resolved(algorithm: Mapping[str, Any] = {}, stopping: Mapping[str, Any] = {}) -> Resolved:
+    return reading.resolved(
         {
             "algorithm": {"name": "genetic", "population": 8, **algorithm},
             "stopping": dict(stopping),
@@ -54,31 +54,31 @@ class _Play:
 
     def __init__(
         self,
-        config: SearchConfig,
+        resolved: Resolved,
         trials: int = 40,
         n_finish: int = 0,
         workers: int = 1,
         ledger: Ledger | None = None,
         behaviour: Mapping[str, str] | None = None,
     ) -> None:
-        objectives = build.objective_list(config)
+        objectives = resolved.objectives
         directions = {o.name: o.direction for o in objectives}
         self.ledger = ledger or Ledger.create("memory", directions, ["sample", "finish"])
         context = {
             "objectives": list(directions),
-            "stopping": config.stopping.model_dump(),
+            "stopping": resolved.config.stopping.model_dump(),
             "behaviour": dict(behaviour or {}),
         }
         executor: Executor = Serial(FACTORY, context)
         if workers > 1:
             executor = Processes(FACTORY, context, workers)
         self.plan = plan_of(
-            config, EPOCHS, 2 * EPOCHS,
-            inherit_weights=build.inherits(config), compares=build.compares(config),
+            resolved, EPOCHS, 2 * EPOCHS,
+            inherit_weights=resolved.inherits, compares=resolved.compares,
         )  # fmt: skip
         self.search = Search(
             self.plan,
-            build.algorithm(config, build.space(config), lambda p: self.search.is_new(p)),
+            resolved.algorithm(lambda p: self.search.is_new(p)),
             executor,
             self.ledger,
             Budget(trials, n_finish),
@@ -113,18 +113,18 @@ def _rows(trials: list[Trial]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", sorted(STOPPERS))
 def test_a_pruned_history_is_the_same_with_two_workers_and_after_a_stop(name: str) -> None:
     assert set(STOPPERS) == set(registry.names("stoppers"))
-    config = _config(stopping={"stopper": name, **STOPPERS[name]})
-    trials = _Play(config).run()
+    resolved = _resolved(stopping={"stopper": name, **STOPPERS[name]})
+    trials = _Play(resolved).run()
     assert 0 < sum(t.state == "PRUNED" for t in trials) < 40
-    ledger = _Play(config).stopped_at(25)
-    assert _rows(_Play(config, ledger=ledger).run()) == _rows(trials)
+    ledger = _Play(resolved).stopped_at(25)
+    assert _rows(_Play(resolved, ledger=ledger).run()) == _rows(trials)
     if name == "hyperband":  # starting workers takes seconds
         slow = {str(seq): "sleep" for seq in range(0, 40, 3)}
-        assert _rows(_Play(config, workers=2, behaviour=slow).run()) == _rows(trials)
+        assert _rows(_Play(resolved, workers=2, behaviour=slow).run()) == _rows(trials)
 
 
 def test_pruned_trials_count_but_are_nobody() -> None:
-    play = _Play(_config(stopping={"stopper": "median"}), n_finish=3)
+    play = _Play(_resolved(stopping={"stopper": "median"}), n_finish=3)
     trials = play.run()
     pruned = {t.seq for t in trials if t.state == "PRUNED"}
     assert len(trials) == 40
@@ -140,7 +140,7 @@ def test_pruned_trials_count_but_are_nobody() -> None:
 
 
 def test_what_is_stopped_was_below_the_median_of_earlier_generations() -> None:
-    trials = _Play(_config(stopping={"stopper": "median"})).run()
+    trials = _Play(_resolved(stopping={"stopper": "median"})).run()
     for trial in (t for t in trials if t.state == "PRUNED"):
         before = [t for t in trials if t.generation < trial.generation and t.state == "COMPLETE"]
         epoch = max(trial.looks)
@@ -151,8 +151,8 @@ def test_what_is_stopped_was_below_the_median_of_earlier_generations() -> None:
 
 
 def test_only_like_fidelities_of_settled_trials_are_compared() -> None:
-    trials = {t.seq: t for t in _Play(_config({"rungs": 2}, {"stopper": "median"})).run()}
-    plan = replace(_Play(_config()).plan, compares="generations")
+    trials = {t.seq: t for t in _Play(_resolved({"rungs": 2}, {"stopper": "median"})).run()}
+    plan = replace(_Play(_resolved()).plan, compares="generations")
     last = trials[max(trials)]
     found = {curve.seq for curve in jobs.compared(last, trials, plan)}
     assert found == {
@@ -168,19 +168,19 @@ def test_only_like_fidelities_of_settled_trials_are_compared() -> None:
 
 
 def test_steady_state_searches_replay_their_pruning() -> None:
-    config = _config({"name": "aging", "tournament": 3}, {"stopper": "median"})
-    trials = _Play(config).run()
+    resolved = _resolved({"name": "aging", "tournament": 3}, {"stopper": "median"})
+    trials = _Play(resolved).run()
     assert any(t.state == "PRUNED" for t in trials)
-    assert _rows(_Play(config, ledger=_Play(config).stopped_at(25)).run()) == _rows(trials)
+    assert _rows(_Play(resolved, ledger=_Play(resolved).stopped_at(25)).run()) == _rows(trials)
 
 
 def test_wrong_pruners_and_options_are_told_with_the_nearest_name() -> None:
     with pytest.raises((ConfigError, UnknownNameError), match="did you mean 'median'"):
-        _config(stopping={"stopper": "medain"})
+        _resolved(stopping={"stopper": "medain"})
     with pytest.raises(ConfigError, match="did you mean 'n_startup_trials'"):
-        _config(stopping={"stopper": "median", "n_startup_trial": 3})
+        _resolved(stopping={"stopper": "median", "n_startup_trial": 3})
     with pytest.raises(ConfigError, match="option of a stopper"):
-        _config(stopping={"n_startup_trials": 3})
+        _resolved(stopping={"n_startup_trials": 3})
     for options in (
         {"stopper": "percentile", "percentile": 101.0},
         {"stopper": "successive-halving", "reduction_factor": 1},
@@ -192,7 +192,7 @@ def test_wrong_pruners_and_options_are_told_with_the_nearest_name() -> None:
         {"stopper": "median", "warmup": 0},
     ):
         with pytest.raises(ConfigError, match="stopping"):
-            _config(stopping=options)
+            _resolved(stopping=options)
 
 
 # ---- rungs ---------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ RUNGS = {"rungs": 3, "eta": 2, "population": 4}
 
 
 def test_the_best_of_a_rung_are_trained_on_to_eta_times_the_epochs() -> None:
-    trials = _Play(_config({**RUNGS, "name": "random"}), trials=28).run()
+    trials = _Play(_resolved({**RUNGS, "name": "random"}), trials=28).run()
     assert [t.fidelity.rung for t in trials] == [0] * 16 + [1] * 8 + [2] * 4
     total: dict[int, float] = {}
     for trial in trials:
@@ -222,17 +222,17 @@ def test_the_best_of_a_rung_are_trained_on_to_eta_times_the_epochs() -> None:
 
 def test_rungs_give_the_same_history_with_two_workers_pruned_too() -> None:
     stopping = {"stopper": "percentile", "percentile": 40.0, "n_startup_trials": 3}
-    config = _config({**RUNGS, "name": "nsga2"}, stopping)
-    trials = _Play(config, trials=56).run()
+    resolved = _resolved({**RUNGS, "name": "nsga2"}, stopping)
+    trials = _Play(resolved, trials=56).run()
     assert any(t.state == "PRUNED" for t in trials)
     slow = {str(seq): "sleep" for seq in range(0, 56, 3)}
-    assert _rows(_Play(config, trials=56, workers=2, behaviour=slow).run()) == _rows(trials)
+    assert _rows(_Play(resolved, trials=56, workers=2, behaviour=slow).run()) == _rows(trials)
 
 
 @pytest.fixture(scope="module")
 def climbed() -> list[dict[str, Any]]:
     """The history of an undisturbed search in rungs."""
-    return _rows(_Play(_config(RUNGS), trials=36).run())
+    return _rows(_Play(_resolved(RUNGS), trials=36).run())
 
 
 @pytest.mark.parametrize(
@@ -242,13 +242,13 @@ def climbed() -> list[dict[str, Any]]:
 def test_a_search_stopped_in_the_middle_of_a_rung_goes_on_the_same(
     climbed: list[dict[str, Any]], event: str, seq: int
 ) -> None:
-    config = _config(RUNGS)
-    ledger = _Play(config, trials=36).stopped_at(seq, event)
-    assert _rows(_Play(config, trials=36, ledger=ledger).run()) == climbed
+    resolved = _resolved(RUNGS)
+    ledger = _Play(resolved, trials=36).stopped_at(seq, event)
+    assert _rows(_Play(resolved, trials=36, ledger=ledger).run()) == climbed
 
 
 def test_the_highest_rung_alone_breeds_and_is_ranked_first() -> None:
-    play = _Play(_config(RUNGS), trials=46, n_finish=2)
+    play = _Play(_resolved(RUNGS), trials=46, n_finish=2)
     trials = play.run()
     top = {t.seq for t in trials if not t.rungs_below}
     bred = {p for t in trials if t.operator != "sample" and not t.goes_on for p in t.parents}
@@ -265,34 +265,34 @@ def test_the_highest_rung_alone_breeds_and_is_ranked_first() -> None:
 
 
 def test_a_budget_that_ends_within_a_rung_is_continued_by_the_next_leg() -> None:
-    config = _config(RUNGS)
-    whole = _Play(config, trials=50).run()
-    first = _Play(config, trials=20)
+    resolved = _resolved(RUNGS)
+    whole = _Play(resolved, trials=50).run()
+    first = _Play(resolved, trials=20)
     first.run()
     assert first.search.algorithm.population == []
     assert {i.seq for i in first.search.algorithm.alive} >= set(range(16, 20))  # weights to go on
-    second = _Play(config, trials=30, ledger=first.ledger)
+    second = _Play(resolved, trials=30, ledger=first.ledger)
     second.search.run(first.ledger.trials(), 20)
     assert _rows(first.ledger.trials()) == _rows(whole)
 
 
 def test_failures_take_no_place_on_the_next_rung() -> None:
     failing = {str(seq): "fail" for seq in range(13)}
-    trials = _Play(_config({**RUNGS, "name": "random"}), trials=28, behaviour=failing).run()
+    trials = _Play(_resolved({**RUNGS, "name": "random"}), trials=28, behaviour=failing).run()
     assert [t.fidelity.rung for t in trials[:24]] == [0] * 16 + [1] * 3 + [2] * 1 + [0] * 4
     everybody = {str(seq): "fail" for seq in range(20)}
-    assert len(_Play(_config(RUNGS), trials=28, behaviour=everybody).run()) == 28
+    assert len(_Play(_resolved(RUNGS), trials=28, behaviour=everybody).run()) == 28
 
 
 def test_settings_that_do_not_go_with_rungs_are_refused() -> None:
     for name in ("aging", "growth", "fixed"):
         with pytest.raises(ConfigError, match=r"algorithm\.rungs: expected 1"):
-            _config({"name": name, "rungs": 2})
+            _resolved({"name": name, "rungs": 2})
     with pytest.raises(ConfigError, match=r"budget\.trials: expected at least 28"):
-        reading.config_of({"algorithm": RUNGS, "budget": {"trials": 28}})
+        reading.resolved({"algorithm": RUNGS, "budget": {"trials": 28}})
     with pytest.raises(ConfigError, match="at most 1000, got 2187"):
-        _config({"rungs": 8})
+        _resolved({"rungs": 8})
     substitute = {"name": "ridge", "mode": "substitute"}
     with pytest.raises(ConfigError, match=r"expected predictor\.mode = 'filter'"):
-        reading.config_of({"algorithm": RUNGS, "predictor": substitute})
-    assert build.default_trials(_config(RUNGS)) >= 2 * 28
+        reading.resolved({"algorithm": RUNGS, "predictor": substitute})
+    assert _resolved(RUNGS).default_trials >= 2 * 28

@@ -18,7 +18,7 @@ from nasgen.genotypes import Dag, tags
 from nasgen.loop.constants import Constants
 from nasgen.loop.finish import ranked
 from nasgen.loop.search import Search
-from nasgen.runs import build, reading
+from nasgen.runs import reading
 from nasgen.settings.budget import Budget
 from nasgen.settings.fidelity import Fidelity
 from nasgen.store.ledger import Ledger
@@ -45,7 +45,7 @@ class _Fixture:
         options: Mapping[str, Any] | None = None,
         adapt: bool = False,
     ) -> None:
-        config = reading.config_of(
+        resolved = reading.resolved(
             {
                 "seed": seed,
                 "algorithm": {
@@ -58,24 +58,24 @@ class _Fixture:
                 "space": {"max_channels": 64},
             }
         )
-        directions = {o.name: o.direction for o in build.objective_list(config)}
+        directions = {o.name: o.direction for o in resolved.objectives}
         self.ledger = ledger or Ledger.create("memory", directions, ["sample", "finish"])
         self.executor = executor or Serial(
             FACTORY, {"behaviour": behaviour or {}, "objectives": list(objectives)}
         )
         plan = Constants(
             seed=seed,
-            objectives=build.objective_list(config),
+            objectives=resolved.objectives,
             search_fidelity=Fidelity(epochs=1.0),
             finish_fidelity=Fidelity(epochs=4.0),
             recipe_digest="r",
             data_digest="d",
-            inherit_weights=build.inherits(config),
+            inherit_weights=resolved.inherits,
         )
         self.events: list[str] = []
         self.search = Search(
             plan,
-            build.algorithm(config, build.space(config), lambda p: self.search.is_new(p)),
+            resolved.algorithm(lambda p: self.search.is_new(p)),
             self.executor,
             self.ledger,
             Budget(trials, n_finish),

@@ -83,7 +83,7 @@ def test_the_recipe_in_use_comes_first_and_the_tuned_is_never_worse(
     # The fragment is a config of its own, and its settings train a found network.
     fragment = read_toml(more.fragment)
     assert fragment == {"training": more.best["recipe"]}
-    reading.config_of(fragment)
+    reading.resolved(fragment)
     assert tomllib.loads(more.fragment.read_text())["training"]["optimizer"] in ("sgd", "adamw")
     # Another seed is another tuning.
     assert len(tuning.tune(subject, run.path, 1, 1).rows) == 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nasgen.engine import selections
 from nasgen.engine.algorithms.base import Algorithm
-from nasgen.engine.breeding import Breeder, Proposal
+from nasgen.engine.breeding import Proposal
 from nasgen.engine.individual import Individual
 from nasgen.errors import ConfigError
 
@@ -18,8 +18,8 @@ class Aging(Algorithm):
 
     is_generational = False
 
-    def __init__(self, breeder: Breeder, population: int, seed: int, tournament: int = 5) -> None:
-        super().__init__(breeder, population, seed)
+    def __init__(self, population: int, seed: int, tournament: int = 5) -> None:
+        super().__init__(population, seed)
         if not 1 <= tournament <= population:
             raise ConfigError(
                 f"algorithm.tournament (aging): expected 1 to {population} individuals drawn, the "

@@ -21,9 +21,10 @@ from nasgen.errors import ConfigError
 class Algorithm(ABC):
     """Decides what is tried next and who stays alive.
 
-    The search calls `ready`, then `ask` for one candidate, and `tell` (or `tell_failed`) once for
-    each candidate asked. An algorithm draws only from `self.rng(...)`, so its decisions depend on
-    the root seed and on what it was told, never on the number of workers.
+    Its constructor takes its options (further keys of [algorithm]) and checks them; `begin` gives
+    it a breeder. The search calls `ready`, then `ask` for one candidate, and `tell` (or
+    `tell_failed`) once for each candidate asked. An algorithm draws only from `self.rng(...)`, so
+    its decisions depend on the root seed and on what it was told, never on the number of workers.
 
     `toolbox` is DEAP's: `sample(rng, generation)` and `vary(parents, rng, generation)` make
     candidates; an algorithm registers `select` and `survive`, both (individuals, k, rng).
@@ -42,13 +43,12 @@ class Algorithm(ABC):
     morphisms: ClassVar[tuple[str, ...]] = ()
     predictor: ClassVar[str] = "none"
 
-    def __init__(self, breeder: Breeder, population: int, seed: int) -> None:
+    breeder: Breeder  # what makes its candidates, from `begin` on
+
+    def __init__(self, population: int, seed: int) -> None:
         if population < 2:
             raise ConfigError(f"algorithm.population: expected at least 2, got {population}.")
-        self.breeder = breeder
         self.toolbox = base.Toolbox()
-        self.toolbox.register("sample", breeder.sample)
-        self.toolbox.register("vary", breeder.child)
         self.population_size = population
         self.seed = seed
         self.population: list[Individual] = []
@@ -69,8 +69,15 @@ class Algorithm(ABC):
         self.keeps_predictions = True
         return partial(function, correct=lambda seq: self.correct(seq), **options)
 
+    def begin(self, breeder: Breeder) -> None:
+        """Take what makes the candidates; called once, after `halve` and before the first `ask`."""
+        self.breeder = breeder
+        first = self.rungs.terms(0)
+        self.toolbox.register("sample", breeder.sample, terms=first)
+        self.toolbox.register("vary", breeder.child, terms=first)
+
     def halve(self, rungs: Rungs) -> None:
-        """Train candidates in rungs; called before the first `ask`. ConfigError if it cannot."""
+        """Train candidates in rungs; called before `begin`. ConfigError if it cannot."""
         if rungs.n > 1 and not self.takes_rungs:
             raise ConfigError(
                 f"algorithm.rungs: expected 1 with '{type(self).__name__.lower()}', which does not "
@@ -78,9 +85,6 @@ class Algorithm(ABC):
                 "take more."
             )
         self.rungs = rungs
-        first = rungs.terms(0)
-        self.toolbox.register("sample", self.breeder.sample, terms=first)
-        self.toolbox.register("vary", self.breeder.child, terms=first)
 
     @property
     def n_trials(self) -> int | None:
@@ -137,8 +141,8 @@ class Generational(Algorithm):
 
     takes_rungs: ClassVar[bool] = True
 
-    def __init__(self, breeder: Breeder, population: int, seed: int) -> None:
-        super().__init__(breeder, population, seed)
+    def __init__(self, population: int, seed: int) -> None:
+        super().__init__(population, seed)
         self._waiting: list[Proposal | None] = []
         self._told: list[Individual] = []
         self._n_open = 0

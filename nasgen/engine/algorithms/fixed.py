@@ -23,13 +23,16 @@ class Fixed(Generational):
 
     takes_rungs: ClassVar[bool] = False
 
-    def __init__(self, breeder: Breeder, population: int, seed: int, repetitions: int = 1) -> None:
-        super().__init__(breeder, population, seed)
+    def __init__(self, population: int, seed: int, repetitions: int = 1) -> None:
+        super().__init__(population, seed)
         if repetitions < 1:
             raise options_error("fixed", "repetitions", "at least 1", repetitions)
         self.repetitions = repetitions
-        self.toolbox.register("seed", breeder.seed)
         self.toolbox.register("survive", selections.best)
+
+    def begin(self, breeder: Breeder) -> None:
+        super().begin(breeder)
+        self.toolbox.register("seed", breeder.seed)
 
     @property
     def n_trials(self) -> int | None:

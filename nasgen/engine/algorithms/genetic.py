@@ -13,7 +13,7 @@ import numpy as np
 
 from nasgen.engine import selections
 from nasgen.engine.algorithms.base import Generational, options_error
-from nasgen.engine.breeding import Breeder, Proposal
+from nasgen.engine.breeding import Proposal
 from nasgen.engine.individual import Individual
 from nasgen.errors import ConfigError
 
@@ -34,7 +34,6 @@ class Genetic(Generational):
 
     def __init__(
         self,
-        breeder: Breeder,
         population: int,
         seed: int,
         offspring: int | None = None,
@@ -43,7 +42,7 @@ class Genetic(Generational):
         resample: float = 0.0,
         remove_worst: float | None = None,
     ) -> None:
-        super().__init__(breeder, population, seed)
+        super().__init__(population, seed)
         if not 0 <= resample <= 1:
             raise options_error("genetic", "resample", "a probability in [0, 1]", resample)
         if remove_worst is not None and not 0 < remove_worst <= 1:

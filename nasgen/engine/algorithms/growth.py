@@ -42,7 +42,6 @@ class Growth(Generational):
 
     def __init__(
         self,
-        breeder: Breeder,
         population: int,
         seed: int,
         first_epochs: float | None = None,
@@ -53,7 +52,7 @@ class Growth(Generational):
         shared: bool = False,
         selection: Literal["best", "co-evolution"] = "best",
     ) -> None:
-        super().__init__(breeder, population, seed)
+        super().__init__(population, seed)
         self.n_members = population if members is None else members
         if self.n_members < 2:
             raise options_error("growth", "members", "at least 2", members)
@@ -70,11 +69,14 @@ class Growth(Generational):
         self.rounds = rounds
         self.first = Terms(_fidelity(first_epochs))
         self.later = Terms(_fidelity(epochs), joint=shared)
+        self.toolbox.register("survive", self.selection(selection))
+        self._n_rounds = 0
+
+    def begin(self, breeder: Breeder) -> None:
+        super().begin(breeder)
         self.toolbox.register("seed", breeder.seed, terms=self.first)
         self.toolbox.register("carry_on", breeder.continued, terms=self.later)
         self.toolbox.register("mutate", breeder.offspring, terms=self.later)
-        self.toolbox.register("survive", self.selection(selection))
-        self._n_rounds = 0
 
     @property
     def n_trials(self) -> int | None:

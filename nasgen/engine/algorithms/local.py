@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from nasgen.engine.algorithms.base import Generational, options_error
-from nasgen.engine.breeding import Breeder, Proposal
+from nasgen.engine.breeding import Proposal
 from nasgen.engine.individual import Individual
 
 
@@ -18,8 +18,8 @@ class LocalSearch(Generational):
     before a restart (default 2). `population` holds the climber's current place.
     """
 
-    def __init__(self, breeder: Breeder, population: int, seed: int, patience: int = 2) -> None:
-        super().__init__(breeder, population, seed)
+    def __init__(self, population: int, seed: int, patience: int = 2) -> None:
+        super().__init__(population, seed)
         if patience < 1:
             raise options_error("local", "patience", "at least 1", patience)
         self.patience = patience

@@ -10,7 +10,7 @@ from deap import tools
 
 from nasgen import registry
 from nasgen.engine.algorithms.base import Generational
-from nasgen.engine.breeding import Breeder, Proposal
+from nasgen.engine.breeding import Proposal
 from nasgen.engine.individual import Individual
 from nasgen.engine.randomness import deap_seeded
 from nasgen.errors import ConfigError
@@ -19,10 +19,8 @@ from nasgen.errors import ConfigError
 class Nsga2(Generational):
     """(mu + mu) evolution on fronts. Option: `survival` = "nsga2" | "nsga3"."""
 
-    def __init__(
-        self, breeder: Breeder, population: int, seed: int, survival: str = "nsga2"
-    ) -> None:
-        super().__init__(breeder, population, seed)
+    def __init__(self, population: int, seed: int, survival: str = "nsga2") -> None:
+        super().__init__(population, seed)
         if population < 4:
             raise ConfigError(
                 f"algorithm.population (nsga2): expected at least 4, got {population}."

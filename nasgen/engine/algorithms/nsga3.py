@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import final
 
 from nasgen.engine.algorithms.nsga2 import Nsga2
-from nasgen.engine.breeding import Breeder
 
 
 @final
 class Nsga3(Nsga2):
     """The loop of `nsga2` with NSGA-III as survival; no options of its own."""
 
-    def __init__(self, breeder: Breeder, population: int, seed: int) -> None:
-        super().__init__(breeder, population, seed, survival="nsga3")
+    def __init__(self, population: int, seed: int) -> None:
+        super().__init__(population, seed, survival="nsga3")

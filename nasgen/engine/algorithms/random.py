@@ -6,15 +6,15 @@ import numpy as np
 
 from nasgen.engine import selections
 from nasgen.engine.algorithms.base import Generational
-from nasgen.engine.breeding import Breeder, Proposal
+from nasgen.engine.breeding import Proposal
 from nasgen.engine.individual import Individual
 
 
 class RandomSearch(Generational):
     """Draws every candidate from the search space; the best `population` ones stay alive."""
 
-    def __init__(self, breeder: Breeder, population: int, seed: int) -> None:
-        super().__init__(breeder, population, seed)
+    def __init__(self, population: int, seed: int) -> None:
+        super().__init__(population, seed)
         self.toolbox.register("survive", selections.best)
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:

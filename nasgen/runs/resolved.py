@@ -1,0 +1,318 @@
+"""The composition root: a checked config whose names are looked up once.
+
+`Resolved` is what the rest of `runs` asks for live objects; it asks the rooms below and is asked by
+none of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from nasgen import registry, seeding
+from nasgen.engine.algorithms.base import Algorithm
+from nasgen.engine.breeding import Breeder, Operators, Proposal, Screen
+from nasgen.engine.rungs import Rungs
+from nasgen.errors import ConfigError, NasgenError
+from nasgen.execution.base import Executor
+from nasgen.genotypes import Dag
+from nasgen.predictors.base import Features
+from nasgen.predictors.features.joined import Joined
+from nasgen.predictors.features.structural import log_params
+from nasgen.predictors.filter import SIZE, Filter
+from nasgen.runs import origin, workers
+from nasgen.search_spaces.base import SearchSpace
+from nasgen.settings import constraints, objectives, options
+from nasgen.settings.config import SearchConfig
+from nasgen.settings.fidelity import DEFAULT_TRIALS, n_finish, n_workers, population
+from nasgen.settings.objectives import Objective
+from nasgen.stoppers.base import Stopper, stopper_of
+
+DEFAULT_KIND: Final = "dag"  # of spaces and operators that do not say which genotypes they take
+DEFAULT_FEATURES: Final = "structural"
+# Settings of [training] that say how much is spent or where weights come from, not how to train.
+NO_RECIPE: Final = (
+    "epochs", "fraction", "seconds", "time_limit", "on_bad_parent", "inherit_weights",
+)  # fmt: skip
+
+
+class Resolved:
+    """A checked config with the objects behind its names, each made when it is first asked for.
+
+    What is the same for the whole run is a property; what a resumed segment needs anew is a method
+    (`algorithm`, `screen`, `executor`). All raise NasgenError for names and options that are wrong;
+    `nasgen.runs.reading` asks them all once, so that every mistake shows before anything starts.
+    """
+
+    def __init__(self, config: SearchConfig) -> None:
+        self.config = config
+
+    # ---- the space and its operators -----------------------------------------------------------
+
+    @cached_property
+    def kind(self) -> str:
+        """The kind of genotype that the search space has: "dag" or "cell"."""
+        if self.config.space.name not in registry.names("search_spaces"):
+            return DEFAULT_KIND  # the unknown name is an error of its own
+        return registry.get("search_spaces", self.config.space.name).accepts or DEFAULT_KIND
+
+    def applicable(self, group: str) -> list[str]:
+        """Return the members of a group of operators that work on the space's genotypes."""
+        entries = registry.entries(group).values()
+        return [e.name for e in entries if (e.accepts or DEFAULT_KIND) == self.kind]
+
+    @cached_property
+    def _space_options(self) -> dict[str, Any]:
+        target = registry.resolve("search_spaces", self.config.space.name)
+        return options.read(target, self.config.space.options, "space")
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The search space."""
+        name, given = self.config.space.name, self._space_options
+        try:
+            found: SearchSpace = registry.resolve("search_spaces", name)(**given)
+        except NasgenError:
+            raise
+        except Exception as error:  # a plug-in's
+            raise ConfigError(
+                f"search space '{name}' cannot be made with the options {given}: "
+                f"{type(error).__name__}: {error}."
+            ) from error
+        return found
+
+    @cached_property
+    def operators(self) -> Operators:
+        """The mutations, morphisms among them, and crossovers with their frequencies."""
+        section = self.config.algorithm
+
+        def table(group: str, weights: Mapping[str, float]) -> dict[str, tuple[Any, float]]:
+            return {n: (registry.resolve(group, n), w) for n, w in weights.items() if w > 0}
+
+        return Operators(
+            table("mutations", section.mutations) | table("morphisms", section.morphisms),
+            table("crossovers", section.crossovers),
+            section.crossover_prob,
+            section.adapt,
+        )
+
+    @cached_property
+    def origin(self) -> Dag | None:
+        """The network of [origin] with provisional tags, or None when there is none."""
+        file = self.config.origin.genotype
+        return None if file is None else origin.read(file, self.space, self.config.space.name)
+
+    # ---- the algorithm -------------------------------------------------------------------------
+
+    @cached_property
+    def algorithm_type(self) -> type[Algorithm]:
+        """The class that [algorithm] names."""
+        found: type[Algorithm] = registry.resolve("algorithms", self.config.algorithm.name)
+        return found
+
+    def algorithm(
+        self,
+        is_new: Callable[[Proposal], bool],
+        screen: Screen | None = None,
+        forget: Callable[[Proposal], None] = lambda proposal: None,
+        on_rejected: Callable[[Proposal, float | None], None] = lambda proposal, predicted: None,
+    ) -> Algorithm:
+        """Return the algorithm with its breeder; the callbacks are explained there."""
+        made = self._new_algorithm()
+        breeder = Breeder(
+            self.space,
+            self.operators,
+            is_new,
+            screen,
+            forget,
+            on_rejected,
+            self.origin,
+            self.violation,
+        )
+        made.begin(breeder)
+        return made
+
+    def _new_algorithm(self) -> Algorithm:
+        section = self.config.algorithm
+        given = options.read(self.algorithm_type, section.options, "algorithm")
+        made = self.algorithm_type(population(self.config), self.config.seed, **given)
+        made.halve(Rungs(section.rungs, section.eta))
+        return made
+
+    @cached_property
+    def _idle_algorithm(self) -> Algorithm:
+        """The algorithm before it begins: it knows its options, and makes no candidates."""
+        return self._new_algorithm()
+
+    @property
+    def keeps_predictions(self) -> bool:
+        """Whether the algorithm selects by what all trials predicted."""
+        return self._idle_algorithm.keeps_predictions
+
+    @property
+    def default_trials(self) -> int:
+        """The trials of a run whose budget names no limit."""
+        wanted = self._idle_algorithm.n_trials
+        if wanted is not None:
+            return wanted + n_finish(self.config, wanted)
+        return max(DEFAULT_TRIALS, 2 * self.n_halving)
+
+    @property
+    def n_halving(self) -> int:
+        """The trainings of one generation with rungs; 0 without."""
+        rungs = Rungs(self.config.algorithm.rungs, self.config.algorithm.eta)
+        return 0 if rungs.n == 1 else rungs.n_trials * population(self.config)
+
+    @property
+    def inherits(self) -> bool:
+        """Whether children start from their parents' weights."""
+        return self.algorithm_type.inherits or self.config.training.inherit_weights
+
+    @property
+    def compares(self) -> Literal["none", "generations", "results"]:
+        """The trials that the stopper compares a trial with, see `Constants.compares`."""
+        if self.config.stopping.stopper == "none":
+            return "none"
+        return "generations" if self.algorithm_type.is_generational else "results"
+
+    # ---- objectives and constraints ------------------------------------------------------------
+
+    @cached_property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The objectives in order; the first one chooses the best network."""
+        return tuple(objectives.named(name) for name in self.config.objectives.names)
+
+    @cached_property
+    def constraints(self) -> tuple[constraints.Constraint, ...]:
+        """The constraints in order."""
+        return tuple(constraints.parse(text) for text in self.config.objectives.constraint)
+
+    @cached_property
+    def violation(self) -> Callable[[Dag], float]:
+        """The function of a genotype that says how far it breaks what is known untrained."""
+        early = [c for c in self.constraints if constraints.before_training(c.name)]
+        if not early:
+            return lambda genotype: 0.0
+        from nasgen.evaluation.untrained import Untrained  # loads torch
+
+        measure = Untrained(self.worker_context(Path()), [c.name for c in early])
+        return lambda genotype: constraints.violation(early, measure(genotype))
+
+    @cached_property
+    def stopper(self) -> Stopper | None:
+        """The stopper that [stopping] describes, or None for "none"."""
+        return stopper_of(self.config.stopping, self.objectives[0].direction)
+
+    # ---- the predictor -------------------------------------------------------------------------
+
+    @property
+    def is_score_alone(self) -> bool:
+        """Whether the predictor is an untrained network's score and nothing else."""
+        name = self.config.predictor.name
+        entries = registry.entries("predictors")
+        return name in entries and "scores" in entries[name].requires
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The names of the features that a predictor reads.
+
+        If none are named: those made for the search space, else those that any graph has. A score
+        alone comes with the size of networks, against which it is audited.
+        """
+        section = self.config.predictor
+        if self.is_score_alone:
+            return (section.score, "n_params")
+        names = section.features or self._features_of_space or DEFAULT_FEATURES
+        return tuple(names.split("+"))
+
+    @property
+    def _features_of_space(self) -> str | None:
+        """The name of the features made for the search space, or None."""
+        entries = registry.entries("features").values()
+        return next((e.name for e in entries if e.accepts == self.config.space.name), None)
+
+    @cached_property
+    def features(self) -> Features:
+        """The features that a predictor reads; those that need images and torch load them."""
+        parts = [self._features(name) for name in self.feature_names]
+        return parts[0] if len(parts) == 1 else Joined(parts)
+
+    def _features(self, name: str) -> Features:
+        made: Features
+        if name in registry.names("scores"):
+            context = self.worker_context(Path())
+            made = registry.resolve("features", "zero-cost")(context, (name,))
+        elif "data" in registry.get("features", name).requires:
+            made = registry.resolve("features", name)(self.worker_context(Path()))
+        else:
+            made = registry.resolve("features", name)()
+        return made
+
+    def screen(self) -> Filter | None:
+        """Return the filter that [predictor] describes, without labels, or None for "none"."""
+        section = self.config.predictor
+        if section.name == "none":
+            return None
+        return Filter(
+            registry.resolve("predictors", section.name),
+            self.features,
+            seed=seeding.integer(self.config.seed, "predictor"),
+            direction=self.objectives[0].direction,
+            warmup=section.warmup,
+            oversample=section.oversample,
+            unscreened=section.unscreened,
+            acquisition=section.acquisition,
+            mode=section.mode,
+            estimated=section.estimated,
+            size=self._size(),
+        )
+
+    def _size(self) -> Callable[[Dag], float]:
+        """Return what tells the logarithm of a genotype's parameters, for features that do not.
+
+        Cells have no channels, so features of the search space that know the size are asked.
+        """
+        own = self._features_of_space
+        made = None if own is None else self._features(own)
+        if made is None or SIZE not in made.names:
+            return log_params
+        place = made.names.index(SIZE)
+        return lambda genotype: float(made.encode(genotype)[place])
+
+    # ---- training ------------------------------------------------------------------------------
+
+    @cached_property
+    def recipe_digest(self) -> str:
+        """The digest of everything about training that is no fidelity."""
+        recipe = self.config.training.model_dump(exclude=set(NO_RECIPE) - {"inherit_weights"})
+        recipe["threads"] = self.config.execution.threads_per_trial
+        text = json.dumps(recipe, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def worker_context(self, artifacts: Path) -> dict[str, Any]:
+        """Return the JSON from which a worker builds its evaluator."""
+        config = self.config
+        constrained = (c.name for c in self.constraints)
+        return {
+            "seed": config.seed,
+            "space": {"name": config.space.name, **self._space_options},
+            "data": config.data.model_dump(),
+            "training": config.training.model_dump(),
+            "objectives": list(dict.fromkeys([*config.objectives.names, *constrained])),
+            "stopping": config.stopping.model_dump(),
+            "device": config.execution.device,
+            "threads": config.execution.threads_per_trial,
+            "plugins": list(config.plugins.files),
+            "artifacts": str(artifacts),
+        }
+
+    def executor(self, artifacts: Path) -> Executor:
+        """Return the executor of evaluators that write to `artifacts`; nothing is started yet."""
+        target = registry.resolve("executors", self.config.execution.executor)
+        context = self.worker_context(artifacts)
+        made: Executor = target(workers.EVALUATOR, context, n_workers(self.config))
+        return made
