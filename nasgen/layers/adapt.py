@@ -19,6 +19,7 @@ class Stem(Layer):
     domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"channels": ()}
     axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = CONV_NORM_AXES
     channelwise: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
     sign: ClassVar[str] = "positive"
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
@@ -40,6 +41,7 @@ class Resize(Layer):
 
     domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"height": (), "width": ()}
     channelwise: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
     sign: ClassVar[str] = "kept"
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
@@ -63,6 +65,7 @@ class Project(Layer):
     domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"channels": ()}
     axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = CONV_NORM_AXES
     channelwise: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
 
     def build(
         self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
@@ -79,6 +82,7 @@ class Head(Layer):
         "linear.bias": (None,),
     }
     channelwise: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
         return int(params["classes"]), 1, 1

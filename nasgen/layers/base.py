@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nasgen import registry
+from nasgen.errors import IncompatibleError
 from nasgen.genotypes.tags import Ranges
 
 if TYPE_CHECKING:
     from torch import nn
 
+ROLES = ("out", "in", "self")  # what an axis of a tensor may be, see `Layer.axes`
 Shape = tuple[int, int, int]  # (C, H, W)
 
 
@@ -19,6 +22,21 @@ def find_layer(name: str) -> Layer:
     """Return the registered layer of this name; raises UnknownNameError."""
     found: Layer = registry.resolve("layers", name)()
     return found
+
+
+@lru_cache(maxsize=256)
+def axis(text: str) -> tuple[str, int]:
+    """Return (role, number of tiles) of an axis as `Layer.axes` writes it: "out*3" is ("out", 3).
+
+    Raises IncompatibleError for anything else than "out", "in" or "self", with or without a number.
+    """
+    role, star, n = text.partition("*")
+    if role not in ROLES or (star and not (n.isdecimal() and int(n) >= 1)):
+        raise IncompatibleError(
+            "expected an axis 'out', 'in' or 'self', with tiles as in 'out*3', or None, got "
+            f"{text!r}."
+        )
+    return role, int(n or 1)
 
 
 class Layer(ABC):
@@ -32,8 +50,15 @@ class Layer(ABC):
     - `domain`: setting -> legal values in ascending order. An empty tuple for "channels" means: the
       widths of the search space; the vertex then owns channel tags.
     - `axes`: parameter or buffer name in the module -> what each axis is: "out" (own channels),
-      "in" (incoming channels) or None. Heredity aligns named axes by gene tag; a tensor that is not
-      listed is inherited whole when its shape is unchanged.
+      "in" (incoming channels), "self" (own channels of the step before, which a recurrent layer
+      reads) or None. "out*3" stands for three tiles, one behind another, each as long as the
+      channels: the gates of a GRU, whose weights are ("out*3", "in") and ("out*3", "self").
+      Heredity aligns named axes by gene tag, tile by tile; a tensor that is not listed is inherited
+      whole when its shape is unchanged.
+    - `keeps_zero`: True promises what the removal of channels needs. A channel whose own rows are
+      all 0 (or, in a layer without an "in" axis, whose incoming channels are all 0) is exactly 0,
+      in training and in evaluation; incoming channels count only through tensors with an "in" axis
+      where there are such; and a channel that is left out changes no other one.
     - `channelwise`: True promises that an outgoing channel is computed without a look at the
       others: from the rows of "out" tensors that are its own and from the incoming channels, which
       count linearly through a tensor with an "in" axis or, without one, channel by channel. No norm
@@ -56,6 +81,7 @@ class Layer(ABC):
     domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}
     channelwise: ClassVar[bool] = False
+    keeps_zero: ClassVar[bool] = False
     sign: ClassVar[str] = ""
     drawn: ClassVar[str] = "always"
 
@@ -70,6 +96,10 @@ class Layer(ABC):
     def out_tags(self, own: Ranges, in_tags: Sequence[Ranges]) -> Ranges:
         """Return the gene tags of the outgoing channels. Default: own, else its first input's."""
         return own or in_tags[0]
+
+    def has(self, role: str) -> bool:
+        """Tell whether a tensor has an axis of this role, "out", "in" or "self"."""
+        return any(a and axis(a)[0] == role for roles in self.axes.values() for a in roles)
 
     @abstractmethod
     def build(

@@ -31,6 +31,7 @@ class Conv(Layer):
     domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"channels": (), "kernel": (1, 3, 5, 7)}
     axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = CONV_NORM_AXES
     channelwise: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
     sign: ClassVar[str] = "positive"
 
     def build(

@@ -25,6 +25,7 @@ class ConvRelu(Layer):
         "conv.bias": ("out",),
     }
     channelwise: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
     sign: ClassVar[str] = "positive"
     drawn: ClassVar[str] = "never"
 

@@ -22,6 +22,7 @@ class Linear(Layer):
     domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"channels": ()}
     axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"weight": ("out", "in", None, None)}
     channelwise: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
     drawn: ClassVar[str] = "never"
 
     def build(

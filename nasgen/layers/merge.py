@@ -18,6 +18,7 @@ class Sum(Layer):
     merges: ClassVar[bool] = True
     align: ClassVar[str] = "channels"
     channelwise: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
     sign: ClassVar[str] = "kept"
 
     def build(
@@ -33,6 +34,7 @@ class Concat(Layer):
 
     merges: ClassVar[bool] = True
     channelwise: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
     sign: ClassVar[str] = "kept"
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
@@ -54,6 +56,7 @@ class Skip(Layer):
     """Identity."""
 
     channelwise: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
     sign: ClassVar[str] = "kept"
     drawn: ClassVar[str] = "relabel"
 

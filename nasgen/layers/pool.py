@@ -20,6 +20,7 @@ MIN_SIDE = 4  # pixels; a smaller map is not pooled
 class _Pool(Layer):
     halves: ClassVar[bool] = True
     channelwise: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
     sign: ClassVar[str] = "kept"
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
@@ -53,6 +54,7 @@ class MaxPool3(Layer):
     """The largest value of each 3x3 window, stride 1 (the pooling branch of Szegedy 2015)."""
 
     channelwise: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
     sign: ClassVar[str] = "kept"
     drawn: ClassVar[str] = "never"
 
@@ -66,6 +68,8 @@ class MaxPool3(Layer):
 
 class AvgPool3(Layer):
     """The mean of each 3x3 window, stride 1; pixels beyond the border do not count (Dong 2020)."""
+
+    keeps_zero: ClassVar[bool] = True
 
     def build(
         self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape

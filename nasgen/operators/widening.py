@@ -191,7 +191,7 @@ def _tied(frame: Frame, name: str, place: int, stop: str = "") -> Places:
             waiting += _behind(frame, step, i)
         for reader, k in frame.readers.get(here, ()):
             spans = _spans(frame, reader)
-            reads = any("in" in roles for roles in frame.rules(reader).axes.values())
+            reads = frame.rules(reader).has("in")
             _by_channel(frame, reader)
             if spans is None and not reads or reads and len(reader.inputs) > 1:
                 raise NotApplicable(
@@ -215,7 +215,7 @@ def _behind(frame: Frame, step: Step, place: int) -> list[tuple[str, int]]:
     if spans is None:
         if step.role == "cap":
             raise NotApplicable("a cap is in the way: the decoder keeps it at max_channels.")
-        if not any("out" in roles for roles in frame.rules(step).axes.values()):
+        if not frame.rules(step).has("out"):
             raise NotApplicable(
                 f"layer '{step.layer}' (vertex {step.tag}) names no 'out' axis; see Layer.axes."
             )

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from nasgen.errors import IncompatibleError
 from nasgen.layers.base import find_layer
-from nasgen.phenotype.network import PREFIX, AxisTags, Tags, expanded, shapes
+from nasgen.phenotype.network import PREFIX, AxisTags, Tags, expanded, roles, shapes
 from nasgen.phenotype.plans import Bools, Floats, Ints, Rules, Table
 from nasgen.search_spaces.blueprint import Step
 
@@ -47,7 +47,11 @@ class Filling:
         self._whole = False
         self._weight: Tensor | None = None
         axes = find_layer(step.layer).axes
-        self.roles = axes.get(inner, (None,) * drawn.dim())
+        declared = roles(step, inner, drawn.dim())
+        # What reads the layer's own channels follows the rules of what reads channels.
+        self.roles = tuple(a and ("out" if a[0] == "out" else "in") for a in declared)
+        self.n_tiles = [a[1] if a else 1 for a in declared]
+        self.recurrent = any(a and a[0] == "self" for a in declared)
         gains = [n for n, r in axes.items() if r == ("out",) and n.rpartition(".")[2] == "weight"]
         final = {n for gain in gains for n in (gain, gain.removesuffix("weight") + "bias")}
         self.statistic = inner.rpartition(".")[2].startswith("running_")
@@ -192,11 +196,12 @@ class Filling:
         if origins is None:
             if np.array_equal(mine, theirs):
                 return None
-            to, of = _meet(mine, _nth(mine), theirs)
+            to, of = self._met(axis, mine, np.arange(len(mine)), theirs)
             ones = np.ones(len(to))
             return _Match(to, of, ones, ones, np.zeros(len(to), np.bool_))
         given = np.flatnonzero(origins.given)
-        to, of = _meet(origins.tag[given], _nth(origins.group[given]), theirs)
+        group = origins.group[given]
+        to, of = self._met(axis, origins.tag[given], given, theirs, group)
         to = given[to]
         self._held[axis][to] = True
         once = (self.roles[axis] == "in") | ~self._passed_on[axis][to]
@@ -242,7 +247,8 @@ class Filling:
                 "name the original."
             )
         at: Ints = np.array([i for i, _ in copies], dtype=np.int64)
-        found, of = _meet(wanted, _nth(mine)[at], mine)
+        nth = _nth(mine, self._tile(axis, np.arange(len(mine))))[at]
+        found, of = _meet(wanted, nth, mine, self._tile(axis, at), self.n_tiles[axis])
         if not len(found):
             return
         to = at[found]
@@ -261,6 +267,8 @@ class Filling:
         if not own:
             return
         here = f"heredity plan: an identity at vertex {self.step.tag} ('{self.step.layer}')"
+        if self.recurrent or max(self.n_tiles) > 1:
+            raise IncompatibleError(f"{here}: expected a layer without gates or memory.")
         if self.normalises or self.statistic:
             raise IncompatibleError(
                 f"{here}: expected a layer without a norm, which changes what passes in training; "
@@ -297,8 +305,10 @@ class Filling:
         if not triples:
             return
         # The n-th time that a channel is read takes the n-th draw of the other one.
-        nth = _nth(mine)[np.array([i for i, _, _ in triples], dtype=np.int64)]
-        found, of = _meet(np.array([t for _, t, _ in triples], dtype=np.int64), nth, mine)
+        at: Ints = np.array([i for i, _, _ in triples], dtype=np.int64)
+        nth = _nth(mine, self._tile(axis, np.arange(len(mine))))[at]
+        wanted: Tags = np.array([t for _, t, _ in triples], dtype=np.int64)
+        found, of = _meet(wanted, nth, mine, self._tile(axis, at), self.n_tiles[axis])
         drawn = self.drawn.index_select(axis, torch.from_numpy(of).to(self.values.device))
         factor = torch.tensor([triples[i][2] for i in found]).to(drawn)
         where = torch.tensor([triples[i][0] for i in found], device=self.values.device)
@@ -315,6 +325,19 @@ class Filling:
             self._along(torch.from_numpy(found), axis).to(device)
             for axis, found in enumerate(places)
         )
+
+    def _met(
+        self, axis: int, wanted: Ints, places: Ints, theirs: Tags, group: Ints | None = None
+    ) -> tuple[Ints, Ints]:
+        """Return what `_meet` does for entries that lie at `places` of an axis of the child."""
+        tile = self._tile(axis, places)
+        nth = _nth(wanted if group is None else group, tile)
+        return _meet(wanted, nth, theirs, tile, self.n_tiles[axis])
+
+    def _tile(self, axis: int, places: Ints) -> Ints | None:
+        """Return the tile in which each place of an axis lies, None where there is one alone."""
+        n = self.n_tiles[axis]
+        return None if n == 1 else places // (self.values.shape[axis] // n)
 
     def _table(self, axis: int) -> Table:
         return self.rules.axes.get(self.roles[axis] or "", NO_RULES)
@@ -334,13 +357,17 @@ def _span(places: Ints) -> slice | None:
     return slice(int(places[0]), int(places[-1]) + 1)
 
 
-def _nth(axis_tags: Ints) -> Ints:
-    """Return how often each tag came before: a concat may hold a channel twice."""
+def _nth(axis_tags: Ints, tile: Ints | None = None) -> Ints:
+    """Return how often each tag came before in its tile: a concat may hold a channel twice."""
+    found: Ints = np.zeros(len(axis_tags), dtype=np.int64)
+    if tile is not None:
+        for k in np.unique(tile):
+            found[tile == k] = _nth(axis_tags[tile == k])
+        return found
     order = np.argsort(axis_tags, kind="stable")
     ordered = axis_tags[order]
     is_first = np.ones(len(ordered), np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
-    found: Ints = np.zeros(len(axis_tags), dtype=np.int64)
     if not is_first.all():
         starts = np.flatnonzero(is_first)
         sizes = np.diff(starts, append=len(ordered))
@@ -348,12 +375,27 @@ def _nth(axis_tags: Ints) -> Ints:
     return found
 
 
-def _meet(wanted: Ints, nth: Ints, theirs: Ints) -> tuple[Ints, Ints]:
-    """Return (places in `wanted`, places in `theirs`) where the nth occurrences of a tag meet."""
+def _meet(
+    wanted: Ints, nth: Ints, theirs: Ints, tile: Ints | None = None, n_tiles: int = 1
+) -> tuple[Ints, Ints]:
+    """Return (places in `wanted`, places in `theirs`) where the nth occurrences of a tag meet.
+
+    With tiles, entries of the k-th tile meet those of the k-th alone: a gate is no other gate.
+    """
+    if tile is not None:
+        size = len(theirs) // n_tiles
+        inside = [np.flatnonzero(tile == k) for k in range(n_tiles)]
+        pairs = [
+            _meet(wanted[mine], nth[mine], theirs[k * size : (k + 1) * size])
+            for k, mine in enumerate(inside)
+        ]
+        to = [mine[found] for mine, (found, _) in zip(inside, pairs, strict=True)]
+        of = [found + k * size for k, (_, found) in enumerate(pairs)]
+        return np.concatenate(to), np.concatenate(of)
     order = np.lexsort((_nth(theirs), theirs))
     # Occurrences of a tag lie side by side in this order, so the n-th is n places behind the first.
     ordered = theirs[order]
     at = np.searchsorted(ordered, wanted) + nth
-    inside = np.flatnonzero(at < len(ordered))
-    found = inside[ordered[at[inside]] == wanted[inside]]
+    within = np.flatnonzero(at < len(ordered))
+    found = within[ordered[at[within]] == wanted[within]]
     return found, order[at[found]]

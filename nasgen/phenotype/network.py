@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nasgen.errors import IncompatibleError, NasgenError
 from nasgen.genotypes import tags
 from nasgen.genotypes.tags import Ranges
-from nasgen.layers.base import find_layer
+from nasgen.layers.base import axis, find_layer
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 
 Tags = npt.NDArray[np.int64]
@@ -101,9 +101,9 @@ def tensor_tags(
     """Return for each tensor the gene tags along each axis, None where an axis has none.
 
     `tensors` is the blueprint's network or a mapping with its names: weights, masks, moments. An
-    axis that the layer calls "out" gets the step's outgoing channel tags, "in" those that come in
-    (of all inputs joined, or of the first if that is what fits). Raises IncompatibleError when a
-    tensor has another shape than the blueprint says.
+    axis that the layer calls "out" or "self" gets the step's outgoing channel tags, "in" those that
+    come in (of all inputs joined, or of the first if that is what fits); tiles repeat them. Raises
+    IncompatibleError when a tensor has another shape than the blueprint says.
     """
     named = tensors.state_dict() if isinstance(tensors, nn.Module) else tensors
     by_step: dict[str, list[tuple[str, str]]] = {}
@@ -117,34 +117,40 @@ def tensor_tags(
         axes = find_layer(step.layer).axes
         for full, name in by_step.get(step.name, ()):
             shape = tuple(named[full].shape)
-            roles = axes.get(name, (None,) * len(shape))
-            if len(roles) != len(shape):
+            texts = axes.get(name, (None,) * len(shape))
+            if len(texts) != len(shape):
                 raise IncompatibleError(
-                    f"tensor '{full}': layer '{step.layer}' names {len(roles)} axes, "
+                    f"tensor '{full}': layer '{step.layer}' names {len(texts)} axes, "
                     f"the tensor has {len(shape)} ({shape}). Mend the layer's `axes`."
                 )
             found[full] = tuple(
-                None if role is None else _axis_tags(step, role, size, full)
-                for role, size in zip(roles, shape, strict=True)
+                None if text is None else _axis_tags(step, text, size, full)
+                for text, size in zip(texts, shape, strict=True)
             )
     return found
 
 
-def _axis_tags(step: Step, role: str, size: int, name: str) -> Tags:
-    if role not in ("out", "in"):
-        raise IncompatibleError(
-            f"layer '{step.layer}': an axis is 'out', 'in' or None, got {role!r}."
-        )
+def _axis_tags(step: Step, text: str, size: int, name: str) -> Tags:
+    try:
+        role, n_tiles = axis(text)
+    except IncompatibleError as error:
+        raise IncompatibleError(f"layer '{step.layer}': {error}") from None
     joined = tuple(r for ranges in step.in_tags for r in ranges)
-    for ranges in (step.out_tags,) if role == "out" else (joined, step.in_tags[0]):
-        if tags.count(ranges) == size:
-            return expanded(ranges)
-    n = tags.count(step.out_tags if role == "out" else joined)
+    for ranges in (joined, step.in_tags[0]) if role == "in" else (step.out_tags,):
+        if tags.count(ranges) * n_tiles == size:
+            return expanded(ranges * n_tiles)
+    n = tags.count(joined if role == "in" else step.out_tags) * n_tiles
     raise IncompatibleError(
-        f"tensor '{name}': its '{role}' axis has {size} entries, the blueprint has {n} channels "
+        f"tensor '{name}': its '{text}' axis has {size} entries, the blueprint has {n} channels "
         f"there. The weights belong to another genotype, or the axes of layer '{step.layer}' "
         "are wrong."
     )
+
+
+def roles(step: Step, inner: str, n_axes: int) -> tuple[tuple[str, int] | None, ...]:
+    """Return (role, number of tiles) of each axis of a step's tensor, None where it has none."""
+    declared = find_layer(step.layer).axes.get(inner, (None,) * n_axes)
+    return tuple(None if text is None else axis(text) for text in declared)
 
 
 @lru_cache(maxsize=4096)

@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from nasgen.phenotype.network import AxisTags, Network, tensor_tags
+from nasgen.phenotype.network import AxisTags, Network, roles, tensor_tags
 
-Key = tuple[int, int]  # (tag, how often it came before): a concat may hold a channel twice
+Key = tuple[int, int, int]  # (tag, gate, how often before): a concat may hold a channel twice
 Place = tuple[int, ...]  # of a block: which class on each axis
 VALUE = "value"
 
@@ -110,7 +110,8 @@ class SharedParameters(nn.Module):
             tensors |= {kind: of[name] for kind, of in companions.items() if name in of}
             untagged = [n for n, t in zip(parameter.shape, tags, strict=True) if t is None]
             identity = (step.tag, step.layer, inner, *untagged, parameter.dtype)
-            axes = _keys(tags, parameter.shape)
+            tiles = [a[1] if a else 1 for a in roles(step, inner, parameter.dim())]
+            axes = _keys(tags, parameter.shape, tiles)
             group = self._masters.setdefault((*identity, parameter.requires_grad), [])
             master = next((m for m in group if id(m) not in taken and m.fits(axes, tensors)), None)
             if master is None:
@@ -232,15 +233,16 @@ def _empty(network: Network) -> None:
         parameter.data = parameter.new_empty(0)
 
 
-def _keys(tags: AxisTags, shape: Sequence[int]) -> list[list[Key]]:
+def _keys(tags: AxisTags, shape: Sequence[int], tiles: Sequence[int]) -> list[list[Key]]:
     """Return what names each entry of each axis; entries of an untagged axis are all one's own."""
     axes = []
-    for axis_tags, size in zip(tags, shape, strict=True):
-        seen: dict[int, int] = {}
+    for axis_tags, size, n in zip(tags, shape, tiles, strict=True):
+        seen: dict[tuple[int, int], int] = {}
         keys = []
-        for tag in range(size) if axis_tags is None else axis_tags.tolist():
-            keys.append((tag, seen.get(tag, 0)))
-            seen[tag] = seen.get(tag, 0) + 1
+        for i, tag in enumerate(range(size) if axis_tags is None else axis_tags.tolist()):
+            named = (tag, i * n // size)
+            keys.append((*named, seen.get(named, 0)))
+            seen[named] = seen.get(named, 0) + 1
         axes.append(keys)
     return axes
 

@@ -8,16 +8,18 @@ from itertools import product
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nasgen import registry
+from nasgen.errors import IncompatibleError
 from nasgen.genotypes import Dag, Draft, tags
 from nasgen.genotypes.tags import Ranges
 from nasgen.layers import DECODER_ONLY
-from nasgen.layers.base import Layer, Shape
+from nasgen.layers.base import Layer, Shape, axis
 from nasgen.phenotype.heredity import align, inherit
-from nasgen.phenotype.network import PREFIX, build, tensor_tags
+from nasgen.phenotype.network import PREFIX, build, roles, tensor_tags
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.testing.base import Contract, Outcome, examine_all
@@ -125,9 +127,13 @@ def describes(name: str) -> Iterator[str]:
             yield (
                 "" if ordered else f"domain['{setting}']: expected ascending values, got {values}."
             )
-    for tensor, roles in layer.axes.items():
-        wrong = [role for role in roles if role not in ("out", "in", None)]
-        yield f"axes['{tensor}']: 'out', 'in' or None, got {wrong[0]!r}." if wrong else ""
+    for tensor, texts in layer.axes.items():
+        try:
+            for text in texts:
+                _ = text is None or axis(text)
+            yield ""
+        except (IncompatibleError, AttributeError) as error:
+            yield f"axes['{tensor}']: {error}"
 
 
 def shapes(name: str) -> Iterator[str]:
@@ -184,7 +190,7 @@ def _one_step(
     in_tags = tuple(ranged(1000 * i, shape[0]) for i, shape in enumerate(case.shapes))
     own = ranged(100_000, case.params["channels"]) if "channels" in case.params else ()
     out_tags = tuple(case.layer.out_tags(own, in_tags))
-    if tags.count(out_tags) != out[0]:
+    if tags.count(out_tags) != out[0] or "classes" in case.params:
         out_tags = ((200_000, out[0]),)  # as the decoder does
     step = Step(
         name="it",
@@ -211,10 +217,7 @@ def channelwise(name: str) -> Iterator[str]:
         yield ""
         return
     for case in cases(name, smallest=16, largest=256):
-        grown = dict(case.params)
-        if layer.domain.get("channels") == ():
-            grown["channels"] += 2
-        wide = Case(layer, grown, tuple((c + 2, h, w) for c, h, w in case.shapes))
+        wide = _wider(case, 2)
         module, twin = case.module(1).double(), wide.module(2).double()
         old, weights = _one_step(name, case, module)
         new, fresh = _one_step(name, wide, twin, twins=2)
@@ -240,6 +243,52 @@ def channelwise(name: str) -> Iterator[str]:
                 yield f"{case}: channelwise is True, but new channels that cancel changed the old."
             else:
                 yield f"{case}: channelwise is True, but twins come apart." if apart > 1e-10 else ""
+
+
+def keeps_zero(name: str) -> Iterator[str]:
+    """What `keeps_zero` promises: a silent channel is exactly 0 and may be left out."""
+    layer = find(name)
+    if not layer.keeps_zero:
+        yield ""
+        return
+    for case in cases(name, smallest=16, largest=256):
+        wide = _wider(case, 1)
+        small, large = case.module(1).double(), wide.module(2).double()
+        new, tensors = _one_step(name, wide, large, twins=1)
+        out = np.array(tags.expand(new.steps[0].out_tags))
+        gone = out >= TWINS
+        for full, axis_tags in tensor_tags(new, tensors).items():
+            found = roles(new.steps[0], full.split(".", 2)[2], len(axis_tags))
+            for i, (mine, role) in enumerate(zip(axis_tags, found, strict=True)):
+                if mine is None or role is None or role[0] != "out":
+                    continue
+                if not full.rpartition(".")[2].startswith("running_"):
+                    tensors[full].index_fill_(i, torch.from_numpy(np.flatnonzero(mine >= TWINS)), 0)
+        old, fresh = _one_step(name, case, small)
+        values, _ = align(old, fresh, [(new, tensors)], {})
+        small.load_state_dict({k.split(".", 2)[2]: v for k, v in values.items()})
+        images = [x.double() for x in case.images(3)]
+        silent = not layer.has("out") or layer.merges  # else its own rows are what silences it
+        more = [torch.cat([x, x[:, :1] * (0.0 if silent else 1.7)], 1) for x in images]
+        if layer.has("in"):
+            more = [torch.cat([x, torch.zeros_like(x[:, :1])], 1) for x in images]
+        for training in (True, False):
+            with torch.no_grad():
+                expected, got = small.train(training)(*images), large.train(training)(*more)
+            if bool(got[:, gone].any()):
+                yield f"{case}: keeps_zero is True, but a channel without weights is not 0."
+                continue
+            gap = float((got[:, ~gone] - expected).abs().max())
+            same = gap <= 1e-10
+            yield "" if same else f"{case}: keeps_zero is True, but leaving one out changes others."
+
+
+def _wider(case: Case, n: int) -> Case:
+    """Return the case with n more channels in each input, and out where the layer owns them."""
+    grown = dict(case.params)
+    if case.layer.domain.get("channels") == ():
+        grown["channels"] += n
+    return Case(case.layer, grown, tuple((s[0] + n, *s[1:]) for s in case.shapes))
 
 
 def signs(name: str) -> Iterator[str]:
@@ -340,7 +389,8 @@ def _around(name: str, params: Mapping[str, Any]) -> Dag:
 
 
 RULES = (
-    describes, shapes, halving, axes, channelwise, signs, gradients, repeatable, pure, inherits
+    describes, shapes, halving, axes, channelwise, keeps_zero, signs, gradients, repeatable, pure,
+    inherits,
 )  # fmt: skip
 
 
@@ -368,6 +418,10 @@ class LayerContract(Contract):
     def test_it_works_channel_by_channel_if_it_says_so(self) -> None:
         """Widening morphisms rely on it."""
         self.holds(channelwise)
+
+    def test_its_silent_channels_may_be_left_out_if_it_says_so(self) -> None:
+        """Pruning and compaction rely on it."""
+        self.holds(keeps_zero)
 
     def test_its_outputs_have_the_sign_that_it_promises(self) -> None:
         """An identity that ends in a ReLU relies on it."""

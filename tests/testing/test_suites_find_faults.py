@@ -417,13 +417,35 @@ class Shifted(Scale):
     sign: ClassVar[str] = "positive"
 
 
+class Lit(Scale):
+    """Says that a silent channel is 0, and makes it a half."""
+
+    keeps_zero: ClassVar[bool] = True
+    axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        return nn.Sigmoid()
+
+
+class Norm(Chatty):
+    """Says that a channel may be left out, and normalises over all of them."""
+
+    channelwise: ClassVar[bool] = False
+    keeps_zero: ClassVar[bool] = True
+
+
+class Gates(Scale):
+    axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"scale": ("out*x",)}
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [(Chatty, "new channels that cancel"), (Forgetful, "channelwise is"), (Shifted, "sign is")],
-)
-def test_a_layer_that_breaks_what_it_promises_morphisms_is_found(
-    kind: type[Layer], expected: str
-) -> None:
+    [(Chatty, "new channels that cancel"), (Forgetful, "channelwise is"), (Shifted, "sign is"),
+     (Lit, "channel without weights is not 0"), (Norm, "leaving one out"), (Gates, "got 'out*x'")],
+)  # fmt: skip
+def test_a_layer_that_breaks_what_it_promises_is_found(kind: type[Layer], expected: str) -> None:
     assert expected in message("layers", kind)
 
 
