@@ -121,7 +121,8 @@ def job(seq: int, genotype: Dag, config: Any, share: float, inherit: Json | None
     seed = seeding.integer(config.seed, "heredity training", seq)
     return {
         "seq": seq, "attempt": 0, "genotype": genotype.to_json(), "fidelity": fidelity,
-        "seed": seed, "with_validation": False, "inherit": inherit, "keep_optimizer": True,
+        "seed": seed, "with_validation": False, "inherit": inherit,
+        "wants": ["weights", "optimizer"],
     }  # fmt: skip
 
 
@@ -191,11 +192,7 @@ def trained(resolved: Resolved, parents: list[Dag], folder: Path) -> list[Json]:
         return found
     jobs = [job(i, dag, resolved.config, 1.0, None) for i, dag in enumerate(parents)]
     done = {result["seq"]: result for result in run(resolved, jobs, folder)}
-    refs = ("weights_ref", "optimizer_ref")
-    made = [
-        {"genotype": dag.to_json(), **{ref: done[i][ref] for ref in refs}}
-        for i, dag in enumerate(parents)
-    ]
+    made = [{"genotype": dag.to_json(), "refs": done[i]["refs"]} for i, dag in enumerate(parents)]
     file.write_text(json.dumps(made))
     return made
 

@@ -35,7 +35,7 @@ class Learning(Toy):
         genotype, fidelity = Dag.from_json(job["genotype"]), job["fidelity"]
         # What a parent had is part of its reference, so that any worker knows it.
         given = (job.get("inherit") or {}).get("parents", [])
-        had = int(given[0]["weights_ref"][:8], 16) / 1e4 if given else 0.0
+        had = int(given[0]["refs"]["weights"][:8], 16) / 1e4 if given else 0.0
         end = had + fidelity["epochs"]
         half_life = 0.5 + sum(v.op == "conv" for v in genotype.inner) / 4
 
@@ -55,12 +55,12 @@ class Learning(Toy):
                     break
         metrics = {**result["metrics"], "val_accuracy": value(end), "epochs_done": len(curve)}
         if stopped:
-            result |= {"state": "PRUNED", "objectives": {}, "weights_ref": None}
+            result |= {"state": "PRUNED", "objectives": {}, "refs": {}}
         else:
             result["objectives"] = {name: metrics[name] for name in self.objectives}
             text = json.dumps([job["genotype"], job["inherit"], dict(fidelity)], sort_keys=True)
             digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-            result["weights_ref"] = f"{round(end * 1e4):08x}{digest}"
+            result["refs"] = {"weights": f"{round(end * 1e4):08x}{digest}"}
         return {**result, "metrics": metrics, "curve": curve}
 
 

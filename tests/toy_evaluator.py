@@ -74,7 +74,7 @@ class Toy:
         metrics = {"val_accuracy": value, "n_params": channels}
         text = json.dumps([job["genotype"], job["inherit"]], sort_keys=True)
         return {
-            "weights_ref": hashlib.blake2b(text.encode(), digest_size=20).hexdigest(),
+            "refs": {"weights": hashlib.blake2b(text.encode(), digest_size=20).hexdigest()},
             "seq": job["seq"],
             "state": "COMPLETE",
             "metrics": metrics,

@@ -36,11 +36,15 @@ class Evaluation:
             "objectives": {},
             "curve": [],
             "train_s": 0.0,
-            "weights_ref": None,
-            "predictions_ref": None,
+            "refs": {},
             "failure_kind": None,
             "failure": None,
         }
+
+    @property
+    def wants(self) -> tuple[str, ...]:
+        """Names of the tensors that the job wants kept: weights, predictions, optimizer."""
+        return tuple(self.job.get("wants", ("weights", "predictions")))
 
     @property
     def failed(self) -> bool:
@@ -62,8 +66,7 @@ class Evaluation:
             return
         kind, sentence = self._described(error)
         self.result |= {"state": "FAILED", "objectives": {}, "failure_kind": kind}
-        self.result |= {"weights_ref": None, "predictions_ref": None}
-        self.result.pop("optimizer_ref", None)
+        self.result["refs"] = {}
         self.result["failure"] = sentence[:MAX_MESSAGE]
 
     def message(self) -> Json:

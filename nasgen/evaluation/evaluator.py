@@ -79,9 +79,10 @@ class Evaluator:
         """Build, train and measure the genotype of a job; return the result message.
 
         `job` holds seq, attempt, genotype, fidelity {epochs, fraction, seconds}, seed,
-        with_validation and inherit (None or {"parents": [{"genotype", "weights_ref"}], "plan"}).
-        With "keep_optimizer" the result has an `optimizer_ref`; parents that bring theirs give
-        their optimiser's moments along with the weights. "others" are the curves that the stopper
+        with_validation and inherit (None or {"parents": [{"genotype", "refs"}], "plan"}). "wants"
+        names what is kept of "weights", "predictions" (those two by default) and "optimizer"; the
+        result's "refs" are {name: reference}. Parents whose refs have an "optimizer" give their
+        optimiser's moments along with the weights. "others" are the curves that the stopper
         compares with. `report` gets the progress after each epoch and about once a second within.
         When it returns False, or the stopper stops the training, the trial ends as PRUNED, without
         objectives. Whatever goes wrong becomes a FAILED result with failure_kind error,
@@ -114,7 +115,7 @@ class Evaluator:
             optimizer_state.write(optimizer, parameters, candidate.state)
         trainee = self._trainee(trial, candidate, report)
         self._train([trial], [trainee], optimizer)
-        keep = trial.job.get("keep_optimizer")
+        keep = "optimizer" in trial.wants
         candidate.state = optimizer_state.read(optimizer, parameters) if keep else {}
         self._conclude(trial, candidate, trainee.history)
 
@@ -145,7 +146,7 @@ class Evaluator:
             return
         for member, (trial, candidate) in enumerate(built):
             with failing([trial]), cohort.released(member) as state:
-                candidate.state = state if trial.job.get("keep_optimizer") else {}
+                candidate.state = state if "optimizer" in trial.wants else {}
                 self._conclude(trial, candidate, trainees[member].history)
 
     def _candidate(self, trial: Evaluation) -> _Candidate:
@@ -275,12 +276,12 @@ class Evaluator:
         objectives = dict(self._objectives(measured, with_validation))
         if "latency_ms" in objectives:
             metrics["latency_ms"] = objectives["latency_ms"]
-        result["weights_ref"] = self.artifacts.save(_arrays(network))
+        kept: dict[str, Mapping[str, Array]] = {"weights": _arrays(network)}
         if probabilities is not None:
-            result["predictions_ref"] = self.artifacts.save({"validation": probabilities})
+            kept["predictions"] = {"validation": probabilities}
         if candidate.state:
-            arrays = optimizer_state.to_arrays(candidate.state)
-            result["optimizer_ref"] = self.artifacts.save(arrays)
+            kept["optimizer"] = optimizer_state.to_arrays(candidate.state)
+        result["refs"] = {k: self.artifacts.save(v) for k, v in kept.items() if k in trial.wants}
         result["objectives"] = objectives
         result["state"] = "COMPLETE"
 

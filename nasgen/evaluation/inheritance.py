@@ -61,9 +61,9 @@ class Inheritance:
         """Fill a network from its parents; return what came, and the parents' weights."""
         parents: list[Parent] = []
         for i, parent in enumerate(given["parents"]):
-            if parent["weights_ref"] is None:
+            if "weights" not in parent["refs"]:
                 raise EvaluationError(f"parent {i} kept no weights.")
-            weights = self.artifacts.load(parent["weights_ref"])
+            weights = self.artifacts.load(parent["refs"]["weights"])
             tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
             parents.append((self.read(parent["genotype"]), tensors))
         return inherit(network, blueprint, parents, given.get("plan") or {}), parents
@@ -76,7 +76,7 @@ class Inheritance:
         weights: Sequence[Parent],
     ) -> State:
         """Return the optimiser's state of a child, from parents whose weights it has."""
-        refs = [parent.get("optimizer_ref") for parent in given["parents"]]
+        refs = [parent["refs"].get("optimizer") for parent in given["parents"]]
         states = [optimizer_state.from_arrays(self.artifacts.load(r)) if r else {} for r in refs]
         givers = [(*parent, state) for parent, state in zip(weights, states, strict=True)]
         parameters = dict(network.named_parameters())

@@ -39,19 +39,17 @@ def job(trial: Trial, trials: Mapping[int, Trial], constants: Constants) -> Json
         "seed": trial.seed,
         "with_validation": False,
         "inherit": inherit,
+        "wants": ["weights", "predictions"],
     }
     if searched and (constants.keep_optimizer or trial.rungs_below):
-        made["keep_optimizer"] = True
+        made["wants"].append("optimizer")
     if searched and constants.compares != "none":
         made["others"] = [curve.to_json() for curve in compared(trial, trials, constants)]
     return made
 
 
 def _parent(trial: Trial) -> Json:
-    given = {"genotype": dict(trial.genotype), "weights_ref": trial.weights_ref}
-    if trial.optimizer_ref is not None:
-        given["optimizer_ref"] = trial.optimizer_ref
-    return given
+    return {"genotype": dict(trial.genotype), "refs": dict(trial.refs)}
 
 
 def compared(trial: Trial, trials: Mapping[int, Trial], constants: Constants) -> list[Curve]:

@@ -136,10 +136,6 @@ class Search:
         while self.in_flight:
             self._collect()
 
-    def finalists(self) -> list[int]:
-        """Return the seqs of the candidates still to be trained again if the search ended now."""
-        return [t.parents[0] for t in self._ending.waiting(self.known, self.n_told)]
-
     @property
     def _ending(self) -> Finish:
         space, workers = self.algorithm.breeder.space, self.executor.workers

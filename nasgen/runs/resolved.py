@@ -20,6 +20,7 @@ from nasgen.engine.rungs import Rungs
 from nasgen.errors import ConfigError, NasgenError
 from nasgen.execution.base import Executor
 from nasgen.genotypes import Dag
+from nasgen.loop.keeping import Keeping
 from nasgen.predictors.base import Features
 from nasgen.predictors.features.joined import Joined
 from nasgen.predictors.features.structural import log_params
@@ -152,6 +153,24 @@ class Resolved:
     def keeps_predictions(self) -> bool:
         """Whether the algorithm selects by what all trials predicted."""
         return self._idle_algorithm.keeps_predictions
+
+    def keeping(self, n_finish: int, members: frozenset[int]) -> Keeping:
+        """Return what decides which artifacts stay; `members` are those of the ensemble so far."""
+        section = self.config.algorithm
+        required = any(
+            registry.get(group, name).requires
+            for group in registry.PARENTS
+            for name, share in getattr(section, group, {}).items()
+            if share > 0
+        )
+        return Keeping(
+            self.config.store.keep_weights,
+            self.objectives,
+            goes_on=self.inherits or section.rungs > 1 or required,
+            n_finalists=n_finish if self.inherits else 0,
+            always=frozenset({"predictions"} if self.keeps_predictions else ()),
+            named=members,
+        )
 
     @property
     def default_trials(self) -> int:

@@ -15,6 +15,7 @@ from nasgen.data.base import load as load_data
 from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork, choose
 from nasgen.errors import ConfigError, StoreError
 from nasgen.loop.finish import ranked
+from nasgen.loop.keeping import staying
 from nasgen.runs import reading, workers
 from nasgen.runs.resolved import NO_RECIPE, Resolved
 from nasgen.settings import constraints, fidelity
@@ -24,7 +25,6 @@ from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name
 from nasgen.store.trial import Trial
 
-N_KEPT_BEST = 20  # whose weights stay besides the population's
 STATES = {
     "complete": "COMPLETE",
     "failed": "FAILED",
@@ -356,12 +356,12 @@ class Run:
             "train_s": result["train_s"],
             "wall_s": round(time.monotonic() - began, 3),
             "genotype": dict(trial.genotype),
-            "weights_ref": result["weights_ref"],
+            "weights_ref": result["refs"]["weights"],
             "recipe": self.resolved.recipe_digest,
         }
-        return self._keep_trained(record, {result["weights_ref"], result["predictions_ref"]})
+        return self._keep_trained(record, set(result["refs"].values()))
 
-    def _keep_trained(self, record: dict[str, Any], refs: set[str | None]) -> dict[str, Any]:
+    def _keep_trained(self, record: dict[str, Any], refs: set[str]) -> dict[str, Any]:
         target, artifacts = self.path / "trained", self.folder.artifacts
         stem = f"trial{record['trial']}-{record['epochs']:g}epochs"
         stem += "-with-validation" if record["with_validation"] else ""
@@ -374,8 +374,8 @@ class Run:
         except OSError as error:
             raise StoreError(f"cannot write {weights}: {error.strerror or error}.") from None
         # Artifacts are named by content: a training may repeat a trial of the run to the bit.
-        of_trials = {ref for t in self.trials for ref in t.refs}
-        artifacts.remove(r for r in refs - of_trials if r)
+        of_trials = {ref for t in self.trials for ref in t.refs.values()}
+        artifacts.remove(refs - of_trials)
         record = {**record, "weights": str(weights)}
         self.folder.write_json(f"trained/{stem}.json", record)
         return record
@@ -420,6 +420,12 @@ def combine_runs(runs: Sequence[Run], method: str | None, rounds: int | None) ->
     return choose(networks, method or settings.name, rounds or settings.rounds)
 
 
+def members(record: Mapping[str, Any]) -> frozenset[int]:
+    """Return the trials that a run's ensemble consists of; none before it was chosen."""
+    summary = record["summary"] or {}
+    return frozenset(m["trial"] for m in (summary.get("ensemble") or {}).get("members", ()))
+
+
 def collect_garbage(run: Run) -> int:
     """Delete artifacts that [store] keep_weights does not keep, left-overs of killed workers too.
 
@@ -428,21 +434,10 @@ def collect_garbage(run: Run) -> int:
     record = run.record
     if record["summary"] is None or not all(leg["done"] for leg in record["legs"]):
         raise ConfigError(f"{run.path} is unfinished; `nasgen resume {run.path}` first.")
-    chosen = {m["trial"] for m in (record["summary"]["ensemble"] or {"members": []})["members"]}
-    kept = {t.seq for t in run.trials if t.phase == "finish"} | chosen
-    if run.config.store.keep_weights == "all":
-        kept |= {t.seq for t in run.trials}
-    elif run.config.store.keep_weights == "population":
-        kept |= {*record["population"], *(t.seq for t in run.ranked[:N_KEPT_BEST])}
-    else:
-        kept |= {*record["pareto"], *(t.seq for t in run.ranked[:1])}
-    if (
-        run.resolved.inherits or run.config.algorithm.rungs > 1
-    ):  # a further leg starts children from them
-        kept |= set(record.get("alive", record["population"]))
-    refs = {ref for t in run.trials if t.seq in kept for ref in t.refs}
-    if run.resolved.keeps_predictions:  # a further leg selects again what was selected
-        refs |= {t.predictions_ref for t in run.trials if t.predictions_ref}
+    n_finish = fidelity.n_finish(run.config, record["legs"][-1]["trials"])
+    keeping = run.resolved.keeping(n_finish, members(record))
+    alive = record.get("alive", record["population"])  # a further leg starts from them
+    refs = staying({trial.seq: trial for trial in run.trials}, alive, (), keeping)
     run.folder.lock()
     try:
         artifacts = run.folder.artifacts

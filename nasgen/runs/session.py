@@ -22,10 +22,11 @@ from nasgen.data.split import split, split_digest
 from nasgen.engine.breeding import Proposal
 from nasgen.errors import ConfigError, DataError, NasgenError, StoreError
 from nasgen.loop.constants import Constants
+from nasgen.loop.keeping import Keeping, staying
 from nasgen.loop.search import Listener, Search
 from nasgen.runs import reading
 from nasgen.runs.resolved import Resolved
-from nasgen.runs.results import N_KEPT_BEST, Run
+from nasgen.runs.results import Run, members
 from nasgen.settings import fidelity
 from nasgen.settings.budget import Budget
 from nasgen.settings.config import SearchConfig, read_toml
@@ -212,12 +213,13 @@ class _Session:
         )
         algorithm.correct = lambda seq: self._correct(search.trials[seq])
         n_written = self.folder.count_lines(CANDIDATES)
+        keeping = self.resolved.keeping(budget.n_finish, members(record))
 
         def housekeeping(event: str, data: Mapping[str, Any]) -> None:
             if event == "told":
                 budget.reserve_s = self._reserve(search, budget)
                 if search.n_told % SWEEP_EVERY == 0:
-                    sweep(self.folder, config, search)
+                    sweep(self.folder, keeping, search)
             elif event == "rejected" and data["number"] > n_written:
                 # A replay rejects again, in the same order, what is written already.
                 self.folder.append_line(CANDIDATES, _candidate(data))
@@ -254,7 +256,7 @@ class _Session:
         record["alive"] = [i.seq for i in algorithm.alive]
         record["pareto"] = [i.seq for i in search.memory.pareto]
         self.folder.write_json("run.json", record)
-        sweep(self.folder, config, search)
+        sweep(self.folder, keeping, search)
 
     def _correct(self, trial: Trial) -> NDArray[np.bool_]:
         """Return which validation images a trial names rightly, (n_validation,)."""
@@ -296,38 +298,15 @@ class _Session:
             self.folder.write_json("run.json", self.record)
 
 
-def sweep(folder: RunFolder, config: SearchConfig, search: Search) -> int:
-    """Delete artifacts of told trials that [store] keep_weights does not keep; return bytes freed.
+def sweep(folder: RunFolder, keeping: Keeping, search: Search) -> int:
+    """Delete artifacts of finished trials that need not stay; return the bytes freed.
 
     Only what the driver knows is touched: workers may be writing others at the same time.
     """
-    if config.store.keep_weights == "all":
-        return 0
-    kept = kept_trials(config, search)
-    refs: dict[bool, set[str]] = {True: set(), False: set()}
-    for trial in search.trials.values():
-        refs[trial.seq in kept].update(trial.refs)
-        if search.algorithm.keeps_predictions and trial.predictions_ref:
-            refs[True].add(trial.predictions_ref)
-    return folder.artifacts.remove(refs[False] - refs[True])
-
-
-def kept_trials(config: SearchConfig, search: Search) -> set[int]:
-    """Return the seqs whose weights stay."""
-    finished = {t.seq for t in search.trials.values() if t.phase == "finish"}
-    flying = (member for seq in search.in_flight for member in search.cohort(seq))
-    parents = {parent for trial in flying for parent in trial.parents}
-    alive = {i.seq for i in search.algorithm.alive}
-    best = [t.seq for t in search.ranked(N_KEPT_BEST)]
-    if config.store.keep_weights == "pareto":
-        # The best one may lie behind the front: equals are ordered by their loss. And children
-        # start from the weights of parents that need not lie on it.
-        kept = finished | parents | {*best[:1], *(i.seq for i in search.memory.pareto)}
-        if search.constants.inherit_weights:  # finalists go on from their own
-            kept |= {*search.finalists()}
-        goes_on = search.constants.inherit_weights or search.algorithm.rungs.n > 1
-        return kept | alive if goes_on else kept
-    return finished | parents | alive | {*best, *(i.seq for i in search.memory.hall_of_fame)}
+    alive = {individual.seq for individual in search.algorithm.alive}
+    known = {ref for trial in search.trials.values() for ref in trial.refs.values()}
+    kept = staying(search.trials, alive, search.in_flight, keeping)
+    return folder.artifacts.remove(known - kept)
 
 
 def _candidate(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,9 +70,7 @@ _TOLD = [
     "metrics",
     "curve",
     "train_s",
-    "weights_ref",
-    "predictions_ref",
-    "optimizer_ref",
+    "refs",
     "failure_kind",
     "failure",
     "finished",
@@ -274,6 +272,9 @@ def _to_trial(item: FrozenTrial) -> Trial:
         fields["state"] = "RUNNING"
     fields.setdefault("goes_on", fields["operator"] == "continue")  # before it was recorded
     fields["fidelity"] = Fidelity.of(fields["fidelity"])
+    for name in ("weights", "predictions", "optimizer"):  # as they were recorded before `refs`
+        if ref := fields.pop(f"{name}_ref", None):
+            fields.setdefault("refs", {})[name] = ref
     known = {f.name for f in dataclasses.fields(Trial)}
     fields = {k: v for k, v in fields.items() if k in known}
     fields["parents"] = tuple(fields.get("parents", ()))

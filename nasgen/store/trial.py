@@ -64,9 +64,9 @@ class Trial:
         Mapping[str, float], ...
     ] = ()  # one row an epoch: epoch, train_loss, lr, elapsed_s; value where a stopper looked
     train_s: float = 0.0
-    weights_ref: str | None = None
-    predictions_ref: str | None = None
-    optimizer_ref: str | None = None  # the optimiser's state, for children that go on with it
+    # References of the tensors it keeps: "weights", "predictions" on the validation data,
+    # "optimizer" (its state, for children that go on with it), "support" of a sparse network.
+    refs: Mapping[str, str] = field(default_factory=dict)
     # "error", "memory", "timeout", "non-finite", "inheritance", "worker"
     failure_kind: str | None = None
     failure: str | None = None
@@ -81,10 +81,14 @@ class Trial:
         )  # fmt: skip
 
     @property
-    def refs(self) -> tuple[str, ...]:
-        """References of the artifacts that it has."""
-        refs = (self.weights_ref, self.predictions_ref, self.optimizer_ref)
-        return tuple(ref for ref in refs if ref)
+    def weights_ref(self) -> str | None:
+        """The reference of its weights."""
+        return self.refs.get("weights")
+
+    @property
+    def predictions_ref(self) -> str | None:
+        """The reference of its predictions on the validation data."""
+        return self.refs.get("predictions")
 
     @property
     def fallback(self) -> str:
@@ -123,9 +127,7 @@ class Trial:
             metrics=dict(result.get("metrics", {})),
             curve=tuple(result.get("curve", ())),
             train_s=float(result.get("train_s", 0.0)),
-            weights_ref=result.get("weights_ref"),
-            predictions_ref=result.get("predictions_ref"),
-            optimizer_ref=result.get("optimizer_ref"),
+            refs=dict(result.get("refs", {})),
             failure_kind=result.get("failure_kind"),
             failure=result.get("failure"),
             finished=result.get("finished"),

@@ -47,6 +47,9 @@ def _evaluator(folder: Path, **training: Any) -> Evaluator:
     return Evaluator(json.loads(json.dumps(context)), Artifacts(folder))
 
 
+WITH_OPTIMIZER = ["weights", "predictions", "optimizer"]
+
+
 def _job(seq: int, genotype: Dag, epochs: float = 0.5, **changes: Any) -> Json:
     fidelity = {"epochs": epochs, "fraction": 0.5, "seconds": None}
     return {
@@ -70,10 +73,9 @@ def _wider(trial: int, by: int = 2) -> tuple[Dag, Json]:
 
 
 def _parent(evaluator: Evaluator, keep: bool = True) -> Json:
-    result = evaluator.evaluate(_job(0, _dag(), 1, keep_optimizer=keep))
+    result = evaluator.evaluate(_job(0, _dag(), 1, wants=WITH_OPTIMIZER if keep else ["weights"]))
     assert result["state"] == "COMPLETE"
-    giver = {"genotype": _dag().to_json(), "weights_ref": result["weights_ref"]}
-    return giver | ({"optimizer_ref": result["optimizer_ref"]} if keep else {})
+    return {"genotype": _dag().to_json(), "refs": result["refs"]}
 
 
 def _members(parent: Json, n: int, epochs: float = 0.5, **changes: Any) -> list[Json]:
@@ -99,26 +101,27 @@ def test_a_cohort_of_one_gives_bit_by_bit_what_the_job_gives(
     tmp_path: Path, optimizer: str, inherits: bool
 ) -> None:
     evaluator = _evaluator(tmp_path, optimizer=optimizer)
-    job = _job(3, _dag(), keep_optimizer=True)
+    job = _job(3, _dag(), wants=WITH_OPTIMIZER)
     if inherits:
-        job = _members(_parent(evaluator), 1, keep_optimizer=True)[0]
+        job = _members(_parent(evaluator), 1, wants=WITH_OPTIMIZER)[0]
     alone = evaluator.evaluate(job)
     cohort = evaluator.evaluate({"seq": job["seq"], "cohort": [job]})
     assert alone["state"] == "COMPLETE"
     assert cohort["seq"] == job["seq"]
     # The references are digests of weights, predictions and moments.
     assert [_timeless(result) for result in cohort["cohort"]] == [_timeless(alone)]
-    assert alone["optimizer_ref"]
+    assert alone["refs"]["optimizer"]
 
 
 def test_moments_are_kept_only_when_asked_for_and_make_a_difference(tmp_path: Path) -> None:
     evaluator = _evaluator(tmp_path)
     parent = _parent(evaluator)
     (with_moments,) = _members(parent, 1)
-    (without,) = _members({k: v for k, v in parent.items() if k != "optimizer_ref"}, 1)
+    weights = {"weights": parent["refs"]["weights"]}
+    (without,) = _members(parent | {"refs": weights}, 1)
     results = [evaluator.evaluate(job) for job in (with_moments, without)]
-    assert all("optimizer_ref" not in result for result in results)
-    assert results[0]["weights_ref"] != results[1]["weights_ref"]
+    assert all("optimizer" not in result["refs"] for result in results)
+    assert results[0]["refs"]["weights"] != results[1]["refs"]["weights"]
 
 
 def test_members_train_the_slices_they_share_and_nothing_is_shared_afterwards(
@@ -126,28 +129,30 @@ def test_members_train_the_slices_they_share_and_nothing_is_shared_afterwards(
 ) -> None:
     evaluator = _evaluator(tmp_path)
     rows: list[Json] = []
-    jobs = _members(_parent(evaluator), 3, keep_optimizer=True)
+    jobs = _members(_parent(evaluator), 3, wants=WITH_OPTIMIZER)
     message = evaluator.evaluate({"seq": 1, "cohort": jobs}, lambda row: rows.append(row) is None)
     assert json.loads(json.dumps(message)) == message
     results = message["cohort"]
     assert [result["seq"] for result in results] == [1, 2, 3]
     assert {result["state"] for result in results} == {"COMPLETE"}
     assert len({result["metrics"]["epochs_done"] for result in results}) == 1
-    assert len({result["weights_ref"] for result in results}) == 3
+    assert len({result["refs"]["weights"] for result in results}) == 3
     assert {row["seq"] for row in rows} == {1, 2, 3}
     assert all(row["n_epochs"] == 0.5 for row in rows)
-    kept = [evaluator.artifacts.load(result["weights_ref"]) for result in results]
-    before = evaluator.artifacts.load(jobs[0]["inherit"]["parents"][0]["weights_ref"])
+    kept = [evaluator.artifacts.load(result["refs"]["weights"]) for result in results]
+    before = evaluator.artifacts.load(jobs[0]["inherit"]["parents"][0]["refs"]["weights"])
     shared, statistics = "steps.conv_0.conv.weight", "steps.conv_0.norm.running_mean"
     assert (kept[0][shared][:6] == kept[1][shared][:6]).all()
     assert (kept[0][shared][:6] != before[shared]).any()
     assert (kept[0][statistics][:6] != kept[1][statistics][:6]).any()
     for job, result in zip(jobs, results, strict=True):
-        again = evaluator.inference.predict(job["genotype"], result["weights_ref"], "validation")
+        again = evaluator.inference.predict(
+            job["genotype"], result["refs"]["weights"], "validation"
+        )
         accuracy = float((again.argmax(1) == evaluator.inference.labels("validation")).mean())
         assert accuracy == result["objectives"]["val_accuracy"]
-        moments = evaluator.artifacts.load(result["optimizer_ref"])
-        weights = evaluator.artifacts.load(result["weights_ref"])
+        moments = evaluator.artifacts.load(result["refs"]["optimizer"])
+        weights = evaluator.artifacts.load(result["refs"]["weights"])
         named = [name for name in weights if f"{name}/exp_avg" in moments]
         assert len(named) == 8
         assert all(moments[f"{name}/exp_avg"].shape == weights[name].shape for name in named)
@@ -167,14 +172,14 @@ def test_who_is_told_to_stop_stops_alone(tmp_path: Path) -> None:
     assert [r["state"] for r in results] == ["COMPLETE", "PRUNED", "COMPLETE"]
     assert [r["metrics"]["epochs_done"] for r in results][::2] == [2, 2]
     assert results[1]["metrics"]["epochs_done"] < 2
-    assert results[1]["weights_ref"] is None
+    assert results[1]["refs"] == {}
 
 
 def test_a_member_that_cannot_be_built_fails_alone(tmp_path: Path) -> None:
     evaluator = _evaluator(tmp_path, on_bad_parent="drop")
     jobs = _members(_parent(evaluator), 3, 0.2)
     jobs[0]["genotype"] = {"kind": "dag"}
-    jobs[2]["inherit"]["parents"][0]["weights_ref"] = "0" * 40
+    jobs[2]["inherit"]["parents"][0]["refs"]["weights"] = "0" * 40
     results = evaluator.evaluate({"seq": 1, "cohort": jobs})["cohort"]
     assert [r["failure_kind"] for r in results] == ["error", None, "inheritance"]
     assert results[1]["state"] == "COMPLETE"

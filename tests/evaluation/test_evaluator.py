@@ -87,7 +87,7 @@ def test_the_same_job_gives_the_same_result_in_every_evaluator(tmp_path: Path) -
     assert first["state"] == "COMPLETE"
     assert _timeless(first) == _timeless(second)  # weights_ref is a digest of the weights
     other = _evaluator(tmp_path / "c").evaluate(_job(1, seed=4))
-    assert other["weights_ref"] != first["weights_ref"]
+    assert other["refs"]["weights"] != first["refs"]["weights"]
 
 
 def test_evaluating_leaves_generator_and_arithmetic_of_the_process_alone(tmp_path: Path) -> None:
@@ -116,15 +116,15 @@ def test_kept_predictions_and_weights_agree_with_the_metrics(tmp_path: Path) -> 
     evaluator = _evaluator(tmp_path)
     job = _job(1)
     result = evaluator.evaluate(job)
-    kept = evaluator.artifacts.load(result["predictions_ref"])["validation"]
+    kept = evaluator.artifacts.load(result["refs"]["predictions"])["validation"]
     labels = evaluator.inference.labels("validation")
     assert kept.dtype == np.float32
     assert kept.shape == (len(labels), 10)
     np.testing.assert_allclose(kept.sum(1), 1, atol=1e-5)
     assert (kept.argmax(1) == labels).mean() == result["metrics"]["val_accuracy"]
-    again = evaluator.inference.predict(job["genotype"], result["weights_ref"], "validation")
+    again = evaluator.inference.predict(job["genotype"], result["refs"]["weights"], "validation")
     np.testing.assert_allclose(again, kept, atol=1e-6)
-    test = evaluator.inference.predict(job["genotype"], result["weights_ref"], "test")
+    test = evaluator.inference.predict(job["genotype"], result["refs"]["weights"], "test")
     assert test.shape == (len(evaluator.inference.labels("test")), 10)
 
 
@@ -144,9 +144,9 @@ def test_training_with_the_validation_images_reports_no_validation_metrics(tmp_p
     assert result["state"] == "COMPLETE"
     assert result["metrics"]["val_accuracy"] is None
     assert result["metrics"]["val_loss"] is None
-    assert result["predictions_ref"] is None
+    assert set(result["refs"]) == {"weights"}
     assert set(result["objectives"]) == {"n_params"}
-    assert evaluator.artifacts.load(result["weights_ref"])
+    assert evaluator.artifacts.load(result["refs"]["weights"])
 
 
 def test_a_fraction_of_the_images_makes_a_shorter_epoch(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_children_start_from_their_parents_weights(tmp_path: Path) -> None:
     evaluator = _evaluator(tmp_path)
     parent = evaluator.evaluate(_job(3))
     heritage = {
-        "parents": [{"genotype": _dag(), "weights_ref": parent["weights_ref"]}],
+        "parents": [{"genotype": _dag(), "refs": {"weights": parent["refs"]["weights"]}}],
         "plan": {},
     }
     few = {"epochs": 0.03, "fraction": 1.0, "seconds": None}  # one step
@@ -208,8 +208,7 @@ def _assert_failed(result: Mapping[str, Any], kind: str, words: str) -> None:
     assert result["failure_kind"] == kind
     assert words in result["failure"]
     assert result["objectives"] == {}
-    assert result["weights_ref"] is None
-    assert result["predictions_ref"] is None
+    assert result["refs"] == {}
 
 
 def test_a_trial_over_its_time_limit_says_limit_and_progress(tmp_path: Path) -> None:
@@ -229,21 +228,22 @@ def test_a_broken_genotype_is_an_error_that_names_itself(tmp_path: Path) -> None
 
 
 def test_a_child_of_a_lost_parent_is_trained_from_scratch_or_dropped(tmp_path: Path) -> None:
-    heritage = {"parents": [{"genotype": _dag(), "weights_ref": "0" * 40}], "plan": {}}
+    heritage = {"parents": [{"genotype": _dag(), "refs": {"weights": "0" * 40}}], "plan": {}}
     dropped = _evaluator(tmp_path, on_bad_parent="drop").evaluate(_job(inherit=heritage))
     _assert_failed(dropped, "inheritance", "0" * 40)
     fresh = _evaluator(tmp_path).evaluate(_job(inherit=heritage))
     assert fresh["state"] == "COMPLETE"
     assert "0" * 40 in fresh["metrics"]["not_inherited"]
-    assert fresh["weights_ref"] == _evaluator(tmp_path).evaluate(_job())["weights_ref"]
+    assert fresh["refs"]["weights"] == _evaluator(tmp_path).evaluate(_job())["refs"]["weights"]
 
 
 def test_a_lost_optimiser_state_costs_no_weights(tmp_path: Path) -> None:
     evaluator = _evaluator(tmp_path, on_bad_parent="drop")
-    parent = evaluator.evaluate(_job() | {"keep_optimizer": True})
-    given = {"genotype": _dag(), "weights_ref": parent["weights_ref"]}
-    for ref in (parent["optimizer_ref"], "0" * 40):
-        heritage = {"parents": [given | {"optimizer_ref": ref}], "plan": {}}
+    parent = evaluator.evaluate(_job() | {"wants": ["weights", "optimizer"]})
+    assert set(parent["refs"]) == {"weights", "optimizer"}
+    for ref in (parent["refs"]["optimizer"], "0" * 40):
+        given = {"genotype": _dag(), "refs": parent["refs"] | {"optimizer": ref}}
+        heritage = {"parents": [given], "plan": {}}
         metrics = evaluator.evaluate(_job(inherit=heritage))["metrics"]
         assert metrics["n_inherited"] > 0 == metrics["n_fresh"]
         assert ("0" * 40 in metrics.get("optimizer_not_inherited", "")) == (ref == "0" * 40)
@@ -257,7 +257,7 @@ def test_memory_that_runs_out_while_inheriting_is_no_bad_parent(
 
     parent = _evaluator(tmp_path).evaluate(_job())
     monkeypatch.setattr("nasgen.evaluation.inheritance.inherit", explode)
-    given = {"genotype": _dag(), "weights_ref": parent["weights_ref"]}
+    given = {"genotype": _dag(), "refs": {"weights": parent["refs"]["weights"]}}
     result = _evaluator(tmp_path).evaluate(_job(inherit={"parents": [given], "plan": {}}))
     _assert_failed(result, "memory", "no room")
 

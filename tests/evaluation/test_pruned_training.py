@@ -48,7 +48,7 @@ def test_looks_at_validation_images_change_nothing_but_the_clock(tmp_path: Path)
     evaluator = _evaluator(resolved, tmp_path)
     plain, looked = (evaluator.evaluate(_job(resolved, **more)) for more in ({}, {"others": []}))
     assert looked["state"] == "COMPLETE"
-    assert looked["weights_ref"] == plain["weights_ref"]
+    assert looked["refs"]["weights"] == plain["refs"]["weights"]
     assert looked["objectives"] == plain["objectives"]
     assert [row["epoch"] for row in looked["curve"] if "value" in row] == [1, 3]
     assert not any("value" in row for row in plain["curve"])
@@ -61,7 +61,7 @@ def test_the_hopeless_stop_after_an_epoch_and_members_of_a_cohort_alone(tmp_path
     result = evaluator.evaluate(_job(resolved, others=GREAT))
     assert (result["state"], result["objectives"]) == ("PRUNED", {})
     assert result["metrics"]["epochs_done"] == 1
-    assert result["weights_ref"] is None
+    assert result["refs"] == {}
     members = [_job(resolved, 9, others=[]), _job(resolved, 10, others=GREAT)]
     results = evaluator.evaluate({"seq": 9, "cohort": members})["cohort"]
     assert [r["state"] for r in results] == ["COMPLETE", "PRUNED"]
@@ -118,8 +118,8 @@ def test_who_climbs_a_rung_goes_on_from_its_weights_and_optimiser(halved: nasgen
         assert trial.metrics["n_fresh"] == trial.metrics["n_zero"] == 0
         assert trial.metrics["val_loss"] < before.metrics["val_loss"]
         assert before.fidelity.epochs == trial.fidelity.epochs == 2.0
-        assert before.optimizer_ref is not None
-        assert trial.optimizer_ref is None
+        assert before.refs.get("optimizer") is not None
+        assert trial.refs.get("optimizer") is None
     assert halved.trial().fidelity.rung == 1
     assert {m["trial"] for m in halved.summary["ensemble"]["members"]} <= {
         t.seq for t in halved.trials
@@ -134,7 +134,7 @@ def test_what_a_next_leg_trains_on_survives_a_clean_up_and_no_other_state(
     stored = halved.folder.artifacts.stored()
     kept = {*halved.record["alive"], *(t.seq for t in halved.ranked[:20])}
     assert waiting <= set(halved.record["alive"])
-    refs = {t.seq: t.optimizer_ref for t in halved.trials if t.optimizer_ref}
+    refs = {t.seq: t.refs.get("optimizer") for t in halved.trials if t.refs.get("optimizer")}
     assert {seq for seq, ref in refs.items() if ref in stored} == set(refs) & kept
     more = nasgen.resume(halved.path, trials="+2")
     assert [t.fidelity.rung for t in more.trials[10:]] == [1] * 2
@@ -148,13 +148,13 @@ def test_optimiser_states_are_swept_with_the_weights_beside_them(tmp_path: Path)
     }  # fmt: skip
     tables = {**TINY, "algorithm": growth, "store": {"keep_weights": "pareto"}}
     run = nasgen.run(tables, out=tmp_path / "run")
-    assert all(t.optimizer_ref for t in run.trials)
+    assert all(t.refs.get("optimizer") for t in run.trials)
     collect_garbage(run)
     stored = run.folder.artifacts.stored()
-    assert stored <= {ref for t in run.trials for ref in t.refs}
+    assert stored <= {ref for t in run.trials for ref in t.refs.values()}
     for trial in run.trials:
-        assert (trial.optimizer_ref in stored) == (trial.weights_ref in stored)
-    assert sum(t.optimizer_ref in stored for t in run.trials) < len(run.trials)
+        assert (trial.refs.get("optimizer") in stored) == (trial.weights_ref in stored)
+    assert sum(t.refs.get("optimizer") in stored for t in run.trials) < len(run.trials)
 
 
 def test_a_loss_scale_or_half_precision_in_a_state_does_no_harm() -> None:

@@ -94,7 +94,7 @@ def test_a_parent_without_weights_is_told_and_dealt_with_as_configured(
 
     def losing(self: Serial, job: Mapping[str, Any]) -> None:
         if job["seq"] == 2:
-            job["inherit"]["parents"][0]["weights_ref"] = "0" * 40
+            job["inherit"]["parents"][0]["refs"]["weights"] = "0" * 40
         submit(self, job)
 
     monkeypatch.setattr(Serial, "submit", losing)
@@ -133,7 +133,7 @@ def test_a_member_outlives_a_training_of_it_that_failed(
 
     def losing(self: Serial, job: Mapping[str, Any]) -> None:
         if job["seq"] in lost:
-            job["inherit"]["parents"][0]["weights_ref"] = "0" * 40
+            job["inherit"]["parents"][0]["refs"]["weights"] = "0" * 40
         submit(self, job)
 
     monkeypatch.setattr(Serial, "submit", losing)

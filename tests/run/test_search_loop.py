@@ -420,7 +420,7 @@ def test_a_cohort_is_one_job_whose_members_know_their_parents() -> None:
         for member in job["cohort"]:
             (parent,) = member["inherit"]["parents"]
             (seq,) = trials[member["seq"]].parents
-            assert parent["weights_ref"] == trials[seq].weights_ref
+            assert parent["refs"]["weights"] == trials[seq].weights_ref
             assert parent["genotype"] == trials[seq].genotype
 
 
