@@ -86,7 +86,7 @@ def test_a_search_says_what_it_pruned_and_optuna_sees_the_curves(tmp_path: Path)
     counts = json.loads(done.stdout.splitlines()[-1])["trials"]
     assert counts["pruned"] > 0
     assert counts["complete"] + counts["pruned"] == 10
-    assert ": pruned, after 1 of 4 epochs" in done.stderr
+    assert ": pruned, stopped after 1 of 4 epochs" in done.stderr
     run = nasgen.load(path)
     pruned = next(t for t in run.trials if t.state == "PRUNED")
     assert pruned.seq not in {t.seq for t in run.ranked}
