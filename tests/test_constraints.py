@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nasgen import seeding
 from nasgen.engine import selections
 from nasgen.engine.breeding import Breeder, Operators
 from nasgen.engine.individual import Fitness, Individual, fitness_class
@@ -191,14 +192,14 @@ def n_params(genotype: Any) -> int:
 
 @pytest.mark.parametrize("constraint", ["n_params < 8k", "n_params >= 6k"])
 def test_candidates_that_break_what_is_known_untrained_are_passed_over(constraint: str) -> None:
-    bred, rng = breeder(constraint, set()), np.random.default_rng(0)
-    proposals = [bred.sample(rng) for _ in range(6)]
+    bred = breeder(constraint, set())
+    proposals = [bred.sample() for _ in range(6)]
     parents = [
         Individual(i, p.genotype.mint(0, i), fitness(0.0, 0.5))
         for i, p in enumerate(proposals)
         if p is not None
     ]
-    proposals += [bred.child([parent], rng, 1) for parent in parents]
+    proposals += [bred.child([parent], 1) for parent in parents]
     assert len(proposals) == 12
     for p in proposals:
         assert p is not None
@@ -210,14 +211,14 @@ def test_where_nothing_keeps_the_constraints_the_nearest_is_made_and_mutation_co
     None
 ):
     seen: set[str] = set()
-    bred, rng = breeder("n_params < 1", seen), np.random.default_rng(0)
-    first = bred.sample(rng)
+    bred = breeder("n_params < 1", seen)
+    first = bred.sample()
     assert first is not None
     assert seen == {first.genotype.key}  # those passed over may be proposed again
     here = first
     for seq in range(2):
         parent = Individual(seq, here.genotype.mint(0, seq), fitness(1.0, 0.5))
-        child = bred.child([parent], rng, 1)
+        child = bred.child([parent], 1)
         assert child is not None
         here = min(here, child, key=lambda p: n_params(p.genotype))
     assert n_params(here.genotype) < n_params(first.genotype)
@@ -247,9 +248,9 @@ def test_attempts_are_drawn_alike_with_and_without_constraints_that_always_hold(
     space = DagCnn(**SPACE)
     make = partial(Breeder, space, Operators({}, {}), lambda proposal: True)
     for made in (make(), make(violation=lambda genotype: 0.0)):
-        drawn = made.sample(np.random.default_rng(1))
+        drawn = made.sample()
         assert drawn is not None
-        assert drawn.genotype.key == space.sample(np.random.default_rng(1)).key
+        assert drawn.genotype.key == space.sample(seeding.generator(0, "candidate", 0)).key
 
 
 def test_estimates_need_constraints_that_are_known_without_a_training() -> None:

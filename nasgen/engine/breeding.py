@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from nasgen import seeding
 from nasgen.engine.credit import Credit
 from nasgen.engine.individual import Individual
 from nasgen.errors import IllegalGenotypeError, NasgenError, NotApplicable, OperatorError
@@ -121,6 +122,8 @@ class Breeder:
     were judged count in `n_filtered` and go to `on_rejected` with their predicted first objective,
     or None.
     `origin` is the network that `seed` gives first, instead of the space's own.
+    Candidates are numbered from 0 as they are asked for, those that could not be made included, and
+    each is drawn with a generator of its own, from (`root_seed`, its number).
     """
 
     def __init__(
@@ -133,6 +136,7 @@ class Breeder:
         on_rejected: Callable[[Proposal, float | None], None] = lambda proposal, predicted: None,
         origin: Dag | None = None,
         violation: Callable[[Dag], float] = lambda genotype: 0.0,
+        root_seed: int = 0,
     ) -> None:
         self.space = space
         self.operators = operators
@@ -142,6 +146,8 @@ class Breeder:
         self.on_rejected = on_rejected
         self.origin = origin
         self.violation = violation
+        self.root_seed = root_seed
+        self.n_asked = 0  # candidates, the number of the next one
         self.n_filtered = 0
         self.credit = Credit() if operators.adapt else None
         self.failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -151,33 +157,24 @@ class Breeder:
         if self.credit is not None:
             self.credit.observe(individual)
 
-    def sample(
-        self,
-        rng: np.random.Generator,
-        generation: int = 0,
-        terms: Terms = NO_TERMS,
-        instead_of: Mapping[str, str] | None = None,
-    ) -> Proposal | None:
+    def sample(self, generation: int = 0, terms: Terms = NO_TERMS) -> Proposal | None:
         """Return a new random candidate, or None when the space seems spent.
 
-        `instead_of` are the operators that refused to make one: the proposal says so. With a screen
-        it is the most promising of several.
+        With a screen it is the most promising of several.
         """
-        why = instead_of or {}
-        return self._chosen(
-            lambda attempts: self._sampled(rng, generation, terms, why, attempts), rng, _Attempts()
-        )
+        return self._sample(self._next_rng(), generation, terms)
 
-    def seed(
-        self, rng: np.random.Generator, generation: int, terms: Terms = NO_TERMS
-    ) -> Proposal | None:
+    def seed(self, generation: int, terms: Terms = NO_TERMS) -> Proposal | None:
         """Return the network from which growth starts: the origin, else the space's seed.
 
-        One that was a trial already is replaced by a random candidate.
+        The space's seed may be drawn: in one generation it is always the same. One that was a trial
+        already is replaced by a random candidate.
         """
-        drawn = self.origin or self._drawn("seed", self.space.seed, rng)
+        rng = self._next_rng()
+        first = seeding.generator(self.root_seed, "seed", generation)
+        drawn = self.origin or self._drawn("seed", self.space.seed, first)
         proposal = Proposal(drawn, operator="seed", generation=generation, terms=terms)
-        return proposal if self._accepted(proposal) else self.sample(rng, generation, terms)
+        return proposal if self._accepted(proposal) else self._sample(rng, generation, terms)
 
     def continued(
         self, parent: Individual, generation: int, terms: Terms = NO_TERMS
@@ -186,6 +183,7 @@ class Breeder:
 
         None when that very training was a trial already.
         """
+        self.n_asked += 1  # nothing is drawn
         proposal = Proposal(
             parent.genotype, {}, "continue", (parent.seq,), generation, terms, goes_on=True
         )
@@ -194,7 +192,6 @@ class Breeder:
     def child(
         self,
         parents: Sequence[Individual],
-        rng: np.random.Generator,
         generation: int,
         terms: Terms = NO_TERMS,
     ) -> Proposal | None:
@@ -202,14 +199,13 @@ class Breeder:
 
         When all attempts fail the candidate is drawn at random.
         """
-        attempts = _Attempts()
+        rng, attempts = self._next_rng(), _Attempts()
         child = self._offspring(parents, rng, generation, terms, attempts)
-        return child or self.sample(rng, generation, terms, attempts.refused)
+        return child or self._sample(rng, generation, terms, attempts.refused)
 
     def offspring(
         self,
         parents: Sequence[Individual],
-        rng: np.random.Generator,
         generation: int,
         terms: Terms = NO_TERMS,
     ) -> Proposal | None:
@@ -217,7 +213,25 @@ class Breeder:
 
         Refusals lead to another operator. With a screen it is the most promising of several.
         """
-        return self._offspring(parents, rng, generation, terms, _Attempts())
+        return self._offspring(parents, self._next_rng(), generation, terms, _Attempts())
+
+    def _next_rng(self) -> np.random.Generator:
+        """Return the generator of the next candidate."""
+        self.n_asked += 1
+        return seeding.generator(self.root_seed, "candidate", self.n_asked - 1)
+
+    def _sample(
+        self,
+        rng: np.random.Generator,
+        generation: int,
+        terms: Terms,
+        instead_of: Mapping[str, str] | None = None,
+    ) -> Proposal | None:
+        """Return what `sample` does; `instead_of` are the operators that refused to make one."""
+        why = instead_of or {}
+        return self._chosen(
+            lambda attempts: self._sampled(rng, generation, terms, why, attempts), rng, _Attempts()
+        )
 
     def _offspring(
         self,

@@ -133,6 +133,7 @@ class Resolved:
             on_rejected,
             self.origin,
             self.violation,
+            self.config.seed,
         )
         made.begin(breeder)
         return made

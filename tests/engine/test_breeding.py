@@ -51,8 +51,7 @@ def _relabel(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
 
 def test_children_are_new_and_carry_their_parents_and_operator() -> None:
     breeder, parent = _breeder(_relabel), _parent()
-    rng = np.random.default_rng(0)
-    proposals = [breeder.child([parent], rng, 3) for _ in range(10)]
+    proposals = [breeder.child([parent], 3) for _ in range(10)]
     assert all(p is not None for p in proposals)
     assert len({p.genotype.key for p in proposals if p}) == 10
     assert {p.parents for p in proposals if p and p.operator == "mine"} == {(0,)}
@@ -64,16 +63,16 @@ def test_refusals_and_duplicates_are_counted_and_end_in_a_random_candidate() -> 
         raise NotApplicable("nothing to do")
 
     breeder = _breeder(refuse)
-    proposal = breeder.child([_parent()], np.random.default_rng(0), 0)
+    proposal = breeder.child([_parent()], 0)
     assert proposal is not None
     assert proposal.operator == "sample"
     assert breeder.failures["mine"]["not_applicable"] == N_ATTEMPTS
 
     same = _breeder(lambda parent, space, rng: parent)
-    first = same.child([_parent()], np.random.default_rng(0), 0)
+    first = same.child([_parent()], 0)
     assert first is not None
     assert first.operator == "mine"
-    second = same.child([_parent()], np.random.default_rng(0), 0)
+    second = same.child([_parent()], 0)
     assert second is not None
     assert second.operator == "sample"
     assert same.failures["mine"]["duplicate"] == N_ATTEMPTS
@@ -83,17 +82,17 @@ def test_refusals_are_counted_by_reason_and_a_random_draw_says_whose_it_replaces
     def refuse(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
         raise NotApplicable("no bridge", kind="no_place")
 
-    breeder, rng = _breeder(refuse), np.random.default_rng(0)
-    drawn = breeder.child([_parent()], rng, 0)
+    breeder = _breeder(refuse)
+    drawn = breeder.child([_parent()], 0)
     assert drawn is not None
     assert (drawn.operator, drawn.fell_back_from) == ("sample", {"mine": "no_place"})
     assert breeder.failures["mine"] == {"no_place": N_ATTEMPTS}
-    first = breeder.sample(rng)
+    first = breeder.sample()
     assert first is not None
     assert first.fell_back_from == {}, "nobody was asked before"
     same = _breeder(lambda parent, space, rng: parent)
     same.is_new(Proposal(_parent().genotype))
-    drawn = same.child([_parent()], rng, 0)
+    drawn = same.child([_parent()], 0)
     assert drawn is not None
     assert drawn.fell_back_from == {"mine": "duplicate"}
 
@@ -103,8 +102,8 @@ def test_a_child_of_another_operator_says_which_one_refused() -> None:
         raise NotApplicable("too deep", kind="depth")
 
     operators = Operators({"never": (refuse, 1.0), "relabel": (_relabel, 1.0)}, {}, 0.0)
-    breeder, rng = Breeder(SPACE, operators, _Once()), np.random.default_rng(1)
-    children = [breeder.child([_parent()], rng, 0) for _ in range(20)]
+    breeder = Breeder(SPACE, operators, _Once())
+    children = [breeder.child([_parent()], 0) for _ in range(20)]
     said = [child.fell_back_from for child in children if child is not None]
     assert {tuple(s.items()) for s in said} == {(), (("never", "depth"),)}
     assert breeder.failures["never"]["depth"] >= sum(bool(s) for s in said)
@@ -112,8 +111,8 @@ def test_a_child_of_another_operator_says_which_one_refused() -> None:
 
 def test_a_spent_space_gives_none() -> None:
     breeder = Breeder(SPACE, Operators({}, {}), lambda proposal: False)
-    assert breeder.sample(np.random.default_rng(0)) is None
-    assert breeder.child([_parent()], np.random.default_rng(0), 0) is None
+    assert breeder.sample() is None
+    assert breeder.child([_parent()], 0) is None
 
 
 def test_an_operator_that_raises_is_named_with_its_line() -> None:
@@ -121,7 +120,7 @@ def test_an_operator_that_raises_is_named_with_its_line() -> None:
         raise ValueError("off by one")
 
     with pytest.raises(OperatorError, match=r"'mine' raised ValueError: off by one .*line \d+"):
-        _breeder(broken).child([_parent()], np.random.default_rng(0), 0)
+        _breeder(broken).child([_parent()], 0)
 
 
 def test_an_illegal_child_is_an_error_that_says_what_is_illegal() -> None:
@@ -130,7 +129,7 @@ def test_an_illegal_child_is_an_error_that_says_what_is_illegal() -> None:
         return parent.change(conv.tag, channels=10 * space.max_channels)
 
     with pytest.raises(OperatorError, match=r"illegal child: .*channels"):
-        _breeder(too_wide).child([_parent()], np.random.default_rng(0), 0)
+        _breeder(too_wide).child([_parent()], 0)
 
 
 def test_a_structurally_broken_child_is_an_error_too() -> None:
@@ -138,15 +137,13 @@ def test_a_structurally_broken_child_is_an_error_too() -> None:
         return Dag(parent.vertices, ())
 
     with pytest.raises(OperatorError, match="'mine'"):
-        _breeder(cut).child([_parent()], np.random.default_rng(0), 0)
+        _breeder(cut).child([_parent()], 0)
 
 
 @pytest.mark.parametrize("returned", [None, "text", (), 3])
 def test_a_wrong_return_type_is_an_error_that_says_what_came(returned: Any) -> None:
     with pytest.raises(OperatorError, match="must return"):
-        _breeder(lambda parent, space, rng: returned).child(
-            [_parent()], np.random.default_rng(0), 0
-        )
+        _breeder(lambda parent, space, rng: returned).child([_parent()], 0)
 
 
 def test_a_crossover_may_return_one_or_two_children_with_plans() -> None:
@@ -155,14 +152,12 @@ def test_a_crossover_may_return_one_or_two_children_with_plans() -> None:
     def swap(first: Dag, second: Dag, space: DagCnn, rng: np.random.Generator) -> Any:
         return Child(second, plan), Child(first)
 
-    proposal = _breeder(swap, crossing=True).child(
-        [_parent(0), _parent(1)], np.random.default_rng(0), 0
-    )
+    proposal = _breeder(swap, crossing=True).child([_parent(0), _parent(1)], 0)
     assert proposal is not None
     assert proposal.parents == (0, 1)
     three = _breeder(lambda a, b, space, rng: (a, b, a), crossing=True)
     with pytest.raises(OperatorError, match="one or two"):
-        three.child([_parent(0), _parent(1)], np.random.default_rng(0), 0)
+        three.child([_parent(0), _parent(1)], 0)
 
 
 class _First:
@@ -187,8 +182,22 @@ def test_only_where_nobody_keeps_the_constraints_one_who_breaks_them_is_made(
         return 0.0 if feasible is not None and len(judged) > feasible else 1.0 / len(judged)
 
     breeder.violation = violation
-    proposal = breeder.child([parent], np.random.default_rng(0), 1)
+    proposal = breeder.child([parent], 1)
     assert proposal is not None
     # Of a screen's choices the first: the first feasible one, or who broke least, the last judged.
     place = feasible if feasible is not None else N_ATTEMPTS - 1
     assert proposal.genotype.key == judged[place]
+
+
+def test_a_candidate_is_drawn_without_those_before_it() -> None:
+    def breeder() -> Breeder:
+        return Breeder(SPACE, Operators({"mine": (_relabel, 1.0)}, {}), lambda p: True, root_seed=4)
+
+    def made(breeder: Breeder, number: int) -> Proposal | None:
+        return breeder.sample(1) if number % 2 else breeder.child([_parent()], 1)
+
+    whole, later = breeder(), breeder()
+    expected = [made(whole, number) for number in range(8)]
+    later.n_asked = 5
+    assert [made(later, number) for number in range(5, 8)] == expected[5:]
+    assert len({p.genotype.key for p in expected if p}) > 4

@@ -150,7 +150,7 @@ def test_an_operator_with_an_illegal_child_ends_breeding(write: Write) -> None:
     rng = np.random.default_rng(0)
     parent = Individual(0, space.sample(rng).mint(0, 0), fitness_class(("maximize",))())
     with pytest.raises(OperatorError, match="operator 'mine' returned an illegal child: vertex"):
-        Breeder(space, mine, lambda proposal: True).child([parent], rng, generation=1)
+        Breeder(space, mine, lambda proposal: True).child([parent], generation=1)
 
 
 def test_an_objective_that_raises_fails_its_trials_by_name(write: Write, search: Search) -> None:

@@ -182,7 +182,7 @@ def bred(screened: bool, drawn: bool = False) -> tuple[Breeder, Proposal, set[st
     fitness = fitness_class(("maximize",))()
     fitness.set([0.5])
     parent = Individual(0, DagCnn().sample(rng).mint(0, 0), fitness)
-    proposal = breeder.sample(rng, 1) if drawn else breeder.child([parent], rng, 1)
+    proposal = breeder.sample(1) if drawn else breeder.child([parent], 1)
     assert proposal is not None
     return breeder, proposal, known, seen
 

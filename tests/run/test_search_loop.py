@@ -173,7 +173,7 @@ def test_finalists_are_widened_when_asked_and_stay_legal() -> None:
 
 
 def test_finalists_that_widening_would_make_one_network_stay_two() -> None:
-    fixture = _Fixture()
+    fixture = _Fixture(seed=5)
     fixture.search.constants = replace(
         fixture.search.constants, widen=100.0
     )  # all layers at the limit

@@ -38,10 +38,10 @@ class Aging(Algorithm):
         self._n_asked += 1
         # Until the first population has been asked for, and while none of it is back, draw.
         if self._n_asked <= self.population_size + self._n_failed_early or not self.population:
-            return self.toolbox.sample(rng, self.generation)
+            return self.toolbox.sample(self.generation)
         size = min(self.tournament, len(self.population))
         first, second = self.toolbox.select(self.population, 2, rng, tournament=size)
-        return self.toolbox.vary(self.pair(first, second, rng), rng, self.generation)
+        return self.toolbox.vary(self.pair(first, second, rng), self.generation)
 
     def tell(self, individual: Individual) -> None:
         self.population.append(individual)

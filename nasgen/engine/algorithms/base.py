@@ -26,8 +26,9 @@ class Algorithm(ABC):
     `tell_failed`) once for each candidate asked. An algorithm draws only from `self.rng(...)`, so
     its decisions depend on the root seed and on what it was told, never on the number of workers.
 
-    `toolbox` is DEAP's: `sample(rng, generation)` and `vary(parents, rng, generation)` make
-    candidates; an algorithm registers `select` and `survive`, both (individuals, k, rng).
+    `toolbox` is DEAP's: `sample(generation)` and `vary(parents, generation)` make candidates, each
+    with a generator of its own; an algorithm registers `select` and `survive`, both
+    (individuals, k, rng).
 
     Class attributes
     - `is_generational`: asks a whole batch before it looks at the results.
@@ -153,7 +154,10 @@ class Generational(Algorithm):
 
     @abstractmethod
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
-        """Return the next batch; `self.generation` is its number."""
+        """Return the next batch; `self.generation` is its number.
+
+        `rng` is for choices among individuals; candidates are drawn with generators of their own.
+        """
 
     @abstractmethod
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:

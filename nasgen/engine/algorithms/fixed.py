@@ -41,13 +41,10 @@ class Fixed(Generational):
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
         if self.generation:
             return [None]
-        # The space's seed may be drawn: every repetition must draw the same one.
-        state = rng.bit_generator.state
-        batch = []
-        for repetition in range(self.repetitions):
-            rng.bit_generator.state = state
-            batch.append(self.toolbox.seed(rng, 0, terms=Terms(repetition=repetition)))
-        return batch
+        return [
+            self.toolbox.seed(0, terms=Terms(repetition=repetition))
+            for repetition in range(self.repetitions)
+        ]
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
         pool = self.population + offspring

@@ -70,12 +70,12 @@ class Genetic(Generational):
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
         n_missing = self.population_size - len(self.population)
         if n_missing > 0:  # the first generation, and gaps that failed trials left
-            return [self.toolbox.sample(rng, self.generation) for _ in range(n_missing)]
+            return [self.toolbox.sample(self.generation) for _ in range(n_missing)]
         selected = self.toolbox.select(self.population, self.n_offspring + 1, rng)
         return [
-            self.toolbox.sample(rng, self.generation)
+            self.toolbox.sample(self.generation)
             if self.resample and rng.random() < self.resample
-            else self.toolbox.vary(pair, rng, self.generation)
+            else self.toolbox.vary(pair, self.generation)
             for pair in self.parents(selected, self.n_offspring, rng)
         ]
 

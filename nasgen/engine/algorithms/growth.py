@@ -84,14 +84,14 @@ class Growth(Generational):
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
         if not self.population:  # at the start, or when that one training failed
-            return [self.toolbox.seed(rng, self.generation)]
+            return [self.toolbox.seed(self.generation)]
         if self.rounds is not None and self._n_rounds >= self.rounds:
             return [None]
         self._n_rounds += 1
         batch = [self.toolbox.carry_on(member, self.generation) for member in self.population]
         for _ in range(self.n_members - len(self.population)):
             member = self.population[int(rng.integers(len(self.population)))]
-            batch.append(self.toolbox.mutate([member], rng, self.generation))
+            batch.append(self.toolbox.mutate([member], self.generation))
         # An empty round would end the search: so it does, when nothing is new any more.
         return [proposal for proposal in batch if proposal is not None] or [None]
 

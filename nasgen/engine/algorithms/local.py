@@ -27,11 +27,9 @@ class LocalSearch(Generational):
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
         if not self.population:
-            return [self.toolbox.sample(rng, self.generation)]
+            return [self.toolbox.sample(self.generation)]
         here = self.population[0]
-        return [
-            self.toolbox.vary([here], rng, self.generation) for _ in range(self.population_size)
-        ]
+        return [self.toolbox.vary([here], self.generation) for _ in range(self.population_size)]
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
         best = max(offspring, key=lambda i: i.fitness, default=None)

@@ -36,10 +36,10 @@ class Nsga2(Generational):
         n = self.population_size
         if len(self.population) < n:
             missing = n - len(self.population)
-            return [self.toolbox.sample(rng, self.generation) for _ in range(missing)]
+            return [self.toolbox.sample(self.generation) for _ in range(missing)]
         winners = self.toolbox.select(self.population, n, rng)
         pairs = self.parents(winners, n, rng)
-        return [self.toolbox.vary(pair, rng, self.generation) for pair in pairs]
+        return [self.toolbox.vary(pair, self.generation) for pair in pairs]
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
         pool = self.population + offspring

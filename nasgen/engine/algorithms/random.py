@@ -18,7 +18,7 @@ class RandomSearch(Generational):
         self.toolbox.register("survive", selections.best)
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
-        return [self.toolbox.sample(rng, self.generation) for _ in range(self.population_size)]
+        return [self.toolbox.sample(self.generation) for _ in range(self.population_size)]
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
         pool = self.population + offspring
