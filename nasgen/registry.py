@@ -7,19 +7,16 @@ uses the decorators below; `nasgen.<decorator>` re-exports them.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import metadata
-from pathlib import Path
 from typing import Any, TypeVar
 
-from nasgen.errors import IncompatibleError, NasgenError, UnknownNameError, suggest
+from nasgen import plugins
+from nasgen.errors import IncompatibleError, UnknownNameError, suggest
 
 T = TypeVar("T")
 
@@ -44,7 +41,6 @@ FAMILIES: dict[str, str] = {
     "stoppers": "nasgen.stoppers",
 }
 GROUPS = tuple(FAMILIES)
-ENTRY_POINTS = "nasgen.plugins"  # each names a module whose import registers its members
 
 # The parameters that a plain-function member must take, in order; operators': see `parameters`.
 SIGNATURES: dict[str, tuple[str, ...]] = {
@@ -72,6 +68,8 @@ PLACES = {
     "matings": ("worker",),
 }
 SCOPES = ("tensor", "network")
+# Groups of which workers need nothing; operators say for themselves where they run.
+IN_DRIVER = ("algorithms", "selections", "predictors", "features", "ensembles", "executors")
 # Group -> what its members may require; all that a member requires is given to it.
 MATERIALS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(PARENTS, ("weights", "support", "predictions")),
@@ -118,22 +116,26 @@ class Entry:
         return n if isinstance(n, tuple) else (n or 1, n or 1)
 
 
-_plugins: dict[str, dict[str, Entry]] = {group: {} for group in GROUPS}
-_resolved: dict[tuple[str, str], Any] = {}
-_loaded_files: dict[Path, str] = {}
-_origin: list[str] = []  # the plug-in being imported, for `Entry.origin`
-_installed_loaded = False
-
-
 def entries(group: str) -> dict[str, Entry]:
-    """Return name -> entry of one group, built-ins first, then plug-ins in order of loading."""
+    """Return name -> entry of what can be named now: built-ins first, then plug-ins.
+
+    See `nasgen.plugins` for which of these are visible.
+    """
+    return built_in(_checked(group)) | plugins.visible(group)
+
+
+def usual(group: str) -> dict[str, Entry]:
+    """Return name -> entry of what takes part without being named, such as in an empty table."""
+    return built_in(_checked(group)) | plugins.usual(group)
+
+
+def _checked(group: str) -> str:
     if group not in FAMILIES:
         raise UnknownNameError(
             f"registry group '{group}' does not exist{suggest(group, GROUPS)} "
             f"Groups: {', '.join(GROUPS)}."
         )
-    _load_installed()
-    return built_in(group) | _plugins[group]
+    return group
 
 
 @cache
@@ -192,30 +194,52 @@ def names(group: str) -> tuple[str, ...]:
     return tuple(entries(group))
 
 
+def known(group: str, name: str) -> bool:
+    """Tell whether a name, or a dotted path, stands for a member."""
+    try:
+        get(group, name)
+    except UnknownNameError:
+        return False
+    return True
+
+
 def get(group: str, name: str) -> Entry:
-    """Return one entry; an unknown name raises UnknownNameError with the nearest valid one."""
+    """Return one entry; an unknown name raises UnknownNameError with the nearest valid one.
+
+    "package.module:object" names any object that Python can import, registered or not.
+    """
     found = entries(group)
-    if name not in found:
-        singular = group.removesuffix("s").replace("_", " ")
-        raise UnknownNameError(
-            f"{singular} '{name}' is not registered{suggest(name, found)} "
-            f"See `nasgen list {group}`."
-        )
-    return found[name]
+    if name in found:
+        return found[name]
+    singular = group.removesuffix("s").replace("_", " ")
+    if ":" in name:
+        target = plugins.imported(name, singular)
+        entry = next((e for e in found.values() if e.target is target), None)
+        if entry is not None:  # it says more about itself
+            return replace(entry, name=name)
+        doc = (inspect.getdoc(target) or "").strip().splitlines()
+        made = Entry(name, target, doc[0] if doc else "", origin=plugins.home(name))
+        return completed(group, made)
+    raise UnknownNameError(
+        f"{singular} '{name}' is not registered{suggest(name, found)} See `nasgen list {group}`."
+    )
 
 
 def resolve(group: str, name: str) -> Any:
     """Return the object behind a name, importing it on first use and checking its signature."""
+    scope = plugins.active()
+    if scope.version != plugins.version[0]:
+        scope.looked_up.clear()
+        scope.version = plugins.version[0]
     key = (group, name)
-    if key not in _resolved:
+    if key not in scope.looked_up:
         entry = get(group, name)
         target = entry.target
         if isinstance(target, str):
-            module_name, _, attribute = target.partition(":")
-            target = getattr(importlib.import_module(module_name), attribute)
+            target = plugins.imported(target, group)
         check_signature(group, name, target, entry)
-        _resolved[key] = target
-    return _resolved[key]
+        scope.looked_up[key] = target
+    return scope.looked_up[key]
 
 
 def parameters(group: str, entry: Entry) -> list[tuple[str, ...]]:
@@ -271,8 +295,12 @@ def register(group: str, name: str, target: Any, **fields: Any) -> None:
     """Add a member; its signature is checked now and a name already taken is an error."""
     if not name or not isinstance(name, str):
         raise IncompatibleError(f"a {group} name must be a non-empty text, got {name!r}.")
-    known = built_in(group) | _plugins[group]
-    origin = _origin[-1] if _origin else getattr(target, "__module__", "?")
+    plugins.load_installed()
+    known, origin = built_in(group) | plugins.taken(group), plugins.origin(target)
+    if ":" in name:
+        raise IncompatibleError(
+            f"{group} '{name}' ({origin}): a name holds no colon, which dotted paths have."
+        )
     if name in known:
         raise IncompatibleError(
             f"{group} '{name}' is already registered by {known[name].origin}; "
@@ -282,13 +310,12 @@ def register(group: str, name: str, target: Any, **fields: Any) -> None:
     fields.setdefault("summary", doc[0] if doc else "")
     entry = completed(group, Entry(name=name, target=target, origin=origin, **fields))
     check_signature(group, name, target, entry)
-    _plugins[group][name] = entry
+    plugins.add(group, name, entry)
 
 
 def unregister(group: str, name: str) -> None:
     """Remove a plug-in member (for tests and notebooks that define a member twice)."""
-    _plugins[group].pop(name, None)
-    _resolved.pop((group, name), None)
+    plugins.remove(group, name)
 
 
 def _decorator(group: str) -> Callable[..., Callable[[T], T]]:
@@ -322,77 +349,6 @@ dataset = _decorator("datasets")
 search_space = _decorator("search_spaces")
 
 
-def load_file(path: str | Path) -> dict[str, tuple[str, ...]]:
-    """Import a plug-in file once and return group -> names it registered.
-
-    The file is code and runs with the user's rights: only files that the user names are loaded. If
-    it fails half-way nothing of it stays registered.
-    """
-    path = Path(path).expanduser().resolve()
-    if path not in _loaded_files:
-        if not path.is_file():
-            raise NasgenError(f"plug-in file {path} does not exist; check --plugin and [plugins].")
-        digest = hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()
-        name = f"nasgen_plugin_{path.stem}_{digest}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise NasgenError(f"plug-in {path}: expected a Python file (.py), got '{path.suffix}'.")
-        module = importlib.util.module_from_spec(spec)
-        before = {group: dict(members) for group, members in _plugins.items()}
-        sys.modules[name] = module
-        _origin.append(str(path))
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:  # a script may end with sys.exit(main())
-            _plugins.update(before)
-            sys.modules.pop(name, None)
-            if isinstance(error, NasgenError):
-                raise
-            raise NasgenError(
-                f"plug-in {path} could not be loaded: {type(error).__name__}: {error} "
-                f"(line {_last_line(error, path)}). Mend the file and try again."
-            ) from error
-        finally:
-            _origin.pop()
-        _loaded_files[path] = name
-    return {
-        group: tuple(n for n, e in members.items() if e.origin == str(path))
-        for group, members in _plugins.items()
-        if any(e.origin == str(path) for e in members.values())
-    }
-
-
-def _last_line(error: BaseException, path: Path) -> str:
-    trace = error.__traceback__
-    line = str(getattr(error, "lineno", None) or "?")
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = str(trace.tb_lineno)
-        trace = trace.tb_next
-    return line
-
-
-def _load_installed() -> None:
-    global _installed_loaded
-    if _installed_loaded:
-        return
-    _installed_loaded = True
-    for point in metadata.entry_points(group=ENTRY_POINTS):
-        origin = point.dist.name if point.dist else point.value
-        _origin.append(origin)
-        try:
-            point.load()
-        except NasgenError:
-            raise
-        except Exception as error:
-            raise NasgenError(
-                f"installed plug-in '{point.name}' ({origin}) could not be loaded: "
-                f"{type(error).__name__}: {error}. Uninstall or mend it."
-            ) from error
-        finally:
-            _origin.pop()
-
-
 def options_of(target: Any) -> dict[str, inspect.Parameter]:
     """Return the options that a config may give a member of the `CONFIGURED` groups."""
     found = inspect.signature(target).parameters
@@ -404,20 +360,14 @@ def documentation(group: str, name: str) -> str:
 
     What its module says comes first, unless other members live there too.
     """
-    target, home = resolve(group, name), _home(get(group, name))
-    shared = sum(_home(entry) == home for entry in entries(group).values()) > 1
+    target, home = resolve(group, name), plugins.home(get(group, name).target)
+    shared = sum(plugins.home(entry.target) == home for entry in entries(group).values()) > 1
     texts = [None if shared else sys.modules[home].__doc__, target.__doc__]
     if inspect.isclass(target) and group in CONFIGURED:
         quoted = [f"`{option}`" for option in options_of(target)]
         bases = [base.__doc__ or "" for base in target.__mro__[1:]]
         texts += [text for text in bases if any(q in text for q in quoted)]
     return "\n\n".join(inspect.cleandoc(text) for text in texts if text)
-
-
-def _home(entry: Entry) -> str:
-    """Return the name of the module that a member comes from."""
-    target = entry.target
-    return target.partition(":")[0] if isinstance(target, str) else str(target.__module__)
 
 
 def described(group: str) -> list[Entry]:

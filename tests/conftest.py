@@ -6,17 +6,28 @@ from collections.abc import Iterator
 
 import pytest
 
-from nasgen import registry
+from nasgen import plugins
 
 
 @pytest.fixture
 def registry_restored() -> Iterator[None]:
     """Forget afterwards what the test registered and which plug-in files it loaded."""
-    members = {group: dict(own) for group, own in registry._plugins.items()}
-    resolved, files = dict(registry._resolved), dict(registry._loaded_files)
+    sources, digests = deepcopy_of(plugins._sources), dict(plugins._digests)
     yield
-    for group, own in members.items():
-        registry._plugins[group] = own
-    for kept, before in ((registry._resolved, resolved), (registry._loaded_files, files)):
-        kept.clear()
-        kept.update(before)
+    forget()
+    plugins._sources.update(sources)
+    plugins._digests.update(digests)
+
+
+def forget() -> None:
+    """Make the registry as it is in a new process, which has loaded no plug-in."""
+    plugins._sources.clear()
+    plugins._digests.clear()
+    plugins.version[0] += 1
+
+
+def deepcopy_of(sources: dict[str, plugins.Members]) -> dict[str, plugins.Members]:
+    return {
+        source: {group: dict(own) for group, own in members.items()}
+        for source, members in sources.items()
+    }

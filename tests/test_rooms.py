@@ -30,8 +30,8 @@ DOORS = {
 }
 # Rooms that may be imported without torch: what `nasgen --help`, `list` and the driver load.
 LIGHT = (
-    "errors", "registry", "seeding", "settings", "stoppers", "genotypes", "layers", "search_spaces",
-    "data", "operators", "predictors", "store", "execution", "engine", "loop", "runs", "cli",
+    "errors", "plugins", "registry", "seeding", "settings", "stoppers", "genotypes", "layers",
+    "search_spaces", "data", "operators", "predictors", "store", "execution", "engine", "loop", "runs", "cli",
 )  # fmt: skip
 
 

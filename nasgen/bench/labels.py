@@ -56,7 +56,8 @@ def of_run(run: Run, features: str | None = None, predictor: str | None = None) 
     `features` names what describes the networks instead. Networks without features, such as one
     whose score is no number, have no row. Raises DataError when no search trial is complete.
     """
-    encoder = _resolved(run, features, predictor).features
+    resolved = _resolved(run, features, predictor)
+    encoder = resolved.scope.around(resolved.features)
     first = run.objectives[0]
     sign = 1.0 if first.direction == "maximize" else -1.0
     # Of the rungs of successive halving the lowest, which all candidates have.

@@ -35,10 +35,15 @@ def list_(
     `nasgen list` names the groups, `nasgen list algorithms` their members, and `nasgen list
     algorithms growth` explains one and lists its options.
     """
+    from nasgen.plugins import Scope
+
+    with Scope(plugin or []).load().active():
+        _list(group, name, json_)
+
+
+def _list(group: str | None, name: str | None, json_: bool) -> None:
     from nasgen import papers, registry
 
-    for path in plugin or []:
-        registry.load_file(path)
     if group is not None and name is not None:
         _explain(group, name, json_)
         return

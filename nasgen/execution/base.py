@@ -7,8 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from nasgen import registry
-
 Message = dict[str, Any]  # {"report": {...}} while a job runs, {"result": {...}} once at its end
 
 
@@ -58,9 +56,7 @@ class Executor(ABC):
 
 
 def make(factory: str, context: Mapping[str, Any]) -> Evaluate:
-    """Load the plug-ins of a context and call its factory, in the process that runs the jobs."""
-    for path in context.get("plugins", ()):
-        registry.load_file(path)
+    """Call the factory with the context, in the process that runs the jobs."""
     module, _, function = factory.partition(":")
     evaluate: Evaluate = getattr(importlib.import_module(module), function)(context)
     return evaluate

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from nasgen import registry
+from nasgen import plugins, registry
 from nasgen.errors import ConfigError, NasgenError
 from nasgen.runs.resolved import DEFAULT_KIND, Resolved
 from nasgen.settings import constraints, objectives
@@ -36,10 +36,12 @@ def resolved(
         # Names are checked too, as far as the rest can be read, so that all mistakes show at once.
         problems += error.problems
         config = _readable(merged)
-    for path in config.plugins.files:
-        _gather(problems, partial(registry.load_file, path))
-    found = Resolved(_absolute(_with_operators(_with_predictor(config))))
-    _check_names(found, problems)
+    config = _absolute_plugins(config)
+    scope = plugins.Scope(config.plugins.files, config.plugins.modules).load(problems)
+    with scope.active():
+        config = _with_modules(_with_operators(_with_predictor(config), scope))
+        found = Resolved(_absolute(config), scope)
+        _check_names(found, problems)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     return found
@@ -51,27 +53,35 @@ def cautions(run: Resolved) -> list[str]:
     trials, warmup = config.budget.trials, config.predictor.warmup
     if trials is None and config.budget.time is None:
         trials = run.default_trials
+    texts = [
+        f"{group} '{entry.name}' is registered in {entry.origin}, where another process does not "
+        "find it; to resume the run later, put it in a file and name that in plugins.files."
+        for group, entry in loose_of(config)
+        if plugins.path_of(entry.target) is None
+    ]
     # One that nobody asked for may well be idle in a short run.
-    is_asked = config.predictor.name not in ("none", _own_predictor(config))
+    with run.scope.active():
+        is_asked = config.predictor.name not in ("none", _own_predictor(config))
     if not is_asked or trials is None or warmup < trials:
-        return []
+        return texts
     return [
+        *texts,
         f"predictor.warmup: expected fewer than the {trials} trials, got {warmup}; '"
-        f"{config.predictor.name}' will never be fitted. Lower it, or give more trials."
+        f"{config.predictor.name}' will never be fitted. Lower it, or give more trials.",
     ]
 
 
-def _with_operators(config: SearchConfig) -> SearchConfig:
+def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
     """Return the config with frequencies that were left empty written out.
 
     An algorithm that grows by morphisms uses no mutation unless one is named.
     """
-    section, draft = config.algorithm, Resolved(config)
+    section, draft = config.algorithm, Resolved(config, scope)
     usual: tuple[str, ...] = ()
-    if section.name in registry.names("algorithms"):
+    if registry.known("algorithms", section.name):
         usual = draft.algorithm_type.morphisms
-    known = draft.applicable("morphisms")
-    morphisms = section.morphisms or {name: 1.0 for name in usual if name in known}
+    fitting = draft.applicable("morphisms")
+    morphisms = section.morphisms or {name: 1.0 for name in usual if name in fitting}
     grows = bool(usual and morphisms)
 
     def every(group: str) -> dict[str, float]:
@@ -98,16 +108,55 @@ def _with_predictor(config: SearchConfig) -> SearchConfig:
 def _own_predictor(config: SearchConfig) -> str:
     """Return the predictor that the algorithm brings, for one objective; else "none"."""
     name = config.algorithm.name
-    if name not in registry.names("algorithms") or len(config.objectives.names) > 1:
+    if not registry.known("algorithms", name) or len(config.objectives.names) > 1:
         return "none"
-    return Resolved(config).algorithm_type.predictor
+    own: str = registry.resolve("algorithms", name).predictor
+    return own
+
+
+def _absolute_plugins(config: SearchConfig) -> SearchConfig:
+    files = tuple(str(Path(f).expanduser().resolve()) for f in config.plugins.files)
+    section = config.plugins.model_copy(update={"files": files})
+    return config.model_copy(update={"plugins": section})
+
+
+def _with_modules(config: SearchConfig) -> SearchConfig:
+    """Return the config with the modules written out whose members it names.
+
+    They registered when they were imported; workers and a later process import them by these.
+    """
+    known = config.plugins.modules
+    paths = (plugins.path_of(entry.target) for _, entry in loose_of(config))
+    more = [path for path in paths if path and path.partition(":")[0] not in known]
+    section = config.plugins.model_copy(update={"modules": tuple(dict.fromkeys([*known, *more]))})
+    return config.model_copy(update={"plugins": section})
+
+
+def loose_of(config: SearchConfig) -> list[tuple[str, registry.Entry]]:
+    """Return (group, entry) of what the config names and code registered as it ran."""
+    words: set[str] = set()
+
+    def collect(value: Any) -> None:
+        if isinstance(value, Mapping):
+            collect([*value, *value.values()])
+        elif isinstance(value, list | tuple):
+            for part in value:
+                collect(part)
+        elif isinstance(value, str):
+            words.update((value, value.partition(":")[0], *value.split("+"), *value.split()))
+
+    collect(config.model_dump())
+    return [
+        (group, entry)
+        for group in registry.GROUPS
+        for name, entry in plugins.loose(group).items()
+        if name in words
+    ]
 
 
 def _absolute(config: SearchConfig) -> SearchConfig:
-    files = tuple(str(Path(f).expanduser().resolve()) for f in config.plugins.files)
     written: dict[str, dict[str, Any]] = {"data": {"source": _absolute_source(config.data.source)}}
     written |= {"store": {"ledger": _absolute_ledger(config.store.ledger)}}
-    written |= {"plugins": {"files": files}}
     sections = {k: getattr(config, k).model_copy(update=v) for k, v in written.items()}
     return config.model_copy(update=sections)
 
@@ -200,6 +249,7 @@ def _check_names(run: Resolved, problems: list[str]) -> None:
     _gather(problems, lambda: run.keeps_predictions)
     _gather(problems, lambda: run.stopper)
     _gather(problems, lambda: _check_rungs(run, problems))
+    _check_loose(run, problems)
     if config.budget.time is not None and config.budget.time < MIN_TIME_S:
         problems.append(
             f"budget.time: expected at least {MIN_TIME_S:.0f} s, because starting workers and "
@@ -253,7 +303,7 @@ def _check_substitute(run: Resolved) -> None:
 
 
 def _check_features(run: Resolved, name: str) -> None:
-    if name in registry.names("scores"):
+    if name in registry.entries("scores"):
         return
     wanted = registry.get("features", name).accepts
     # Every genotype is a graph, so what reads graphs of layers reads cells too.
@@ -265,12 +315,25 @@ def _check_features(run: Resolved, name: str) -> None:
 
 
 def _check_kind(run: Resolved, group: str, name: str) -> None:
-    known = registry.names(group)
     space = run.config.space.name
-    if space in registry.names("search_spaces") and name in known:
-        valid = run.applicable(group)
-        if name not in valid:
-            raise ConfigError(
-                f"algorithm.{group}: '{name}' does not work on the {run.kind} genotypes "
-                f"of '{space}'; expected some of {', '.join(valid) or 'none'}."
+    if not registry.known("search_spaces", space) or not registry.known(group, name):
+        return
+    if not run.fits(registry.get(group, name)):
+        raise ConfigError(
+            f"algorithm.{group}: '{name}' does not work on the {run.kind} genotypes of '{space}'; "
+            f"expected some of {', '.join(run.applicable(group)) or 'none'}."
+        )
+
+
+def _check_loose(run: Resolved, problems: list[str]) -> None:
+    """See that worker processes find what is registered where they cannot import it from."""
+    if run.config.execution.executor == "serial":
+        return
+    for group, entry in loose_of(run.config):
+        in_driver = group in registry.IN_DRIVER or entry.runs_in == "driver"
+        if not in_driver and plugins.path_of(entry.target) is None:
+            problems.append(
+                f"{group} '{entry.name}' is registered in {entry.origin}, where worker processes "
+                "do not find it; put it in a file and name that: plugins.files = ['mine.py'] "
+                "(or take execution.executor = 'serial')."
             )

@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar, overload
 
-from nasgen import registry, seeding
+from nasgen import plugins, registry, seeding
 from nasgen.engine.algorithms.base import Algorithm
 from nasgen.engine.breeding import Breeder, Operators, Proposal, Screen
 from nasgen.engine.rungs import Rungs
@@ -41,37 +41,65 @@ NO_RECIPE: Final = (
 )  # fmt: skip
 
 
+T = TypeVar("T")
+
+
+class looked_up(cached_property[T]):  # noqa: N801 - used as `cached_property` is
+    """A property that is computed once, while the plug-ins of the run are in scope."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> looked_up[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> T: ...
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        if instance is None:
+            return self
+        with instance.scope.active():
+            return super().__get__(instance, owner)
+
+
 class Resolved:
     """A checked config with the objects behind its names, each made when it is first asked for.
 
     What is the same for the whole run is a property; what a resumed segment needs anew is a method
     (`algorithm`, `screen`, `executor`). All raise NasgenError for names and options that are wrong;
     `nasgen.runs.reading` asks them all once, so that every mistake shows before anything starts.
+
+    `scope` holds the plug-ins of [plugins] (default: they are loaded now). Names mean what they
+    mean there; what uses the objects afterwards does so while `scope.active()`.
     """
 
-    def __init__(self, config: SearchConfig) -> None:
+    def __init__(self, config: SearchConfig, scope: plugins.Scope | None = None) -> None:
         self.config = config
+        self.scope = scope or plugins.Scope.of(config.plugins.model_dump())
 
     # ---- the space and its operators -----------------------------------------------------------
 
-    @cached_property
+    @looked_up
     def kind(self) -> str:
         """The kind of genotype that the search space has: "dag" or "cell"."""
-        if self.config.space.name not in registry.names("search_spaces"):
+        if not registry.known("search_spaces", self.config.space.name):
             return DEFAULT_KIND  # the unknown name is an error of its own
         return registry.get("search_spaces", self.config.space.name).accepts or DEFAULT_KIND
 
     def applicable(self, group: str) -> list[str]:
-        """Return the members of a group of operators that work on the space's genotypes."""
-        entries = registry.entries(group).values()
-        return [e.name for e in entries if (e.accepts or DEFAULT_KIND) == self.kind]
+        """Return the operators of a group that work on the space's genotypes.
 
-    @cached_property
+        That is: those that take part without being named. See `nasgen.plugins`.
+        """
+        with self.scope.active():
+            return [e.name for e in registry.usual(group).values() if self.fits(e)]
+
+    def fits(self, operator: registry.Entry) -> bool:
+        """Tell whether an operator works on the space's genotypes."""
+        return (operator.accepts or DEFAULT_KIND) == self.kind
+
+    @looked_up
     def _space_options(self) -> dict[str, Any]:
         target = registry.resolve("search_spaces", self.config.space.name)
         return options.read(target, self.config.space.options, "space")
 
-    @cached_property
+    @looked_up
     def space(self) -> SearchSpace:
         """The search space."""
         name, given = self.config.space.name, self._space_options
@@ -86,7 +114,7 @@ class Resolved:
             ) from error
         return found
 
-    @cached_property
+    @looked_up
     def operators(self) -> Operators:
         """The mutations, morphisms among them, and crossovers with their frequencies."""
         section = self.config.algorithm
@@ -101,7 +129,7 @@ class Resolved:
             section.adapt,
         )
 
-    @cached_property
+    @looked_up
     def origin(self) -> Dag | None:
         """The network of [origin] with provisional tags, or None when there is none."""
         file = self.config.origin.genotype
@@ -109,7 +137,7 @@ class Resolved:
 
     # ---- the algorithm -------------------------------------------------------------------------
 
-    @cached_property
+    @looked_up
     def algorithm_type(self) -> type[Algorithm]:
         """The class that [algorithm] names."""
         found: type[Algorithm] = registry.resolve("algorithms", self.config.algorithm.name)
@@ -123,7 +151,8 @@ class Resolved:
         on_rejected: Callable[[Proposal, float | None], None] = lambda proposal, predicted: None,
     ) -> Algorithm:
         """Return the algorithm with its breeder; the callbacks are explained there."""
-        made = self._new_algorithm()
+        with self.scope.active():
+            made = self._new_algorithm()
         breeder = Breeder(
             self.space,
             self.operators,
@@ -145,7 +174,7 @@ class Resolved:
         made.halve(Rungs(section.rungs, section.eta))
         return made
 
-    @cached_property
+    @looked_up
     def _idle_algorithm(self) -> Algorithm:
         """The algorithm before it begins: it knows its options, and makes no candidates."""
         return self._new_algorithm()
@@ -201,17 +230,17 @@ class Resolved:
 
     # ---- objectives and constraints ------------------------------------------------------------
 
-    @cached_property
+    @looked_up
     def objectives(self) -> tuple[Objective, ...]:
         """The objectives in order; the first one chooses the best network."""
         return tuple(objectives.named(name) for name in self.config.objectives.names)
 
-    @cached_property
+    @looked_up
     def constraints(self) -> tuple[constraints.Constraint, ...]:
         """The constraints in order."""
         return tuple(constraints.parse(text) for text in self.config.objectives.constraint)
 
-    @cached_property
+    @looked_up
     def violation(self) -> Callable[[Dag], float]:
         """The function of a genotype that says how far it breaks what is known untrained."""
         early = [c for c in self.constraints if constraints.before_training(c.name)]
@@ -222,21 +251,22 @@ class Resolved:
         measure = Untrained(self.worker_context(Path()), [c.name for c in early])
         return lambda genotype: constraints.violation(early, measure(genotype))
 
-    @cached_property
+    @looked_up
     def stopper(self) -> Stopper | None:
         """The stopper that [stopping] describes, or None for "none"."""
         return stopper_of(self.config.stopping, self.objectives[0].direction)
 
     # ---- the predictor -------------------------------------------------------------------------
 
-    @property
+    @looked_up
     def is_score_alone(self) -> bool:
         """Whether the predictor is an untrained network's score and nothing else."""
         name = self.config.predictor.name
-        entries = registry.entries("predictors")
-        return name in entries and "scores" in entries[name].requires
+        if not registry.known("predictors", name):
+            return False
+        return "scores" in registry.get("predictors", name).requires
 
-    @property
+    @looked_up
     def feature_names(self) -> tuple[str, ...]:
         """The names of the features that a predictor reads.
 
@@ -249,13 +279,13 @@ class Resolved:
         names = section.features or self._features_of_space or DEFAULT_FEATURES
         return tuple(names.split("+"))
 
-    @property
+    @looked_up
     def _features_of_space(self) -> str | None:
         """The name of the features made for the search space, or None."""
-        entries = registry.entries("features").values()
+        entries = registry.usual("features").values()
         return next((e.name for e in entries if e.accepts == self.config.space.name), None)
 
-    @cached_property
+    @looked_up
     def features(self) -> Features:
         """The features that a predictor reads; those that need images and torch load them."""
         parts = [self._features(name) for name in self.feature_names]
@@ -263,7 +293,7 @@ class Resolved:
 
     def _features(self, name: str) -> Features:
         made: Features
-        if name in registry.names("scores"):
+        if name in registry.entries("scores"):
             context = self.worker_context(Path())
             made = registry.resolve("features", "zero-cost")(context, (name,))
         elif "data" in registry.get("features", name).requires:
@@ -277,8 +307,10 @@ class Resolved:
         section = self.config.predictor
         if section.name == "none":
             return None
+        with self.scope.active():
+            predictor = registry.resolve("predictors", section.name)
         return Filter(
-            registry.resolve("predictors", section.name),
+            predictor,
             self.features,
             seed=seeding.integer(self.config.seed, "predictor"),
             direction=self.objectives[0].direction,
@@ -288,11 +320,12 @@ class Resolved:
             acquisition=section.acquisition,
             mode=section.mode,
             estimated=section.estimated,
-            size=self._size(),
+            size=self._size,
         )
 
+    @looked_up
     def _size(self) -> Callable[[Dag], float]:
-        """Return what tells the logarithm of a genotype's parameters, for features that do not.
+        """What tells the logarithm of a genotype's parameters, for features that do not.
 
         Cells have no channels, so features of the search space that know the size are asked.
         """
@@ -305,7 +338,7 @@ class Resolved:
 
     # ---- training ------------------------------------------------------------------------------
 
-    @cached_property
+    @looked_up
     def recipe_digest(self) -> str:
         """The digest of everything about training that is no fidelity."""
         recipe = self.config.training.model_dump(exclude=set(NO_RECIPE) - {"inherit_weights"})
@@ -326,13 +359,14 @@ class Resolved:
             "stopping": config.stopping.model_dump(),
             "device": config.execution.device,
             "threads": config.execution.threads_per_trial,
-            "plugins": list(config.plugins.files),
+            "plugins": workers.plugins_of(config),
             "artifacts": str(artifacts),
         }
 
     def executor(self, artifacts: Path) -> Executor:
         """Return the executor of evaluators that write to `artifacts`; nothing is started yet."""
-        target = registry.resolve("executors", self.config.execution.executor)
+        with self.scope.active():
+            target = registry.resolve("executors", self.config.execution.executor)
         context = self.worker_context(artifacts)
         made: Executor = target(workers.EVALUATOR, context, n_workers(self.config))
         return made

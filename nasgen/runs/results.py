@@ -6,9 +6,9 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from nasgen.data.base import Dataset
 from nasgen.data.base import load as load_data
@@ -25,12 +25,27 @@ from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name
 from nasgen.store.trial import Trial
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 STATES = {
     "complete": "COMPLETE",
     "failed": "FAILED",
     "pruned": "PRUNED",
     "estimated": "ESTIMATED",
 }
+
+
+def _in_scope(method: Callable[P, T]) -> Callable[P, T]:
+    """Let a method of a run find the run's own plug-ins."""
+
+    @wraps(method)
+    def inside(*args: P.args, **more: P.kwargs) -> T:
+        run: Any = args[0]
+        with run.resolved.scope.active():
+            return method(*args, **more)
+
+    return inside
 
 
 class Run:
@@ -159,6 +174,7 @@ class Run:
         return found
 
     @cached_property
+    @_in_scope
     def dataset(self) -> Dataset:
         """The images the run was made on: `x_train`, `y_train`, `x_test`, `y_test`, `classes`."""
         return load_data(self.config.data.source)
@@ -219,6 +235,7 @@ class Run:
 
     # ---- the ending --------------------------------------------------------------------------
 
+    @_in_scope
     def conclude(self, n_filtered: int, wall_s: Callable[[], float]) -> None:
         """Choose the ensemble on validation images, test it and the best network once, report."""
         summary = self._counts(n_filtered)
@@ -269,6 +286,7 @@ class Run:
             "latency_ms": self._predictor.latency_ms(best.genotype),
         }
 
+    @_in_scope
     def report(self) -> Path:
         """Write report.html and return its path."""
         from nasgen.report import page
@@ -303,6 +321,7 @@ class Run:
 
     # ---- afterwards --------------------------------------------------------------------------
 
+    @_in_scope
     def train(
         self,
         seq: int | None = None,
@@ -417,7 +436,8 @@ def combine_runs(runs: Sequence[Run], method: str | None, rounds: int | None) ->
         )
     settings = first.config.ensemble
     networks.sort(key=lambda n: -_metric(n.trial, "val_accuracy", 0))
-    return choose(networks, method or settings.name, rounds or settings.rounds)
+    with first.resolved.scope.active():
+        return choose(networks, method or settings.name, rounds or settings.rounds)
 
 
 def members(record: Mapping[str, Any]) -> frozenset[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from nasgen.errors import ConfigError, DataError, NasgenError, StoreError
 from nasgen.loop.constants import Constants
 from nasgen.loop.keeping import Keeping, staying
 from nasgen.loop.search import Listener, Search
+from nasgen.plugins import named
 from nasgen.runs import reading
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run, members
@@ -52,13 +53,15 @@ def run(
     overrides: Iterable[Mapping[str, Any]] = (),
     listeners: tuple[Listener, ...] = (),
     where: str = "config",
+    plugins: Sequence[Any] = (),
 ) -> Run:
     """Search, choose an ensemble, test once and write the report; return the finished run.
 
     `config` is a TOML file, its tables as a mapping, or a `SearchConfig`; `overrides` are further
     tables laid on top. `out` is the new run folder (default: `runs/DATA-ALGORITHM-seedN`);
-    `where` names the config in messages. Raises ConfigError, DataError or StoreError before
-    anything is trained.
+    `where` names the config in messages. `plugins` are modules, registered functions or classes,
+    dotted paths or files (.py) whose members this run may use, besides those that [plugins] names.
+    Raises ConfigError, DataError or StoreError before anything is trained.
     """
     began = time.monotonic()
     if isinstance(config, str | Path):
@@ -68,7 +71,16 @@ def run(
         tables = config.model_dump(exclude_unset=True)
     else:
         tables = config or {}
+    if plugins:
+        overrides = [*overrides, {"plugins": _more_plugins(tables, overrides, plugins)}]
     resolved = reading.resolved(tables, where, overrides)
+    with resolved.scope.active():
+        return _new(resolved, out, listeners, began)
+
+
+def _new(
+    resolved: Resolved, out: str | Path | None, listeners: tuple[Listener, ...], began: float
+) -> Run:
     checked = resolved.config
     dataset = load_data(checked.data.source)
     folder = RunFolder.create(out or _default_folder(checked))
@@ -111,7 +123,8 @@ def resume(
     try:
         record = folder.read_json("run.json")
         added = _added_leg(record, trials, time_s, path)
-        dataset = load_data(source)
+        with resolved.scope.active():
+            dataset = load_data(source)
         if dataset.digest != record["data"]["digest"]:
             raise DataError(
                 f"the data of {path} have changed: {source} now has the digest "
@@ -120,7 +133,8 @@ def resume(
         if added is not None:
             record["legs"].append(added)
             folder.write_json("run.json", record)
-        return _Session(folder, resolved, dataset, listeners, began).work()
+        with resolved.scope.active():
+            return _Session(folder, resolved, dataset, listeners, began).work()
     finally:
         folder.unlock()
 
@@ -407,6 +421,19 @@ def _added_leg(
                 "--trials +100."
             )
     return _leg_record(n_added, time_s)
+
+
+def _more_plugins(
+    tables: Mapping[str, Any], overrides: Iterable[Mapping[str, Any]], more: Sequence[Any]
+) -> dict[str, list[str]]:
+    """Return the [plugins] table of a config with further plug-ins."""
+    table = named(more)
+    for given in (tables, *overrides):
+        section = given.get("plugins", {})
+        if isinstance(section, Mapping):  # what is none is told with the other mistakes
+            for key in table:
+                table[key] = [*section.get(key, ()), *table[key]]
+    return {key: list(dict.fromkeys(values)) for key, values in table.items()}
 
 
 def _default_folder(config: SearchConfig) -> Path:

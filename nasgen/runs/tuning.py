@@ -23,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 
 from nasgen import seeding
-from nasgen.data.base import load
+from nasgen.data.base import Dataset, load
 from nasgen.data.split import split
 from nasgen.errors import ConfigError, EvaluationError, StoreError
 from nasgen.evaluation.recipe import Recipe
@@ -32,7 +32,6 @@ from nasgen.runs import workers
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
 from nasgen.settings import fidelity
-from nasgen.settings.config import SearchConfig
 from nasgen.store.folder import RunFolder
 from nasgen.store.rows import Row, Rows
 from nasgen.store.trial import Trial
@@ -136,7 +135,7 @@ def first_of(resolved: Resolved, epochs: float | None = None) -> Subject:
     config = resolved.config
     rng = seeding.generator(config.seed, "tune")
     drawn = resolved.origin or resolved.space.seed(rng)
-    n_train = len(_split(config).train)
+    n_train = len(_split(resolved).train)
     cost = fidelity.search_fidelity(config, n_train)
     genotype = drawn.mint(config.seed, 0).to_json()
     name = f"the first network of {config.space.name}"
@@ -208,10 +207,10 @@ class _Tuning:
         self.told, self.progress = told, progress
         self.study = f"recipe-{subject.digest(seed)}"
         config = subject.resolved.config
-        dataset = load(config.data.source)
+        dataset = _dataset(subject.resolved)
         self.channels, height, width = dataset.shape
         self.side = min(height, width)
-        n_images = round(len(_split(config).train) * subject.fraction)
+        n_images = round(len(_split(subject.resolved).train) * subject.fraction)
         own = Recipe.of(config.training, dataset.shape)
         # Those that a small data set does not shrink to fewer images.
         fitting = (b for b in BATCHES if b == replace(own, batch_size=b).batch_for(n_images))
@@ -403,5 +402,11 @@ def _mean(results: Sequence[Mapping[str, Any]], metric: str) -> float:
     return float(np.mean([result["metrics"][metric] for result in results]))
 
 
-def _split(config: SearchConfig) -> Any:
-    return split(load(config.data.source), config.data.validation, config.data.split_seed)
+def _dataset(resolved: Resolved) -> Dataset:
+    with resolved.scope.active():
+        return load(resolved.config.data.source)
+
+
+def _split(resolved: Resolved) -> Any:
+    section = resolved.config.data
+    return split(_dataset(resolved), section.validation, section.split_seed)

@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
+from nasgen import plugins
 from nasgen.execution.base import Evaluate
 from nasgen.settings import objectives
-from nasgen.settings.config import Stopping
+from nasgen.settings.config import SearchConfig, Stopping
 from nasgen.stoppers.base import stopper_of
 from nasgen.store.artifacts import Artifacts
 
 EVALUATOR: Final = "nasgen.runs.workers:evaluator"
 
 
+def plugins_of(config: SearchConfig) -> dict[str, list[str]]:
+    """Return what [plugins] names, and where Python looks for modules in this process."""
+    section = config.plugins
+    path = [entry or os.getcwd() for entry in sys.path] if section.modules else []
+    importable = [name for name in section.modules if name.partition(":")[0] != plugins.MAIN]
+    return {"files": list(section.files), "modules": importable, "path": path}
+
+
+def scope_of(context: Mapping[str, Any]) -> plugins.Scope:
+    """Return the plug-ins of a context, loaded in this process."""
+    given = context.get("plugins", {})
+    # Behind what is there: a module beside the driver's script must not hide one of Python's.
+    sys.path += [entry for entry in given.get("path", ()) if entry not in sys.path]
+    return plugins.Scope.of(given)
+
+
 def evaluator(context: Mapping[str, Any]) -> Evaluate:
     """Return the evaluator of a context, which is JSON: see `Resolved.worker_context`."""
     from nasgen.evaluation.evaluator import Evaluator  # loads torch
 
-    section = Stopping.model_validate(context.get("stopping", {}))
-    judge = stopper_of(section, objectives.named(context["objectives"][0]).direction)
-    made: Evaluate = Evaluator(context, Artifacts(context["artifacts"]), judge)
-    return made
+    scope = scope_of(context)
+    with scope.active():
+        section = Stopping.model_validate(context.get("stopping", {}))
+        judge = stopper_of(section, objectives.named(context["objectives"][0]).direction)
+        made: Evaluate = Evaluator(context, Artifacts(context["artifacts"]), judge)
+    return scope.around(made)
 
 
 def inference(context: Mapping[str, Any]) -> Any:
     """Return the service that answers with the trained networks of a run (loads torch)."""
     from nasgen.evaluation.inference import Inference
 
-    return Inference(context, Artifacts(context["artifacts"]))
+    scope = scope_of(context)
+    with scope.active():
+        return scope.around(Inference(context, Artifacts(context["artifacts"])))

@@ -93,7 +93,7 @@ class GraphSpace(SearchSpace):
             if type(value) is not int or not 1 <= value <= most:
                 wrong.append(f"space.{name}: expected an integer in 1..{most}, got {value!r}.")
         if not wrong:
-            light = registry.entries("layers")
+            light = registry.usual("layers")
             defaults = {
                 "layers": tuple(op for op in light if op not in DECODER_ONLY),
                 "widths": tuple(w for w in WIDTHS if w <= self.max_channels)

@@ -363,9 +363,14 @@ class Stopping(OptionSection):
 
 
 class Plugins(Section):
-    """Python files that register operators, layers, objectives, data sets and so on."""
+    """Files and modules that register operators, layers, objectives and so on for this run."""
 
     files: tuple[str, ...] = Field((), description="paths, relative to this file")
+    modules: tuple[str, ...] = Field(
+        (),
+        description="modules that Python can import, such as 'package.module', or one object that "
+        "is registered there, 'package.module:object'",
+    )
 
 
 class SearchConfig(Section):

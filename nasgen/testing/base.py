@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from nasgen import registry
 from nasgen.errors import NasgenError
+from nasgen.plugins import Scope
 
 Rule = Callable[[str], Iterator[str]]
 
@@ -92,13 +93,13 @@ class Contract:
     def holds(self, rule: Rule) -> None:
         """Fail with the rule's first counter-example, or when it found no case to try."""
         __tracebackhide__ = True  # pytest then shows the test, not this helper
-        self._load()
-        outcome = examine(rule(self.name), registry.get(self.group, self.name).origin)
+        with self.scope().active():
+            outcome = examine(rule(self.name), registry.get(self.group, self.name).origin)
         verify(outcome, f"{self.group} '{self.name}'")
 
-    def _load(self) -> None:
-        if self.file is not None:
-            registry.load_file(self.file)
+    def scope(self) -> Scope:
+        """Return the plug-ins of `file`, loaded."""
+        return Scope([] if self.file is None else [self.file]).load()
 
 
 def verify(outcome: Outcome, who: str) -> None:

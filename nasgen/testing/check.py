@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from nasgen import registry
 from nasgen.errors import IncompatibleError
+from nasgen.plugins import Scope
 from nasgen.testing.base import Outcome, examine, told
 
 N_CASES = 100  # of an operator, in the default space
@@ -52,16 +53,19 @@ class Finding:
 def check_file(path: str | Path, n: int = N_CASES) -> list[Finding]:
     """Load a plug-in file and check what it registers, in the order of the groups.
 
-    Operators are tried on `n` parents and on n / 2 of a narrow space. The members stay registered.
+    Operators are tried on `n` parents and on n / 2 of a narrow space.
     Raises NasgenError when the file cannot be loaded or registers nothing.
     """
-    members = registry.load_file(path)
-    if not members:
+    scope = Scope([path]).load()
+    if not scope.members:
         raise IncompatibleError(
             f"plug-in {path}: expected at least one member, it registers none; put a decorator "
             'such as @nasgen.mutation("my-name") above a function.'
         )
-    return [check_member(group, name, n) for group, names in members.items() for name in names]
+    with scope.active():
+        return [
+            check_member(group, name, n) for group, own in scope.members.items() for name in own
+        ]
 
 
 def check_member(group: str, name: str, n: int = N_CASES) -> Finding:

@@ -134,8 +134,8 @@ class MatingContract(Contract):
 
     def test_the_order_of_equal_parents_does_not_matter(self) -> None:
         """Unless the entry says that it does, or there is one parent."""
-        self._load()
-        entry = registry.get(self.group, self.name)
+        with self.scope().active():
+            entry = registry.get(self.group, self.name)
         if entry.options.get("ordered", False) or entry.arity == (1, 1):
             return
         self.holds(partial(unordered, self.n))

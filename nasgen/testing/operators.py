@@ -227,13 +227,13 @@ class MutationContract(Contract):
 
     def test_it_keeps_the_contract_in_the_default_space(self) -> None:
         """Legal children, parents unchanged, one child a seed, JSON, gene tags."""
-        self._load()
-        verify(fuzz(self.group, self.name, self.n), self.name)
+        with self.scope().active():
+            verify(fuzz(self.group, self.name, self.n), self.name)
 
     def test_it_keeps_the_contract_in_a_narrow_space(self) -> None:
         """The same where layers and limits are others: `space` must be asked, not assumed."""
-        self._load()
-        verify(cramped(self.group, self.name, self.n // 2), self.name)
+        with self.scope().active():
+            verify(cramped(self.group, self.name, self.n // 2), self.name)
 
     def test_it_applies_to_some_parents_and_changes_them(self) -> None:
         """At least one child is a new network."""

@@ -16,6 +16,7 @@ from nasgen.genotypes import Child, Dag, Draft, Vertex
 from nasgen.operators import crossover, mating, morphism, mutation, pruning
 from nasgen.operators.conformance import Report, check_operator
 from nasgen.operators.mutation.channels import channels
+from nasgen.plugins import Scope
 from nasgen.search_spaces.dag_cnn import DagCnn
 
 SPACE = DagCnn()
@@ -193,11 +194,8 @@ def test_an_exception_is_reported_with_the_line_in_the_users_file(tmp_path: Path
         "    draft.vertex(12345)\n"
         "    return draft.freeze()\n"
     )
-    registry.load_file(file)
-    try:
+    with Scope([file]).load().active():
         problem = only(check_operator("mutations", "test-broken", SPACE, n=3))
-    finally:
-        registry.unregister("mutations", "test-broken")
     assert "IllegalGenotypeError: no vertex carries the gene tag 12345" in problem
     assert f"line 6 of {file}" in problem
 

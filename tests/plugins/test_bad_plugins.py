@@ -13,6 +13,7 @@ from nasgen import registry
 from nasgen.engine.breeding import Breeder, Operators
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.errors import ConfigError, IncompatibleError, NasgenError, OperatorError
+from nasgen.plugins import Scope
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.testing import check_file
 
@@ -144,9 +145,9 @@ def test_an_operator_with_an_illegal_child_is_reported(write: Write) -> None:
 
 
 def test_an_operator_with_an_illegal_child_ends_breeding(write: Write) -> None:
-    registry.load_file(write(ILLEGAL))
     space = DagCnn()
-    mine = Operators({"mine": (registry.resolve("mutations", "mine"), 1.0)}, {})
+    with Scope([write(ILLEGAL)]).load().active():
+        mine = Operators({"mine": (registry.resolve("mutations", "mine"), 1.0)}, {})
     rng = np.random.default_rng(0)
     parent = Individual(0, space.sample(rng).mint(0, 0), fitness_class(("maximize",))())
     with pytest.raises(OperatorError, match="operator 'mine' returned an illegal child: vertex"):

@@ -15,10 +15,12 @@ import pytest
 
 import nasgen
 from nasgen import registry
+from nasgen.plugins import Scope
 from nasgen.runs import reading
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.config import read_toml
 from nasgen.testing import LayerContract, MutationContract, check_file
+from tests.conftest import forget
 
 Search = Callable[..., nasgen.Run]
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -48,13 +50,13 @@ class TestDepthwiseGelu(LayerContract):
 
 
 def test_a_widest_convolution_stays_as_it_is_and_that_is_legal(examples: Path) -> None:
-    registry.load_file(examples / "double_channels.py")
     draft = nasgen.Draft()
     a = draft.add("conv", [draft.input], channels=128, kernel=3)
     b = draft.add("conv", [a], channels=128, kernel=3)
     draft.connect(b, draft.output)
     parent = draft.freeze().mint(0, 0)
-    double = registry.resolve("mutations", "double-channels")
+    with Scope([examples / "double_channels.py"]).load().active():
+        double = registry.resolve("mutations", "double-channels")
     assert double(parent, DagCnn(), np.random.default_rng(0)) == parent
 
 
@@ -102,14 +104,6 @@ def test_operators_layer_and_objective_take_part_in_a_search_and_in_its_resumpti
     assert [t.state for t in more.trials] == ["COMPLETE"] * 7
 
 
-def forget() -> None:
-    """Make the registry as it is in a new process, which has loaded nothing."""
-    registry._loaded_files.clear()
-    for group in registry.GROUPS:
-        for name in registry.names(group):
-            registry.unregister(group, name)
-
-
 def test_plugins_reach_worker_processes(search: Search, examples: Path) -> None:
     run = search(
         plugins={"files": [str(examples / "more_plugins.py")]},
@@ -136,9 +130,9 @@ def test_a_stored_config_finds_its_plugins_from_anywhere(
 def test_loading_a_plugin_loads_no_torch(examples: Path) -> None:
     files = [str(examples / f"{stem}.py") for stem in ("double_channels", "more_plugins")]
     code = (
-        "import sys; from nasgen import registry\n"
-        f"for file in {files!r}: registry.load_file(file)\n"
-        "for group in registry.GROUPS: registry.described(group)\n"
+        "import sys; from nasgen import plugins, registry\n"
+        f"with plugins.Scope({files!r}).load().active():\n"
+        "    for group in registry.GROUPS: registry.described(group)\n"
         "print([m for m in ('torch', 'optuna', 'pytest') if m in sys.modules])\n"
     )
     assert python(code) == ["[]"]

@@ -1,0 +1,343 @@
+"""Whose plug-ins are visible: those of the run that names them, not those of another run.
+
+A member belongs to the source that registered it: a plug-in file, the installed packages, or code
+that registers as it runs (`LOOSE`: a script, a notebook, a module that was imported). A `Scope`
+holds the files and modules that one run names. While it is active, names mean its members first;
+members of another run's files are not there at all. Loose members can be named anywhere, but take
+part without being named only where `plugins.modules` names their module or object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, TypeVar, cast
+
+from nasgen.errors import IncompatibleError, NasgenError, UnknownNameError, suggest
+
+T = TypeVar("T")
+Members = dict[str, dict[str, Any]]  # group -> name -> entry
+
+ENTRY_POINTS: Final = "nasgen.plugins"  # each names a module whose import registers its members
+INSTALLED: Final = "installed"
+LOOSE: Final = "loose"
+MAIN: Final = "__main__"
+
+_sources: dict[str, Members] = {}  # path of a file, INSTALLED or LOOSE -> what it registered
+_digests: dict[str, str] = {}  # path of a loaded file -> digest of its text
+_loading: list[tuple[str, str]] = []  # (source, origin) of what is being imported
+_flags = {"installed": False}
+version = [0]  # grows with every change, so that what was looked up before is looked up again
+
+
+# ---- what is registered --------------------------------------------------------------------------
+
+
+def add(group: str, name: str, entry: Any) -> None:
+    """Keep an entry under the source that is being loaded, else as a loose one."""
+    source = _loading[-1][0] if _loading else LOOSE
+    _sources.setdefault(source, {}).setdefault(group, {})[name] = entry
+    version[0] += 1
+
+
+def remove(group: str, name: str) -> None:
+    """Forget a member of every source."""
+    for members in _sources.values():
+        members.get(group, {}).pop(name, None)
+    _active.get().members.get(group, {}).pop(name, None)
+    version[0] += 1
+
+
+def origin(target: Any) -> str:
+    """Return where an object that is registered now comes from, as errors and lists say it."""
+    return _loading[-1][1] if _loading else str(getattr(target, "__module__", "?"))
+
+
+def taken(group: str) -> dict[str, Any]:
+    """Return the plug-in members beside which what is registered now needs a name of its own."""
+    source = _loading[-1][0] if _loading else LOOSE
+    return _of(INSTALLED, group) | _of(source, group)
+
+
+def loose(group: str) -> dict[str, Any]:
+    """Return name -> entry of what code registered as it ran."""
+    return dict(_of(LOOSE, group))
+
+
+def usual(group: str) -> dict[str, Any]:
+    """Return the plug-in members that take part without being named, the run's own last."""
+    load_installed()
+    return _of(INSTALLED, group) | _active.get().members.get(group, {})
+
+
+def visible(group: str) -> dict[str, Any]:
+    """Return the plug-in members that can be named; the run's own come before loose ones."""
+    load_installed()
+    return _of(INSTALLED, group) | _of(LOOSE, group) | _active.get().members.get(group, {})
+
+
+def _of(source: str, group: str) -> dict[str, Any]:
+    return _sources.get(source, {}).get(group, {})
+
+
+# ---- the plug-ins of a run -----------------------------------------------------------------------
+
+
+class Scope:
+    """The plug-ins that a run names: `files`, and `modules` as "package.module[:object]".
+
+    Nothing is imported before `load`. `looked_up` caches what names meant in this scope.
+    """
+
+    def __init__(self, files: Iterable[str | Path] = (), modules: Iterable[str] = ()) -> None:
+        self.files = tuple(str(Path(file).expanduser().resolve()) for file in files)
+        self.modules = tuple(modules)
+        self.members: Members = {}
+        self.looked_up: dict[tuple[str, str], Any] = {}
+        self.version = -1
+
+    @classmethod
+    def of(cls, section: Mapping[str, Sequence[str]]) -> Scope:
+        """Return the loaded scope of a [plugins] table."""
+        return cls(section.get("files", ()), section.get("modules", ())).load()
+
+    def load(self, problems: list[str] | None = None) -> Scope:
+        """Import the plug-ins and return the scope; NasgenError unless `problems` take the errors.
+
+        Two plug-ins of one scope that register the same name are an error.
+        """
+        loaders: list[tuple[str, Callable[[str], Members]]]
+        loaders = [(file, load_file) for file in self.files]
+        loaders += [(name, _of_module) for name in self.modules]
+        found: Members = {}
+        for source, members_of in loaders:
+            try:
+                _join(found, members_of(source), source)
+            except NasgenError as error:
+                if problems is None:
+                    raise
+                problems.append(str(error))
+        self.members = found
+        return self
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Make names mean what they mean to this run, as long as the context lasts."""
+        token = _active.set(self)
+        try:
+            yield
+        finally:
+            _active.reset(token)
+
+    def around(self, inner: T) -> T:
+        """Return an object whose methods run in this scope, whoever calls them."""
+        return cast(T, _Scoped(self, inner))
+
+
+class _Scoped:
+    """Hands everything on; calls of methods happen inside the scope."""
+
+    def __init__(self, scope: Scope, inner: Any) -> None:
+        self._scope, self._inner = scope, inner
+
+    def __getattr__(self, name: str) -> Any:
+        with self._scope.active():
+            found = getattr(self._inner, name)
+        if not callable(found):
+            return found
+
+        @wraps(found)
+        def inside(*args: Any, **more: Any) -> Any:
+            with self._scope.active():
+                return found(*args, **more)
+
+        return inside
+
+
+def _join(found: Members, members: Members, source: str) -> None:
+    for group, own in members.items():
+        known = found.setdefault(group, {})
+        for name, entry in own.items():
+            if known.get(name, entry) is not entry:
+                raise IncompatibleError(
+                    f"{group} '{name}' is registered by {known[name].origin} and by {source}, "
+                    "which one run cannot name both; rename one of them."
+                )
+            known[name] = entry
+
+
+_active: ContextVar[Scope] = ContextVar("nasgen_plugins", default=Scope())  # noqa: B039
+
+
+def active() -> Scope:
+    """Return the scope that names are looked up in now; outside of any run an empty one."""
+    return _active.get()
+
+
+def named(plugins: Iterable[Any]) -> dict[str, list[str]]:
+    """Return the [plugins] table for modules, registered objects, dotted paths and files (.py)."""
+    table: dict[str, list[str]] = {"files": [], "modules": []}
+    for plugin in plugins:
+        if isinstance(plugin, str | Path):
+            is_file = isinstance(plugin, Path) or plugin.endswith(".py")
+            table["files" if is_file else "modules"].append(str(plugin))
+        elif isinstance(plugin, ModuleType):
+            table["modules"].append(plugin.__name__)
+        elif hasattr(plugin, "__module__") and hasattr(plugin, "__qualname__"):
+            table["modules"].append(f"{plugin.__module__}:{plugin.__qualname__}")
+        else:
+            raise IncompatibleError(
+                "plugins: expected modules, registered functions or classes, dotted paths or files "
+                f"(.py), got {plugin!r}."
+            )
+    return table
+
+
+# ---- loading -------------------------------------------------------------------------------------
+
+
+def load_file(path: str | Path) -> Members:
+    """Import a plug-in file, once unless its text has changed, and return what it registered.
+
+    The file is code and runs with the user's rights: only files that the user names are loaded. If
+    it fails half-way nothing of it stays registered.
+    """
+    load_installed()
+    path = Path(path).expanduser().resolve()
+    source = str(path)
+    if not path.is_file():
+        raise NasgenError(f"plug-in file {path} does not exist; check --plugin and [plugins].")
+    digest = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    if _digests.get(source) != digest:
+        stem = hashlib.blake2b(source.encode(), digest_size=6).hexdigest()
+        name = f"nasgen_plugin_{path.stem}_{stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise NasgenError(f"plug-in {path}: expected a Python file (.py), got '{path.suffix}'.")
+        module = importlib.util.module_from_spec(spec)
+        _sources.pop(source, None)
+        _digests.pop(source, None)
+        sys.modules[name] = module
+        _loading.append((source, source))
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:  # a script may end with sys.exit(main())
+            _sources.pop(source, None)
+            sys.modules.pop(name, None)
+            if isinstance(error, NasgenError):
+                raise
+            raise NasgenError(
+                f"plug-in {path} could not be loaded: {type(error).__name__}: {error} "
+                f"(line {_last_line(error, path)}). Mend the file and try again."
+            ) from error
+        finally:
+            _loading.pop()
+            version[0] += 1
+        _digests[source] = digest
+    return {group: dict(own) for group, own in _sources.get(source, {}).items() if own}
+
+
+def _last_line(error: BaseException, path: Path) -> str:
+    trace = error.__traceback__
+    line = str(getattr(error, "lineno", None) or "?")
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = str(trace.tb_lineno)
+        trace = trace.tb_next
+    return line
+
+
+def load_installed() -> None:
+    """Import what installed packages offer as plug-ins, once."""
+    if _flags["installed"]:
+        return
+    _flags["installed"] = True
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        where = point.dist.name if point.dist else point.value
+        _loading.append((INSTALLED, where))
+        try:
+            point.load()
+        except NasgenError:
+            raise
+        except Exception as error:
+            raise NasgenError(
+                f"installed plug-in '{point.name}' ({where}) could not be loaded: "
+                f"{type(error).__name__}: {error}. Uninstall or mend it."
+            ) from error
+        finally:
+            _loading.pop()
+
+
+def _of_module(dotted: str) -> Members:
+    """Return what a module and its submodules registered, or one object of it."""
+    module, _, attribute = dotted.partition(":")
+    target = imported(dotted)
+    found: Members = {}
+    for members in _sources.values():
+        for group, own in members.items():
+            for name, entry in own.items():
+                is_own = f"{home(entry.target)}.".startswith(f"{module}.")
+                if entry.target is target if attribute else is_own:
+                    found.setdefault(group, {})[name] = entry
+    if not found:
+        how = (
+            f"it can be named by its path where it is used, such as algorithm.name = '{dotted}'"
+            if attribute
+            else "decorators such as @nasgen.mutation('my-name') do"
+        )
+        raise IncompatibleError(f"plugins: '{dotted}' registers nothing; {how}.")
+    return found
+
+
+def home(target: Any) -> str:
+    """Return the name of the module that a target, or the text that stands for it, lies in."""
+    return (
+        target.partition(":")[0]
+        if isinstance(target, str)
+        else str(getattr(target, "__module__", "?"))
+    )
+
+
+def path_of(target: Any) -> str | None:
+    """Return "module:object" if another process can import an object so, else None."""
+    module, name = getattr(target, "__module__", MAIN), getattr(target, "__qualname__", "")
+    if module == MAIN or not name.isidentifier():
+        return None
+    is_there = getattr(sys.modules.get(module), name, None) is target
+    return f"{module}:{name}" if is_there and importlib.util.find_spec(module) else None
+
+
+def imported(dotted: str, what: str = "plugins") -> Any:
+    """Return the module "package.module", or what "package.module:object" names in it.
+
+    `what` begins the sentence of the UnknownNameError for a module or an object that is not there.
+    """
+    module_name, _, attribute = dotted.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UnknownNameError(
+            f"{what} '{dotted}': there is no module '{error.name}'; expected package.module"
+            f"{':object' if attribute else ''} of something that Python can import here."
+        ) from None
+    except (ImportError, ValueError, SyntaxError) as error:
+        raise UnknownNameError(
+            f"{what} '{dotted}': the module cannot be imported: {type(error).__name__}: {error}."
+        ) from error
+    for part in attribute.split(".") if attribute else ():
+        if not hasattr(found, part):
+            valid = [name for name in dir(found) if not name.startswith("_")]
+            raise UnknownNameError(
+                f"{what} '{dotted}': '{module_name}' has no '{attribute}'{suggest(part, valid)}"
+            )
+        found = getattr(found, part)
+    return found
