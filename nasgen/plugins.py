@@ -74,7 +74,12 @@ def loose(group: str) -> dict[str, Any]:
 
 
 def usual(group: str) -> dict[str, Any]:
-    """Return the plug-in members that take part without being named, the run's own last."""
+    """Return the plug-in members that take part without being named, the run's own last.
+
+    Outside of any run these are all that can be named.
+    """
+    if _active.get() is NO_RUN:
+        return visible(group)
     load_installed()
     return _of(INSTALLED, group) | _active.get().members.get(group, {})
 
@@ -175,7 +180,8 @@ def _join(found: Members, members: Members, source: str) -> None:
             known[name] = entry
 
 
-_active: ContextVar[Scope] = ContextVar("nasgen_plugins", default=Scope())  # noqa: B039
+NO_RUN: Final = Scope()
+_active: ContextVar[Scope] = ContextVar("nasgen_plugins", default=NO_RUN)
 
 
 def active() -> Scope:
