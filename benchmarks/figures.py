@@ -1,8 +1,8 @@
-"""The figures of the README: measured here, kept in docs/results/, written as one table.
+"""The figures of the documents: measured here, kept in docs/results/, written as tables.
 
     python benchmarks/figures.py demo --seeds 0 1 2 3 4     # searches: a row an arm and seed
     python benchmarks/figures.py engine features            # other commands: their output, stamped
-    python benchmarks/figures.py --table                    # writes the table into README.md
+    python benchmarks/figures.py --table                    # writes docs/figures.md and README.md
 
 What is there is not run again; delete a row or a file to repeat it. `python benchmarks/NAME.py >
 docs/results/NAME.json` is as good, but for commit and machine. Nothing else should use the cores
@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import headlines
 from claims import TOOLS, Line, documents, values
 from provenance import RESULTS, ROOT, commit, stamp
 
@@ -34,7 +35,7 @@ from nasgen.store.rows import Row, Rows
 
 SEARCHES = "searches.jsonl"
 README = ROOT / "README.md"
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+FIGURES = ROOT / "docs" / "figures.md"
 PLACES = {
     "DATA": os.environ.get("NASGEN_DATA", str(ROOT.parent / "shared" / "data")),
     "GOLEM": os.environ.get("GOLEM_PYTHON", sys.executable),
@@ -211,7 +212,7 @@ def lines() -> Iterator[tuple[Line, str, str]]:
 
 
 def table() -> str:
-    """Return the README's table, each command above what it measured, and a note on methods."""
+    """Return the table of all figures, each command above what it measured, and notes."""
     text = ["| command, and what it measured | measured | goal | reached |", "|---|---|---|---|"]
     said = {None: "–", True: "yes", False: "**no**"}
     for (command, machines), group in itertools.groupby(lines(), key=lambda found: found[1:]):
@@ -259,18 +260,26 @@ def on(machines: Sequence[str], known: Sequence[str]) -> str:
 
 
 def write_table() -> None:
-    """Put the table between the marks in README.md."""
-    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
-    README.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    """Put all figures into docs/figures.md and the headlines into README.md."""
+    _between(FIGURES, "figures", table())
+    _between(README, "headlines", headlines.table(line for line, *_ in lines()))
+
+
+def _between(file: Path, name: str, text: str) -> None:
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, rest = file.read_text(encoding="utf-8").split(begin)
+    file.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def main() -> None:
     """Measure what is missing, or write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join([*ARMS, *TOOLS])}")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of searches")
-    parser.add_argument("--runs", type=Path, help="keep the run folders here")
-    parser.add_argument("--table", action="store_true", help="write the table into README.md")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], help="random seeds of searches (default: 0)"
+    )
+    parser.add_argument("--runs", type=Path, help="folder in which the run folders are kept")
+    parser.add_argument("--table", action="store_true", help="write docs/figures.md and README.md")
     given = parser.parse_args()
     if unknown := [name for name in given.names if name not in ARMS and name not in TOOLS]:
         parser.error(f"expected some of {', '.join([*ARMS, *TOOLS])}, got {', '.join(unknown)}")

@@ -1,4 +1,4 @@
-"""The scripts of benchmarks/ start, and the README's table says what is missed."""
+"""The scripts of benchmarks/ start, and the tables of the documents say what is missed."""
 
 from __future__ import annotations
 
@@ -36,13 +36,15 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
 
 @pytest.fixture
 def figures(script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Return figures.py, at work on an empty folder of results and a README of its own."""
+    """Return figures.py, at work on an empty folder of results and documents of its own."""
     module = script("figures")
-    results, readme = tmp_path / "results", tmp_path / "README.md"
+    results = tmp_path / "results"
     results.mkdir()
-    readme.write_text(MARKS)
     monkeypatch.setattr(module, "RESULTS", results)
-    monkeypatch.setattr(module, "README", readme)
+    for document, marks in (("FIGURES", "figures"), ("README", "headlines")):
+        file = tmp_path / document
+        file.write_text(MARKS.replace("figures", marks))
+        monkeypatch.setattr(module, document, file)
     return module
 
 
@@ -98,7 +100,7 @@ def test_every_search_of_the_table_has_settings_that_are_read(
 # ---- the table -----------------------------------------------------------------------------------
 
 
-def test_a_missed_goal_stands_in_the_readme_as_missed(figures: Any) -> None:
+def test_a_missed_goal_stands_in_the_table_as_missed(figures: Any) -> None:
     printed = [
         {"ledger": "memory", "per_second": 900.0},
         {"ledger": "sqlite", "per_second": 200.0},
@@ -110,20 +112,46 @@ def test_a_missed_goal_stands_in_the_readme_as_missed(figures: Any) -> None:
     kept = {"command": "c", **STAMP, "output": [{"time_ratio": 1.25, "time_ratio_to_plain": 0.9}]}
     (figures.RESULTS / "training_loop.json").write_text(json.dumps(kept, indent=1))
     figures.write_table()
-    readme = figures.README.read_text()
-    assert readme.startswith("before\n<!-- figures: begin -->\n| command, and what it measured | ")
-    assert readme.endswith("<!-- figures: end -->\nafter\n")
-    assert "\nold\n" not in readme
-    rows = [line for line in readme.splitlines() if line.startswith("| ")][1:]
+    written = figures.FIGURES.read_text()
+    assert written.startswith("before\n<!-- figures: begin -->\n| command, and what it measured | ")
+    assert written.endswith("<!-- figures: end -->\nafter\n")
+    assert "\nold\n" not in written
+    rows = [line for line in written.splitlines() if line.startswith("| ")][1:]
     assert len(rows) == 5  # two commands with three figures, nothing of what was not measured
     assert rows[0] == "| `python benchmarks/engine.py` | | | |"
     assert rows[1].endswith("ledger `memory` | 900 | ≥ 1,000 | **no** |")
     assert rows[2].endswith("ledger `journal` | 350 | ≥ 300 | yes |")
     assert rows[3] == "| `python benchmarks/training_loop.py` | | | |"
     assert "1.25 × (0.90 × of a plain one) | ≤ 1.10 × | **no** |" in rows[4]
-    assert "Machine: 3 cores, Some CPU." in readme
+    assert "Machine: 3 cores, Some CPU." in written
+    headlines = figures.README.read_text()
+    assert "| what | measured | control |\n|---|---|---|\n<!-- headlines: end -->" in headlines
     figures.write_table()
-    assert figures.README.read_text() == readme
+    assert figures.FIGURES.read_text() == written
+    assert figures.README.read_text() == headlines
+
+
+def test_the_documents_hold_what_lies_in_the_results(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = script("figures")
+    before = {name: getattr(module, name).read_text() for name in ("FIGURES", "README")}
+    for name, text in before.items():
+        monkeypatch.setattr(module, name, tmp_path / name)
+        (tmp_path / name).write_text(text)
+    module.write_table()
+    assert before == {name: (tmp_path / name).read_text() for name in before}
+
+
+def test_every_headline_stands_in_the_readme_beside_its_control(
+    script: Callable[[str], Any],
+) -> None:
+    headlines, text = script("headlines"), (ROOT / "README.md").read_text()
+    shown = text.split("<!-- headlines: begin -->")[1].split("<!-- headlines: end -->")[0]
+    rows = [line.split(" | ") for line in shown.splitlines() if line.startswith("| ")][1:]
+    assert [row[0].removeprefix("| ") for row in rows] == [h.what for h in headlines.HEADLINES]
+    assert len(rows) == 5
+    assert all(len(row) == 3 and any(c.isdigit() for c in row[1]) for row in rows)
 
 
 def test_figures_of_several_machines_say_which(figures: Any) -> None:

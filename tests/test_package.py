@@ -1,9 +1,8 @@
-"""What the package promises as a whole: names, links, wheel, file sizes, README, registry rows."""
+"""What the package promises as a whole: names, links, wheel, file sizes, registry rows."""
 
 from __future__ import annotations
 
 import ast
-import re
 import subprocess
 import sys
 import zipfile
@@ -22,7 +21,6 @@ SOURCES = [
     for folder in ("nasgen", "tests", "benchmarks", "examples")
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
-COMMANDS = re.compile(r"nasgen ([a-z]+)")
 
 
 def test_the_public_names_are_those_that_resolve() -> None:
@@ -87,43 +85,6 @@ def test_every_row_of_the_registry_resolves_and_says_what_it_is(group: str) -> N
         if entry.origin == "built-in":
             assert entry.summary, (group, name)
             assert registry.resolve(group, name) is not None
-
-
-def _blocks(language: str) -> list[str]:
-    text = (ROOT / "README.md").read_text()
-    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
-
-
-def test_the_commands_of_the_readme_exist() -> None:
-    from typer.main import get_command
-
-    from nasgen.cli import app
-
-    known = set(get_command(app).commands)  # type: ignore[attr-defined]
-    used = {c for block in _blocks("console") for c in COMMANDS.findall(block)}
-    assert used
-    assert used <= known
-
-
-def test_the_python_of_the_readme_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry_restored: None
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    search, operator = _blocks("python")
-    exec(compile(search, "README.md", "exec"), {})
-    exec(compile(operator, "README.md", "exec"), {})
-    assert "double-channels" in registry.names("mutations")
-    example = (ROOT / "examples" / "double_channels.py").read_text()
-    assert _function(operator) == _function(example)
-
-
-def _function(source: str) -> str:
-    """Return the code of the one function, without its docstring, decorators and comments."""
-    (function,) = (n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef))
-    if ast.get_docstring(function) is not None:
-        function.body = function.body[1:]
-    function.decorator_list = []
-    return ast.unparse(function)
 
 
 def test_no_generated_or_image_file_is_in_the_tree() -> None:
