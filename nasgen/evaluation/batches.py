@@ -144,7 +144,7 @@ def evaluation_batches(
     for start in range(0, n, size):
         stop = min(start + size, n)
         part = images[start:stop] if rows is None else images[rows[start:stop]]
-        batch = torch.from_numpy(np.require(part, requirements="CW"))
+        batch = torch.from_numpy(np.require(part, requirements=["C", "W"]))
         if device.type == "cuda":
             batch = batch.pin_memory().to(device, non_blocking=True)
         yield normalise(batch)
