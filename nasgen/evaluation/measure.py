@@ -33,6 +33,11 @@ def flops(network: nn.Module, shape: Shape) -> int:
     return int(counter.get_total_flops())
 
 
+def multiply_adds(network: nn.Module, shape: Shape) -> int:
+    """Return the multiply-adds for one image: half of `flops`."""
+    return flops(network, shape) // 2
+
+
 def latency_ms(
     network: nn.Module, shape: Shape, device: torch.device, n_warmup: int = 5, n_runs: int = 30
 ) -> float:

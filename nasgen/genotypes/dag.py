@@ -152,6 +152,11 @@ class Dag:
         """Canonical text: equal exactly for isomorphic graphs (`nasgen.genotypes.canonical`)."""
         return canonical.key(self)
 
+    @property
+    def channel_tags(self) -> dict[int, Ranges]:
+        """Tag of each vertex that owns channels -> their tags."""
+        return {v.tag: v.channel_tags for v in self.vertices if v.channel_tags}
+
     # ---- changing: every method returns a new graph ------------------------------------------
 
     def edit(self) -> Draft:
@@ -162,6 +167,13 @@ class Dag:
         """Return the graph with one vertex's operation or settings changed, its tag kept."""
         draft = self.edit()
         draft.change(tag, op, **params)
+        return draft.freeze()
+
+    def narrowed(self, channels: Mapping[int, Ranges]) -> Dag:
+        """Return the graph in which these vertices keep these channels alone, by their tags."""
+        draft = self.edit()
+        for tag, kept in channels.items():
+            draft.adopt(tag, kept)
         return draft.freeze()
 
     def mint(self, root_seed: int, trial: int) -> Dag:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 Range = tuple[int, int]  # (first tag, how many), tags are consecutive
 Ranges = tuple[Range, ...]
@@ -59,6 +59,17 @@ def take(ranges: Iterable[Range], n: int) -> Ranges:
             break
         kept.append((start, min(size, n)))
         n -= size
+    return tuple(kept)
+
+
+def chosen(ranges: Iterable[Range], wanted: Sequence[bool]) -> Ranges:
+    """Return the tags at the places where `wanted` is True, in order, as ranges."""
+    kept: list[Range] = []
+    for tag, is_wanted in zip(expand(ranges), wanted, strict=True):
+        if is_wanted and kept and sum(kept[-1]) == tag:
+            kept[-1] = (kept[-1][0], kept[-1][1] + 1)
+        elif is_wanted:
+            kept.append((tag, 1))
     return tuple(kept)
 
 

@@ -1,4 +1,4 @@
-"""A recurrent layer as a plug-in would write it: gates, and outputs that it reads again."""
+"""Layers as plug-ins would write them: gates and memory, a flattening, groups."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import torch
 from torch import nn
 
 from nasgen import registry
+from nasgen.genotypes import tags
+from nasgen.genotypes.tags import Ranges
 from nasgen.layers.base import Layer, Shape
+
+PIXELS = 16  # of the maps that `Flat` reads
 
 
 class Scan(nn.Module):
@@ -41,6 +45,51 @@ class Gru(Layer):
         self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
     ) -> nn.Module:
         return Scan(in_shapes[0][0], out_shape[0])
+
+
+class Flat(Layer):
+    """Every pixel of every channel becomes a channel; tags are repeated."""
+
+    keeps_zero: ClassVar[bool] = True
+
+    def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
+        c, h, w = in_shapes[0]
+        return (c * h * w, 1, 1)
+
+    def out_tags(self, own: Ranges, in_tags: Sequence[Ranges]) -> Ranges:
+        return tuple((tag, 1) for tag in tags.expand(in_tags[0]) for _ in range(PIXELS))
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Unflatten(1, (out_shape[0], 1, 1)))
+
+
+class Depthwise(Layer):
+    """A depthwise convolution with bias: channel by channel, with weights."""
+
+    domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"kernel": (3,)}
+    axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {
+        "weight": ("out", None, None, None),
+        "bias": ("out",),
+    }
+    keeps_zero: ClassVar[bool] = True
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        return nn.Conv2d(out_shape[0], out_shape[0], 3, padding=1, groups=out_shape[0])
+
+
+class Grouped(Layer):
+    """Normalises over groups of channels, so none may be left out; it promises nothing."""
+
+    axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"weight": ("out",), "bias": ("out",)}
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        return nn.GroupNorm(2, out_shape[0])
 
 
 @contextmanager
