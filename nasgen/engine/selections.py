@@ -34,7 +34,7 @@ ENTRIES = (
     Entry(
         "co-evolution",
         "nasgen.engine.selections:co_evolution",
-        "the best, then who is right where those chosen are wrong",
+        "the best, then those that classify correctly what the chosen ones get wrong",
         reference="Painter 2018",
         requires=("predictions",),
     ),

@@ -6,37 +6,37 @@ ENTRIES = (
     Entry(
         "ridge",
         "nasgen.predictors.ridge:ridge",
-        "Bayesian linear regression: sound with few trials, fits in milliseconds",
+        "Bayesian linear regression: reliable with few trials, fits in milliseconds",
         reference="MacKay 1992",
     ),
     Entry(
         "forest",
         "nasgen.predictors.forest:Forest",
-        "random forest: sees interactions, sound from twenty trials on",
+        "random forest: finds interactions, reliable from twenty trials on",
         reference="Breiman 2001",
     ),
     Entry(
         "adaboost",
         "nasgen.predictors.adaboost:AdaBoost",
-        "boosted trees that reweigh what was predicted badly: the paper's",
+        "boosted trees that put weight on what was predicted badly, as in the paper",
         reference="Drucker 1997; Stier 2021, section 4.4",
     ),
     Entry(
         "boosting",
         "nasgen.predictors.boosting:Boosting",
-        "gradient boosting, bagged for its deviation: strong from a hundred trials on",
+        "gradient boosting, bagged for an uncertainty: strong from a hundred trials on",
         reference="Friedman 2001",
     ),
     Entry(
         "gp",
         "nasgen.predictors.gp:gp",
-        "Gaussian process: smooth, with honest deviations, up to some 500 trials",
+        "Gaussian process: smooth, with a good uncertainty, up to some 500 trials",
         reference="Rasmussen 2006; Salinas 2020",
     ),
     Entry(
         "rank",
         "nasgen.predictors.rank:rank",
-        "linear, learns the order of trials instead of their values: calm about outliers",
+        "linear, learns the order of trials instead of their values: robust to outliers",
         reference="van der Waerden 1952",
     ),
     Entry(

@@ -29,8 +29,8 @@ class Curves(Stopper):
 
     - `chance`: probability in (0, 1) of beating the `n_best`-th best finished training, below which
       a training is stopped.
-    - `n_best`: rank (>= 1) of that training; the size of the population stops the most that cannot
-      matter, 1 whatever is no record.
+    - `n_best`: rank (>= 1) of that training; with the population's size a training is stopped
+      that will hardly enter the population, with 1 one that will hardly be the best.
     - `n_startup_trials`: finished trainings (>= 4) before anything is stopped.
     """
 

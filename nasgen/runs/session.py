@@ -396,8 +396,8 @@ def _added_leg(
     if trials is None and time_s is None:
         if legs[-1]["done"] and record["summary"] is not None:
             raise ConfigError(
-                f"{path} is complete ({sum(leg['n_done'] for leg in legs)} trials); say how much "
-                "more: --trials +100 or --budget 10m."
+                f"{path} is complete ({sum(leg['n_done'] for leg in legs)} trials); add "
+                "work with --trials +100 or --budget 10m."
             )
         return None
     if time_s is not None and not reading.MIN_TIME_S <= time_s < math.inf:
@@ -413,12 +413,11 @@ def _added_leg(
             n_added = int(text) if text.startswith("+") else int(text) - planned
         except ValueError:
             raise ConfigError(
-                f"--trials expects a number such as +100 (more) or 140 (in all), got '{text}'."
+                f"--trials: expected a number such as +100 (more) or 140 (total), got '{text}'."
             ) from None
         if n_added < 1:
             raise ConfigError(
-                f"--trials {text}: {path} already has {planned} trials; say how many more: "
-                "--trials +100."
+                f"--trials {text}: {path} already has {planned} trials; add more: --trials +100."
             )
     return _leg_record(n_added, time_s)
 

@@ -118,8 +118,8 @@ class SuccessiveHalving(Shadow):
     """Asynchronous successive halving (Li 2020, "A System for Massively Parallel ...").
 
     After `min_resource` * `reduction_factor`**(k + `min_early_stopping_rate`) epochs, k from 0 on,
-    the best 1 / `reduction_factor` of those who came there go on, and nobody before
-    `bootstrap_count` of them came there.
+    the best 1 / `reduction_factor` of the trainings that came so far go on, and none before
+    `bootstrap_count` of them came so far.
     """
 
     marks = True
@@ -172,7 +172,7 @@ class Hyperband(SuccessiveHalving):
 
 
 class Patient(Shadow):
-    """Stops what has stayed below its best by more than `min_delta` for more than `patience` looks.
+    """Stops what stays below its best by more than `min_delta` for over `patience` evaluations.
 
     With `wrapped` = "median" only if it is below the median too; "none" asks nothing else, which
     suits constant learning rates: under a one-cycle schedule values fall while the rate is high.

@@ -23,7 +23,7 @@ class Genetic(Generational):
 
     - `offspring`: lambda >= 1, default half the population.
     - `selection`: a name of the registry group "selections".
-    - `tournament`: individuals (>= 1) drawn a tournament.
+    - `tournament`: individuals (>= 1) drawn for each tournament.
     - `resample`: probability in [0, 1] that a candidate is drawn anew instead of bred.
     - `remove_worst`: share in (0, 1] of the population, the worst, that makes way for as many
       offspring each generation, however good these are (the generation gap of De Jong 1975). It

@@ -28,7 +28,8 @@ class Growth(Generational):
     - `rounds` (K): default until the budget is spent.
     - `shared`: members of a round are trained jointly, parameters of relatives shared; False trains
       each on its own copy, on all workers.
-    - `selection`: "best", or "co-evolution" for members that are right where others are wrong.
+    - `selection`: "best", or "co-evolution" for members that classify correctly what others get
+      wrong.
 
     Where it departs from the proposal: children are made of members that have been trained, never
     of children of the same round. Every training has a whole learning-rate schedule of its own,

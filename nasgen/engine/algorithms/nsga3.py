@@ -1,4 +1,4 @@
-"""NSGA-III (Deb & Jain 2014): for three objectives or more, where fronts hold nearly everybody.
+"""NSGA-III (Deb & Jain 2014): for three objectives or more, where fronts hold nearly all.
 
 Crowding says little there; survivors are those close to reference points spread over the front.
 Prefer `nsga2` for two objectives.

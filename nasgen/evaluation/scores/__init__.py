@@ -9,20 +9,20 @@ ENTRIES = (
     Entry(
         "jacob_cov",
         "nasgen.evaluation.scores.jacob_cov:jacob_cov",
-        "how differently the network responds to changes of different images; no labels",
+        "how differently the network responds to changes of different images; needs no labels",
         reference="Mellor 2020; Abdelfattah 2021",
         options={"log": True},
     ),
     Entry(
         "naswot",
         "nasgen.evaluation.scores.naswot:naswot",
-        "how differently the ReLUs fire on different images; no labels",
+        "how differently the ReLUs fire on different images; needs no labels",
         reference="Mellor 2021",
     ),
     Entry(
         "synflow",
         "nasgen.evaluation.scores.synflow:synflow",
-        "what all paths of weights carry from input to output; no images",
+        "what all paths of weights carry from input to output; needs no images",
         reference="Tanaka 2020; Abdelfattah 2021",
         options={"log": True},
     ),

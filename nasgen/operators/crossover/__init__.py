@@ -9,14 +9,14 @@ ENTRIES = (
     Entry(
         "path",
         f"{_HERE}.path:path",
-        "the longest unbranched chains of two parents change places",
+        "exchanges the longest unbranched chains of two parents",
         reference=_STIER,
         accepts="dag",
     ),
     Entry(
         "bridge",
         f"{_HERE}.bridge:bridge",
-        "what follows a bridge of one parent and of the other changes places",
+        "exchanges the parts behind a bridge of each parent",
         reference=_STIER,
         accepts="dag",
     ),
