@@ -14,10 +14,10 @@ import numpy as np
 from nasgen import registry
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Dag
+from nasgen.genotypes.kinds import accepted
 from nasgen.operators.mutation.insert_skip import insert_skip
 from nasgen.operators.mutation.insert_subgraph import insert_subgraph
 from nasgen.predictors.base import encode_all
-from nasgen.runs.resolved import DEFAULT_KIND
 from nasgen.search_spaces.dag_cnn import DagCnn
 
 N_VERTICES = 30
@@ -39,7 +39,7 @@ def feature_sets() -> list[str]:
     return [
         entry.name
         for entry in registry.entries("features").values()
-        if (entry.accepts or DEFAULT_KIND) == DEFAULT_KIND and not entry.requires
+        if accepted(entry) is Dag and not entry.requires
     ]
 
 

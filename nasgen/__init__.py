@@ -25,6 +25,9 @@ _NAMES = {
     "Child": "nasgen.genotypes",
     "Dag": "nasgen.genotypes",
     "Draft": "nasgen.genotypes",
+    "Genotype": "nasgen.genotypes",
+    "Node": "nasgen.genotypes",
+    "Outline": "nasgen.genotypes",
     "Vertex": "nasgen.genotypes",
     "Layer": "nasgen.layers.base",
     "SearchSpace": "nasgen.search_spaces.base",
@@ -42,15 +45,19 @@ _NAMES = {
     "stopper": "nasgen.registry",
     "dataset": "nasgen.registry",
     "search_space": "nasgen.registry",
+    "genotype": "nasgen.registry",
 }
 __all__ = [  # as in _NAMES; a test compares them
     "Child",
     "Dag",
     "Dataset",
     "Draft",
+    "Genotype",
     "Layer",
     "NasgenError",
+    "Node",
     "NotApplicable",
+    "Outline",
     "Run",
     "SearchConfig",
     "SearchSpace",
@@ -59,6 +66,7 @@ __all__ = [  # as in _NAMES; a test compares them
     "crossover",
     "dataset",
     "from_deap",
+    "genotype",
     "layer",
     "load",
     "mating",
@@ -77,12 +85,13 @@ __all__ = [  # as in _NAMES; a test compares them
 if TYPE_CHECKING:
     from nasgen.data.base import Dataset
     from nasgen.errors import NasgenError, NotApplicable
-    from nasgen.genotypes import Child, Dag, Draft, Vertex
+    from nasgen.genotypes import Child, Dag, Draft, Genotype, Node, Outline, Vertex
     from nasgen.layers.base import Layer
     from nasgen.operators.deap_style import from_deap
     from nasgen.registry import (
         crossover,
         dataset,
+        genotype,
         layer,
         mating,
         morphism,

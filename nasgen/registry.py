@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 # Group -> the light module that lists the group's built-ins.
 FAMILIES: dict[str, str] = {
+    "genotypes": "nasgen.genotypes",
     "search_spaces": "nasgen.search_spaces",
     "mutations": "nasgen.operators.mutation",
     "crossovers": "nasgen.operators.crossover",
@@ -89,9 +90,10 @@ ENGINE_ARGUMENTS = ("population", "seed", "direction")  # which are no options
 class Entry:
     """One registered member.
 
-    `target` is "package.module:object" (resolved lazily) or the object itself. `accepts` names the
-    genotype kind an operator works on, `requires` what it needs beyond genotypes (such as
-    "weights", see `MATERIALS`).
+    `target` is "package.module:object" (resolved lazily) or the object itself. `accepts` is the
+    type of genotypes that an operator or feature set works on, the name of a kind of them, or
+    "package.module:Type"; "" means graphs (see `nasgen.genotypes.kinds.accepted`). `requires` is
+    what it needs beyond genotypes (such as "weights", see `MATERIALS`).
     Of operators only: `n_parents`, a number or (fewest, most); `runs_in`, "driver" or "worker"; and
     in the worker `scope`, called for each "tensor" or once for the "network". `entries` fills in
     what the group says where they are left out.
@@ -101,7 +103,7 @@ class Entry:
     target: str | Any
     summary: str = ""
     reference: str = ""
-    accepts: str = ""
+    accepts: str | type = ""
     requires: tuple[str, ...] = ()
     n_parents: int | tuple[int, int] | None = None
     runs_in: str = ""
@@ -347,6 +349,7 @@ predictor = _decorator("predictors")
 stopper = _decorator("stoppers")
 dataset = _decorator("datasets")
 search_space = _decorator("search_spaces")
+genotype = _decorator("genotypes")
 
 
 def options_of(target: Any) -> dict[str, inspect.Parameter]:

@@ -8,7 +8,6 @@ from typing import Any, Final, Protocol
 
 from nasgen.bench import synthetic, table
 from nasgen.errors import UnknownNameError, suggest
-from nasgen.genotypes import Dag
 
 NAMES: Final = (*table.NAMES, synthetic.NAME)
 
@@ -35,7 +34,7 @@ class Bench(Protocol):
     def signal(self, name: str | None) -> tuple[str, str]:
         """Return (searched, reported) columns, None: the first; ConfigError for an unknown one."""
 
-    def accuracy(self, genotype: Dag, column: str) -> float:
+    def accuracy(self, genotype: Any, column: str) -> float:
         """Return the score of a legal genotype; EvaluationError if it is not known."""
 
     def optimum(self, column: str) -> float:

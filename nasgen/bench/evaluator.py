@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
+from nasgen import genotypes
 from nasgen.bench.base import find
 from nasgen.errors import EvaluationError
-from nasgen.genotypes import Dag
 
 
 @final
@@ -29,7 +29,7 @@ class LookUp:
 
         A network that the bench knows no score of has failed.
         """
-        genotype = Dag.from_json(job["genotype"])
+        genotype = genotypes.read(job["genotype"])
         message = {"seq": job["seq"], "curve": [], "train_s": 0.0}
         try:
             val = self.bench.accuracy(genotype, self.searched) / 100

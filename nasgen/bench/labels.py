@@ -19,10 +19,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from nasgen import registry
+from nasgen import genotypes, registry
 from nasgen.bench.table import Table
 from nasgen.errors import ConfigError, DataError, MissingExtraError, StoreError
-from nasgen.genotypes import Dag
+from nasgen.genotypes import Genotype
 from nasgen.predictors.base import Features, Floats, encode_all
 from nasgen.predictors.features.joined import Joined
 from nasgen.runs import reading
@@ -68,7 +68,7 @@ def of_run(run: Run, features: str | None = None, predictor: str | None = None) 
     ]
     if not trials:
         raise DataError(f"{run.path} has no completed search trial to learn from.")
-    dags = {t.seq: Dag.from_json(t.genotype) for t in trials}
+    dags = {t.seq: genotypes.read(t.genotype) for t in trials}
     encoded = dict(zip(dags, encode_all(encoder, list(dags.values())), strict=True))
     trials = [t for t in trials if np.isfinite(encoded[t.seq]).all()]
     if not trials:
@@ -250,20 +250,9 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def plain(genotype: Dag) -> str:
-    """Return the JSON of a genotype whose gene tags are counted from 0: a tenth of its bytes.
-
-    Its canonical key is the same; relatives cannot be aligned by it any more.
-    """
-    place = {v.tag: i for i, v in enumerate(genotype.order)}
-    vertices = [
-        {"tag": place[v.tag], "op": v.op, **({"params": dict(v.params)} if v.params else {})}
-        for v in genotype.order
-    ]
-    # Not sorted: the order of a vertex's inputs is what a concatenation joins them by.
-    edges = [[place[a], place[b]] for a, b in genotype.edges]
-    data = {"kind": "dag", "vertices": vertices, "edges": edges}
-    return json.dumps(data, separators=(",", ":"))
+def plain(genotype: Genotype) -> str:
+    """Return the JSON of a genotype without what relatives are aligned by: a tenth of its bytes."""
+    return json.dumps(genotype.bare_json(), separators=(",", ":"))
 
 
 def _size(n_params: Iterable[float | None]) -> Floats | None:
@@ -340,8 +329,8 @@ def _floats(path: Path, rows: Sequence[Mapping[str, str]], column: str) -> list[
     return found
 
 
-def _genotype(path: Path, number: int, text: str) -> Dag:
+def _genotype(path: Path, number: int, text: str) -> Genotype:
     try:
-        return Dag.from_json(json.loads(text))
+        return genotypes.read(json.loads(text))
     except ValueError as error:
         raise DataError(f"{path}, row {number}, column genotype: {error}") from None

@@ -66,7 +66,7 @@ class Table:
         for choices in reversed(self.template.choices):
             row, code = divmod(row, len(choices))
             ops.append(choices[code])
-        return self.template.dag(ops[::-1])
+        return self.template.cell(ops[::-1])
 
     def signal(self, name: str | None) -> tuple[str, str]:
         """Return (searched, reported) columns; ConfigError for a signal that the table lacks."""

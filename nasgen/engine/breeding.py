@@ -18,7 +18,7 @@ from nasgen import seeding
 from nasgen.engine.credit import Credit
 from nasgen.engine.individual import Individual
 from nasgen.errors import IllegalGenotypeError, NasgenError, NotApplicable, OperatorError
-from nasgen.genotypes import Child, Dag
+from nasgen.genotypes import Child, Genotype
 from nasgen.genotypes.child import Plan
 from nasgen.predictors.base import Verdict
 from nasgen.settings.fidelity import Fidelity
@@ -29,10 +29,11 @@ N_ATTEMPTS = 50  # before a candidate is drawn at random, and then before the sp
 class Space(Protocol):
     """What variation needs of a search space."""
 
-    def sample(self, rng: np.random.Generator) -> Dag: ...
-    def seed(self, rng: np.random.Generator) -> Dag: ...
-    def problems(self, genotype: Dag) -> list[str]: ...
-    def widened(self, genotype: Dag, factor: float) -> Dag: ...
+    def sample(self, rng: np.random.Generator) -> Genotype: ...
+    def seed(self, rng: np.random.Generator) -> Genotype: ...
+    def problems(self, genotype: Any) -> list[str]: ...
+    def widened(self, genotype: Any, factor: float) -> Genotype: ...
+    def shown(self, genotype: Any) -> Mapping[str, int]: ...
 
 
 class Screen(Protocol):
@@ -40,7 +41,7 @@ class Screen(Protocol):
 
     @property
     def n_wanted(self) -> int: ...
-    def choose(self, candidates: Sequence[Dag], rng: np.random.Generator) -> Verdict: ...
+    def choose(self, candidates: Sequence[Genotype], rng: np.random.Generator) -> Verdict: ...
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Proposal:
     `goes_on` says that it is its parent again, which is trained on from the weights it has.
     """
 
-    genotype: Dag
+    genotype: Genotype
     plan: Plan = field(default_factory=dict)
     operator: str = "sample"
     parents: tuple[int, ...] = ()
@@ -134,8 +135,8 @@ class Breeder:
         screen: Screen | None = None,
         forget: Callable[[Proposal], None] = lambda proposal: None,
         on_rejected: Callable[[Proposal, float | None], None] = lambda proposal, predicted: None,
-        origin: Dag | None = None,
-        violation: Callable[[Dag], float] = lambda genotype: 0.0,
+        origin: Genotype | None = None,
+        violation: Callable[[Genotype], float] = lambda genotype: 0.0,
         root_seed: int = 0,
     ) -> None:
         self.space = space
@@ -384,11 +385,9 @@ class Breeder:
                 f"{frame.lineno}). Mend it, test it with `nasgen check`, then resume the run."
             ) from error
         returned = result if isinstance(result, tuple | list) else [result]
-        children = [c if isinstance(c, Child) else Child(c) for c in returned]
+        children = [child for one in returned if (child := Child.of(one)) is not None]
         limit = len(parents)
-        if not 1 <= len(children) <= limit or not all(
-            isinstance(c.genotype, Dag) for c in children
-        ):
+        if not 1 <= len(children) == len(returned) <= limit:
             kinds = ", ".join(type(c).__name__ for c in returned) or "nothing"
             expected = "a genotype or nasgen.Child" if limit == 1 else "one or two of them"
             raise OperatorError(f"operator '{name}' must return {expected}, got {kinds}.")
@@ -408,9 +407,9 @@ class Breeder:
     def _drawn(
         self,
         what: str,
-        draw: Callable[[np.random.Generator], Dag],
+        draw: Callable[[np.random.Generator], Genotype],
         rng: np.random.Generator,
-    ) -> Dag:
+    ) -> Genotype:
         try:
             genotype = draw(rng)
         except NasgenError:
@@ -423,7 +422,7 @@ class Breeder:
             ) from error
         return self._legal(what, genotype)
 
-    def _legal(self, name: str, genotype: Dag) -> Dag:
+    def _legal(self, name: str, genotype: Genotype) -> Genotype:
         problems = self.space.problems(genotype)
         if problems:
             raise OperatorError(

@@ -11,7 +11,7 @@ from typing import Any
 from deap import base
 
 from nasgen.errors import EvaluationError
-from nasgen.genotypes import Dag
+from nasgen.genotypes import Genotype
 
 
 class Fitness(base.Fitness):
@@ -85,7 +85,7 @@ class Individual:
     def __init__(
         self,
         seq: int,
-        genotype: Dag,
+        genotype: Genotype,
         fitness: Fitness,
         parents: tuple[int, ...] = (),
         operator: str = "sample",

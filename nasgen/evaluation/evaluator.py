@@ -28,7 +28,7 @@ from nasgen.evaluation.metrics import Measured
 from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, Look, Row, Trainee, make_optimizer, train_together
-from nasgen.genotypes import Dag
+from nasgen.genotypes import Genotype
 from nasgen.phenotype.network import Network, build
 from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.settings import config
@@ -42,7 +42,7 @@ Report = Callable[[Json], bool]
 class _Candidate:
     """What a job asks for, before and after training; `state` is the optimiser's, {} for none."""
 
-    genotype: Dag
+    genotype: Genotype
     blueprint: Blueprint
     network: Network
     state: State

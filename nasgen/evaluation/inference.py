@@ -12,10 +12,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from nasgen import registry
+from nasgen import genotypes, registry
 from nasgen.errors import DataError, EvaluationError, StoreError
 from nasgen.evaluation import batches, device, measure, shared
-from nasgen.genotypes import Dag
+from nasgen.genotypes import Genotype
 from nasgen.phenotype.network import Network, build
 from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.settings import config
@@ -59,9 +59,9 @@ class Inference:
 
     # ---- networks ----------------------------------------------------------------------------
 
-    def decode(self, genotype_json: Mapping[str, Any]) -> tuple[Dag, Blueprint]:
+    def decode(self, genotype_json: Mapping[str, Any]) -> tuple[Genotype, Blueprint]:
         """Return a genotype and its build steps for this data set."""
-        genotype = Dag.from_json(genotype_json)
+        genotype = genotypes.read(genotype_json)
         shape, n_classes = self.dataset.shape, self.dataset.n_classes
         return genotype, self.space.blueprint(genotype, shape, n_classes)
 

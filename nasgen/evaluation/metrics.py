@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nasgen.evaluation import measure
-from nasgen.genotypes import Dag
+from nasgen.genotypes import Genotype
 from nasgen.search_spaces.blueprint import Blueprint
 
 
@@ -27,7 +27,7 @@ class Measured:
     `network` is in eval mode on `device`. An objective must not change any of it.
     """
 
-    genotype: Dag
+    genotype: Genotype
     blueprint: Blueprint
     network: nn.Module
     metrics: Mapping[str, Any]

@@ -15,7 +15,7 @@ import torch
 from nasgen import registry
 from nasgen.evaluation import measure, shared
 from nasgen.evaluation.metrics import Measured
-from nasgen.genotypes import Dag
+from nasgen.genotypes import Genotype
 from nasgen.phenotype.network import build
 from nasgen.settings import config
 
@@ -38,7 +38,7 @@ class Untrained:
         }
         self._known: dict[str, dict[str, float]] = {}
 
-    def __call__(self, genotype: Dag) -> dict[str, float]:
+    def __call__(self, genotype: Genotype) -> dict[str, float]:
         """Return name -> finite value; what cannot be measured is left out.
 
         A network that cannot be built is for the worker to report, as a failed trial.
@@ -49,7 +49,7 @@ class Untrained:
             self._known[genotype.key] = self._measured(genotype)
         return self._known[genotype.key]
 
-    def _measured(self, genotype: Dag) -> dict[str, float]:
+    def _measured(self, genotype: Genotype) -> dict[str, float]:
         values: dict[str, float] = {}
         try:
             blueprint = self._space.blueprint(genotype, self._data.shape, self._data.n_classes)

@@ -19,7 +19,7 @@ from nasgen import registry, seeding
 from nasgen.errors import IncompatibleError, NasgenError
 from nasgen.evaluation import shared
 from nasgen.evaluation.scores.base import Probe
-from nasgen.genotypes import Dag
+from nasgen.genotypes import Genotype
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.standard import standard
 from nasgen.settings import config
@@ -59,7 +59,7 @@ class ZeroCost:
         self._batch: tuple[torch.Tensor, torch.Tensor] | None = None  # loaded when first asked for
         self._known: dict[str, Floats] = {}
 
-    def encode(self, genotype: Dag) -> Floats:
+    def encode(self, genotype: Genotype) -> Floats:
         """Return the scores in the order of `names`, float64 (f,); NaN where there is none.
 
         A network that cannot be built has none: its trial will tell why. Raises IncompatibleError
@@ -72,7 +72,7 @@ class ZeroCost:
             found = self._known[genotype.key] = self._encoded(genotype)
         return found.copy()
 
-    def _encoded(self, genotype: Dag) -> Floats:
+    def _encoded(self, genotype: Genotype) -> Floats:
         images, labels = self._images()
         try:
             blueprint = self._space.blueprint(genotype, tuple(images.shape[1:]), self._n_classes)

@@ -1,9 +1,9 @@
-"""Cells: graphs of fixed nodes whose edges carry operations (Dong 2020, NAS-Bench-201), as a `Dag`.
+"""Cells: graphs of fixed nodes whose edges carry operations (Dong 2020, NAS-Bench-201), as graphs.
 
 Every edge of the template is a vertex of the graph, every node but the first a `sum`. An edge of
 the operation "none" is a vertex without connections, so it keeps its gene tag and its place and is
-dead; "skip" is the identity. Hence `Dag.key` is the canonical key of the cell: dead edges and
-identities do not count, nor does the order of the nodes.
+dead; "skip" is the identity. Hence the key of the graph is the canonical key of the cell: dead
+edges and identities do not count, nor does the order of the nodes.
 
 Of the 15,625 cells of NAS-Bench-201, pruning dead edges alone leaves 9,445 (`Template.pruned`) and
 the benchmark's own string rule 6,466 classes (`Template.text`). The key leaves 6,334. Folding an
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, ClassVar, Final, final
 
 from nasgen.errors import IllegalGenotypeError
 from nasgen.genotypes.dag import Dag, Draft, Edge
@@ -25,6 +25,18 @@ from nasgen.genotypes.vertex import Vertex
 NONE: Final = "none"
 SKIP: Final = "skip"
 N_REMEMBERED: Final = 100_000  # cells whose key is known
+
+
+@final
+class Cell(Dag):
+    """A graph that some template fits. Edited as a graph it is a `Dag`, which may be no cell."""
+
+    kind: ClassVar[str] = "cell"
+    is_restricted: ClassVar[bool] = True
+
+    def bare_json(self) -> dict[str, Any]:
+        """Return the JSON of a cell with the same key, its gene tags counted from 0."""
+        return self._bare_json(self.vertices)  # whose order is the template's
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,7 @@ class Template:
         """Number of nodes, input and output included."""
         return 1 + max(target for _, target in self.edges)
 
-    def dag(self, ops: Sequence[str]) -> Dag:
+    def cell(self, ops: Sequence[str]) -> Cell:
         """Return the cell with these operations, one an edge, under provisional tags.
 
         Raises IllegalGenotypeError for an operation that its edge does not offer.
@@ -58,7 +70,8 @@ class Template:
         draft.connect(_nodes(draft, len(self.edges))[-1], draft.output)
         for i, op in enumerate(ops):
             self.set(draft, i, op)
-        return draft.freeze()
+        dag = draft.freeze()
+        return Cell.unchecked(dag.vertices, dag.edges)
 
     def facts(self, ops: tuple[str, ...]) -> tuple[str, bool]:
         """Return the canonical key of the cell with these operations, and whether it has a path.
@@ -68,8 +81,8 @@ class Template:
         if ops not in self._facts:
             if len(self._facts) >= N_REMEMBERED:
                 self._facts.clear()
-            dag = self.dag(ops)
-            self._facts[ops] = dag.key, len(dag.live) > 2
+            cell = self.cell(ops)
+            self._facts[ops] = cell.key, len(cell.live) > 2
         return self._facts[ops]
 
     @cached_property
@@ -86,7 +99,7 @@ class Template:
         change(source, tag)
         change(tag, target)
 
-    def changed(self, dag: Dag, edits: Sequence[tuple[int, str]]) -> Dag:
+    def changed(self, dag: Dag, edits: Sequence[tuple[int, str]]) -> Cell:
         """Return a cell with other operations on some edges, (edge, operation); gene tags stay.
 
         Raises IllegalGenotypeError for another graph and for what an edge does not offer.
@@ -101,7 +114,7 @@ class Template:
             edges = {e: None for e in edges if e not in own} | ({} if op == NONE else own)
             ops[i], vertices[2 + i] = op, Vertex(tag, op)
         # Where the edges lead was settled by the template, and a key knows no tags.
-        return Dag.unchecked(tuple(vertices), tuple(edges), key=self.facts(tuple(ops))[0])
+        return Cell.unchecked(tuple(vertices), tuple(edges), key=self.facts(tuple(ops))[0])
 
     def _check(self, i: int, op: str) -> None:
         if op not in self.choices[i]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nasgen.genotypes import tags
-from nasgen.genotypes.dag import Dag
+from nasgen.genotypes.base import Genotype
 
 Plan = Mapping[str, Any]
 
@@ -21,8 +21,14 @@ class Child:
     and alone executes them.
     """
 
-    genotype: Dag
+    genotype: Any  # a Genotype, which operators and their callers know more of
     plan: Plan = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, result: Any) -> Child | None:
+        """Return what an operator gave as a child, bare genotypes too; None for other things."""
+        child = result if isinstance(result, cls) else cls(result)
+        return child if isinstance(child.genotype, Genotype) else None
 
     def mint(self, root_seed: int, trial: int) -> Child:
         """Return the child with provisional tags made final, in the genotype and in the plan."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from nasgen.errors import IllegalGenotypeError
 from nasgen.genotypes import canonical, tags
+from nasgen.genotypes.base import Genotype, Outline
 from nasgen.genotypes.tags import Ranges
 from nasgen.genotypes.vertex import Value, Vertex, sorted_params, with_final_tags
 
@@ -20,12 +21,14 @@ Edge = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Dag:
+class Dag(Genotype):
     """A directed acyclic graph with exactly one `input` and one `output` vertex.
 
     Edges are (source tag, target tag), without repeats; the order of a vertex's incoming edges is
     the order in which a concatenation joins them. Raises IllegalGenotypeError when built wrongly.
     """
+
+    kind: ClassVar[str] = "dag"
 
     vertices: tuple[Vertex, ...]
     edges: tuple[Edge, ...]
@@ -153,9 +156,22 @@ class Dag:
         return canonical.key(self)
 
     @property
+    def tags(self) -> frozenset[int]:
+        """Gene tags of its vertices."""
+        return frozenset(self._by_tag)
+
+    @property
     def channel_tags(self) -> dict[int, Ranges]:
         """Tag of each vertex that owns channels -> their tags."""
         return {v.tag: v.channel_tags for v in self.vertices if v.channel_tags}
+
+    def outline(self) -> Outline:
+        """Return its vertices in topological order and its edges."""
+        place, before = self.place, self.before
+        return Outline(
+            tuple(v.node for v in self.order),
+            tuple((place[s], place[v.tag]) for v in self.order for s in before[v.tag]),
+        )
 
     # ---- changing: every method returns a new graph ------------------------------------------
 
@@ -176,23 +192,23 @@ class Dag:
             draft.adopt(tag, kept)
         return draft.freeze()
 
-    def mint(self, root_seed: int, trial: int) -> Dag:
+    def mint(self, root_seed: int, trial: int) -> Self:
         """Return the graph with provisional tags made final (called by the engine alone)."""
         vertices = tuple(with_final_tags(v, root_seed, trial) for v in self.vertices)
         final = {old.tag: new.tag for old, new in zip(self.vertices, vertices, strict=True)}
         edges = tuple((final[a], final[b]) for a, b in self.edges)
         if len(set(final.values())) < len(final):
-            return Dag(vertices, edges)  # raises: two vertices got one tag
+            return type(self)(vertices, edges)  # raises: two vertices got one tag
         # Nothing that was checked has changed, nor what knows no tags.
         known = {n: self.__dict__[n] for n in ("key", "depth") if n in self.__dict__}
-        minted = Dag.unchecked(vertices, edges, **known)
+        minted = type(self).unchecked(vertices, edges, **known)
         minted.__dict__["order"] = tuple(minted._by_tag[final[v.tag]] for v in self.order)
         return minted
 
     @classmethod
-    def unchecked(cls, vertices: tuple[Vertex, ...], edges: tuple[Edge, ...], **known: Any) -> Dag:
+    def unchecked(cls, vertices: tuple[Vertex, ...], edges: tuple[Edge, ...], **known: Any) -> Self:
         """Return a graph that the caller knows to be right; `known` are cached properties of it."""
-        dag: Dag = object.__new__(cls)
+        dag = object.__new__(cls)
         dag.__dict__.update(vertices=vertices, edges=edges, _by_tag={v.tag: v for v in vertices})
         dag.__dict__.update(known)
         return dag
@@ -202,25 +218,26 @@ class Dag:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data that `from_json` reads back to an equal graph."""
         return {
-            "kind": "dag",
-            "vertices": [
-                {
-                    "tag": v.tag,
-                    "op": v.op,
-                    **({"params": dict(v.params)} if v.params else {}),
-                    **(
-                        {"channel_tags": [list(r) for r in v.channel_tags]}
-                        if v.channel_tags
-                        else {}
-                    ),
-                }
-                for v in self.vertices
-            ],
+            "kind": self.kind,
+            "vertices": [v.to_json() for v in self.vertices],
             "edges": [list(edge) for edge in self.edges],
         }
 
+    def bare_json(self) -> dict[str, Any]:
+        """Return the JSON of a graph with the same key, its gene tags counted from 0."""
+        return self._bare_json(self.order)
+
+    def _bare_json(self, vertices: Sequence[Vertex]) -> dict[str, Any]:
+        place = {v.tag: i for i, v in enumerate(vertices)}
+        return {
+            "kind": self.kind,
+            "vertices": [{**v.node.json, "tag": place[v.tag]} for v in vertices],
+            # Not sorted: the order of a vertex's inputs is what a concatenation joins them by.
+            "edges": [[place[a], place[b]] for a, b in self.edges],
+        }
+
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Dag:
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read a graph; raises IllegalGenotypeError for anything that `to_json` would not write."""
         try:
             vertices = tuple(

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from nasgen.genotypes import tags
+from nasgen.genotypes.base import Node
 from nasgen.genotypes.tags import Ranges
 
 Value = int | float | str | bool
@@ -50,6 +51,20 @@ class Vertex:
     def label_text(self) -> str:
         """The label as JSON. Kept, because parents and children share their unchanged vertices."""
         return json.dumps(self.label)
+
+    @cached_property
+    def node(self) -> Node:
+        """It as a node of an outline. Kept, and so shared by the outlines of relatives."""
+        return Node(self.tag, self.op, dict(self.params))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data, without what is empty."""
+        data: dict[str, Any] = {"tag": self.tag, "op": self.op}
+        if self.params:
+            data["params"] = dict(self.params)
+        if self.channel_tags:
+            data["channel_tags"] = [list(r) for r in self.channel_tags]
+        return data
 
     @cached_property
     def is_final(self) -> bool:

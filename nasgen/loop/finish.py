@@ -8,15 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
-from nasgen import seeding
-from nasgen.genotypes import Dag
+from nasgen import genotypes, seeding
+from nasgen.genotypes import Genotype
 from nasgen.loop.constants import Constants
 from nasgen.settings.budget import Budget
 from nasgen.settings.fidelity import Fidelity
 from nasgen.settings.objectives import Objective
-from nasgen.store.trial import Trial
+from nasgen.store.trial import Trial, recorded
 
 Rank = tuple[float, int, float, float, int]
 
@@ -28,8 +28,9 @@ MAX_WIDEN = 2.0  # by itself
 class Space(Protocol):
     """What the finish needs of a search space."""
 
-    def problems(self, genotype: Dag) -> list[str]: ...
-    def widened(self, genotype: Dag, factor: float) -> Dag: ...
+    def problems(self, genotype: Any) -> list[str]: ...
+    def widened(self, genotype: Any, factor: float) -> Genotype: ...
+    def shown(self, genotype: Any) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class Finish:
     trials: Mapping[int, Trial]
     n_before: int
     workers: int
-    violation: Callable[[Dag], float] = lambda genotype: 0.0  # of what is known before training
+    violation: Callable[[Genotype], float] = lambda genotype: (
+        0.0
+    )  # of what is known before training
 
     @property
     def begun(self) -> tuple[Trial, ...]:
@@ -117,7 +120,7 @@ class Finish:
         factor = self.constants.widen or self._affordable(trial)
         if factor <= 1.0:
             return trial
-        wider = self.space.widened(Dag.from_json(trial.genotype), factor)
+        wider = self.space.widened(genotypes.read(trial.genotype), factor)
         if self.space.problems(wider) or self.violation(wider) > 0:
             return trial
         genotype = wider.mint(self.constants.seed, trial.seq)
@@ -125,6 +128,7 @@ class Finish:
             trial,
             genotype=genotype.to_json(),
             key=genotype.key,
+            **recorded(genotype, self.space),
             identity=self.constants.identity(genotype.key, self.constants.finish_fidelity),
         )
 

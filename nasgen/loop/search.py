@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from nasgen import seeding
+from nasgen import genotypes, seeding
 from nasgen.engine.algorithms.base import Algorithm
 from nasgen.engine.breeding import Proposal
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.engine.statistics import Memory
 from nasgen.errors import StoreError
 from nasgen.execution.base import Executor
-from nasgen.genotypes import Dag
+from nasgen.genotypes import Genotype
 from nasgen.genotypes.child import minted_plan
 from nasgen.loop import jobs
 from nasgen.loop.constants import Constants
@@ -30,7 +30,7 @@ from nasgen.predictors.filter import Filter
 from nasgen.settings.budget import Budget
 from nasgen.settings.fidelity import Fidelity
 from nasgen.store.ledger import Ledger, utc_now
-from nasgen.store.trial import Trial
+from nasgen.store.trial import Trial, recorded
 
 Listener = Callable[[str, Mapping[str, Any]], None]
 FATAL_KINDS = ("store",)  # failures that are no fault of the candidate: the run stops
@@ -60,7 +60,9 @@ class Search:
         self.screen = screen
         self.memory = Memory()
         self.trials: dict[int, Trial] = {}
-        self._genotypes: dict[int, Dag] = {}  # of trials in flight, so that none is read from JSON
+        self._genotypes: dict[
+            int, Genotype
+        ] = {}  # of trials in flight, so that none is read from JSON
         self._ranks: list[Rank] = []  # of completed trials, best first
         self.n_trained = 0  # trials of this leg but estimates: what its budget counts
         self._n_asked = 0  # those of them that belong to the search
@@ -172,6 +174,7 @@ class Search:
             key=genotype.key,
             identity=self.identity(proposal),
             operator=proposal.operator,
+            **recorded(genotype, self.algorithm.breeder.space),
             generation=proposal.generation,
             parents=proposal.parents,
             goes_on=proposal.goes_on,
@@ -190,7 +193,7 @@ class Search:
         if estimate is None:
             self._start(trial)
         else:
-            self.ledger.ask(trial, shown_parameters(genotype))
+            self.ledger.ask(trial)
             self._tell_estimate(trial, estimate)
 
     def _estimate(self, seq: int, proposal: Proposal) -> float | None:
@@ -259,7 +262,7 @@ class Search:
     # ---- trials ------------------------------------------------------------------------------
 
     def _start(self, trial: Trial) -> None:
-        self.ledger.ask(trial, shown_parameters(self._genotype(trial)))
+        self.ledger.ask(trial)
         self._add(trial)
         self._launch(trial)
 
@@ -388,8 +391,8 @@ class Search:
             bred.goes_on,
         )
 
-    def _genotype(self, trial: Trial) -> Dag:
-        return self._genotypes.get(trial.seq) or Dag.from_json(trial.genotype)
+    def _genotype(self, trial: Trial) -> Genotype:
+        return self._genotypes.get(trial.seq) or genotypes.read(trial.genotype)
 
     # ---- resuming ----------------------------------------------------------------------------
 
@@ -456,13 +459,3 @@ def _rare_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
-
-
-def shown_parameters(dag: Dag) -> dict[str, int]:
-    """Return what Optuna's tools show of a genotype: counts of its operations, its depth."""
-    shown = {"n_vertices": len(dag.inner), "depth": dag.depth}
-    ops = [v.op for v in dag.inner]
-    for op in ("conv", "max_pool", "avg_pool", "sum", "concat"):
-        shown[f"n_{op}"] = ops.count(op)
-    shown["channels"] = sum(int(v.get("channels", 0)) for v in dag.inner)
-    return shown

@@ -49,7 +49,7 @@ def vary(parent: Dag, space: GraphSpace, edit: Callable[[Draft], None]) -> Dag:
 
 def attempt(draft: Draft, space: GraphSpace) -> Dag:
     """Return the tidied, frozen, legal graph; raises NotApplicable with the rule it breaks."""
-    tidy(draft)
+    tidy(draft, space)
     return frozen(draft, space)
 
 
@@ -73,11 +73,12 @@ def check_size(space: GraphSpace, n_inner: int, depth: int) -> None:
         raise NotApplicable(problems[0], kind="size" if n_inner > space.max_vertices else "depth")
 
 
-def tidy(draft: Draft) -> None:
-    """Remove dead vertices, and each sum or concat that is left with one input."""
+def tidy(draft: Draft, space: GraphSpace) -> None:
+    """Remove dead vertices, and each merging one that is left with one input."""
     draft.prune()
+    merges = set(merging(space))
     while idle := [
-        v.tag for v in draft.vertices if v.op in ("sum", "concat") and len(draft.inputs(v.tag)) == 1
+        v.tag for v in draft.vertices if v.op in merges and len(draft.inputs(v.tag)) == 1
     ]:
         for tag in idle:
             draft.remove(tag)

@@ -14,11 +14,12 @@ import numpy as np
 
 from nasgen import registry, seeding
 from nasgen.errors import IncompatibleError, NotApplicable
-from nasgen.genotypes import Child, Dag
+from nasgen.genotypes import Child, Genotype, read
+from nasgen.genotypes.kinds import accepted, varies
 from nasgen.operators import mutation
 from nasgen.search_spaces.base import SearchSpace
 
-Given = Callable[[Sequence[Dag], int], dict[str, Any]]
+Given = Callable[[Sequence[Genotype], int], dict[str, Any]]
 DIGITS, CIFAR = (1, 8, 8), (3, 32, 32)  # (C, H, W) that every child must be buildable for
 N_SHOWN = 400  # characters of a parent's outline in a problem
 ENOUGH = 4  # inner vertices of a parent from which a child is expected to keep at least one
@@ -70,13 +71,13 @@ def check_operator(
         )
     operator = with_materials(group, name, given)
     n_parents = registry.get(group, name).arity[0]
-    origin, kind = registry.get(group, name).origin, registry.get(group, name).accepts or "dag"
+    origin = registry.get(group, name).origin
     report = Report(f"{group}/{name}")
     broken: dict[str, str] = {}
     for i in range(n):
         parents = [
             sampled_and_mutated(
-                space, kind, seeding.generator(seed, "conformance parent", i, j), seed, n_parents * i + j
+                space, seeding.generator(seed, "conformance parent", i, j), seed, n_parents * i + j
             )
             for j in range(n_parents)
         ]
@@ -109,15 +110,22 @@ def with_materials(group: str, name: str, given: Given) -> Callable[..., Any]:
 
 
 def sampled_and_mutated(
-    space: SearchSpace, kind: str, rng: np.random.Generator, seed: int, trial: int
-) -> Dag:
-    """Sample a genotype and mutate it up to three times, so that parents are not all tidy."""
+    space: SearchSpace, rng: np.random.Generator, seed: int, trial: int
+) -> Genotype:
+    """Sample a genotype and mutate it up to three times, so that parents are not all tidy.
+
+    Genotypes that no built-in mutation works on stay as they were sampled.
+    """
     parent = space.sample(rng)
-    entries = [entry for entry in mutation.ENTRIES if entry.accepts == kind]
-    for _ in range(int(rng.integers(4))):
-        entry = entries[int(rng.integers(len(entries)))]
+    names = [
+        entry.name
+        for entry in mutation.ENTRIES
+        if varies(accepted(entry), space.genotype)
+    ]
+    for _ in range(int(rng.integers(4)) if names else 0):
+        name = names[int(rng.integers(len(names)))]
         try:
-            parent = registry.resolve("mutations", entry.name)(parent, space, rng)
+            parent = registry.resolve("mutations", name)(parent, space, rng)
         except NotApplicable:
             continue
     return parent.mint(seed, trial)
@@ -125,7 +133,7 @@ def sampled_and_mutated(
 
 def _one(
     operator: Callable[..., Any],
-    parents: Sequence[Dag],
+    parents: Sequence[Genotype],
     space: SearchSpace,
     origin: str,
     case: tuple[int, int],
@@ -151,7 +159,7 @@ def _one(
         report.n_not_applicable += 1
         return found
     try:
-        children = [_children(result, len(parents)) for result in given]
+        children = [_children(result, len(parents), space) for result in given]
     except TypeError as error:
         return [*found, ("type", str(error))]
     texts = [[(json.dumps(c.genotype.to_json()), _plan(c)) for c in own] for own in children]
@@ -166,7 +174,7 @@ def _one(
     return found
 
 
-def _children(result: Any, n_parents: int) -> list[Child]:
+def _children(result: Any, n_parents: int, space: SearchSpace) -> list[Child]:
     """Return an operator's result as children; TypeError says what is wrong with it."""
     several: Sequence[Any] = result if isinstance(result, tuple | list) else (result,)
     if not 1 <= len(several) <= n_parents:
@@ -175,8 +183,9 @@ def _children(result: Any, n_parents: int) -> list[Child]:
         raise TypeError(f"expected {expected}, got {len(several)}.")
     children = [one if isinstance(one, Child) else Child(one) for one in several]
     for genotype in (child.genotype for child in children):
-        if not isinstance(genotype, Dag):
-            raise TypeError(f"expected a Dag or a Child, got {type(genotype).__name__}.")
+        if not isinstance(genotype, space.genotype):
+            expected = f"a {space.genotype.__name__} or a Child"
+            raise TypeError(f"expected {expected}, got {type(genotype).__name__}.")
         try:
             json.dumps(genotype.to_json())
         except TypeError as error:
@@ -186,14 +195,14 @@ def _children(result: Any, n_parents: int) -> list[Child]:
     return children
 
 
-def _outline(dag: Dag) -> str:
-    """Return a graph in a line, such as "0 input; 1 conv 16 3 <- 0; 2 output <- 1"."""
-    numbers = {v.tag: i for i, v in enumerate(dag.order)}
+def _outline(genotype: Genotype) -> str:
+    """Return a genotype in a line, such as "0 input; 1 conv 16 3 <- 0; 2 output <- 1"."""
+    outline = genotype.outline()
     parts = []
-    for v in dag.order:
-        settings = " ".join(str(value) for _, value in v.params)
-        sources = " ".join(str(numbers[s]) for s in dag.inputs(v.tag))
-        label = f"{numbers[v.tag]} {v.op} {settings}".rstrip()
+    for place, node in enumerate(outline.nodes):
+        settings = " ".join(str(value) for value in node.params.values())
+        sources = " ".join(str(a) for a, b in outline.edges if b == place)
+        label = f"{place} {node.op} {settings}".rstrip()
         parts.append(f"{label} <- {sources}" if sources else label)
     text = "; ".join(parts)
     return text if len(text) <= N_SHOWN else f"{text[:N_SHOWN]} ..."
@@ -206,38 +215,38 @@ def _plan(child: Child) -> str:
         return "not JSON"
 
 
-def _wrong(child: Child, parents: Sequence[Dag], space: SearchSpace) -> list[tuple[str, str]]:
+def _wrong(child: Child, parents: Sequence[Genotype], space: SearchSpace) -> list[tuple[str, str]]:
     """Return (rule, message) for each rule that one child breaks."""
-    dag = child.genotype
+    genotype = child.genotype
     found: list[tuple[str, str]] = []
-    if problems := space.problems(dag):
+    if problems := space.problems(genotype):
         found.append(("legal", f"gave an illegal child: {problems[0]}"))
     else:
         for shape in (CIFAR, DIGITS):
             try:
-                space.blueprint(dag, shape, 10)
+                space.blueprint(genotype, shape, 10)
             except Exception as error:
                 what = f"{type(error).__name__}: {error}"
                 found.append(("decodable", f"gave a child that cannot be built: {what}"))
-    if Dag.from_json(json.loads(json.dumps(dag.to_json()))) != dag:
+    if read(json.loads(json.dumps(genotype.to_json()))) != genotype:
         found.append(("json", "gave a child that JSON does not return unchanged."))
     if _plan(child) == "not JSON":
         found.append(("plan", "gave a plan that is not JSON data; use texts, numbers, lists."))
-    return found + _wrong_tags(dag, parents)
+    return found + _wrong_tags(genotype, parents)
 
 
-def _wrong_tags(dag: Dag, parents: Sequence[Dag]) -> list[tuple[str, str]]:
-    tags = {v.tag for parent in parents for v in parent.vertices}
-    channels = [r for parent in parents for v in parent.vertices for r in v.channel_tags]
+def _wrong_tags(genotype: Genotype, parents: Sequence[Genotype]) -> list[tuple[str, str]]:
+    tags = {tag for parent in parents for tag in parent.tags}
+    channels = [r for parent in parents for own in parent.channel_tags.values() for r in own]
     found: list[tuple[str, str]] = []
-    for v in dag.vertices:
-        if v.tag >= 0 and v.tag not in tags:
-            found.append(("tags", f"invented the gene tag {v.tag}; new vertices: Draft.add."))
-        for start, n in v.channel_tags:
-            if start >= 0 and not any(s <= start and start + n <= s + m for s, m in channels):
-                found.append(("channel tags", f"invented channel tags from {start} on."))
-    kept = {v.tag for v in dag.inner} & tags
-    if not kept and min(len(parent.inner) for parent in parents) >= ENOUGH:
+    for tag in sorted(genotype.tags - tags):
+        if tag >= 0:
+            found.append(("tags", f"invented the gene tag {tag}; new vertices: Draft.add."))
+    for start, n in (r for own in genotype.channel_tags.values() for r in own):
+        if start >= 0 and not any(s <= start and start + n <= s + m for s, m in channels):
+            found.append(("channel tags", f"invented channel tags from {start} on."))
+    kept = {node.tag for node in genotype.outline().inner} & tags
+    if not kept and min(len(parent.outline().inner) for parent in parents) >= ENOUGH:
         found.append(
             ("heredity", "kept no vertex's gene tag; start from parent.edit() or Draft.absorb.")
         )

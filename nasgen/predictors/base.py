@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nasgen.errors import DataError
-from nasgen.genotypes import Dag
+from nasgen.genotypes import Genotype
 
 Floats = npt.NDArray[np.float64]
 
@@ -79,7 +79,7 @@ class Features(Protocol):
     def names(self) -> tuple[str, ...]:
         """One name for each of the f features."""
 
-    def encode(self, genotype: Dag) -> Floats:
+    def encode(self, genotype: Genotype) -> Floats:
         """Return the features, float64 (f,), the same for isomorphic genotypes; NaN: none."""
 
 
@@ -87,11 +87,11 @@ class Features(Protocol):
 class ManyAtOnce(Protocol):
     """What features may have besides, where that is faster."""
 
-    def encode_all(self, genotypes: Sequence[Dag]) -> Floats:
+    def encode_all(self, genotypes: Sequence[Genotype]) -> Floats:
         """Return what `encode` does, of n genotypes, float64 (n, f)."""
 
 
-def encode_all(features: Features, genotypes: Sequence[Dag]) -> Floats:
+def encode_all(features: Features, genotypes: Sequence[Genotype]) -> Floats:
     """Return the features of one or more genotypes, float64 (n, f)."""
     if isinstance(features, ManyAtOnce):
         return features.encode_all(genotypes)

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final, Literal, final
+from typing import Any, Final, Literal, final
 
 import numpy as np
 
 from nasgen.errors import ConfigError, IncompatibleError, UnknownNameError, suggest
-from nasgen.genotypes import Dag
+from nasgen.genotypes import Genotype
 from nasgen.settings.objectives import Direction
 from nasgen.predictors.acquisition import ACQUISITIONS
 from nasgen.predictors.audit import Audit, Forecast, Judgement
@@ -64,7 +64,7 @@ class Filter:
         acquisition: str = "mean",
         mode: Literal["filter", "substitute"] = "filter",
         estimated: float = 0.5,
-        size: Callable[[Dag], float] = log_params,
+        size: Callable[[Any], float] = log_params,
     ) -> None:
         wrong = [
             f"predictor.{name}: expected {expected}, got {value!r}."
@@ -95,7 +95,7 @@ class Filter:
         self.is_substitute = mode == "substitute"
         self.audit = Audit(1 - estimated if self.is_substitute else unscreened, seed)
         self._labels: dict[int, tuple[Floats, float, float]] = {}  # seq -> features, size, label
-        self._held: dict[int, tuple[int, Dag, float, float]] = {}  # labels of running generations
+        self._held: dict[int, tuple[int, Genotype, float, float]] = {}  # labels of running generations
         self._fitted: Predictor | None = None
         self._scale = (0.0, 1.0)  # mean and standard deviation of the labels
         self._range = (0.0, 0.0)  # least and greatest standardised label
@@ -108,7 +108,7 @@ class Filter:
     def observe(
         self,
         seq: int,
-        genotype: Dag,
+        genotype: Genotype,
         value: float,
         train_s: float = 0.0,
         generation: int | None = None,
@@ -130,7 +130,7 @@ class Filter:
                 _, genotype, value, train_s = self._held.pop(seq)
                 self._learn(seq, genotype, value, train_s)
 
-    def _learn(self, seq: int, genotype: Dag, value: float, train_s: float) -> None:
+    def _learn(self, seq: int, genotype: Genotype, value: float, train_s: float) -> None:
         row = self.features.encode(genotype)
         if math.isfinite(value) and np.isfinite(row).all():
             self._labels[seq] = (row, self._size(genotype, row), self.sign * value)
@@ -147,7 +147,7 @@ class Filter:
             return 1
         return math.ceil(self.oversample)
 
-    def choose(self, candidates: Sequence[Dag], rng: np.random.Generator) -> Verdict:
+    def choose(self, candidates: Sequence[Genotype], rng: np.random.Generator) -> Verdict:
         """Return the most promising candidate, the earlier one of equals.
 
         `candidates` are one or more. Raises IncompatibleError when the predictor fails.
@@ -179,7 +179,7 @@ class Filter:
         return Verdict(best, True, [self._in_unit(m) for m in mean])
 
     def estimate(
-        self, genotype: Dag, rng: np.random.Generator, generation: int | None = None
+        self, genotype: Genotype, rng: np.random.Generator, generation: int | None = None
     ) -> float | None:
         """Return the first objective that stands in for training, or None: train this candidate.
 
@@ -209,7 +209,7 @@ class Filter:
 
     def _expect(
         self,
-        genotype: Dag,
+        genotype: Genotype,
         predicted: float,
         row: Floats,
         n_offered: int = 1,
@@ -226,7 +226,7 @@ class Filter:
             genotype.key, Forecast(value, size, n_offered, would_reject, screened, level)
         )
 
-    def _size(self, genotype: Dag, row: Floats) -> float:
+    def _size(self, genotype: Genotype, row: Floats) -> float:
         """Return the logarithm of a genotype's parameters; `row` are its features."""
         names = self.features.names
         return float(row[names.index(SIZE)]) if SIZE in names else self.size(genotype)

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from nasgen import plugins, registry
 from nasgen.errors import ConfigError, NasgenError
-from nasgen.runs.resolved import DEFAULT_KIND, Resolved
+from nasgen.genotypes.kinds import accepted, reads
+from nasgen.runs.resolved import Resolved
 from nasgen.settings import constraints, objectives
 from nasgen.settings.config import SearchConfig, merge, parse
 from nasgen.settings.fidelity import n_finish, population
@@ -305,13 +306,19 @@ def _check_substitute(run: Resolved) -> None:
 def _check_features(run: Resolved, name: str) -> None:
     if name in registry.entries("scores"):
         return
-    wanted = registry.get("features", name).accepts
-    # Every genotype is a graph, so what reads graphs of layers reads cells too.
-    if wanted and wanted not in (run.config.space.name, run.kind, DEFAULT_KIND):
+    own, wanted = run.space_type, accepted(registry.get("features", name))
+    owners = [n for n in registry.names("search_spaces") if _features_of(n) == name]
+    if not reads(wanted, own.genotype) or (owners and own.features != name):
+        described = f"the space '{owners[0]}'" if owners else f"kind '{wanted.kind}'"
         raise ConfigError(
-            f"predictor.features: '{name}' describes genotypes of '{wanted}', not those of "
-            f"space.name = '{run.config.space.name}'; leave it out, or take 'structural'."
+            f"predictor.features: '{name}' describes genotypes of {described}, not those of "
+            f"space.name = '{run.config.space.name}'; leave it out."
         )
+
+
+def _features_of(space: str) -> str:
+    """Return the features made for a registered search space, or ""."""
+    return str(getattr(registry.resolve("search_spaces", space), "features", ""))
 
 
 def _check_kind(run: Resolved, group: str, name: str) -> None:
@@ -320,7 +327,8 @@ def _check_kind(run: Resolved, group: str, name: str) -> None:
         return
     if not run.fits(registry.get(group, name)):
         raise ConfigError(
-            f"algorithm.{group}: '{name}' does not work on the {run.kind} genotypes of '{space}'; "
+            f"algorithm.{group}: '{name}' does not work on the {run.space_type.genotype.kind} "
+            f"genotypes of '{space}'; "
             f"expected some of {', '.join(run.applicable(group)) or 'none'}."
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,8 @@ from nasgen.engine.breeding import Breeder, Operators, Proposal, Screen
 from nasgen.engine.rungs import Rungs
 from nasgen.errors import ConfigError, NasgenError
 from nasgen.execution.base import Executor
-from nasgen.genotypes import Dag
+from nasgen.genotypes import Genotype
+from nasgen.genotypes.kinds import accepted, reads, varies
 from nasgen.loop.keeping import Keeping
 from nasgen.predictors.base import Features
 from nasgen.predictors.features.joined import Joined
@@ -33,8 +35,8 @@ from nasgen.settings.fidelity import DEFAULT_TRIALS, n_finish, n_workers, popula
 from nasgen.settings.objectives import Objective
 from nasgen.stoppers.base import Stopper, stopper_of
 
-DEFAULT_KIND: Final = "dag"  # of spaces and operators that do not say which genotypes they take
-DEFAULT_FEATURES: Final = "structural"
+GRAPH_FEATURES: Final = "structural"  # what a predictor reads of graphs by default
+ANY_FEATURES: Final = "zero-cost"  # and of other genotypes
 # Settings of [training] that say how much is spent or where weights come from, not how to train.
 NO_RECIPE: Final = (
     "epochs", "fraction", "seconds", "time_limit", "on_bad_parent", "inherit_weights",
@@ -76,14 +78,16 @@ class Resolved:
     # ---- the space and its operators -----------------------------------------------------------
 
     @looked_up
-    def kind(self) -> str:
-        """The kind of genotype that the search space has: "dag" or "cell"."""
+    def space_type(self) -> type[SearchSpace]:
+        """The class of the search space, which knows the type of its genotypes."""
         if not registry.known("search_spaces", self.config.space.name):
-            return DEFAULT_KIND  # the unknown name is an error of its own
-        return registry.get("search_spaces", self.config.space.name).accepts or DEFAULT_KIND
+            return SearchSpace  # the unknown name is an error of its own
+        found: type[SearchSpace] = registry.resolve("search_spaces", self.config.space.name)
+        return found
 
     def applicable(self, group: str) -> list[str]:
         """Return the operators of a group that work on the space's genotypes.
+
 
         That is: those that take part without being named. See `nasgen.plugins`.
         """
@@ -92,7 +96,7 @@ class Resolved:
 
     def fits(self, operator: registry.Entry) -> bool:
         """Tell whether an operator works on the space's genotypes."""
-        return (operator.accepts or DEFAULT_KIND) == self.kind
+        return varies(accepted(operator), self.space_type.genotype)
 
     @looked_up
     def _space_options(self) -> dict[str, Any]:
@@ -130,7 +134,7 @@ class Resolved:
         )
 
     @looked_up
-    def origin(self) -> Dag | None:
+    def origin(self) -> Genotype | None:
         """The network of [origin] with provisional tags, or None when there is none."""
         file = self.config.origin.genotype
         return None if file is None else origin.read(file, self.space, self.config.space.name)
@@ -241,7 +245,7 @@ class Resolved:
         return tuple(constraints.parse(text) for text in self.config.objectives.constraint)
 
     @looked_up
-    def violation(self) -> Callable[[Dag], float]:
+    def violation(self) -> Callable[[Genotype], float]:
         """The function of a genotype that says how far it breaks what is known untrained."""
         early = [c for c in self.constraints if constraints.before_training(c.name)]
         if not early:
@@ -270,20 +274,21 @@ class Resolved:
     def feature_names(self) -> tuple[str, ...]:
         """The names of the features that a predictor reads.
 
-        If none are named: those made for the search space, else those that any graph has. A score
-        alone comes with the size of networks, against which it is audited.
+        If none are named: those made for the search space, else those that any graph has, else
+        those of the untrained network. A score alone comes with the size of networks, against which
+        it is audited.
         """
         section = self.config.predictor
         if self.is_score_alone:
             return (section.score, "n_params")
-        names = section.features or self._features_of_space or DEFAULT_FEATURES
+        usual = GRAPH_FEATURES if self._reads_graphs else ANY_FEATURES
+        names = section.features or self.space_type.features or usual
         return tuple(names.split("+"))
 
     @looked_up
-    def _features_of_space(self) -> str | None:
-        """The name of the features made for the search space, or None."""
-        entries = registry.usual("features").values()
-        return next((e.name for e in entries if e.accepts == self.config.space.name), None)
+    def _reads_graphs(self) -> bool:
+        """Whether what reads graphs reads the space's genotypes."""
+        return reads(accepted(registry.get("features", GRAPH_FEATURES)), self.space_type.genotype)
 
     @looked_up
     def features(self) -> Features:
@@ -324,17 +329,19 @@ class Resolved:
         )
 
     @looked_up
-    def _size(self) -> Callable[[Dag], float]:
+    def _size(self) -> Callable[[Any], float]:
         """What tells the logarithm of a genotype's parameters, for features that do not.
 
-        Cells have no channels, so features of the search space that know the size are asked.
+        Cells have no channels, so features of the search space that know the size are asked. Of
+        what is no graph, the number of its parts stands for its size.
         """
-        own = self._features_of_space
-        made = None if own is None else self._features(own)
-        if made is None or SIZE not in made.names:
+        own = self.space_type.features
+        if own and SIZE in (made := self._features(own)).names:
+            place = made.names.index(SIZE)
+            return lambda genotype: float(made.encode(genotype)[place])
+        if self._reads_graphs:
             return log_params
-        place = made.names.index(SIZE)
-        return lambda genotype: float(made.encode(genotype)[place])
+        return lambda genotype: math.log1p(len(genotype.outline().inner))
 
     # ---- training ------------------------------------------------------------------------------
 

@@ -22,12 +22,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from nasgen import seeding
+from nasgen import genotypes, seeding
 from nasgen.data.base import Dataset, load
 from nasgen.data.split import split
 from nasgen.errors import ConfigError, EvaluationError, StoreError
 from nasgen.evaluation.recipe import Recipe
-from nasgen.genotypes import Dag
 from nasgen.runs import workers
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
@@ -62,7 +61,7 @@ class Subject:
 
     def digest(self, seed: int) -> str:
         """Return what two tunings must share to be one: networks, data, recipe in use, length."""
-        keys = [Dag.from_json(genotype).key for genotype in self.genotypes]
+        keys = [genotypes.read(genotype).key for genotype in self.genotypes]
         parts = [
             keys[0] if len(keys) == 1 else keys,
             self.resolved.config.data.model_dump(),

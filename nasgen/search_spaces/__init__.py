@@ -8,27 +8,23 @@ ENTRIES = (
         "nasgen.search_spaces.dag_cnn:DagCnn",
         "convolutional networks of free topology: conv, pooling, sum, concat, skip",
         reference="Stier 2021, section 4.4",
-        accepts="dag",
     ),
     Entry(
         "inception",
         "nasgen.search_spaces.inception:Inception",
         "stacked inception and residual blocks between reductions, made to be grown",
         reference="Szegedy 2015; Painter 2018",
-        accepts="dag",
     ),
     Entry(
         "nasbench201",
         "nasgen.search_spaces.nasbench201:NasBench201",
         "cells of four nodes and six edges; all accuracies are known (nasgen bench)",
         reference="Dong 2020",
-        accepts="cell",
     ),
     Entry(
         "nasbench-macro",
         "nasgen.search_spaces.nasbench_macro:NasBenchMacro",
         "eight blocks in a chain, three kinds each; all accuracies are known (nasgen bench)",
         reference="Su 2021",
-        accepts="cell",
     ),
 )

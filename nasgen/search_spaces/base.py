@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
-from nasgen.genotypes import Dag
+from nasgen.errors import IllegalGenotypeError
+from nasgen.genotypes import Dag, Genotype, Outline
 from nasgen.layers.base import Shape
 from nasgen.search_spaces.blueprint import Blueprint
 
@@ -15,21 +18,56 @@ class SearchSpace(ABC):
     """Which genotypes are legal, how to draw one, and how one is read as a network.
 
     A member is a frozen dataclass; its fields are its options in the config's `[space]` section.
+
+    Class attributes
+    - `genotype`: the type of its genotypes (default: graphs). Operators and feature sets that accept
+      this type, or a base class of it, work in the space.
+    - `features`: the registered feature set made for it, "" if none is. Without one, predictors read
+      what any genotype of the type has.
+    - `narrow`: options of a space with other limits than the default one, {} if there are none that
+      matter; contract tests try operators there too.
     """
 
+    genotype: ClassVar[type[Genotype]] = Dag
+    features: ClassVar[str] = ""
+    narrow: ClassVar[Mapping[str, Any]] = {}
+
     @abstractmethod
-    def sample(self, rng: np.random.Generator) -> Dag:
+    def sample(self, rng: np.random.Generator) -> Genotype:
         """Draw a legal genotype with provisional tags. All randomness comes from `rng`."""
 
-    def seed(self, rng: np.random.Generator) -> Dag:
+    def seed(self, rng: np.random.Generator) -> Genotype:
         """Return the small network from which growth starts. Default: a sample."""
         return self.sample(rng)
 
     @abstractmethod
-    def problems(self, genotype: Dag) -> list[str]:
+    def problems(self, genotype: Any) -> list[str]:
         """Return one sentence for each rule that the genotype breaks; empty when it is legal."""
 
-    def widened(self, genotype: Dag, factor: float) -> Dag:
+    def adopt(self, genotype: Genotype) -> Genotype:
+        """Return a genotype from elsewhere, such as from [origin], as one of this space.
+
+        Its gene tags are provisional, because another run may have given those that it had; a space
+        whose genotypes carry final ones overrides this. Raises IllegalGenotypeError for a genotype
+        of another type or one that is not legal here.
+        """
+        if not isinstance(genotype, self.genotype):
+            raise IllegalGenotypeError(
+                f"expected a genotype of kind '{self.genotype.kind}', got '{genotype.kind}'."
+            )
+        if wrong := self.problems(genotype):
+            raise IllegalGenotypeError(wrong[0])
+        return genotype
+
+    def shown(self, genotype: Any) -> dict[str, int]:
+        """Return counts that Optuna's tools show of a genotype, the same names for all.
+
+        Default: its nodes but input and output, and its depth.
+        """
+        outline: Outline = genotype.outline()
+        return {"n_vertices": len(outline.inner), "depth": outline.depth}
+
+    def widened(self, genotype: Any, factor: float) -> Any:
         """Return a relative with about `factor` (> 1) times the channels, for longer training.
 
         Default: unchanged, for spaces whose width is no free choice.
@@ -37,7 +75,7 @@ class SearchSpace(ABC):
         return genotype
 
     @abstractmethod
-    def blueprint(self, genotype: Dag, input_shape: Shape, n_classes: int) -> Blueprint:
+    def blueprint(self, genotype: Any, input_shape: Shape, n_classes: int) -> Blueprint:
         """Return the network that the genotype stands for, as torch-free build steps.
 
         `input_shape` is (C, H, W). Raises IllegalGenotypeError when it cannot be built.

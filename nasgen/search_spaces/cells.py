@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 
 from nasgen.errors import ConfigError, IllegalGenotypeError, NotApplicable
-from nasgen.genotypes import Dag, Vertex, tags
-from nasgen.genotypes.cell import Template
+from nasgen.genotypes import Dag, Genotype, Vertex, tags
+from nasgen.genotypes.cell import Cell, Template
 from nasgen.genotypes.dag import Edge
 from nasgen.genotypes.vertex import Value
 from nasgen.search_spaces.base import SearchSpace
@@ -24,6 +24,8 @@ N_TAG_BITS: Final = 20  # low bits of a derived tag that are left to a range of 
 class CellSpace(SearchSpace):
     """Cells of one `template`; legal is every cell with a path from its input to its output."""
 
+    genotype: ClassVar[type[Genotype]] = Cell
+
     @property
     @abstractmethod
     def template(self) -> Template:
@@ -33,11 +35,11 @@ class CellSpace(SearchSpace):
     def skeleton(self, genotype: Dag, network: Skeleton) -> int:
         """Stack a legal cell into a network, layer by layer; return its last vertex."""
 
-    def sample(self, rng: np.random.Generator) -> Dag:
+    def sample(self, rng: np.random.Generator) -> Cell:
         """Draw the operation of each edge, until there is a path."""
         while True:
             ops = [choices[int(rng.integers(len(choices)))] for choices in self.template.choices]
-            dag = self.template.dag(ops)
+            dag = self.template.cell(ops)
             if not self.problems(dag):
                 return dag
 
@@ -49,6 +51,23 @@ class CellSpace(SearchSpace):
         if len(genotype.live) == 2:  # input and output alone
             return ["no path leads from the cell's input to its output."]
         return []
+
+    def adopt(self, genotype: Genotype) -> Cell:
+        """Return a legal cell from elsewhere under provisional tags; see `SearchSpace.adopt`.
+
+        A graph that the template fits is taken too: earlier versions wrote cells as graphs.
+        """
+        if not isinstance(genotype, Dag):
+            return super().adopt(genotype)  # type: ignore[return-value]  # which refuses it
+        if wrong := self.problems(genotype):
+            raise IllegalGenotypeError(wrong[0])
+        return self.template.cell(self.template.ops(genotype))
+
+    def shown(self, genotype: Dag) -> dict[str, int]:
+        """Return how many edges have each operation, and the depth."""
+        ops = self.template.ops(genotype)
+        known = sorted({op for choices in self.template.choices for op in choices})
+        return {"depth": genotype.depth, **{f"n_{op}": ops.count(op) for op in known}}
 
     def blueprint(self, genotype: Dag, input_shape: Shape, n_classes: int) -> Blueprint:
         """Return the network of stacked cells for images (C, H, W).

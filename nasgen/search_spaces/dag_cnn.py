@@ -6,8 +6,9 @@ should not be built of one kind of block.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -20,6 +21,15 @@ from nasgen.search_spaces.graph import GraphSpace
 @dataclass(frozen=True)
 class DagCnn(GraphSpace):
     """Options and rules are those of `GraphSpace`; a first population is drawn by `sampling`."""
+
+    narrow: ClassVar[Mapping[str, Any]] = {
+        "max_channels": 24,
+        "kernels": (3,),
+        "layers": ("conv", "max_pool", "sum"),
+        "max_depth": 8,
+        "max_vertices": 10,
+        "max_stages": 2,
+    }
 
     def sample(self, rng: np.random.Generator) -> Dag:
         """Draw a legal genotype with provisional tags; see `sampling`."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from nasgen import registry
 from nasgen.errors import ConfigError, IllegalGenotypeError, NasgenError, UnknownNameError, suggest
-from nasgen.genotypes import Dag, Vertex, tags
+from nasgen.genotypes import Dag, Draft, Genotype, Vertex, tags
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.layers import DECODER_ONLY
 from nasgen.layers.base import Layer, Shape, find_layer
@@ -23,6 +23,7 @@ from nasgen.search_spaces.decode import decode
 
 WIDTHS: Final = (8, 12, 16, 24, 32, 48, 64, 96, 128)  # channels; each step costs about twice
 N_REMEMBERED: Final = 100_000  # vertices known to be fine
+COUNTED: Final = ("conv", "max_pool", "avg_pool", "sum", "concat")  # shown by Optuna's tools
 USUAL_PROB: Final = 0.7  # that a 3x3 kernel is drawn where one is legal
 # Ends of what may be asked for: they bound the memory of the largest legal network.
 MOST: Final = {
@@ -291,6 +292,28 @@ class GraphSpace(SearchSpace):
         return wrong
 
     # ---- the contract ------------------------------------------------------------------------
+
+    def adopt(self, genotype: Genotype) -> Dag:
+        """Return a legal graph from elsewhere under provisional tags; see `SearchSpace.adopt`."""
+        dag = super().adopt(genotype)
+        assert isinstance(dag, Dag)
+        draft = Draft()
+        tag = {dag.input.tag: draft.input, dag.output.tag: draft.output}
+        for v in dag.inner:
+            tag[v.tag] = draft.add(v.op, [tag[s] for s in dag.inputs(v.tag)], **dict(v.params))
+        draft.connect(tag[dag.inputs(dag.output.tag)[0]], draft.output)
+        return draft.freeze()
+
+    def shown(self, genotype: Dag) -> dict[str, int]:
+        """Return counts of vertices, of the usual operations and of channels, and the depth."""
+        inner = genotype.inner
+        ops = [v.op for v in inner]
+        return {
+            "n_vertices": len(inner),
+            "depth": genotype.depth,
+            **{f"n_{op}": ops.count(op) for op in COUNTED},
+            "channels": sum(int(v.get("channels", 0)) for v in inner),
+        }
 
     def widened(self, genotype: Dag, factor: float) -> Dag:
         """Return the graph with `factor` times the channels, in steps of 4, up to `max_channels`."""

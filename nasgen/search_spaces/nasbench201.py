@@ -7,7 +7,7 @@ well, in a lighter skeleton than the benchmark's. Prefer `dag-cnn` when the topo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 from nasgen.genotypes import Dag
 from nasgen.genotypes.cell import NONE, SKIP, Template
@@ -29,6 +29,8 @@ class NasBench201(CellSpace):
     The benchmark has 16 channels and 5 cells, and residual blocks between the stages where this
     skeleton has a convolution and a pool; it convolves behind its activations, this one before.
     """
+
+    features: ClassVar[str] = "nasbench201"
 
     channels: int = 16
     cells: int = 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 from nasgen.genotypes import Dag
 from nasgen.genotypes.cell import SKIP, Template
@@ -37,6 +37,8 @@ class NasBenchMacro(CellSpace):
     The benchmark's blocks are inverted residuals with expansion 3 or 6; trained here, a block is a
     residual convolution with a kernel of 3 or 5 and half or all of the stage's channels inside.
     """
+
+    features: ClassVar[str] = "nasbench-macro"
 
     channels: int = 16
 

@@ -48,6 +48,9 @@ _ASKED = [
     "key",
     "identity",
     "operator",
+    "outline",
+    "tags",
+    "shown",
     "generation",
     "parents",
     "plan",
@@ -172,14 +175,14 @@ class Ledger:
 
     # ---- writing -----------------------------------------------------------------------------
 
-    def ask(self, trial: Trial, shown: Mapping[str, Any]) -> None:
-        """Write a trial that is about to start; `shown` are parameters for Optuna's tools."""
+    def ask(self, trial: Trial) -> None:
+        """Write a trial that is about to start; what it shows are parameters for Optuna's tools."""
         record = _asked(trial)
         params: dict[str, tuple[Any, BaseDistribution]] = {}
         choices = self._operator_choices()
         if trial.operator in choices.choices:  # else added when the run was resumed
             params["operator"] = trial.operator, choices
-        for name, value in shown.items():
+        for name, value in trial.shown.items():
             which = _CHANNELS if name == "channels" else _COUNT
             params[name] = min(max(int(value), which.low), which.high), which
         text = self._text(record)
@@ -277,7 +280,8 @@ def _to_trial(item: FrozenTrial) -> Trial:
             fields.setdefault("refs", {})[name] = ref
     known = {f.name for f in dataclasses.fields(Trial)}
     fields = {k: v for k, v in fields.items() if k in known}
-    fields["parents"] = tuple(fields.get("parents", ()))
+    for name in ("parents", "tags"):
+        fields[name] = tuple(fields.get(name, ()))
     fields["curve"] = tuple(fields.get("curve", ()))
     return Trial(**fields)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
+from nasgen.genotypes.base import Genotype
 from nasgen.settings.fidelity import Fidelity
 
 # ESTIMATED: its objective was predicted, nothing was trained.
@@ -34,7 +35,8 @@ class Trial:
     result in the order of arrival and `asked_after` how many results had arrived when it was asked:
     together they make any history replayable. `objectives` are in the order of the config;
     `metrics` holds everything measured (accuracies are fractions, times in seconds). `parents` are
-    seqs.
+    seqs. `outline`, `tags` and `shown` say what the genotype is to those who do not know its kind,
+    see `recorded`.
     """
 
     seq: int
@@ -43,6 +45,9 @@ class Trial:
     key: str
     identity: str
     operator: str  # "sample", "seed", "continue", an operator's name, "finish"
+    outline: Mapping[str, Any] = field(default_factory=dict)  # JSON of the genotype's outline
+    tags: tuple[int, ...] = ()  # gene tags of the genotype, ascending
+    shown: Mapping[str, int] = field(default_factory=dict)  # counts for Optuna's tools
     generation: int = 0
     parents: tuple[int, ...] = ()
     plan: Mapping[str, Any] = field(default_factory=dict)
@@ -149,3 +154,21 @@ class Trial:
         if self.constraints or self.violation:
             row |= {"constraints": dict(self.constraints), "violation": self.violation}
         return row
+
+
+class Shows(Protocol):
+    """What `recorded` asks of a search space."""
+
+    def shown(self, genotype: Any) -> Mapping[str, int]: ...
+
+
+def recorded(genotype: Genotype, space: Shows) -> dict[str, Any]:
+    """Return the fields `outline`, `tags` and `shown` of a trial: about 2 kB in memory.
+
+    They are written when the trial is made, so that those who read runs need no code of its kind.
+    """
+    return {
+        "outline": genotype.outline().to_json(),
+        "tags": tuple(sorted(genotype.tags)),
+        "shown": dict(space.shown(genotype)),
+    }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nasgen.errors import NasgenError
-from nasgen.genotypes import Child, Dag
+from nasgen.genotypes import Child, Genotype
 from nasgen.phenotype.heredity import inherit
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.base import SearchSpace
@@ -18,7 +18,7 @@ from nasgen.testing.preservation import randomised
 SHAPE, N_CLASSES = (1, 8, 8), 5
 
 
-def executed(space: SearchSpace, parents: Sequence[Dag], child: Child, case: int) -> str:
+def executed(space: SearchSpace, parents: Sequence[Genotype], child: Child, case: int) -> str:
     """Return "" when a child's network can be filled from its parents', else what went wrong."""
     blueprints = [space.blueprint(parent, SHAPE, N_CLASSES) for parent in parents]
     givers = [(b, randomised(b, case + i).state_dict()) for i, b in enumerate(blueprints)]
@@ -34,7 +34,7 @@ def executed(space: SearchSpace, parents: Sequence[Dag], child: Child, case: int
 
 
 def materials_of(
-    required: Sequence[str], parents: Sequence[Dag], space: SearchSpace, case: int
+    required: Sequence[str], parents: Sequence[Genotype], space: SearchSpace, case: int
 ) -> dict[str, Any]:
     """Return what an operator requires of its parents: read-only arrays, one entry a parent."""
     given = arrays.materials(tuple(required), len(parents), case)

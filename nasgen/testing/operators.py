@@ -7,13 +7,11 @@ from functools import partial
 from typing import Any
 
 from nasgen import registry, seeding
-from nasgen.errors import NotApplicable
-from nasgen.genotypes import Child, Dag
+from nasgen.errors import IncompatibleError, NotApplicable
+from nasgen.genotypes import Child, Genotype
+from nasgen.genotypes.kinds import accepted, varies
 from nasgen.operators.conformance import Given, check_operator, sampled_and_mutated, with_materials
 from nasgen.search_spaces.base import SearchSpace
-from nasgen.search_spaces.dag_cnn import DagCnn
-from nasgen.search_spaces.nasbench201 import NasBench201
-from nasgen.search_spaces.nasbench_macro import NasBenchMacro
 from nasgen.testing.base import SHAPES, Contract, Outcome, examine, verify
 
 N_CASES = 100
@@ -21,32 +19,45 @@ SEED = 0
 FAR = registry.MOST_PARENTS  # trials between the parents of one case and those of the next
 
 
-def is_for_cells(group: str, name: str) -> bool:
-    """Tell whether an operator works on cells; the others work on graphs of free topology."""
-    return registry.get(group, name).accepts == "cell"
+def spaces(group: str, name: str) -> list[SearchSpace]:
+    """Return the search spaces that an operator fits, the usual one first.
+
+    They are built-in, or registered by the same plug-in, with their default options; behind the
+    first stands its `narrow` variant, in which an operator that ignores its `space` argument soon
+    errs. Raises IncompatibleError when no space has genotypes that the operator accepts.
+    """
+    operator = registry.get(group, name)
+    wanted, origin = accepted(operator), operator.origin
+    fitting = [
+        registry.resolve("search_spaces", entry.name)
+        for entry in registry.entries("search_spaces").values()
+        if entry.origin in ("built-in", origin)
+        and varies(wanted, registry.resolve("search_spaces", entry.name).genotype)
+    ]
+    if not fitting:
+        raise IncompatibleError(
+            f"{group} '{name}' accepts genotypes of the type {wanted.__name__}, expected that of a "
+            "built-in search space or of one in the same plug-in; register the space there, or "
+            "change accepts."
+        )
+    usual, *others = fitting
+    narrow = [usual(**usual.narrow)] if usual.narrow else []
+    return [usual(), *narrow, *(space() for space in others)]
 
 
-def wide(for_cells: bool = False) -> SearchSpace:
-    """Return the default space: every registered layer, plug-ins included."""
-    return NasBench201() if for_cells else DagCnn()
-
-
-def narrow(for_cells: bool = False) -> SearchSpace:
-    """Return a space in which an operator that ignores its `space` argument soon errs."""
-    if for_cells:
-        return NasBenchMacro()
-    return DagCnn(
-        max_channels=24,
-        kernels=(3,),
-        layers=("conv", "max_pool", "sum"),
-        max_depth=8,
-        max_vertices=10,
-        max_stages=2,
+def relative(space: SearchSpace, origin: str) -> Callable[..., Any] | None:
+    """Return a mutation that makes relatives of a space's genotypes, or None without any."""
+    fitting = (
+        entry.name
+        for entry in registry.entries("mutations").values()
+        if entry.origin in ("built-in", origin) and varies(accepted(entry), space.genotype)
     )
+    name = next(fitting, None)
+    return None if name is None else registry.resolve("mutations", name)
 
 
 def check(group: str, name: str, n: int = N_CASES) -> Outcome:
-    """Apply a mutation, morphism or crossover to parents of a wide and of a narrow space."""
+    """Apply a mutation, morphism or crossover to parents of every space that it fits."""
     entry = registry.get(group, name)
     if entry.runs_in == "worker":
         from nasgen.testing import worker_mutations
@@ -65,26 +76,24 @@ def check(group: str, name: str, n: int = N_CASES) -> Outcome:
 
 def fuzz(group: str, name: str, n: int = N_CASES) -> Outcome:
     """Run the fuzz test of `nasgen.operators.conformance` in the default space."""
-    report = check_operator(
-        group, name, wide(is_for_cells(group, name)), n, SEED, materials(group, name)
-    )
+    space = spaces(group, name)[0]
+    report = check_operator(group, name, space, n, SEED, materials(group, name, space))
     return Outcome(report.n_tried, tuple(report.problems), tuple(report.warnings))
 
 
 def cramped(group: str, name: str, n: int = N_CASES) -> Outcome:
-    """Run it in the narrow space; there an operator may find nothing to do."""
-    report = check_operator(
-        group, name, narrow(is_for_cells(group, name)), n, SEED, materials(group, name)
-    )
-    texts = (
-        f"in a space of other layers and limits than the default: {p}" for p in report.problems
-    )
-    return Outcome(report.n_tried, tuple(texts))
+    """Run it in the further spaces; there an operator may find nothing to do."""
+    found = Outcome()
+    for space in spaces(group, name)[1:]:
+        report = check_operator(group, name, space, n, SEED, materials(group, name, space))
+        where = f"in a space of other layers and limits than the default ({space})"
+        found += Outcome(report.n_tried, tuple(f"{where}: {text}" for text in report.problems))
+    return found
 
 
 def applies(group: str, n: int, name: str) -> Iterator[str]:
     """Among `n` parents there is one that has a child unlike its parents."""
-    space = wide(is_for_cells(group, name))
+    space = spaces(group, name)[0]
     for i in range(n):
         parents = _parents(group, name, space, i)
         known = {parent.key for parent in parents}
@@ -98,7 +107,7 @@ def applies(group: str, n: int, name: str) -> Iterator[str]:
 
 def decodes(group: str, n: int, name: str) -> Iterator[str]:
     """Children can be read as networks for images of every size, before and after minting."""
-    space = wide(is_for_cells(group, name))
+    space = spaces(group, name)[0]
     for i in range(n):
         parents = _parents(group, name, space, i)
         for child in (c.genotype for c in _children(group, name, parents, space, i)):
@@ -109,8 +118,7 @@ def decodes(group: str, n: int, name: str) -> Iterator[str]:
             same = [(s.layer, s.params, s.out_shape) for s in before.steps] == [
                 (s.layer, s.params, s.out_shape) for s in after.steps
             ]
-            known = {v.tag for parent in parents for v in parent.vertices}
-            new = {v.tag for v in minted.vertices} - known
+            new = minted.tags.difference(*(parent.tags for parent in parents))
             if not same or minted.key != child.key:
                 yield f"case {i}: the child is another network once its gene tags are final."
             elif any(tag < 0 for tag in new):
@@ -123,7 +131,7 @@ def inherits(group: str, n: int, name: str) -> Iterator[str]:
     """The heredity plan of every child can be executed on its parents' weights."""
     from nasgen.testing.heredity import executed  # loads torch
 
-    space = wide(is_for_cells(group, name))
+    space = spaces(group, name)[0]
     for i in range(n):
         parents = _parents(group, name, space, i)
         for child in _children(group, name, parents, space, i):
@@ -132,14 +140,14 @@ def inherits(group: str, n: int, name: str) -> Iterator[str]:
 
 def related(n: int, name: str) -> Iterator[str]:
     """Parents that share gene tags, and a parent with itself, have legal children or none."""
-    for_cells = is_for_cells("crossovers", name)
-    space = wide(for_cells)
-    vary = registry.resolve("mutations", "relabel-edge" if for_cells else "relabel")
+    space = spaces("crossovers", name)[0]
+    vary = relative(space, registry.get("crossovers", name).origin)
     for i in range(n):
         rng = seeding.generator(SEED, "contract relatives", i)
         parent = space.sample(rng).mint(SEED, 2 * i)
         try:
-            sibling = vary(parent, space, rng).mint(SEED, 2 * i + 1)
+            child = None if vary is None else Child.of(vary(parent, space, rng))
+            sibling = parent if child is None else child.genotype.mint(SEED, 2 * i + 1)
         except NotApplicable:
             sibling = parent
         n_more = registry.get("crossovers", name).arity[0] - 2
@@ -164,12 +172,12 @@ def preserves(group: str, n: int, name: str) -> Iterator[str]:
     from nasgen.testing.preservation import TOLERANCE, gaps
 
     claimed = registry.get(group, name).options.get("preserves", True)
-    space = wide()
+    space = spaces(group, name)[0]
     for i in range(n):
         rng = seeding.generator(SEED, "contract parent", i)
-        parent = sampled_and_mutated(space, "dag", rng, SEED, i)
+        parent = sampled_and_mutated(space, rng, SEED, i)
         try:
-            result = _operator(group, name)(parent, space, rng, case=i)
+            result = _operator(group, name, space)(parent, space, rng, case=i)
         except NotApplicable:
             continue
         child = result if isinstance(result, Child) else Child(result)
@@ -184,34 +192,35 @@ def preserves(group: str, n: int, name: str) -> Iterator[str]:
                 yield ""
 
 
-def _parents(group: str, name: str, space: SearchSpace, i: int) -> list[Dag]:
+def _parents(group: str, name: str, space: SearchSpace, i: int) -> list[Genotype]:
     """Return as many parents as an operator takes, their gene tags final."""
     rng = seeding.generator(SEED, "contract parent", i)
     n_parents = registry.get(group, name).arity[0]
     return [space.sample(rng).mint(SEED, FAR * i + j) for j in range(n_parents)]
 
 
-def _children(group: str, name: str, parents: list[Dag], space: SearchSpace, i: int) -> list[Child]:
+def _children(
+    group: str, name: str, parents: Sequence[Genotype], space: SearchSpace, i: int
+) -> list[Child]:
     """Return the children, none when the operator does not apply."""
     rng = seeding.generator(SEED, "contract operator", i)
     try:
-        result = _operator(group, name)(*parents, space, rng, case=i)
+        result = _operator(group, name, space)(*parents, space, rng, case=i)
     except NotApplicable:
         return []
     several = result if isinstance(result, tuple | list) else [result]
     return [one if isinstance(one, Child) else Child(one) for one in several]
 
 
-def _operator(group: str, name: str) -> Callable[..., Any]:
-    return with_materials(group, name, materials(group, name))
+def _operator(group: str, name: str, space: SearchSpace) -> Callable[..., Any]:
+    return with_materials(group, name, materials(group, name, space))
 
 
-def materials(group: str, name: str, is_narrow: bool = False) -> Given:
+def materials(group: str, name: str, space: SearchSpace) -> Given:
     """Return what makes an operator's required arrays: of networks with weights drawn at random."""
     required = registry.get(group, name).requires
-    space = (narrow if is_narrow else wide)(is_for_cells(group, name))
 
-    def made(parents: Sequence[Dag], case: int) -> dict[str, Any]:
+    def made(parents: Sequence[Genotype], case: int) -> dict[str, Any]:
         from nasgen.testing.heredity import materials_of  # loads torch
 
         return materials_of(required, parents, space, case)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nasgen.genotypes import Child, Dag
+from nasgen.genotypes import Child, Genotype
 from nasgen.layers.base import Shape
 from nasgen.phenotype.heredity import inherit
 from nasgen.phenotype.network import Network, build
@@ -18,7 +18,7 @@ N_IMAGES = 4
 
 def gaps(
     space: SearchSpace,
-    parent: Dag,
+    parent: Genotype,
     child: Child,
     shape: Shape = (3, 16, 16),
     seed: int = 0,
@@ -41,7 +41,7 @@ def gaps(
 
 def pair(
     space: SearchSpace,
-    parent: Dag,
+    parent: Genotype,
     child: Child,
     shape: Shape = (3, 16, 16),
     seed: int = 0,

@@ -12,7 +12,7 @@ import torch
 
 from nasgen import registry, seeding
 from nasgen.errors import IllegalGenotypeError
-from nasgen.genotypes import Dag, Draft, tags
+from nasgen.genotypes import Dag, Draft, read, tags
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.blueprint import INPUT, Blueprint
@@ -53,10 +53,10 @@ def legal(name: str, options: Options) -> Iterator[str]:
     """Samples are legal, before and after their tags are final, and their tags are provisional."""
     space = _made(name, options)
     for i, dag in _samples(name, options):
-        if not isinstance(dag, Dag):
-            yield f"sample {i}: expected a Dag, got {type(dag).__name__}."
+        if type(dag) is not space.genotype:
+            yield f"sample {i}: expected a {space.genotype.__name__}, got {type(dag).__name__}."
             return
-        own = [v.tag for v in dag.vertices] + [s for v in dag.vertices for s, _ in v.channel_tags]
+        own = [*dag.tags, *(start for own in dag.channel_tags.values() for start, _ in own)]
         if not all(tags.is_provisional(tag) for tag in own):
             yield f"sample {i}: expected provisional gene tags; draw it with Draft().add."
         else:
@@ -77,7 +77,7 @@ def repeatable(name: str, options: Options) -> Iterator[str]:
 def serialisable(name: str, options: Options) -> Iterator[str]:
     """Samples survive JSON unchanged, with the same key."""
     for i, dag in _samples(name, options):
-        back = Dag.from_json(json.loads(json.dumps(dag.to_json())))
+        back = read(json.loads(json.dumps(dag.to_json())))
         same = back == dag and back.key == dag.key
         yield "" if same else f"sample {i} does not come back unchanged from JSON."
 
@@ -119,11 +119,19 @@ def _disorder(blueprint: Blueprint) -> str:
 
 
 def refuses(name: str, options: Options) -> Iterator[str]:
-    """A genotype of unknown operations is illegal by `problems` and refused by `blueprint`."""
+    """A genotype of unknown operations is not adopted; a graph of them is illegal and not built."""
     space = _made(name, options)
     draft = Draft()
     draft.connect(draft.add("no such operation", [draft.input]), draft.output)
     stranger = draft.freeze()
+    try:
+        space.adopt(stranger)
+    except IllegalGenotypeError:
+        yield ""
+    else:
+        yield "adopt: expected IllegalGenotypeError for a genotype that is illegal here."
+    if not issubclass(space.genotype, Dag):
+        return
     wrong = space.problems(stranger)
     named = isinstance(wrong, list) and wrong != [] and all(isinstance(w, str) for w in wrong)
     yield (

@@ -23,6 +23,7 @@ from nasgen.bench.summary import summary
 from nasgen.bench.table import NAMES, load
 from nasgen.cli import app
 from nasgen.errors import ConfigError, EvaluationError, UnknownNameError
+from nasgen.genotypes import kinds
 from nasgen.runs import reading
 
 DATA = Path(os.environ.get("NASGEN_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
@@ -69,7 +70,7 @@ def test_the_tables_say_what_the_public_files_say(
                 continue
             codes = [int(c) for c in row[key]]
             ops = [c[x] for c, x in zip(table.template.choices, codes, strict=True)]
-            found = table.columns[column][table.row(table.template.dag(ops))]
+            found = table.columns[column][table.row(table.template.cell(ops))]
             assert float(found) == pytest.approx(float(row[column]), abs=1e-4)
 
 
@@ -153,8 +154,8 @@ def test_each_space_gets_the_operators_that_work_on_it() -> None:
     for space, mutations in (("dag-cnn", "relabel"), ("nasbench201", "relabel-edge")):
         section = reading.resolved({"space": {"name": space}}).config.algorithm
         assert mutations in section.mutations
-        accepted = {registry.get("mutations", m).accepts for m in section.mutations}
-        accepted |= {registry.get("crossovers", c).accepts for c in section.crossovers}
+        accepted = {kinds.accepted(registry.get("mutations", m)) for m in section.mutations}
+        accepted |= {kinds.accepted(registry.get("crossovers", c)) for c in section.crossovers}
         assert len(accepted) == 1
     with pytest.raises(ConfigError, match="'relabel' does not work on the cell genotypes"):
         reading.resolved(

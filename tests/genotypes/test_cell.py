@@ -22,13 +22,13 @@ A, B, C = OPS[2:]
 
 
 def cell(*ops: str) -> Dag:
-    return TEMPLATE.dag(ops)
+    return TEMPLATE.cell(ops)
 
 
 @pytest.fixture(scope="module")
 def cells() -> list[Dag]:
     """All 15,625, in the order of the table."""
-    return [TEMPLATE.dag(ops) for ops in product(OPS, repeat=6)]
+    return [TEMPLATE.cell(ops) for ops in product(OPS, repeat=6)]
 
 
 # ---- the counts of the literature ----------------------------------------------------------------
@@ -140,13 +140,13 @@ def test_an_edited_cell_is_the_cell_with_that_operation(
     codes: list[int], edge: int, op: int
 ) -> None:
     ops = [OPS[c] for c in codes]
-    dag = TEMPLATE.dag(ops).mint(0, 1)
+    dag = TEMPLATE.cell(ops).mint(0, 1)
     draft = dag.edit()
     TEMPLATE.set(draft, edge, OPS[op])
     edited = draft.freeze()
     ops[edge] = OPS[op]
     assert TEMPLATE.ops(edited) == tuple(ops)
-    assert edited.key == TEMPLATE.dag(ops).key
+    assert edited.key == TEMPLATE.cell(ops).key
     assert [v.tag for v in edited.vertices] == [v.tag for v in dag.vertices]
     again = Dag.from_json(json.loads(json.dumps(edited.to_json())))
     assert TEMPLATE.codes(again) == TEMPLATE.codes(edited)
@@ -156,11 +156,11 @@ def test_an_edited_cell_is_the_cell_with_that_operation(
 @settings(deadline=None, max_examples=60)
 def test_paths_are_those_of_the_live_edges_and_the_same_for_equal_keys(codes: list[int]) -> None:
     ops = [OPS[c] for c in codes]
-    dag = TEMPLATE.dag(ops)
-    assert TEMPLATE.paths(dag) == TEMPLATE.paths(TEMPLATE.dag(TEMPLATE.pruned(dag)))
+    dag = TEMPLATE.cell(ops)
+    assert TEMPLATE.paths(dag) == TEMPLATE.paths(TEMPLATE.cell(TEMPLATE.pruned(dag)))
     if ops[2] == NONE:
         swapped = [ops[1], ops[0], NONE, ops[3], ops[5], ops[4]]
-        assert TEMPLATE.paths(TEMPLATE.dag(swapped)) == TEMPLATE.paths(dag)
+        assert TEMPLATE.paths(TEMPLATE.cell(swapped)) == TEMPLATE.paths(dag)
 
 
 def test_other_graphs_are_refused_by_a_sentence() -> None:
@@ -175,4 +175,4 @@ def test_other_graphs_are_refused_by_a_sentence() -> None:
     with pytest.raises(IllegalGenotypeError, match="edge 0: expected one of"):
         cell("conv", A, A, A, A, A)
     with pytest.raises(IllegalGenotypeError, match="4 nodes"):
-        TEMPLATE.ops(CHAIN.dag([c[0] for c in CHAIN.choices]))
+        TEMPLATE.ops(CHAIN.cell([c[0] for c in CHAIN.choices]))

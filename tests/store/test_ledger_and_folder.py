@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,9 @@ def _trial(seq: int, **changes: object) -> Trial:
         "key": f"dag1:{seq}",
         "identity": f"id{seq}",
         "operator": "relabel",
+        "outline": {"nodes": [{"tag": 1, "op": "input"}], "edges": []},
+        "tags": (1, 2),
+        "shown": {"depth": 3},
         "parents": (0,),
         "fidelity": Fidelity(epochs=1.0),
     }
@@ -58,7 +62,7 @@ def test_what_was_told_is_read_back_equal(tmp_path: Path, kind: str) -> None:
     ledger = Ledger.create(url, DIRECTIONS, ["relabel"])
     told, failed, open_ = _done(_trial(0, parents=()), 0), _trial(1), _trial(2)
     for trial in (told, failed, open_):
-        ledger.ask(trial, {"depth": 3})
+        ledger.ask(trial)
     ledger.tell(told)
     failure = {"state": "FAILED", "failure_kind": "timeout", "failure": "too slow"}
     failed = failed.with_result(failure, 1)
@@ -74,7 +78,7 @@ def test_optunas_own_tools_see_the_study(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'l.db'}"
     ledger = Ledger.create(url, DIRECTIONS, ["relabel"])
     trial = _done(_trial(0), 0)
-    ledger.ask(trial, {"depth": 3})
+    ledger.ask(trial)
     ledger.tell(trial)
     ledger.close()
     study = optuna.load_study(study_name="nasgen", storage=url)
@@ -90,7 +94,7 @@ def test_a_sqlite_ledger_holds_what_optunas_own_storage_would_write(tmp_path: Pa
     ledger = Ledger.create(url, DIRECTIONS, ["relabel"])
     asked = [_trial(seq) for seq in range(3)]
     for trial in asked:
-        ledger.ask(trial, {"depth": 3, "n_conv": trial.seq})
+        ledger.ask(replace(trial, shown={"depth": 3, "n_conv": trial.seq}))
     ledger.tell(_done(asked[1], 0))
     ledger.close()
     study = optuna.load_study(study_name="nasgen", storage=url)
@@ -120,10 +124,11 @@ def test_optunas_importance_finds_what_matters(tmp_path: Path) -> None:
         shown = {name: int(rng.integers(0, 12)) for name in ("n_conv", "n_sum", "depth")}
         shown["channels"] = int(rng.integers(0, 3000))
         trial = _trial(seq)
-        ledger.ask(trial, shown)
+        ledger.ask(replace(trial, shown=shown))
         result = {"state": "COMPLETE", "objectives": {"val_accuracy": shown["n_conv"] / 12}}
         ledger.tell(trial.with_result(result, seq))
-    ledger.ask(_trial(60), {"n_conv": 10**6, "n_sum": 0, "depth": 0, "channels": 10**9})
+    shown = {"n_conv": 10**6, "n_sum": 0, "depth": 0, "channels": 10**9}
+    ledger.ask(replace(_trial(60), shown=shown))
     ledger.close()
     study = optuna.load_study(study_name="nasgen", storage=url)
     found = optuna.importance.get_param_importances(study)
@@ -136,7 +141,7 @@ def test_two_studies_in_one_file_number_their_trials_apart(tmp_path: Path) -> No
     both = [Ledger.create(url, DIRECTIONS, ["relabel"], name) for name in ("a", "b")]
     for seq in range(3):
         for ledger in both:
-            ledger.ask(_trial(seq), {})
+            ledger.ask(_trial(seq))
     for name, ledger in zip(("a", "b"), both, strict=True):
         ledger.close()
         study = optuna.load_study(study_name=name, storage=url)
@@ -148,7 +153,7 @@ def test_a_closed_sqlite_ledger_is_one_file_and_an_open_one_outlives_its_process
 ) -> None:
     path = tmp_path / "l.db"
     ledger = Ledger.create(f"sqlite:///{path}", DIRECTIONS, ["relabel"])
-    ledger.ask(_trial(0), {})
+    ledger.ask(_trial(0))
     ledger.tell(_done(_trial(0), 0))
     killed = tmp_path / "killed"
     killed.mkdir()
@@ -164,7 +169,7 @@ def test_a_closed_sqlite_ledger_is_one_file_and_an_open_one_outlives_its_process
 def test_a_result_without_its_state_counts_as_in_flight(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     ledger = Ledger.create(f"sqlite:///{path}", {"val_accuracy": "maximize"}, ["relabel"])
-    ledger.ask(_trial(0), {})
+    ledger.ask(_trial(0))
     done = _trial(0).with_result({"state": "COMPLETE", "objectives": {"val_accuracy": 0.5}}, 0)
     ledger.tell(done)
     ledger.close()

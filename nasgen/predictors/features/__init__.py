@@ -24,19 +24,20 @@ ENTRIES = (
         "nasgen.predictors.features.cells:NasBench201Features",
         "operations on the paths through the cell: most, least, and ways with these alone",
         reference="Kadlecova 2024",
-        accepts="nasbench201",
+        accepts="cell",
     ),
     Entry(
         "nasbench-macro",
         "nasgen.predictors.features.cells:NasBenchMacroFeatures",
         "which blocks stand where in each stage",
-        accepts="nasbench-macro",
+        accepts="cell",
     ),
     Entry(
         "zero-cost",
         "nasgen.evaluation.zero_cost:ZeroCost",
         "all built-in scores of the untrained network on one batch, see `nasgen list scores`",
         reference="Abdelfattah 2021",
+        accepts="nasgen.genotypes:Genotype",
         requires=("data",),
     ),
 )

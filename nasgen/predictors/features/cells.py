@@ -71,7 +71,7 @@ class NasBench201Features:
 @lru_cache(N_REMEMBERED)
 def _described(ops: tuple[str, ...]) -> tuple[float, ...]:
     template = nasbench201.TEMPLATE
-    cell = template.dag(ops)
+    cell = template.cell(ops)
     paths, live = template.paths(cell), Counter(template.pruned(cell))
     row: list[float] = []
     for chosen in SETS:

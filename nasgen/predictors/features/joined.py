@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from nasgen.genotypes import Dag
+from nasgen.genotypes import Genotype
 from nasgen.predictors.base import Features, Floats, encode_all
 
 
@@ -21,12 +21,12 @@ class Joined:
         self.names: tuple[str, ...] = tuple(dict.fromkeys(every))
         self._places = [every.index(name) for name in self.names]
 
-    def encode(self, genotype: Dag) -> Floats:
+    def encode(self, genotype: Genotype) -> Floats:
         """Return the features in the order of `names`, float64 (f,)."""
         row: Floats = self.encode_all([genotype])[0]
         return row
 
-    def encode_all(self, genotypes: Sequence[Dag]) -> Floats:
+    def encode_all(self, genotypes: Sequence[Genotype]) -> Floats:
         """Return the features of one or more genotypes, float64 (n, f)."""
         joined: Floats = np.hstack([encode_all(part, genotypes) for part in self.parts])
         return joined[:, self._places]

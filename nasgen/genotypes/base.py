@@ -1,0 +1,161 @@
+"""The contract of a genotype: what the search, the store and the report ask of every kind.
+
+A kind is registered with `@nasgen.genotype("its-kind")`; a search space says which one it draws.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+from nasgen.errors import IllegalGenotypeError
+from nasgen.genotypes.tags import Ranges
+
+
+@dataclass(frozen=True)
+class Node:
+    """One part of an outline. `op` says what it does, `params` with which settings.
+
+    `label` is its text in a drawing; "" leaves it to the drawing, which shows `op` and `params`.
+    """
+
+    tag: int
+    op: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+
+    @cached_property
+    def json(self) -> Mapping[str, Any]:
+        """Its JSON data without what is empty. Kept, because outlines of relatives share nodes."""
+        data: dict[str, Any] = {"tag": self.tag, "op": self.op}
+        if self.params:
+            data["params"] = dict(self.params)
+        if self.label:
+            data["label"] = self.label
+        return data
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What can be drawn, printed and counted of a genotype without its code.
+
+    `nodes` are in topological order, those named "input" and "output" included; `edges` are pairs
+    of their places, (from, to) with from < to, the inputs of a node in their order.
+    """
+
+    nodes: tuple[Node, ...]
+    edges: tuple[tuple[int, int], ...]
+
+    @property
+    def inner(self) -> tuple[Node, ...]:
+        """All nodes but "input" and "output"."""
+        return tuple(node for node in self.nodes if node.op not in ("input", "output"))
+
+    @property
+    def live(self) -> frozenset[int]:
+        """Places of nodes on a path from an input to an output, and of inputs and outputs."""
+        ends = {
+            end: {place for place, node in enumerate(self.nodes) if node.op == end}
+            for end in ("input", "output")
+        }
+        ahead, back = set(ends["input"]), set(ends["output"])
+        for source, target in sorted(self.edges):
+            if source in ahead:
+                ahead.add(target)
+        for source, target in sorted(self.edges, key=lambda edge: -edge[1]):
+            if target in back:
+                back.add(source)
+        return frozenset(ahead & back | ends["input"] | ends["output"])
+
+    @property
+    def depth(self) -> int:
+        """Number of inner nodes on the longest path from an input to an output; 0 without one."""
+        level: dict[int, int] = {p: 0 for p, node in enumerate(self.nodes) if node.op == "input"}
+        for source, target in sorted(self.edges):
+            if source in level:
+                level[target] = max(level.get(target, 0), level[source] + 1)
+        ends = [level.get(p, 1) for p, node in enumerate(self.nodes) if node.op == "output"]
+        return max(ends, default=1) - 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data that `from_json` reads back to an equal outline."""
+        return {
+            "nodes": [node.json for node in self.nodes],
+            "edges": [list(edge) for edge in self.edges],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read an outline; raises IllegalGenotypeError for what `to_json` would not write."""
+        try:
+            nodes = tuple(
+                Node(int(n["tag"]), str(n["op"]), dict(n.get("params", {})), n.get("label", ""))
+                for n in data["nodes"]
+            )
+            edges = tuple((int(a), int(b)) for a, b in data["edges"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise IllegalGenotypeError(
+                f"expected an outline with 'nodes' and 'edges', got something else ({error!r})."
+            ) from None
+        if any(not 0 <= a < b < len(nodes) for a, b in edges):
+            raise IllegalGenotypeError(
+                f"expected edges between places in 0..{len(nodes) - 1}, each from a lower place to "
+                "a higher one."
+            )
+        return cls(nodes, edges)
+
+
+class Genotype(ABC):
+    """An immutable, hashable encoding of a network. Equal genotypes are `==`.
+
+    Class attributes
+    - `kind`: the name under which it is registered; `to_json` writes it, `genotypes.read` reads it.
+    - `is_restricted`: True for a subclass whose members keep rules that edits of its base class
+      break, such as a cell among the graphs. Operators that accept the base class then do not fit
+      its spaces, while features, which only read, do.
+
+    Gene tags (`nasgen.genotypes.tags`) that an operator or a space gives are provisional; `mint`
+    makes them final.
+    """
+
+    kind: ClassVar[str]
+    is_restricted: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """Text that is equal exactly for genotypes of the same network, whatever their tags."""
+
+    @property
+    @abstractmethod
+    def tags(self) -> frozenset[int]:
+        """Gene tags of its vertices, or of what else may be inherited as a whole."""
+
+    @property
+    def channel_tags(self) -> Mapping[int, Ranges]:
+        """Tag of each vertex that owns channels -> their tags, as ranges; none by default."""
+        return {}
+
+    @abstractmethod
+    def mint(self, root_seed: int, trial: int) -> Self:
+        """Return it with provisional gene tags made final (called by the engine alone)."""
+
+    @abstractmethod
+    def outline(self) -> Outline:
+        """Return what can be drawn, printed and counted of it."""
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data with its "kind"."""
+
+    def bare_json(self) -> dict[str, Any]:
+        """Return JSON data of a genotype with the same key, for readers who need no gene tags."""
+        return self.to_json()
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return the genotype that `to_json` wrote; IllegalGenotypeError for other data."""
