@@ -30,20 +30,24 @@ from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import Trainee, make_optimizer
 from nasgen.phenotype.network import Network
-from nasgen.phenotype.shared import SharedParameters
+from nasgen.phenotype.shared import SUPPORT, SharedParameters
+from nasgen.phenotype.support import Support
 
 
 class Cohort:
     """Networks that share parameters, with the optimiser of all of them.
 
     `members` gives (network, optimiser state or {}) one at a time; the networks' own parameters are
-    emptied, see `SharedParameters`.
+    emptied, see `SharedParameters`. Members of a state "support" (bool tensors) are kept to it.
     """
 
     def __init__(self, members: Iterable[tuple[Network, State]], recipe: Recipe) -> None:
         self.shared = SharedParameters(members)
         self.optimizer = make_optimizer(self.shared, recipe)
         self.parameters: dict[str, Tensor] = dict(self.shared.named_parameters())
+        masks = self.shared.companions.pop(SUPPORT, {})
+        if masks:
+            Support(self.parameters, masks).follow(self.optimizer)
         optimizer_state.write(self.optimizer, self.parameters, self.shared.companions)
         self.shared.companions.clear()  # the optimiser has copies
 

@@ -29,7 +29,10 @@ from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, Look, Row, Trainee, make_optimizer, train_together
 from nasgen.genotypes import Genotype
+from nasgen.phenotype import support
 from nasgen.phenotype.network import Network, build
+from nasgen.phenotype.shared import SUPPORT
+from nasgen.phenotype.support import Support
 from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.settings import config
 from nasgen.stoppers.base import Curve, Stopper, Watch
@@ -46,6 +49,7 @@ class _Candidate:
     blueprint: Blueprint
     network: Network
     state: State
+    support: Support | None = None
 
 
 class Evaluator:
@@ -82,11 +86,14 @@ class Evaluator:
         with_validation and inherit (None or {"parents": [{"genotype", "refs"}], "plan"}). "wants"
         names what is kept of "weights", "predictions" (those two by default) and "optimizer"; the
         result's "refs" are {name: reference}. Parents whose refs have an "optimizer" give their
-        optimiser's moments along with the weights. "others" are the curves that the stopper
-        compares with. `report` gets the progress after each epoch and about once a second within.
-        When it returns False, or the stopper stops the training, the trial ends as PRUNED, without
-        objectives. Whatever goes wrong becomes a FAILED result with failure_kind error,
-        memory, timeout, non-finite or store. Only KeyboardInterrupt and SystemExit escape.
+        optimiser's moments along with the weights, those with a "support" what is pruned; or the
+        job has a "support" of its own, a reference to bool arrays under its network's tensor names.
+        Such a network is kept to it (see `nasgen.phenotype.support`), its result's refs have its
+        "support" beside the weights, and its metrics count what is in it. "others" are the curves
+        that the stopper compares with. `report` gets the progress after each epoch and about once a
+        second within. When it returns False, or the stopper stops the training, the trial ends as
+        PRUNED, without objectives. Whatever goes wrong becomes a FAILED result with failure_kind
+        error, memory, timeout, non-finite or store. Only KeyboardInterrupt and SystemExit escape.
 
         {"seq", "cohort": [job, ...]} trains relatives together on the weights that they share (see
         `cohort`): same fidelity for all, seconds and time limit count for each on average. The
@@ -113,6 +120,8 @@ class Evaluator:
         parameters: dict[str, torch.Tensor] = dict(candidate.network.named_parameters())
         if candidate.state:
             optimizer_state.write(optimizer, parameters, candidate.state)
+        if candidate.support is not None:
+            candidate.support.follow(optimizer)
         trainee = self._trainee(trial, candidate, report)
         self._train([trial], [trainee], optimizer)
         keep = "optimizer" in trial.wants
@@ -129,8 +138,10 @@ class Evaluator:
                 with failing([trial]):
                     built.append((trial, self._candidate(trial)))
                 if not trial.failed:
-                    yield built[-1][1].network, built[-1][1].state
-                    built[-1][1].state = {}
+                    member = built[-1][1]
+                    masks = {SUPPORT: member.support.masks} if member.support else {}
+                    yield member.network, member.state | masks
+                    member.state = {}
 
         cohort = Cohort(members(), self.recipe)
         alive = [trial for trial, _ in built]
@@ -159,7 +170,14 @@ class Evaluator:
         if job.get("inherit"):
             inherited, state = self.inheritance.fill(network, blueprint, job["inherit"])
             metrics |= inherited
-        return _Candidate(genotype, blueprint, self.inference.placed(network), state)
+        # What stays as it was drawn has nothing that its parents' support could hold down.
+        drawn = "not_inherited" in metrics and job.get("support") is None
+        masks = None if drawn else self.inheritance.support(blueprint, job)
+        placed = self.inference.placed(network)
+        if masks is None:
+            return _Candidate(genotype, blueprint, placed, state)
+        metrics |= {"n_params": support.n_params(masks), "n_living": support.n_living(masks)}
+        return _Candidate(genotype, blueprint, placed, state, Support.of(placed, masks))
 
     def _trainee(
         self,
@@ -279,9 +297,12 @@ class Evaluator:
         kept: dict[str, Mapping[str, Array]] = {"weights": _arrays(network)}
         if probabilities is not None:
             kept["predictions"] = {"validation": probabilities}
+        if candidate.support is not None and "weights" in trial.wants:
+            kept["support"] = candidate.support.to_arrays()
         if candidate.state:
             kept["optimizer"] = optimizer_state.to_arrays(candidate.state)
-        result["refs"] = {k: self.artifacts.save(v) for k, v in kept.items() if k in trial.wants}
+        wanted = (*trial.wants, "support")
+        result["refs"] = {k: self.artifacts.save(v) for k, v in kept.items() if k in wanted}
         result["objectives"] = objectives
         result["state"] = "COMPLETE"
 

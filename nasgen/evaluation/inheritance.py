@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, final
 
+import numpy as np
 import torch
 
 from nasgen.errors import EvaluationError, NasgenError
@@ -13,9 +14,12 @@ from nasgen.evaluation import optimizer_state
 from nasgen.evaluation.evaluation import MAX_MESSAGE, Json
 from nasgen.evaluation.inference import TensorStore
 from nasgen.evaluation.optimizer_state import State
+from nasgen.phenotype import support
 from nasgen.phenotype.heredity import HeredityReport, Parent, inherit
 from nasgen.phenotype.network import Network
 from nasgen.search_spaces.blueprint import Blueprint
+
+Array = np.ndarray[Any, Any]
 
 
 @final
@@ -54,6 +58,29 @@ class Inheritance:
             return asdict(report), self._inherit_state(network, blueprint, given, weights)
         except (NasgenError, RuntimeError, KeyError) as error:
             return {**asdict(report), "optimizer_not_inherited": str(error)[:MAX_MESSAGE]}, {}
+
+    def support(self, blueprint: Blueprint, job: Mapping[str, Any]) -> dict[str, Array] | None:
+        """Return the support of a job's network, None for one of which nothing is pruned.
+
+        The job's own "support" is a reference to bool arrays under the network's tensor names;
+        without it the supports of its parents are moved by the plan of the weights. Raises
+        EvaluationError (kind "inheritance") when it cannot be had: without it pruned weights
+        would come back.
+        """
+        parents = (job.get("inherit") or {}).get("parents", ())
+        refs = [parent["refs"].get("support") for parent in parents]
+        try:
+            if job.get("support") is not None:
+                return support.closed(blueprint, self.artifacts.load(job["support"]))
+            if not any(refs):
+                return None
+            givers = [
+                (self.read(parent["genotype"]), self.artifacts.load(ref) if ref else {})
+                for parent, ref in zip(parents, refs, strict=True)
+            ]
+            return support.moved(blueprint, givers, job["inherit"].get("plan") or {})
+        except (NasgenError, RuntimeError, KeyError) as error:
+            raise EvaluationError(f"the support cannot be had: {error}", "inheritance") from error
 
     def _inherit(
         self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]

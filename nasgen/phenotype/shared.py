@@ -8,9 +8,12 @@ not at all: no index says which coordinates are whose, what a network does not u
 (None, which optimisers pass over: no decay, no momentum, no drift), and nothing is stored that no
 network holds.
 
-Blocks are shared where values are equal. A network in which a plan scaled or negated old channels
-(Net2Net) has other values under the same tags: of such a tensor it keeps its own copy, whole, and
-shares the rest. Buffers, such as batch norm statistics, are never shared.
+Blocks are shared where values and supports are equal: two networks may not hold one storage in
+which a weight is pruned for one of them and not for the other, since the update of the second would
+bring it back for the first. Of a tensor with another support a network keeps its own copy, whole.
+A network in which a plan scaled or negated old channels (Net2Net) has other values under the same
+tags: of such a tensor it keeps its own copy, whole, and shares the rest. Buffers, such as batch
+norm statistics, are never shared.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from nasgen.phenotype.network import AxisTags, Network, roles, tensor_tags
 Key = tuple[int, int, int]  # (tag, gate, how often before): a concat may hold a channel twice
 Place = tuple[int, ...]  # of a block: which class on each axis
 VALUE = "value"
+SUPPORT = "support"  # the kind of companions that are masks
 
 
 @final
@@ -40,7 +44,8 @@ class SharedParameters(nn.Module):
     is freed when it has been read, so a generator that builds them holds one at a time. Companions
     are {kind: {parameter name: values}}, tensors of the parameters' shapes (optimiser moments)
     that are cut alike; where networks share a block, the first one's are kept. All networks must
-    bring the same kinds, on the same device. The parameters of this module are the blocks.
+    bring the same kinds, on the same device; only `SUPPORT` may be missing, when nothing is pruned.
+    The parameters of this module are the blocks.
     """
 
     def __init__(
@@ -136,7 +141,7 @@ class _Master:
         self.classes: list[list[list[Key]]] = [[] for _ in range(self.n_axes)]
 
     def fits(self, axes: Sequence[Sequence[Key]], tensors: Mapping[str, Tensor]) -> bool:
-        """Tell whether a tensor has equal values wherever it meets a block."""
+        """Tell whether a tensor has equal values and support wherever it meets a block."""
         places = [{key: i for i, key in enumerate(keys)} for keys in axes]
         for place, block in self.blocks.items():
             mine, theirs = [], []
@@ -145,6 +150,15 @@ class _Master:
                 theirs.append(met)
                 mine.append([places[axis][self.classes[axis][c][j]] for j in met])
             if not torch.equal(_cut(tensors[VALUE], mine), _cut(block[VALUE], theirs)):
+                return False
+            masks = [
+                _cut(of[SUPPORT], cut) if SUPPORT in of else None
+                for of, cut in ((tensors, mine), (block, theirs))
+            ]
+            given = [mask for mask in masks if mask is not None]
+            if len(given) == 2 and not torch.equal(given[0], given[1]):
+                return False
+            if len(given) == 1 and not bool(given[0].all()):
                 return False
         return True
 
