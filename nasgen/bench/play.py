@@ -12,7 +12,7 @@ import numpy.typing as npt
 from nasgen import registry
 from nasgen.bench import synthetic
 from nasgen.bench.base import find
-from nasgen.engine.breeding import Proposal
+from nasgen.engine.proposal import Proposal
 from nasgen.errors import ConfigError, EvaluationError, UnknownNameError, suggest
 from nasgen.execution.base import Executor
 from nasgen.execution.processes import Processes

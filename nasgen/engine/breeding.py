@@ -17,11 +17,10 @@ import numpy as np
 from nasgen import seeding
 from nasgen.engine.credit import Credit
 from nasgen.engine.individual import Individual
+from nasgen.engine.proposal import NO_TERMS, Proposal, Terms
 from nasgen.errors import IllegalGenotypeError, NasgenError, NotApplicable, OperatorError
 from nasgen.genotypes import Child, Genotype
-from nasgen.genotypes.child import Plan
 from nasgen.predictors.base import Verdict
-from nasgen.settings.fidelity import Fidelity
 
 N_ATTEMPTS = 50  # before a candidate is drawn at random, and then before the space counts as spent
 
@@ -42,51 +41,23 @@ class Screen(Protocol):
     @property
     def n_wanted(self) -> int: ...
     def choose(self, candidates: Sequence[Genotype], rng: np.random.Generator) -> Verdict: ...
+    def review(self) -> None: ...
+    def take(self, key: str, screening: Mapping[str, Any]) -> None: ...
 
 
-@dataclass(frozen=True)
-class Terms:
-    """How a candidate is to be trained, where that differs from the rest of the search.
+class Recorded(Protocol):
+    """Candidates that a resumed run has made before; see `nasgen.loop.resuming.Recorded`."""
 
-    `fidelity` replaces fields of the search's `Fidelity`;
-    `share` is the part of the epochs and seconds that it is given. Candidates that are
-    `joint` and asked for in a row share their parameters: they are trained as one cohort.
-    `repetition` > 0 lets a network be trained from scratch again.
-    """
-
-    fidelity: Mapping[str, Any] = field(default_factory=dict)
-    joint: bool = False
-    repetition: int = 0
-    share: float = 1.0
-
-    def applied(self, fidelity: Fidelity) -> Fidelity:
-        """Return the fidelity of a candidate on these terms in a search with `fidelity`."""
-        if self.share == 1 and not self.fidelity:
-            return fidelity
-        changed = replace(fidelity, **self.fidelity)
-        return changed if self.share == 1 else changed.scaled(self.share)
-
-
-NO_TERMS = Terms()
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A candidate that awaits a trial. Tags are provisional until the search mints them.
-
-    `fell_back_from` holds the operators that were tried before and gave nothing, each with the
-    reason of its last refusal; with the operator "sample" the candidate is a random draw instead.
-    `goes_on` says that it is its parent again, which is trained on from the weights it has.
-    """
-
-    genotype: Genotype
-    plan: Plan = field(default_factory=dict)
-    operator: str = "sample"
-    parents: tuple[int, ...] = ()
-    generation: int = 0
-    terms: Terms = NO_TERMS
-    fell_back_from: Mapping[str, str] = field(default_factory=dict)
-    goes_on: bool = False
+    def __bool__(self) -> bool: ...
+    def take(
+        self,
+        breeder: Breeder,
+        number: int,
+        generation: int,
+        terms: Terms,
+        parent: int | None,
+        make: Callable[[], Proposal | None],
+    ) -> Proposal | None: ...
 
 
 @dataclass
@@ -124,7 +95,8 @@ class Breeder:
     or None.
     `origin` is the network that `seed` gives first, instead of the space's own.
     Candidates are numbered from 0 as they are asked for, those that could not be made included, and
-    each is drawn with a generator of its own, from (`root_seed`, its number).
+    each is drawn with a generator of its own, from (`root_seed`, its number). In a resumed run they
+    come from `recorded` as long as there are any.
     """
 
     def __init__(
@@ -149,7 +121,10 @@ class Breeder:
         self.violation = violation
         self.root_seed = root_seed
         self.n_asked = 0  # candidates, the number of the next one
+        self.recorded: Recorded | None = None
         self.n_filtered = 0
+        self._refusals: dict[str, dict[str, int]] = {}  # since the last candidate
+        self._n_rejected = 0  # since the last candidate
         self.credit = Credit() if operators.adapt else None
         self.failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
@@ -163,7 +138,7 @@ class Breeder:
 
         With a screen it is the most promising of several.
         """
-        return self._sample(self._next_rng(), generation, terms)
+        return self._next(generation, terms, lambda rng: self._sample(rng, generation, terms))
 
     def seed(self, generation: int, terms: Terms = NO_TERMS) -> Proposal | None:
         """Return the network from which growth starts: the origin, else the space's seed.
@@ -171,11 +146,14 @@ class Breeder:
         The space's seed may be drawn: in one generation it is always the same. One that was a trial
         already is replaced by a random candidate.
         """
-        rng = self._next_rng()
-        first = seeding.generator(self.root_seed, "seed", generation)
-        drawn = self.origin or self._drawn("seed", self.space.seed, first)
-        proposal = Proposal(drawn, operator="seed", generation=generation, terms=terms)
-        return proposal if self._accepted(proposal) else self._sample(rng, generation, terms)
+
+        def make(rng: np.random.Generator) -> Proposal | None:
+            first = seeding.generator(self.root_seed, "seed", generation)
+            drawn = self.origin or self._drawn("seed", self.space.seed, first)
+            proposal = Proposal(drawn, operator="seed", generation=generation, terms=terms)
+            return proposal if self._accepted(proposal) else self._sample(rng, generation, terms)
+
+        return self._next(generation, terms, make)
 
     def continued(
         self, parent: Individual, generation: int, terms: Terms = NO_TERMS
@@ -184,11 +162,15 @@ class Breeder:
 
         None when that very training was a trial already.
         """
-        self.n_asked += 1  # nothing is drawn
         proposal = Proposal(
             parent.genotype, {}, "continue", (parent.seq,), generation, terms, goes_on=True
         )
-        return proposal if self._accepted(proposal) else None
+        return self._next(
+            generation,
+            terms,
+            lambda rng: proposal if self._accepted(proposal) else None,
+            parent.seq,
+        )
 
     def child(
         self,
@@ -200,9 +182,13 @@ class Breeder:
 
         When all attempts fail the candidate is drawn at random.
         """
-        rng, attempts = self._next_rng(), _Attempts()
-        child = self._offspring(parents, rng, generation, terms, attempts)
-        return child or self._sample(rng, generation, terms, attempts.refused)
+
+        def make(rng: np.random.Generator) -> Proposal | None:
+            attempts = _Attempts()
+            child = self._offspring(parents, rng, generation, terms, attempts)
+            return child or self._sample(rng, generation, terms, attempts.refused)
+
+        return self._next(generation, terms, make)
 
     def offspring(
         self,
@@ -214,12 +200,52 @@ class Breeder:
 
         Refusals lead to another operator. With a screen it is the most promising of several.
         """
-        return self._offspring(parents, self._next_rng(), generation, terms, _Attempts())
+        return self._next(
+            generation,
+            terms,
+            lambda rng: self._offspring(parents, rng, generation, terms, _Attempts()),
+        )
 
-    def _next_rng(self) -> np.random.Generator:
-        """Return the generator of the next candidate."""
+    def restore(self, proposal: Proposal) -> None:
+        """Count again what preceded a candidate that a resumed run has made before."""
+        for operator, reasons in proposal.refusals.items():
+            for reason, n in reasons.items():
+                self.failures[operator][reason] += n
+        self.n_filtered += proposal.screening.get("n_rejected", 0)
+        if self.screen is not None:
+            self.screen.take(proposal.genotype.key, proposal.screening)
+
+    def _next(
+        self,
+        generation: int,
+        terms: Terms,
+        make: Callable[[np.random.Generator], Proposal | None],
+        parent: int | None = None,
+    ) -> Proposal | None:
+        """Return the next candidate: a recorded one, or what `make` gives with its generator.
+
+        `parent` is the seq of the one that goes on from its weights.
+        """
+        number = self.n_asked
         self.n_asked += 1
-        return seeding.generator(self.root_seed, "candidate", self.n_asked - 1)
+
+        def made() -> Proposal | None:
+            found = make(seeding.generator(self.root_seed, "candidate", number))
+            return None if found is None else self._numbered(found, number)
+
+        if not self.recorded:
+            return made()
+        if self.screen is not None and parent is None:
+            self.screen.review()  # as it does before it chooses
+        return self.recorded.take(self, number, generation, terms, parent, made)
+
+    def _numbered(self, proposal: Proposal, number: int) -> Proposal:
+        """Return a new candidate with what preceded it."""
+        screening = dict(proposal.screening)
+        if self._n_rejected:
+            screening["n_rejected"] = self._n_rejected
+        refusals, self._refusals, self._n_rejected = self._refusals, {}, 0
+        return replace(proposal, number=number, refusals=refusals, screening=screening)
 
     def _sample(
         self,
@@ -274,9 +300,13 @@ class Breeder:
             self.forget(proposal)
             if verdict.screened:
                 self.n_filtered += 1
+                self._n_rejected += 1
                 predicted = verdict.predicted[i] if verdict.predicted else math.nan
                 self.on_rejected(proposal, predicted if math.isfinite(predicted) else None)
-        return offered[verdict.index]
+        chosen = offered[verdict.index]
+        if verdict.forecast is None:
+            return chosen
+        return replace(chosen, screening={"forecast": verdict.forecast})
 
     def _sampled(
         self,
@@ -337,6 +367,8 @@ class Breeder:
 
     def _refused(self, operator: str, reason: str, attempts: _Attempts | None = None) -> None:
         self.failures[operator][reason] += 1
+        counts = self._refusals.setdefault(operator, {})
+        counts[reason] = counts.get(reason, 0) + 1
         if attempts is not None:
             attempts.refused[operator] = reason
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from nasgen.engine.breeding import NO_TERMS, Terms
+from nasgen.engine.proposal import NO_TERMS, Terms
 from nasgen.errors import ConfigError
 
 MAX_WIDTH: Final = 1000

@@ -91,6 +91,9 @@ class Finish:
                 told=None,
                 cohort=None,
                 fell_back_from={},
+                number=None,
+                refusals={},
+                screening={},
             )
             for i, (identity, source) in enumerate(list(sources.items())[: max(0, n_missing)])
         ]

@@ -16,8 +16,8 @@ from typing import Any
 
 from nasgen import genotypes, seeding
 from nasgen.engine.algorithms.base import Algorithm
-from nasgen.engine.breeding import Proposal
 from nasgen.engine.individual import Individual, fitness_class
+from nasgen.engine.proposal import Proposal
 from nasgen.engine.statistics import Memory
 from nasgen.errors import StoreError
 from nasgen.execution.base import Executor
@@ -26,6 +26,7 @@ from nasgen.genotypes.child import minted_plan
 from nasgen.loop import jobs
 from nasgen.loop.constants import Constants
 from nasgen.loop.finish import Finish, Rank, rank
+from nasgen.loop.resuming import replay
 from nasgen.predictors.filter import Filter
 from nasgen.settings.budget import Budget
 from nasgen.settings.fidelity import Fidelity
@@ -60,12 +61,11 @@ class Search:
         self.screen = screen
         self.memory = Memory()
         self.trials: dict[int, Trial] = {}
-        self._genotypes: dict[
-            int, Genotype
-        ] = {}  # of trials in flight, so that none is read from JSON
+        self.genotypes: dict[int, Genotype] = {}  # of trials in flight: not read from JSON
         self._ranks: list[Rank] = []  # of completed trials, best first
         self.n_trained = 0  # trials of this leg but estimates: what its budget counts
         self._n_asked = 0  # those of them that belong to the search
+        self.stored: dict[int, Trial] = {}  # as the ledger had them when the run was resumed
         self.in_flight: set[int] = set()
         self._gathered: list[Trial] = []  # of a cohort that is still being asked for
         self.n_told = 0
@@ -89,12 +89,12 @@ class Search:
     def _run(self, stored: list[Trial], n_before: int) -> None:
         self.n_before = n_before
         self.executor.start()
-        self._replay(stored)
+        replay(self, stored)
         self.emit("start", n_stored=len(stored))
-        if not self._ending.begun:
+        if not self.ending.begun:
             self._search()
         self.algorithm.close()
-        self._note_generation()
+        self.note_generation()
         if self.screen is not None:
             self.screen.release()
         self._finish()
@@ -105,7 +105,7 @@ class Search:
         while True:
             while self.executor.has_room() and self._may_ask():
                 proposal = self.algorithm.ask()
-                self._note_generation()
+                self.note_generation()
                 if proposal is None:
                     self.is_spent = True
                     self.emit("spent")
@@ -119,7 +119,7 @@ class Search:
 
     def _finish(self) -> None:
         """Train the best candidates of the search again, longer (phase "finish")."""
-        ending = self._ending
+        ending = self.ending
         waiting = ending.waiting(self.known, self.n_told)
         if not waiting and not self.in_flight:
             return
@@ -139,7 +139,7 @@ class Search:
             self._collect()
 
     @property
-    def _ending(self) -> Finish:
+    def ending(self) -> Finish:
         space, workers = self.algorithm.breeder.space, self.executor.workers
         violation = self.algorithm.breeder.violation
         before = self.n_before
@@ -167,6 +167,10 @@ class Search:
         genotype = proposal.genotype.mint(self.constants.seed, seq)
         terms = proposal.terms
         cohort = self._gathered[0].seq if self._gathered else seq
+        estimate = self.estimate(seq, proposal)
+        screening = dict(proposal.screening)
+        if estimate is not None:
+            screening["estimate"] = estimate
         trial = Trial(
             seq=seq,
             state="RUNNING",
@@ -184,38 +188,40 @@ class Search:
             asked_after=self.n_told,
             cohort=cohort if terms.joint else None,
             fell_back_from=dict(proposal.fell_back_from),
+            number=proposal.number,
+            refusals=proposal.refusals,
+            screening=screening,
             started=utc_now(),
         )
-        self._genotypes[seq] = genotype
+        self.genotypes[seq] = genotype
         for judgement in self.screen.news() if self.screen is not None else ():
             self.emit("audit", judgement=judgement)
-        estimate = self._estimate(seq, proposal)
-        if estimate is None:
+        if trial.estimate is None:
             self._start(trial)
         else:
             self.ledger.ask(trial)
-            self._tell_estimate(trial, estimate)
+            self.tell_estimate(trial, trial.estimate)
 
-    def _estimate(self, seq: int, proposal: Proposal) -> float | None:
-        """Return the predicted objective that stands in for training, or None: train it."""
-        if self.screen is None or proposal.goes_on:
+    def estimate(self, seq: int, proposal: Proposal) -> dict[str, Any] | None:
+        """Return what the screen says in the place of a training, None where it is not asked."""
+        if self.screen is None or not self.screen.is_substitute or proposal.goes_on:
             return None
         rng = seeding.generator(self.constants.seed, "estimate", seq)
-        return self.screen.estimate(proposal.genotype, rng, self._batch(proposal.generation))
+        return self.screen.estimate(proposal.genotype, rng, self.batch(proposal.generation))
 
-    def _batch(self, generation: int) -> int | None:
+    def batch(self, generation: int) -> int | None:
         """Return a generation where the algorithm works in generations, else None."""
         return generation if self.algorithm.is_generational else None
 
-    def _tell_estimate(self, trial: Trial, value: float) -> None:
+    def tell_estimate(self, trial: Trial, value: float) -> None:
         objectives = {self.constants.objectives[0].name: value}
-        violation = self.algorithm.breeder.violation(self._genotype(trial))
+        violation = self.algorithm.breeder.violation(self.genotype(trial))
         trial = replace(
             trial.with_estimate(objectives, self.n_told, utc_now()), violation=violation
         )
         self.ledger.tell(trial)
-        self._add(trial)
-        self._tell(trial)
+        self.add(trial)
+        self.tell(trial)
         self.emit("estimated", trial=trial)
 
     def _fidelity(self, proposal: Proposal) -> Fidelity:
@@ -263,17 +269,17 @@ class Search:
 
     def _start(self, trial: Trial) -> None:
         self.ledger.ask(trial)
-        self._add(trial)
-        self._launch(trial)
+        self.add(trial)
+        self.launch(trial)
 
-    def _add(self, trial: Trial) -> None:
+    def add(self, trial: Trial) -> None:
         if trial.seq >= self.n_before and trial.state != "ESTIMATED":
             self.n_trained += 1
             self._n_asked += trial.phase == "search"
         self.trials[trial.seq] = trial
         self.known.add(trial.identity)
 
-    def _launch(self, trial: Trial) -> None:
+    def launch(self, trial: Trial) -> None:
         self.trials[trial.seq] = trial
         self.in_flight.add(trial.seq)
         self._began[trial.seq] = self.budget.clock()
@@ -282,6 +288,14 @@ class Search:
         else:
             self._gathered.append(trial)
         self.emit("submitted", trial=trial)
+
+    def launch_begun_cohort(self) -> None:
+        """Submit the gathered trials if all their cohort was asked for before the run stopped.
+
+        A cohort with results was complete; any other may still be one asked for in part.
+        """
+        if self._gathered and any(t.told is not None for t in self.cohort(self._gathered[0].seq)):
+            self._launch_cohort()
 
     def _launch_cohort(self) -> None:
         """Submit the gathered trials as one job.
@@ -327,20 +341,20 @@ class Search:
             if trial.phase == "search":
                 took = self.budget.clock() - self._began[trial.seq]
                 self._durations.append(took / len(members))
-            self._tell(trial)
+            self.tell(trial)
             told.append(trial)
         # Only now, because listeners may delete what a repetition of the cohort would need.
         for trial in told:
             self.emit("told", trial=trial)
 
-    def _tell(self, trial: Trial) -> None:
+    def tell(self, trial: Trial) -> None:
         self.trials[trial.seq] = trial
         self.in_flight.discard(trial.seq)
         self.n_told += 1
         is_measured = trial.state == "COMPLETE"  # an estimate is no archive member and no label
         has_fitness = is_measured or trial.state == "ESTIMATED"
         individual = self.individual(trial) if has_fitness else None
-        self._genotypes.pop(trial.seq, None)
+        self.genotypes.pop(trial.seq, None)
         if individual is not None and is_measured:
             insort(self._ranks, rank(trial, self.constants.objectives[0]))
             if not trial.rungs_below:  # archives compare like with like
@@ -358,11 +372,11 @@ class Search:
             # The lowest rung has all candidates, so its labels are alike and not chosen.
             if self.screen is not None and is_measured and not trial.fidelity.rung:
                 first = self.constants.objectives[0].name
-                value, batch = trial.objectives[first], self._batch(trial.generation)
+                value, batch = trial.objectives[first], self.batch(trial.generation)
                 self.screen.observe(trial.seq, individual.genotype, value, trial.train_s, batch)
-        self._note_generation()
+        self.note_generation()
 
-    def _note_generation(self) -> None:
+    def note_generation(self) -> None:
         if self.algorithm.generation != self._generation:
             alive = self.algorithm.population
             measured = [i for i in alive if self.trials[i.seq].state == "COMPLETE"]
@@ -377,7 +391,7 @@ class Search:
         """
         fitness = self._fitness()
         fitness.set([trial.objectives[o.name] for o in self.constants.objectives], trial.violation)
-        genotype = self._genotype(trial)
+        genotype = self.genotype(trial)
         bred = trial
         while bred.fidelity.rung:
             bred = self.trials[bred.parents[0]]
@@ -391,53 +405,8 @@ class Search:
             bred.goes_on,
         )
 
-    def _genotype(self, trial: Trial) -> Genotype:
-        return self._genotypes.get(trial.seq) or genotypes.read(trial.genotype)
-
-    # ---- resuming ----------------------------------------------------------------------------
-
-    def _replay(self, stored: list[Trial]) -> None:
-        """Bring the algorithm to where it was: ask and tell again, in the recorded order.
-
-        Results come from the ledger and nothing is trained; trials that were in flight start again.
-        """
-        estimates: dict[int, float | None] = {}
-        told = sorted((t for t in stored if t.told is not None), key=lambda t: t.told or 0)
-        for trial in stored:
-            while self.n_told < trial.asked_after:
-                self._tell(told[self.n_told])
-            if trial.phase == "search":
-                estimates[trial.seq] = self._ask_again(trial)
-            is_estimate = estimates.get(trial.seq) is not None
-            self._add(replace(trial, state="ESTIMATED") if is_estimate else trial)
-        while self.n_told < len(told):
-            self._tell(told[self.n_told])
-        if self.screen is not None:
-            self.screen.news()  # reported when it was new
-        for trial in stored:
-            if trial.told is None and (value := estimates.get(trial.seq)) is not None:
-                self._tell_estimate(trial, value)
-            elif trial.told is None:
-                again = replace(trial, attempt=trial.attempt + 1, started=utc_now())
-                if trial.phase == "finish":  # since it was asked, time of the budget has passed
-                    again = replace(again, fidelity=self._ending.bounded(trial))
-                self.ledger.ask_again(again)
-                self._launch(again)
-        # A cohort with results was complete; any other may still be one that was asked for in part.
-        if self._gathered and any(t.told is not None for t in self.cohort(self._gathered[0].seq)):
-            self._launch_cohort()
-
-    def _ask_again(self, trial: Trial) -> float | None:
-        proposal = self.algorithm.ask() if self.algorithm.ready() else None
-        self._note_generation()
-        key = None if proposal is None else proposal.genotype.key
-        if proposal is None or key != trial.key:
-            raise StoreError(
-                f"trial {trial.seq} cannot be reproduced: '{trial.operator}' now gives another "
-                "network. Was an operator, a plug-in or nasgen itself changed since? Resume with "
-                "what wrote the run, or start a new one."
-            )
-        return self._estimate(trial.seq, proposal)
+    def genotype(self, trial: Trial) -> Genotype:
+        return self.genotypes.get(trial.seq) or genotypes.read(trial.genotype)
 
     def emit(self, event: str, **data: Any) -> None:
         """Hand an event to all listeners."""

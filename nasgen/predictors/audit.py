@@ -49,6 +49,10 @@ class Forecast:
     screened: bool = False
     level: float = 0.0
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers under their names."""
+        return asdict(self)
+
 
 @dataclass(frozen=True)
 class Judgement:

@@ -9,7 +9,7 @@ A predictor is registered as a factory, a function or class that takes one argum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -104,9 +104,11 @@ class Verdict:
 
     `index` counts from 0. `screened` is False when nobody was judged; the others were then merely
     spare, not rejected. `predicted` holds, if judged, the expected value of the first objective of
-    each candidate, in the objective's own unit; NaN for one that could not be judged.
+    each candidate, in the objective's own unit; NaN for one that could not be judged. `forecast` is
+    what the audit was told to expect of the chosen one, as JSON.
     """
 
     index: int
     screened: bool = False
     predicted: list[float] | None = None
+    forecast: Mapping[str, Any] | None = None

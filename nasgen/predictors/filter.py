@@ -11,7 +11,7 @@ candidates gets its prediction as fitness, as the paper does with half of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, final
 
 import numpy as np
@@ -100,7 +100,8 @@ class Filter:
         self._scale = (0.0, 1.0)  # mean and standard deviation of the labels
         self._range = (0.0, 0.0)  # least and greatest standardised label
         self._line = (0.0, 0.0)  # slope and offset of standardised labels over size
-        self._is_stale = False
+        self._is_stale = False  # labels came since the audit looked
+        self._is_fitted = False  # to all labels
         self._n_news = 0  # judgements handed out by `news`
         self._featureless: set[int] = set()  # seqs of networks whose features are not finite
         self.audit.unfitted = self._missing()
@@ -169,37 +170,62 @@ class Filter:
             return Verdict(0)
         best = int(np.nanargmax(np.round(worth, N_DECIMALS)))
         chosen = 0 if passes else best
+        said: dict[str, Any] | None = None
         if not np.isnan(mean[chosen]):
-            self._expect(
+            forecast = self._forecast(
                 candidates[chosen], mean[chosen], rows[chosen], len(rows), best != chosen, not passes
             )
+            self.audit.expect(candidates[chosen].key, forecast)
+            said = forecast.to_json()
         if passes:
-            return Verdict(0)
+            return Verdict(0, forecast=said)
         self.audit.n_rejected += len(candidates) - 1
-        return Verdict(best, True, [self._in_unit(m) for m in mean])
+        return Verdict(best, True, [self._in_unit(m) for m in mean], said)
+
+    def take(self, key: str, screening: Mapping[str, Any]) -> None:
+        """Take note of a recorded choice, as `choose` did: nothing is predicted again.
+
+        `screening` holds "n_rejected", how many others were judged and not trained, and the
+        "forecast" for the network with this key, either only if there was one.
+        """
+        self.audit.n_rejected += screening.get("n_rejected", 0)
+        if "forecast" in screening:
+            self.audit.expect(key, Forecast(**screening["forecast"]))
+
+    def take_estimate(
+        self, key: str, estimate: Mapping[str, Any], generation: int | None = None
+    ) -> None:
+        """Take note of a recorded answer of `estimate` for the network with this key."""
+        self.release(generation)
+        self.review()
+        self.take(key, estimate)
+        self.audit.n_estimated += "value" in estimate
 
     def estimate(
         self, genotype: Genotype, rng: np.random.Generator, generation: int | None = None
-    ) -> float | None:
-        """Return the first objective that stands in for training, or None: train this candidate.
+    ) -> dict[str, Any]:
+        """Return {"value": the first objective that stands in for training}, or what is trained.
 
-        Always None but in the mode "substitute". Estimates stay within the labels seen so far, so
-        that none outranks every measured network. `generation` is the candidate's, see `observe`.
+        For a candidate that is to be trained it is {"forecast": what the audit expects of it}, or
+        {} while nothing can be predicted, and always but in the mode "substitute". Estimates stay
+        within the labels seen so far, so that none outranks every measured network. `generation` is
+        the candidate's, see `observe`.
         """
         self.release(generation)
         surrogate = self._surrogate() if self.is_substitute else None
         row = self.features.encode(genotype)
         if surrogate is None or not np.isfinite(row).all():
-            return None
+            return {}
         passes = rng.random() < self.audit.share
         mean = float(self._predicted(surrogate, row[None])[0][0])
         if not math.isfinite(mean):
-            return None
+            return {}
         if passes:
-            self._expect(genotype, mean, row)
-            return None
+            forecast = self._forecast(genotype, mean, row)
+            self.audit.expect(genotype.key, forecast)
+            return {"forecast": forecast.to_json()}
         self.audit.n_estimated += 1
-        return self._in_unit(float(np.clip(mean, *self._range)))
+        return {"value": self._in_unit(float(np.clip(mean, *self._range)))}
 
     def news(self) -> list[Judgement]:
         """Return the judgements made since the last call."""
@@ -207,7 +233,7 @@ class Filter:
         self._n_news += len(fresh)
         return fresh
 
-    def _expect(
+    def _forecast(
         self,
         genotype: Genotype,
         predicted: float,
@@ -215,16 +241,14 @@ class Filter:
         n_offered: int = 1,
         would_reject: bool = False,
         screened: bool = False,
-    ) -> None:
-        """Tell the audit what is expected of a candidate that is going to be trained."""
+    ) -> Forecast:
+        """Return what is expected of a candidate that is going to be trained."""
         slope, offset = self._line
         size = self.sign * self._in_unit(offset + slope * self._size(genotype, row))
         # In the labels' unit: the scale changes with every fit.
         value = self.sign * self._in_unit(predicted)
         level = self.sign * self._in_unit(0.0)
-        self.audit.expect(
-            genotype.key, Forecast(value, size, n_offered, would_reject, screened, level)
-        )
+        return Forecast(value, size, n_offered, bool(would_reject), bool(screened), level)
 
     def _size(self, genotype: Genotype, row: Floats) -> float:
         """Return the logarithm of a genotype's parameters; `row` are its features."""
@@ -238,11 +262,17 @@ class Filter:
 
     def _surrogate(self) -> Predictor | None:
         """Return the predictor fitted to all labels, or None while they teach nothing."""
-        if self._is_stale:
-            self._is_stale = False
-            self.audit.review()
+        self.review()
+        if not self._is_fitted:
+            self._is_fitted = True
             self._fitted = self._fit()
         return self._fitted
+
+    def review(self) -> None:
+        """Let the audit judge when labels are new; the predictor is fitted when it is needed."""
+        if self._is_stale:
+            self._is_stale = self._is_fitted = False
+            self.audit.review()
 
     def _missing(self) -> str | None:
         """Return why the labels so far teach nothing, None when they do."""

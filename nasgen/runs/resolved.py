@@ -16,7 +16,8 @@ from typing import Any, Final, Literal, TypeVar, overload
 
 from nasgen import plugins, registry, seeding
 from nasgen.engine.algorithms.base import Algorithm
-from nasgen.engine.breeding import Breeder, Operators, Proposal, Screen
+from nasgen.engine.breeding import Breeder, Operators, Screen
+from nasgen.engine.proposal import Proposal
 from nasgen.engine.rungs import Rungs
 from nasgen.errors import ConfigError, NasgenError
 from nasgen.execution.base import Executor

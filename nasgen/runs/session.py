@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nasgen.data.base import Dataset
 from nasgen.data.base import load as load_data
 from nasgen.data.split import split, split_digest
-from nasgen.engine.breeding import Proposal
+from nasgen.engine.proposal import Proposal
 from nasgen.errors import ConfigError, DataError, NasgenError, StoreError
 from nasgen.loop.constants import Constants
 from nasgen.loop.keeping import Keeping, staying

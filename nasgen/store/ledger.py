@@ -62,6 +62,9 @@ _ASKED = [
     "asked_after",
     "cohort",
     "fell_back_from",
+    "number",
+    "refusals",
+    "screening",
     "started",
 ]
 _TOLD = [

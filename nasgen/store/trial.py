@@ -60,6 +60,11 @@ class Trial:
     told: int | None = None
     cohort: int | None = None  # seq of the first of those that are trained jointly
     fell_back_from: Mapping[str, str] = field(default_factory=dict)  # operator -> why it refused
+    number: int | None = None  # of the request that it answers; None: of before it was recorded
+    # Since the candidate before: operator -> reason -> how often it gave nothing new.
+    refusals: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    # What the filter did: "n_rejected" others, "forecast" of this one, "estimate" in its place.
+    screening: Mapping[str, Any] = field(default_factory=dict)
     objectives: Mapping[str, float] = field(default_factory=dict)
     # What the config constrains, as measured, and the sum of the violations; 0: feasible.
     constraints: Mapping[str, float] = field(default_factory=dict)
@@ -94,6 +99,12 @@ class Trial:
     def predictions_ref(self) -> str | None:
         """The reference of its predictions on the validation data."""
         return self.refs.get("predictions")
+
+    @property
+    def estimate(self) -> float | None:
+        """The predicted objective that stands in for training, None for a trial to be trained."""
+        found = self.screening.get("estimate", {}).get("value")
+        return None if found is None else float(found)
 
     @property
     def fallback(self) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasgen.engine.breeding import N_ATTEMPTS, Breeder, Operators, Proposal
+from nasgen.engine.breeding import N_ATTEMPTS, Breeder, Operators
 from nasgen.engine.individual import Individual, fitness_class
+from nasgen.engine.proposal import Proposal
 from nasgen.errors import NotApplicable, OperatorError
 from nasgen.genotypes import Child, Dag
 from nasgen.predictors.base import Verdict

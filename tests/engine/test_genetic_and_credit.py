@@ -10,9 +10,10 @@ import pytest
 
 from nasgen import papers, registry
 from nasgen.engine.algorithms.genetic import Genetic
-from nasgen.engine.breeding import Breeder, Operators, Proposal
+from nasgen.engine.breeding import Breeder, Operators
 from nasgen.engine.credit import FLOOR, Credit
 from nasgen.engine.individual import Individual, fitness_class
+from nasgen.engine.proposal import Proposal
 from nasgen.errors import ConfigError
 from nasgen.genotypes import Dag
 from nasgen.runs import reading

@@ -14,7 +14,8 @@ import nasgen
 from nasgen.runs import reading
 from nasgen.runs.resolved import Resolved
 from nasgen.settings.config import SearchConfig
-from nasgen.engine.breeding import Breeder, Operators, Proposal
+from nasgen.engine.breeding import Breeder, Operators
+from nasgen.engine.proposal import Proposal
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.genotypes import Dag
 from nasgen.predictors.base import Verdict

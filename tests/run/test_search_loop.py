@@ -295,13 +295,6 @@ def test_a_second_leg_goes_on_where_the_first_one_ended() -> None:
     assert len({t.identity for t in trials}) == 35
 
 
-def test_a_changed_operator_is_noticed_on_resume() -> None:
-    first = _Fixture(trials=20)
-    first.run()
-    with pytest.raises(StoreError, match="cannot be reproduced"):
-        _Fixture(trials=30, seed=5, ledger=first.ledger).run()
-
-
 def test_a_store_failure_in_a_worker_stops_the_run_and_loses_nothing() -> None:
     fixture = _Fixture(trials=10)
 

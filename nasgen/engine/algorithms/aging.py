@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from nasgen.engine import selections
 from nasgen.engine.algorithms.base import Algorithm
-from nasgen.engine.breeding import Proposal
 from nasgen.engine.individual import Individual
+from nasgen.engine.proposal import Proposal
 from nasgen.errors import ConfigError
 
 

@@ -12,8 +12,9 @@ from deap import base
 
 from nasgen import registry, seeding
 from nasgen.engine import selections
-from nasgen.engine.breeding import Breeder, Proposal
+from nasgen.engine.breeding import Breeder
 from nasgen.engine.individual import Individual
+from nasgen.engine.proposal import Proposal
 from nasgen.engine.rungs import Rungs
 from nasgen.errors import ConfigError
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from nasgen.engine import selections
 from nasgen.engine.algorithms.base import Generational, options_error
-from nasgen.engine.breeding import Breeder, Proposal, Terms
+from nasgen.engine.breeding import Breeder
 from nasgen.engine.individual import Individual
+from nasgen.engine.proposal import Proposal, Terms
 
 
 class Fixed(Generational):

@@ -13,8 +13,8 @@ import numpy as np
 
 from nasgen.engine import selections
 from nasgen.engine.algorithms.base import Generational, options_error
-from nasgen.engine.breeding import Proposal
 from nasgen.engine.individual import Individual
+from nasgen.engine.proposal import Proposal
 from nasgen.errors import ConfigError
 
 

@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from nasgen.engine.algorithms.base import Generational, options_error
-from nasgen.engine.breeding import Breeder, Proposal, Terms
+from nasgen.engine.breeding import Breeder
 from nasgen.engine.individual import Individual
+from nasgen.engine.proposal import Proposal, Terms
 
 SHARE_OF_SURVIVORS = 3 / 10  # Painter's K of M
 

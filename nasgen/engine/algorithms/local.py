@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from nasgen.engine.algorithms.base import Generational, options_error
-from nasgen.engine.breeding import Proposal
 from nasgen.engine.individual import Individual
+from nasgen.engine.proposal import Proposal
 
 
 class LocalSearch(Generational):

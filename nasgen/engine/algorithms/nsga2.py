@@ -10,8 +10,8 @@ from deap import tools
 
 from nasgen import registry
 from nasgen.engine.algorithms.base import Generational
-from nasgen.engine.breeding import Proposal
 from nasgen.engine.individual import Individual
+from nasgen.engine.proposal import Proposal
 from nasgen.engine.randomness import deap_seeded
 from nasgen.errors import ConfigError
 

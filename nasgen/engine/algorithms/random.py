@@ -6,8 +6,8 @@ import numpy as np
 
 from nasgen.engine import selections
 from nasgen.engine.algorithms.base import Generational
-from nasgen.engine.breeding import Proposal
 from nasgen.engine.individual import Individual
+from nasgen.engine.proposal import Proposal
 
 
 class RandomSearch(Generational):
