@@ -84,7 +84,7 @@ ARMS = {
         "CIFAR-10 in an hour, ResNet-9 at a quarter of its width",
         [
             *CIFAR10, "--budget", "60m", "--algorithm", "fixed",
-            "--set", "origin.genotype=benchmarks/resnet9.json",
+            "--set", "origin.network=resnet9",
             "--set", "training.seconds=58m", "--set", "training.epochs=1000",
             "--set", "finish.networks=0", "--set", "execution.threads_per_trial=CORES",
         ],

@@ -93,7 +93,7 @@ def test_every_search_of_the_table_has_settings_that_are_read(
         name = dict(pairs).get("--algorithm", "genetic")
         tables = config.merge({"algorithm": {"name": name}}, config.assignments(sets))
         checked = reading.resolved(tables)
-        if checked.config.origin.genotype is not None:
+        if checked.config.origin.network is not None:
             assert checked.origin is not None
 
 

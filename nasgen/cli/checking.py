@@ -43,6 +43,7 @@ def list_(
 
 def _list(group: str | None, name: str | None, json_: bool) -> None:
     from nasgen import papers, registry
+    from nasgen.search_spaces import networks
 
     if group is not None and name is not None:
         _explain(group, name, json_)
@@ -50,6 +51,11 @@ def _list(group: str | None, name: str | None, json_: bool) -> None:
     if group == "presets":
         rows = [
             {"name": n, "summary": papers.preset_summary(p)} for n, p in papers.presets().items()
+        ]
+    elif group == "networks":
+        rows = [
+            {"name": n, **{k: networks.read(n)[k] for k in ("summary", "reference")}}
+            for n in networks.names()
         ]
     elif group is not None:
         rows = [
@@ -62,6 +68,7 @@ def _list(group: str | None, name: str | None, json_: bool) -> None:
             for g in registry.GROUPS
             if registry.names(g)
         ]
+        rows.append({"name": "networks", "summary": ", ".join(networks.names())})
         rows.append({"name": "presets", "summary": ", ".join(papers.presets())})
     if json_:
         for row in rows:
@@ -74,7 +81,17 @@ def _list(group: str | None, name: str | None, json_: bool) -> None:
 def _explain(group: str, name: str, json_: bool) -> None:
     """Print what one member does, and the options that a config may give it."""
     from nasgen import papers, registry
+    from nasgen.errors import UnknownNameError, suggest
+    from nasgen.search_spaces import networks
 
+    if group == "networks":
+        if name not in networks.names():
+            raise UnknownNameError(
+                f"network '{name}' does not exist{suggest(name, networks.names())} "
+                "See `nasgen list networks`."
+            )
+        dump({"name": name, **networks.read(name)})
+        return
     if group == "presets":
         text = papers.preset(name).read_text(encoding="utf-8")
         dump({"name": name, "config": text}) if json_ else print(text, end="")

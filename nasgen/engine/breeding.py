@@ -93,7 +93,8 @@ class Breeder:
     takes back what `is_new` reserved for the others, so that they may be proposed again; those that
     were judged count in `n_filtered` and go to `on_rejected` with their predicted first objective,
     or None.
-    `origin` is the network that `seed` gives first, instead of the space's own.
+    `origin` is the network that `seed` gives first, instead of the space's own; `origin_trained`
+    says that it has weights from which it goes on.
     Candidates are numbered from 0 as they are asked for, those that could not be made included, and
     each is drawn with a generator of its own, from (`root_seed`, its number). In a resumed run they
     come from `recorded` as long as there are any.
@@ -110,6 +111,7 @@ class Breeder:
         origin: Genotype | None = None,
         violation: Callable[[Genotype], float] = lambda genotype: 0.0,
         root_seed: int = 0,
+        origin_trained: bool = False,
     ) -> None:
         self.space = space
         self.operators = operators
@@ -117,7 +119,7 @@ class Breeder:
         self.screen = screen
         self.forget = forget
         self.on_rejected = on_rejected
-        self.origin = origin
+        self.origin, self.origin_trained = origin, origin_trained
         self.violation = violation
         self.root_seed = root_seed
         self.n_asked = 0  # candidates, the number of the next one
@@ -150,7 +152,10 @@ class Breeder:
         def make(rng: np.random.Generator) -> Proposal | None:
             first = seeding.generator(self.root_seed, "seed", generation)
             drawn = self.origin or self._drawn("seed", self.space.seed, first)
-            proposal = Proposal(drawn, operator="seed", generation=generation, terms=terms)
+            proposal = Proposal(
+                drawn, operator="seed", generation=generation, terms=terms,
+                goes_on=self.origin_trained,
+            )  # fmt: skip
             return proposal if self._accepted(proposal) else self._sample(rng, generation, terms)
 
         return self._next(generation, terms, make)

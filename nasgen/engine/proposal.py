@@ -43,7 +43,8 @@ class Proposal:
 
     `fell_back_from` holds the operators that were tried before and gave nothing, each with the
     reason of its last refusal; with the operator "sample" the candidate is a random draw instead.
-    `goes_on` says that it is its parent again, which is trained on from the weights it has.
+    `goes_on` says that it is its parent again, or without one the origin, which is trained on from
+    the weights it has.
 
     What a resumed run needs, because it does not make candidates again: `number` counts requests
     for candidates; `refusals[operator][reason]` counts all that was refused since the candidate

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from nasgen.settings.constraints import Constraint, violation
@@ -32,6 +33,7 @@ class Constants:
     # Whom a stopper may compare a trial with: nobody, all of earlier generations, all told before.
     compares: Literal["none", "generations", "results"] = "none"
     constraints: tuple[Constraint, ...] = ()
+    origin: Mapping[str, str] = field(default_factory=dict)  # what the first network starts with
 
     def judged(self, trial: Trial) -> Trial:
         """Return a told trial with its constraints' values apart, and how far it breaks them.

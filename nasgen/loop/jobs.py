@@ -22,9 +22,13 @@ def job(trial: Trial, trials: Mapping[int, Trial], constants: Constants) -> Json
 
     With inheritance a trial gets all its parents, whether or not their weights are still there:
     `training.on_bad_parent` says what follows, and the worker applies it. The parent of a finalist
-    is the candidate that it was.
+    is the candidate that it was. One that goes on without parents starts as the origin did.
     """
-    inherit = None
+    inherit: Json | None = None
+    if trial.goes_on and not trial.parents:
+        # The origin: its weights have the names of this very genotype.
+        own = {"genotype": dict(trial.genotype), "refs": dict(constants.origin)}
+        inherit = {"parents": [own], "plan": {}}
     searched = trial.phase == "search"
     if trial.parents and (constants.inherit_weights or trial.goes_on):
         inherit = {

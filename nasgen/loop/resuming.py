@@ -52,7 +52,7 @@ class Recorded:
         """Return the stored candidate of this request, None if it gave none."""
         trial = self._waiting[0]
         place = (trial.generation, trial.fidelity.rung or 0)
-        goes_on = trial.parents[0] if trial.goes_on else None
+        goes_on = trial.parents[0] if trial.goes_on and trial.parents else None
         fits = (
             trial.number in (number, None)
             and place == (generation, terms.fidelity.get("rung") or 0)

@@ -236,6 +236,8 @@ class Search:
         initial: tuple[str | None, ...] = ()
         if self.constants.inherit_weights or proposal.goes_on:
             initial = tuple(self.trials[seq].weights_ref for seq in proposal.parents)
+        if proposal.goes_on and not proposal.parents:
+            initial = tuple(self.constants.origin.values())
         if proposal.terms.repetition:
             initial += (f"repetition {proposal.terms.repetition}",)
         return self.constants.identity(proposal.genotype.key, self._fidelity(proposal), initial)

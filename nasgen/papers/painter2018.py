@@ -134,7 +134,7 @@ class _Seed:
         final = self.folder / "final.json"
         final.parent.mkdir(parents=True, exist_ok=True)
         final.write_text(json.dumps(grown["genotype"]), encoding="utf-8")
-        origin = {"origin": {"genotype": str(final)}}
+        origin = {"origin": {"network": str(final)}}
         best = grown["best"]["flops"]
         random = merge(growth, {"algorithm": {"morphisms": {RANDOM: 1.0}}})
         return [

@@ -1,29 +1,148 @@
-"""The network of [origin]: read, checked against the search space, given tags of its own."""
+"""The network of [origin]: a named one, that of a file, or a trial of another run, with weights.
+
+It gets gene tags of its own, since those that another run gave may be given again here. Steps keep
+their order and names, so that its weights fit as they are.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from nasgen import genotypes
-from nasgen.errors import ConfigError, IllegalGenotypeError
+from nasgen.errors import ConfigError, IllegalGenotypeError, suggest
 from nasgen.genotypes import Genotype
+from nasgen.search_spaces import networks
 from nasgen.search_spaces.base import SearchSpace
+from nasgen.settings.config import read_toml
+from nasgen.store.artifacts import Artifacts
+from nasgen.store.folder import RunFolder
+from nasgen.store.ledger import Ledger, study_name
+from nasgen.store.trial import Trial
+
+FILE: Final = "origin.json"  # a run's own copy
+FORMS: Final = "a name (`nasgen list networks`), a JSON file, RUN or RUN:TRIAL"
 
 
-def read(file: str, space: SearchSpace, space_name: str) -> Genotype:
-    """Return the network of a file with provisional tags.
+@dataclass(frozen=True)
+class Origin:
+    """A network with provisional tags, and the references of what it starts with.
+
+    `refs` ("weights", if anything) lie in `artifacts`. `note` says why there are no weights where
+    some could be expected.
+    """
+
+    genotype: Genotype
+    refs: Mapping[str, str]
+    artifacts: Artifacts | None = None
+    note: str = ""
+
+    def keep(self, folder: RunFolder) -> None:
+        """Copy it into a run folder, which must not depend on what lies elsewhere."""
+        if self.artifacts is not None:
+            for ref in self.refs.values():
+                folder.artifacts.save(self.artifacts.load(ref))
+        data = {"genotype": self.genotype.to_json(), "refs": dict(self.refs), "note": self.note}
+        folder.write_json(FILE, data)
+
+
+def read(network: str, space: SearchSpace, space_name: str) -> Origin:
+    """Return the network that [origin] network names.
 
     Raises ConfigError when it cannot be read or is not legal in the search space.
     """
-    here = f"origin.genotype: {file}"
+    here = f"origin.network: {network}"
+    path, trial = _parts(network)
+    if network in networks.names():
+        data: Any = networks.read(network)
+    elif (path / "run.json").is_file():
+        return _of_run(here, path, trial, space, space_name)
+    else:
+        data = _of_file(here, network)
+    refs = data.get("refs", {}) if isinstance(data, dict) else {}
+    # A run's own copy: a trial's references, as `nasgen show` prints them, lie elsewhere.
+    is_own = bool(refs) and path.name == FILE and (path.parent / "run.json").is_file()
+    return Origin(
+        _legal(here, data, space, space_name),
+        refs if is_own else {},
+        RunFolder.open(path.parent).artifacts if is_own else None,
+        str(data.get("note", "")),
+    )
+
+
+def _parts(network: str) -> tuple[Path, str]:
+    """Return a path, and what follows the colon behind the folder of a run."""
+    before, colon, after = network.rpartition(":")
+    folder = Path(before).expanduser()
+    if colon and (folder / "run.json").is_file():
+        return folder, after
+    return Path(network).expanduser(), ""
+
+
+def _of_file(here: str, network: str) -> Any:
+    file = Path(network).expanduser()
+    if not file.exists() and file.suffix != ".json" and file.name == network:
+        raise ConfigError(
+            f"{here} is no network{suggest(network, networks.names())} Expected {FORMS}."
+        )
+    if file.is_dir():
+        raise ConfigError(f"{here} is a folder without a run in it; expected {FORMS}.")
     try:
-        data = json.loads(Path(file).expanduser().read_text(encoding="utf-8"))
-        found: Any = data.get("genotype", data) if isinstance(data, dict) else None
-        genotype = genotypes.read(found)  # which refuses what is no mapping
+        return json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{here} cannot be read ({error.strerror or error}).") from None
+        raise ConfigError(
+            f"{here} cannot be read ({error.strerror or error}); expected {FORMS}."
+        ) from None
+    except ValueError as error:
+        raise ConfigError(
+            f"{here}: expected the JSON of a genotype or of a trial (`nasgen show RUN --trial N "
+            f"--json`), but {error}"
+        ) from None
+
+
+def _of_run(here: str, path: Path, which: str, space: SearchSpace, space_name: str) -> Origin:
+    """Return a trial of a run, the best one unless one is named; its plug-ins are not loaded."""
+    folder = RunFolder.open(path)
+    trial = _trial(here, folder, which)
+    ref = trial.refs.get("weights")
+    is_kept = folder.artifacts.exists(ref)
+    why = f"{here}: the weights of trial {trial.seq} were not kept, so it is trained from scratch."
+    return Origin(
+        _legal(here, {"genotype": dict(trial.genotype)}, space, space_name),
+        {"weights": ref} if ref is not None and is_kept else {},
+        folder.artifacts,
+        "" if is_kept else why,
+    )
+
+
+def _trial(here: str, folder: RunFolder, which: str) -> Trial:
+    record = folder.read_json("run.json")
+    best = ((record["summary"] or {}).get("best") or {}).get("trial")
+    if not which and best is None:
+        raise ConfigError(
+            f"{here}: the run has no best network (yet); name a trial: {folder.path}:TRIAL."
+        )
+    url = read_toml(folder.config_path).get("store", {}).get("ledger")
+    ledger = Ledger.open(folder.ledger_url(url), study_name(url, record["run"]))
+    try:
+        trials = {trial.seq: trial for trial in ledger.trials()}
+    finally:
+        ledger.close()
+    seq = int(which) if which.isdecimal() else best if not which else -1
+    if seq not in trials:
+        raise ConfigError(
+            f"{here}: expected a trial from 0 to {len(trials) - 1} behind the colon, got '{which}'."
+        )
+    return trials[seq]
+
+
+def _legal(here: str, data: Any, space: SearchSpace, space_name: str) -> Genotype:
+    found: Any = data.get("genotype", data) if isinstance(data, dict) else None
+    try:
+        genotype = genotypes.read(found)  # which refuses what is no mapping
     except ValueError as error:
         raise ConfigError(
             f"{here}: expected the JSON of a genotype or of a trial (`nasgen show RUN --trial N "

@@ -60,6 +60,8 @@ def cautions(run: Resolved) -> list[str]:
         for group, entry in loose_of(config)
         if plugins.path_of(entry.target) is None
     ]
+    if run.origin is not None and run.origin.note:
+        texts.append(run.origin.note)
     # One that nobody asked for may well be idle in a short run.
     with run.scope.active():
         is_asked = config.predictor.name not in ("none", _own_predictor(config))

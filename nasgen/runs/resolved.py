@@ -28,7 +28,9 @@ from nasgen.predictors.base import Features
 from nasgen.predictors.features.joined import Joined
 from nasgen.predictors.features.structural import log_params
 from nasgen.predictors.filter import SIZE, Filter
-from nasgen.runs import origin, workers
+from nasgen.runs import workers
+from nasgen.runs.origin import Origin
+from nasgen.runs.origin import read as read_origin
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.settings import constraints, objectives, options
 from nasgen.settings.config import SearchConfig
@@ -135,10 +137,10 @@ class Resolved:
         )
 
     @looked_up
-    def origin(self) -> Genotype | None:
+    def origin(self) -> Origin | None:
         """The network of [origin] with provisional tags, or None when there is none."""
-        file = self.config.origin.genotype
-        return None if file is None else origin.read(file, self.space, self.config.space.name)
+        given = self.config.origin.network
+        return None if given is None else read_origin(given, self.space, self.config.space.name)
 
     # ---- the algorithm -------------------------------------------------------------------------
 
@@ -165,9 +167,10 @@ class Resolved:
             screen,
             forget,
             on_rejected,
-            self.origin,
+            None if self.origin is None else self.origin.genotype,
             self.violation,
             self.config.seed,
+            origin_trained=self.origin is not None and bool(self.origin.refs),
         )
         made.begin(breeder)
         return made

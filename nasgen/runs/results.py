@@ -458,6 +458,8 @@ def collect_garbage(run: Run) -> int:
     keeping = run.resolved.keeping(n_finish, members(record))
     alive = record.get("alive", record["population"])  # a further leg starts from them
     refs = staying({trial.seq: trial for trial in run.trials}, alive, (), keeping)
+    if run.resolved.origin is not None:
+        refs |= {*run.resolved.origin.refs.values()}
     run.folder.lock()
     try:
         artifacts = run.folder.artifacts

@@ -25,7 +25,7 @@ from nasgen.loop.constants import Constants
 from nasgen.loop.keeping import Keeping, staying
 from nasgen.loop.search import Listener, Search
 from nasgen.plugins import named
-from nasgen.runs import reading
+from nasgen.runs import origin, reading
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run, members
 from nasgen.settings import fidelity
@@ -38,7 +38,6 @@ from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name, utc_now
 from nasgen.store.trial import Trial
 
-ORIGIN = "origin.json"  # the network that [origin] named
 LOG = "log.jsonl"  # what happened when, one JSON object a line, resumed sessions included
 CANDIDATES = "candidates.jsonl"  # what a predictor rejected, one JSON object a line
 SWEEP_EVERY = 8  # told trials between two clean-ups of the artifacts
@@ -177,6 +176,7 @@ class _Session:
             inherit_weights=resolved.inherits,
             compares=resolved.compares,
             constraints=resolved.constraints,
+            origin={} if resolved.origin is None else resolved.origin.refs,
             keep_optimizer=resolved.inherits,
         )
         self.labels = dataset.y_train[parts.validation]
@@ -342,9 +342,9 @@ def _prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: in
     config = resolved.config
     split(dataset, config.data.validation, config.data.split_seed)  # a class too small, say
     if (first := resolved.origin) is not None:  # the run must not depend on a file elsewhere
-        folder.write_json(ORIGIN, first.to_json())
+        first.keep(folder)
         config = config.model_copy(
-            update={"origin": config.origin.model_copy(update={"genotype": ORIGIN})}
+            update={"origin": config.origin.model_copy(update={"network": origin.FILE})}
         )
     folder.write_text("config.toml", to_toml(config))
     folder.write_json("run.json", _birth(folder, config, dataset, trials))

@@ -133,7 +133,8 @@ def first_of(resolved: Resolved, epochs: float | None = None) -> Subject:
     """Return the network of a config's [origin], else the seed of its space."""
     config = resolved.config
     rng = seeding.generator(config.seed, "tune")
-    drawn = resolved.origin or resolved.space.seed(rng)
+    origin = resolved.origin
+    drawn = resolved.space.seed(rng) if origin is None else origin.genotype
     n_train = len(_split(resolved).train)
     cost = fidelity.search_fidelity(config, n_train)
     genotype = drawn.mint(config.seed, 0).to_json()

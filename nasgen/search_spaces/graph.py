@@ -297,12 +297,7 @@ class GraphSpace(SearchSpace):
         """Return a legal graph from elsewhere under provisional tags; see `SearchSpace.adopt`."""
         dag = super().adopt(genotype)
         assert isinstance(dag, Dag)
-        draft = Draft()
-        tag = {dag.input.tag: draft.input, dag.output.tag: draft.output}
-        for v in dag.inner:
-            tag[v.tag] = draft.add(v.op, [tag[s] for s in dag.inputs(v.tag)], **dict(v.params))
-        draft.connect(tag[dag.inputs(dag.output.tag)[0]], draft.output)
-        return draft.freeze()
+        return _retagged(dag)
 
     def shown(self, genotype: Dag) -> dict[str, int]:
         """Return counts of vertices, of the usual operations and of channels, and the depth."""
@@ -348,3 +343,22 @@ class GraphSpace(SearchSpace):
 def _is_wide(rules: Layer) -> bool:
     return not rules.merges and not rules.halves and "channels" in rules.domain
 
+
+def _retagged(dag: Dag) -> Dag:
+    """Return a graph with provisional tags; vertices, edges and channels keep their order.
+
+    So the steps of its blueprint keep their names, and weights of the network fit as they are.
+    """
+    number = tags.PROVISIONAL
+
+    def new(n: int) -> int:
+        nonlocal number
+        number += n
+        return number - n
+
+    vertices = tuple(
+        Vertex(new(1), v.op, v.params, tuple((new(n), n) for _, n in v.channel_tags))
+        for v in dag.vertices
+    )
+    final = {old.tag: v.tag for old, v in zip(dag.vertices, vertices, strict=True)}
+    return Dag(vertices, tuple((final[a], final[b]) for a, b in dag.edges))

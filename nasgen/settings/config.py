@@ -14,7 +14,7 @@ from nasgen.errors import ConfigError, suggest
 from nasgen.settings.constraints import texts
 
 # What older versions called a setting; files that people write are told the new name.
-FORMER = {"pruning": "stopping", "stopping.pruner": "stopper"}
+FORMER = {"pruning": "stopping", "stopping.pruner": "stopper", "origin.genotype": "network"}
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -129,10 +129,11 @@ class Algorithm(OptionSection):
 class Origin(Section):
     """The network to start from, for the algorithms growth and fixed."""
 
-    genotype: str | None = Field(
+    network: str | None = Field(
         None,
-        description="JSON file of a network, as `nasgen show RUN --trial N --json` prints it, "
-        "relative to this file; default: the seed of the search space",
+        description="a name (`nasgen list networks`), a JSON file as `nasgen show RUN --trial N "
+        "--json` prints it, relative to this file, or RUN or RUN:TRIAL: the best network of a run "
+        "or one of its trials, with its weights; default: the seed of the search space",
     )
 
 
@@ -422,8 +423,10 @@ def read_toml(path: str | Path) -> dict[str, Any]:
             str((path.parent / f).resolve()) if isinstance(f, str) else f for f in plugins["files"]
         ]
     origin = data.get("origin")
-    if isinstance(origin, dict) and isinstance(origin.get("genotype"), str):
-        origin["genotype"] = str((path.parent / origin["genotype"]).resolve())
+    if isinstance(origin, dict) and isinstance(network := origin.get("network"), str):
+        named = (network, network.rpartition(":")[0] or network)  # RUN:TRIAL
+        if any((path.parent / name).exists() for name in named):
+            origin["network"] = str((path.parent / network).resolve())
     return data
 
 

@@ -51,7 +51,7 @@ class Trial:
     generation: int = 0
     parents: tuple[int, ...] = ()
     plan: Mapping[str, Any] = field(default_factory=dict)
-    goes_on: bool = False  # a further training of its parent: it goes on from the parent's weights
+    goes_on: bool = False  # a further training of its parent, or of the origin, from the weights
     phase: Phase = "search"
     fidelity: Fidelity = field(default_factory=Fidelity)
     seed: int = 0

@@ -213,7 +213,7 @@ def test_nothing_completed_is_exit_code_3(tmp_path: Path) -> None:
         (["search", "--algorithm", "growth", "--set", "algorithm.selection=worst"], "selection"),
         (["search", "--space", "inception", "--set", "space.width=1"], "space.width"),
         (["search", "--set", "algorithm.morphisms={r2r-weiden=1}"], "morphism 'r2r-weiden'"),
-        (["search", "--set", "origin.genotype=nowhere.json"], "nowhere.json cannot be read"),
+        (["search", "--set", "origin.network=nowhere.json"], "nowhere.json cannot be read"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

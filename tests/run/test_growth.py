@@ -155,7 +155,7 @@ def test_a_run_begins_with_the_network_of_a_file_and_keeps_it(
         **TABLES,
         "algorithm": {"name": "fixed", "repetitions": 2},
         "training": {"epochs": 0.3},
-        "origin": {"genotype": str(file)},
+        "origin": {"network": str(file)},
     }
     run = nasgen.run(tables, out=tmp_path / "run")
     assert [t.key for t in run.trials] == [best.key] * 2
@@ -165,9 +165,9 @@ def test_a_run_begins_with_the_network_of_a_file_and_keeps_it(
     moved = nasgen.load(tmp_path / "moved")
     origin = moved.resolved.origin
     assert origin is not None
-    assert origin.key == best.key
+    assert origin.genotype.key == best.key
     # Tags of its own: those of the other run may be given here again.
-    assert all(v.tag < 0 for v in origin.vertices)
+    assert all(v.tag < 0 for v in origin.genotype.vertices)
 
 
 @pytest.mark.parametrize("name", ["nasbench201", "nasbench-macro"])
@@ -177,12 +177,12 @@ def test_an_origin_may_be_a_cell(name: str, tmp_path: Path) -> None:
     cell = space.sample(np.random.default_rng(5)).mint(7, 3)
     (tmp_path / "cell.json").write_text(json.dumps(cell.to_json()))
     file = str(tmp_path / "cell.json")
-    origin = reading.resolved({**tables, "origin": {"genotype": file}}).origin
+    origin = reading.resolved({**tables, "origin": {"network": file}}).origin
     assert origin is not None
-    assert origin.key == cell.key
-    assert space.problems(origin) == []
-    assert space.blueprint(origin, (3, 32, 32), 10).steps
-    assert all(v.tag < 0 for v in origin.vertices)
+    assert origin.genotype.key == cell.key
+    assert space.problems(origin.genotype) == []
+    assert space.blueprint(origin.genotype, (3, 32, 32), 10).steps
+    assert all(v.tag < 0 for v in origin.genotype.vertices)
 
 
 def test_an_origin_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_an_origin_that_is_none_is_refused(tmp_path: Path) -> None:
     ):
         (tmp_path / "net.json").write_text(text)
         with pytest.raises(ConfigError, match=expected):
-            reading.resolved({"origin": {"genotype": str(tmp_path / "net.json")}})
+            reading.resolved({"origin": {"network": str(tmp_path / "net.json")}})
 
 
 # ---- names and options ---------------------------------------------------------------------------

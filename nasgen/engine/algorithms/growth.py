@@ -99,7 +99,7 @@ class Growth(Generational):
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
         # A member whose further training failed still has its weights: it competes as it was.
-        carried_on = {i.parents[0] for i in offspring if i.goes_on}
+        carried_on = {i.parents[0] for i in offspring if i.goes_on and i.parents}
         candidates = offspring + [i for i in self.population if i.seq not in carried_on]
         if not candidates:  # not even the first network could be trained
             return []

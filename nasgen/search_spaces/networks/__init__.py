@@ -1,0 +1,21 @@
+"""Named networks to begin with, one JSON file each: {"summary", "reference", "genotype"}."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Return the names, which [origin] network takes."""
+    return tuple(sorted(file.stem for file in Path(__file__).parent.glob("*.json")))
+
+
+def read(name: str) -> dict[str, Any]:
+    """Return what the file of a name holds."""
+    file = Path(__file__).parent / f"{name}.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
