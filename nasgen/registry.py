@@ -78,6 +78,7 @@ MATERIALS: dict[str, tuple[str, ...]] = {
     "predictors": ("scores",),
     "features": ("data",),
 }
+ANY_GENOTYPE = "nasgen.genotypes.base:Genotype"
 POSITIONAL = ("weights", "support")  # which operators in the worker take as arguments anyway
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
@@ -186,8 +187,15 @@ def completed(group: str, entry: Entry) -> Entry:
     ):
         expected = f"a number of {least} to {most}, or (fewest, most)" if most > 1 else "1"
         raise IncompatibleError(f"{who}: expected n_parents = {expected}, got {n!r}.")
+    # Weights may be those of any genotype.
+    accepts = entry.accepts or (ANY_GENOTYPE if runs_in == "worker" else "")
     return replace(
-        entry, requires=required, n_parents=(pair[0], pair[1]), runs_in=runs_in, scope=scope
+        entry,
+        accepts=accepts,
+        requires=required,
+        n_parents=(pair[0], pair[1]),
+        runs_in=runs_in,
+        scope=scope,
     )
 
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from nasgen import seeding
 from nasgen.engine import selections
-from nasgen.engine.breeding import Breeder, Operators
+from nasgen.engine.breeding import Breeder
 from nasgen.engine.individual import Fitness, Individual, fitness_class
+from nasgen.engine.operators import Operators
 from nasgen.engine.statistics import Memory
 from nasgen.errors import ConfigError, EvaluationError
 from nasgen.evaluation import measure
@@ -246,7 +247,7 @@ def test_without_constraints_nothing_is_asked_and_no_torch_is_loaded() -> None:
 
 def test_attempts_are_drawn_alike_with_and_without_constraints_that_always_hold() -> None:
     space = DagCnn(**SPACE)
-    make = partial(Breeder, space, Operators({}, {}), lambda proposal: True)
+    make = partial(Breeder, space, Operators(), lambda proposal: True)
     for made in (make(), make(violation=lambda genotype: 0.0)):
         drawn = made.sample()
         assert drawn is not None

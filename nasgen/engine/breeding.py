@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import traceback
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,9 +14,11 @@ import numpy as np
 from nasgen import seeding
 from nasgen.engine.credit import Credit
 from nasgen.engine.individual import Individual
+from nasgen.engine.operators import Materials, Operators, draw, legal, nothing_kept
+from nasgen.engine.operators import children as made
 from nasgen.engine.proposal import NO_TERMS, Proposal, Terms
-from nasgen.errors import IllegalGenotypeError, NasgenError, NotApplicable, OperatorError
-from nasgen.genotypes import Child, Genotype
+from nasgen.errors import NasgenError, NotApplicable, OperatorError
+from nasgen.genotypes import Genotype
 from nasgen.predictors.base import Verdict
 
 N_ATTEMPTS = 50  # before a candidate is drawn at random, and then before the space counts as spent
@@ -72,16 +71,6 @@ class _Attempts:
     infeasible: list[tuple[float, Proposal]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Operators:
-    """Name -> (function, relative frequency) of mutations (morphisms among them) and crossovers."""
-
-    mutations: Mapping[str, tuple[Callable[..., Any], float]]
-    crossovers: Mapping[str, tuple[Callable[..., Any], float]]
-    crossover_prob: float = 0.0
-    adapt: bool = False  # frequencies follow success, see `Credit`
-
-
 class Breeder:
     """Makes candidates. `is_new` tells whether a proposal would be a trial not asked before.
 
@@ -97,7 +86,8 @@ class Breeder:
     says that it has weights from which it goes on.
     Candidates are numbered from 0 as they are asked for, those that could not be made included, and
     each is drawn with a generator of its own, from (`root_seed`, its number). In a resumed run they
-    come from `recorded` as long as there are any.
+    come from `recorded` as long as there are any. `materials` gives operators what they require of
+    their parents.
     """
 
     def __init__(
@@ -112,6 +102,7 @@ class Breeder:
         violation: Callable[[Genotype], float] = lambda genotype: 0.0,
         root_seed: int = 0,
         origin_trained: bool = False,
+        materials: Materials = nothing_kept,
     ) -> None:
         self.space = space
         self.operators = operators
@@ -122,6 +113,7 @@ class Breeder:
         self.origin, self.origin_trained = origin, origin_trained
         self.violation = violation
         self.root_seed = root_seed
+        self.materials = materials
         self.n_asked = 0  # candidates, the number of the next one
         self.recorded: Recorded | None = None
         self.n_filtered = 0
@@ -183,7 +175,7 @@ class Breeder:
         generation: int,
         terms: Terms = NO_TERMS,
     ) -> Proposal | None:
-        """Return a new child of the first parent (mutation) or of the first two (crossover).
+        """Return a new child of the first parent, or of as many as its operator takes.
 
         When all attempts fail the candidate is drawn at random.
         """
@@ -262,7 +254,9 @@ class Breeder:
         """Return what `sample` does; `instead_of` are the operators that refused to make one."""
         why = instead_of or {}
         return self._chosen(
-            lambda attempts: self._sampled(rng, generation, terms, why, attempts), rng, _Attempts()
+            lambda attempts, _: self._sampled(rng, generation, terms, why, attempts),
+            rng,
+            _Attempts(),
         )
 
     def _offspring(
@@ -275,22 +269,32 @@ class Breeder:
     ) -> Proposal | None:
         """Return what `offspring` does; `first` takes the attempts at the first child."""
         return self._chosen(
-            lambda attempts: self._attempted(parents, rng, generation, terms, attempts), rng, first
+            lambda attempts, known: self._attempted(
+                parents, rng, generation, terms, attempts, in_driver=known
+            ),
+            rng,
+            first,
         )
 
     def _chosen(
         self,
-        attempt: Callable[[_Attempts], Proposal | None],
+        attempt: Callable[[_Attempts, bool], Proposal | None],
         rng: np.random.Generator,
         first: _Attempts,
     ) -> Proposal | None:
-        """Return the screen's choice of as many proposals as it wants, or None without any."""
+        """Return the screen's choice of as many proposals as it wants, or None without any.
+
+        A derivation has no genotype yet that could be judged: if the first proposal is one, it
+        passes, so that its share is what the frequencies say; no further one may be.
+        """
         offered: list[Proposal] = []
         for _ in range(1 if self.screen is None else self.screen.n_wanted):
-            proposal = attempt(_Attempts() if offered else first)
+            proposal = attempt(_Attempts() if offered else first, bool(offered))
             if proposal is None:
                 break
             offered.append(proposal)
+            if not proposal.genotype.is_explicit:
+                return proposal
         if not offered:
             return self._last_resort(first)
         return offered[0] if self.screen is None else self._screened(self.screen, offered, rng)
@@ -338,24 +342,27 @@ class Breeder:
         generation: int,
         terms: Terms,
         attempts: _Attempts,
+        in_driver: bool,
     ) -> Proposal | None:
-        """Return an accepted child, or None when all fail; `attempts` takes what came of them."""
+        """Return an accepted child, or None when all fail; `attempts` takes what came of them.
+
+        `in_driver`: only one whose genotype is known here, which a predictor can compare.
+        """
+        pools = [self.operators.pool(several, len(parents), in_driver) for several in (False, True)]
         for _ in range(N_ATTEMPTS):
             crossing = len(parents) > 1 and rng.random() < self.operators.crossover_prob
-            pool = self.operators.crossovers if crossing else self.operators.mutations
-            if not pool:
-                pool, crossing = self.operators.mutations, False
+            pool = pools[crossing] or pools[False]
             if not pool:
                 break
-            shares = {name: share for name, (_, share) in pool.items()}
-            name = _draw(shares if self.credit is None else self.credit.adapted(shares), rng)
-            chosen = parents[:2] if crossing else parents[:1]
+            shares = {name: operator.share for name, operator in pool.items()}
+            name = draw(shares if self.credit is None else self.credit.adapted(shares), rng)
+            chosen = parents[: pool[name].n_parents[1]]
             try:
-                children = self._apply(name, pool[name][0], chosen, rng)
+                children = made(pool[name], chosen, self.space, rng, self.materials)
             except NotApplicable as refusal:
                 self._refused(name, refusal.kind, attempts)
                 continue
-            # A crossover may return two children; which one is looked at first is drawn.
+            # Several parents may have several children; which one is looked at first is drawn.
             for i in rng.permutation(len(children)) if len(children) > 1 else (0,):
                 proposal = Proposal(
                     children[i].genotype,
@@ -379,6 +386,8 @@ class Breeder:
 
     def _kept_to(self, proposal: Proposal, attempts: _Attempts) -> bool:
         """Tell whether a proposal keeps the constraints, as far as they are known; note others."""
+        if not proposal.genotype.is_explicit:  # the worker judges what comes of it
+            return True
         broken = self.violation(proposal.genotype)
         if broken == 0:
             return True
@@ -397,50 +406,6 @@ class Breeder:
         self._refused(proposal.operator, "duplicate", attempts)
         return False
 
-    def _apply(
-        self,
-        name: str,
-        function: Callable[..., Any],
-        parents: Sequence[Individual],
-        rng: np.random.Generator,
-    ) -> list[Child]:
-        try:
-            result = function(*(p.genotype for p in parents), self.space, rng)
-        except NotApplicable:
-            raise
-        except IllegalGenotypeError as error:
-            raise OperatorError(
-                f"operator '{name}' built an illegal child: {error} It must return a legal "
-                "genotype or raise nasgen.NotApplicable; `nasgen check` finds such cases."
-            ) from error
-        except NasgenError:
-            raise
-        except Exception as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            raise OperatorError(
-                f"operator '{name}' raised {type(error).__name__}: {error} ({frame.filename}, line "
-                f"{frame.lineno}). Mend it, test it with `nasgen check`, then resume the run."
-            ) from error
-        returned = result if isinstance(result, tuple | list) else [result]
-        children = [child for one in returned if (child := Child.of(one)) is not None]
-        limit = len(parents)
-        if not 1 <= len(children) == len(returned) <= limit:
-            kinds = ", ".join(type(c).__name__ for c in returned) or "nothing"
-            expected = "a genotype or nasgen.Child" if limit == 1 else "one or two of them"
-            raise OperatorError(f"operator '{name}' must return {expected}, got {kinds}.")
-        for child in children:
-            self._legal(name, child.genotype)
-            if not child.plan:
-                continue
-            try:
-                json.dumps(child.plan, allow_nan=False)
-            except (TypeError, ValueError) as error:
-                raise OperatorError(
-                    f"operator '{name}' must return a heredity plan that is JSON: {error}. NumPy "
-                    "numbers need int() or float() around them."
-                ) from None
-        return children
-
     def _drawn(
         self,
         what: str,
@@ -457,19 +422,4 @@ class Breeder:
                 f"the search space's {what}() raised {type(error).__name__}: {error} "
                 f"({frame.filename}, line {frame.lineno}). Mend it, then resume the run."
             ) from error
-        return self._legal(what, genotype)
-
-    def _legal(self, name: str, genotype: Genotype) -> Genotype:
-        problems = self.space.problems(genotype)
-        if problems:
-            raise OperatorError(
-                f"operator '{name}' returned an illegal child: {problems[0]} It must return a "
-                "legal genotype or raise nasgen.NotApplicable; `nasgen check` finds such cases."
-            )
-        return genotype
-
-
-def _draw(shares: Mapping[str, float], rng: np.random.Generator) -> str:
-    # What rng.choice(p=...) does, without what takes it longer than the rest.
-    bounds = list(accumulate(shares.values()))
-    return list(shares)[bisect_right([bound / bounds[-1] for bound in bounds], rng.random())]
+        return legal(what, genotype, self.space)

@@ -91,6 +91,7 @@ class Individual:
         operator: str = "sample",
         generation: int = 0,
         goes_on: bool = False,
+        identity: str = "",
     ) -> None:
         self.seq = seq
         self.genotype = genotype
@@ -99,6 +100,7 @@ class Individual:
         self.operator = operator
         self.generation = generation
         self.goes_on = goes_on  # a further training of its parent
+        self.identity = identity  # the trial's, by which derivations name their parents
         self.history_index = seq  # DEAP's History walks genealogies by this attribute
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Individual:
@@ -111,6 +113,7 @@ class Individual:
             self.operator,
             self.generation,
             self.goes_on,
+            self.identity,
         )
 
     def __repr__(self) -> str:

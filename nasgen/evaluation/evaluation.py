@@ -14,7 +14,16 @@ import torch
 from nasgen.errors import EvaluationError, StoreError
 
 Json = dict[str, Any]
-KINDS = ("error", "memory", "timeout", "non-finite", "inheritance", "store")
+KINDS = (
+    "error",
+    "memory",
+    "timeout",
+    "non-finite",
+    "inheritance",
+    "operator",
+    "infeasible",
+    "store",
+)
 MAX_MESSAGE = 500  # characters of a failure that reach the ledger
 
 

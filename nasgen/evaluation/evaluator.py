@@ -21,6 +21,7 @@ from nasgen import registry, seeding
 from nasgen.errors import EvaluationError
 from nasgen.evaluation import batches, device, measure, optimizer_state, shared
 from nasgen.evaluation.cohort import Cohort, blame, check_alike
+from nasgen.evaluation.derivation import Deriver
 from nasgen.evaluation.evaluation import Evaluation, Json, failing
 from nasgen.evaluation.inference import Inference, TensorStore
 from nasgen.evaluation.inheritance import Inheritance
@@ -29,12 +30,13 @@ from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, Look, Row, Trainee, make_optimizer, train_together
 from nasgen.genotypes import Genotype
+from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support
 from nasgen.phenotype.network import Network, build
 from nasgen.phenotype.shared import SUPPORT
 from nasgen.phenotype.support import Support
 from nasgen.search_spaces.blueprint import Blueprint
-from nasgen.settings import config
+from nasgen.settings import config, constraints
 from nasgen.stoppers.base import Curve, Stopper, Watch
 
 Array = np.ndarray[Any, Any]
@@ -49,7 +51,7 @@ class _Candidate:
     blueprint: Blueprint
     network: Network
     state: State
-    support: Support | None = None
+    support: Support | None = None  # of a sparse network
 
 
 class Evaluator:
@@ -58,8 +60,9 @@ class Evaluator:
     `context` is JSON: "seed" (root seed), "space" {"name", **options}, "data" and "training" (the
     config sections as mappings), "objectives" [names], "device" (auto, cpu, cuda, cuda:N) and
     "threads"; "stopping" (the section) when a `stopper` is given, which judges trainings whose jobs
-    name others to compare with. Sets torch's number of threads for the process. Raises the errors
-    of the config, the registry and the data set; after that `evaluate` never raises.
+    name others to compare with; "constraints" (texts), by which derivations are judged. Sets
+    torch's number of threads for the process. Raises the errors of the config, the registry and the
+    data set; after that `evaluate` never raises.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Evaluator:
         self.objectives: dict[str, Callable[[Measured], float]] = {
             name: registry.resolve("objectives", name) for name in context["objectives"]
         }
+        self.constraints = [constraints.parse(text) for text in context.get("constraints", ())]
         self.recipe = Recipe.of(self.training, self.inference.dataset.shape)
         self.inheritance = Inheritance(
             artifacts, lambda json: self.inference.decode(json)[1], self.training.on_bad_parent
@@ -162,22 +166,50 @@ class Evaluator:
 
     def _candidate(self, trial: Evaluation) -> _Candidate:
         job, metrics = trial.job, trial.result["metrics"]
-        genotype, blueprint = self.inference.decode(job["genotype"])
-        network = build(blueprint, seeding.integer(job["seed"], "weights"))
+        masks: Mapping[str, Array] | None
+        state: State = {}
+        is_derived = job["genotype"].get("kind") == Derivation.kind
+        seed = seeding.integer(job["seed"], "weights")
+        if is_derived:
+            derivation = Derivation.from_json(job["genotype"])
+            made = Deriver(self.inference).derive(derivation, job["inherit"], seed)
+            genotype, blueprint, network = made.genotype, made.blueprint, made.network
+            masks = made.support or None
+            trial.result["genotype"] = genotype.to_json()
+            metrics |= made.metrics
+        else:
+            genotype, blueprint = self.inference.decode(job["genotype"])
+            network = build(blueprint, seed)
+            if job.get("inherit"):
+                inherited, state = self.inheritance.fill(network, blueprint, job["inherit"])
+                metrics |= inherited
+            # What stays as it was drawn has nothing that its parents' support could hold down.
+            drawn = "not_inherited" in metrics and job.get("support") is None
+            masks = None if drawn else self.inheritance.support(blueprint, job)
         metrics["n_params"] = measure.n_params(network)
         metrics["flops"] = measure.flops(network, blueprint.input_shape)
-        state: State = {}
-        if job.get("inherit"):
-            inherited, state = self.inheritance.fill(network, blueprint, job["inherit"])
-            metrics |= inherited
-        # What stays as it was drawn has nothing that its parents' support could hold down.
-        drawn = "not_inherited" in metrics and job.get("support") is None
-        masks = None if drawn else self.inheritance.support(blueprint, job)
         placed = self.inference.placed(network)
-        if masks is None:
-            return _Candidate(genotype, blueprint, placed, state)
-        metrics |= {"n_params": support.n_params(masks), "n_living": support.n_living(masks)}
-        return _Candidate(genotype, blueprint, placed, state, Support.of(placed, masks))
+        candidate = _Candidate(genotype, blueprint, placed, state)
+        if masks is not None:
+            metrics |= {"n_params": support.n_params(masks), "n_living": support.n_living(masks)}
+            candidate.support = Support.of(placed, masks)
+        if is_derived:
+            self._judge(candidate, metrics)
+        return candidate
+
+    def _judge(self, candidate: _Candidate, metrics: Json) -> None:
+        """Refuse a network that breaks constraints which are known before it is trained."""
+        network = candidate.network.eval()
+        measured = Measured(
+            candidate.genotype, candidate.blueprint, network, metrics, None, None, self.device
+        )
+        early = [c for c in self.constraints if constraints.before_training(c.name)]
+        values = {c.name: _value(c.name, self.objectives[c.name], measured) for c in early}
+        network.train()
+        if constraints.violation(early, values) > 0:
+            raise EvaluationError(
+                f"not trained, since {constraints.described(early, values)}.", "infeasible"
+            )
 
     def _trainee(
         self,

@@ -20,6 +20,11 @@ ENTRIES = (
         "a graph of fixed nodes whose edges carry operations",
         reference="Dong 2020",
     ),
+    Entry(
+        "derivation",
+        "nasgen.genotypes.derivation:Derivation",
+        "what an operator will make of its parents' weights; a worker finds the network out",
+    ),
 )
 
 __all__ = ["Child", "Dag", "Draft", "Genotype", "Node", "Outline", "Plan", "Vertex", "read"]

@@ -116,6 +116,7 @@ class Genotype(ABC):
     - `is_restricted`: True for a subclass whose members keep rules that edits of its base class
       break, such as a cell among the graphs. Operators that accept the base class then do not fit
       its spaces, while features, which only read, do.
+    - `is_explicit`: False for what is no network yet, see `nasgen.genotypes.derivation`.
 
     Gene tags (`nasgen.genotypes.tags`) that an operator or a space gives are provisional; `mint`
     makes them final.
@@ -123,6 +124,7 @@ class Genotype(ABC):
 
     kind: ClassVar[str]
     is_restricted: ClassVar[bool] = False
+    is_explicit: ClassVar[bool] = True
 
     @property
     @abstractmethod

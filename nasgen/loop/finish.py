@@ -69,7 +69,9 @@ class Finish:
         # Where nothing is feasible, longer training may still make what is nearest so.
         candidates = [t for t in candidates if t.is_feasible] or candidates
         for trial in candidates:
-            identity = self.constants.identity(trial.key, self.constants.finish_fidelity)
+            # Of a sparse network its weights are a part.
+            initial = (trial.weights_ref,) if trial.is_sparse else ()
+            identity = self.constants.identity(trial.key, self.constants.finish_fidelity, initial)
             if trial.phase == "search" and trial.seq not in done and identity not in known:
                 sources.setdefault(identity, trial)
         first = len(self.trials)
@@ -82,6 +84,7 @@ class Finish:
                 phase="finish",
                 parents=(source.seq,),
                 plan={},
+                derivation=None,
                 goes_on=False,
                 fidelity=self.constants.finish_fidelity,
                 identity=identity,
@@ -121,7 +124,7 @@ class Finish:
         The old channels keep their gene tags (Zoph 2018, for the scaling).
         """
         factor = self.constants.widen or self._affordable(trial)
-        if factor <= 1.0:
+        if factor <= 1.0 or self.trials[trial.parents[0]].is_sparse:
             return trial
         wider = self.space.widened(genotypes.read(trial.genotype), factor)
         if self.space.problems(wider) or self.violation(wider) > 0:

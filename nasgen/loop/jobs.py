@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nasgen.genotypes.derivation import Derivation
 from nasgen.loop.constants import Constants
 from nasgen.stoppers.base import Curve
 from nasgen.store.trial import Trial
@@ -30,9 +31,11 @@ def job(trial: Trial, trials: Mapping[int, Trial], constants: Constants) -> Json
         own = {"genotype": dict(trial.genotype), "refs": dict(constants.origin)}
         inherit = {"parents": [own], "plan": {}}
     searched = trial.phase == "search"
-    if trial.parents and (constants.inherit_weights or trial.goes_on):
+    parents = [trials[seq] for seq in trial.parents]
+    is_explicit = trial.genotype.get("kind") != Derivation.kind
+    if starts_from_weights(constants, trial.goes_on, is_explicit, parents):
         inherit = {
-            "parents": [_parent(trials[seq]) for seq in trial.parents],
+            "parents": [_parent(parent) for parent in parents],
             "plan": dict(trial.plan),
         }
     made: Json = {
@@ -53,7 +56,25 @@ def job(trial: Trial, trials: Mapping[int, Trial], constants: Constants) -> Json
 
 
 def _parent(trial: Trial) -> Json:
-    return {"genotype": dict(trial.genotype), "refs": dict(trial.refs)}
+    return {
+        "genotype": dict(trial.genotype),
+        "identity": trial.identity,
+        "refs": dict(trial.refs),
+    }
+
+
+def starts_from_weights(
+    constants: Constants, goes_on: bool, is_explicit: bool, parents: Sequence[Trial]
+) -> bool:
+    """Tell whether a child starts from its parents' weights.
+
+    Always where its network is made of them, and where a parent is sparse: a support without the
+    weights that it was chosen for is worth little.
+    """
+    if not parents:
+        return False
+    is_needed = goes_on or not is_explicit or any(parent.is_sparse for parent in parents)
+    return constants.inherit_weights or is_needed
 
 
 def compared(trial: Trial, trials: Mapping[int, Trial], constants: Constants) -> list[Curve]:

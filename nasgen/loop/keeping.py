@@ -76,7 +76,7 @@ def _first_networks(order: Sequence[Trial], n: int) -> list[int]:
     """Return the seqs of trials, best first, until they are `n` different networks."""
     seqs, keys = [], set()
     for trial in order:
-        keys.add(trial.key)
+        keys.add((trial.key, trial.refs.get("support")))
         if len(keys) > n:
             break
         seqs.append(trial.seq)

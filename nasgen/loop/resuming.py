@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from nasgen import genotypes
 from nasgen.engine.breeding import Breeder
 from nasgen.engine.proposal import Proposal, Terms
 from nasgen.errors import StoreError
@@ -207,7 +208,7 @@ def _first_difference(trial: Trial, again: Proposal, seed: int) -> str | None:
     pairs: dict[str, tuple[Any, Any]] = {
         "operator": (again.operator, trial.operator),
         "parents": (list(again.parents), list(trial.parents)),
-        "network": (again.genotype.key, trial.key),
+        "network": (again.genotype.key, _proposed_key(trial)),
         "heredity plan": (minted_plan(again.plan, seed, trial.seq), trial.plan),
         "refusals": (again.refusals, trial.refusals),
         "forecast": (again.screening, screening),
@@ -216,6 +217,13 @@ def _first_difference(trial: Trial, again: Proposal, seed: int) -> str | None:
         if _plain(now) != _plain(then):
             return f"{name} {_plain(now)}, recorded is {_plain(then)}"
     return None
+
+
+def _proposed_key(trial: Trial) -> str:
+    """Return the key under which a trial was proposed, a derivation's is not its network's."""
+    if trial.derivation is None:
+        return trial.key
+    return genotypes.read(trial.derivation).key
 
 
 def _plain(value: Any) -> Any:

@@ -206,6 +206,8 @@ class Search:
         """Return what the screen says in the place of a training, None where it is not asked."""
         if self.screen is None or not self.screen.is_substitute or proposal.goes_on:
             return None
+        if not proposal.genotype.is_explicit:
+            return None
         rng = seeding.generator(self.constants.seed, "estimate", seq)
         return self.screen.estimate(proposal.genotype, rng, self.batch(proposal.generation))
 
@@ -234,8 +236,10 @@ class Search:
         that is trained repeatedly from scratch, the number of the repetition.
         """
         initial: tuple[str | None, ...] = ()
-        if self.constants.inherit_weights or proposal.goes_on:
-            initial = tuple(self.trials[seq].weights_ref for seq in proposal.parents)
+        parents = [self.trials[seq] for seq in proposal.parents]
+        is_explicit = proposal.genotype.is_explicit
+        if jobs.starts_from_weights(self.constants, proposal.goes_on, is_explicit, parents):
+            initial = tuple(parent.weights_ref for parent in parents)
         if proposal.goes_on and not proposal.parents:
             initial = tuple(self.constants.origin.values())
         if proposal.terms.repetition:
@@ -338,6 +342,9 @@ class Search:
             trial = self.trials[result["seq"]].with_result(
                 {**result, "finished": result.get("finished") or utc_now()}, told=self.n_told
             )
+            if "genotype" in result:  # of a derivation
+                genotype = self.genotypes[trial.seq] = genotypes.read(result["genotype"])
+                trial = trial.with_genotype(genotype, self.algorithm.breeder.space)
             trial = self.constants.judged(trial)
             self.ledger.tell(trial)
             if trial.phase == "search":
@@ -405,6 +412,7 @@ class Search:
             bred.operator,
             trial.generation,
             bred.goes_on,
+            trial.identity,
         )
 
     def genotype(self, trial: Trial) -> Genotype:

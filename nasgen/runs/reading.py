@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from nasgen.errors import ConfigError, NasgenError
 from nasgen.genotypes.kinds import accepted, reads
 from nasgen.runs.resolved import Resolved
 from nasgen.settings import constraints, objectives
-from nasgen.settings.config import SearchConfig, merge, parse
+from nasgen.settings.config import TABLES, SearchConfig, merge, parse
 from nasgen.settings.fidelity import n_finish, population
 
 MIN_TIME_S: Final = 10.0  # starting workers and writing the report take about half of this
@@ -94,7 +95,8 @@ def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
         "population": population(config),
         "morphisms": morphisms,
         "mutations": section.mutations or ({} if grows else every("mutations")),
-        "crossovers": section.crossovers or every("crossovers"),
+        # Growth has one parent; where matings bring several, it still crosses none by itself.
+        "crossovers": section.crossovers or ({} if grows else every("crossovers")),
     }
     return config.model_copy(update={"algorithm": section.model_copy(update=written)})
 
@@ -214,15 +216,20 @@ def _check_names(run: Resolved, problems: list[str]) -> None:
         problems.append(f"objectives.names: each name once, got {list(config.objectives.names)}.")
     for text in config.objectives.constraint:
         _gather(problems, partial(constraints.parse, text))
-    for group in ("mutations", "morphisms", "crossovers"):
+    for group in TABLES:
         table = getattr(config.algorithm, group)
         for name in table:
             _gather(problems, partial(registry.resolve, group, name))
             _gather(problems, partial(_check_kind, run, group, name))
         if table and not sum(table.values()) > 0:
             problems.append(f"algorithm.{group}: at least one frequency must be above 0.")
-    both = sorted({*config.algorithm.mutations} & {*config.algorithm.morphisms})
-    problems += [f"algorithm: '{name}' is named as a mutation and as a morphism." for name in both]
+    for first, second in combinations(TABLES, 2):
+        both = {*getattr(config.algorithm, first)} & {*getattr(config.algorithm, second)}
+        one, other = first.removesuffix("s"), second.removesuffix("s")
+        problems += [
+            f"algorithm: '{name}' is named as a {one} and as a {other}." for name in sorted(both)
+        ]
+    _gather(problems, lambda: _check_parents(run))
     _gather(problems, lambda: run.origin)
     _gather(problems, lambda: registry.get("executors", config.execution.executor))
     _gather(problems, lambda: registry.get("ensembles", config.ensemble.name))
@@ -303,6 +310,27 @@ def _check_substitute(run: Resolved) -> None:
         raise ConfigError(
             f"predictor.mode = 'substitute': {what}, and estimates are not trained; use 'filter'."
         )
+
+
+def _check_parents(run: Resolved) -> None:
+    """Raise ConfigError where an operator needs more parents than the population has."""
+    section = run.config.algorithm
+    n = population(run.config)
+    wrong = [
+        f"algorithm.{group}: '{name}' takes {fewest} parents, the population has {n} "
+        "(algorithm.population); raise it, or leave the operator out."
+        for group in ("crossovers", "matings")
+        for name in getattr(section, group)
+        if name in registry.names(group)
+        and (fewest := registry.get(group, name).arity[0]) > max(2, n)
+    ]
+    if section.parents > n:
+        wrong.append(
+            f"algorithm.parents: expected at most algorithm.population = {n}, of which they are "
+            f"drawn without replacement, got {section.parents}."
+        )
+    if wrong:
+        raise ConfigError(wrong)
 
 
 def _check_features(run: Resolved, name: str) -> None:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, overload
 
 from nasgen import plugins, registry, seeding
 from nasgen.engine.algorithms.base import Algorithm
-from nasgen.engine.breeding import Breeder, Operators, Screen
+from nasgen.engine.breeding import Breeder, Screen
+from nasgen.engine.operators import Operator, Operators
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.rungs import Rungs
 from nasgen.errors import ConfigError, NasgenError
@@ -33,7 +34,7 @@ from nasgen.runs.origin import Origin
 from nasgen.runs.origin import read as read_origin
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.settings import constraints, objectives, options
-from nasgen.settings.config import SearchConfig
+from nasgen.settings.config import TABLES, SearchConfig
 from nasgen.settings.fidelity import DEFAULT_TRIALS, n_finish, n_workers, population
 from nasgen.settings.objectives import Objective
 from nasgen.stoppers.base import Stopper, stopper_of
@@ -123,17 +124,32 @@ class Resolved:
 
     @looked_up
     def operators(self) -> Operators:
-        """The mutations, morphisms among them, and crossovers with their frequencies."""
+        """The operators of all tables with their frequencies."""
         section = self.config.algorithm
-
-        def table(group: str, weights: Mapping[str, float]) -> dict[str, tuple[Any, float]]:
-            return {n: (registry.resolve(group, n), w) for n, w in weights.items() if w > 0}
-
         return Operators(
-            table("mutations", section.mutations) | table("morphisms", section.morphisms),
-            table("crossovers", section.crossovers),
+            tuple(
+                self._operator(group, name, share)
+                for group in TABLES
+                for name, share in getattr(section, group).items()
+                if share > 0
+            ),
             section.crossover_prob,
             section.adapt,
+        )
+
+    def _operator(self, group: str, name: str, share: float) -> Operator:
+        entry, section = registry.get(group, name), self.config.algorithm
+        low, high = entry.arity
+        most = max(low, min(high, section.parents))
+        return Operator(
+            name,
+            registry.resolve(group, name),
+            share,
+            (low if low == high else min(low, most), most),
+            group,
+            entry.requires,
+            entry.runs_in,
+            {"retention": section.retention} if group == "prunings" else {},
         )
 
     @looked_up
@@ -195,12 +211,7 @@ class Resolved:
     def keeping(self, n_finish: int, members: frozenset[int]) -> Keeping:
         """Return what decides which artifacts stay; `members` are those of the ensemble so far."""
         section = self.config.algorithm
-        required = any(
-            registry.get(group, name).requires
-            for group in registry.PARENTS
-            for name, share in getattr(section, group, {}).items()
-            if share > 0
-        )
+        required = any(op.requires or op.runs_in == "worker" for op in self.operators.table)
         return Keeping(
             self.config.store.keep_weights,
             self.objectives,
@@ -367,6 +378,7 @@ class Resolved:
             "data": config.data.model_dump(),
             "training": config.training.model_dump(),
             "objectives": list(dict.fromkeys([*config.objectives.names, *constrained])),
+            "constraints": [str(text) for text in config.objectives.constraint],
             "stopping": config.stopping.model_dump(),
             "device": config.execution.device,
             "threads": config.execution.threads_per_trial,

@@ -23,6 +23,7 @@ from nasgen.engine.proposal import Proposal
 from nasgen.errors import ConfigError, DataError, NasgenError, StoreError
 from nasgen.loop.constants import Constants
 from nasgen.loop.keeping import Keeping, staying
+from nasgen.loop.materials import Materials
 from nasgen.loop.search import Listener, Search
 from nasgen.plugins import named
 from nasgen.runs import origin, reading
@@ -30,7 +31,7 @@ from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run, members
 from nasgen.settings import fidelity
 from nasgen.settings.budget import Budget
-from nasgen.settings.config import SearchConfig, read_toml
+from nasgen.settings.config import TABLES, SearchConfig, read_toml
 from nasgen.settings.fidelity import Fidelity
 from nasgen.settings.writing import to_toml
 from nasgen.store import folder as run_folder
@@ -226,6 +227,9 @@ class _Session:
             lambda proposal, predicted: search.reject(proposal, predicted),
         )
         algorithm.correct = lambda seq: self._correct(search.trials[seq])
+        algorithm.breeder.materials = lambda parents, names: Materials(
+            [search.trials[parent.seq] for parent in parents], names, self.folder.artifacts.load
+        )
         n_written = self.folder.count_lines(CANDIDATES)
         keeping = self.resolved.keeping(budget.n_finish, members(record))
 
@@ -352,9 +356,7 @@ def _prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: in
         folder.ledger_url(config.store.ledger),
         {o.name: o.direction for o in resolved.objectives},
         [
-            *config.algorithm.mutations,
-            *config.algorithm.morphisms,
-            *config.algorithm.crossovers,
+            *(name for table in TABLES for name in getattr(config.algorithm, table)),
             *("sample", "seed", "continue", "finish"),
         ],
         study_name(config.store.ledger, folder.name),

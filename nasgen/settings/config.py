@@ -15,6 +15,8 @@ from nasgen.settings.constraints import texts
 
 # What older versions called a setting; files that people write are told the new name.
 FORMER = {"pruning": "stopping", "stopping.pruner": "stopper", "origin.genotype": "network"}
+# Tables of frequencies of operators, and the registry groups whose members they name.
+TABLES = ("mutations", "morphisms", "crossovers", "matings", "prunings")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -123,6 +125,26 @@ class Algorithm(OptionSection):
     crossovers: Weights = Field(
         default_factory=dict,
         description="name = relative frequency; empty: all registered crossovers, equally often",
+    )
+
+    matings: Weights = Field(
+        default_factory=dict,
+        description="name -> relative frequency beside the crossovers', see `nasgen list matings`; "
+        "empty: none. They mix the weights of several parents; crossover_prob is their share too",
+    )
+    prunings: Weights = Field(
+        default_factory=dict,
+        description="name -> relative frequency beside the mutations', see `nasgen list prunings`; "
+        "empty: none. They take weights of trained networks away",
+    )
+    parents: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="number of parents of matings and crossovers that take any number",
+    )
+    retention: float = Field(
+        0.8, gt=0, lt=1, description="share of its parent's weights that a pruning keeps"
     )
 
 
@@ -438,7 +460,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in over.items():
         both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        replaced = key in ("mutations", "morphisms", "crossovers")
+        replaced = key in TABLES
         result[key] = merge(result[key], value) if both and not replaced else value
     return result
 

@@ -82,6 +82,8 @@ _TOLD = [
     "finished",
 ]
 
+_DERIVED = ["genotype", "key", "derivation", "outline", "tags", "shown"]
+
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
@@ -222,6 +224,8 @@ class Ledger:
         When the power fails, a SQLite ledger may lose the results of the last second.
         """
         record = {name: getattr(trial, name) for name in _TOLD}
+        if trial.derivation is not None:  # only now is it known what network it is
+            record |= {name: getattr(trial, name) for name in _DERIVED}
         values = list(trial.objectives.values()) if trial.state == "COMPLETE" else None
         text, state = self._text(record), _STATES[trial.state]
         with _reported(self.url):

@@ -51,6 +51,8 @@ class Trial:
     generation: int = 0
     parents: tuple[int, ...] = ()
     plan: Mapping[str, Any] = field(default_factory=dict)
+    # What it was proposed as, where a worker found out the genotype: see `genotypes.derivation`.
+    derivation: Mapping[str, Any] | None = None
     goes_on: bool = False  # a further training of its parent, or of the origin, from the weights
     phase: Phase = "search"
     fidelity: Fidelity = field(default_factory=Fidelity)
@@ -77,7 +79,7 @@ class Trial:
     # References of the tensors it keeps: "weights", "predictions" on the validation data,
     # "optimizer" (its state, for children that go on with it), "support" of a sparse network.
     refs: Mapping[str, str] = field(default_factory=dict)
-    # "error", "memory", "timeout", "non-finite", "inheritance", "worker"
+    # "error", "memory", "timeout", "non-finite", "inheritance", "operator", "infeasible", "worker"
     failure_kind: str | None = None
     failure: str | None = None
     started: str | None = None  # ISO 8601, UTC
@@ -105,6 +107,11 @@ class Trial:
         """The predicted objective that stands in for training, None for a trial to be trained."""
         found = self.screening.get("estimate", {}).get("value")
         return None if found is None else float(found)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether some of its weights do not exist: it has a support."""
+        return "support" in self.refs
 
     @property
     def fallback(self) -> str:
@@ -149,6 +156,16 @@ class Trial:
             finished=result.get("finished"),
         )
 
+    def with_genotype(self, genotype: Genotype, space: Shows) -> Trial:
+        """Return the trial of a derivation with the explicit genotype that came of it."""
+        return replace(
+            self,
+            genotype=genotype.to_json(),
+            key=genotype.key,
+            derivation=self.genotype,
+            **recorded(genotype, space),
+        )
+
     def history_row(self) -> dict[str, Any]:
         """Return the line that `nasgen show RUN --history --json` prints."""
         row = {
@@ -181,5 +198,5 @@ def recorded(genotype: Genotype, space: Shows) -> dict[str, Any]:
     return {
         "outline": genotype.outline().to_json(),
         "tags": tuple(sorted(genotype.tags)),
-        "shown": dict(space.shown(genotype)),
+        "shown": dict(space.shown(genotype)) if genotype.is_explicit else {},
     }

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasgen.engine.breeding import N_ATTEMPTS, Breeder, Operators
+from nasgen.engine.breeding import N_ATTEMPTS, Breeder
 from nasgen.engine.individual import Individual, fitness_class
+from nasgen.engine.operators import Operator, Operators
 from nasgen.engine.proposal import Proposal
 from nasgen.errors import NotApplicable, OperatorError
 from nasgen.genotypes import Child, Dag
@@ -39,9 +40,9 @@ class _Once:
 
 
 def _breeder(function: Any, crossing: bool = False) -> Breeder:
-    table = {"mine": (function, 1.0)}
-    operators = Operators({}, table, 1.0) if crossing else Operators(table, {}, 0.0)
-    return Breeder(SPACE, operators, _Once())
+    n, group = (2, "crossovers") if crossing else (1, "mutations")
+    mine = Operator("mine", function, n_parents=(n, n), group=group)
+    return Breeder(SPACE, Operators((mine,), float(crossing)), _Once())
 
 
 def _relabel(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
@@ -102,7 +103,7 @@ def test_a_child_of_another_operator_says_which_one_refused() -> None:
     def refuse(parent: Dag, space: DagCnn, rng: np.random.Generator) -> Dag:
         raise NotApplicable("too deep", kind="depth")
 
-    operators = Operators({"never": (refuse, 1.0), "relabel": (_relabel, 1.0)}, {}, 0.0)
+    operators = Operators((Operator("never", refuse), Operator("relabel", _relabel)))
     breeder = Breeder(SPACE, operators, _Once())
     children = [breeder.child([_parent()], 0) for _ in range(20)]
     said = [child.fell_back_from for child in children if child is not None]
@@ -111,7 +112,7 @@ def test_a_child_of_another_operator_says_which_one_refused() -> None:
 
 
 def test_a_spent_space_gives_none() -> None:
-    breeder = Breeder(SPACE, Operators({}, {}), lambda proposal: False)
+    breeder = Breeder(SPACE, Operators(), lambda proposal: False)
     assert breeder.sample() is None
     assert breeder.child([_parent()], 0) is None
 
@@ -192,7 +193,8 @@ def test_only_where_nobody_keeps_the_constraints_one_who_breaks_them_is_made(
 
 def test_a_candidate_is_drawn_without_those_before_it() -> None:
     def breeder() -> Breeder:
-        return Breeder(SPACE, Operators({"mine": (_relabel, 1.0)}, {}), lambda p: True, root_seed=4)
+        mine = Operators((Operator("mine", _relabel),))
+        return Breeder(SPACE, mine, lambda p: True, root_seed=4)
 
     def made(breeder: Breeder, number: int) -> Proposal | None:
         return breeder.sample(1) if number % 2 else breeder.child([_parent()], 1)

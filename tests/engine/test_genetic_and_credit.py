@@ -10,9 +10,10 @@ import pytest
 
 from nasgen import papers, registry
 from nasgen.engine.algorithms.genetic import Genetic
-from nasgen.engine.breeding import Breeder, Operators
+from nasgen.engine.breeding import Breeder
 from nasgen.engine.credit import FLOOR, Credit
 from nasgen.engine.individual import Individual, fitness_class
+from nasgen.engine.operators import Operator, Operators
 from nasgen.engine.proposal import Proposal
 from nasgen.errors import ConfigError
 from nasgen.genotypes import Dag
@@ -34,7 +35,7 @@ def individual(
 def genetic(operators: Operators | None = None, **options: Any) -> Genetic:
     from nasgen.operators.mutation.relabel import relabel
 
-    table = operators or Operators({"relabel": (relabel, 1.0)}, {})
+    table = operators or Operators((Operator("relabel", relabel),))
     made = Genetic(10, 0, **options)
     made.begin(Breeder(SPACE, table, lambda proposal: True))
     return made
@@ -88,7 +89,13 @@ def test_no_individual_is_crossed_with_itself(name: str) -> None:
     from nasgen.operators.crossover.subgraph import subgraph
     from nasgen.operators.mutation.relabel import relabel
 
-    table = Operators({"relabel": (relabel, 1.0)}, {"subgraph": (subgraph, 1.0)}, 1.0)
+    table = Operators(
+        (
+            Operator("relabel", relabel),
+            Operator("subgraph", subgraph, n_parents=(2, 2), group="crossovers"),
+        ),
+        1.0,
+    )
     breeder = Breeder(SPACE, table, lambda proposal: True)
     tournament = {} if name == "nsga2" else {"tournament": 4}  # the best one always wins
     algorithm = registry.resolve("algorithms", name)(4, 0, **tournament)
@@ -214,9 +221,9 @@ def test_an_adapting_breeder_prefers_what_succeeds() -> None:
     from nasgen.operators.mutation.insert_subgraph import insert_subgraph
     from nasgen.operators.mutation.relabel import relabel
 
-    table = {"relabel": (relabel, 1.0), "insert-subgraph": (insert_subgraph, 1.0)}
+    table = (Operator("relabel", relabel), Operator("insert-subgraph", insert_subgraph))
     for adapt in (False, True):
-        breeder = Breeder(SPACE, Operators(table, {}, adapt=adapt), lambda proposal: True)
+        breeder = Breeder(SPACE, Operators(table, adapt=adapt), lambda proposal: True)
         parent = individual(0, 0.5)
         breeder.observe(parent)
         for i in range(40):

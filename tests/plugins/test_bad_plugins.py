@@ -10,8 +10,9 @@ import pytest
 
 import nasgen
 from nasgen import registry
-from nasgen.engine.breeding import Breeder, Operators
+from nasgen.engine.breeding import Breeder
 from nasgen.engine.individual import Individual, fitness_class
+from nasgen.engine.operators import Operator, Operators
 from nasgen.errors import ConfigError, IncompatibleError, NasgenError, OperatorError
 from nasgen.plugins import Scope
 from nasgen.search_spaces.dag_cnn import DagCnn
@@ -147,7 +148,7 @@ def test_an_operator_with_an_illegal_child_is_reported(write: Write) -> None:
 def test_an_operator_with_an_illegal_child_ends_breeding(write: Write) -> None:
     space = DagCnn()
     with Scope([write(ILLEGAL)]).load().active():
-        mine = Operators({"mine": (registry.resolve("mutations", "mine"), 1.0)}, {})
+        mine = Operators((Operator("mine", registry.resolve("mutations", "mine")),))
     rng = np.random.default_rng(0)
     parent = Individual(0, space.sample(rng).mint(0, 0), fitness_class(("maximize",))())
     with pytest.raises(OperatorError, match="operator 'mine' returned an illegal child: vertex"):

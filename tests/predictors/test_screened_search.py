@@ -14,7 +14,8 @@ import nasgen
 from nasgen.runs import reading
 from nasgen.runs.resolved import Resolved
 from nasgen.settings.config import SearchConfig
-from nasgen.engine.breeding import Breeder, Operators
+from nasgen.engine.breeding import Breeder
+from nasgen.engine.operators import Operator, Operators
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.genotypes import Dag
@@ -173,7 +174,7 @@ def bred(screened: bool, drawn: bool = False) -> tuple[Breeder, Proposal, set[st
 
     breeder = Breeder(
         DagCnn(),
-        Operators({"grow": (grow, 1.0)}, {}),
+        Operators((Operator("grow", grow),)),
         is_new,
         LastOfThree(screened),
         lambda proposal: known.remove(proposal.genotype.key),

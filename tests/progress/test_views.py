@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from nasgen.engine.breeding import Operators
+from nasgen.engine.operators import Operator, Operators
 from nasgen.runs.progress import LiveView, PlainLog, duration, listener, value
 from tests.run.test_search_loop import _Fixture, _refuse
 
@@ -72,8 +72,8 @@ def test_a_caution_is_shown_as_a_warning(terminal: bool) -> None:
 def test_the_log_says_why_a_child_is_a_random_draw() -> None:
     console = _console(False)
     fixture = _Fixture(trials=12, n_finish=0)
-    table = {"bridge": (_refuse, 1.0)}
-    fixture.search.algorithm.breeder.operators = Operators(table, {}, 0.0)
+    table = (Operator("bridge", _refuse),)
+    fixture.search.algorithm.breeder.operators = Operators(table)
     with PlainLog(console) as log:
         fixture.search.listeners = (*fixture.search.listeners, log)
         fixture.run()

@@ -204,8 +204,8 @@ def test_growth_grows_by_morphisms_unless_told_otherwise() -> None:
     assert section.morphisms == {"r2r-widen": 1.0, "r2r-deepen": 1.0}
     assert section.mutations == {}
     both = {"name": "growth", "mutations": {"channels": 2.0}}
-    pool = reading.resolved({"algorithm": both}).operators.mutations
-    assert [(name, weight) for name, (_, weight) in pool.items()] == [
+    pool = reading.resolved({"algorithm": both}).operators.pool(several=False, n_parents=1)
+    assert [(name, operator.share) for name, operator in pool.items()] == [
         ("channels", 2.0), ("r2r-widen", 1.0), ("r2r-deepen", 1.0)
     ]  # fmt: skip
     usual = reading.resolved({})
@@ -213,7 +213,7 @@ def test_growth_grows_by_morphisms_unless_told_otherwise() -> None:
     assert usual.config.algorithm.morphisms == {}
     assert set(usual.config.algorithm.mutations) == set(mutations)
     joined = reading.resolved({"algorithm": {"morphisms": {"r2r-widen": 1}}})
-    assert set(joined.operators.mutations) == {*mutations, "r2r-widen"}
+    assert set(joined.operators.pool(several=False, n_parents=1)) == {*mutations, "r2r-widen"}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nasgen import registry
-from nasgen.engine.breeding import Operators
+from nasgen.engine.operators import Operator, Operators
 from nasgen.errors import NotApplicable, StoreError
 from nasgen.execution.base import Executor
 from nasgen.execution.processes import Processes
@@ -260,9 +260,8 @@ def test_what_was_fallen_back_from_is_recorded_and_replays() -> None:
     def made(ledger: Ledger | None = None) -> _Fixture:
         fixture = _Fixture(ledger=ledger)
         breeder = fixture.search.algorithm.breeder
-        relabel = breeder.operators.mutations["relabel"]
-        table = {"bridge": (_refuse, 9.0), "relabel": relabel}
-        breeder.operators = Operators(table, {}, 0.0)
+        relabel = breeder.operators.pool(several=False, n_parents=1)["relabel"]
+        breeder.operators = Operators((Operator("bridge", _refuse, 9.0), relabel))
         return fixture
 
     whole = made()

@@ -40,8 +40,8 @@ class Aging(Algorithm):
         if self._n_asked <= self.population_size + self._n_failed_early or not self.population:
             return self.toolbox.sample(self.generation)
         size = min(self.tournament, len(self.population))
-        first, second = self.toolbox.select(self.population, 2, rng, tournament=size)
-        return self.toolbox.vary(self.pair(first, second, rng), self.generation)
+        chosen = self.toolbox.select(self.population, self.n_parents, rng, tournament=size)
+        return self.toolbox.vary(self.gathered(chosen, rng), self.generation)
 
     def tell(self, individual: Individual) -> None:
         self.population.append(individual)

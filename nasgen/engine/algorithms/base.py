@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -97,17 +97,29 @@ class Algorithm(ABC):
         """Return the generator of one decision."""
         return seeding.generator(self.seed, f"algorithm/{role}", counter)
 
-    def pair(
-        self, first: Individual, second: Individual, rng: np.random.Generator
-    ) -> list[Individual]:
-        """Return two parents: if both are one individual, the second is drawn from the others.
+    @property
+    def n_parents(self) -> int:
+        """How many parents a child is offered: what the largest operator takes, at least two."""
+        return max(2, self.breeder.operators.most_parents)
 
-        In a small population the best one would else mostly be crossed with itself.
+    def gathered(self, chosen: Sequence[Individual], rng: np.random.Generator) -> list[Individual]:
+        """Return `n_parents` parents, the chosen ones first.
+
+        One that is there already is replaced by another of the population, drawn at random: in a
+        small population the best one would else mostly be crossed with itself. Where there is no
+        other, the second is the first again and further ones are left out.
         """
-        others = [i for i in self.population if i is not first]
-        if second is first and others:
-            second = others[int(rng.integers(len(others)))]
-        return [first, second]
+        found = [chosen[0]]
+        for k in range(1, self.n_parents):
+            wanted = chosen[k] if k < len(chosen) else found[0]
+            if wanted in found:
+                others = [i for i in self.population if i not in found]
+                if others:
+                    wanted = others[int(rng.integers(len(others)))]
+                elif k > 1:
+                    break
+            found.append(wanted)
+        return found
 
     @abstractmethod
     def ready(self) -> bool:
@@ -230,13 +242,13 @@ class Generational(Algorithm):
     def parents(
         self, selected: list[Individual], n: int, rng: np.random.Generator
     ) -> list[list[Individual]]:
-        """Pair selected individuals: child i has parents i and i + 1, cyclic; see `pair`.
+        """Group selected individuals: child i has i, i + 1 and so on, cyclic; see `gathered`.
 
         A selection without repeats returns no more than the population has.
         """
         n_selected = len(selected)
         return [
-            self.pair(selected[i % n_selected], selected[(i + 1) % n_selected], rng)
+            self.gathered([selected[(i + k) % n_selected] for k in range(self.n_parents)], rng)
             for i in range(n)
         ]
 

@@ -93,7 +93,10 @@ class Growth(Generational):
         batch = [self.toolbox.carry_on(member, self.generation) for member in self.population]
         for _ in range(self.n_members - len(self.population)):
             member = self.population[int(rng.integers(len(self.population)))]
-            batch.append(self.toolbox.mutate([member], self.generation))
+            # Growth has one parent, but for matings, which need several.
+            mates = self.breeder.operators.mates
+            parents = self.gathered([member], rng) if mates else [member]
+            batch.append(self.toolbox.mutate(parents, self.generation))
         # An empty round would end the search: so it does, when nothing is new any more.
         return [proposal for proposal in batch if proposal is not None] or [None]
 

@@ -1,0 +1,171 @@
+"""The operators of a search, in one table by how many parents they take, and their application."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any, Protocol
+
+import numpy as np
+
+from nasgen.engine.individual import Individual
+from nasgen.errors import IllegalGenotypeError, NasgenError, NotApplicable, OperatorError
+from nasgen.genotypes import Child
+from nasgen.genotypes.derivation import Derivation
+
+# What an operator requires of some parents: name -> one entry a parent.
+Materials = Callable[[Sequence[Individual], tuple[str, ...]], Mapping[str, Any]]
+
+
+class Legal(Protocol):
+    """What an operator's child is checked against."""
+
+    def problems(self, genotype: Any) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A registered operator with its relative frequency.
+
+    `n_parents` are the fewest and the most that it is given. One that `runs_in` the worker is not
+    called here: its child is a `Derivation` with its `group` and `settings`.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    share: float = 1.0
+    n_parents: tuple[int, int] = (1, 1)
+    group: str = "mutations"
+    requires: tuple[str, ...] = ()
+    runs_in: str = "driver"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_for_several(self) -> bool:
+        """Whether it is among the operators that `crossover_prob` gives its share."""
+        return self.group in ("crossovers", "matings")
+
+
+@dataclass(frozen=True)
+class Operators:
+    """The table of a search. `crossover_prob` is the share of children of several parents.
+
+    `adapt`: frequencies follow success, see `Credit`.
+    """
+
+    table: tuple[Operator, ...] = ()
+    crossover_prob: float = 0.0
+    adapt: bool = False
+    _pools: dict[Any, dict[str, Operator]] = field(default_factory=dict, init=False, repr=False)
+
+    def pool(self, several: bool, n_parents: int, in_driver: bool = False) -> dict[str, Operator]:
+        """Return name -> operator of those of one parent, or of several, that `n_parents` allow.
+
+        `in_driver`: only those whose children are known here.
+        """
+        asked = (several, n_parents, in_driver)
+        if asked not in self._pools:
+            self._pools[asked] = {
+                op.name: op
+                for op in self.table
+                if op.is_for_several == several
+                and op.n_parents[0] <= n_parents
+                and not (in_driver and op.runs_in != "driver")
+            }
+        return self._pools[asked]
+
+    @property
+    def most_parents(self) -> int:
+        """The most parents that any of them is given; at least 1."""
+        return max((op.n_parents[1] for op in self.table), default=1)
+
+    @property
+    def mates(self) -> bool:
+        """Whether there is a mating among them."""
+        return any(op.group == "matings" for op in self.table)
+
+
+def draw(shares: Mapping[str, float], rng: np.random.Generator) -> str:
+    """Return a name, drawn by relative frequency."""
+    # What rng.choice(p=...) does, without what takes it longer than the rest.
+    bounds = list(accumulate(shares.values()))
+    return list(shares)[bisect_right([bound / bounds[-1] for bound in bounds], rng.random())]
+
+
+def children(
+    operator: Operator,
+    parents: Sequence[Individual],
+    space: Legal,
+    rng: np.random.Generator,
+    materials: Materials,
+) -> list[Child]:
+    """Return what an operator makes of its parents: one child, or up to as many as the parents.
+
+    NotApplicable passes through; whatever else it raises, or returns against its contract, is an
+    OperatorError.
+    """
+    if operator.runs_in == "worker":
+        identities = tuple(parent.identity for parent in parents)
+        seed = int(rng.integers(2**63))
+        settings = dict(operator.settings)
+        return [Child(Derivation(identities, operator.group, operator.name, settings, seed))]
+    name, given = operator.name, {}
+    if operator.requires:
+        given["given"] = materials(parents, operator.requires)
+    try:
+        result = operator.function(*(p.genotype for p in parents), space, rng, **given)
+    except NotApplicable:
+        raise
+    except IllegalGenotypeError as error:
+        raise OperatorError(
+            f"operator '{name}' built an illegal child: {error} It must return a legal "
+            "genotype or raise nasgen.NotApplicable; `nasgen check` finds such cases."
+        ) from error
+    except NasgenError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise OperatorError(
+            f"operator '{name}' raised {type(error).__name__}: {error} ({frame.filename}, line "
+            f"{frame.lineno}). Mend it, test it with `nasgen check`, then resume the run."
+        ) from error
+    returned = result if isinstance(result, tuple | list) else [result]
+    found = [child for one in returned if (child := Child.of(one)) is not None]
+    limit = len(parents)
+    if not 1 <= len(found) == len(returned) <= limit:
+        kinds = ", ".join(type(c).__name__ for c in returned) or "nothing"
+        one = "a genotype or nasgen.Child"
+        expected = {1: one, 2: "one or two of them"}.get(limit, f"one to {limit} of them")
+        raise OperatorError(f"operator '{name}' must return {expected}, got {kinds}.")
+    for child in found:
+        legal(name, child.genotype, space)
+        if not child.plan:
+            continue
+        try:
+            json.dumps(child.plan, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise OperatorError(
+                f"operator '{name}' must return a heredity plan that is JSON: {error}. NumPy "
+                "numbers need int() or float() around them."
+            ) from None
+    return found
+
+
+def legal(name: str, genotype: Any, space: Legal) -> Any:
+    """Return a genotype that the space allows; OperatorError names the rule of another."""
+    problems = space.problems(genotype)
+    if problems:
+        raise OperatorError(
+            f"operator '{name}' returned an illegal child: {problems[0]} It must return a "
+            "legal genotype or raise nasgen.NotApplicable; `nasgen check` finds such cases."
+        )
+    return genotype
+
+
+def nothing_kept(parents: Sequence[Individual], names: tuple[str, ...]) -> Mapping[str, Any]:
+    """Stand in for the run's artifacts where there are none, as in a test."""
+    raise NotImplementedError(f"{', '.join(names)} of parents are not within reach here.")

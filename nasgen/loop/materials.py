@@ -1,0 +1,64 @@
+"""What an operator in the driver requires of its parents, read when it is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, final
+
+from nasgen.errors import StoreError
+from nasgen.store.trial import Trial
+
+
+@final
+class Materials(Mapping[str, Any]):
+    """Name -> a tuple with one entry a parent; arrays are read-only.
+
+    - "weights": {tensor name: array}, every parameter and buffer.
+    - "support": {tensor name: bool array}; tensors that are not named are there as a whole.
+    - "predictions": (n_validation, n_outputs) array.
+
+    `load` reads an artifact by reference. Looking up a name raises StoreError, with the reason and
+    what keeps it, when a parent has not got it.
+    """
+
+    def __init__(
+        self,
+        parents: Sequence[Trial],
+        names: Sequence[str],
+        load: Callable[[str], dict[str, Any]],
+    ) -> None:
+        self._parents = parents
+        self._names = tuple(names)
+        self._load = load
+        self._found: dict[str, tuple[Any, ...]] = {}
+
+    def __getitem__(self, name: str) -> tuple[Any, ...]:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._found:
+            self._found[name] = tuple(self._of(parent, name) for parent in self._parents)
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _of(self, parent: Trial, name: str) -> Any:
+        ref = parent.refs.get(name)
+        if ref is None and name == "support":
+            return {}
+        try:
+            if ref is None:
+                raise StoreError("it kept none.")
+            arrays = self._load(ref)
+        except StoreError as error:
+            raise StoreError(
+                f"an operator requires the {name} of trial {parent.seq}, but {error} They are kept "
+                "of all trials that may become parents; store.keep_weights = 'all' keeps those of "
+                "all others too."
+            ) from None
+        for array in arrays.values():
+            array.flags.writeable = False
+        return arrays["validation"] if name == "predictions" else arrays
