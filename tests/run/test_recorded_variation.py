@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasgen.engine.breeding import Operators
+from nasgen.engine.operators import Operator, Operators
 from nasgen.errors import StoreError
 from nasgen.execution.serial import Serial
 from nasgen.loop import resuming
@@ -155,7 +155,7 @@ def test_an_operator_that_reads_files_of_parents_which_are_gone_resumes(tmp_path
                         file.unlink()
 
         made.search.listeners = (keep, *made.search.listeners)
-        made.breeder.operators = Operators({"reads": (reads, 1.0)}, {}, 0.0)
+        made.breeder.operators = Operators((Operator("reads", reads),))
         return made
 
     expected = playing().run()
@@ -177,8 +177,10 @@ def test_a_changed_operator_resumes_and_verifying_says_what_differs() -> None:
     same = Playing(ledger=first.ledger)
     assert resuming.verify(same.search, first.ledger.trials()) == []
     other = Playing(ledger=first.ledger)
-    table = {**other.breeder.operators.mutations, "relabel": (changed, 1.0)}
-    other.breeder.operators = Operators(table, {}, 0.0)
+    usual = other.breeder.operators.pool(several=False, n_parents=1) | {
+        "relabel": Operator("relabel", changed)
+    }
+    other.breeder.operators = Operators(tuple(usual.values()))
     found = resuming.verify(other.search, first.ledger.trials())
     assert found
     assert len({d.trial for d in found}) == len(found)
@@ -186,7 +188,7 @@ def test_a_changed_operator_resumes_and_verifying_says_what_differs() -> None:
     assert "recorded is" in str(found[0])
     ledger = Playing(stop_at=20).killed()
     resumed = Playing(ledger=ledger)
-    resumed.breeder.operators = Operators(table, {}, 0.0)
+    resumed.breeder.operators = Operators(tuple(usual.values()))
     assert resumed.run()[:21] == rows[:21]
 
 
