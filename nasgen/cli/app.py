@@ -90,7 +90,7 @@ def main(
 def seconds_of(option: str, text: str | None) -> float | None:
     """Return the seconds of an option such as --budget 10m; ConfigError for anything else."""
     from nasgen.errors import ConfigError
-    from nasgen.settings.config import seconds
+    from nasgen.settings.sections import seconds
 
     try:
         return None if text is None else float(seconds(text.removeprefix("+")))

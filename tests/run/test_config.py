@@ -14,7 +14,8 @@ from nasgen.bench import play
 from nasgen.errors import ConfigError
 from nasgen.runs import reading
 from nasgen.settings import fidelity
-from nasgen.settings.config import SearchConfig, assignments, merge, parse, read_toml, seconds
+from nasgen.settings.config import SearchConfig, assignments, merge, parse, read_toml
+from nasgen.settings.sections import seconds
 from nasgen.settings.writing import to_toml
 
 
