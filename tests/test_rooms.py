@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -56,6 +57,13 @@ def test_each_library_has_its_doors() -> None:
                 strangers.append(f"nasgen/{place}.py imports {library}")
     assert not strangers
     assert seen == DOORS, "a door that nobody uses is no door"
+
+
+def test_those_who_run_and_read_searches_know_no_kind_of_genotype() -> None:
+    for room in ("engine", "loop", "runs", "cli", "report", "ensembles"):
+        for path in (PACKAGE / room).rglob("*.py"):
+            known = re.findall(r"\b(Dag|Cell)\b", path.read_text(encoding="utf-8"))
+            assert not known, f"{path}: {known}"
 
 
 @pytest.mark.parametrize("room", LIGHT)

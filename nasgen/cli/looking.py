@@ -88,18 +88,17 @@ def _show_trial(trial: Any, json_: bool) -> None:
     if json_:
         dump(dataclasses.asdict(trial))
         return
-    from nasgen.genotypes import Dag
+    from nasgen.genotypes import Outline
 
-    dag = Dag.from_json(trial.genotype)
-    numbers = {v.tag: i for i, v in enumerate(dag.order)}
+    outline = Outline.from_json(trial.outline)
     rows = [
         [
-            numbers[v.tag],
-            v.op,
-            ", ".join(f"{k} {x}" for k, x in v.params),
-            " ".join(str(numbers[s]) for s in dag.inputs(v.tag)),
+            place,
+            node.label or node.op,
+            ", ".join(f"{k} {x}" for k, x in node.params.items()),
+            " ".join(str(source) for source, target in outline.edges if target == place),
         ]
-        for v in dag.order
+        for place, node in enumerate(outline.nodes)
     ]
     table_of(f"trial {trial.seq}: {trial.key}", ["vertex", "operation", "settings", "from"], rows)
     for name, measured in {**trial.metrics, **trial.objectives, **trial.constraints}.items():

@@ -28,6 +28,7 @@ N_REMEMBERED: Final = 100_000  # cells whose key is known
 
 
 @final
+@dataclass(frozen=True)
 class Cell(Dag):
     """A graph that some template fits. Edited as a graph it is a `Dag`, which may be no cell."""
 

@@ -46,6 +46,11 @@ def derived(*parts: object) -> int:
     return int.from_bytes(digest, "big") >> 1 | 1 << 62
 
 
+def derived_range(n: int, *parts: object) -> Ranges:
+    """Return derived tags for `n` channels of something, as one range."""
+    return ((derived(*parts, "channels") >> N_LOCAL_BITS << N_LOCAL_BITS, n),)
+
+
 def count(ranges: Iterable[Range]) -> int:
     """Return how many tags the ranges hold."""
     return sum(n for _, n in ranges)

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from nasgen.genotypes.dag import Dag
-from nasgen.genotypes.vertex import Vertex
+from nasgen.genotypes import Node, Outline
 from nasgen.report import numbers
 from nasgen.report.layout import arrange
 from nasgen.report.svg import drawing, element, text
@@ -28,28 +27,28 @@ _STYLES = {  # operation -> class of page.css
 _SHOWN = ("kernel", "channels")
 
 
-def draw(dag: Dag, description: str) -> tuple[Markup, float]:
-    """Return the drawing and its width in pixels; vertices that reach no output are dashed."""
-    labels = {v.tag: _label(v) for v in dag.order}
-    widths = {tag: max(34.0, LETTER * len(label) + 18) for tag, label in labels.items()}
-    layout = arrange(widths, dag.edges)
-    widest = max((int(v.get("channels", 0)) for v in dag.vertices if _has_width(v)), default=1)
+def draw(outline: Outline, description: str) -> tuple[Markup, float]:
+    """Return the drawing and its width in pixels; nodes that reach no output are dashed."""
+    nodes, live = outline.nodes, outline.live
+    labels = {place: _label(node) for place, node in enumerate(nodes)}
+    widths = {place: max(34.0, LETTER * len(label) + 18) for place, label in labels.items()}
+    layout = arrange(widths, outline.edges)
+    widest = max((_width(node) for node in nodes), default=0) or 1
 
-    def top(tag: int) -> float:
-        return MARGIN + layout.level[tag] * PITCH
+    def top(place: int) -> float:
+        return MARGIN + layout.level[place] * PITCH
 
     parts: list[Markup] = []
     for (a, b), route in layout.routes.items():
-        live = a in dag.live and b in dag.live
         d = _curve([at + MARGIN for at in route], top(a))
-        parts.append(element("path", d=d, class_="edge" if live else "edge dead"))
-    styles = styles_of(dag)
-    for v in dag.order:
-        w, x, y = widths[v.tag], layout.x[v.tag] + MARGIN, top(v.tag)
-        css = f"box {styles[v.op]}" + ("" if v.tag in dag.live else " dead")
+        parts.append(element("path", d=d, class_="edge" if {a, b} <= live else "edge dead"))
+    styles = styles_of(outline)
+    for place, node in enumerate(nodes):
+        w, x, y = widths[place], layout.x[place] + MARGIN, top(place)
+        css = f"box {styles[node.op]}" + ("" if place in live else " dead")
         bar = None
-        if _has_width(v):  # a bar along the foot shows how wide the layer is
-            share = int(v.get("channels")) / widest
+        if _width(node):  # a bar along the foot shows how wide the layer is
+            share = _width(node) / widest
             bar = element(
                 "rect",
                 x=x - w / 2 + 6,
@@ -61,10 +60,10 @@ def draw(dag: Dag, description: str) -> tuple[Markup, float]:
         parts.append(
             element(
                 "g",
-                element("title", _title(v)),
+                element("title", _title(node)),
                 element("rect", x=x - w / 2, y=y, width=w, height=BOX, rx=6),
                 bar,
-                text(x, y + 16.5, labels[v.tag], anchor="middle"),
+                text(x, y + 16.5, labels[place], anchor="middle"),
                 class_=css,
             )
         )
@@ -73,39 +72,43 @@ def draw(dag: Dag, description: str) -> tuple[Markup, float]:
     return drawing(width, height, description, *parts), width
 
 
-def styles_of(dag: Dag) -> dict[str, str]:
+def styles_of(outline: Outline) -> dict[str, str]:
     """Return operation -> class; operations of plug-ins share four further colours."""
     styles = {}
-    others = sorted({v.op for v in dag.vertices} - set(_STYLES) - {"conv"})
-    for op in {v.op for v in dag.vertices}:
+    ops = {node.op for node in outline.nodes}
+    others = sorted(ops - set(_STYLES) - {"conv"})
+    for op in ops:
         styles[op] = _STYLES.get(op) or (
             "op-conv" if op == "conv" else f"op-other{others.index(op) % 4}"
         )
     return styles
 
 
-def describe(dag: Dag) -> str:
+def describe(outline: Outline) -> str:
     """Return one sentence: how many operations of which kind, how deep."""
     counts: dict[str, int] = {}
-    for v in dag.inner:
-        counts[v.op] = counts.get(v.op, 0) + 1
+    for node in outline.inner:
+        counts[node.op] = counts.get(node.op, 0) + 1
     kinds = ", ".join(f"{n} {op}" for op, n in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
-    n = len(dag.inner)
-    return f"{n} operation{'s' * (n != 1)}, depth {dag.depth}" + (f": {kinds}" if kinds else "")
+    n = len(outline.inner)
+    return f"{n} operation{'s' * (n != 1)}, depth {outline.depth}" + (f": {kinds}" if kinds else "")
 
 
-def _has_width(v: Vertex) -> bool:
-    width = numbers.number(v.get("channels"))
-    return width is not None and width > 0
+def _width(node: Node) -> int:
+    """Return the channels of a node's layer, 0 where it says none."""
+    width = numbers.number(node.params.get("channels"))
+    return int(width) if width is not None and width > 0 else 0
 
 
-def _label(v: Vertex) -> str:
-    params: Mapping[str, object] = dict(v.params)
-    parts = [v.op.replace("_", " ")]
+def _label(node: Node) -> str:
+    params: Mapping[str, object] = node.params
+    parts = [node.label or node.op.replace("_", " ")]
+    if node.label:
+        params = {}
     if isinstance(params.get("kernel"), int):
         parts.append(f"{params['kernel']}×{params['kernel']}")
     label = " ".join(parts)
-    if _has_width(v):
+    if params and _width(node):
         label += f" · {params['channels']}"
     for name, value in params.items():
         if name not in _SHOWN and len(label) + len(name) < LONGEST - 6:
@@ -113,9 +116,9 @@ def _label(v: Vertex) -> str:
     return label if len(label) <= LONGEST else label[: LONGEST - 1] + "…"
 
 
-def _title(v: Vertex) -> str:
-    settings = ", ".join(f"{name} = {value}" for name, value in v.params)
-    return f"{v.op}" + (f": {settings}" if settings else "")
+def _title(node: Node) -> str:
+    settings = ", ".join(f"{name} = {value}" for name, value in node.params.items())
+    return node.op + (f": {settings}" if settings else "")
 
 
 def _curve(xs: list[float], top: float) -> str:

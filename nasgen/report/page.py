@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from nasgen.errors import NasgenError
-from nasgen.genotypes.dag import Dag
+from nasgen.genotypes import Outline
 from nasgen.report import drawing, figures, lineage, numbers, tables
 from nasgen.report.view import ReportView
 from nasgen.settings.writing import to_toml
@@ -194,9 +194,9 @@ def _architectures(view: ReportView) -> list[dict[str, Any]]:
             "is_wide": False,
         }
         try:
-            dag = Dag.from_json(trial.genotype)
-            sentence = drawing.describe(dag)
-            svg, width = drawing.draw(dag, f"architecture of trial {trial.seq}: {sentence}")
+            outline = Outline.from_json(trial.outline)
+            sentence = drawing.describe(outline)
+            svg, width = drawing.draw(outline, f"architecture of trial {trial.seq}: {sentence}")
             card |= {"sentence": sentence, "svg": svg, "is_wide": width > WIDE}
         except NasgenError as error:
             card["sentence"] = f"cannot be drawn: {error}"

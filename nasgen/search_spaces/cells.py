@@ -18,9 +18,6 @@ from nasgen.layers.base import Shape
 from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.search_spaces.decode import decode
 
-N_TAG_BITS: Final = 20  # low bits of a derived tag that are left to a range of channels
-
-
 class CellSpace(SearchSpace):
     """Cells of one `template`; legal is every cell with a path from its input to its output."""
 
@@ -101,8 +98,7 @@ class Skeleton:
         """Append a layer that stands for the cell's vertex `origin` at a `place`; return its tag."""
         tag = tags.derived(origin, op, *place)
         n = int(params.get("channels", 0))
-        start = tags.derived(tag, "channels") >> N_TAG_BITS << N_TAG_BITS
-        ranges = ((start, n),) if n else ()
+        ranges = tags.derived_range(n, tag) if n else ()
         self.vertices.append(Vertex(tag, op, tuple(sorted(params.items())), ranges))
         self.edges += [(source, tag) for source in inputs]
         return tag
@@ -122,10 +118,3 @@ def checked(**values: int) -> None:
     ]
     if wrong:
         raise ConfigError(wrong)
-
-
-def template_of(space: SearchSpace) -> Template:
-    """Return the template of a space of cells; raises NotApplicable for any other space."""
-    if not isinstance(space, CellSpace):
-        raise NotApplicable(f"{type(space).__name__} is no space of cells.")
-    return space.template

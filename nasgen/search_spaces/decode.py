@@ -37,7 +37,6 @@ from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 
 STEM_ABOVE = 64  # pixels of the shorter side
 STEM_CHANNELS = 16
-N_TAG_BITS = 20  # low bits that a derived range leaves free, so that it cannot leave 63 bits
 
 
 def decode(
@@ -61,10 +60,6 @@ def decode(
     return _Decoder(dag, (shape[0], shape[1], shape[2]), max_channels, layer).run(n_classes)
 
 
-def _derived_range(n: int, *parts: object) -> Ranges:
-    return ((tags.derived(*parts, "channels") >> N_TAG_BITS << N_TAG_BITS, n),)
-
-
 class _Decoder:
     """Steps under construction. `where` says in which step's output a vertex ends."""
 
@@ -74,7 +69,7 @@ class _Decoder:
         self.dag, self.max_channels, self.layer = dag, max_channels, layer
         self.image = Step(
             INPUT, INPUT, INPUT, dag.input.tag, (), (), (), shape, (),
-            _derived_range(shape[0], "image"),
+            tags.derived_range(shape[0], "image"),
         )  # fmt: skip
         self.steps: list[Step] = []
         self.where: dict[int, Step] = {}
@@ -137,7 +132,7 @@ class _Decoder:
         tag = tags.derived(before.tag if source is None else source, target, role)
         own: Ranges = ()
         if "channels" in params:
-            own = _derived_range(int(params["channels"]), tag)
+            own = tags.derived_range(int(params["channels"]), tag)
         return self._append(role, "project" if role == "cap" else role, tag, [before], params, own)
 
     def _append(
@@ -160,7 +155,7 @@ class _Decoder:
                 rules.out_tags(own, [s.out_tags for s in tagged] if tagged else in_tags)
             )
             if tags.count(out_tags) != shape[0]:
-                out_tags = _derived_range(shape[0], tag)
+                out_tags = tags.derived_range(shape[0], tag)
         step = Step(
             name=f"{re.sub(r'[^0-9A-Za-z]', '_', layer)}_{len(self.steps)}",
             layer=layer,

@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _NAMES = {
+    "GenotypeContract": "nasgen.testing.genotypes",
     "MutationContract": "nasgen.testing.operators",
     "CrossoverContract": "nasgen.testing.operators",
     "MorphismContract": "nasgen.testing.operators",
@@ -35,6 +36,7 @@ __all__ = [
     "CrossoverContract",
     "DatasetContract",
     "Finding",
+    "GenotypeContract",
     "LayerContract",
     "MatingContract",
     "MorphismContract",
@@ -50,6 +52,7 @@ __all__ = [
 if TYPE_CHECKING:
     from nasgen.testing.check import Finding, check_file
     from nasgen.testing.datasets import DatasetContract
+    from nasgen.testing.genotypes import GenotypeContract
     from nasgen.testing.layers import LayerContract
     from nasgen.testing.matings import MatingContract
     from nasgen.testing.objectives import ObjectiveContract

@@ -17,6 +17,7 @@ N_CASES = 100  # of an operator, in the default space
 
 # Group -> the module whose `check(group, name)` applies the family's rules.
 SUITES = {
+    "genotypes": "nasgen.testing.genotypes",
     "mutations": "nasgen.testing.operators",
     "morphisms": "nasgen.testing.operators",
     "crossovers": "nasgen.testing.operators",

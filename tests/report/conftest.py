@@ -12,10 +12,11 @@ import pytest
 from nasgen import registry
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Child, Dag
+from nasgen.genotypes.kinds import accepted, varies
 from nasgen.report.view import ReportView
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.config import parse
-from nasgen.store.trial import Trial
+from nasgen.store.trial import Trial, recorded
 
 MakeView = Callable[..., ReportView]
 
@@ -61,7 +62,8 @@ def history(n: int, seed: int, names: tuple[str, ...], fail: float) -> list[Tria
     """Return `n` trials of a generational search: 12 samples, then mutants of good ones."""
     rng = np.random.default_rng(seed)
     space = DagCnn(max_channels=96)
-    operators = [*registry.names("mutations"), "subgraph"]
+    mutations = registry.entries("mutations").values()
+    operators = [e.name for e in mutations if varies(accepted(e), space.genotype)] + ["subgraph"]
     trials: list[Trial] = []
     dags: dict[int, Dag] = {}
     while len(trials) < n:
@@ -92,6 +94,7 @@ def history(n: int, seed: int, names: tuple[str, ...], fail: float) -> list[Tria
                 key=dag.key,
                 identity=f"i{seq}",
                 operator=operator,
+                **recorded(dag, space),
                 generation=seq // 12,
                 parents=parents,
                 told=seq,
@@ -124,6 +127,9 @@ def finalists(trials: list[Trial], n: int, seed: int) -> list[Trial]:
                 key=parent.key,
                 identity=f"f{i}",
                 operator="finish",
+                outline=parent.outline,
+                tags=parent.tags,
+                shown=parent.shown,
                 parents=(parent.seq,),
                 phase="finish",
                 metrics=numbers,

@@ -63,7 +63,7 @@ def test_sampled_networks_are_drawn_with_every_vertex_and_edge() -> None:
     space = DagCnn()
     for _ in range(10):
         dag = space.sample(rng)
-        svg = str(drawing.draw(dag, "a network")[0])
+        svg = str(drawing.draw(dag.outline(), "a network")[0])
         assert len(re.findall(r'class="box ', svg)) == len(dag.vertices)
         assert len(re.findall(r'class="edge', svg)) == len(dag.edges)
         assert "dead" not in svg
@@ -74,7 +74,7 @@ def test_a_box_says_kernel_and_channels_and_dead_vertices_are_marked() -> None:
     conv = draft.add("conv", [draft.input], channels=48, kernel=5)
     draft.add("max_pool", [conv])
     draft.connect(conv, draft.output)
-    svg = str(drawing.draw(draft.freeze(), "a network")[0])
+    svg = str(drawing.draw(draft.freeze().outline(), "a network")[0])
     assert "conv 5×5 · 48" in svg
     assert svg.count(" dead") == 2  # the pool and its edge
 
@@ -83,7 +83,7 @@ def test_hostile_and_endless_labels_are_escaped_and_cut() -> None:
     draft = Draft()
     op = draft.add("<script>alert(1)</script>" * 5, [draft.input], note='"><img src=x>')
     draft.connect(op, draft.output)
-    svg = str(drawing.draw(draft.freeze(), '"><b>')[0])
+    svg = str(drawing.draw(draft.freeze().outline(), '"><b>')[0])
     assert "<script" not in svg
     assert "<img" not in svg
     assert "<b>" not in svg

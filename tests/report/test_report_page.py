@@ -118,20 +118,20 @@ def test_a_missing_test_accuracy_is_a_dash(make_view: Any) -> None:
 def test_hostile_names_and_messages_are_text(make_view: Any) -> None:
     view = make_view(30)
     bad = HOSTILE
-    genotype = {
-        "kind": "dag",
-        "vertices": [
+    outline = {
+        "nodes": [
             {"tag": 1, "op": "input"},
             {"tag": 3, "op": bad, "params": {bad: bad}},
+            {"tag": 4, "op": bad, "label": bad},
             {"tag": 2, "op": "output"},
         ],
-        "edges": [[1, 3], [3, 2]],
+        "edges": [[0, 1], [1, 2], [2, 3]],
     }
     trials = [
         replace(
             t,
             operator=bad + str(t.seq % 3),
-            genotype=genotype,
+            outline=outline,
             key=bad + t.key,
             failure=bad,
             failure_kind=t.failure_kind and bad,
@@ -163,10 +163,10 @@ def test_hostile_names_and_messages_are_text(make_view: Any) -> None:
     assert "alert('x')" in page.text  # shown, not run
 
 
-def test_an_unreadable_genotype_costs_its_drawing_only(make_view: Any) -> None:
+def test_an_unreadable_outline_costs_its_drawing_only(make_view: Any) -> None:
     view = make_view(20)
     page = check(
-        render(replace(view, trials=[replace(t, genotype={"kind": "?"}) for t in view.trials]))
+        render(replace(view, trials=[replace(t, outline={"nodes": "?"}) for t in view.trials]))
     )
     assert "cannot be drawn" in page.text
 

@@ -15,6 +15,7 @@ from nasgen import registry
 from nasgen.testing import (
     CrossoverContract,
     DatasetContract,
+    GenotypeContract,
     LayerContract,
     MatingContract,
     MorphismContract,
@@ -70,6 +71,11 @@ class TestEveryMating(Named, MatingContract):
 
 @every(registry.names("prunings"))
 class TestEveryPruning(Named, PruningContract):
+    pass
+
+
+@every(registry.names("genotypes"))
+class TestEveryGenotype(Named, GenotypeContract):
     pass
 
 

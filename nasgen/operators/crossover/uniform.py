@@ -10,7 +10,7 @@ import numpy as np
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Dag
 from nasgen.operators.base import N_TRIES
-from nasgen.search_spaces.cells import CellSpace, template_of
+from nasgen.search_spaces.cells import CellSpace
 
 
 def uniform(
@@ -21,7 +21,7 @@ def uniform(
     The first keeps the gene tags of `first`, the second those of `second`. Raises NotApplicable when
     the parents differ too little.
     """
-    template = template_of(space)
+    template = space.template
     own = template.ops(first), template.ops(second)
     parents = (first, second)
     differing = [i for i, (a, b) in enumerate(zip(*own, strict=True)) if a != b]

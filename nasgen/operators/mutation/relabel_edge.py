@@ -10,7 +10,7 @@ import numpy as np
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Dag
 from nasgen.operators.base import N_TRIES
-from nasgen.search_spaces.cells import CellSpace, template_of
+from nasgen.search_spaces.cells import CellSpace
 
 
 def relabel_edge(parent: Dag, space: CellSpace, rng: np.random.Generator) -> Dag:
@@ -18,7 +18,7 @@ def relabel_edge(parent: Dag, space: CellSpace, rng: np.random.Generator) -> Dag
 
     Raises NotApplicable when no try gave a legal cell of another key.
     """
-    template = template_of(space)
+    template = space.template
     ops = template.ops(parent)
     changes = [(i, op) for i, own in enumerate(template.choices) for op in own if op != ops[i]]
     for _ in range(N_TRIES):

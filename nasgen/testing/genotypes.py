@@ -1,0 +1,162 @@
+"""The contract of a genotype: JSON, keys, gene tags and outline of what its search space draws."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from nasgen import registry, seeding
+from nasgen.errors import IllegalGenotypeError
+from nasgen.genotypes import Genotype, Outline, read
+from nasgen.genotypes.tags import is_provisional
+from nasgen.testing.base import Contract, Outcome, examine_all
+
+N_SAMPLES = 20
+NOT_ONE: tuple[Any, ...] = ({}, {"kind": "?"}, {"nothing": [1]})  # data that no kind has written
+
+
+def check(group: str, name: str) -> Outcome:
+    """Apply every rule to a kind of genotype."""
+    return examine_all(RULES, group, name)
+
+
+def samples(name: str, n: int = N_SAMPLES) -> Iterator[Genotype]:
+    """Draw genotypes of a kind, from the spaces of its type that it can come from.
+
+    Raises LookupError when no built-in space and none of the same plug-in draws the kind.
+    """
+    kind, origin = registry.resolve("genotypes", name), registry.get("genotypes", name).origin
+    spaces = [
+        space()
+        for entry in registry.entries("search_spaces").values()
+        if entry.origin in ("built-in", origin)
+        and (space := registry.resolve("search_spaces", entry.name)).genotype is kind
+    ]
+    if not spaces:
+        raise LookupError("no search space here draws it; register one in the same plug-in")
+    for i in range(n):
+        yield spaces[i % len(spaces)].sample(seeding.generator(0, "contract genotype", i))
+
+
+def describes(name: str) -> Iterator[str]:
+    """It derives from Genotype, under the name of its kind; samples are of this very type."""
+    kind = registry.resolve("genotypes", name)
+    if not isinstance(kind, type) or not issubclass(kind, Genotype):
+        yield f"expected a class derived from nasgen.Genotype, got {kind!r}."
+        return
+    own = getattr(kind, "kind", None)
+    yield "" if own == name else f"expected the class attribute kind = '{name}', got {own!r}."
+    for i, genotype in enumerate(samples(name)):
+        right = type(genotype) is kind
+        yield "" if right else f"sample {i}: expected a {kind.__name__}, got {genotype!r}."
+
+
+def serialisable(name: str) -> Iterator[str]:
+    """`genotypes.read` returns an equal genotype of what `to_json` wrote, with the same key."""
+    for i, genotype in enumerate(samples(name)):
+        for it in (genotype, genotype.mint(0, i)):
+            data = it.to_json()
+            if data.get("kind") != name:
+                yield f"sample {i}: to_json must write 'kind': '{name}', got {data.get('kind')!r}."
+                return
+            back = read(json.loads(json.dumps(data)))
+            same = back == it and hash(back) == hash(it) and back.key == it.key
+            yield "" if same else f"sample {i} does not come back unchanged from JSON."
+            bare = read(json.loads(json.dumps(it.bare_json())))
+            yield "" if bare.key == it.key else f"sample {i}: bare_json has another key."
+
+
+def refuses(name: str) -> Iterator[str]:
+    """Data of another shape are refused by IllegalGenotypeError."""
+    kind = registry.resolve("genotypes", name)
+    for data in NOT_ONE:
+        try:
+            found = kind.from_json(data)
+        except IllegalGenotypeError:
+            yield ""
+        else:
+            yield f"from_json({data}): expected IllegalGenotypeError, got {found!r}."
+
+
+def tagged(name: str) -> Iterator[str]:
+    """Minting makes all gene tags final, other ones in another trial; the key stays as it is."""
+    for i, genotype in enumerate(samples(name)):
+        if not genotype.tags or not all(is_provisional(tag) for tag in genotype.tags):
+            yield f"sample {i}: expected provisional gene tags (tags.PROVISIONAL + 0, 1, ...)."
+            continue
+        first, second = genotype.mint(0, 2 * i), genotype.mint(0, 2 * i + 1)
+        starts = [start for own in first.channel_tags.values() for start, _ in own]
+        if any(is_provisional(tag) for tag in (*first.tags, *starts)):
+            yield f"sample {i}: a gene tag stayed provisional in mint; use tags.mint for each."
+        elif first.tags & second.tags or len(first.tags) != len(genotype.tags):
+            yield f"sample {i}: two trials share a gene tag; use tags.mint for each."
+        elif first.mint(0, 2 * i + 1) != first:
+            yield f"sample {i}: mint changed final gene tags, which must stay."
+        else:
+            same = first.key == genotype.key == second.key
+            yield "" if same else f"sample {i}: its key changes with its gene tags."
+
+
+def outlined(name: str) -> Iterator[str]:
+    """The outline is JSON, runs from an input to an output and knows the genotype's gene tags."""
+    for i, genotype in enumerate(samples(name)):
+        outline = genotype.outline()
+        ops = [node.op for node in outline.nodes]
+        if Outline.from_json(json.loads(json.dumps(outline.to_json()))) != outline:
+            yield f"sample {i}: its outline does not come back unchanged from JSON."
+        elif not {"input", "output"} <= set(ops):
+            yield f"sample {i}: expected nodes 'input' and 'output' in its outline, got {ops}."
+        elif not {node.tag for node in outline.inner} <= genotype.tags:
+            yield f"sample {i}: nodes of its outline carry gene tags that it has not."
+        elif not any(op == "output" and p in outline.live for p, op in enumerate(ops)):
+            yield f"sample {i}: no path of its outline leads to the output."
+        else:
+            yield ""
+
+
+def immutable(name: str) -> Iterator[str]:
+    """It cannot be changed, neither itself nor through the JSON that it gave."""
+    for i, genotype in enumerate(samples(name)):
+        before, data = json.dumps(genotype.to_json()), genotype.to_json()
+        data.clear()
+        try:
+            genotype.kind = "changed"  # type: ignore[misc]
+        except (AttributeError, TypeError):
+            same = json.dumps(genotype.to_json()) == before
+            yield "" if same else f"sample {i}: changing the JSON that it gave changed it."
+        else:
+            yield f"sample {i}: its attributes can be set; make it a frozen dataclass."
+
+
+RULES = (describes, serialisable, refuses, tagged, outlined, immutable)
+
+
+class GenotypeContract(Contract):
+    """Inherit and set `name`, the kind; a search space must draw it."""
+
+    group = "genotypes"
+
+    def test_it_is_a_genotype_of_its_kind(self) -> None:
+        """A class derived from Genotype, with `kind` as it is registered."""
+        self.holds(describes)
+
+    def test_it_survives_json(self) -> None:
+        """Equal, with the same key and hash."""
+        self.holds(serialisable)
+
+    def test_it_refuses_other_data(self) -> None:
+        """By IllegalGenotypeError."""
+        self.holds(refuses)
+
+    def test_its_tags_are_final_once_minted(self) -> None:
+        """Other ones in another trial, and no part of the key."""
+        self.holds(tagged)
+
+    def test_its_outline_is_consistent(self) -> None:
+        """JSON, from input to output, with the genotype's gene tags."""
+        self.holds(outlined)
+
+    def test_it_cannot_be_changed(self) -> None:
+        """Nor through the JSON that it gave."""
+        self.holds(immutable)
