@@ -17,7 +17,6 @@ from nasgen.errors import ConfigError, IllegalGenotypeError, suggest
 from nasgen.genotypes import Genotype
 from nasgen.search_spaces import networks
 from nasgen.search_spaces.base import SearchSpace
-from nasgen.settings.config import read_toml
 from nasgen.store.artifacts import Artifacts
 from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name
@@ -119,13 +118,13 @@ def _of_run(here: str, path: Path, which: str, space: SearchSpace, space_name: s
 
 
 def _trial(here: str, folder: RunFolder, which: str) -> Trial:
-    record = folder.read_json("run.json")
+    record = folder.record()
     best = ((record["summary"] or {}).get("best") or {}).get("trial")
     if not which and best is None:
         raise ConfigError(
             f"{here}: the run has no best network (yet); name a trial: {folder.path}:TRIAL."
         )
-    url = read_toml(folder.config_path).get("store", {}).get("ledger")
+    url = folder.config_tables().get("store", {}).get("ledger")
     ledger = Ledger.open(folder.ledger_url(url), study_name(url, record["run"]))
     try:
         trials = {trial.seq: trial for trial in ledger.trials()}

@@ -360,6 +360,11 @@ class Resolved:
 
     # ---- training ------------------------------------------------------------------------------
 
+    @property
+    def kind(self) -> str:
+        """The kind of the genotypes that the search space draws."""
+        return self.space_type.genotype.kind
+
     @looked_up
     def recipe_digest(self) -> str:
         """The digest of everything about training that is no fidelity."""

@@ -19,7 +19,7 @@ from nasgen.loop.keeping import staying
 from nasgen.runs import reading, workers
 from nasgen.runs.resolved import NO_RECIPE, Resolved
 from nasgen.settings import constraints, fidelity
-from nasgen.settings.config import SearchConfig, merge, read_toml
+from nasgen.settings.config import SearchConfig, merge
 from nasgen.settings.objectives import Objective
 from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name
@@ -64,7 +64,7 @@ class Run:
     def open(cls, path: str | Path) -> Run:
         """Open a run folder; StoreError when it is none, or its ledger is damaged."""
         folder = RunFolder.open(path)
-        data = read_toml(folder.config_path)
+        data = folder.config_tables()
         return cls(folder, reading.resolved(data, str(folder.config_path)))
 
     def with_recipe(self, tables: Mapping[str, Any]) -> Run:
@@ -81,7 +81,7 @@ class Run:
                 f"--set: expected settings of the recipe, such as training.lr=0.1, got "
                 f"{', '.join(wrong)}; epochs are set by --epochs."
             )
-        data = merge(read_toml(self.folder.config_path), tables)
+        data = merge(self.folder.config_tables(), tables)
         return Run(self.folder, reading.resolved(data, "--set"))
 
     @property
@@ -97,7 +97,7 @@ class Run:
     @property
     def record(self) -> dict[str, Any]:
         """What run.json holds: seed, versions, machine, data, legs, summary."""
-        return self.folder.read_json("run.json")
+        return self.folder.record()
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -115,7 +115,8 @@ class Run:
         """All trials by seq, as of the first look."""
         # By the name it was born with: a folder may be renamed, a study elsewhere is not.
         study = study_name(self.config.store.ledger, self.record["run"])
-        ledger = Ledger.open(self.folder.ledger_url(self.config.store.ledger), study)
+        url = self.folder.ledger_url(self.config.store.ledger)
+        ledger = Ledger.open(url, study, self.resolved.kind)
         try:
             return ledger.trials()
         finally:

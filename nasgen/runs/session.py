@@ -35,6 +35,7 @@ from nasgen.settings.config import TABLES, SearchConfig, read_toml
 from nasgen.settings.fidelity import Fidelity
 from nasgen.settings.writing import to_toml
 from nasgen.store import folder as run_folder
+from nasgen.store import migrations
 from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name, utc_now
 from nasgen.store.trial import Trial
@@ -117,11 +118,12 @@ def resume(
     began = time.monotonic()
     folder = RunFolder.open(path)
     overrides = [] if workers is None else [{"execution": {"workers": workers}}]
-    resolved = reading.resolved(read_toml(folder.config_path), str(folder.config_path), overrides)
+    tables = folder.config_tables()
+    resolved = reading.resolved(tables, str(folder.config_path), overrides)
     source = resolved.config.data.source
     folder.lock()
     try:
-        record = folder.read_json("run.json")
+        record = folder.record()
         added = _added_leg(record, trials, time_s, path)
         with resolved.scope.active():
             dataset = load_data(source)
@@ -132,7 +134,11 @@ def resume(
             )
         if added is not None:
             record["legs"].append(added)
-            folder.write_json("run.json", record)
+        if folder.read_json("run.json")["schema"] != migrations.FORMAT:
+            # As the run was, without what this resume alone changes.
+            former = reading.resolved(tables, str(folder.config_path)) if overrides else resolved
+            folder.write_text("config.toml", to_toml(_with_own_origin(folder, former.config)))
+        folder.write_json("run.json", record)
         with resolved.scope.active():
             return _Session(folder, resolved, dataset, listeners, began).work()
     finally:
@@ -183,7 +189,7 @@ class _Session:
         self.labels = dataset.y_train[parts.validation]
         # What testing costs, in multiples of a validation pass: see `_reserve`.
         self.test_ratio = len(dataset.x_test) / max(1, len(parts.validation))
-        self.record = folder.read_json("run.json")
+        self.record = folder.record()
         self._saved = 0.0
 
     def work(self) -> Run:
@@ -193,7 +199,9 @@ class _Session:
         ledger = Ledger.open(
             folder.ledger_url(config.store.ledger),
             study_name(config.store.ledger, self.record["run"]),
+            self.resolved.kind,
         )
+        ledger.upgrade()
         try:
             for leg in self.record["legs"]:
                 if not leg["done"]:
@@ -230,7 +238,7 @@ class _Session:
         algorithm.breeder.materials = lambda parents, names: Materials(
             [search.trials[parent.seq] for parent in parents], names, self.folder.artifacts.load
         )
-        n_written = self.folder.count_lines(CANDIDATES)
+        n_written = len(self.folder.read_lines(CANDIDATES))
         keeping = self.resolved.keeping(budget.n_finish, members(record))
 
         def housekeeping(event: str, data: Mapping[str, Any]) -> None:
@@ -258,7 +266,8 @@ class _Session:
         try:
             # Ledgers count estimates, budgets do not.
             n_before = sum(b["n_done"] + b.get("n_estimated", 0) for b in before)
-            search.run(ledger.trials(), n_before)
+            lines = self.folder.read_lines(CANDIDATES)
+            search.run(migrations.with_rejections(ledger.trials(), lines), n_before)
         finally:
             executor.close()
             self._save_clock(leg, force=True)
@@ -347,9 +356,7 @@ def _prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: in
     split(dataset, config.data.validation, config.data.split_seed)  # a class too small, say
     if (first := resolved.origin) is not None:  # the run must not depend on a file elsewhere
         first.keep(folder)
-        config = config.model_copy(
-            update={"origin": config.origin.model_copy(update={"network": origin.FILE})}
-        )
+        config = _with_own_origin(folder, config)
     folder.write_text("config.toml", to_toml(config))
     folder.write_json("run.json", _birth(folder, config, dataset, trials))
     Ledger.create(
@@ -363,11 +370,19 @@ def _prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: in
     ).close()
 
 
+def _with_own_origin(folder: RunFolder, config: SearchConfig) -> SearchConfig:
+    """Return the config with the network of [origin] that the run keeps, if it has one."""
+    if not (folder.path / origin.FILE).is_file():
+        return config
+    own = config.origin.model_copy(update={"network": origin.FILE})
+    return config.model_copy(update={"origin": own})
+
+
 def _birth(
     folder: RunFolder, config: SearchConfig, dataset: Dataset, trials: int | None
 ) -> dict[str, Any]:
     return {
-        "schema": run_folder.SCHEMA,
+        "schema": migrations.FORMAT,
         "run": folder.name,
         "seed": config.seed,
         "created": utc_now(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -394,11 +394,16 @@ def parse(data: Mapping[str, Any], where: str = "config") -> SearchConfig:
         raise ConfigError(f"{where}: {_sentence(e)}" for e in error.errors()) from None
 
 
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """Return the tables of a TOML file; paths relative to it become absolute."""
+def read_toml(
+    path: str | Path, migrate: Callable[[dict[str, Any]], dict[str, Any]] = lambda tables: tables
+) -> dict[str, Any]:
+    """Return the tables of a TOML file; paths relative to it become absolute.
+
+    `migrate` brings what an older version stored up to date.
+    """
     path = Path(path)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = migrate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigError(
             f"config file {path} cannot be read ({error.strerror or error}); "

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from nasgen.errors import StoreError
+from nasgen.settings.config import read_toml
+from nasgen.store import migrations
 from nasgen.store.artifacts import Artifacts
 
-SCHEMA = 1
 LIBRARIES = ("nasgen", "torch", "deap", "optuna", "numpy", "scikit-learn")
 
 
@@ -77,12 +78,17 @@ class RunFolder:
             raise StoreError(
                 f"{folder.path} is no nasgen run: expected a folder with run.json and config.toml."
             )
-        schema = folder.read_json("run.json").get("schema")
-        if schema != SCHEMA:
-            raise StoreError(
-                f"{folder.path}/run.json has schema {schema!r}, this nasgen reads schema {SCHEMA}."
-            )
+        folder.record()
         return folder
+
+    def record(self) -> dict[str, Any]:
+        """Return run.json in the present format."""
+        return migrations.record(self.read_json("run.json"), f"{self.path}/run.json")
+
+    def config_tables(self) -> dict[str, Any]:
+        """Return the tables of config.toml in the present format; its paths become absolute."""
+        found = int(self.read_json("run.json")["schema"])
+        return read_toml(self.config_path, lambda tables: migrations.config(tables, found))
 
     def lock(self) -> None:
         """Claim the run for this process until `unlock`; the claim ends with the process."""
@@ -150,15 +156,24 @@ class RunFolder:
                 f"cannot write {self.path / name}: {error.strerror or error}."
             ) from None
 
-    def count_lines(self, name: str) -> int:
-        """Return the number of lines that `append_line` wrote; 0 for a file that is not there."""
+    def read_lines(self, name: str) -> list[dict[str, Any]]:
+        """Return what `append_line` wrote; nothing for a file that is not there."""
         try:
-            return (self.path / name).read_bytes().count(b"\n")
+            text = (self.path / name).read_bytes()
+            whole = text[: text.rfind(b"\n") + 1]  # half a line is none
+            lines = [json.loads(line) for line in whole.splitlines()]
+            if wrong := [line for line in lines if not isinstance(line, dict)]:
+                raise ValueError(f"one is {wrong[0]!r}")
+            return lines
         except FileNotFoundError:
-            return 0
+            return []
         except OSError as error:
             raise StoreError(
                 f"cannot read {self.path / name}: {error.strerror or error}."
+            ) from None
+        except ValueError as error:
+            raise StoreError(
+                f"{self.path / name}: expected a JSON object on each line, but {error}."
             ) from None
 
 

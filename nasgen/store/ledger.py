@@ -25,10 +25,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nasgen.errors import StoreError
 from nasgen.settings.fidelity import Fidelity
+from nasgen.store import migrations
 from nasgen.store.sqlite import Sqlite
 from nasgen.store.trial import Trial
 
-SCHEMA = 1
 STUDY = "nasgen"
 # Optuna's tools spread what they draw over these bounds, so that wide ones make importances flat.
 # What is larger is shown as the bound; the genotype itself stands in the attribute "trial".
@@ -104,7 +104,8 @@ def _reported(url: str) -> Iterator[None]:
 class Ledger:
     """One run's trials, in the order in which they were asked for. One process writes."""
 
-    def __init__(self, storage: BaseStorage, study_id: int, url: str) -> None:
+    def __init__(self, storage: BaseStorage, study_id: int, url: str, kind: str = "dag") -> None:
+        self._kind = kind
         self._storage = storage
         self._study_id = study_id
         self._ids: dict[int, int] = {}  # seq -> Optuna's trial id
@@ -132,7 +133,7 @@ class Ledger:
                 raise StoreError(
                     f"the ledger {url} already holds a study '{study}'; choose another --out."
                 ) from None
-            storage.set_study_user_attr(study_id, "schema", SCHEMA)
+            storage.set_study_user_attr(study_id, "schema", migrations.FORMAT)
             storage.set_study_user_attr(study_id, "operators", list(operators))
             storage.set_study_system_attr(
                 study_id, "study:metric_names", list(directions)
@@ -140,8 +141,11 @@ class Ledger:
         return cls(storage, study_id, url)
 
     @classmethod
-    def open(cls, url: str, study: str = STUDY) -> Ledger:
-        """Open an existing ledger; a damaged or foreign one raises StoreError."""
+    def open(cls, url: str, study: str = STUDY, kind: str = "dag") -> Ledger:
+        """Open an existing ledger; a damaged or foreign one raises StoreError.
+
+        `kind` is that of the genotypes, which format 1 did not record.
+        """
         path = sqlite_path(url)
         if path is not None and not path.is_file():
             raise StoreError(f"the ledger {path} does not exist; is this a nasgen run folder?")
@@ -152,12 +156,13 @@ class Ledger:
             except KeyError:
                 raise StoreError(f"the ledger {url} holds no study '{study}'.") from None
             schema = storage.get_study_user_attrs(study_id).get("schema")
-        if schema != SCHEMA:
-            raise StoreError(
-                f"the ledger {url} has schema {schema}, this nasgen reads schema {SCHEMA}; open it "
-                "with the version that wrote it (see run.json)."
-            )
-        return cls(storage, study_id, url)
+        migrations.checked(schema, f"the ledger {url}")
+        return cls(storage, study_id, url, kind)
+
+    def upgrade(self) -> None:
+        """Mark the ledger as one that this version writes; rows stay as they are."""
+        with _reported(self.url):
+            self._storage.set_study_user_attr(self._study_id, "schema", migrations.FORMAT)
 
     # ---- reading -----------------------------------------------------------------------------
 
@@ -170,8 +175,8 @@ class Ledger:
             if "trial" not in item.user_attrs:
                 continue  # put there by another tool
             try:
-                trials.append(_to_trial(item))
-            except (TypeError, KeyError, ValueError) as error:
+                trials.append(_to_trial(item, self._kind))
+            except (TypeError, KeyError, ValueError, AttributeError) as error:
                 raise StoreError(
                     f"trial {item.number} of the ledger {self.url} is damaged ({error!r})."
                 ) from None
@@ -272,7 +277,7 @@ def _asked(trial: Trial) -> dict[str, Any]:
     return record
 
 
-def _to_trial(item: FrozenTrial) -> Trial:
+def _to_trial(item: FrozenTrial, kind: str) -> Trial:
     fields: dict[str, Any] = dict(item.user_attrs["trial"])
     told = dict(item.user_attrs.get("result", {}))
     # A result without its state was being written when the process died: still in flight.
@@ -280,11 +285,8 @@ def _to_trial(item: FrozenTrial) -> Trial:
         fields |= told
     else:
         fields["state"] = "RUNNING"
-    fields.setdefault("goes_on", fields["operator"] == "continue")  # before it was recorded
+    fields = migrations.trial(fields, item.params, kind)
     fields["fidelity"] = Fidelity.of(fields["fidelity"])
-    for name in ("weights", "predictions", "optimizer"):  # as they were recorded before `refs`
-        if ref := fields.pop(f"{name}_ref", None):
-            fields.setdefault("refs", {})[name] = ref
     known = {f.name for f in dataclasses.fields(Trial)}
     fields = {k: v for k, v in fields.items() if k in known}
     for name in ("parents", "tags"):

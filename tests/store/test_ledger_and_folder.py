@@ -202,7 +202,7 @@ def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
     Ledger.create(url, DIRECTIONS, []).close()
     study = optuna.load_study(study_name="nasgen", storage=url)
     study.set_user_attr("schema", 99)
-    with pytest.raises(StoreError, match=r"schema 99.*schema 1"):
+    with pytest.raises(StoreError, match=r"format 99.*formats 1 to 2"):
         Ledger.open(url)
 
 
@@ -277,7 +277,7 @@ def test_what_is_no_run_and_a_run_of_another_version_are_refused(tmp_path: Path)
     with pytest.raises(StoreError, match=r"run\.json"):
         RunFolder.open(tmp_path)
     (tmp_path / "run.json").write_text('{"schema": 7}')
-    with pytest.raises(StoreError, match="schema 7"):
+    with pytest.raises(StoreError, match="format 7"):
         RunFolder.open(tmp_path)
 
 
