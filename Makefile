@@ -8,7 +8,7 @@ ifdef TORCH_INDEX_URL
 PIP += --extra-index-url $(TORCH_INDEX_URL)
 endif
 
-.PHONY: demo test lint evidence clean
+.PHONY: demo test lint evidence cuda clean
 
 demo: $(VENV)/.installed
 	$(BIN)/nasgen search --preset demo
@@ -24,6 +24,11 @@ lint: $(VENV)/.installed-dev
 
 evidence: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
+
+# A few minutes on a machine with a CUDA device; without one every test is skipped.
+cuda: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m cuda -ra tests
+	$(BIN)/python benchmarks/support.py --device cuda --batch 256
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nasgen needs Python 3.11 or newer; set PYTHON=...")'

@@ -268,6 +268,21 @@ def shared_parameters(found: list[Any]) -> Iterator[Line]:
         )
 
 
+def support(found: list[Any]) -> Iterator[Line]:
+    """Read benchmarks/support.py."""
+    row = found[0]
+    before, after = row["multiply_adds"]
+    yield Line(
+        "time of a training step with a support, of one without", f"{row['masked_ratio']:.2f} ×",
+        "≤ 1.05 ×", row["masked_ratio"] <= 1.05,
+    )  # fmt: skip
+    yield Line(
+        "time of a training step after compaction, of the masked one (half of the filters pruned: "
+        f"{after / before:.2f} × the multiply-adds)",
+        f"{row['compacted_ratio']:.2f} ×",
+    )
+
+
 def training_loop(found: list[Any]) -> Iterator[Line]:
     """Read benchmarks/training_loop.py."""
     ratio, plain = found[0]["time_ratio"], found[0]["time_ratio_to_plain"]
@@ -419,6 +434,7 @@ TOOLS = {
     "training_loop": Tool("python benchmarks/training_loop.py", training_loop),
     "morphisms": Tool("python benchmarks/morphisms.py", morphisms),
     "shared_parameters": Tool("python benchmarks/shared_parameters.py", shared_parameters),
+    "support": Tool("python benchmarks/support.py", support),
     "painter2018": Tool(
         "nasgen reproduce painter2018 --data cifar10:DATA/cifar-10-batches-bin --quiet --json",
         painter2018,

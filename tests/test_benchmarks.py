@@ -315,6 +315,10 @@ OUTPUTS: dict[str, tuple[list[Any], list[Any]]] = {
             ]
         ],
     ),
+    "support": (
+        [{"multiply_adds": [4, 1], "masked_ratio": 1.0, "compacted_ratio": 0.3}],
+        [{"multiply_adds": [4, 1], "masked_ratio": 1.1, "compacted_ratio": 0.3}],
+    ),
     "painter2018": (grown(0.02), grown(-0.02)),
     "lineage": (lined(0.86), lined(0.84)),
     "heredity": (inherited(0.01), inherited(-0.01)),
