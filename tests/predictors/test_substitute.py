@@ -23,70 +23,36 @@ from nasgen.loop.constants import Constants
 from nasgen.loop.search import Search
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
-from tests.toy_evaluator import plan_of
+from tests.played import Played, StoppedError, resolved_of, rows
 
 TRIALS = 60
 FACTORY = "tests.toy_evaluator:make"
 
 
-def resolved_of(**predictor: Any) -> Any:
-    section = {"name": "ridge", "warmup": 8, **predictor}
-    algorithm = {
-        "name": section.pop("algorithm", "genetic"),
-        "population": 8,
-        "adapt": section.pop("adapt", False),
-    }
-    return reading.resolved(
-        {"algorithm": algorithm, "predictor": section, "space": {"max_channels": 64}}
-    )
+class Substituting(Played):
+    """A search with a predictor, by default `ridge`; `adapt` is of [algorithm]."""
 
-
-class Stopped(Exception):  # noqa: N818 - what a kill would be
-    pass
-
-
-class Played:
-    """A search on the toy evaluator; `events` are (name, data)."""
-
-    def __init__(self, ledger: Ledger | None = None, workers: int = 1, **predictor: Any) -> None:
-        resolved = resolved_of(**predictor)
-        self.ledger = ledger or Ledger.create("memory", {"val_accuracy": "maximize"}, ["sample"])
-        self.events: list[tuple[str, Mapping[str, Any]]] = []
-        self.screen = resolved.screen()
-        self.stop: tuple[str, int] = ("", 0)
-        self.search = Search(
-            plan_of(resolved),
-            resolved.algorithm(lambda p: self.search.is_new(p), self.screen, lambda p: self.search.forget(p)),
-            Serial(FACTORY, {}) if workers == 1 else Processes(FACTORY, {}, workers),
-            self.ledger,
-            Budget(TRIALS, 3),
-            set(),
-            (self._note,),
-            screen=self.screen,
-        )
-
-    def _note(self, event: str, data: Mapping[str, Any]) -> None:
-        self.events.append((event, data))
-        if self.stop[0] == event and sum(e == event for e, _ in self.events) == self.stop[1]:
-            raise Stopped
-
-    def run(self) -> list[Trial]:
-        self.search.run(self.ledger.trials(), 0)
-        return self.ledger.trials()
-
-
-def rows(trials: list[Trial]) -> list[dict[str, Any]]:
-    return [{**t.history_row(), "attempt": 1} for t in trials]
+    def __init__(
+        self,
+        ledger: Ledger | None = None,
+        workers: int = 1,
+        algorithm: str = "genetic",
+        adapt: bool = False,
+        **predictor: Any,
+    ) -> None:
+        section = {"name": "ridge", "warmup": 8, **predictor}
+        resolved = resolved_of(algorithm, {"adapt": adapt}, predictor=section)
+        super().__init__(resolved, TRIALS, workers=workers, ledger=ledger)
 
 
 @pytest.fixture(scope="module")
-def played() -> Played:
-    made = Played(mode="substitute", estimated=0.5)
+def played() -> Substituting:
+    made = Substituting(mode="substitute", estimated=0.5)
     made.run()
     return made
 
 
-def test_about_the_asked_share_is_estimated_and_none_counts_to_the_budget(played: Played) -> None:
+def test_about_the_asked_share_is_estimated_and_none_counts_to_the_budget(played: Substituting) -> None:
     trials = played.ledger.trials()
     estimated = [t for t in trials if t.state == "ESTIMATED"]
     assert sum(t.state in ("COMPLETE", "PRUNED", "FAILED") for t in trials) == TRIALS == played.search.n_trained
@@ -98,7 +64,7 @@ def test_about_the_asked_share_is_estimated_and_none_counts_to_the_budget(played
     assert [t.seq for t in trials] == list(range(len(trials)))
 
 
-def test_an_estimate_is_a_parent_but_no_label_archive_member_or_finalist(played: Played) -> None:
+def test_an_estimate_is_a_parent_but_no_label_archive_member_or_finalist(played: Substituting) -> None:
     trials = played.ledger.trials()
     estimated = {t.seq for t in trials if t.state == "ESTIMATED"}
     assert estimated & {p for t in trials for p in t.parents}
@@ -113,7 +79,7 @@ def test_an_estimate_is_a_parent_but_no_label_archive_member_or_finalist(played:
     assert max(trials[s].objectives["val_accuracy"] for s in estimated) <= best
 
 
-def test_estimates_are_trainings_saved_and_no_rejects(played: Played) -> None:
+def test_estimates_are_trainings_saved_and_no_rejects(played: Substituting) -> None:
     estimated = [t for t in played.ledger.trials() if t.state == "ESTIMATED"]
     assert played.screen is not None
     audit = played.screen.audit
@@ -127,7 +93,7 @@ def test_estimates_are_trainings_saved_and_no_rejects(played: Played) -> None:
 
 
 def test_no_operator_earns_credit_for_a_prediction() -> None:
-    made = Played(mode="substitute", estimated=0.5, adapt=True)
+    made = Substituting(mode="substitute", estimated=0.5, adapt=True)
     trials = made.run()
     estimated = {t.seq for t in trials if t.state == "ESTIMATED"}
     assert estimated
@@ -137,7 +103,7 @@ def test_no_operator_earns_credit_for_a_prediction() -> None:
     assert not estimated & set(credit._fitness)
 
 
-def test_optuna_sees_no_value_where_nothing_was_measured(played: Played) -> None:
+def test_optuna_sees_no_value_where_nothing_was_measured(played: Substituting) -> None:
     frozen = played.ledger._storage.get_all_trials(played.ledger._study_id)
     for trial, seen in zip(played.ledger.trials(), frozen, strict=True):
         if trial.state == "ESTIMATED":
@@ -147,48 +113,48 @@ def test_optuna_sees_no_value_where_nothing_was_measured(played: Played) -> None
 
 @pytest.mark.parametrize(("event", "n"), [("estimated", 1), ("told", 30), ("submitted", 40)])
 def test_a_search_stopped_anywhere_replays_to_the_same_history(
-    played: Played, event: str, n: int
+    played: Substituting, event: str, n: int
 ) -> None:
-    first = Played(mode="substitute", estimated=0.5)
+    first = Substituting(mode="substitute", estimated=0.5)
     first.stop = event, n
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         first.run()
-    again = Played(first.ledger, mode="substitute", estimated=0.5)
+    again = Substituting(first.ledger, mode="substitute", estimated=0.5)
     assert rows(again.run()) == rows(played.ledger.trials())
     assert again.screen is not None
     assert played.screen is not None
     assert again.screen.audit.to_json() == played.screen.audit.to_json()
 
 
-def test_an_estimate_that_was_asked_for_but_not_written_is_told_on_resume(played: Played) -> None:
-    first = Played(mode="substitute", estimated=0.5)
+def test_an_estimate_that_was_asked_for_but_not_written_is_told_on_resume(played: Substituting) -> None:
+    first = Substituting(mode="substitute", estimated=0.5)
 
     def killed(trial: Trial) -> None:
         if trial.state == "ESTIMATED":
-            raise Stopped
+            raise StoppedError
         Ledger.tell(first.ledger, trial)
 
     first.ledger.tell = killed  # type: ignore[method-assign]
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         first.run()
     assert first.ledger.trials()[-1].state == "RUNNING"
     del first.ledger.tell
-    again = Played(first.ledger, mode="substitute", estimated=0.5)
+    again = Substituting(first.ledger, mode="substitute", estimated=0.5)
     assert rows(again.run()) == rows(played.ledger.trials())
 
 
 @pytest.mark.parametrize("algorithm", ["genetic", "aging", "random"])
 def test_the_audit_of_a_filter_replays_too(algorithm: str) -> None:
     options: dict[str, Any] = {"algorithm": algorithm, "unscreened": 0.5, "acquisition": "thompson"}
-    whole = Played(**options)
+    whole = Substituting(**options)
     expected = rows(whole.run())
     assert whole.screen is not None
     assert len(whole.screen.audit.judgements) > 1
-    first = Played(**options)
+    first = Substituting(**options)
     first.stop = "audit", 1
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         first.run()
-    again = Played(first.ledger, **options)
+    again = Substituting(first.ledger, **options)
     assert rows(again.run()) == expected
     assert again.screen is not None
     assert again.screen.audit.to_json() == whole.screen.audit.to_json()
@@ -198,7 +164,7 @@ def test_the_audit_of_a_filter_replays_too(algorithm: str) -> None:
 
 
 def test_samples_of_random_search_are_screened_alike_by_any_number_of_workers() -> None:
-    one, two = (Played(algorithm="random", oversample=3, workers=n) for n in (1, 2))
+    one, two = (Substituting(algorithm="random", oversample=3, workers=n) for n in (1, 2))
     expected = rows(one.run())
     try:
         assert rows(two.run()) == expected
@@ -215,7 +181,7 @@ def test_samples_of_random_search_are_screened_alike_by_any_number_of_workers() 
 @pytest.mark.parametrize("algorithm", ["genetic", "local"])
 def test_estimates_are_the_same_for_any_number_of_workers(algorithm: str) -> None:
     one, two = (
-        Played(algorithm=algorithm, mode="substitute", estimated=0.5, workers=n) for n in (1, 2)
+        Substituting(algorithm=algorithm, mode="substitute", estimated=0.5, workers=n) for n in (1, 2)
     )
     expected = rows(one.run())
     try:

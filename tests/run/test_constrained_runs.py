@@ -13,15 +13,11 @@ from typer.testing import CliRunner
 import nasgen
 from nasgen.cli import app
 from nasgen.errors import ConfigError, StoreError
-from nasgen.execution.serial import Serial
 from nasgen.loop.search import Search
-from nasgen.runs import reading
 from nasgen.settings import constraints
-from nasgen.settings.budget import Budget
 from nasgen.settings.config import parse
 from nasgen.settings.writing import to_toml
-from nasgen.store.ledger import Ledger
-from tests.toy_evaluator import plan_of
+from tests.played import Played, resolved_of
 
 ALGORITHMS = ("genetic", "aging", "local", "nsga2", "nsga3", "random")
 LIMIT = 400.0  # channels: about a third of what is drawn keeps to it
@@ -29,22 +25,11 @@ LIMIT = 400.0  # channels: about a third of what is drawn keeps to it
 
 def toy_search(algorithm: str, trials: int = 43) -> Search:
     """Return a finished search whose constraint is known after training alone."""
-    names = ["val_accuracy", "n_params"]
-    resolved = reading.resolved(
-        {"algorithm": {"name": algorithm, "population": 8}, "objectives": {"names": names}}
-    )
-    plan = plan_of(resolved, constraints=(constraints.Constraint("n_params", "<", LIMIT),))
-    search: Search
-    search = Search(
-        plan,
-        resolved.algorithm(lambda p: search.is_new(p)),
-        Serial("tests.toy_evaluator:make", {"objectives": names}),
-        Ledger.create("memory", {o.name: o.direction for o in plan.objectives}, ["sample"]),
-        Budget(trials, 3),
-        set(),
-    )
-    search.run([], 0)
-    return search
+    resolved = resolved_of(algorithm, objectives={"names": ["val_accuracy", "n_params"]}, space={})
+    limit = (constraints.Constraint("n_params", "<", LIMIT),)
+    made = Played(resolved, trials, constraints=limit)
+    made.run()
+    return made.search
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -10,17 +10,10 @@ import pytest
 
 from nasgen import registry
 from nasgen.errors import ConfigError, UnknownNameError
-from nasgen.execution.base import Executor
-from nasgen.execution.processes import Processes
-from nasgen.execution.serial import Serial
 from nasgen.loop import jobs
-from nasgen.loop.search import Search
 from nasgen.runs import reading
 from nasgen.runs.resolved import Resolved
-from nasgen.settings.budget import Budget
-from nasgen.store.ledger import Ledger
-from nasgen.store.trial import Trial
-from tests.toy_evaluator import plan_of
+from tests.played import Played, resolved_of, rows
 
 FACTORY = "tests.curve_evaluator:make"
 EPOCHS = 9.0
@@ -35,76 +28,13 @@ STOPPERS = {
 }
 
 
-class _StopError(Exception):
-    """What ends a search in the middle, as a kill would."""
-
-
 def _resolved(algorithm: Mapping[str, Any] = {}, stopping: Mapping[str, Any] = {}) -> Resolved:
-    return reading.resolved(
-        {
-            "algorithm": {"name": "genetic", "population": 8, **algorithm},
-            "stopping": dict(stopping),
-            "space": {"max_channels": 64},
-        }
-    )
+    return resolved_of(options=algorithm, stopping=dict(stopping))
 
 
-class _Play:
-    """A search on known curves, with its ledger in memory."""
-
-    def __init__(
-        self,
-        resolved: Resolved,
-        trials: int = 40,
-        n_finish: int = 0,
-        workers: int = 1,
-        ledger: Ledger | None = None,
-        behaviour: Mapping[str, str] | None = None,
-    ) -> None:
-        objectives = resolved.objectives
-        directions = {o.name: o.direction for o in objectives}
-        self.ledger = ledger or Ledger.create("memory", directions, ["sample", "finish"])
-        context = {
-            "objectives": list(directions),
-            "stopping": resolved.config.stopping.model_dump(),
-            "behaviour": dict(behaviour or {}),
-        }
-        executor: Executor = Serial(FACTORY, context)
-        if workers > 1:
-            executor = Processes(FACTORY, context, workers)
-        self.plan = plan_of(
-            resolved, EPOCHS, 2 * EPOCHS,
-            inherit_weights=resolved.inherits, compares=resolved.compares,
-        )  # fmt: skip
-        self.search = Search(
-            self.plan,
-            resolved.algorithm(lambda p: self.search.is_new(p)),
-            executor,
-            self.ledger,
-            Budget(trials, n_finish),
-            set(),
-        )
-
-    def run(self) -> list[Trial]:
-        try:
-            self.search.run(self.ledger.trials(), 0)
-        finally:
-            self.search.executor.close()
-        return self.ledger.trials()
-
-    def stopped_at(self, seq: int, event: str = "submitted") -> Ledger:
-        def stop(happened: str, data: Mapping[str, Any]) -> None:
-            if happened == event and data["trial"].seq == seq:
-                raise _StopError
-
-        self.search.listeners = (stop,)
-        with pytest.raises(_StopError):
-            self.run()
-        return self.ledger
-
-
-def _rows(trials: list[Trial]) -> list[dict[str, Any]]:
-    return [{**t.history_row(), "attempt": 0, "looks": t.looks} for t in trials]
+def _play(resolved: Resolved, trials: int = 40, n_finish: int = 0, **more: Any) -> Played:
+    """Return a search on known curves."""
+    return Played(resolved, trials, n_finish, factory=FACTORY, epochs=EPOCHS, **more)
 
 
 # ---- stoppers ------------------------------------------------------------------------------------
@@ -114,17 +44,17 @@ def _rows(trials: list[Trial]) -> list[dict[str, Any]]:
 def test_a_pruned_history_is_the_same_with_two_workers_and_after_a_stop(name: str) -> None:
     assert set(STOPPERS) == set(registry.names("stoppers"))
     resolved = _resolved(stopping={"stopper": name, **STOPPERS[name]})
-    trials = _Play(resolved).run()
+    trials = _play(resolved).run()
     assert 0 < sum(t.state == "PRUNED" for t in trials) < 40
-    ledger = _Play(resolved).stopped_at(25)
-    assert _rows(_Play(resolved, ledger=ledger).run()) == _rows(trials)
+    ledger = _play(resolved).stopped_at(25)
+    assert rows(_play(resolved, ledger=ledger).run()) == rows(trials)
     if name == "hyperband":  # starting workers takes seconds
         slow = {str(seq): "sleep" for seq in range(0, 40, 3)}
-        assert _rows(_Play(resolved, workers=2, behaviour=slow).run()) == _rows(trials)
+        assert rows(_play(resolved, workers=2, behaviour=slow).run()) == rows(trials)
 
 
 def test_pruned_trials_count_but_are_nobody() -> None:
-    play = _Play(_resolved(stopping={"stopper": "median"}), n_finish=3)
+    play = _play(_resolved(stopping={"stopper": "median"}), n_finish=3)
     trials = play.run()
     pruned = {t.seq for t in trials if t.state == "PRUNED"}
     assert len(trials) == 40
@@ -140,7 +70,7 @@ def test_pruned_trials_count_but_are_nobody() -> None:
 
 
 def test_what_is_stopped_was_below_the_median_of_earlier_generations() -> None:
-    trials = _Play(_resolved(stopping={"stopper": "median"})).run()
+    trials = _play(_resolved(stopping={"stopper": "median"})).run()
     for trial in (t for t in trials if t.state == "PRUNED"):
         before = [t for t in trials if t.generation < trial.generation and t.state == "COMPLETE"]
         epoch = max(trial.looks)
@@ -151,8 +81,8 @@ def test_what_is_stopped_was_below_the_median_of_earlier_generations() -> None:
 
 
 def test_only_like_fidelities_of_settled_trials_are_compared() -> None:
-    trials = {t.seq: t for t in _Play(_resolved({"rungs": 2}, {"stopper": "median"})).run()}
-    plan = replace(_Play(_resolved()).plan, compares="generations")
+    trials = {t.seq: t for t in _play(_resolved({"rungs": 2}, {"stopper": "median"})).run()}
+    plan = replace(_play(_resolved()).plan, compares="generations")
     last = trials[max(trials)]
     found = {curve.seq for curve in jobs.compared(last, trials, plan)}
     assert found == {
@@ -169,9 +99,9 @@ def test_only_like_fidelities_of_settled_trials_are_compared() -> None:
 
 def test_steady_state_searches_replay_their_pruning() -> None:
     resolved = _resolved({"name": "aging", "tournament": 3}, {"stopper": "median"})
-    trials = _Play(resolved).run()
+    trials = _play(resolved).run()
     assert any(t.state == "PRUNED" for t in trials)
-    assert _rows(_Play(resolved, ledger=_Play(resolved).stopped_at(25)).run()) == _rows(trials)
+    assert rows(_play(resolved, ledger=_play(resolved).stopped_at(25)).run()) == rows(trials)
 
 
 def test_wrong_pruners_and_options_are_told_with_the_nearest_name() -> None:
@@ -201,7 +131,7 @@ RUNGS = {"rungs": 3, "eta": 2, "population": 4}
 
 
 def test_the_best_of_a_rung_are_trained_on_to_eta_times_the_epochs() -> None:
-    trials = _Play(_resolved({**RUNGS, "name": "random"}), trials=28).run()
+    trials = _play(_resolved({**RUNGS, "name": "random"}), trials=28).run()
     assert [t.fidelity.rung for t in trials] == [0] * 16 + [1] * 8 + [2] * 4
     total: dict[int, float] = {}
     for trial in trials:
@@ -223,16 +153,16 @@ def test_the_best_of_a_rung_are_trained_on_to_eta_times_the_epochs() -> None:
 def test_rungs_give_the_same_history_with_two_workers_pruned_too() -> None:
     stopping = {"stopper": "percentile", "percentile": 40.0, "n_startup_trials": 3}
     resolved = _resolved({**RUNGS, "name": "nsga2"}, stopping)
-    trials = _Play(resolved, trials=56).run()
+    trials = _play(resolved, trials=56).run()
     assert any(t.state == "PRUNED" for t in trials)
     slow = {str(seq): "sleep" for seq in range(0, 56, 3)}
-    assert _rows(_Play(resolved, trials=56, workers=2, behaviour=slow).run()) == _rows(trials)
+    assert rows(_play(resolved, trials=56, workers=2, behaviour=slow).run()) == rows(trials)
 
 
 @pytest.fixture(scope="module")
 def climbed() -> list[dict[str, Any]]:
     """The history of an undisturbed search in rungs."""
-    return _rows(_Play(_resolved(RUNGS), trials=36).run())
+    return rows(_play(_resolved(RUNGS), trials=36).run())
 
 
 @pytest.mark.parametrize(
@@ -243,12 +173,12 @@ def test_a_search_stopped_in_the_middle_of_a_rung_goes_on_the_same(
     climbed: list[dict[str, Any]], event: str, seq: int
 ) -> None:
     resolved = _resolved(RUNGS)
-    ledger = _Play(resolved, trials=36).stopped_at(seq, event)
-    assert _rows(_Play(resolved, trials=36, ledger=ledger).run()) == climbed
+    ledger = _play(resolved, trials=36).stopped_at(seq, event)
+    assert rows(_play(resolved, trials=36, ledger=ledger).run()) == climbed
 
 
 def test_the_highest_rung_alone_breeds_and_is_ranked_first() -> None:
-    play = _Play(_resolved(RUNGS), trials=46, n_finish=2)
+    play = _play(_resolved(RUNGS), trials=46, n_finish=2)
     trials = play.run()
     top = {t.seq for t in trials if not t.rungs_below}
     bred = {p for t in trials if t.operator != "sample" and not t.goes_on for p in t.parents}
@@ -266,22 +196,22 @@ def test_the_highest_rung_alone_breeds_and_is_ranked_first() -> None:
 
 def test_a_budget_that_ends_within_a_rung_is_continued_by_the_next_leg() -> None:
     resolved = _resolved(RUNGS)
-    whole = _Play(resolved, trials=50).run()
-    first = _Play(resolved, trials=20)
+    whole = _play(resolved, trials=50).run()
+    first = _play(resolved, trials=20)
     first.run()
     assert first.search.algorithm.population == []
     assert {i.seq for i in first.search.algorithm.alive} >= set(range(16, 20))  # weights to go on
-    second = _Play(resolved, trials=30, ledger=first.ledger)
+    second = _play(resolved, trials=30, ledger=first.ledger)
     second.search.run(first.ledger.trials(), 20)
-    assert _rows(first.ledger.trials()) == _rows(whole)
+    assert rows(first.ledger.trials()) == rows(whole)
 
 
 def test_failures_take_no_place_on_the_next_rung() -> None:
     failing = {str(seq): "fail" for seq in range(13)}
-    trials = _Play(_resolved({**RUNGS, "name": "random"}), trials=28, behaviour=failing).run()
+    trials = _play(_resolved({**RUNGS, "name": "random"}), trials=28, behaviour=failing).run()
     assert [t.fidelity.rung for t in trials[:24]] == [0] * 16 + [1] * 3 + [2] * 1 + [0] * 4
     everybody = {str(seq): "fail" for seq in range(20)}
-    assert len(_Play(_resolved(RUNGS), trials=28, behaviour=everybody).run()) == 28
+    assert len(_play(_resolved(RUNGS), trials=28, behaviour=everybody).run()) == 28
 
 
 def test_settings_that_do_not_go_with_rungs_are_refused() -> None:

@@ -11,25 +11,20 @@ import pytest
 from nasgen import registry
 from nasgen.engine.operators import Operator, Operators
 from nasgen.errors import NotApplicable, StoreError
-from nasgen.execution.base import Executor
 from nasgen.execution.processes import Processes
-from nasgen.execution.serial import Serial
 from nasgen.genotypes import Dag, tags
-from nasgen.loop.constants import Constants
 from nasgen.loop.finish import ranked
-from nasgen.loop.search import Search
-from nasgen.runs import reading
 from nasgen.settings.budget import Budget
-from nasgen.settings.fidelity import Fidelity
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
+from tests.played import Played, resolved_of
 
 ALGORITHMS = sorted({*registry.names("algorithms")} - {"fixed"})  # which trains one network alone
 FACTORY = "tests.toy_evaluator:make"
 GENERATIONAL = ("random", "genetic", "local", "nsga2", "growth")
 
 
-class _Fixture:
+class _Fixture(Played):
     """A search on the toy evaluator, with its ledger in memory."""
 
     def __init__(
@@ -38,57 +33,18 @@ class _Fixture:
         trials: int = 40,
         n_finish: int = 3,
         objectives: tuple[str, ...] = ("val_accuracy",),
-        executor: Executor | None = None,
-        behaviour: Mapping[str, str] | None = None,
         seed: int = 0,
-        ledger: Ledger | None = None,
         options: Mapping[str, Any] | None = None,
         adapt: bool = False,
+        **more: Any,
     ) -> None:
-        resolved = reading.resolved(
-            {
-                "seed": seed,
-                "algorithm": {
-                    "name": algorithm,
-                    "population": 8,
-                    "adapt": adapt,
-                    **(options or {}),
-                },
-                "objectives": {"names": list(objectives)},
-                "space": {"max_channels": 64},
-            }
-        )
-        directions = {o.name: o.direction for o in resolved.objectives}
-        self.ledger = ledger or Ledger.create("memory", directions, ["sample", "finish"])
-        self.executor = executor or Serial(
-            FACTORY, {"behaviour": behaviour or {}, "objectives": list(objectives)}
-        )
-        plan = Constants(
+        resolved = resolved_of(
+            algorithm,
+            {"adapt": adapt, **(options or {})},
             seed=seed,
-            objectives=resolved.objectives,
-            search_fidelity=Fidelity(epochs=1.0),
-            finish_fidelity=Fidelity(epochs=4.0),
-            recipe_digest="r",
-            data_digest="d",
-            inherit_weights=resolved.inherits,
+            objectives={"names": list(objectives)},
         )
-        self.events: list[str] = []
-        self.search = Search(
-            plan,
-            resolved.algorithm(lambda p: self.search.is_new(p)),
-            self.executor,
-            self.ledger,
-            Budget(trials, n_finish),
-            set(),
-            (lambda event, data: self.events.append(event),),
-        )
-
-    def run(self, n_before: int = 0) -> list[Trial]:
-        try:
-            self.search.run(self.ledger.trials(), n_before)
-        finally:
-            self.executor.close()
-        return self.ledger.trials()
+        super().__init__(resolved, trials, n_finish, **more)
 
 
 def _rows(trials: list[Trial]) -> list[dict[str, Any]]:
