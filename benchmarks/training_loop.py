@@ -16,16 +16,18 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nasgen.evaluation.batches import Normaliser, TrainingBatches
-from nasgen.evaluation.measure import flops, n_params
+from nasgen.evaluation.images import ImageBatches, Normaliser
+from nasgen.evaluation.measure import flops, n_params, zeros
 from nasgen.evaluation.precision import mixed_precision
 from nasgen.evaluation.recipe import Recipe
+from nasgen.evaluation.tasks.classification import Classification
 from nasgen.evaluation.training import train
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.dag_cnn import DagCnn
@@ -82,9 +84,10 @@ def main() -> None:
     )
     recipe = Recipe.of(Training(batch_size=given.batch, precision=given.precision), shape)
     exact = replace(recipe, precision="float32")
+    loss = partial(Classification(N_CLASSES).loss, smoothing=recipe.label_smoothing)
     precision, _ = mixed_precision(given.precision, torch.device("cpu"), min(shape[1:]))
     bf16 = precision == "bfloat16"
-    batches = TrainingBatches(
+    batches = ImageBatches(
         images,
         labels,
         torch.arange(given.images),
@@ -93,12 +96,13 @@ def main() -> None:
         torch.Generator().manual_seed(0),
         recipe.crop,
         recipe.flip,
+        recipe.start_scale,
     )
     ready = normalise(images)
     plain = ready.contiguous()
     works: dict[str, Callable[[], object]] = {
-        "nasgen": lambda: train(our_net, batches, recipe, 1.0),
-        "nasgen_float32": lambda: train(exact_net, batches, exact, 1.0),
+        "nasgen": lambda: train(our_net, batches, loss, recipe, 1.0),
+        "nasgen_float32": lambda: train(exact_net, batches, loss, exact, 1.0),
         "by_hand_strict": lambda: by_hand(strict_net, ready, labels, given.batch, True, bf16),
         "by_hand_plain": lambda: by_hand(plain_net, plain, labels, given.batch, False, False),
     }
@@ -117,7 +121,7 @@ def main() -> None:
 
     result = {
         "n_params": n_params(plain_net),
-        "mflops": round(flops(plain_net, shape) / 1e6, 1),
+        "mflops": round(flops(plain_net, zeros(shape)) / 1e6, 1),
         "batch": given.batch,
         "precision": precision,
         "images_per_s": {

@@ -32,6 +32,8 @@ _NAMES = {
     "Layer": "nasgen.layers.base",
     "SearchSpace": "nasgen.search_spaces.base",
     "Dataset": "nasgen.data.base",
+    "Feed": "nasgen.evaluation.feeds.base",
+    "Task": "nasgen.evaluation.tasks.base",
     "from_deap": "nasgen.operators.deap_style",
     "mutation": "nasgen.registry",
     "crossover": "nasgen.registry",
@@ -44,6 +46,8 @@ _NAMES = {
     "predictor": "nasgen.registry",
     "stopper": "nasgen.registry",
     "dataset": "nasgen.registry",
+    "feed": "nasgen.registry",
+    "task": "nasgen.registry",
     "search_space": "nasgen.registry",
     "genotype": "nasgen.registry",
 }
@@ -52,6 +56,7 @@ __all__ = [  # as in _NAMES; a test compares them
     "Dag",
     "Dataset",
     "Draft",
+    "Feed",
     "Genotype",
     "Layer",
     "NasgenError",
@@ -61,10 +66,12 @@ __all__ = [  # as in _NAMES; a test compares them
     "Run",
     "SearchConfig",
     "SearchSpace",
+    "Task",
     "Vertex",
     "__version__",
     "crossover",
     "dataset",
+    "feed",
     "from_deap",
     "genotype",
     "layer",
@@ -80,17 +87,21 @@ __all__ = [  # as in _NAMES; a test compares them
     "score",
     "search_space",
     "stopper",
+    "task",
 ]
 
 if TYPE_CHECKING:
     from nasgen.data.base import Dataset
     from nasgen.errors import NasgenError, NotApplicable
+    from nasgen.evaluation.feeds.base import Feed
+    from nasgen.evaluation.tasks.base import Task
     from nasgen.genotypes import Child, Dag, Draft, Genotype, Node, Outline, Vertex
     from nasgen.layers.base import Layer
     from nasgen.operators.deap_style import from_deap
     from nasgen.registry import (
         crossover,
         dataset,
+        feed,
         genotype,
         layer,
         mating,
@@ -102,6 +113,7 @@ if TYPE_CHECKING:
         score,
         search_space,
         stopper,
+        task,
     )
     from nasgen.runs.results import Run
     from nasgen.runs.session import load, resume, run

@@ -37,6 +37,8 @@ FAMILIES: dict[str, str] = {
     "layers": "nasgen.layers",
     "scores": "nasgen.evaluation.scores",
     "objectives": "nasgen.evaluation.objectives",
+    "feeds": "nasgen.evaluation.feeds",
+    "tasks": "nasgen.evaluation.tasks",
     "datasets": "nasgen.data",
     "executors": "nasgen.execution",
     "stoppers": "nasgen.stoppers",
@@ -356,6 +358,8 @@ score = _decorator("scores")
 predictor = _decorator("predictors")
 stopper = _decorator("stoppers")
 dataset = _decorator("datasets")
+feed = _decorator("feeds")
+task = _decorator("tasks")
 search_space = _decorator("search_spaces")
 genotype = _decorator("genotypes")
 

@@ -132,11 +132,13 @@ def compare(first: RunPath, second: RunPath, json_: Json = False) -> None:
     def cell(summary: Mapping[str, Any], section: str, key: str) -> str:
         return value(key, (summary[section] or {}).get(key))
 
+    metrics = dict.fromkeys(r.task.metric for r in runs)
+    measured = [f"{part}_{metric}" for metric in metrics for part in ("val", "test")]
     rows = [
         [f"{section} {key}", *(cell(s, section, key) for s in summaries)]
         for section, keys in {
-            "best": ("val_accuracy", "test_accuracy", "n_params", "flops", "latency_ms"),
-            "ensemble": ("val_accuracy", "test_accuracy"),
+            "best": (*measured, "n_params", "flops", "latency_ms"),
+            "ensemble": measured,
         }.items()
         for key in keys
     ]

@@ -169,18 +169,18 @@ def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool
 def print_summary(summary: Mapping[str, Any], run: Any) -> None:
     from nasgen.runs.progress import duration, value
 
-    rows = []
+    rows, metric = [], run.task.metric
     best, ensemble = summary["best"], summary["ensemble"]
     if best is not None:
         size = (
             f"{value('n_params', best['n_params'])} params, {value('flops', best['flops'])} FLOPs"
         )
-        accuracies = [value("accuracy", best[f"{part}_accuracy"]) for part in ("val", "test")]
-        rows.append([f"best network: trial {best['trial']}", *accuracies, size])
+        figures = [value(metric, best[f"{part}_{metric}"]) for part in ("val", "test")]
+        rows.append([f"best network: trial {best['trial']}", *figures, size])
     if ensemble is not None:
-        accuracies = [value("accuracy", ensemble[f"{part}_accuracy"]) for part in ("val", "test")]
+        figures = [value(metric, ensemble[f"{part}_{metric}"]) for part in ("val", "test")]
         n = len(ensemble["members"])
-        rows.append(["ensemble", *accuracies, f"{n} network{'' if n == 1 else 's'}"])
+        rows.append(["ensemble", *figures, f"{n} network{'' if n == 1 else 's'}"])
     if rows:
         table_of("", ["", "validation", "test", "size"], rows)
     counts = ", ".join(f"{k} {state}" for state, k in summary["trials"].items() if k)
@@ -234,12 +234,12 @@ def train(
     found = load(run)
     if set_:
         found = found.with_recipe(assignments(set_))
-    record = found.train(trial, epochs, with_validation, note)
+    record, metric = found.train(trial, epochs, with_validation, note), found.task.metric
     if json_:
         dump(record)
         return
     for part in ("val", "test"):
-        print(f"{part} accuracy: {value('accuracy', record[f'{part}_accuracy'])}")
+        print(f"{part} {metric}: {value(metric, record[f'{part}_{metric}'])}")
     print(f"weights: {record['weights']}")
 
 
@@ -263,11 +263,12 @@ def ensemble(
     from nasgen.runs.results import combine_runs, ensemble_summary
     from nasgen.runs.session import load
 
-    summary = ensemble_summary(combine_runs([load(r) for r in runs], method, rounds))
+    chosen = combine_runs([load(r) for r in runs], method, rounds)
+    summary, metric = ensemble_summary(chosen), chosen.members[0].inference.task.metric
     if json_:
         dump(summary)
         return
     rows = [[m["run"], m["trial"], f"{m['weight']:.2f}"] for m in summary["members"]]
     table_of("", ["run", "trial", "weight"], rows)
     for part in ("val", "test"):
-        print(f"{part} accuracy: {value('accuracy', summary[f'{part}_accuracy'])}")
+        print(f"{part} {metric}: {value(metric, summary[f'{part}_{metric}'])}")

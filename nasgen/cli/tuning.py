@@ -102,12 +102,12 @@ def _tune_recipe(
         raise ConfigError("--out is for a CONFIG only; the results for a RUN go to its own folder.")
     else:
         subject, folder = tuning.best_of(load(source), epochs, networks or 1), source
-    console = console_of(stderr=True)
+    console, metric = console_of(stderr=True), f"val_{subject.resolved.task.metric}"
 
     def told(row: Mapping[str, Any]) -> None:
         what = {
-            "COMPLETE": value("val_accuracy", row["val_accuracy"]),
-            "PRUNED": f"stopped early at {value('val_accuracy', row['screened'])}",
+            "COMPLETE": value(metric, row.get(metric)),
+            "PRUNED": f"stopped early at {value(metric, row['screened'])}",
         }.get(row["state"], f"failed: {row['failure']}")
         after = "" if row["train_s"] is None else f" ({duration(row['train_s'])})"
         console.print(
@@ -133,14 +133,14 @@ def _tune_recipe(
         return
     names = list(found.best["recipe"])
     rows = [
-        [name, row["number"], value("val_accuracy", row["val_accuracy"])]
-        + [row["recipe"][key] for key in names]
+        [name, row["number"], value(metric, row[metric])] + [row["recipe"][key] for key in names]
         for name, row in (("current", found.baseline), ("best", found.best))
     ]
     # One row a setting: side by side they would not fit a terminal.
     columns = ["recipe", *(str(row[0]) for row in rows)]
     n = len(subject.genotypes)
-    mean = "validation accuracy" if n == 1 else f"validation accuracy, mean of {n}"
+    mean = f"validation {metric.removeprefix('val_')}"
+    mean += "" if n == 1 else f", mean of {n}"
     labels = ["number", mean, *names]
     table_of(
         f"{len(found.rows)} recipes for {subject.name}",

@@ -1,73 +1,142 @@
-"""The contract of a data set: labelled arrays, checked once, and `load` that finds them by name."""
+"""The contract of a data set: inputs and targets, checked once; `load` finds it by name."""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasgen import registry
-from nasgen.data import checks
-from nasgen.data.split import stratified
+from nasgen.data import checks, forms, targets
+from nasgen.data.columns import Column
+from nasgen.data.split import held_out
 from nasgen.errors import DataError, NasgenError, UnknownNameError, suggest
 
-TEST_SHARE = 0.2  # of a data set that brings no test images
-TEST_SEED = 0  # fixed, so that everybody reports on the same test images
+Array = NDArray[Any]
+AUTO: Final = "auto"  # the task that the targets' type decides
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images (or signals) in memory, split into train and test.
+    """Rows in memory, split into train and test: what networks read, and what they are to answer.
 
-    - `x_train`, `x_test`: (N, C, H, W), both uint8 in 0..255 or both finite float32.
-    - `y_train`, `y_test`: (N,) int64 in [0, n_classes).
-    - `classes`: name of each label; every class has an image in `x_train`.
+    - `inputs`, `inputs_test`: name -> array, one entry a row along the first axis. "x" is the main
+      one; a bare array stands for {"x": array}.
+    - `targets`, `targets_test`: one entry a row; what they mean is the `task`'s affair.
+    - `form`: how inputs are read, a member of the registry group `feeds`:
+      "image": x (N, C, H, W), both parts uint8 in 0..255 or both finite float32;
+      "table": x (N, n_numbers) float64, NaN where missing, "text" (N, n_texts), "" where missing,
+      with `columns` in their order in the rows that users have;
+      "sequence": x (N, T) integers >= 0 (tokens) or (N, T, F) finite floats, "lengths" (N,) in
+      1..T; what lies behind the length is never read.
+    - `task`: a member of the registry group `tasks`. "classification": targets (N,) int64 in
+      [0, n_classes), every class in the training part; "regression": (N,) or (N, k) finite floats
+      that vary.
+    - `classes`: name of each label, for tasks that have labels.
 
     Built by `make`, which converts; the constructor only checks and raises DataError. Do not write
-    into the arrays: `digest` is computed once.
+    into the arrays: `digest` is computed once. Forms and tasks of plug-ins are checked for numbers
+    that are finite and for lengths, the rest is up to their feed and task.
     """
 
     name: str
-    x_train: NDArray[Any]
-    y_train: NDArray[np.int64]
-    x_test: NDArray[Any]
-    y_test: NDArray[np.int64]
-    classes: tuple[str, ...]
+    inputs: Mapping[str, Array]
+    targets: Array
+    inputs_test: Mapping[str, Array]
+    targets_test: Array
+    classes: tuple[str, ...] = ()
+    form: str = "image"
+    task: str = "classification"
+    columns: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
-        n = len(self.classes)
-        checks.pair(self.name, "x_train", self.x_train, "y_train", self.y_train, n)
-        checks.pair(self.name, "x_test", self.x_test, "y_test", self.y_test, n)
-        checks.same_kind(self.name, self.x_train, self.x_test)
-        checks.classes(self.name, "y_train", self.y_train, self.classes)
+        for part in ("inputs", "inputs_test"):
+            given = getattr(self, part)
+            if isinstance(given, np.ndarray):
+                object.__setattr__(self, part, {"x": given})
+        pairs = (
+            ("train", self.inputs, self.targets),
+            ("test", self.inputs_test, self.targets_test),
+        )
+        for part, inputs, wanted in pairs:
+            forms.check(self.name, self.form, part, inputs, len(wanted), self.columns)
+        forms.same_kind(self.name, self.inputs, self.inputs_test, self.form)
+        for part, _, wanted in pairs:
+            targets.check(self.name, self.task, f"y_{part}", wanted, self.classes)
+        targets.check_training(self.name, self.task, "y_train", self.targets, self.classes)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one image."""
-        c, h, w = self.x_train.shape[1:]
-        return int(c), int(h), int(w)
+    def x_train(self) -> Array:
+        """The main input of the training part."""
+        return self.inputs["x"]
+
+    @property
+    def y_train(self) -> Array:
+        """The targets of the training part."""
+        return self.targets
+
+    @property
+    def x_test(self) -> Array:
+        """The main input of the test part."""
+        return self.inputs_test["x"]
+
+    @property
+    def y_test(self) -> Array:
+        """The targets of the test part."""
+        return self.targets_test
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row of the main input, such as (C, H, W)."""
+        return tuple(int(n) for n in self.x_train.shape[1:])
 
     @property
     def n_classes(self) -> int:
-        """Number of classes, >= 2."""
+        """Number of class names; 0 where the task has none."""
         return len(self.classes)
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """The training targets where they are one class a row, by which parts are stratified."""
+        return self.targets if self.task == targets.CLASSIFICATION else None
 
     @cached_property
     def digest(self) -> str:
-        """32 hex digits over images, labels and class names; the same wherever it was read from."""
+        """32 hex digits over inputs, targets and names; the same wherever it was read from."""
         hasher = hashlib.blake2b(digest_size=16)
-        arrays = (self.x_train, self.y_train, self.x_test, self.y_test)
-        hasher.update(repr((self.classes, [(a.dtype.name, a.shape) for a in arrays])).encode())
+        names = sorted(self.inputs)
+        arrays = [self.inputs[n] for n in names] + [self.targets]
+        arrays += [self.inputs_test[n] for n in names] + [self.targets_test]
+        head: tuple[Any, ...] = (self.classes, [(a.dtype.name, a.shape) for a in arrays])
+        if (self.form, self.task, names) != ("image", targets.CLASSIFICATION, ["x"]):
+            # Labelled images have no more: runs from before there was anything else hold to it.
+            head += (self.form, self.task, names, [(c.name, c.kind) for c in self.columns])
+        hasher.update(repr(head).encode())
         for array in arrays:
-            hasher.update(np.ascontiguousarray(array).data)
+            hasher.update(array.tobytes() if array.dtype.kind == "U" else _bytes(array))
         return hasher.hexdigest()
+
+    def described(self) -> dict[str, Any]:
+        """Return what a run records of its data, as JSON."""
+        return {
+            "digest": self.digest,
+            "form": self.form,
+            "task": self.task,
+            "inputs": {name: list(array.shape[1:]) for name, array in self.inputs.items()},
+            "shape": list(self.shape),
+            "columns": [[c.name, c.kind] for c in self.columns],
+            "classes": list(self.classes),
+            "n_train": len(self.targets),
+            "n_test": len(self.targets_test),
+        }
 
 
 def make(
@@ -77,13 +146,20 @@ def make(
     x_test: Any = None,
     y_test: Any = None,
     classes: Sequence[str] | None = None,
+    *,
+    task: str = AUTO,
+    form: str | None = None,
+    columns: Sequence[Column] = (),
 ) -> Dataset:
     """Turn arrays into a Dataset; every loader ends here.
 
-    `x` is (N, C, H, W) or (N, H, W), integers or floats; integers that all lie in 0..255 become
-    uint8, everything else float32. `y` is (N,) or (N, 1), integers from 0. Without test arrays a
-    fixed stratified fifth of the images becomes the test set. `classes` defaults to the labels as
-    text. Raises DataError naming the array, the index and the remedy.
+    `x` is (N, C, H, W) or (N, H, W) images: integers that all lie in 0..255 become uint8,
+    everything else float32; (N, columns) a table; a mapping with "x" and "lengths" sequences, as is
+    a list of (T_i,) or (T_i, F) arrays of unequal lengths. `form` says so where the arrays do not.
+    `y` has one target a row: texts, booleans and integers are classes, floats are values to
+    predict, unless `task` says otherwise. Without test arrays a fixed fifth of the rows becomes the
+    test set, stratified where there are classes. `classes` defaults to the labels as text. Raises
+    DataError naming the array, the index and the remedy.
     """
     if (x_test is None) != (y_test is None):
         absent, present = ("x_test", "y_test") if x_test is None else ("y_test", "x_test")
@@ -91,35 +167,29 @@ def make(
     whole = x_test is None
     kx, ky = ("x", "y") if whole else ("x_train", "y_train")
     given = {kx: x} if whole else {kx: x, "x_test": x_test}
-    images = checks.as_pixels(name, {k: checks.as_images(name, k, v) for k, v in given.items()})
-    labels = checks.as_labels(name, ky, y)
-    if classes is None:
-        classes = checks.numbered_classes(name, ky, labels)
-    named = tuple(str(c) for c in classes)
+    form, inputs, columns = forms.as_inputs(name, given, form, tuple(columns))
+    task, wanted, named = targets.convert(name, ky, y, task, classes)
     if not whole:
-        held_out = checks.as_labels(name, "y_test", y_test)
-        return Dataset(name, images[kx], labels, images["x_test"], held_out, named)
-    checks.pair(name, kx, images[kx], ky, labels, len(named))
-    checks.classes(name, ky, labels, named)
-    train, test = held_out_split(name, labels, named)
-    pixels = images[kx]
-    return Dataset(name, pixels[train], labels[train], pixels[test], labels[test], named)
+        last = targets.convert_more(name, "y_test", y_test, task, named, y)
+        return Dataset(name, inputs[kx], wanted, inputs["x_test"], last, named, form, task, columns)
+    forms.check(name, form, kx, inputs[kx], len(wanted), columns, ky)
+    targets.check(name, task, ky, wanted, named)
+    targets.check_training(name, task, ky, wanted, named)
+    train, test = held_out(name, wanted, named, task == targets.CLASSIFICATION)
+    parts = [{key: a[rows] for key, a in inputs[kx].items()} for rows in (train, test)]
+    return Dataset(
+        name, parts[0], wanted[train], parts[1], wanted[test], named, form, task, columns
+    )
 
 
-def held_out_split(
-    name: str, y: NDArray[np.int64], classes: Sequence[str]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the fixed (train, test) rows of a data set without a test set of its own."""
-    return stratified(y, TEST_SHARE, TEST_SEED, "test-split", f"{name}: a test set", classes)
-
-
-def load(source: str) -> Dataset:
+def load(source: str, task: str = AUTO) -> Dataset:
     """Return the data set of a source: a scheme, and after a colon what its loader takes.
 
     "digits", "mnist:DIR", "cifar10:DIR", "folder:DIR", "npz:FILE", "csv:FILE?target=y", or the name
     of a plug-in. A plug-in's function takes the text after the colon and returns a Dataset, or a
-    tuple (x, y) or (x_train, y_train, x_test, y_test) as `make` takes them. Raises UnknownNameError
-    for an unknown scheme and DataError for data that cannot be used.
+    tuple (x, y) or (x_train, y_train, x_test, y_test) as `make` takes them. `task` says what the
+    targets are where their type does not. Raises UnknownNameError for an unknown scheme and
+    DataError for data that cannot be used.
     """
     if not isinstance(source, str):
         raise DataError(
@@ -132,11 +202,12 @@ def load(source: str) -> Dataset:
         raise UnknownNameError(_unknown(source, scheme, schemes))
     loader = registry.resolve("datasets", scheme)
     origin = registry.get("datasets", scheme).origin
+    more = {"task": task} if "task" in inspect.signature(loader).parameters else {}
     if origin == "built-in":
-        found = loader(rest)
+        found = loader(rest, **more)
     else:
         try:
-            found = loader(rest)
+            found = loader(rest, **more)
         except NasgenError:
             raise
         except Exception as error:
@@ -144,16 +215,25 @@ def load(source: str) -> Dataset:
                 f"dataset plug-in '{scheme}' ({origin}) failed on '{rest}': "
                 f"{type(error).__name__}: {error}. Mend the plug-in or the text after the colon."
             ) from error
-    if isinstance(found, Dataset):
-        return found
     if isinstance(found, tuple) and len(found) in (2, 4):
         checks.channels_first(source, "x", found[0])
-        return make(source, *found)
+        found = make(source, *found, task=task)
+    if isinstance(found, Dataset):
+        if task not in (AUTO, found.task):
+            raise DataError(
+                f"{source}: data.task = '{task}' was asked for, but these data are for "
+                f"'{found.task}'; leave data.task out."
+            )
+        return found
     size = f" of {len(found)}" if isinstance(found, tuple) else ""
     raise DataError(
         f"dataset plug-in '{scheme}' ({origin}): expected a Dataset, (x, y) or (x_train, y_train, "
         f"x_test, y_test), got {type(found).__name__}{size}. Change what the function returns."
     )
+
+
+def _bytes(array: Array) -> memoryview:
+    return np.ascontiguousarray(array).data
 
 
 def _unknown(source: str, scheme: str, schemes: Sequence[str]) -> str:

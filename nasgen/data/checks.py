@@ -14,9 +14,22 @@ from numpy.typing import NDArray
 from nasgen.errors import DataError
 
 
+def as_array(name: str, key: str, value: Any) -> NDArray[Any]:
+    """Return a value as an array; DataError for ragged rows and Python objects."""
+    try:
+        found = np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise DataError(f"{name}: {key} is no regular array: {error}.") from None
+    if found.dtype.hasobject:
+        raise DataError(
+            f"{name}: {key} holds Python objects, expected numbers; give all images one size."
+        )
+    return found
+
+
 def as_images(name: str, key: str, value: Any) -> NDArray[Any]:
     """Return a numeric array (N, C, H, W); (N, H, W) gets one channel."""
-    array = _array(name, key, value)
+    array = as_array(name, key, value)
     if array.dtype.kind not in "iuf":
         hint = f" Use {key}.astype('uint8') * 255." if array.dtype.kind == "b" else ""
         raise DataError(
@@ -27,7 +40,7 @@ def as_images(name: str, key: str, value: Any) -> NDArray[Any]:
     if array.ndim != 4:
         raise DataError(
             f"{name}: {key} must have the shape (N, C, H, W) or (N, H, W), got {array.shape}; "
-            f"reshape it, a table of n columns for example to (N, 1, 1, n)."
+            f"reshape it."
         )
     return array
 
@@ -42,13 +55,13 @@ def as_pixels(name: str, images: Mapping[str, NDArray[Any]]) -> dict[str, NDArra
         )
     if kinds == {"integer"} and all(_is_byte(a) for a in images.values()):
         return {key: a.astype(np.uint8, copy=False) for key, a in images.items()}
-    with np.errstate(over="ignore"):  # what overflows becomes infinite and is reported by `pair`
+    with np.errstate(over="ignore"):  # what overflows becomes infinite and is reported by `forms`
         return {key: a.astype(np.float32, copy=False) for key, a in images.items()}
 
 
 def as_labels(name: str, key: str, value: Any) -> NDArray[np.int64]:
     """Return labels as (N,) int64; floats, texts and one-hot rows are refused with a remedy."""
-    array = _array(name, key, value)
+    array = as_array(name, key, value)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -89,44 +102,6 @@ def channels_first(name: str, key: str, value: Any) -> None:
         )
 
 
-def pair(
-    name: str, kx: str, x: NDArray[Any], ky: str, y: NDArray[np.int64], n_classes: int
-) -> None:
-    """Check one pair of converted arrays: types, sizes, counts, finite values, label range."""
-    if x.ndim != 4 or x.dtype not in (np.uint8, np.float32) or y.ndim != 1 or y.dtype != np.int64:
-        raise DataError(
-            f"{name}: expected {kx} as (N, C, H, W) uint8 or float32 and {ky} as (N,) int64, got "
-            f"{x.shape} {x.dtype.name} and {y.shape} {y.dtype.name}; build it with `make`."
-        )
-    if len(x) != len(y):
-        raise DataError(
-            f"{name}: {kx} holds {len(x)} images, {ky} {len(y)} labels; each image needs one label."
-        )
-    if not len(x):
-        raise DataError(f"{name}: {kx} is empty; at least one image is needed.")
-    if 0 in x.shape:
-        raise DataError(f"{name}: {kx} has the shape {x.shape}; C, H and W must be at least 1.")
-    if x.dtype == np.float32:
-        _finite(name, kx, x)
-    wrong = np.flatnonzero((y < 0) | (y >= n_classes))
-    if wrong.size:
-        at = int(wrong[0])
-        raise DataError(
-            f"{name}: {ky}[{at}] is {int(y[at])}; labels must lie in 0..{n_classes - 1}, because "
-            f"{n_classes} classes are declared or occur in the training labels. "
-            f"Labels out of range: {wrong.size}."
-        )
-
-
-def same_kind(name: str, train: NDArray[Any], test: NDArray[Any]) -> None:
-    """Check that train and test images have one type and one (C, H, W)."""
-    if train.dtype != test.dtype or train.shape[1:] != test.shape[1:]:
-        raise DataError(
-            f"{name}: train and test images must be alike, got x_train {train.shape[1:]} "
-            f"{train.dtype.name} and x_test {test.shape[1:]} {test.dtype.name}."
-        )
-
-
 def classes(name: str, key: str, y: NDArray[np.int64], named: Sequence[str]) -> None:
     """Check that there are two classes or more, with different names and an image each."""
     if len(named) < 2:
@@ -145,25 +120,13 @@ def classes(name: str, key: str, y: NDArray[np.int64], named: Sequence[str]) -> 
         )
 
 
-def _array(name: str, key: str, value: Any) -> NDArray[Any]:
-    try:
-        array = np.asarray(value)
-    except ValueError as error:  # rows of different lengths
-        raise DataError(f"{name}: {key} is no regular array: {error}.") from None
-    if array.dtype.hasobject:
-        raise DataError(
-            f"{name}: {key} holds Python objects, expected numbers; give all images one size."
-        )
-    return array
-
-
 def _is_byte(array: NDArray[Any]) -> bool:
     if array.dtype == np.uint8 or not array.size:
         return True
     return int(array.min()) >= 0 and int(array.max()) <= 255
 
 
-def _finite(name: str, key: str, x: NDArray[Any]) -> None:
+def finite(name: str, key: str, x: NDArray[Any]) -> None:
     good = np.isfinite(x)
     if not good.all():
         image, channel, row, column = (int(i) for i in np.argwhere(~good)[0])

@@ -15,44 +15,80 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from nasgen.data import checks, files
-from nasgen.data.base import Dataset, make
+from nasgen.data.base import AUTO, Dataset, make
 from nasgen.errors import DataError, suggest
 
 LAYOUTS = (("x_train", "y_train", "x_test", "y_test"), ("x_train", "y_train"), ("x", "y"))
 KEYS = ("x_train", "y_train", "x_test", "y_test", "x", "y")
+LENGTHS = {"x": "lengths", "x_train": "lengths_train", "x_test": "lengths_test"}
 EXPECTED = "an .npz with the arrays x_train, y_train, x_test, y_test, or x_train, y_train, or x, y"
 
 
-def load(rest: str) -> Dataset:
-    """Return the data set in the file `rest`; images are (N, C, H, W) or (N, H, W).
+def load(rest: str, task: str = AUTO) -> Dataset:
+    """Return the data set in "FILE" or "FILE?shape=CxHxW".
 
-    Raises DataError for missing or misspelt keys, arrays of objects or texts, and a damaged file. A
-    header that announces more than the file can hold costs no memory.
+    Images are (N, C, H, W) or (N, H, W); (N, columns) is a table, or images where `shape` says so;
+    with `lengths` (`lengths_train`, `lengths_test`) x holds padded sequences, (N, T) integers or
+    (N, T, F) floats. Raises DataError for missing or misspelt keys, arrays of objects, and a
+    damaged file. A header that announces more than the file can hold costs no memory.
     """
-    path = files.file("npz", rest, EXPECTED)
+    where, _, query = rest.partition("?")
+    path = files.file("npz", where, EXPECTED)
+    shape = _shape(query)
     try:
         with files.reading(path), zipfile.ZipFile(path) as archive:
-            layout = _layout(path, [info.filename for info in archive.infolist()])
-            for key in layout:
+            layout, lengths = _layout(path, [info.filename for info in archive.infolist()])
+            for key in (*layout, *lengths):
                 _check_member(path, archive, key)
-        arrays = _arrays(path, layout)
+        arrays = _arrays(path, (*layout, *lengths))
     except (zipfile.BadZipFile, NotImplementedError) as error:  # the latter: a later zip version
         raise DataError(
             f"{path}: is no intact .npz file: {error}. Write it again with "
             f"numpy.savez_compressed; a single .npy array is not enough."
         ) from None
     name = f"npz:{path.name}"
-    checks.channels_first(name, layout[0], arrays[0])
-    x, y, x_test, y_test = (*arrays, None, None)[:4]
-    return make(name, x, y, x_test, y_test)
+    checks.channels_first(name, layout[0], arrays[layout[0]])
+    if shape is not None:
+        for key in layout[::2]:
+            arrays[key] = _as_images(name, key, arrays[key], shape)
+    given: dict[str, Any] = {
+        key: {"x": arrays[key], "lengths": arrays[LENGTHS[key]]} if lengths else arrays[key]
+        for key in layout[::2]
+    }
+    parts = [(given[x], arrays[y]) for x, y in zip(layout[::2], layout[1::2], strict=True)]
+    return make(name, *parts[0], *(parts[1] if len(parts) > 1 else (None, None)), task=task)
 
 
-def _layout(path: Path, members: list[str]) -> tuple[str, ...]:
+def _shape(query: str) -> tuple[int, ...] | None:
+    if not query:
+        return None
+    key, _, text = query.partition("=")
+    sizes = text.lower().split("x")
+    if key != "shape" or len(sizes) != 3 or not all(s.isdigit() and int(s) for s in sizes):
+        raise DataError(f"npz: expected nothing or shape=CxHxW after '?', got '{query}'.")
+    return tuple(int(s) for s in sizes)
+
+
+def _as_images(name: str, key: str, x: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    if x.ndim != 2 or x.shape[1] != math.prod(shape):
+        raise DataError(
+            f"{name}: shape {'x'.join(map(str, shape))} needs {key} as (N, {math.prod(shape)}), "
+            f"got {x.shape}."
+        )
+    return x.reshape(-1, *shape)
+
+
+def _layout(path: Path, members: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the arrays' names in order, and those of their lengths for sequences."""
     found = [name.removesuffix(".npy") for name in members]
     used = {key for key in KEYS if key in found}
     for layout in LAYOUTS:
         if used == set(layout):
-            return layout
+            wanted = tuple(LENGTHS[key] for key in layout[::2])
+            lengths = tuple(key for key in wanted if key in found)
+            if lengths and lengths != wanted:
+                raise DataError(f"{path}: it holds {lengths[0]}, but not {', '.join(wanted)}.")
+            return layout, lengths
     near = next(
         (s for name in found if name not in KEYS and (s := suggest(name, KEYS)) != "."), "."
     )
@@ -81,8 +117,8 @@ def _check_member(path: Path, archive: zipfile.ZipFile, key: str) -> None:
             f"{path}: {key} holds Python objects, which are pickled and never read because they "
             f"can run code; save {key} as an array of numbers with one size for all images."
         )
-    if dtype.kind not in "biuf":
-        raise DataError(f"{path}: {key} must hold numbers, got {dtype}; number the classes from 0.")
+    if dtype.kind not in "biufU":
+        raise DataError(f"{path}: {key} must hold numbers or texts, got {dtype}.")
     n_bytes = offset + math.prod(shape) * dtype.itemsize
     ratio = 1 if stored else files.DEFLATE_RATIO
     most = min(info.file_size, path.stat().st_size * ratio)
@@ -93,10 +129,10 @@ def _check_member(path: Path, archive: zipfile.ZipFile, key: str) -> None:
         )
 
 
-def _arrays(path: Path, layout: tuple[str, ...]) -> list[NDArray[Any]]:
+def _arrays(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     try:
         with files.reading(path), np.load(path, allow_pickle=False) as archive:
-            return [archive[key] for key in layout]
+            return {key: archive[key] for key in keys}
     except MemoryError:
         raise DataError(f"{path}: its arrays do not fit in memory; use fewer images.") from None
     except ValueError as error:

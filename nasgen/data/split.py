@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,13 @@ from nasgen.seeding import generator
 if TYPE_CHECKING:
     from nasgen.data.base import Dataset
 
+TEST_SHARE: Final = 0.2  # of a data set that brings no test rows
+TEST_SEED: Final = 0  # fixed, so that everybody reports on the same test rows
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Ascending row numbers of `x_train`, disjoint: `train` and `validation`."""
+    """Ascending row numbers of the training part, disjoint: `train` and `validation`."""
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
@@ -30,9 +33,10 @@ def split(dataset: Dataset, validation: float, seed: int, fraction: float = 1.0)
     """Split the training images of a data set; the test images are not touched.
 
     `validation` in (0, 1) is the share held out; it depends on `seed` alone, not on `fraction`.
-    `fraction` in (0, 1] is the share of the remaining images to train on: rounded within each
-    class, one image per class at least, and a smaller fraction is a subset of a larger one. Raises
-    DataError for a share out of range and for a class of one image.
+    `fraction` in (0, 1] is the share of the remaining rows to train on, and a smaller fraction is a
+    subset of a larger one. Where the targets are classes both are rounded within each class, with
+    one row of each at least; other rows are drawn by lot. Raises DataError for a share out of range
+    and for a class of one row.
     """
     if not 0.0 < validation < 1.0:
         raise DataError(f"validation: expected a share in (0, 1), got {validation}.")
@@ -40,16 +44,26 @@ def split(dataset: Dataset, validation: float, seed: int, fraction: float = 1.0)
         raise DataError(f"fraction: expected a share in (0, 1], got {fraction}.")
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
         raise DataError(f"seed: expected an integer >= 0, got {seed!r}.")
-    y, purpose = dataset.y_train, f"{dataset.name}: a validation set"
-    kept, held_out = stratified(y, validation, int(seed), "validation", purpose, dataset.classes)
+    labels, purpose = dataset.labels, f"{dataset.name}: a validation set"
+    if labels is None:
+        kept, validation_rows = drawn(
+            len(dataset.targets), validation, int(seed), "validation", purpose
+        )
+        if fraction < 1.0:
+            n = max(1, math.floor(fraction * len(kept) + 0.5))
+            kept = np.sort(generator(int(seed), "fraction").permutation(kept)[:n])
+        return Split(kept, validation_rows)
+    kept, validation_rows = stratified(
+        labels, validation, int(seed), "validation", purpose, dataset.classes
+    )
     if fraction < 1.0:
         parts = []
         for label in range(dataset.n_classes):
-            rows = kept[y[kept] == label]
+            rows = kept[labels[kept] == label]
             n = max(1, math.floor(fraction * len(rows) + 0.5))
             parts.append(generator(int(seed), "fraction", label).permutation(rows)[:n])
         kept = np.sort(np.concatenate(parts))
-    return Split(kept, held_out)
+    return Split(kept, validation_rows)
 
 
 def split_digest(dataset: Dataset, parts: Split) -> str:
@@ -59,6 +73,31 @@ def split_digest(dataset: Dataset, parts: Split) -> str:
         hasher.update(len(rows).to_bytes(8, "little"))
         hasher.update(np.ascontiguousarray(rows, dtype="<i8").data)
     return hasher.hexdigest()
+
+
+def held_out(
+    name: str, y: NDArray[Any], classes: Sequence[str], has_labels: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the fixed (train, test) rows of a data set without a test set of its own."""
+    purpose = f"{name}: a test set"
+    if has_labels:
+        return stratified(y, TEST_SHARE, TEST_SEED, "test-split", purpose, classes)
+    return drawn(len(y), TEST_SHARE, TEST_SEED, "test-split", purpose)
+
+
+def drawn(
+    n: int, share: float, seed: int, role: str, purpose: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return ascending rows (kept, held out) of `n`, ceil(share * n) of them held out by lot.
+
+    For targets that are no classes. Each part keeps a row. Raises DataError for fewer than two.
+    """
+    if n < 2:
+        raise DataError(f"{purpose} needs at least 2 rows, got {n}; add rows.")
+    n_out = min(n - 1, max(1, math.ceil(n * share - 1e-9)))
+    chosen = np.zeros(n, dtype=bool)
+    chosen[generator(seed, role).permutation(n)[:n_out]] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
 def stratified(

@@ -1,7 +1,8 @@
-"""Reads a CSV table: one row an image or a sample, one column the class, all others numbers.
+"""Reads a CSV table: one row a sample, one column the target, the others numbers or texts.
 
-Integers in 0..255 are pixels; other numbers are standardised column by column with the mean and
-standard deviation of the training rows. Prefer `npz:FILE` for anything large.
+With `shape=` the columns are the pixels of images: integers in 0..255 are pixels as they are, other
+numbers are standardised column by column with the mean and standard deviation of the training rows.
+Prefer `npz:FILE` for anything large.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasgen.data import files
-from nasgen.data.base import Dataset, held_out_split, make
+from nasgen.data import files, targets
+from nasgen.data.base import AUTO, Dataset, make
+from nasgen.data.columns import arrays, is_number, told
+from nasgen.data.split import held_out
+from nasgen.data.targets import CLASSIFICATION, REGRESSION
 from nasgen.errors import DataError, suggest
 
 OPTIONS = ("target", "shape")
@@ -28,21 +32,23 @@ EXPECTED = "a table of comma-separated values whose first line names the columns
 
 @dataclass(frozen=True)
 class Table:
-    """A table as read: `values` (N, columns) float64 and the class of each row as text."""
+    """A table as read: the other columns' names, the target and the number of each row's line."""
 
     path: Path
     columns: list[str]
-    values: NDArray[np.float64]
-    labels: list[str]
+    targets: list[str]
+    lines: list[int]
 
 
-def load(rest: str) -> Dataset:
+def load(rest: str, task: str = AUTO) -> Dataset:
     """Return the data set of "FILE?target=COLUMN&shape=CxHxW".
 
-    `target` is the column of the class; `shape` arranges the other columns, in their order in the
-    file, and defaults to 1x1x(number of columns). Write & ? % in a column name as %26 %3F %25. Text
-    labels are numbered in ascending order, numbers by value. A stratified fifth of the rows becomes
-    the test set. Raises DataError naming the line and the column.
+    `target` is the column to predict: its texts and integers are classes, other numbers values,
+    unless `task` says otherwise. The other columns are numbers or texts; empty cells and NA, nan,
+    null, none, ? are missing. With `shape` they are the pixels of images, in their order in the
+    file, all of them numbers. Write & ? % in a column name as %26 %3F %25. Text labels are numbered
+    in ascending order, numbers by value. A fifth of the rows becomes the test set. Raises DataError
+    naming the line and the column.
     """
     where, _, query = rest.partition("?")
     options = _options(query)
@@ -54,22 +60,60 @@ def load(rest: str) -> Dataset:
             f"csv: 'target' is missing; write 'csv:{where}?target=COLUMN' with one of "
             f"{_some(header)}."
         )
-    table = _read(path, options["target"])
-    shape = _shape(options.get("shape", ""), table)
-    classes = sorted(set(table.labels), key=_order)
-    number = {label: i for i, label in enumerate(classes)}
-    y = np.array([number[label] for label in table.labels], dtype=np.int64)
-    name = f"csv:{path.name}"
-    if _are_bytes(table.values):
-        return make(name, table.values.astype(np.uint8).reshape(-1, *shape), y, classes=classes)
-    if len(classes) < 2:
-        raise DataError(f"{path}: column '{options['target']}' holds one class only: {classes[0]}.")
-    train, test = held_out_split(name, y, classes)
-    mean = table.values[train].mean(axis=0)
-    deviation = table.values[train].std(axis=0)
+    with _opened(path) as file:
+        table, start, header, columns = _read(path, file, options["target"])
+        file.seek(start)
+        if "shape" in options:
+            values = _numbers(path, file, header, columns, table.lines)
+            return _images(table, values, _shape(options["shape"], table), task, options["target"])
+        rows = [row for row in csv.reader(iter(file.readline, "")) if row]
+    cells = [[row[i] for row in rows] for i in columns]
+    kinds = tuple(
+        told(str(path), name, column, table.lines)
+        for name, column in zip(table.columns, cells, strict=True)
+    )
+    inputs = arrays(str(path), kinds, cells)
+    name, y = f"csv:{path.name}", _targets(table, options["target"], task)
+    return make(name, inputs, y, task=task, form="table", columns=kinds)
+
+
+def _targets(table: Table, column: str, task: str) -> NDArray[Any]:
+    """Return the target as texts, which are classes, or as floats, which are values."""
+    numeric = all(is_number(text) for text in table.targets)
+    whole = numeric and all(_is_whole(text) for text in table.targets)
+    if task == REGRESSION or (task == AUTO and numeric and not whole):
+        for line, text in zip(table.lines, table.targets, strict=True):
+            if not is_number(text) or not math.isfinite(float(text)):
+                raise DataError(
+                    f"{table.path}: line {line}, column '{column}' is '{text[:40]}', expected a "
+                    "finite number to predict; mend or drop the line."
+                )
+        return np.array([float(text) for text in table.targets])
+    if task not in (AUTO, CLASSIFICATION) and numeric:
+        return np.array([float(text) for text in table.targets])
+    return np.array(table.targets, dtype=np.str_)
+
+
+def _is_whole(text: str) -> bool:
+    return text.removeprefix("-").removeprefix("+").isdigit()
+
+
+def _images(
+    table: Table, values: NDArray[np.float64], shape: tuple[int, int, int], task: str, target: str
+) -> Dataset:
+    """Return rows as images; numbers that are no pixels are standardised by the training rows."""
+    name, y = f"csv:{table.path.name}", _targets(table, target, task)
+    if _are_bytes(values):
+        return make(name, values.astype(np.uint8).reshape(-1, *shape), y, task=task)
+    task, wanted, classes = targets.convert(name, "y", y, task, None)
+    if task == CLASSIFICATION and len(classes) < 2:
+        raise DataError(f"{table.path}: column '{target}' holds one class only: {classes[0]}.")
+    train, test = held_out(name, wanted, classes, task == CLASSIFICATION)
+    mean = values[train].mean(axis=0)
+    deviation = values[train].std(axis=0)
     deviation[deviation <= 1e-12 * np.abs(mean)] = 1.0  # a constant column, which becomes 0
-    x = ((table.values - mean) / deviation).astype(np.float32).reshape(-1, *shape)
-    return make(name, x[train], y[train], x[test], y[test], classes)
+    x = ((values - mean) / deviation).astype(np.float32).reshape(-1, *shape)
+    return make(name, x[train], wanted[train], x[test], wanted[test], classes or None, task=task)
 
 
 def _options(query: str) -> dict[str, str]:
@@ -90,11 +134,11 @@ def _options(query: str) -> dict[str, str]:
 
 def _shape(text: str, table: Table) -> tuple[int, int, int]:
     n = len(table.columns)
-    if not text:
+    if text == "row":
         return 1, 1, n
     sizes = text.lower().split("x")
     if len(sizes) != 3 or not all(s.isascii() and s.isdigit() and int(s) for s in sizes):
-        raise DataError(f"csv: shape: expected CxHxW such as 1x28x28, got '{text}'.")
+        raise DataError(f"csv: shape: expected CxHxW such as 1x28x28, or row, got '{text}'.")
     c, h, w = (int(s) for s in sizes)
     if c * h * w != n:
         raise DataError(
@@ -123,43 +167,33 @@ def _header(path: Path, rows: Iterator[list[str]]) -> list[str]:
     return header
 
 
-def _read(path: Path, target: str) -> Table:
-    labels: list[str] = []
+def _read(path: Path, file: IO[str], target: str) -> tuple[Table, int, list[str], list[int]]:
+    """Return the table, where its rows start, the header and the places of the other columns."""
+    found: list[str] = []
     lines: list[int] = []
-    with _opened(path) as file:
-        reader = csv.reader(iter(file.readline, ""))  # iterating would forbid tell and seek
-        header = _header(path, reader)
-        at = _column(path, header, target)
-        start = file.tell()
-        for row in reader:
-            if not row:
-                continue
-            lines.append(reader.line_num)
-            if len(row) != len(header):
-                raise DataError(
-                    f"{path}: line {lines[-1]} has {len(row)} cells, the header {len(header)}; "
-                    f"mend the line."
-                )
-            labels.append(row[at].strip())
-            if not labels[-1]:
-                raise DataError(
-                    f"{path}: line {lines[-1]}, column '{target}' is empty; give each row a class."
-                )
-        if not labels:
-            raise DataError(f"{path}: is empty: it has a header but no rows.")
-        columns = [i for i in range(len(header)) if i != at]
-        file.seek(start)
-        values = _numbers(path, file, header, columns, lines)
-    wrong = np.argwhere(~np.isfinite(values))
-    if wrong.size:
-        row_at, column_at = (int(i) for i in wrong[0])
-        raise DataError(
-            f"{path}: line {lines[row_at]}, column '{header[columns[column_at]]}' is "
-            f"{values[row_at, column_at]}, expected a finite number; {len(wrong)} such cells: "
-            f"fill or drop them."
-        )
-    names = [header[i] for i in columns]
-    return Table(path, names, values, labels)
+    reader = csv.reader(iter(file.readline, ""))  # iterating would forbid tell and seek
+    header = _header(path, reader)
+    at = _column(path, header, target)
+    start = file.tell()
+    for row in reader:
+        if not row:
+            continue
+        lines.append(reader.line_num)
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}: line {lines[-1]} has {len(row)} cells, the header {len(header)}; "
+                f"mend the line."
+            )
+        found.append(row[at].strip())
+        if not found[-1]:
+            raise DataError(
+                f"{path}: line {lines[-1]}, column '{target}' is empty; give each row a class or "
+                "a value."
+            )
+    if not found:
+        raise DataError(f"{path}: is empty: it has a header but no rows.")
+    columns = [i for i in range(len(header)) if i != at]
+    return Table(path, [header[i] for i in columns], found, lines), start, header, columns
 
 
 def _column(path: Path, header: list[str], target: str) -> int:
@@ -168,7 +202,7 @@ def _column(path: Path, header: list[str], target: str) -> int:
         return header.index(target)
     if n:
         raise DataError(f"{path}: {n} columns are named '{target}'; rename all but one.")
-    numeric = all(_is_number(cell) for cell in header)
+    numeric = all(is_number(cell) for cell in header)
     hint = " Line 1 holds numbers: add a header that names the columns." if numeric else ""
     raise DataError(
         f"{path}: no column '{target}'{suggest(target, header)} Columns: {_some(header)}.{hint}"
@@ -178,7 +212,7 @@ def _column(path: Path, header: list[str], target: str) -> int:
 def _numbers(
     path: Path, file: IO[str], header: list[str], columns: list[int], lines: list[int]
 ) -> NDArray[np.float64]:
-    """Return the cells as numbers; numpy's reader is several times faster than a loop in Python."""
+    """Return the cells of images; numpy's reader is several times faster than a loop in Python."""
     start = file.tell()
     try:
         values = np.loadtxt(
@@ -191,32 +225,26 @@ def _numbers(
         )
         if len(values) != len(lines):
             raise ValueError(f"{len(lines)} rows hold {len(values)} rows of numbers")
-        return values
     except ValueError as error:
         file.seek(start)
         rows = (row for row in csv.reader(iter(file.readline, "")) if row)
         for line, row in zip(lines, rows, strict=True):
             for i in columns:
-                if not _is_number(row[i]):
+                if not is_number(row[i]):
                     raise DataError(
                         f"{path}: line {line}, column '{header[i]}' is '{row[i][:40]}', expected a "
                         f"number; drop the column or turn its texts into numbers."
                     ) from None
         raise DataError(f"{path}: cannot be read as numbers: {error}.") from None
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _order(label: str) -> tuple[bool, float, str]:
-    """Numbers by value before texts, so that '10' comes after '9'."""
-    number = float(label) if _is_number(label) else math.nan
-    return (math.isnan(number), 0.0 if math.isnan(number) else number, label)
+    wrong = np.argwhere(~np.isfinite(values))
+    if wrong.size:
+        row_at, column_at = (int(i) for i in wrong[0])
+        raise DataError(
+            f"{path}: line {lines[row_at]}, column '{header[columns[column_at]]}' is "
+            f"{values[row_at, column_at]}, expected a finite number; {len(wrong)} such cells: "
+            f"fill or drop them."
+        )
+    return values
 
 
 def _are_bytes(values: NDArray[np.float64]) -> bool:

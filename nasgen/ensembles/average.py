@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nasgen.ensembles.base import Labels, Probabilities
+from nasgen.ensembles.base import Predictions, Targets
+from nasgen.evaluation.tasks.base import Task
 
 
 def select(
-    probabilities: Sequence[Probabilities], labels: Labels, rounds: int
+    predictions: Sequence[Predictions], targets: Targets, rounds: int, task: Task
 ) -> NDArray[np.float64]:
-    """Return equal weights; `labels` and `rounds` are not used."""
-    n = len(probabilities)
+    """Return equal weights; nothing but the number of candidates is looked at."""
+    n = len(predictions)
     return np.full(n, 1.0 / n)

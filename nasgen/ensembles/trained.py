@@ -11,19 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasgen import registry
-from nasgen.ensembles.base import Labels, Probabilities, accuracy, combine
+from nasgen.ensembles.base import Predictions, Targets
+from nasgen.evaluation.tasks.base import Task, combined
 from nasgen.store.trial import Trial
 
 
 class Predicts(Protocol):
     """What this room needs of `nasgen.evaluation.inference`."""
 
-    def predict(self, genotype: Mapping[str, Any], ref: str, part: str) -> Probabilities: ...
-    def kept_predictions(self, ref: str) -> Probabilities | None: ...
-    def predict_images(
-        self, genotype: Mapping[str, Any], ref: str, images: NDArray[Any]
-    ) -> Probabilities: ...
-    def labels(self, part: str) -> Labels: ...
+    task: Task
+
+    def predict(self, genotype: Mapping[str, Any], ref: str, part: str) -> Predictions: ...
+    def kept_predictions(self, ref: str) -> Predictions | None: ...
+    def predict_raw(self, genotype: Mapping[str, Any], ref: str, raw: Any) -> Predictions: ...
+    def targets(self, part: str) -> Targets: ...
     def latency_ms(self, genotype: Mapping[str, Any]) -> float: ...
 
 
@@ -41,8 +42,8 @@ class TrainedNetwork:
         return self.trial.weights_ref or ""
 
     @cached_property
-    def validation(self) -> Probabilities:
-        """Probabilities of the validation images, (n_validation, n_classes)."""
+    def validation(self) -> Predictions:
+        """The task's predictions on the validation rows, (n_validation, ...)."""
         ref = self.trial.predictions_ref  # what the trial kept saves a pass
         kept = None if ref is None else self.inference.kept_predictions(ref)
         if kept is not None:
@@ -50,61 +51,79 @@ class TrainedNetwork:
         return self.inference.predict(self.trial.genotype, self.weights_ref, "validation")
 
     @cached_property
-    def test(self) -> Probabilities:
-        """Probabilities of the test images, (n_test, n_classes); look once, at the end."""
+    def test(self) -> Predictions:
+        """The task's predictions on the test rows, (n_test, ...); look once, at the end."""
         return self.inference.predict(self.trial.genotype, self.weights_ref, "test")
 
     @cached_property
+    def test_metrics(self) -> dict[str, float]:
+        """What the task measures on the test rows, such as {"accuracy": ..., "loss": ...}."""
+        return self.inference.task.measured(self.test, self.inference.targets("test"))
+
+    @property
     def test_accuracy(self) -> float:
-        """Share of test images that it names rightly."""
-        return accuracy(self.test, self.inference.labels("test"))
+        """Share of test rows that it names rightly; KeyError where the task has no classes."""
+        return self.test_metrics["accuracy"]
 
-    def predict_proba(self, images: NDArray[Any]) -> Probabilities:
-        """Return (B, n_classes) probabilities of raw images, (B, C, H, W), as the data set has."""
-        return self.inference.predict_images(self.trial.genotype, self.weights_ref, images)
+    def predict_proba(self, rows: Any) -> Predictions:
+        """Return the task's predictions of raw rows, as the data set has them.
 
-    def predict(self, images: NDArray[Any]) -> NDArray[np.int64]:
-        """Return the class index of each image."""
-        indices: NDArray[np.int64] = self.predict_proba(images).argmax(axis=1)
-        return indices
+        For classification (B, n_classes) probabilities; images are (B, C, H, W), tables rows by
+        position or by column name, sequences padded with their lengths or a list.
+        """
+        return self.inference.predict_raw(self.trial.genotype, self.weights_ref, rows)
+
+    def predict(self, rows: Any) -> NDArray[Any]:
+        """Return the answer for each raw row: the class index, or the value."""
+        return self.inference.task.decided(self.predict_proba(rows))
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedEnsemble:
-    """Networks whose probabilities are averaged with weights that sum to 1."""
+    """Networks whose predictions are averaged with weights that sum to 1."""
 
     members: tuple[TrainedNetwork, ...]
     weights: tuple[float, ...]
 
-    @property
-    def val_accuracy(self) -> float:
-        """Accuracy on the validation images that chose the members: an optimistic figure."""
-        return self._accuracy("validation", [m.validation for m in self.members])
+    @cached_property
+    def val_metrics(self) -> dict[str, float]:
+        """What the task measures on the validation rows that chose the members: optimistic."""
+        return self._measured("validation", [m.validation for m in self.members])
 
     @cached_property
+    def test_metrics(self) -> dict[str, float]:
+        """What the task measures on the test rows."""
+        return self._measured("test", [m.test for m in self.members])
+
+    @property
+    def val_accuracy(self) -> float:
+        """Accuracy on the validation rows that chose the members: an optimistic figure."""
+        return self.val_metrics["accuracy"]
+
+    @property
     def test_accuracy(self) -> float:
-        """Share of test images that the ensemble names rightly."""
-        return self._accuracy("test", [m.test for m in self.members])
+        """Share of test rows that the ensemble names rightly."""
+        return self.test_metrics["accuracy"]
 
-    def _accuracy(self, part: str, probabilities: Sequence[Probabilities]) -> float:
-        labels = self.members[0].inference.labels(part)
-        return accuracy(combine(probabilities, self.weights), labels)
+    def _measured(self, part: str, predictions: Sequence[Predictions]) -> dict[str, float]:
+        inference = self.members[0].inference
+        return inference.task.measured(combined(predictions, self.weights), inference.targets(part))
 
-    def predict_proba(self, images: NDArray[Any]) -> NDArray[np.float64]:
-        """Return (B, n_classes) averaged probabilities of raw images, (B, C, H, W)."""
-        return combine([m.predict_proba(images) for m in self.members], self.weights)
+    def predict_proba(self, rows: Any) -> NDArray[np.float64]:
+        """Return averaged predictions of raw rows, as `TrainedNetwork.predict_proba` has them."""
+        return combined([m.predict_proba(rows) for m in self.members], self.weights)
 
-    def predict(self, images: NDArray[Any]) -> NDArray[np.int64]:
-        """Return the class index of each image."""
-        indices: NDArray[np.int64] = self.predict_proba(images).argmax(axis=1)
-        return indices
+    def predict(self, rows: Any) -> NDArray[Any]:
+        """Return the answer for each raw row: the class index, or the value."""
+        return self.members[0].inference.task.decided(self.predict_proba(rows))
 
 
 def choose(networks: Sequence[TrainedNetwork], method: str, rounds: int) -> TrainedEnsemble:
-    """Select an ensemble on the validation images; `networks` come best first, at least one."""
+    """Select an ensemble on the validation rows; `networks` come best first, at least one."""
     select = registry.resolve("ensembles", method)
-    labels = networks[0].inference.labels("validation")
-    weights = select([n.validation for n in networks], labels, rounds)
+    inference = networks[0].inference
+    targets = inference.targets("validation")
+    weights = select([n.validation for n in networks], targets, rounds, inference.task)
     chosen = [(n, float(w)) for n, w in zip(networks, weights, strict=True) if w > 0]
     chosen.sort(key=lambda pair: -pair[1])
     return TrainedEnsemble(tuple(n for n, _ in chosen), tuple(w for _, w in chosen))

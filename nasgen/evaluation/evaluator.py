@@ -19,7 +19,7 @@ from torch import nn
 
 from nasgen import registry, seeding
 from nasgen.errors import EvaluationError
-from nasgen.evaluation import batches, device, measure, optimizer_state, shared
+from nasgen.evaluation import device, measure, optimizer_state, shared
 from nasgen.evaluation.cohort import Cohort, blame, check_alike
 from nasgen.evaluation.derivation import Deriver
 from nasgen.evaluation.evaluation import Evaluation, Json, failing
@@ -78,7 +78,7 @@ class Evaluator:
             name: registry.resolve("objectives", name) for name in context["objectives"]
         }
         self.constraints = [constraints.parse(text) for text in context.get("constraints", ())]
-        self.recipe = Recipe.of(self.training, self.inference.dataset.shape)
+        self.recipe = Recipe.of(self.training, self.inference.feed.input_shape)
         self.inheritance = Inheritance(
             artifacts, lambda json: self.inference.decode(json)[1], self.training.on_bad_parent
         )
@@ -187,7 +187,7 @@ class Evaluator:
             drawn = "not_inherited" in metrics and job.get("support") is None
             masks = None if drawn else self.inheritance.support(blueprint, job)
         metrics["n_params"] = measure.n_params(network)
-        metrics["flops"] = measure.flops(network, blueprint.input_shape)
+        metrics["flops"] = measure.flops(network, self.inference.feed.example())
         placed = self.inference.placed(network)
         candidate = _Candidate(genotype, blueprint, placed, state)
         if masks is not None:
@@ -200,9 +200,7 @@ class Evaluator:
     def _judge(self, candidate: _Candidate, metrics: Json) -> None:
         """Refuse a network that breaks constraints which are known before it is trained."""
         network = candidate.network.eval()
-        measured = Measured(
-            candidate.genotype, candidate.blueprint, network, metrics, None, None, self.device
-        )
+        measured = self._measured(candidate, metrics, None, None)
         early = [c for c in self.constraints if constraints.before_training(c.name)]
         values = {c.name: _value(c.name, self.objectives[c.name], measured) for c in early}
         network.train()
@@ -216,28 +214,27 @@ class Evaluator:
         trial: Evaluation,
         candidate: _Candidate,
         report: Report,
-        forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        forward: Callable[..., torch.Tensor] | None = None,
     ) -> Trainee:
         job, network = trial.job, candidate.network
         fraction = float(job.get("fidelity", {}).get("fraction", self.training.fraction))
         rows = shared.rows(self.inference.data, fraction, bool(job.get("with_validation", False)))
-        images, labels = shared.tensors(self.inference.data.source, str(self.device))
-        data = batches.TrainingBatches(
-            images,
-            labels,
+        inputs, targets = shared.tensors(self.inference.data, str(self.device))
+        data = self.inference.feed.batches(
+            inputs,
+            targets,
             torch.from_numpy(rows),
             self.recipe.batch_for(len(rows)),
-            self.inference.normalise.to(self.device),
             torch.Generator().manual_seed(seeding.integer(job["seed"], "batches")),
-            self.recipe.crop,
-            self.recipe.flip,
+            self.recipe,
         )
         n_epochs = self._epochs(job)
 
         def tell(row: Row) -> bool:
             return report({"seq": job["seq"], "n_epochs": n_epochs, **row}) is not False
 
-        trainee = Trainee(network, data, tell, forward)
+        loss = partial(self.inference.task.loss, smoothing=self.recipe.label_smoothing)
+        trainee = Trainee(network, data, loss, tell, forward)
         if self.stopper is not None and "others" in job:
             others = [Curve.from_json(curve) for curve in job["others"]]
             watch = self.stopper.watch(job["seq"], n_epochs, others)
@@ -248,17 +245,16 @@ class Evaluator:
         self, watch: Watch, trial: Evaluation, candidate: _Candidate, trainee: Trainee
     ) -> Look:
         """Return what a training does after an epoch: validate, and ask the stopper."""
-        images, labels, rows = self.inference.part("validation")
+        inputs, targets, rows = self.inference.part("validation")
         name, objective = next(iter(self.objectives.items()))
 
         def value() -> float:
-            found = self.inference.probabilities(trainee.forward, images, rows)
+            found = self.inference.answers(trainee.forward, inputs, rows)
             if not np.isfinite(found).all():  # it may recover: in the end it is judged for that
                 return math.nan
             metrics = trial.result["metrics"] | _training_metrics(trainee.history)
-            metrics |= _validation_metrics(found, labels)
-            given = (metrics, found, labels, self.device)
-            measured = Measured(candidate.genotype, candidate.blueprint, candidate.network, *given)
+            metrics |= self._validated(found, targets)
+            measured = self._measured(candidate, metrics, found, targets)
             return _value(name, objective, measured)
 
         def look(epoch: int) -> tuple[Row, bool]:
@@ -304,31 +300,23 @@ class Evaluator:
             return
 
         trial.progress = f"after {history.epochs_done:.2f} epochs, while validating"
-        probabilities, labels = None, None
-        metrics["val_accuracy"] = metrics["val_loss"] = None
+        predictions, targets = None, None
+        metrics |= {f"val_{name}": None for name in self.inference.task.metrics}
         if not with_validation:
-            images, labels, rows = self.inference.part("validation")
+            inputs, targets, rows = self.inference.part("validation")
             network.eval()
             began = time.perf_counter()
-            probabilities = self.inference.probabilities(network, images, rows, trial.check_time)
+            predictions = self.inference.answers(network, inputs, rows, trial.check_time)
             metrics["val_s"] = time.perf_counter() - began
-            metrics |= _validation_metrics(probabilities, labels)
+            metrics |= self._validated(predictions, targets)
         network.eval()
-        measured = Measured(
-            candidate.genotype,
-            candidate.blueprint,
-            network,
-            metrics,
-            probabilities,
-            labels,
-            self.device,
-        )
+        measured = self._measured(candidate, metrics, predictions, targets)
         objectives = dict(self._objectives(measured, with_validation))
         if "latency_ms" in objectives:
             metrics["latency_ms"] = objectives["latency_ms"]
         kept: dict[str, Mapping[str, Array]] = {"weights": _arrays(network)}
-        if probabilities is not None:
-            kept["predictions"] = {"validation": probabilities}
+        if predictions is not None:
+            kept["predictions"] = {"validation": predictions}
         if candidate.support is not None and "weights" in trial.wants:
             kept["support"] = candidate.support.to_arrays()
         if candidate.state:
@@ -337,6 +325,33 @@ class Evaluator:
         result["refs"] = {k: self.artifacts.save(v) for k, v in kept.items() if k in wanted}
         result["objectives"] = objectives
         result["state"] = "COMPLETE"
+
+    def _measured(
+        self,
+        candidate: _Candidate,
+        metrics: Mapping[str, Any],
+        predictions: Array | None,
+        targets: Array | None,
+    ) -> Measured:
+        return Measured(
+            candidate.genotype,
+            candidate.blueprint,
+            candidate.network,
+            metrics,
+            predictions,
+            targets,
+            self.device,
+            self.inference.feed.example(),
+        )
+
+    def _validated(self, predictions: Array, targets: Array) -> dict[str, float]:
+        """Return what the task measures on validation rows, under the names that trials record."""
+        if not np.isfinite(predictions).all():
+            raise EvaluationError(
+                "the network's outputs on the validation rows are not finite", "non-finite"
+            )
+        measured = self.inference.task.measured(predictions, targets)
+        return {f"val_{name}": value for name, value in measured.items()}
 
     def _objectives(self, measured: Measured, with_validation: bool) -> Iterator[tuple[str, float]]:
         for name, objective in self.objectives.items():
@@ -358,7 +373,7 @@ def _training_metrics(history: History) -> Json:
         "precision": history.precision,
         "train_loss": history.train_loss,
         "epochs_done": history.epochs_done,
-        "images_per_s": history.n_images / max(history.train_s, 1e-9),
+        "images_per_s": history.n_rows / max(history.train_s, 1e-9),
     }
 
 
@@ -369,19 +384,6 @@ def _value(name: str, objective: Callable[[Measured], float], measured: Measured
         raise EvaluationError(
             f"objective '{name}' failed with {type(error).__name__}: {error}"
         ) from error
-
-
-def _validation_metrics(probabilities: Array, labels: Array) -> dict[str, float]:
-    if not np.isfinite(probabilities).all():
-        raise EvaluationError(
-            "the network's outputs on the validation images are not finite", "non-finite"
-        )
-    chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return {
-        "val_accuracy": float((probabilities.argmax(1) == labels).mean()),
-        # A float32 probability may underflow to 0, whose logarithm is no number.
-        "val_loss": float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean()),
-    }
 
 
 def _arrays(network: nn.Module) -> dict[str, Array]:

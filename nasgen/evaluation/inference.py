@@ -5,16 +5,18 @@ It knows the data of a run, its search space and where tensors are kept; it trai
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from nasgen import genotypes, registry
-from nasgen.errors import DataError, EvaluationError, StoreError
+from nasgen.errors import EvaluationError, StoreError
 from nasgen.evaluation import batches, device, measure, shared
+from nasgen.evaluation.transform import Transform
 from nasgen.genotypes import Genotype
 from nasgen.phenotype.network import Network, build
 from nasgen.search_spaces.blueprint import Blueprint
@@ -37,8 +39,9 @@ class Inference:
     """Builds and runs networks on one data set, kept weights included.
 
     `context` is JSON: "space" {"name", **options}, "data" (the config section as a mapping),
-    "device" (auto, cpu, cuda, cuda:N) and "threads"; further keys are others' business. Sets
-    torch's number of threads for the process. Raises the errors of the config, the registry and
+    "device" (auto, cpu, cuda, cuda:N) and "threads"; "transform" when a folder keeps the feed and
+    the task, else they are fitted on the data set. Further keys are others' business. Sets torch's
+    number of threads for the process. Raises the errors of the config, the registry and
     the data set.
     """
 
@@ -49,26 +52,24 @@ class Inference:
         self.data = config.Data.model_validate(dict(context["data"]))
         options = dict(context["space"])
         self.space = registry.resolve("search_spaces", options.pop("name"))(**options)
-        self.dataset = shared.dataset(self.data.source)
-        self.normalise = shared.normaliser(self.data)
-
-    @property
-    def normalisation(self) -> tuple[list[float], list[float]]:
-        """(mean, std) of each channel in stored units: what an exported network must apply."""
-        return self.normalise.mean.flatten().tolist(), self.normalise.std.flatten().tolist()
+        folder = context.get("transform")
+        kept = None if folder is None else Transform.load(Path(folder))
+        self.transform = kept or shared.transform(self.data)
+        self.feed, self.task = self.transform.feed, self.transform.task
 
     # ---- networks ----------------------------------------------------------------------------
 
     def decode(self, genotype_json: Mapping[str, Any]) -> tuple[Genotype, Blueprint]:
-        """Return a genotype and its build steps for this data set."""
+        """Return a genotype and its build steps for these data and this task."""
         genotype = genotypes.read(genotype_json)
-        shape, n_classes = self.dataset.shape, self.dataset.n_classes
-        return genotype, self.space.blueprint(genotype, shape, n_classes)
+        shape, n_outputs = self.feed.input_shape, self.task.n_outputs
+        return genotype, self.space.blueprint(genotype, shape, n_outputs)
 
     def placed(self, network: Network) -> Network:
         """Return the network on the device, in the memory order of its batches."""
-        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return network
+        moved = self.feed.placed(network, self.device)
+        assert isinstance(moved, Network)
+        return moved
 
     def network(self, genotype_json: Mapping[str, Any], weights_ref: str) -> Network:
         """Return the network with its trained weights, in eval mode, on the device."""
@@ -78,68 +79,61 @@ class Inference:
         return self.placed(network).eval()
 
     def latency_ms(self, genotype_json: Mapping[str, Any]) -> float:
-        """Return the median milliseconds for one image on one thread; weights do not matter."""
+        """Return the median milliseconds for one row on one thread; weights do not matter."""
         network = self.placed(build(self.decode(genotype_json)[1]))
-        return measure.latency_ms(network, self.dataset.shape, self.device)
+        return measure.latency_ms(network, self.feed.example(), self.device)
 
     # ---- predictions -------------------------------------------------------------------------
 
-    def labels(self, part: str) -> Array:
-        """Return the (n,) int64 labels of "validation" or "test", in the order of `predict`."""
+    def targets(self, part: str) -> Array:
+        """Return the targets of "validation" or "test", one a row, in the order of `predict`."""
         return self.part(part)[1]
 
     def predict(self, genotype_json: Mapping[str, Any], weights_ref: str, part: str) -> Array:
-        """Return (n, n_classes) float32 probabilities on "validation" or "test" images."""
-        images, _, rows = self.part(part)
-        return self.probabilities(self.network(genotype_json, weights_ref), images, rows)
+        """Return the task's predictions, float32 (n, ...), on "validation" or "test" rows."""
+        inputs, _, rows = self.part(part)
+        return self.answers(self.network(genotype_json, weights_ref), inputs, rows)
 
     def kept_predictions(self, ref: str) -> Array | None:
-        """Return the validation probabilities that a trial kept, None when they are gone."""
+        """Return the validation predictions that a trial kept, None when they are gone."""
         try:
             return self.artifacts.load(ref)["validation"]
         except (StoreError, KeyError):
             return None
 
-    def predict_images(
-        self, genotype_json: Mapping[str, Any], weights_ref: str, images: Array
-    ) -> Array:
-        """Return (B, n_classes) float32 probabilities of raw images, (B, C, H, W), as stored data.
+    def predict_raw(self, genotype_json: Mapping[str, Any], weights_ref: str, raw: Any) -> Array:
+        """Return the task's predictions, float32 (B, ...), of rows as the data set had them.
 
-        Raises DataError for another shape or scale than the data set's.
+        The data set itself is not needed where the run kept its transform. Raises DataError for
+        rows of another shape or kind; warns about what training never saw.
         """
-        expected = self.dataset.x_train
-        if images.ndim != 4 or images.shape[1:] != expected.shape[1:]:
-            raise DataError(
-                f"expected images of shape (B, {', '.join(map(str, expected.shape[1:]))}), got "
-                f"{images.shape}."
-            )
-        if images.dtype != expected.dtype:
-            raise DataError(
-                f"expected images of type {expected.dtype}, as in the data set, got {images.dtype}."
-            )
-        return self.probabilities(self.network(genotype_json, weights_ref), images, None)
+        stored = self.feed.read(raw)
+        for remark in self.feed.remarks(stored):
+            warnings.warn(remark, stacklevel=2)
+        prepared = self.feed.prepared(stored)
+        return self.answers(self.network(genotype_json, weights_ref), prepared, None)
 
-    def part(self, part: str) -> tuple[Array, Array, Array | None]:
-        """Return (images, labels of the part, rows of the images or None for all)."""
+    def part(self, part: str) -> tuple[dict[str, Array], Array, Array | None]:
+        """Return (prepared inputs, targets of the part, rows of the inputs or None for all)."""
         if part == "validation":
             rows = shared.split(self.data, 1.0).validation
-            return self.dataset.x_train, self.dataset.y_train[rows], rows
+            inputs = shared.prepared(self.data, "train")
+            return inputs, shared.data(self.data).targets[rows], rows
         if part == "test":
-            return self.dataset.x_test, self.dataset.y_test, None
+            return shared.prepared(self.data, "test"), shared.data(self.data).targets_test, None
         raise EvaluationError(f"part: expected 'validation' or 'test', got {part!r}.")
 
-    def probabilities(
+    def answers(
         self,
-        forward: Callable[[torch.Tensor], torch.Tensor],  # of a network in evaluation mode
-        images: Array,
+        forward: Callable[..., torch.Tensor],  # of a network in evaluation mode
+        prepared: Mapping[str, Array],
         rows: Array | None,
         check: Callable[[], None] = lambda: None,
     ) -> Array:
-        """Return (n, n_classes) float32 probabilities; `check` is called after each batch."""
-        normalise = self.normalise.to(self.device)
+        """Return the task's predictions, float32 (n, ...); `check` is called after each batch."""
         parts = []
         with torch.inference_mode(), device.flushed_denormals():
-            for batch in batches.evaluation_batches(images, rows, normalise, self.device):
-                parts.append(F.softmax(forward(batch).float(), dim=1))
+            for batch in batches.evaluation_batches(self.feed, prepared, rows, self.device):
+                parts.append(self.task.predictions(batches.answered(forward, batch).float()))
                 check()
         return torch.cat(parts).cpu().numpy()

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nasgen.evaluation.batches import answered
 from nasgen.layers.base import Shape
+
+Example = Mapping[str, torch.Tensor]  # one row as a network reads it
+
+
+def zeros(shape: Shape) -> dict[str, torch.Tensor]:
+    """Return one row of zeros of a shape, images in channels-last memory order."""
+    row = torch.zeros((1, *shape))
+    return {"x": row.contiguous(memory_format=torch.channels_last) if row.ndim == 4 else row}
 
 
 def n_params(network: nn.Module) -> int:
@@ -17,32 +27,32 @@ def n_params(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def flops(network: nn.Module, shape: Shape) -> int:
-    """Return the floating-point operations for one image of shape (C, H, W).
+def flops(network: nn.Module, example: Example) -> int:
+    """Return the floating-point operations for one row.
 
     Counts convolutions and matrix products, two operations for each multiply-add.
     """
-    example = torch.zeros((1, *shape), device=_device(network))
+    inputs = {name: value.to(_device(network)) for name, value in example.items()}
     was_training = network.training
     network.eval()  # a batch of one has no batch statistics, and running statistics must not move
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            network(example)
+            answered(network, inputs)
     finally:
         network.train(was_training)
     return int(counter.get_total_flops())
 
 
 def multiply_adds(network: nn.Module, shape: Shape) -> int:
-    """Return the multiply-adds for one image: half of `flops`."""
-    return flops(network, shape) // 2
+    """Return the multiply-adds for one row of a shape: half of `flops`."""
+    return flops(network, zeros(shape)) // 2
 
 
 def latency_ms(
-    network: nn.Module, shape: Shape, device: torch.device, n_warmup: int = 5, n_runs: int = 30
+    network: nn.Module, example: Example, device: torch.device, n_warmup: int = 5, n_runs: int = 30
 ) -> float:
-    """Return the median milliseconds for one image, forward, in eval mode, on one thread."""
-    example = torch.zeros((1, *shape), device=device).contiguous(memory_format=torch.channels_last)
+    """Return the median milliseconds for one row, forward, in eval mode, on one thread."""
+    inputs = {name: value.to(device) for name, value in example.items()}
     was_training, n_threads = network.training, torch.get_num_threads()
     network.eval()
     torch.set_num_threads(1)
@@ -51,7 +61,7 @@ def latency_ms(
         with torch.inference_mode():
             for run in range(n_warmup + n_runs):
                 start = time.perf_counter()
-                network(example)
+                answered(network, inputs)
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
                 if run >= n_warmup:

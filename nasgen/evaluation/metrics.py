@@ -20,25 +20,39 @@ from nasgen.search_spaces.blueprint import Blueprint
 class Measured:
     """A trained network with everything that was measured on it.
 
-    `metrics` holds val_accuracy (fraction), val_loss, train_loss, n_params, flops, epochs_done,
-    images_per_s and precision; the validation metrics are None when the network was trained on
-    the validation images too. `probabilities` is (n_val, n_classes) float32 and `labels` (n_val,)
-    int64, or None.
-    `network` is in eval mode on `device`. An objective must not change any of it.
+    `metrics` holds what the task measures as val_NAME (val_accuracy and val_loss for
+    classification), train_loss, n_params, flops, epochs_done, images_per_s and precision; the
+    validation metrics are None when the network was trained on the validation rows too.
+    `predictions` are the task's on the validation rows ((n_val, n_classes) float32 probabilities
+    for classification) and `targets` the data set's ((n_val,) int64 labels), or None. `network` is
+    in eval mode on `device`, `example` one row as it reads it. An objective must not change any of
+    it.
     """
 
     genotype: Genotype
     blueprint: Blueprint
     network: nn.Module
     metrics: Mapping[str, Any]
-    probabilities: np.ndarray[Any, Any] | None
-    labels: np.ndarray[Any, Any] | None
+    predictions: np.ndarray[Any, Any] | None
+    targets: np.ndarray[Any, Any] | None
     device: torch.device
+    example: Mapping[str, torch.Tensor] | None = None
+
+    @property
+    def probabilities(self) -> np.ndarray[Any, Any] | None:
+        """`predictions`, as they are called where the task is classification."""
+        return self.predictions
+
+    @property
+    def labels(self) -> np.ndarray[Any, Any] | None:
+        """`targets`, as they are called where the task is classification."""
+        return self.targets
 
     @cached_property
     def latency_ms(self) -> float:
-        """Median milliseconds for one image; measured when first asked for."""
-        return measure.latency_ms(self.network, self.blueprint.input_shape, self.device)
+        """Median milliseconds for one row; measured when first asked for."""
+        example = self.example or measure.zeros(self.blueprint.input_shape)
+        return measure.latency_ms(self.network, example, self.device)
 
 
 def val_accuracy(measured: Measured) -> float:
@@ -51,16 +65,31 @@ def error_rate(measured: Measured) -> float:
     return 1.0 - float(measured.metrics["val_accuracy"])
 
 
+def val_rmse(measured: Measured) -> float:
+    """Return the root of the mean squared error on validation rows, in the targets' unit."""
+    return float(measured.metrics["val_rmse"])
+
+
+def val_mae(measured: Measured) -> float:
+    """Return the mean absolute error on validation rows, in the targets' unit."""
+    return float(measured.metrics["val_mae"])
+
+
+def val_r2(measured: Measured) -> float:
+    """Return the share of the validation targets' variance that is explained, at most 1."""
+    return float(measured.metrics["val_r2"])
+
+
 def n_params(measured: Measured) -> float:
     """Return the number of trainable parameters."""
     return float(measured.metrics["n_params"])
 
 
 def flops(measured: Measured) -> float:
-    """Return the floating-point operations for one image."""
+    """Return the floating-point operations for one row."""
     return float(measured.metrics["flops"])
 
 
 def latency_ms(measured: Measured) -> float:
-    """Return the median time for one image, in milliseconds."""
+    """Return the median time for one row, in milliseconds."""
     return measured.latency_ms

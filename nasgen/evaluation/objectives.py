@@ -1,7 +1,8 @@
 """The objectives a search can optimise or constrain. Members load torch only when resolved.
 
-An entry with the option "untrained" is known before training: its value depends on genotype,
-blueprint and network, not on weights or predictions.
+The option "metric" names the task's metric that an objective reads: a task that does not measure it
+cannot be searched for it. An entry with the option "untrained" is known before training: its value
+depends on genotype, blueprint and network, not on weights or predictions.
 """
 
 from nasgen.registry import Entry
@@ -11,13 +12,31 @@ ENTRIES = (
         "val_accuracy",
         "nasgen.evaluation.metrics:val_accuracy",
         "share of the validation images that are classified correctly",
-        options={"direction": "maximize", "unit": "fraction"},
+        options={"direction": "maximize", "unit": "fraction", "metric": "accuracy"},
     ),
     Entry(
         "error_rate",
         "nasgen.evaluation.metrics:error_rate",
         "share of the validation images that are classified wrongly",
-        options={"direction": "minimize", "unit": "fraction"},
+        options={"direction": "minimize", "unit": "fraction", "metric": "accuracy"},
+    ),
+    Entry(
+        "val_rmse",
+        "nasgen.evaluation.metrics:val_rmse",
+        "root of the mean squared error on the validation rows, in the unit of the targets",
+        options={"direction": "minimize", "unit": "of the targets", "metric": "rmse"},
+    ),
+    Entry(
+        "val_mae",
+        "nasgen.evaluation.metrics:val_mae",
+        "mean absolute error on the validation rows, in the unit of the targets",
+        options={"direction": "minimize", "unit": "of the targets", "metric": "mae"},
+    ),
+    Entry(
+        "val_r2",
+        "nasgen.evaluation.metrics:val_r2",
+        "share of the variance of the validation targets that is explained",
+        options={"direction": "maximize", "unit": "fraction", "metric": "r2"},
     ),
     Entry(
         "n_params",
@@ -28,13 +47,13 @@ ENTRIES = (
     Entry(
         "flops",
         "nasgen.evaluation.metrics:flops",
-        "floating-point operations for one image, two for each multiply-add",
+        "floating-point operations for one row, two for each multiply-add",
         options={"direction": "minimize", "unit": "operations", "untrained": True},
     ),
     Entry(
         "latency_ms",
         "nasgen.evaluation.metrics:latency_ms",
-        "median time for one image on one thread",
+        "median time for one row on one thread",
         options={"direction": "minimize", "unit": "ms"},
     ),
 )

@@ -42,14 +42,14 @@ class Recipe:
 
     @classmethod
     def of(cls, training: Training, shape: Shape) -> Recipe:
-        """Resolve the defaults of `training` for images of shape (C, H, W)."""
+        """Resolve the defaults of `training` for rows of this shape; only images are augmented."""
         adamw = training.optimizer == "adamw"
         lr = training.lr if training.lr is not None else (ADAMW_LR if adamw else SGD_LR)
         decay = training.weight_decay
         if decay is None:
             decay = ADAMW_DECAY if adamw else SGD_DECAY
-        channels, height, width = shape
-        side = min(height, width)
+        is_image = len(shape) == 3
+        side = min(shape[1:]) if is_image else 0
         crop = side // 16 if side >= MIN_SIDE_TO_CROP else 0
         scale = START_SCALE if side >= MIN_SIDE_TO_SHRINK else 1.0
         return cls(
@@ -59,15 +59,15 @@ class Recipe:
             batch_size=training.batch_size,
             warmup=training.warmup,
             label_smoothing=training.label_smoothing,
-            flip=training.flip if training.flip is not None else channels == 3,
+            flip=training.flip if training.flip is not None else is_image and shape[0] == 3,
             crop=training.crop if training.crop is not None else crop,
             start_scale=scale if training.start_scale is None else training.start_scale,
             precision=training.precision,
         )
 
-    def batch_for(self, n_images: int) -> int:
-        """Return the batch size for a training set of `n_images`: smaller when it is small."""
-        return max(1, min(self.batch_size, max(MIN_BATCH, n_images // MIN_STEPS), n_images))
+    def batch_for(self, n_rows: int) -> int:
+        """Return the batch size for a training set of `n_rows`: smaller when it is small."""
+        return max(1, min(self.batch_size, max(MIN_BATCH, n_rows // MIN_STEPS), n_rows))
 
     def digest(self) -> str:
         """Return a text that differs whenever the settings differ; part of a trial's identity."""

@@ -1,4 +1,4 @@
-"""What the trials of a process share: data, split, normalisation, each read once."""
+"""What the trials of a process share: data, split, feed and task, each made once."""
 
 from __future__ import annotations
 
@@ -7,47 +7,63 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from nasgen.data.base import Dataset, load
 from nasgen.data.split import Split
 from nasgen.data.split import split as split_rows
-from nasgen.evaluation.batches import Normaliser
+from nasgen.evaluation.transform import Transform
 from nasgen.settings import config
 
 Array = np.ndarray[Any, Any]
 
 
 @lru_cache(maxsize=4)
-def dataset(source: str) -> Dataset:
+def dataset(source: str, task: str) -> Dataset:
     """Return the data set of a source, loaded once."""
-    return load(source)
+    return load(source, task)
+
+
+def data(section: config.Data) -> Dataset:
+    """Return the data set that the config's section names."""
+    return dataset(section.source, section.task)
 
 
 @lru_cache(maxsize=16)
-def split(data: config.Data, fraction: float) -> Split:
-    """Return the rows of `x_train` to train on and to validate on."""
-    return split_rows(dataset(data.source), data.validation, data.split_seed, fraction)
+def split(section: config.Data, fraction: float) -> Split:
+    """Return the rows of the training part to train on and to validate on."""
+    return split_rows(data(section), section.validation, section.split_seed, fraction)
 
 
 @lru_cache(maxsize=16)
-def rows(data: config.Data, fraction: float, with_validation: bool) -> Array:
+def rows(section: config.Data, fraction: float, with_validation: bool) -> Array:
     """Return the ascending rows to train on, those of the validation part too if asked."""
-    parts = split(data, fraction)
+    parts = split(section, fraction)
     if not with_validation:
         return parts.train
     return np.sort(np.concatenate([parts.train, parts.validation]))
 
 
 @lru_cache(maxsize=4)
-def normaliser(data: config.Data) -> Normaliser:
-    """Return mean and deviation of the training part."""
+def transform(section: config.Data) -> Transform:
+    """Return the feed and the task as the training part has them."""
     # Of the whole training part, whatever the fraction: one network input for all trials of a run.
-    return Normaliser.of(dataset(data.source).x_train[split(data, 1.0).train])
+    return Transform.fit(data(section), split(section, 1.0).train)
+
+
+@lru_cache(maxsize=4)
+def prepared(section: config.Data, part: str) -> dict[str, Array]:
+    """Return the prepared inputs of "train" (validation rows among them) or "test"."""
+    found = data(section)
+    return transform(section).feed.prepared(found.inputs if part == "train" else found.inputs_test)
 
 
 @lru_cache(maxsize=2)
-def tensors(source: str, device_name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the training images and labels on the device; on a CPU they share numpy's memory."""
-    data = dataset(source)
-    images = torch.from_numpy(np.ascontiguousarray(data.x_train)).to(device_name)
-    return images, torch.from_numpy(data.y_train).to(device_name)
+def tensors(section: config.Data, device_name: str) -> tuple[dict[str, Tensor], Tensor]:
+    """Return prepared training inputs and targets on the device; a CPU shares numpy's memory."""
+    inputs = {
+        name: torch.from_numpy(np.ascontiguousarray(values)).to(device_name)
+        for name, values in prepared(section, "train").items()
+    }
+    targets = transform(section).task.prepared(data(section).targets)
+    return inputs, torch.from_numpy(np.ascontiguousarray(targets)).to(device_name)

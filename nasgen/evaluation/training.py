@@ -14,17 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from nasgen.errors import EvaluationError
-from nasgen.evaluation.batches import Batch, TrainingBatches, resized
+from nasgen.evaluation.batches import Batch, Batches, answered
 from nasgen.evaluation.precision import mixed_precision
 from nasgen.evaluation.recipe import Recipe
 
 Row = dict[str, float]
+Loss = Callable[[Tensor, Tensor], Tensor]  # outputs (B, ...), targets (B, ...) -> mean loss
 Look = Callable[[int], tuple[Row, bool]]  # epochs done -> (more for the row, whether to go on)
-FULL_SIZE_FROM = 0.7  # progress at which progressive resizing has ended
 BETAS = (0.9, 0.999)  # AdamW's decay of its moments
 START = 1 / 25  # first learning rate, as a share of the peak
 CHECK_EVERY = 10  # steps between looks at the losses; each look makes a GPU wait
@@ -41,7 +40,7 @@ class History:
 
     curve: list[Row] = field(default_factory=list)
     epochs_done: float = 0.0
-    n_images: int = 0
+    n_rows: int = 0  # shown, repetitions counted
     train_s: float = 0.0
     train_loss: float = math.nan
     precision: str = "float32"
@@ -52,22 +51,23 @@ class History:
 class Trainee:
     """One network in training: what it sees, who hears of it, what has happened so far.
 
-    `forward` runs it where its parameters live elsewhere; default: the network itself. `look` is
-    called after each epoch but the last; it leaves the network in training mode.
+    `loss` is the task's. `forward` runs the network where its parameters live elsewhere; default:
+    the network itself. `look` is called after each epoch but the last; it leaves the network in
+    training mode.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        batches: TrainingBatches,
+        batches: Batches,
+        loss: Loss,
         report: Callable[[Row], bool] = lambda row: True,
-        forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        forward: Callable[..., Tensor] | None = None,
     ) -> None:
-        self.network, self.batches, self.report = network, batches, report
+        self.network, self.batches, self.loss, self.report = network, batches, loss, report
         self.look: Look = lambda epoch: ({}, True)
         self.forward = forward or network
         self.history = History()
-        self.start_scale = 1.0
         self.stream: Iterator[Batch] = iter(())
         self.loss_sum = 0.0  # of the epoch so far
 
@@ -100,16 +100,6 @@ def one_cycle(progress: float, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
-def image_scale(progress: float, start: float) -> float:
-    """Return the side of training images as a share of the full one at `progress` in [0, 1].
-
-    Progressive resizing (Howard 2018, "Training Imagenet in 3 hours"): linear from `start` to 1,
-    which it reaches at `FULL_SIZE_FROM`; the rest is trained at full size, for the norm statistics
-    too.
-    """
-    return min(1.0, start + (1.0 - start) * progress / FULL_SIZE_FROM)
-
-
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return AdamW or SGD with Nesterov momentum 0.9; vectors (norms, biases) do not decay."""
     parameters = [p for p in network.parameters() if p.requires_grad]
@@ -126,7 +116,8 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 def train(
     network: nn.Module,
-    batches: TrainingBatches,
+    batches: Batches,
+    loss: Loss,
     recipe: Recipe,
     epochs: float,
     seconds: float | None = None,
@@ -142,7 +133,7 @@ def train(
     brings moments along. Raises EvaluationError: "non-finite" when the loss is no number any more,
     "timeout" when `time_left_s` is used up.
     """
-    trainee = Trainee(network, batches, report)
+    trainee = Trainee(network, batches, loss, report)
     optimizer = optimizer or make_optimizer(network, recipe)
     train_together([trainee], optimizer, recipe, epochs, seconds, time_left_s)
     return trainee.history
@@ -166,14 +157,12 @@ def train_together(
     of the one whose loss was the first to be no number, `history.diverged` is set.
     """
     device, n_steps = trainees[0].batches.device, trainees[0].batches.n_steps
-    side = min(trainees[0].batches.images.shape[2:])
+    side = trainees[0].batches.side
     precision, (autocast, scaler) = mixed_precision(recipe.precision, device, side)
     n_total = max(1, round(epochs * n_steps))
     for trainee in trainees:
-        fits = _takes_smaller(trainee, recipe)
-        trainee.start_scale = recipe.start_scale if fits else 1.0
+        _begin(trainee)
         trainee.history.precision = precision
-        trainee.network.train()
     active = list(trainees)
     losses: list[tuple[Trainee, torch.Tensor]] = []  # not yet looked at
     last = last_report = time.perf_counter()
@@ -192,12 +181,10 @@ def train_together(
 
             began = last
             for trainee in _in_turn(active, turns):
-                images, labels = next(trainee.stream)
-                images = resized(images, image_scale(progress, trainee.start_scale))
+                trainee.batches.progress = progress
+                inputs, targets = next(trainee.stream)
                 with autocast:
-                    loss = F.cross_entropy(
-                        trainee.forward(images), labels, label_smoothing=recipe.label_smoothing
-                    )
+                    loss = trainee.loss(answered(trainee.forward, inputs), targets)
                 # None, not 0: what this network does not use must not move, nor its moments.
                 optimizer.zero_grad(set_to_none=True)
                 scaler.scale(loss).backward()
@@ -205,7 +192,7 @@ def train_together(
                 scaler.update()
 
                 losses.append((trainee, loss.detach()))
-                trainee.history.n_images += len(labels)
+                trainee.history.n_rows += len(targets)
                 now = time.perf_counter()
                 trainee.history.train_s += now - last
                 last = now
@@ -263,20 +250,12 @@ def _look_at(losses: list[tuple[Trainee, torch.Tensor]]) -> None:
     losses.clear()
 
 
-def _takes_smaller(trainee: Trainee, recipe: Recipe) -> bool:
-    """Tell whether the network runs on the smallest images: a plug-in layer may fix its input."""
-    batches = trainee.batches
-    example = batches.normalise(batches.images[:2])
-    small = resized(example, image_scale(0.0, recipe.start_scale))
-    if small.shape == example.shape:
-        return True
+def _begin(trainee: Trainee) -> None:
+    """Show the batches the network in eval mode, then bring it into training mode."""
     trainee.network.eval()
-    try:
-        with torch.no_grad():
-            trainee.forward(small)
-    except RuntimeError:
-        return False
-    return True
+    with torch.no_grad():
+        trainee.batches.begin(lambda inputs: answered(trainee.forward, inputs))
+    trainee.network.train()
 
 
 def _is_over(elapsed: float, step_s: float, seconds: float | None, step: int) -> bool:

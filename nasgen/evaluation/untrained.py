@@ -32,7 +32,9 @@ class Untrained:
     def __init__(self, context: Mapping[str, Any], names: Sequence[str]) -> None:
         options = dict(context["space"])
         self._space = registry.resolve("search_spaces", options.pop("name"))(**options)
-        self._data = shared.dataset(config.Data.model_validate(dict(context["data"])).source)
+        transform = shared.transform(config.Data.model_validate(dict(context["data"])))
+        self._shape, self._n_outputs = transform.feed.input_shape, transform.task.n_outputs
+        self._example = transform.feed.example()
         self._objectives: dict[str, Callable[[Measured], float]] = {
             name: registry.resolve("objectives", name) for name in names
         }
@@ -52,13 +54,15 @@ class Untrained:
     def _measured(self, genotype: Genotype) -> dict[str, float]:
         values: dict[str, float] = {}
         try:
-            blueprint = self._space.blueprint(genotype, self._data.shape, self._data.n_classes)
+            blueprint = self._space.blueprint(genotype, self._shape, self._n_outputs)
             network = build(blueprint).eval()
             metrics = {"n_params": measure.n_params(network)}
             if {*self._objectives} != {"n_params"}:
-                metrics["flops"] = measure.flops(network, blueprint.input_shape)
+                metrics["flops"] = measure.flops(network, self._example)
             cpu = torch.device("cpu")
-            measured = Measured(genotype, blueprint, network, metrics, None, None, cpu)
+            measured = Measured(
+                genotype, blueprint, network, metrics, None, None, cpu, self._example
+            )
             for name, objective in self._objectives.items():
                 value = float(objective(measured))
                 if math.isfinite(value):

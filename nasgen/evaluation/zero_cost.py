@@ -56,7 +56,9 @@ class ZeroCost:
         self._space = registry.resolve("search_spaces", options.pop("name"))(**options)
         self._data = config.Data.model_validate(dict(context["data"]))
         self._seed = int(context["seed"])
-        self._batch: tuple[torch.Tensor, torch.Tensor] | None = None  # loaded when first asked for
+        self._batch: tuple[dict[str, torch.Tensor], torch.Tensor] | None = (
+            None  # loaded when first asked for
+        )
         self._known: dict[str, Floats] = {}
 
     def encode(self, genotype: Genotype) -> Floats:
@@ -73,13 +75,16 @@ class ZeroCost:
         return found.copy()
 
     def _encoded(self, genotype: Genotype) -> Floats:
-        images, labels = self._images()
+        transform = shared.transform(self._data)
+        inputs, targets = self._rows()
+        others = {name: value for name, value in inputs.items() if name != "x"}
         try:
-            blueprint = self._space.blueprint(genotype, tuple(images.shape[1:]), self._n_classes)
+            shape, n_outputs = transform.feed.input_shape, transform.task.n_outputs
+            blueprint = self._space.blueprint(genotype, shape, n_outputs)
             network = build(standard(blueprint), seeding.integer(self._seed, "scored weights"))
         except NasgenError:
             return np.full(len(self.names), np.nan)
-        probe = Probe(network, images, labels)
+        probe = Probe(network, inputs["x"], targets, transform.task.loss, others)
         values = [self._value(name, score, probe) for name, score in self._scores.items()]
         shown = [
             math.copysign(math.log1p(abs(v)), v) if is_log else v
@@ -97,19 +102,16 @@ class ZeroCost:
                 "predictor.features or predictor.score, or mend it."
             ) from error
 
-    @property
-    def _n_classes(self) -> int:
-        return shared.dataset(self._data.source).n_classes
-
-    def _images(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return normalised training images (B, C, H, W) and their labels (B,)."""
+    def _rows(self) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Return training rows as networks read them, and their targets as the loss does."""
         if self._batch is None:
-            dataset = shared.dataset(self._data.source)
             rows = shared.split(self._data, 1.0).train
             rng = seeding.generator(self._seed, "scored images")
             rows = rng.choice(rows, min(N_IMAGES, len(rows)), replace=False)
-            images = shared.normaliser(self._data)(torch.from_numpy(dataset.x_train[rows]))
-            self._batch = images, torch.from_numpy(dataset.y_train[rows])
+            transform, prepared = shared.transform(self._data), shared.prepared(self._data, "train")
+            given = {name: torch.from_numpy(values[rows]) for name, values in prepared.items()}
+            targets = transform.task.prepared(shared.data(self._data).targets)[rows]
+            self._batch = transform.feed.batch(given), torch.from_numpy(targets)
         return self._batch
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ROLES = ("out", "in", "self")  # what an axis of a tensor may be, see `Layer.axes`
-Shape = tuple[int, int, int]  # (C, H, W)
+Shape = tuple[int, ...]  # channels or features first, then 0 to n spatial axes: (C, H, W), (F,)
 
 
 def find_layer(name: str) -> Layer:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from nasgen import genotypes, seeding
+from nasgen.evaluation.tasks.base import TIE
 from nasgen.genotypes import Genotype
 from nasgen.loop.constants import Constants
 from nasgen.settings.budget import Budget
@@ -172,7 +173,7 @@ def rank(trial: Trial, objective: Objective) -> Rank:
 
     Whoever violates constraints less comes first, then whoever was trained on a higher rung.
     """
-    loss = trial.metrics.get("val_loss")
+    loss = trial.metrics.get(TIE)
     sign = -1.0 if objective.direction == "maximize" else 1.0
     value = sign * trial.objectives[objective.name]
     loss = math.inf if loss is None else float(loss)

@@ -28,7 +28,7 @@ PREFIX = "steps"  # a tensor is named "steps.<step>.<name inside the layer's mod
 
 @final
 class Network(nn.Module):
-    """The network of a blueprint: images (B, C, H, W) -> logits (B, n_classes).
+    """The network of a blueprint: (B, *input_shape) -> (B, n_outputs).
 
     Steps run in the blueprint's order; a map is dropped after its last reader. Made by `build`.
     """
@@ -39,15 +39,25 @@ class Network(nn.Module):
         self.steps = nn.ModuleDict({step.name: _module(step) for step in blueprint.steps})
         last_reader = {source: step.name for step in blueprint.steps for source in step.inputs}
         self._program = tuple(
-            (step.name, step.inputs, tuple(s for s in step.inputs if last_reader[s] == step.name))
+            (
+                step.name,
+                step.inputs,
+                tuple(s for s in step.inputs if last_reader[s] == step.name),
+                tuple(name.removeprefix(f"{INPUT}.") for name in step.others),
+            )
             for step in blueprint.steps
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits (B, n_classes) of images (B, C, H, W), in either memory format."""
+    def forward(self, x: Tensor, **others: Tensor) -> Tensor:
+        """Return (B, n_outputs) for the main input (B, *input_shape), in either memory format.
+
+        `others` are further inputs by name, such as "lengths"; a step that reads one which is not
+        given does without.
+        """
         maps = {INPUT: x}
-        for name, sources, done in self._program:
-            x = self.steps[name](*[maps[source] for source in sources])
+        for name, sources, done, wanted in self._program:
+            more = {key: others[key] for key in wanted if key in others}
+            x = self.steps[name](*[maps[source] for source in sources], **more)
             for source in done:
                 del maps[source]
             maps[name] = x

@@ -77,11 +77,11 @@ class SharedParameters(nn.Module):
         self._masters.clear()
         self._named: dict[str, Tensor] = dict(self.named_parameters())
 
-    def forward(self, member: int, images: Tensor) -> Tensor:
-        """Run network number `member` on images (B, C, H, W); gradients reach the blocks."""
+    def forward(self, member: int, x: Tensor, **others: Tensor) -> Tensor:
+        """Run network number `member` on its inputs; gradients reach the blocks."""
         tensors = self.joined(member, self._named)
-        logits: Tensor = functional_call(self.networks[member], tensors, (images,))
-        return logits
+        outputs: Tensor = functional_call(self.networks[member], tensors, (x,), others)
+        return outputs
 
     def joined(self, member: int, blocks: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors of a network by name, put together from tensors by block name."""

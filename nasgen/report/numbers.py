@@ -16,6 +16,10 @@ _NAMES = {
     "n_params": "parameters",
     "flops": "FLOPs",
     "latency_ms": "latency",
+    "val_rmse": "validation RMSE",
+    "test_rmse": "test RMSE",
+    "val_mae": "validation MAE",
+    "val_r2": "validation R²",
     "train_loss": "training loss",
     "val_loss": "validation loss",
 }

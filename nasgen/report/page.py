@@ -114,12 +114,15 @@ def _headline(view: ReportView) -> dict[str, Any]:
         for name in ("n_params", "flops", "latency_ms")
         if numbers.number(best.get(name)) is not None
     ]
-    shown = {"val_accuracy", "test_accuracy", "n_params", "flops", "latency_ms"}
+    measured = {f"{part}_metric": f"{part}_{view.metric}" for part in ("val", "test")}
+    shown = {*measured.values(), "n_params", "flops", "latency_ms"}
     if goal is not None and first not in shown:
         sizes.insert(0, (numbers.words(first), numbers.quantity(first, goal)))
     return {
         "best": best,
         "ensemble": ensemble,
+        **measured,
+        "unit": view.unit,
         "sizes": sizes,
         "states": tables.states(view.trials),
         "first": first,

@@ -16,9 +16,10 @@ class ReportView:
     """One run, as the page shows it. Accuracies are fractions, durations seconds.
 
     - `run`: the path or id that `nasgen.load` takes; `title`: the heading.
-    - `best`: "trial" (its seq), "val_accuracy", "test_accuracy", "n_params", "flops",
-      "latency_ms"; missing or None values are left out. None when nothing could be trained.
-    - `ensemble`: "members" (each "run", "trial", "weight"), "val_accuracy", "test_accuracy".
+    - `metric`: what the task calls networks good by, `unit` what a row of the data is called.
+    - `best`: "trial" (its seq), "val_METRIC", "test_METRIC", "n_params", "flops", "latency_ms";
+      missing or None values are left out. None when nothing could be trained.
+    - `ensemble`: "members" (each "run", "trial", "weight"), "val_METRIC", "test_METRIC".
     - `population`: seqs alive at the end; `n_filtered`: candidates a predictor rejected.
     - `audit`: how the predictor was judged, see `predictors.audit.Audit.to_json`; None without one.
     - `nearest`: a sentence about the network that violates the constraints least, where all do.
@@ -45,6 +46,8 @@ class ReportView:
     data_summary: str
     audit: Mapping[str, Any] | None = None
     nearest: str = ""
+    metric: str = "accuracy"
+    unit: str = "images"
 
     @cached_property
     def by_seq(self) -> dict[int, Trial]:
@@ -54,7 +57,7 @@ class ReportView:
     @property
     def objectives(self) -> tuple[str, ...]:
         """Names of the objectives, the ranking one first."""
-        return self.config.objectives.names
+        return tuple(self.directions)
 
     @property
     def n_infeasible(self) -> int:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from nasgen.runs import workers
-from nasgen.runs.resolved import Resolved
+from nasgen.runs import reading, workers
 from nasgen.seeding import generator
 from nasgen.settings import fidelity
-from nasgen.settings.config import parse
 from nasgen.store.artifacts import Artifacts
 from nasgen.store.folder import machine, versions
 
@@ -23,7 +21,7 @@ def examine() -> dict[str, Any]:
     findings: dict[str, Any] = {**versions(), **machine()}
     findings["cores nasgen may use"] = fidelity.n_cores()
     findings["cuda"] = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
-    resolved = Resolved(parse({"training": {"epochs": 2.0}}))
+    resolved = reading.resolved({"training": {"epochs": 2.0}})
     genotype = resolved.space.sample(generator(0, "doctor"))
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

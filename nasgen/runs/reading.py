@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nasgen import plugins, registry
+from nasgen.data.base import Dataset
 from nasgen.errors import ConfigError, NasgenError
 from nasgen.genotypes.kinds import accepted, reads
 from nasgen.runs.resolved import Resolved
@@ -20,13 +21,18 @@ MIN_TIME_S: Final = 10.0  # starting workers and writing the report take about h
 
 
 def resolved(
-    data: Mapping[str, Any], where: str = "config", overrides: Iterable[Mapping[str, Any]] = ()
+    data: Mapping[str, Any],
+    where: str = "config",
+    overrides: Iterable[Mapping[str, Any]] = (),
+    dataset: Dataset | None = None,
 ) -> Resolved:
     """Return the checked config of a run, every name looked up; all mistakes are reported at once.
 
-    Plug-in files are loaded. Frequencies of operators that were left empty are written out, and the
-    predictor that the algorithm brings, so that the stored config says what took part. Paths become
-    absolute, because the stored config is read from another folder on resume.
+    Plug-in files are loaded, and the data set where task, search space or objective follow from it;
+    `dataset` is it when the caller has it already. These are written out, as are frequencies of
+    operators that were left empty and the predictor that the algorithm brings, so that the stored
+    config says what took part. Paths become absolute, because the stored config is read from
+    another folder on resume.
     """
     merged: dict[str, Any] = dict(data)
     for override in overrides:
@@ -41,8 +47,10 @@ def resolved(
     config = _absolute_plugins(config)
     scope = plugins.Scope(config.plugins.files, config.plugins.modules).load(problems)
     with scope.active():
+        dataset = dataset or _data(config, scope)
+        config = _with_data(config, dataset)
         config = _with_modules(_with_operators(_with_predictor(config), scope))
-        found = Resolved(_absolute(config), scope)
+        found = Resolved(_absolute(config), scope, dataset)
         _check_names(found, problems)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
@@ -73,6 +81,42 @@ def cautions(run: Resolved) -> list[str]:
         f"predictor.warmup: expected fewer than the {trials} trials, got {warmup}; '"
         f"{config.predictor.name}' will never be fitted. Lower it, or give more trials.",
     ]
+
+
+def _data(config: SearchConfig, scope: plugins.Scope) -> Dataset | None:
+    """Return the data set where something that was left open follows from it, else None."""
+    is_open = "auto" in (config.data.task, config.space.name) or not config.objectives.names
+    if not is_open:
+        return None
+    try:
+        return Resolved(config, scope).dataset
+    except NasgenError:  # told in its own words once the config is known to be right
+        return None
+
+
+def _with_data(config: SearchConfig, dataset: Dataset | None) -> SearchConfig:
+    """Return the config with task, search space and objective written out."""
+    form, task = ("image", "classification") if dataset is None else (dataset.form, dataset.task)
+    if config.data.task != "auto":
+        task = config.data.task
+    space, names = config.space.name, config.objectives.names
+    if space == "auto":
+        space = _usual("feeds", form, "space", "dag-cnn")
+    if not names:
+        names = (_usual("tasks", task, "objective", "val_accuracy"),)
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"task": task}),
+            "space": config.space.model_copy(update={"name": space}),
+            "objectives": config.objectives.model_copy(update={"names": names}),
+        }
+    )
+
+
+def _usual(group: str, name: str, option: str, default: str) -> str:
+    """Return what a form or a task is searched with by default, which its entry says."""
+    entry = registry.entries(group).get(name)
+    return default if entry is None else str(entry.options.get(option, default))
 
 
 def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, overload
 
 from nasgen import plugins, registry, seeding
+from nasgen.data.base import Dataset, load
 from nasgen.engine.algorithms.base import Algorithm
 from nasgen.engine.breeding import Breeder, Screen
 from nasgen.engine.operators import Operator, Operators
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.rungs import Rungs
 from nasgen.errors import ConfigError, NasgenError
+from nasgen.evaluation.tasks import base as tasks
+from nasgen.evaluation.tasks.base import Task
 from nasgen.execution.base import Executor
 from nasgen.genotypes import Genotype
 from nasgen.genotypes.kinds import accepted, reads, varies
@@ -75,9 +78,28 @@ class Resolved:
     mean there; what uses the objects afterwards does so while `scope.active()`.
     """
 
-    def __init__(self, config: SearchConfig, scope: plugins.Scope | None = None) -> None:
+    def __init__(
+        self,
+        config: SearchConfig,
+        scope: plugins.Scope | None = None,
+        dataset: Dataset | None = None,
+    ) -> None:
         self.config = config
         self.scope = scope or plugins.Scope.of(config.plugins.model_dump())
+        if dataset is not None:
+            self.dataset = dataset
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set, read when it is first asked for; raises DataError."""
+        with self.scope.active():
+            return load(self.config.data.source, self.config.data.task)
+
+    @cached_property
+    def task(self) -> type[Task]:
+        """The task, by which networks are ranked and measured."""
+        with self.scope.active():
+            return tasks.named(self.config.data.task)
 
     # ---- the space and its operators -----------------------------------------------------------
 

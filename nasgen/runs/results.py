@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +10,10 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from nasgen.data.base import Dataset
-from nasgen.data.base import load as load_data
+from nasgen.data.forms import UNITS
 from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork, choose
 from nasgen.errors import ConfigError, StoreError
+from nasgen.evaluation.tasks.base import Task, ranked_by
 from nasgen.loop.finish import ranked
 from nasgen.loop.keeping import staying
 from nasgen.runs import reading, workers
@@ -177,8 +177,18 @@ class Run:
     @cached_property
     @_in_scope
     def dataset(self) -> Dataset:
-        """The images the run was made on: `x_train`, `y_train`, `x_test`, `y_test`, `classes`."""
-        return load_data(self.config.data.source)
+        """The data the run was made on: `inputs`, `targets`, `inputs_test`, `targets_test`."""
+        return self.resolved.dataset
+
+    @property
+    def task(self) -> type[Task]:
+        """The task, by whose metric networks are ranked and called good."""
+        return self.resolved.task
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Name of each class, in the order of `predict`; empty where the task has none."""
+        return tuple(self.record["data"]["classes"])
 
     # ---- networks ----------------------------------------------------------------------------
 
@@ -188,6 +198,7 @@ class Run:
 
     def _context(self, threads: int | None = None) -> dict[str, Any]:
         context = self.resolved.worker_context(self.folder.artifacts.folder)
+        context["transform"] = str(self.path)
         context["threads"] = threads or fidelity.n_cores()
         context["training"]["time_limit"] = None  # it bounds trials
         return context
@@ -209,17 +220,10 @@ class Run:
         return TrainedNetwork(self.name, trial, self._predictor)
 
     def networks(self) -> list[TrainedNetwork]:
-        """Return the ensemble's candidates: the most accurate feasible ones with kept weights."""
+        """Return the ensemble's candidates: the best feasible ones whose weights are kept."""
         feasible = [t for t in self.trials if t.is_feasible]
         kept = [t for t in feasible if self.folder.artifacts.exists(t.weights_ref)]
-        kept.sort(
-            key=lambda t: (
-                t.rungs_below,
-                -_metric(t, "val_accuracy", 0),
-                _metric(t, "val_loss", math.inf),
-                t.seq,
-            )
-        )
+        kept.sort(key=lambda t: (t.rungs_below, *ranked_by(self.task, t.metrics), t.seq))
         return [
             TrainedNetwork(self.name, t, self._predictor)
             for t in kept[: self.config.ensemble.candidates]
@@ -278,10 +282,11 @@ class Run:
     def _best_summary(self, best: Trial) -> dict[str, Any]:
         kept = self.folder.artifacts.exists(best.weights_ref)
         network = self.network(best.seq) if kept else None
+        metric = self.task.metric
         return {
             "trial": best.seq,
-            "val_accuracy": best.metrics.get("val_accuracy"),
-            "test_accuracy": None if network is None else network.test_accuracy,
+            f"val_{metric}": best.metrics.get(f"val_{metric}"),
+            f"test_{metric}": None if network is None else network.test_metrics[metric],
             "n_params": best.metrics.get("n_params"),
             "flops": best.metrics.get("flops"),
             "latency_ms": self._predictor.latency_ms(best.genotype),
@@ -295,7 +300,6 @@ class Run:
 
         record, summary = self.record, self.summary
         data = record["data"]
-        c, h, w = data["shape"]
         view = ReportView(
             run=str(self.path),
             title=f"{self.config.algorithm.name} search on {self.config.data.source}",
@@ -314,8 +318,9 @@ class Run:
             machine=record["machine"],
             versions=record["versions"],
             classes=tuple(data["classes"]),
-            data_summary=f"{data['n_train']:,} training and {data['n_test']:,} test images of "
-            f"{c} x {h} x {w}, {len(data['classes'])} classes",
+            data_summary=_data_summary(data),
+            metric=self.task.metric,
+            unit=UNITS.get(data.get("form", "image"), "row") + "s",
         )
         self.folder.write_text("report.html", page.render(view))
         return self.report_path
@@ -364,13 +369,14 @@ class Run:
         network = TrainedNetwork(
             self.name, trial.with_result(result, told=trial.told or 0), evaluator.inference
         )
+        metric = self.task.metric
         record = {
             "run": str(self.path),
             "trial": trial.seq,
             "epochs": epochs,
             "with_validation": with_validation,
-            "val_accuracy": result["metrics"].get("val_accuracy"),
-            "test_accuracy": network.test_accuracy,
+            f"val_{metric}": result["metrics"].get(f"val_{metric}"),
+            f"test_{metric}": network.test_metrics[metric],
             "n_params": result["metrics"].get("n_params"),
             "flops": result["metrics"].get("flops"),
             "train_s": result["train_s"],
@@ -401,20 +407,27 @@ class Run:
         return record
 
 
-def _metric(trial: Trial, name: str, default: float) -> float:
-    value = trial.metrics.get(name)
-    return default if value is None else float(value)
+def _data_summary(data: Mapping[str, Any]) -> str:
+    """Return a line about a run's data, as its record describes them."""
+    form = data.get("form", "image")  # runs from before there was anything else have images
+    counts = f"{data['n_train']:,} training and {data['n_test']:,} test"
+    if form == "table":
+        text = f"{counts} rows of {len(data['columns'])} columns"
+    else:
+        text = f"{counts} {form}s of {' x '.join(str(n) for n in data['shape'])}"
+    return f"{text}, {len(data['classes'])} classes" if data["classes"] else text
 
 
 def ensemble_summary(ensemble: TrainedEnsemble) -> dict[str, Any]:
-    """Return the JSON of an ensemble; its test accuracy is computed now."""
+    """Return the JSON of an ensemble; its test metric is computed now."""
+    metric = ensemble.members[0].inference.task.metric
     return {
         "members": [
             {"run": m.run, "trial": m.trial.seq, "weight": round(w, 6)}
             for m, w in zip(ensemble.members, ensemble.weights, strict=True)
         ],
-        "val_accuracy": ensemble.val_accuracy,
-        "test_accuracy": ensemble.test_accuracy,
+        f"val_{metric}": ensemble.val_metrics[metric],
+        f"test_{metric}": ensemble.test_metrics[metric],
     }
 
 
@@ -436,7 +449,7 @@ def combine_runs(runs: Sequence[Run], method: str | None, rounds: int | None) ->
             "no trial with kept weights in " + ", ".join(str(r.path) for r in runs) + "."
         )
     settings = first.config.ensemble
-    networks.sort(key=lambda n: -_metric(n.trial, "val_accuracy", 0))
+    networks.sort(key=lambda n: ranked_by(first.task, n.trial.metrics)[0])
     with first.resolved.scope.active():
         return choose(networks, method or settings.name, rounds or settings.rounds)
 

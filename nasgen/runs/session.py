@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasgen.data.base import Dataset
-from nasgen.data.base import load as load_data
 from nasgen.data.split import split, split_digest
 from nasgen.engine.proposal import Proposal
 from nasgen.errors import ConfigError, DataError, NasgenError, StoreError
+from nasgen.evaluation.transform import Transform
 from nasgen.loop.constants import Constants
 from nasgen.loop.keeping import Keeping, staying
 from nasgen.loop.materials import Materials
@@ -83,7 +83,7 @@ def _new(
     resolved: Resolved, out: str | Path | None, listeners: tuple[Listener, ...], began: float
 ) -> Run:
     checked = resolved.config
-    dataset = load_data(checked.data.source)
+    dataset = resolved.dataset
     folder = RunFolder.create(out or _default_folder(checked))
     folder.lock()
     try:
@@ -125,8 +125,7 @@ def resume(
     try:
         record = folder.record()
         added = _added_leg(record, trials, time_s, path)
-        with resolved.scope.active():
-            dataset = load_data(source)
+        dataset = resolved.dataset
         if dataset.digest != record["data"]["digest"]:
             raise DataError(
                 f"the data of {path} have changed: {source} now has the digest "
@@ -186,9 +185,10 @@ class _Session:
             origin={} if resolved.origin is None else resolved.origin.refs,
             keep_optimizer=resolved.inherits,
         )
-        self.labels = dataset.y_train[parts.validation]
+        self.targets = dataset.targets[parts.validation]
+        self.task = resolved.task.fit(dataset, parts.train)
         # What testing costs, in multiples of a validation pass: see `_reserve`.
-        self.test_ratio = len(dataset.x_test) / max(1, len(parts.validation))
+        self.test_ratio = len(dataset.targets_test) / max(1, len(parts.validation))
         self.record = folder.record()
         self._saved = 0.0
 
@@ -286,15 +286,14 @@ class _Session:
         sweep(self.folder, keeping, search)
 
     def _correct(self, trial: Trial) -> NDArray[np.bool_]:
-        """Return which validation images a trial names rightly, (n_validation,)."""
+        """Return which validation rows a trial answers rightly, (n_validation,)."""
         if trial.predictions_ref is None:
             raise StoreError(
                 f"trial {trial.seq} kept no predictions, which the selection of the algorithm "
                 "needs; choose another algorithm.selection."
             )
         predictions = self.folder.artifacts.load(trial.predictions_ref)["validation"]
-        right: NDArray[np.bool_] = predictions.argmax(axis=1) == self.labels
-        return right
+        return self.task.correct(predictions, self.targets)
 
     def _leg_constants(self, leg: Mapping[str, Any]) -> Constants:
         timed = leg["time_s"] is not None
@@ -353,11 +352,14 @@ def _candidate(data: Mapping[str, Any]) -> dict[str, Any]:
 def _prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int | None) -> None:
     """Write what a run starts with: config, record, empty ledger."""
     config = resolved.config
-    split(dataset, config.data.validation, config.data.split_seed)  # a class too small, say
+    parts = split(dataset, config.data.validation, config.data.split_seed)  # a class too small, say
+    transform = Transform.fit(dataset, parts.train)
+    _check_fit(resolved, transform)
     if (first := resolved.origin) is not None:  # the run must not depend on a file elsewhere
         first.keep(folder)
         config = _with_own_origin(folder, config)
     folder.write_text("config.toml", to_toml(config))
+    transform.save(folder.path)
     folder.write_json("run.json", _birth(folder, config, dataset, trials))
     Ledger.create(
         folder.ledger_url(config.store.ledger),
@@ -378,6 +380,23 @@ def _with_own_origin(folder: RunFolder, config: SearchConfig) -> SearchConfig:
     return config.model_copy(update={"origin": own})
 
 
+def _check_fit(resolved: Resolved, transform: Transform) -> None:
+    """Raise ConfigError unless the search space reads rows of this form."""
+    shape, space = transform.feed.input_shape, resolved.space
+    if space.ranks and len(shape) not in space.ranks:
+        config = resolved.config
+        raise ConfigError(
+            f"space.name: '{config.space.name}' reads {_forms(space.ranks)}, but "
+            f"{config.data.source} is of the form '{transform.form}'; leave space.name out, or "
+            f"choose one for {_forms((len(shape),))}, such as 'mlp'."
+        )
+
+
+def _forms(ranks: Sequence[int]) -> str:
+    names = {1: "rows of numbers", 2: "sequences (F, T)", 3: "images (C, H, W)"}
+    return " and ".join(names.get(rank, f"arrays of {rank} axes") for rank in ranks)
+
+
 def _birth(
     folder: RunFolder, config: SearchConfig, dataset: Dataset, trials: int | None
 ) -> dict[str, Any]:
@@ -390,11 +409,7 @@ def _birth(
         "machine": run_folder.machine(),
         "data": {
             "source": config.data.source,
-            "digest": dataset.digest,
-            "shape": list(dataset.shape),
-            "classes": list(dataset.classes),
-            "n_train": len(dataset.x_train),
-            "n_test": len(dataset.x_test),
+            **dataset.described(),
         },
         "legs": [_leg_record(trials, config.budget.time)],
         "summary": None,

@@ -23,10 +23,10 @@ from typing import Any, Final
 import numpy as np
 
 from nasgen import genotypes, seeding
-from nasgen.data.base import Dataset, load
 from nasgen.data.split import split
 from nasgen.errors import ConfigError, EvaluationError, StoreError
 from nasgen.evaluation.recipe import Recipe
+from nasgen.evaluation.tasks.base import TIE, ranked_by
 from nasgen.runs import workers
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
@@ -75,7 +75,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The recipe in use and the best one, as rows: settings, val_accuracy, val_loss, train_s.
+    """The recipe in use and the best one, as rows: settings, the task's metric, val_loss, train_s.
 
     Both are means over the networks, whose own are the row's `accuracies`; seconds are their sum.
     `rows` are all that were tried; `fragment` is the file with the best one's [training] table.
@@ -86,6 +86,17 @@ class Tuned:
     best: Row
     rows: list[Row]
     fragment: Path
+
+    @property
+    def metric(self) -> str:
+        """The name under which rows have what recipes are compared by, such as val_accuracy."""
+        return f"val_{self.subject.resolved.task.metric}"
+
+    @property
+    def gain(self) -> float:
+        """By how much the best recipe is better than the current one, >= 0."""
+        sign = 1.0 if self.subject.resolved.task.direction == "maximize" else -1.0
+        return sign * float(self.best[self.metric] - self.baseline[self.metric])
 
     def to_json(self) -> dict[str, Any]:
         """Return what `nasgen tune --json` prints."""
@@ -98,7 +109,7 @@ class Tuned:
             "trials": {name: states.count(state) for name, state in names.items()},
             "baseline": self.baseline,
             "best": self.best,
-            "gain": self.best["val_accuracy"] - self.baseline["val_accuracy"],
+            "gain": self.gain,
             "toml": str(self.fragment),
         }
 
@@ -172,16 +183,19 @@ def tune(
         with tempfile.TemporaryDirectory(prefix="nasgen-tune-") as weights:
             tuning.run(Path(weights), f"sqlite:///{(folder / STUDY).resolve()}", n_trials)
         baseline, best = tuning.rows[0], tuning.best
-        owner.write_text(FRAGMENT, to_toml(best, baseline))
+        owner.write_text(FRAGMENT, to_toml(best, baseline, tuning.metric))
         return Tuned(subject, baseline, best, tuning.rows, folder / FRAGMENT)
     finally:
         owner.unlock()
 
 
-def to_toml(best: Row, baseline: Row) -> str:
+def to_toml(best: Row, baseline: Row, metric: str = "val_accuracy") -> str:
     """Return the [training] table of a recipe."""
-    gained = f"{best['val_accuracy']:.4f}, the recipe before {baseline['val_accuracy']:.4f}"
-    lines = [f"# validation accuracy {gained}, {best['epochs']:g} epochs", "[training]"]
+    gained = f"{best[metric]:.4f}, the recipe before {baseline[metric]:.4f}"
+    lines = [
+        f"# validation {metric.removeprefix('val_')} {gained}, {best['epochs']:g} epochs",
+        "[training]",
+    ]
     return (
         "\n".join([*lines, *(f"{k} = {json.dumps(v)}" for k, v in best["recipe"].items())]) + "\n"
     )
@@ -207,11 +221,12 @@ class _Tuning:
         self.told, self.progress = told, progress
         self.study = f"recipe-{subject.digest(seed)}"
         config = subject.resolved.config
-        dataset = _dataset(subject.resolved)
-        self.channels, height, width = dataset.shape
-        self.side = min(height, width)
+        shape = subject.resolved.dataset.shape
+        is_image = len(shape) == 3
+        self.channels, self.side = (shape[0], min(shape[1:])) if is_image else (0, 0)
+        self.task = subject.resolved.task
         n_images = round(len(_split(subject.resolved).train) * subject.fraction)
-        own = Recipe.of(config.training, dataset.shape)
+        own = Recipe.of(config.training, shape)
         # Those that a small data set does not shrink to fewer images.
         fitting = (b for b in BATCHES if b == replace(own, batch_size=b).batch_for(n_images))
         self.batches = tuple(fitting) or (own.batch_size,)
@@ -226,7 +241,7 @@ class _Tuning:
     @property
     def best(self) -> Row:
         complete = [row for row in self.rows if row["state"] == "COMPLETE"]
-        return min(complete, key=lambda r: (-r["val_accuracy"], r["val_loss"], r["number"]))
+        return min(complete, key=lambda r: (*ranked_by(self.task, r), r["number"]))
 
     def run(self, weights: Path, storage: str, n_trials: int) -> None:
         self.weights = weights
@@ -274,8 +289,19 @@ class _Tuning:
             row = self._tried(settings, look)
             self._keep(row)
         elif row["screened"] is not None:
-            look(row["screened"])
-        return float(row["val_accuracy"] or 0.0)
+            look(self._goodness(row["screened"]))
+        return self._goodness(row[self.metric])
+
+    @property
+    def metric(self) -> str:
+        """The name under which trials record what recipes are compared by."""
+        return f"val_{self.task.metric}"
+
+    def _goodness(self, value: float | None) -> float:
+        """Return a metric as the study maximises it; a recipe that failed has the least."""
+        if self.task.direction == "maximize":
+            return float(value or 0.0)
+        return -math.inf if value is None else -float(value)
 
     def _tried(self, settings: Settings, look: Callable[[float], None]) -> Row:
         """Return the row of a recipe; `look` gets its accuracy after a short training."""
@@ -285,17 +311,17 @@ class _Tuning:
             "recipe": settings,
             "screened": None,
             "accuracies": None,
-            "val_accuracy": None,
-            "val_loss": None,
+            self.metric: None,
+            TIE: None,
             "train_s": None,
             "failure": None,
         }
         short = self._evaluated(settings, SCREEN * self.subject.epochs)
         if short[-1]["state"] != "COMPLETE":
             return row | {"failure": short[-1]["failure"]}
-        row["screened"] = _mean(short, "val_accuracy")
+        row["screened"] = _mean(short, self.metric)
         try:
-            look(row["screened"])
+            look(self._goodness(row["screened"]))
         except Exception:
             self._keep(row | {"state": "PRUNED"})
             raise
@@ -303,8 +329,8 @@ class _Tuning:
         row |= {name: results[-1][name] for name in ("state", "failure")}
         row["train_s"] = round(sum(result["train_s"] for result in results), 3)
         if row["state"] == "COMPLETE":
-            row["accuracies"] = [result["metrics"]["val_accuracy"] for result in results]
-            row |= {name: _mean(results, name) for name in ("val_accuracy", "val_loss")}
+            row["accuracies"] = [result["metrics"][self.metric] for result in results]
+            row |= {name: _mean(results, name) for name in (self.metric, TIE)}
         return row
 
     def _keep(self, row: Row) -> None:
@@ -315,7 +341,7 @@ class _Tuning:
         """Return the result messages of the networks, on all cores; none after one that failed."""
         context = self.subject.resolved.worker_context(self.weights)
         context["threads"] = fidelity.n_cores()
-        context["objectives"] = ["val_accuracy"]
+        context["objectives"] = [self.metric]
         context["training"] |= {**settings, "seconds": None, "time_limit": None}
         number = len(self.rows)
 
@@ -402,11 +428,6 @@ def _mean(results: Sequence[Mapping[str, Any]], metric: str) -> float:
     return float(np.mean([result["metrics"][metric] for result in results]))
 
 
-def _dataset(resolved: Resolved) -> Dataset:
-    with resolved.scope.active():
-        return load(resolved.config.data.source)
-
-
 def _split(resolved: Resolved) -> Any:
-    section = resolved.config.data
-    return split(_dataset(resolved), section.validation, section.split_seed)
+    data = resolved.config.data
+    return split(resolved.dataset, data.validation, data.split_seed)

@@ -19,7 +19,8 @@ class Step:
     the derived tag of something the decoder added (`role` says what: "vertex", "stem", "resize",
     "project", "cap", "head"). `inputs` are names of earlier steps, or `INPUT` for the
     image. `in_tags` and `out_tags` are
-    the gene tags of the channels that come in (one entry an input) and go out.
+    the gene tags of the channels that come in (one entry an input) and go out. `others` names
+    inputs of the network beside the main one that the step reads by keyword, as "input.lengths".
     """
 
     name: str
@@ -32,6 +33,7 @@ class Step:
     out_shape: Shape
     in_tags: tuple[Ranges, ...] = ()
     out_tags: Ranges = ()
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

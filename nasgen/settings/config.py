@@ -20,12 +20,17 @@ TABLES = ("mutations", "morphisms", "crossovers", "matings", "prunings")
 
 
 class Data(Section):
-    """Where the images come from."""
+    """What is learnt from."""
 
     source: str = Field(
         "digits",
         description="digits | mnist:DIR | cifar10:DIR | folder:DIR | "
-        "npz:FILE | csv:FILE?target=y&shape=1x28x28 | a plug-in's name",
+        "npz:FILE | csv:FILE?target=y | csv:FILE?target=y&shape=1x28x28 | a plug-in's name",
+    )
+    task: str = Field(
+        "auto",
+        description="auto | classification | regression | a plug-in's; auto: texts, booleans and "
+        "integers are classes, other numbers values to predict",
     )
     validation: float = Field(
         0.1,
@@ -43,8 +48,9 @@ class Space(OptionSection):
     """Which networks are legal."""
 
     name: str = Field(
-        "dag-cnn",
-        description="see `nasgen list search_spaces`; other keys are passed to it (`nasgen list "
+        "auto",
+        description="auto: dag-cnn for images, mlp for tables and sequences | see `nasgen list "
+        "search_spaces`; other keys are passed to it (`nasgen list "
         "search_spaces NAME` lists them), such as max_channels = 96",
     )
 
@@ -130,10 +136,9 @@ class Objectives(Section):
     """What is optimised."""
 
     names: tuple[str, ...] = Field(
-        ("val_accuracy",),
-        min_length=1,
+        (),
         description="names from `nasgen list objectives`; the first one decides which network is "
-        "best",
+        "best; empty: the task's own, val_accuracy for classes, val_rmse for values",
     )
     constraint: Annotated[tuple[str, ...], BeforeValidator(texts)] = Field(
         (),

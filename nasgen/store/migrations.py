@@ -81,6 +81,11 @@ def _config_1(tables: Tables) -> Tables:
         if "pruner" in stopping:
             stopping["stopper"] = stopping.pop("pruner")
         tables["stopping"] = stopping
+    data = {"source": "digits", "task": "classification", **tables.get("data", {})}
+    scheme, _, rest = data["source"].partition(":")
+    if scheme == "csv" and "shape=" not in rest:  # tables were images of one row
+        data["source"] += "&shape=row"
+    tables["data"] = data
     origin = tables.get("origin", {})
     if "genotype" in origin:
         tables["origin"] = {"network": origin["genotype"]}

@@ -31,12 +31,14 @@ def test_integers_of_a_byte_become_images_of_the_given_shape(table):
     assert (first % 2 == data.y_train).all()
 
 
-def test_without_a_shape_the_columns_are_one_row(table):
-    assert load(table(PIXELS)).shape == (1, 1, 4)
+def test_without_a_shape_the_columns_are_a_table(table):
+    data = load(table(PIXELS))
+    assert (data.form, data.task, data.shape) == ("table", "classification", (4,))
+    assert [(c.name, c.kind) for c in data.columns] == [(name, "number") for name in "abcd"]
 
 
 def test_other_numbers_are_standardised_by_the_training_rows(table):
-    data = load(table(FLOATS))
+    data = load(table(FLOATS, "?target=y&shape=1x1x2"))
     assert data.x_train.dtype == data.x_test.dtype == np.float32
     np.testing.assert_allclose(data.x_train.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(data.x_train.std(axis=0), 1, atol=1e-6)
@@ -51,8 +53,58 @@ def test_labels_that_are_numbers_are_ordered_by_value(table):
 
 def test_a_constant_column_becomes_zero(table):
     text = "a,b,y\n" + "".join(f"{i / 2},0.1,{i % 2}\n" for i in range(10))
-    data = load(table(text))
+    data = load(table(text, "?target=y&shape=1x1x2"))
     np.testing.assert_allclose(data.x_train[..., 1], 0, atol=1e-6)
+
+
+MIXED = "age,town,y\n" + "".join(
+    f"{i if i % 3 else ''},{('Ulm', 'Kiel', 'NA')[i % 3]},{i / 2}\n" for i in range(20)
+)
+
+
+def test_texts_missing_cells_and_values_to_predict_are_a_table(table):
+    data = load(table(MIXED))
+    assert (data.form, data.task, data.classes) == ("table", "regression", ())
+    assert [(c.name, c.kind) for c in data.columns] == [("age", "number"), ("town", "text")]
+    rows = np.concatenate([data.inputs["x"], data.inputs_test["x"]])[:, 0]
+    texts = np.concatenate([data.inputs["text"], data.inputs_test["text"]])[:, 0]
+    targets = np.concatenate([data.targets, data.targets_test]) * 2
+    for age, town, i in zip(rows, texts, targets.astype(int), strict=True):
+        assert np.isnan(age) if i % 3 == 0 else age == i
+        assert town == ("Ulm", "Kiel", "")[i % 3]
+
+
+@pytest.mark.parametrize(
+    ("task", "cells", "kind", "n_classes"),
+    [
+        ("auto", "12", "classification", 2),
+        ("auto", ["1.0", "2.0"], "regression", 0),
+        ("auto", ["yes", "no"], "classification", 2),
+        ("regression", "12", "regression", 0),
+        ("classification", ["1.5", "2.5"], "classification", 2),
+    ],
+)
+def test_the_task_follows_the_target_unless_it_is_asked_for(table, task, cells, kind, n_classes):
+    text = "a,y\n" + "".join(f"{i},{cells[i % 2]}\n" for i in range(10))
+    data = load(table(text), task)
+    assert (data.task, data.n_classes) == (kind, n_classes)
+
+
+@pytest.mark.parametrize(
+    ("text", "task", "words"),
+    [
+        (MIXED.replace("4,Kiel", "four,Kiel"), "auto", ["line 6, column 'age' is 'four'"]),
+        (MIXED.replace("Ulm,0.0", "Ulm,nan"), "regression", ["line 2, column 'y' is 'nan'"]),
+        ("a,y\n" + "1,2.5\n" * 9, "auto", ["is 2.5 in every row", "constant target"]),
+        ("a,y\n" + "1,x\n2,z\n" * 9, "regression", ["line 2, column 'y' is 'x'"]),
+        ("a,y\n" + "inf,1.5\n2,2.5\n" * 9, "auto", ["row 0, column 'a' is inf"]),
+    ],
+)
+def test_faults_of_a_table_are_named(table, text, task, words):
+    with pytest.raises(DataError) as caught:
+        load(table(text), task)
+    for word in words:
+        assert word in str(caught.value)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
@@ -62,7 +114,7 @@ def test_marks_line_ends_quotes_and_blank_lines_do_not_matter(table, encoding, e
     text = end.join(['"a col",y,b', *rows[:5], "", *rows[5:]]) + end + end
     data = load(table(text, encoding=encoding))
     assert data.classes == ('kläs, "0"\nmore', 'kläs, "1"\nmore')
-    assert data.x_train[:, 0, 0, 0].tolist() == data.x_train[:, 0, 0, 1].tolist()
+    assert data.x_train[:, 0].tolist() == data.x_train[:, 1].tolist()
 
 
 def test_column_names_may_be_escaped(table):
@@ -86,10 +138,10 @@ HEAD = "a,y,b\n1,x,2\n"
         (PIXELS, "?target=y&shape=1x2x3", ["1x2x3 needs 6 columns", "has 4"]),
         (PIXELS, "?target=y&shape=2x2", ["expected CxHxW", "'2x2'"]),
         (PIXELS, "?target=y&shape=1x-2x-2", ["expected CxHxW"]),
-        (HEAD + "3,z,high\n", "?target=y", ["line 3, column 'b' is 'high'"]),
-        (HEAD + "\n3,z,\n", "?target=y", ["line 4, column 'b' is ''"]),
-        (HEAD + "nan,z,4\n", "?target=y", ["line 3, column 'a' is nan", "finite"]),
-        (HEAD + "1,z,1e999\n", "?target=y", ["line 3, column 'b' is inf"]),
+        (HEAD + "3,z,high\n", "?target=y&shape=1x1x2", ["line 3, column 'b' is 'high'"]),
+        (HEAD + "\n3,z,\n", "?target=y&shape=1x1x2", ["line 4, column 'b' is ''"]),
+        (HEAD + "nan,z,4\n", "?target=y&shape=1x1x2", ["line 3, column 'a' is nan", "finite"]),
+        (HEAD + "1,z,1e999\n", "?target=y&shape=1x1x2", ["line 3, column 'b' is inf"]),
         (HEAD + "1,,4\n", "?target=y", ["line 3, column 'y' is empty"]),
         (HEAD + "1,z\n", "?target=y", ["line 3 has 2 cells, the header 3"]),
         (HEAD + "1,z,2,3\n", "?target=y", ["line 3 has 4 cells, the header 3"]),
@@ -97,7 +149,7 @@ HEAD = "a,y,b\n1,x,2\n"
         ("", "?target=y", ["names the columns", "got nothing"]),
         ("a;y\n1;2\n", "?target=y", ["comma-separated", "'a;y'"]),
         (HEAD + "1,x,2\n", "?target=y", ["only 'x'"]),
-        (HEAD + "1,x,2.5\n", "?target=y", ["one class only: x"]),
+        (HEAD + "1,x,2.5\n", "?target=y&shape=1x1x2", ["one class only: x"]),
         (HEAD + "1,z,2.5\n", "?target=y", ["a test set", "'x' has 1"]),
     ],
 )

@@ -8,19 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasgen.evaluation.batches import (
-    Normaliser,
-    TrainingBatches,
-    evaluation_batches,
-    shift_and_flip,
-)
+from nasgen.evaluation.batches import evaluation_batches
+from nasgen.evaluation.feeds.image import ImageFeed
+from nasgen.evaluation.images import ImageBatches, Normaliser, shift_and_flip
 
 IDENTITY = Normaliser(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1))
 
 
-def _batches(n: int, batch_size: int, seed: int = 0, **augmentation: object) -> TrainingBatches:
+def _batches(n: int, batch_size: int, seed: int = 0, **augmentation: object) -> ImageBatches:
     images = torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1).expand(n, 1, 4, 4).contiguous()
-    return TrainingBatches(
+    return ImageBatches(
         images,
         torch.arange(n),
         torch.arange(n),
@@ -67,7 +64,8 @@ def test_centred_crop_without_flip_changes_nothing() -> None:
 
 def test_an_epoch_shows_every_image_once_with_its_label() -> None:
     seen = []
-    for images, labels in _batches(64, 16).epoch():
+    for inputs, labels in _batches(64, 16).epoch():
+        images = inputs["x"]
         assert torch.equal(images[:, 0, 0, 0].long(), labels)
         seen += labels.tolist()
     assert sorted(seen) == list(range(64))
@@ -96,7 +94,7 @@ def test_a_rest_of_less_than_half_a_batch_is_left_out(
 
 def test_half_of_the_images_are_mirrored_and_pixels_are_kept() -> None:
     ramp = torch.arange(8, dtype=torch.uint8).view(1, 1, 1, 8).expand(400, 1, 8, 8).contiguous()
-    batches = TrainingBatches(
+    batches = ImageBatches(
         ramp,
         torch.zeros(400, dtype=torch.long),
         torch.arange(400),
@@ -105,7 +103,7 @@ def test_half_of_the_images_are_mirrored_and_pixels_are_kept() -> None:
         torch.Generator().manual_seed(0),
         flip=True,
     )
-    images, _ = next(batches.epoch())
+    images = next(batches.epoch())[0]["x"]
     mirrored = images[:, 0, 0, 0] == 7
     assert 140 < int(mirrored.sum()) < 260
     assert torch.equal(images[mirrored].flip(3), ramp[: int(mirrored.sum())].float())
@@ -136,7 +134,10 @@ def test_evaluation_images_come_in_order_and_as_they_are() -> None:
     images = np.random.default_rng(0).integers(0, 256, (1300, 1, 8, 8), dtype=np.uint8)
     rows = np.array([3, 900, 12])
     cpu = torch.device("cpu")
-    everything = torch.cat(list(evaluation_batches(images, None, IDENTITY, cpu)))
+    zero, one = np.zeros(1, np.float32), np.ones(1, np.float32)
+    feed = ImageFeed((1, 8, 8), "uint8", zero, one)
+    stored = {"x": images}
+    everything = torch.cat([b["x"] for b in evaluation_batches(feed, stored, None, cpu)])
     np.testing.assert_array_equal(everything.numpy(), images.astype(np.float32))
-    some = torch.cat(list(evaluation_batches(images, rows, IDENTITY, cpu)))
+    some = torch.cat([b["x"] for b in evaluation_batches(feed, stored, rows, cpu)])
     np.testing.assert_array_equal(some.numpy(), images[rows].astype(np.float32))

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from nasgen.errors import EvaluationError
-from nasgen.evaluation.batches import Normaliser, TrainingBatches
 from nasgen.evaluation.evaluator import Evaluator
+from nasgen.evaluation.images import ImageBatches, Normaliser
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import Row, Trainee, make_optimizer, train_together
 from nasgen.genotypes import Dag, Draft, tags
@@ -149,7 +150,7 @@ def test_members_train_the_slices_they_share_and_nothing_is_shared_afterwards(
         again = evaluator.inference.predict(
             job["genotype"], result["refs"]["weights"], "validation"
         )
-        accuracy = float((again.argmax(1) == evaluator.inference.labels("validation")).mean())
+        accuracy = float((again.argmax(1) == evaluator.inference.targets("validation")).mean())
         assert accuracy == result["objectives"]["val_accuracy"]
         moments = evaluator.artifacts.load(result["refs"]["optimizer"])
         weights = evaluator.artifacts.load(result["refs"]["weights"])
@@ -228,13 +229,14 @@ def _trainees(n: int, log: list[int], **options: Any) -> list[Trainee]:
         draw = torch.Generator().manual_seed(i)
         images = torch.randint(0, 255, (64, 1, 4, 4), generator=draw).to(torch.uint8)
         labels = torch.arange(64) % 2
-        batches = TrainingBatches(images, labels, torch.arange(64), 16, HALF, draw)
+        batches = ImageBatches(images, labels, torch.arange(64), 16, HALF, draw)
 
         def forward(x: torch.Tensor) -> torch.Tensor:
             log.append(i)
             return network(x) * options.get("factors", [1.0] * n)[i]
 
-        return Trainee(network, batches, options.get("report", lambda row: True), forward)
+        report = options.get("report", lambda row: True)
+        return Trainee(network, batches, F.cross_entropy, report, forward)
 
     return [trainee(i) for i in range(n)]
 

@@ -117,7 +117,7 @@ def test_kept_predictions_and_weights_agree_with_the_metrics(tmp_path: Path) -> 
     job = _job(1)
     result = evaluator.evaluate(job)
     kept = evaluator.artifacts.load(result["refs"]["predictions"])["validation"]
-    labels = evaluator.inference.labels("validation")
+    labels = evaluator.inference.targets("validation")
     assert kept.dtype == np.float32
     assert kept.shape == (len(labels), 10)
     np.testing.assert_allclose(kept.sum(1), 1, atol=1e-5)
@@ -125,7 +125,7 @@ def test_kept_predictions_and_weights_agree_with_the_metrics(tmp_path: Path) -> 
     again = evaluator.inference.predict(job["genotype"], result["refs"]["weights"], "validation")
     np.testing.assert_allclose(again, kept, atol=1e-6)
     test = evaluator.inference.predict(job["genotype"], result["refs"]["weights"], "test")
-    assert test.shape == (len(evaluator.inference.labels("test")), 10)
+    assert test.shape == (len(evaluator.inference.targets("test")), 10)
 
 
 def test_digits_are_learnt_in_a_few_epochs(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from nasgen.evaluation.batches import Normaliser, TrainingBatches
+from nasgen.evaluation.images import ImageBatches, Normaliser
 from nasgen.evaluation.precision import MIN_SIDE, is_fast, mixed_precision
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, train
@@ -46,10 +48,12 @@ def _trained(precision: str) -> tuple[nn.Module, History]:
     recipe = replace(Recipe.of(Training(batch_size=32), SHAPE), precision=precision)
     normalise = Normaliser.of(images.numpy())
     rows = torch.arange(256)
-    batches = TrainingBatches(
+    batches = ImageBatches(
         images, labels, rows, 32, normalise, torch.Generator().manual_seed(0), recipe.crop
     )
-    return network, train(network, batches, recipe, 3.0)
+    return network, train(
+        network, batches, partial(F.cross_entropy, label_smoothing=0.05), recipe, 3.0
+    )
 
 
 def test_bfloat16_learns_as_float32_does_and_keeps_its_weights_in_float32() -> None:

@@ -7,13 +7,14 @@ import time
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from nasgen.errors import EvaluationError
 from nasgen.evaluation import measure
-from nasgen.evaluation.batches import Normaliser, TrainingBatches
+from nasgen.evaluation.images import ImageBatches, Normaliser
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import Row, make_optimizer, one_cycle, train
 from nasgen.settings.config import Training
@@ -34,13 +35,13 @@ def _network() -> nn.Module:
     )
 
 
-def _batches(n: int = 256) -> TrainingBatches:
+def _batches(n: int = 256) -> ImageBatches:
     """Two classes, dark and bright images with noise."""
     draw = torch.Generator().manual_seed(0)
     labels = torch.arange(n) % 2
     noise = torch.randint(0, 100, (n, *SHAPE), generator=draw)
     images = (noise + labels.view(-1, 1, 1, 1) * 120).to(torch.uint8)
-    return TrainingBatches(images, labels, torch.arange(n), 32, HALF, draw)
+    return ImageBatches(images, labels, torch.arange(n), 32, HALF, draw)
 
 
 def _recipe(**settings_: object) -> Recipe:
@@ -66,7 +67,9 @@ def test_the_rate_rises_linearly_then_falls_to_zero(warmup: float) -> None:
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_both_optimisers_learn(optimizer: str) -> None:
-    history = train(_network(), _batches(), _recipe(optimizer=optimizer, label_smoothing=0), 6)
+    history = train(
+        _network(), _batches(), F.cross_entropy, _recipe(optimizer=optimizer, label_smoothing=0), 6
+    )
     assert history.train_loss < 0.4
     assert history.curve[0]["train_loss"] > history.train_loss
     assert history.curve[-1]["lr"] < 0.02 * max(row["lr"] for row in history.curve)
@@ -82,8 +85,8 @@ def test_norms_and_biases_do_not_decay() -> None:
 
 @pytest.mark.parametrize(("epochs", "n_steps"), [(0.25, 2), (1, 8), (2.5, 20), (0.001, 1)])
 def test_epochs_may_be_fractional(epochs: float, n_steps: int) -> None:
-    history = train(_network(), _batches(), _recipe(), epochs)
-    assert history.n_images == n_steps * 32
+    history = train(_network(), _batches(), F.cross_entropy, _recipe(), epochs)
+    assert history.n_rows == n_steps * 32
     assert history.epochs_done == n_steps / 8
     assert history.curve[-1]["epoch"] == history.epochs_done
 
@@ -92,7 +95,7 @@ def test_with_seconds_training_ends_early_and_annealed(monkeypatch: pytest.Monke
     # A clock of equal ticks: the bounds are exact, whatever else the machine is doing.
     ticks = itertools.count()
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks) * 0.001)
-    history = train(_network(), _batches(), _recipe(lr=0.01), 100_000, seconds=0.4)
+    history = train(_network(), _batches(), F.cross_entropy, _recipe(lr=0.01), 100_000, seconds=0.4)
     assert 0.35 < history.train_s < 0.41
     assert 0 < history.epochs_done < 100_000
     assert history.curve[-1]["lr"] < 0.01 * 0.05
@@ -100,22 +103,24 @@ def test_with_seconds_training_ends_early_and_annealed(monkeypatch: pytest.Monke
 
 def test_enough_seconds_change_nothing() -> None:
     bounded, free = _network(), _network()
-    train(bounded, _batches(), _recipe(), 1, seconds=1e6)
-    train(free, _batches(), _recipe(), 1)
+    train(bounded, _batches(), F.cross_entropy, _recipe(), 1, seconds=1e6)
+    train(free, _batches(), F.cross_entropy, _recipe(), 1)
     for a, b in zip(bounded.parameters(), free.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
 def test_a_diverging_loss_stops_training_soon() -> None:
     with pytest.raises(EvaluationError, match="loss became") as caught:
-        train(_network(), _batches(), _recipe(optimizer="sgd", lr=1e30), 1000)
+        train(_network(), _batches(), F.cross_entropy, _recipe(optimizer="sgd", lr=1e30), 1000)
     assert caught.value.kind == "non-finite"
 
 
 def test_used_up_time_stops_training_and_says_how_far_it_came() -> None:
     left = iter([1.0, 1.0, -1.0])
     with pytest.raises(EvaluationError, match=r"0\.38 of 10 epochs") as caught:
-        train(_network(), _batches(), _recipe(), 10, time_left_s=lambda: next(left))
+        train(
+            _network(), _batches(), F.cross_entropy, _recipe(), 10, time_left_s=lambda: next(left)
+        )
     assert caught.value.kind == "timeout"
 
 
@@ -126,7 +131,7 @@ def test_each_epoch_is_reported_and_the_answer_false_stops() -> None:
         rows.append(row)
         return row["epoch"] < 3
 
-    history = train(_network(), _batches(), _recipe(), 10, report=report)
+    history = train(_network(), _batches(), F.cross_entropy, _recipe(), 10, report=report)
     assert history.stopped
     assert history.epochs_done == 3
     assert {1.0, 2.0, 3.0} <= {row["epoch"] for row in rows}
@@ -146,15 +151,15 @@ def test_flops_of_a_convolution_are_two_for_each_multiply_add(
 ) -> None:
     conv = nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, bias=False)
     expected = 2 * c_in * c_out * kernel**2 * side**2
-    assert measure.flops(conv, (c_in, side, side)) == expected
+    assert measure.flops(conv, measure.zeros((c_in, side, side))) == expected
     assert measure.n_params(conv) == c_in * c_out * kernel**2
 
 
 def test_measuring_changes_neither_mode_nor_statistics_nor_threads() -> None:
     network, n_threads = _network(), torch.get_num_threads()
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    measure.flops(network, SHAPE)
-    assert measure.latency_ms(network, SHAPE, torch.device("cpu"), n_runs=3) > 0
+    measure.flops(network, measure.zeros(SHAPE))
+    assert measure.latency_ms(network, measure.zeros(SHAPE), torch.device("cpu"), n_runs=3) > 0
     assert network.training
     assert torch.get_num_threads() == n_threads
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())

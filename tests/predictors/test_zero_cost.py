@@ -77,7 +77,7 @@ def test_the_standard_blueprint_is_the_same_network() -> None:
     for seed in range(6):
         blueprint = space.blueprint(drawn(seed, space), (1, 8, 8), 10)
         sizes = [
-            (measure.n_params(n), measure.flops(n, (1, 8, 8)))
+            (measure.n_params(n), measure.flops(n, measure.zeros((1, 8, 8))))
             for n in map(network_of, (blueprint, standard(blueprint)))
         ]
         assert sizes[0] == sizes[1]

@@ -16,6 +16,7 @@ import nasgen
 from nasgen.cli import app
 from nasgen.errors import StoreError
 from nasgen.evaluation.evaluator import Evaluator
+from nasgen.evaluation.inference import Inference
 from nasgen.genotypes import Dag
 from nasgen.runs import reading, tuning
 from nasgen.settings import fidelity
@@ -38,13 +39,13 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    part = Evaluator._part
+    part = Inference.part
 
-    def guarded(self: Evaluator, name: str) -> Any:
+    def guarded(self: Inference, name: str) -> Any:
         assert name == "validation"
         return part(self, name)
 
-    monkeypatch.setattr(Evaluator, "_part", guarded)
+    monkeypatch.setattr(Inference, "part", guarded)
 
 
 @pytest.fixture(scope="module")

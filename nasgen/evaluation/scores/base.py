@@ -8,9 +8,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -21,13 +22,17 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalRes
 class Probe:
     """An untrained network and one batch of training images.
 
-    `images` (B, C, H, W) are normalised float32 on the CPU, `labels` (B,) int64. A score works on a
-    `copy` of the network. Torch's global generator is seeded while it does.
+    `images` are the main input as networks read it, on the CPU: (B, C, H, W) normalised float32 for
+    images, and `others` further inputs by name. `labels` are the targets as `loss` reads them: (B,)
+    int64 for classification. A score works on a `copy` of the network. Torch's global generator is
+    seeded while it does.
     """
 
     network: nn.Module
     images: Tensor
     labels: Tensor
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+    others: Mapping[str, Tensor] = field(default_factory=dict)
 
     def copy(self, double: bool = False) -> nn.Module:
         """Return the network in training mode, as the papers have it, its gradients empty."""

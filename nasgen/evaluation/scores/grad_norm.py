@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import math
 
-import torch.nn.functional as F
-
 from nasgen.evaluation.scores.base import Probe, weighted
 
 
 def grad_norm(probe: Probe) -> float:
     """Return the sum of the gradient's norms of convolutions and linear layers, >= 0.
 
-    The loss is the mean cross-entropy. Norm layers take the statistics of the batch.
+    The loss is the task's, the mean cross-entropy for classes. Norm layers take the statistics of
+    the batch.
     """
     network = probe.copy()
-    F.cross_entropy(network(probe.images), probe.labels).backward()
+    probe.loss(network(probe.images, **probe.others), probe.labels).backward()
     norms = [w.grad.norm().item() for w in weighted(network) if w.grad is not None]
     return math.fsum(norms)

@@ -27,7 +27,7 @@ def jacob_cov(probe: Probe) -> float:
     gradients overflow.
     """
     images = probe.images.clone().requires_grad_(True)
-    probe.copy()(images).sum().backward()
+    probe.copy()(images, **probe.others).sum().backward()
     rows = _gradient(images).flatten(1).double().numpy()
     if not np.isfinite(rows).all():  # the signal has overflown: nothing can be said
         return math.nan

@@ -37,6 +37,6 @@ def naswot(probe: Probe) -> float:
         if isinstance(module, RELUS):
             module.register_forward_hook(count)
     with torch.no_grad():
-        network(probe.images)
+        network(probe.images, **probe.others)
     values = np.linalg.eigvalsh(kernel.numpy())
     return float(np.log(np.clip(values, FLOOR, None)).sum())

@@ -12,6 +12,6 @@ def n_params(probe: Probe) -> float:
 
 
 def flops(probe: Probe) -> float:
-    """Return the floating-point operations for one image."""
-    _, channels, height, width = probe.images.shape
-    return float(measure.flops(probe.network, (channels, height, width)))
+    """Return the floating-point operations for one row."""
+    example = {"x": probe.images[:1]} | {name: of[:1] for name, of in probe.others.items()}
+    return float(measure.flops(probe.network, example))

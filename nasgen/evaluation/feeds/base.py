@@ -1,0 +1,104 @@
+"""The contract of a feed: how rows of one form of data become batches that networks read.
+
+A feed is fitted once on the training part. What it learnt there (means, code tables) is kept with
+the run, so that rows which come later are treated as the training data were.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from numpy.typing import NDArray
+
+from nasgen import registry
+from nasgen.layers.base import Shape
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from nasgen.data.base import Dataset
+    from nasgen.evaluation.batches import Batches
+    from nasgen.evaluation.recipe import Recipe
+
+Array = NDArray[Any]
+Inputs = Mapping[str, Array]  # one entry a row along the first axis; "x" is the main input
+
+
+class Feed(ABC):
+    """Rows of one form of data, from what users have to what networks read.
+
+    Three stages: *raw* rows, as a user has them; *stored* inputs, the arrays of the data set;
+    *prepared* inputs, plain numbers, which stay in memory and of which `batch` makes what
+    `Network.forward` gets.
+    """
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, dataset: Dataset, rows: Array) -> Self:
+        """Return the feed as the rows `rows` of the training part have it."""
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
+        """Return the feed that `state` describes."""
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return (JSON, arrays) from which `restore` makes an equal feed."""
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> Shape:
+        """Shape of one row of the main input as networks read it, channels or features first."""
+
+    @abstractmethod
+    def read(self, raw: Any) -> dict[str, Array]:
+        """Return raw rows as stored inputs; raises DataError that says what was expected."""
+
+    def remarks(self, stored: Inputs) -> list[str]:
+        """Return a sentence about each thing in rows that training never saw. Default: none."""
+        return []
+
+    def prepared(self, stored: Inputs) -> dict[str, Array]:
+        """Return stored inputs as numbers that `batch` reads. Default: as they are."""
+        return dict(stored)
+
+    @abstractmethod
+    def batch(self, prepared: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return what a network reads of prepared rows, on their device; "x" is the main input."""
+
+    def batches(
+        self,
+        prepared: Mapping[str, Tensor],
+        targets: Tensor,
+        rows: Tensor,
+        batch_size: int,
+        generator: torch.Generator,
+        recipe: Recipe,
+    ) -> Batches:
+        """Return the shuffled batches of a training; a member that augments has its own."""
+        from nasgen.evaluation.batches import Batches
+
+        return Batches(self.batch, prepared, targets, rows, batch_size, generator)
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows of a batch in evaluation: large, but bounded by memory."""
+        return 512
+
+    @abstractmethod
+    def example(self) -> dict[str, Tensor]:
+        """Return one row of zeros as a network reads it, to count operations and take times."""
+
+    def placed(self, network: nn.Module, device: torch.device) -> nn.Module:
+        """Return the network on a device, in the memory order of its batches."""
+        return network.to(device)
+
+
+def named(name: str) -> type[Feed]:
+    """Return the registered feed of a form of data; raises UnknownNameError."""
+    found: type[Feed] = registry.resolve("feeds", name)
+    return found

@@ -1,0 +1,121 @@
+"""Sequences of unequal length: tokens (N, T) or vectors (N, T, F), with the length of each.
+
+A batch is as long as its longest sequence; networks get the lengths besides and look at nothing
+behind them. Vectors are standardised by the features' mean and deviation over the steps of the
+training part; a token that training has not seen has a number of its own, the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasgen.data import forms
+from nasgen.errors import DataError
+from nasgen.evaluation.feeds.base import Array, Feed, Inputs
+from nasgen.layers.base import Shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nasgen.data.base import Dataset
+
+VALUES_AT_ONCE: Final = 4_000_000  # of a batch in evaluation
+
+
+@final
+class SequenceFeed(Feed):
+    """`n_tokens` is the number of tokens that training knows, 0 for vectors.
+
+    `mean` and `scale` are (F,) float32, empty for tokens; `longest` is the longest training
+    sequence. Networks read x as (B, F, T) float32 or (B, T) int64 in 0..n_tokens, and lengths (B,).
+    """
+
+    def __init__(
+        self,
+        n_tokens: int,
+        longest: int,
+        mean: NDArray[np.float32],
+        scale: NDArray[np.float32],
+    ) -> None:
+        self.n_tokens, self.longest, self.mean, self.scale = n_tokens, longest, mean, scale
+
+    @classmethod
+    def fit(cls, dataset: Dataset, rows: Array) -> Self:
+        x, lengths = dataset.inputs["x"][rows], dataset.inputs["lengths"][rows]
+        inside = np.arange(x.shape[1]) < lengths[:, None]
+        longest, empty = int(lengths.max()), np.zeros(0, np.float32)
+        if x.ndim == 2:
+            return cls(int(x[inside].max()) + 1, longest, empty, empty)
+        steps = x[inside].astype(np.float64)
+        scale = steps.std(axis=0)
+        scale[scale < 1e-6] = 1.0
+        return cls(0, longest, steps.mean(axis=0).astype(np.float32), scale.astype(np.float32))
+
+    @classmethod
+    def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
+        return cls(facts["n_tokens"], facts["longest"], arrays["mean"], arrays["scale"])
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        facts = {"n_tokens": self.n_tokens, "longest": self.longest}
+        return facts, {"mean": self.mean, "scale": self.scale}
+
+    @property
+    def input_shape(self) -> Shape:
+        """(F, T), where a token counts as a one-hot vector; networks read any T."""
+        return (self.n_tokens + 1 if self.n_tokens else len(self.mean)), self.longest
+
+    def read(self, raw: Any) -> dict[str, Array]:
+        found = forms.sequences("predict", "x", raw)
+        forms.check("predict", "sequence", "x", found, len(found["lengths"]), (), "lengths")
+        x = found["x"]
+        if (x.ndim == 2) != bool(self.n_tokens) or (x.ndim == 3 and x.shape[2] != len(self.mean)):
+            wanted = "(B, T) integers" if self.n_tokens else f"(B, T, {len(self.mean)}) floats"
+            raise DataError(
+                f"expected sequences of {wanted} as the training data were, got {x.shape} "
+                f"{x.dtype}."
+            )
+        return found
+
+    def remarks(self, stored: Inputs) -> list[str]:
+        if not self.n_tokens:
+            return []
+        x = stored["x"]
+        inside = np.arange(x.shape[1]) < stored["lengths"][:, None]
+        strange = np.unique(x[inside & (x >= self.n_tokens)])
+        if not strange.size:
+            return []
+        shown = ", ".join(str(t) for t in strange[:4].tolist())
+        return [
+            f"{strange.size} tokens did not occur in training, such as {shown}; all of them are "
+            "read as one unknown token."
+        ]
+
+    def prepared(self, stored: Inputs) -> dict[str, Array]:
+        x, lengths = stored["x"], stored["lengths"]
+        inside = np.arange(x.shape[1]) < lengths[:, None]
+        if self.n_tokens:
+            x = np.where(inside, np.minimum(x, self.n_tokens), 0)
+        else:
+            x = np.where(inside[:, :, None], (x - self.mean) / self.scale, 0).astype(np.float32)
+        return {"x": x, "lengths": lengths}
+
+    def batch(self, prepared: dict[str, Tensor]) -> dict[str, Tensor]:
+        lengths = prepared["lengths"]
+        x = prepared["x"][:, : int(lengths.max())]
+        return {"x": x if self.n_tokens else x.transpose(1, 2).contiguous(), "lengths": lengths}
+
+    @property
+    def rows_at_once(self) -> int:
+        return max(16, min(1024, VALUES_AT_ONCE // (max(1, len(self.mean)) * self.longest)))
+
+    def example(self) -> dict[str, Tensor]:
+        import torch
+
+        lengths = torch.tensor([self.longest])
+        if self.n_tokens:
+            return {"x": torch.zeros((1, self.longest), dtype=torch.int64), "lengths": lengths}
+        return {"x": torch.zeros((1, *self.input_shape)), "lengths": lengths}

@@ -1,0 +1,128 @@
+"""Tables: numbers are standardised, texts become one column a category, gaps are marked.
+
+What the training part teaches: mean, deviation and median of each column of numbers, the categories
+of each column of texts, most frequent first, and which columns have gaps. A missing number becomes
+the median, and a further column says that it was missing; a missing text is a category like others
+where training has seen it. A category that training has not seen is none of the known ones: all its
+columns are 0, and `remarks` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasgen.data.columns import Column, rows
+from nasgen.evaluation.feeds.base import Array, Feed, Inputs
+from nasgen.layers.base import Shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nasgen.data.base import Dataset
+
+MOST_CATEGORIES: Final = 64  # of a column; rarer ones are read as unknown
+FAR: Final = 10.0  # deviations from the mean at which a number is cut off
+
+
+@final
+class TableFeed(Feed):
+    """`columns` are those of the data set, `codes` the categories of each column of texts.
+
+    `mean`, `scale` and `median` are (n_numbers,) float64, `gaps` bool: where training had missing
+    values. The network reads (n_numbers + n_gaps + categories of all columns,) float32.
+    """
+
+    def __init__(
+        self,
+        columns: tuple[Column, ...],
+        codes: tuple[tuple[str, ...], ...],
+        mean: NDArray[np.float64],
+        scale: NDArray[np.float64],
+        median: NDArray[np.float64],
+        gaps: NDArray[np.bool_],
+    ) -> None:
+        self.columns, self.codes = columns, codes
+        self.mean, self.scale, self.median, self.gaps = mean, scale, median, gaps
+
+    @classmethod
+    def fit(cls, dataset: Dataset, rows: Array) -> Self:
+        x = dataset.inputs["x"][rows]
+        gaps = np.asarray(np.isnan(x).any(axis=0))
+        known = np.where(np.isnan(x).all(axis=0), 0.0, x)  # a column of gaps is a column of zeros
+        median = np.nanmedian(known, axis=0) if x.shape[1] else np.zeros(0)
+        filled = np.where(np.isnan(x), median, x)
+        mean, scale = filled.mean(axis=0), filled.std(axis=0)
+        scale[scale <= 1e-12 * np.abs(mean)] = 1.0  # a constant column, which becomes 0
+        text = dataset.inputs.get("text", np.zeros((len(rows), 0), dtype=np.str_))
+        text = text[rows] if len(text) != len(rows) else text
+        codes = tuple(_categories(text[:, i]) for i in range(text.shape[1]))
+        return cls(dataset.columns, codes, mean, scale, median, gaps)
+
+    @classmethod
+    def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
+        columns = tuple(Column(name, kind) for name, kind in facts["columns"])
+        codes = tuple(tuple(of) for of in facts["codes"])
+        names = ("mean", "scale", "median", "gaps")
+        return cls(columns, codes, *(arrays[name] for name in names))
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        facts = {
+            "columns": [[c.name, c.kind] for c in self.columns],
+            "codes": [list(of) for of in self.codes],
+        }
+        arrays = {"mean": self.mean, "scale": self.scale}
+        return facts, {**arrays, "median": self.median, "gaps": self.gaps}
+
+    @property
+    def input_shape(self) -> Shape:
+        n = len(self.mean) + int(self.gaps.sum()) + sum(len(of) for of in self.codes)
+        return (max(1, n),)
+
+    def read(self, raw: Any) -> dict[str, Array]:
+        return rows("predict", self.columns, raw)
+
+    def remarks(self, stored: Inputs) -> list[str]:
+        names = [c.name for c in self.columns if c.kind == "text"]
+        found = []
+        for i, (name, known) in enumerate(zip(names, self.codes, strict=True)):
+            strange = sorted(set(stored["text"][:, i].tolist()) - set(known))
+            if strange:
+                shown = ", ".join(repr(t) for t in strange[:4])
+                found.append(
+                    f"column '{name}': {shown}{' and others' if strange[4:] else ''} did not occur "
+                    "in training (or rarely) and is read as none of the known categories."
+                )
+        return found
+
+    def prepared(self, stored: Inputs) -> dict[str, Array]:
+        x = stored["x"]
+        missing = np.isnan(x)
+        numbers = (np.where(missing, self.median, x) - self.mean) / self.scale
+        parts = [np.clip(numbers, -FAR, FAR), missing[:, self.gaps]]
+        for i, known in enumerate(self.codes):
+            parts.append(stored["text"][:, i][:, None] == np.array(known, dtype=np.str_))
+        joined = np.concatenate(parts, axis=1).astype(np.float32)
+        return {"x": joined if joined.shape[1] else np.zeros((len(x), 1), np.float32)}
+
+    def batch(self, prepared: dict[str, Tensor]) -> dict[str, Tensor]:
+        return prepared
+
+    @property
+    def rows_at_once(self) -> int:
+        return 8192
+
+    def example(self) -> dict[str, Tensor]:
+        import torch
+
+        return {"x": torch.zeros((1, *self.input_shape))}
+
+
+def _categories(texts: Array) -> tuple[str, ...]:
+    """Return the texts of a column, most frequent first, equals in alphabetical order."""
+    values, counts = np.unique(texts, return_counts=True)
+    order = np.lexsort((values, -counts))[:MOST_CATEGORIES]
+    return tuple(values[order].tolist())

@@ -1,0 +1,77 @@
+"""One class a row: cross-entropy with label smoothing, probabilities, accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasgen.evaluation.tasks.base import Array, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nasgen.data.base import Dataset
+
+
+@final
+@dataclass(frozen=True)
+class Classification(Task):
+    """Predictions are probabilities (B, n_classes); right is whoever's most probable class is."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
+    metric: ClassVar[str] = "accuracy"
+    direction: ClassVar[Literal["maximize", "minimize"]] = "maximize"
+    n_classes: int
+
+    @classmethod
+    def fit(cls, dataset: Dataset, rows: Array) -> Self:
+        return cls(dataset.n_classes)
+
+    @classmethod
+    def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
+        return cls(int(facts["n_classes"]))
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        return {"n_classes": self.n_classes}, {}
+
+    @property
+    def n_outputs(self) -> int:
+        return self.n_classes
+
+    def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+        import torch.nn.functional as F
+
+        return F.cross_entropy(outputs, targets, label_smoothing=smoothing)
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        import torch.nn.functional as F
+
+        return F.softmax(outputs, dim=1)
+
+    def measured(self, predictions: Array, targets: Array) -> dict[str, float]:
+        chosen = predictions[np.arange(len(targets)), targets].astype(np.float64)
+        return {
+            "accuracy": float(self.correct(predictions, targets).mean()),
+            # A float32 probability may underflow to 0, whose logarithm is no number.
+            "loss": float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean()),
+        }
+
+    def correct(self, predictions: Array, targets: Array) -> NDArray[np.bool_]:
+        right: NDArray[np.bool_] = predictions.argmax(axis=1) == targets
+        return right
+
+    def decided(self, predictions: Array) -> NDArray[np.int64]:
+        """Return the index of the most probable class of each row, (B,)."""
+        indices: NDArray[np.int64] = predictions.argmax(axis=1)
+        return indices
+
+    def scores(self, candidates: Array, targets: Array) -> list[tuple[float, ...]]:
+        """Return (accuracy, mean log-likelihood): the latter decides between equals."""
+        hits = (candidates.argmax(axis=2) == targets).mean(axis=1)
+        rows = np.arange(len(targets))
+        likelihood = np.log(candidates[:, rows, targets] + 1e-12).mean(axis=1)
+        return [(round(a, 9), round(b, 9)) for a, b in zip(hits, likelihood, strict=True)]

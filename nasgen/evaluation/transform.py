@@ -1,0 +1,86 @@
+"""Feed and task of a run, fitted on its training part, and how they are kept: JSON and arrays.
+
+Two files in the run folder hold them, `transform.json` and `transform.npz`. With them a network
+answers raw rows where the data set itself is gone. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasgen.data.base import Dataset
+from nasgen.errors import StoreError
+from nasgen.evaluation.feeds.base import Feed
+from nasgen.evaluation.feeds.base import named as feed_named
+from nasgen.evaluation.tasks.base import Task
+from nasgen.evaluation.tasks.base import named as task_named
+
+FACTS, ARRAYS = "transform.json", "transform.npz"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """How rows are read and what outputs mean. `form` and `name` are their registered names."""
+
+    form: str
+    feed: Feed
+    name: str
+    task: Task
+    classes: tuple[str, ...]
+
+    @classmethod
+    def fit(cls, dataset: Dataset, rows: NDArray[np.int64]) -> Self:
+        """Return what the rows `rows` of the training part teach."""
+        feed = feed_named(dataset.form).fit(dataset, rows)
+        task = task_named(dataset.task).fit(dataset, rows)
+        return cls(dataset.form, feed, dataset.task, task, dataset.classes)
+
+    def save(self, folder: Path) -> None:
+        """Write both files; StoreError when they cannot be written."""
+        parts = {"feed": self.feed.state(), "task": self.task.state()}
+        facts = {
+            "form": self.form,
+            "task": self.name,
+            "classes": list(self.classes),
+            **{f"{part}_state": of for part, (of, _) in parts.items()},
+        }
+        arrays = {f"{part}.{n}": a for part, (_, of) in parts.items() for n, a in of.items()}
+        try:
+            (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+            with (folder / ARRAYS).open("wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+        except OSError as error:
+            raise StoreError(f"cannot write {folder / FACTS}: {error.strerror or error}.") from None
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """Return what a run folder keeps, None where it keeps none; StoreError if damaged."""
+        if not (folder / FACTS).is_file():
+            return None
+        try:
+            facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+            with np.load(folder / ARRAYS, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            states = {
+                part: {
+                    n.removeprefix(f"{part}."): a
+                    for n, a in arrays.items()
+                    if n.startswith(f"{part}.")
+                }
+                for part in ("feed", "task")
+            }
+            feed = feed_named(facts["form"]).restore(facts["feed_state"], states["feed"])
+            task = task_named(facts["task"]).restore(facts["task_state"], states["task"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{folder / FACTS} cannot be read: {error}; delete it, and it is made anew from "
+                "the data set."
+            ) from None
+        return cls(facts["form"], feed, facts["task"], task, tuple(facts["classes"]))
