@@ -46,9 +46,9 @@ def load(rest: str, task: str = AUTO) -> Dataset:
     `target` is the column to predict: its texts and integers are classes, other numbers values,
     unless `task` says otherwise. The other columns are numbers or texts; empty cells and NA, nan,
     null, none, ? are missing. With `shape` they are the pixels of images, in their order in the
-    file, all of them numbers. Write & ? % in a column name as %26 %3F %25. Text labels are numbered
-    in ascending order, numbers by value. A fifth of the rows becomes the test set. Raises DataError
-    naming the line and the column.
+    file, all of them numbers; "row" stands for 1x1x(number of columns). Write & ? % in a column
+    name as %26 %3F %25. Text labels are numbered in ascending order, numbers by value. A fifth of
+    the rows becomes the test set. Raises DataError naming the line and the column.
     """
     where, _, query = rest.partition("?")
     options = _options(query)
