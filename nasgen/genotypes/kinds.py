@@ -22,8 +22,8 @@ def read(data: Any) -> Genotype:
         got = f"'{kind}'" if isinstance(kind, str) else f"{kind!r} in {type(data).__name__} data"
         near = suggest(kind, known) if isinstance(kind, str) else "."
         raise IllegalGenotypeError(
-            f"expected a genotype whose 'kind' is {' or '.join(known)}, got {got}{near} A kind "
-            "that a plug-in brings is known where the plug-in is named (--plugin)."
+            f"expected a genotype whose 'kind' is one of {', '.join(known)}, got {got}{near} A "
+            "kind that a plug-in brings is known where the plug-in is named (--plugin)."
         )
     found: Genotype = registry.resolve("genotypes", kind).from_json(data)
     return found

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, ClassVar
 
 from nasgen import registry, seeding
 from nasgen.errors import IllegalGenotypeError
@@ -21,11 +22,14 @@ def check(group: str, name: str) -> Outcome:
     return examine_all(RULES, group, name)
 
 
-def samples(name: str, n: int = N_SAMPLES) -> Iterator[Genotype]:
-    """Draw genotypes of a kind, from the spaces of its type that it can come from.
+def samples(name: str, given: Sequence[Genotype] = ()) -> Iterator[Genotype]:
+    """Return the given genotypes; without any, draw some from the search spaces of their type.
 
     Raises LookupError when no built-in space and none of the same plug-in draws the kind.
     """
+    if given:
+        yield from given
+        return
     kind, origin = registry.resolve("genotypes", name), registry.get("genotypes", name).origin
     spaces = [
         space()
@@ -35,11 +39,11 @@ def samples(name: str, n: int = N_SAMPLES) -> Iterator[Genotype]:
     ]
     if not spaces:
         raise LookupError("no search space here draws it; register one in the same plug-in")
-    for i in range(n):
+    for i in range(N_SAMPLES):
         yield spaces[i % len(spaces)].sample(seeding.generator(0, "contract genotype", i))
 
 
-def describes(name: str) -> Iterator[str]:
+def describes(name: str, given: Sequence[Genotype] = ()) -> Iterator[str]:
     """It derives from Genotype, under the name of its kind; samples are of this very type."""
     kind = registry.resolve("genotypes", name)
     if not isinstance(kind, type) or not issubclass(kind, Genotype):
@@ -47,14 +51,14 @@ def describes(name: str) -> Iterator[str]:
         return
     own = getattr(kind, "kind", None)
     yield "" if own == name else f"expected the class attribute kind = '{name}', got {own!r}."
-    for i, genotype in enumerate(samples(name)):
+    for i, genotype in enumerate(samples(name, given)):
         right = type(genotype) is kind
         yield "" if right else f"sample {i}: expected a {kind.__name__}, got {genotype!r}."
 
 
-def serialisable(name: str) -> Iterator[str]:
+def serialisable(name: str, given: Sequence[Genotype] = ()) -> Iterator[str]:
     """`genotypes.read` returns an equal genotype of what `to_json` wrote, with the same key."""
-    for i, genotype in enumerate(samples(name)):
+    for i, genotype in enumerate(samples(name, given)):
         for it in (genotype, genotype.mint(0, i)):
             data = it.to_json()
             if data.get("kind") != name:
@@ -67,7 +71,7 @@ def serialisable(name: str) -> Iterator[str]:
             yield "" if bare.key == it.key else f"sample {i}: bare_json has another key."
 
 
-def refuses(name: str) -> Iterator[str]:
+def refuses(name: str, given: Sequence[Genotype] = ()) -> Iterator[str]:
     """Data of another shape are refused by IllegalGenotypeError."""
     kind = registry.resolve("genotypes", name)
     for data in NOT_ONE:
@@ -79,9 +83,13 @@ def refuses(name: str) -> Iterator[str]:
             yield f"from_json({data}): expected IllegalGenotypeError, got {found!r}."
 
 
-def tagged(name: str) -> Iterator[str]:
+def tagged(name: str, given: Sequence[Genotype] = ()) -> Iterator[str]:
     """Minting makes all gene tags final, other ones in another trial; the key stays as it is."""
-    for i, genotype in enumerate(samples(name)):
+    for i, genotype in enumerate(samples(name, given)):
+        if not genotype.is_explicit:
+            same = genotype.mint(0, i) == genotype and not genotype.tags
+            yield "" if same else f"sample {i}: no network yet, so it has no gene tags to mint."
+            continue
         if not genotype.tags or not all(is_provisional(tag) for tag in genotype.tags):
             yield f"sample {i}: expected provisional gene tags (tags.PROVISIONAL + 0, 1, ...)."
             continue
@@ -98,16 +106,16 @@ def tagged(name: str) -> Iterator[str]:
             yield "" if same else f"sample {i}: its key changes with its gene tags."
 
 
-def outlined(name: str) -> Iterator[str]:
+def outlined(name: str, given: Sequence[Genotype] = ()) -> Iterator[str]:
     """The outline is JSON, runs from an input to an output and knows the genotype's gene tags."""
-    for i, genotype in enumerate(samples(name)):
+    for i, genotype in enumerate(samples(name, given)):
         outline = genotype.outline()
         ops = [node.op for node in outline.nodes]
         if Outline.from_json(json.loads(json.dumps(outline.to_json()))) != outline:
             yield f"sample {i}: its outline does not come back unchanged from JSON."
         elif not {"input", "output"} <= set(ops):
             yield f"sample {i}: expected nodes 'input' and 'output' in its outline, got {ops}."
-        elif not {node.tag for node in outline.inner} <= genotype.tags:
+        elif genotype.is_explicit and not {n.tag for n in outline.inner} <= genotype.tags:
             yield f"sample {i}: nodes of its outline carry gene tags that it has not."
         elif not any(op == "output" and p in outline.live for p, op in enumerate(ops)):
             yield f"sample {i}: no path of its outline leads to the output."
@@ -115,9 +123,9 @@ def outlined(name: str) -> Iterator[str]:
             yield ""
 
 
-def immutable(name: str) -> Iterator[str]:
+def immutable(name: str, given: Sequence[Genotype] = ()) -> Iterator[str]:
     """It cannot be changed, neither itself nor through the JSON that it gave."""
-    for i, genotype in enumerate(samples(name)):
+    for i, genotype in enumerate(samples(name, given)):
         before, data = json.dumps(genotype.to_json()), genotype.to_json()
         data.clear()
         try:
@@ -133,30 +141,34 @@ RULES = (describes, serialisable, refuses, tagged, outlined, immutable)
 
 
 class GenotypeContract(Contract):
-    """Inherit and set `name`, the kind; a search space must draw it."""
+    """Inherit and set `name`, the kind; `given` are genotypes of it if no search space draws it."""
 
     group = "genotypes"
+    given: ClassVar[tuple[Genotype, ...]] = ()
+
+    def _holds(self, rule: Any) -> None:
+        self.holds(partial(rule, given=self.given))
 
     def test_it_is_a_genotype_of_its_kind(self) -> None:
         """A class derived from Genotype, with `kind` as it is registered."""
-        self.holds(describes)
+        self._holds(describes)
 
     def test_it_survives_json(self) -> None:
         """Equal, with the same key and hash."""
-        self.holds(serialisable)
+        self._holds(serialisable)
 
     def test_it_refuses_other_data(self) -> None:
         """By IllegalGenotypeError."""
-        self.holds(refuses)
+        self._holds(refuses)
 
     def test_its_tags_are_final_once_minted(self) -> None:
         """Other ones in another trial, and no part of the key."""
-        self.holds(tagged)
+        self._holds(tagged)
 
     def test_its_outline_is_consistent(self) -> None:
         """JSON, from input to output, with the genotype's gene tags."""
-        self.holds(outlined)
+        self._holds(outlined)
 
     def test_it_cannot_be_changed(self) -> None:
         """Nor through the JSON that it gave."""
-        self.holds(immutable)
+        self._holds(immutable)

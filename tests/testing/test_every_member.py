@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from nasgen import registry
+from nasgen.genotypes.derivation import Derivation
 from nasgen.testing import (
     CrossoverContract,
     DatasetContract,
@@ -74,9 +75,19 @@ class TestEveryPruning(Named, PruningContract):
     pass
 
 
-@every(registry.names("genotypes"))
+@every([name for name in registry.names("genotypes") if name != Derivation.kind])
 class TestEveryGenotype(Named, GenotypeContract):
     pass
+
+
+class TestADerivation(GenotypeContract):
+    """The driver proposes derivations, no search space draws them."""
+
+    name = Derivation.kind
+    given = (
+        Derivation(("a",), "prunings", "magnitude", {"retention": 0.5}, 3),
+        Derivation(("a", "b", "c"), "matings", "mean"),
+    )
 
 
 @every(registry.names("search_spaces"))
