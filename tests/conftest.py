@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nasgen import plugins
+from nasgen.registry import plugins
 
 
 @pytest.fixture

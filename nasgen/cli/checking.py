@@ -35,7 +35,7 @@ def list_(
     `nasgen list` names the groups, `nasgen list algorithms` their members, and `nasgen list
     algorithms growth` explains one and lists its options.
     """
-    from nasgen.plugins import Scope
+    from nasgen.registry.plugins import Scope
 
     with Scope(plugin or []).load().active():
         _list(group, name, json_)

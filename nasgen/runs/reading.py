@@ -8,10 +8,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
-from nasgen import plugins, registry
+from nasgen import registry
 from nasgen.data.base import Dataset
 from nasgen.errors import ConfigError, NasgenError
 from nasgen.genotypes.kinds import accepted, reads
+from nasgen.registry import plugins
 from nasgen.runs.resolved import Resolved
 from nasgen.settings import constraints, objectives
 from nasgen.settings.config import TABLES, SearchConfig, merge, parse

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, overload
 
-from nasgen import plugins, registry, seeding
+from nasgen import registry, seeding
 from nasgen.data.base import Dataset, load
 from nasgen.engine.algorithms.base import Algorithm
 from nasgen.engine.breeding import Breeder, Screen
@@ -32,6 +32,7 @@ from nasgen.predictors.base import Features
 from nasgen.predictors.features.joined import Joined
 from nasgen.predictors.features.structural import log_params
 from nasgen.predictors.filter import SIZE, Filter
+from nasgen.registry import plugins
 from nasgen.runs import workers
 from nasgen.runs.origin import Origin
 from nasgen.runs.origin import read as read_origin
@@ -115,7 +116,7 @@ class Resolved:
         """Return the operators of a group that work on the space's genotypes.
 
 
-        That is: those that take part without being named. See `nasgen.plugins`.
+        That is: those that take part without being named. See `nasgen.registry.plugins`.
         """
         with self.scope.active():
             return [e.name for e in registry.usual(group).values() if self.fits(e)]

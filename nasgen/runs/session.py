@@ -25,7 +25,7 @@ from nasgen.loop.constants import Constants
 from nasgen.loop.keeping import Keeping, staying
 from nasgen.loop.materials import Materials
 from nasgen.loop.search import Listener, Search
-from nasgen.plugins import named
+from nasgen.registry.plugins import named
 from nasgen.runs import origin, reading
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run, members

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
-from nasgen import plugins
 from nasgen.execution.base import Evaluate
+from nasgen.registry import plugins
 from nasgen.settings import objectives
 from nasgen.settings.config import SearchConfig, Stopping
 from nasgen.stoppers.base import stopper_of

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from nasgen import registry
 from nasgen.errors import NasgenError
-from nasgen.plugins import Scope
+from nasgen.registry.plugins import Scope
 
 Rule = Callable[[str], Iterator[str]]
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from nasgen import registry
 from nasgen.errors import IncompatibleError
-from nasgen.plugins import Scope
+from nasgen.registry.plugins import Scope
 from nasgen.testing.base import Outcome, examine, told
 
 N_CASES = 100  # of an operator, in the default space

@@ -16,7 +16,7 @@ from nasgen.genotypes import Child, Dag, Draft, Vertex
 from nasgen.operators import crossover, mating, morphism, mutation, pruning
 from nasgen.operators.conformance import Report, check_operator
 from nasgen.operators.mutation.channels import channels
-from nasgen.plugins import Scope
+from nasgen.registry.plugins import Scope
 from nasgen.search_spaces.dag_cnn import DagCnn
 
 SPACE = DagCnn()

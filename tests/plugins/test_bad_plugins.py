@@ -14,7 +14,7 @@ from nasgen.engine.breeding import Breeder
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.engine.operators import Operator, Operators
 from nasgen.errors import ConfigError, IncompatibleError, NasgenError, OperatorError
-from nasgen.plugins import Scope
+from nasgen.registry.plugins import Scope
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.testing import check_file
 

@@ -15,7 +15,7 @@ import pytest
 
 import nasgen
 from nasgen import registry
-from nasgen.plugins import Scope
+from nasgen.registry.plugins import Scope
 from nasgen.runs import reading
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.config import read_toml
@@ -130,7 +130,7 @@ def test_a_stored_config_finds_its_plugins_from_anywhere(
 def test_loading_a_plugin_loads_no_torch(examples: Path) -> None:
     files = [str(examples / f"{stem}.py") for stem in ("double_channels", "more_plugins")]
     code = (
-        "import sys; from nasgen import plugins, registry\n"
+        "import sys; from nasgen import registry; from nasgen.registry import plugins\n"
         f"with plugins.Scope({files!r}).load().active():\n"
         "    for group in registry.GROUPS: registry.described(group)\n"
         "print([m for m in ('torch', 'optuna', 'pytest') if m in sys.modules])\n"

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import nasgen
-from nasgen import plugins, registry
+from nasgen import registry
 from nasgen.errors import ConfigError, IncompatibleError, NasgenError, UnknownNameError
-from nasgen.plugins import Scope
+from nasgen.registry import plugins
+from nasgen.registry.plugins import Scope
 from nasgen.runs import reading
 from nasgen.search_spaces.dag_cnn import DagCnn
 

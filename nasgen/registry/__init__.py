@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, TypeVar
 
-from nasgen import plugins
 from nasgen.errors import IncompatibleError, UnknownNameError, suggest
+from nasgen.registry import plugins
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ class Entry:
 def entries(group: str) -> dict[str, Entry]:
     """Return name -> entry of what can be named now: built-ins first, then plug-ins.
 
-    See `nasgen.plugins` for which of these are visible.
+    See `nasgen.registry.plugins` for which of these are visible.
     """
     return built_in(_checked(group)) | plugins.visible(group)
 
