@@ -1,0 +1,19 @@
+"""A mating of three parents: of their weights at a synapse the middle one counts.
+
+    nasgen check three_parents.py
+    nasgen search --data digits --plugin three_parents.py \
+        --set algorithm.matings.median=1 --set algorithm.crossover_prob=0.5
+
+One parent whose weight ran away does not decide, and what two of three agree on survives. `weights`
+and `supports` hold one array a parent, 0 and False where it has no such synapse.
+"""
+
+import numpy as np
+
+import nasgen
+
+
+@nasgen.mating("median", n_parents=3, requires=("weights",))
+def median(name, weights, supports, rng):
+    """Strength is the size of the parents' median weight; what most of them have stays."""
+    return np.abs(np.median(weights, axis=0)), np.sum(supports, axis=0) >= 2
