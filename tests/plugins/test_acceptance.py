@@ -54,6 +54,22 @@ CASES = {
         "third_kind.py",
         ("change-block",),
     ),
+    "a mating of three parents that reads weights": Case(
+        (
+            "--data",
+            "digits",
+            "--set",
+            "algorithm.matings.median=9",
+            "--set",
+            "algorithm.crossover_prob=0.9",
+            "--set",
+            "algorithm.prunings.random=1",
+            "--set",
+            "space.max_channels=12",
+        ),
+        "three_parents.py",
+        ("median",),
+    ),
 }
 
 

@@ -1,0 +1,139 @@
+"""Searches with matings and prunings: any algorithm, any operator after them, kill and resume."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nasgen
+from nasgen import registry
+from nasgen.errors import ConfigError, StoreError
+from nasgen.genotypes import Dag
+from nasgen.loop.materials import Materials
+from nasgen.runs import reading
+from nasgen.runs.results import collect_garbage
+from nasgen.settings.config import merge
+from nasgen.settings.writing import to_toml
+from nasgen.store.trial import Trial
+
+TINY: dict[str, Any] = {
+    "data": {"source": "digits"},
+    "space": {"max_channels": 10, "max_vertices": 6, "max_depth": 6},
+    "algorithm": {
+        "population": 4,
+        "crossover_prob": 0.5,
+        "parents": 3,
+        "matings": {"mean": 2.0},
+        "prunings": {"magnitude": 2.0, "random": 1.0},
+        "retention": 0.6,
+    },
+    "training": {"epochs": 0.3, "fraction": 0.5},
+    "execution": {"executor": "serial"},
+    "budget": {"trials": 14},
+    "finish": {"networks": 1, "epochs": 0.3},
+    "ensemble": {"candidates": 2},
+}
+
+
+def searched(folder: Path, **tables: Any) -> nasgen.Run:
+    return nasgen.run(merge(TINY, tables), out=folder / "run")
+
+
+@pytest.mark.parametrize("name", ["genetic", "aging", "nsga2", "local", "growth"])
+def test_any_algorithm_uses_them(name: str, tmp_path: Path) -> None:
+    tables: dict[str, Any] = {"algorithm": {"name": name}}
+    if name == "aging":
+        tables["algorithm"]["tournament"] = 3
+    run = searched(tmp_path, **tables)
+    assert {t.state for t in run.trials} == {"COMPLETE"}
+    made = [t for t in run.trials if t.derivation is not None]
+    assert made
+    # Local search has one parent, so it has no use for matings.
+    assert ("mean" in {t.operator for t in made}) == (name != "local")
+    for trial in made:
+        assert Dag.from_json(trial.genotype).key == trial.key
+        assert trial.derivation is not None
+        identities = [run.trials[seq].identity for seq in trial.parents]
+        assert list(trial.derivation["parents"]) == identities
+    children = {t.operator for t in run.trials if any(run.trials[p].is_sparse for p in t.parents)}
+    if name == "genetic":
+        assert children - {"mean", "magnitude", "random", "finish"}, "no other operator took one"
+    for trial in run.trials:
+        if any(run.trials[seq].is_sparse for seq in trial.parents) and trial.operator != "mean":
+            assert trial.is_sparse
+    assert run.network().validation.shape[0] > 0
+    assert collect_garbage(run) == 0
+    assert run.report_path.exists()
+
+
+def test_a_killed_search_resumes_to_the_same_supports(tmp_path: Path) -> None:
+    config = tmp_path / "search.toml"
+    config.write_text(to_toml(reading.resolved(TINY).config))
+    nasgen.run(config, out=tmp_path / "a")
+    command = [sys.executable, "-m", "nasgen", "search", str(config), "--out", str(tmp_path / "b")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    began = time.monotonic()
+    while process.poll() is None and time.monotonic() - began < 60:
+        log = tmp_path / "b" / "log.jsonl"
+        if log.exists() and log.read_text().count('"told"') >= 7:
+            break
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    nasgen.resume(tmp_path / "b")
+    whole, resumed = (nasgen.load(tmp_path / name).trials for name in "ab")
+    assert any(t.is_sparse for t in whole)
+    assert [t.refs for t in resumed] == [t.refs for t in whole]
+    assert [(t.key, t.derivation) for t in resumed] == [(t.key, t.derivation) for t in whole]
+
+
+@pytest.mark.usefixtures("registry_restored")
+def test_a_mutation_in_the_driver_gets_the_weights_of_its_parent(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def narrow(parent: Dag, space: Any, rng: np.random.Generator, given: Any) -> Any:
+        (weights,) = given["weights"]
+        (support,) = given["support"]
+        assert set(support) <= set(weights)
+        assert not any(array.flags.writeable for array in weights.values())
+        seen.append(sum(array.size for array in weights.values()))
+        return registry.resolve("mutations", "relabel")(parent, space, rng)
+
+    registry.register("mutations", "narrow", narrow, requires=("weights", "support"))
+    tables = {"mutations": {"narrow": 1.0}, "crossovers": {}, "matings": {}, "crossover_prob": 0.0}
+    run = searched(tmp_path, algorithm=tables, store={"keep_weights": "pareto"})
+    assert seen
+    assert {t.state for t in run.trials} == {"COMPLETE"}
+
+
+def test_materials_that_are_gone_are_named_with_what_keeps_them() -> None:
+    def gone(ref: str) -> Any:
+        raise StoreError("artifact x cannot be read.")
+
+    parent = Trial(4, "COMPLETE", {}, "k", "i", "sample", refs={"weights": "0" * 40})
+    given = Materials([parent], ("weights", "support", "predictions"), gone)
+    assert given["support"] == ({},)
+    with pytest.raises(StoreError, match=r"the weights of trial 4, but artifact x .*'all'"):
+        given["weights"]
+    with pytest.raises(StoreError, match="requires the predictions of trial 4, but it kept none"):
+        given["predictions"]
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ({"matings": {"meen": 1.0}}, "mating 'meen' is not registered; did you mean 'mean'"),
+        ({"parents": 5}, "algorithm.parents: expected at most algorithm.population = 4"),
+        ({"retention": 1.0}, "algorithm.retention"),
+        ({"matings": {"mean": 0.0}}, "algorithm.matings: at least one frequency must be above 0"),
+    ],
+)
+def test_wrong_tables_are_named(section: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        reading.resolved(TINY, overrides=[{"algorithm": section}])
