@@ -117,7 +117,7 @@ def outlined(name: str, given: Sequence[Genotype] = ()) -> Iterator[str]:
             yield f"sample {i}: expected nodes 'input' and 'output' in its outline, got {ops}."
         elif genotype.is_explicit and not {n.tag for n in outline.inner} <= genotype.tags:
             yield f"sample {i}: nodes of its outline carry gene tags that it has not."
-        elif not any(op == "output" and p in outline.live for p, op in enumerate(ops)):
+        elif not any(a in outline.live for a, b in outline.edges if ops[b] == "output"):
             yield f"sample {i}: no path of its outline leads to the output."
         else:
             yield ""
