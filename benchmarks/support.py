@@ -23,6 +23,7 @@ from nasgen.evaluation.measure import multiply_adds, n_params
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import make_optimizer
 from nasgen.genotypes import Child, Dag
+from nasgen.genotypes.kinds import accepted, varies
 from nasgen.phenotype import support
 from nasgen.phenotype.compaction import compact
 from nasgen.phenotype.heredity import inherit
@@ -39,7 +40,7 @@ def evolved(seed: int, n_steps: int) -> Dag:
     """Return a drawn network after some mutations."""
     rng = np.random.default_rng(seed)
     dag = SPACE.sample(rng).mint(seed, 0)
-    names = list(registry.entries("mutations"))
+    names = [e.name for e in registry.entries("mutations").values() if varies(accepted(e), Dag)]
     done = 0
     while done < n_steps:
         try:

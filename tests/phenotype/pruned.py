@@ -10,6 +10,7 @@ import torch
 from nasgen import registry
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Child, Dag
+from nasgen.genotypes.kinds import accepted, varies
 from nasgen.phenotype.compaction import Compacted, compact
 from nasgen.phenotype.heredity import inherit
 from nasgen.phenotype.network import Network, build
@@ -24,7 +25,7 @@ def evolved(space: GraphSpace, seed: int, n_steps: int = 6) -> Dag:
     """Return a sample after some mutations."""
     rng = np.random.default_rng(seed)
     dag = space.sample(rng).mint(seed, 0)
-    names = list(registry.entries("mutations"))
+    names = [e.name for e in registry.entries("mutations").values() if varies(accepted(e), Dag)]
     done = 0
     for _ in range(20 * n_steps):
         mutate = registry.resolve("mutations", names[int(rng.integers(len(names)))])
