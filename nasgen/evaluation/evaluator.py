@@ -172,7 +172,9 @@ class Evaluator:
         seed = seeding.integer(job["seed"], "weights")
         if is_derived:
             derivation = Derivation.from_json(job["genotype"])
-            made = Deriver(self.inference).derive(derivation, job["inherit"], seed)
+            made = Deriver(self.inference).derive(
+                derivation, job.get("inherit") or {"parents": []}, seed
+            )
             genotype, blueprint, network = made.genotype, made.blueprint, made.network
             masks = made.support or None
             trial.result["genotype"] = genotype.to_json()

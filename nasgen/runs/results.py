@@ -361,6 +361,7 @@ class Run:
                 "seed": trial.seed,
                 "with_validation": with_validation,
                 "inherit": None,
+                "support": trial.refs.get("support"),  # a sparse network stays one
             },
             report,
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import nasgen
 from nasgen import registry
@@ -70,6 +71,15 @@ def test_any_algorithm_uses_them(name: str, tmp_path: Path) -> None:
     assert run.network().validation.shape[0] > 0
     assert collect_garbage(run) == 0
     assert run.report_path.exists()
+
+
+def test_a_sparse_network_that_is_trained_again_keeps_its_support(tmp_path: Path) -> None:
+    section = {"prunings": {"magnitude": 1.0}, "matings": {}, "mutations": {}, "crossovers": {}}
+    run = searched(tmp_path, algorithm=section | {"crossover_prob": 0.0}, budget={"trials": 8})
+    sparse = next(t for t in run.trials if t.is_sparse)
+    masks = run.folder.artifacts.load(sparse.refs["support"])
+    weights = load_file(run.train(sparse.seq, epochs=0.2)["weights"])
+    assert all(not weights[name][~mask].any() for name, mask in masks.items())
 
 
 def test_a_killed_search_resumes_to_the_same_supports(tmp_path: Path) -> None:
