@@ -11,6 +11,7 @@ import typer
 
 from nasgen.cli.app import (
     EXIT_NOTHING,
+    EXIT_USER,
     Json,
     RunPath,
     Trials,
@@ -117,6 +118,13 @@ def resume(
     workers: Annotated[
         int | None, typer.Option(help="Worker processes (default: as before).", min=1)
     ] = None,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(help="File in the place of the run's plug-in file of that name (repeat)."),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option(help="First make all recorded networks again and say what differs.")
+    ] = False,
     json_: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
@@ -124,13 +132,43 @@ def resume(
     from nasgen.runs.session import resume as continue_run
 
     time_s = seconds_of("--budget", budget)
+    plugins = tuple(plugin or ())
+    if verify and _is_verified_alone(run, plugins, trials is not None or budget is not None):
+        return
     run_search(
         lambda listeners: continue_run(
-            run, trials=trials, time_s=time_s, workers=workers, listeners=listeners
+            run,
+            trials=trials,
+            time_s=time_s,
+            workers=workers,
+            plugins=plugins,
+            listeners=listeners,
         ),
         json_,
         quiet,
     )
+
+
+def _is_verified_alone(run: Path, plugins: tuple[Path, ...], more: bool) -> bool:
+    """Verify a run, and tell whether nothing is left to do; exit if something differs."""
+    from nasgen.runs.session import load, verify
+
+    differences = verify(run, plugins)
+    for difference in differences:
+        print(difference)
+    if differences:
+        n = len(differences)
+        print(f"{n} recorded network{'' if n == 1 else 's'} would be made otherwise; not resumed.")
+        raise typer.Exit(EXIT_USER)
+    trials = [t for t in load(run).trials if t.phase == "search"]
+    n_old = sum(t.number is None for t in trials)
+    print(
+        f"{len(trials) - n_old} recorded networks are made again as they are"
+        + (f"; {n_old} of an older format cannot be made again." if n_old else "."),
+        file=sys.stderr,
+    )
+    record = load(run).record
+    return not more and record["legs"][-1]["done"] and record["summary"] is not None
 
 
 def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool) -> None:

@@ -5,7 +5,6 @@ The command line is a thin face of this module.
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,14 +20,16 @@ from nasgen.data.split import split, split_digest
 from nasgen.engine.proposal import Proposal
 from nasgen.errors import ConfigError, DataError, NasgenError, StoreError
 from nasgen.evaluation.transform import Transform
+from nasgen.loop import resuming
 from nasgen.loop.constants import Constants
 from nasgen.loop.keeping import Keeping, staying
 from nasgen.loop.materials import Materials
+from nasgen.loop.resuming import Difference
 from nasgen.loop.search import Listener, Search
-from nasgen.registry.plugins import named
-from nasgen.runs import origin, reading
+from nasgen.runs import origin, reading, segments
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run, members
+from nasgen.runs.segments import added_leg, leg_record
 from nasgen.settings import fidelity
 from nasgen.settings.budget import Budget
 from nasgen.settings.config import TABLES, SearchConfig, read_toml
@@ -73,7 +74,7 @@ def run(
     else:
         tables = config or {}
     if plugins:
-        overrides = [*overrides, {"plugins": _more_plugins(tables, overrides, plugins)}]
+        overrides = [*overrides, {"plugins": segments.more_plugins(tables, overrides, plugins)}]
     resolved = reading.resolved(tables, where, overrides)
     with resolved.scope.active():
         return _new(resolved, out, listeners, began)
@@ -109,22 +110,26 @@ def resume(
     trials: str | int | None = None,
     time_s: float | None = None,
     workers: int | None = None,
+    plugins: Iterable[str | Path] = (),
     listeners: tuple[Listener, ...] = (),
 ) -> Run:
     """Continue a run: what was interrupted, then `trials` ("+100", or a new total) or more time.
 
-    At most the trials that were in flight are trained again.
+    At most the trials that were in flight are trained again, and no operator is run again.
+    `plugins` are files that take the places of the run's plug-in files of the same names. What has
+    changed since and could change results is said by a "caution" event.
     """
     began = time.monotonic()
     folder = RunFolder.open(path)
     overrides = [] if workers is None else [{"execution": {"workers": workers}}]
-    tables = folder.config_tables()
+    former = folder.config_tables()
+    tables = segments.with_plugins(former, plugins, path)
     resolved = reading.resolved(tables, str(folder.config_path), overrides)
     source = resolved.config.data.source
     folder.lock()
     try:
         record = folder.record()
-        added = _added_leg(record, trials, time_s, path)
+        added = added_leg(record, trials, time_s, path)
         dataset = resolved.dataset
         if dataset.digest != record["data"]["digest"]:
             raise DataError(
@@ -133,15 +138,36 @@ def resume(
             )
         if added is not None:
             record["legs"].append(added)
-        if folder.read_json("run.json")["schema"] != migrations.FORMAT:
+        if tables != former or folder.read_json("run.json")["schema"] != migrations.FORMAT:
             # As the run was, without what this resume alone changes.
-            former = reading.resolved(tables, str(folder.config_path)) if overrides else resolved
-            folder.write_text("config.toml", to_toml(_with_own_origin(folder, former.config)))
+            kept = reading.resolved(tables, str(folder.config_path)) if overrides else resolved
+            folder.write_text("config.toml", to_toml(_with_own_origin(folder, kept.config)))
+        now = segments.facts(resolved, dataset)
+        for text in segments.changes(record, now):
+            folder.append_line(LOG, {"time": utc_now(), "event": "caution", "text": text})
+            record.setdefault("cautions", []).append(text)
+            for listener in listeners:
+                listener("caution", {"text": text})
+        segments.take(record, now)
         folder.write_json("run.json", record)
         with resolved.scope.active():
             return _Session(folder, resolved, dataset, listeners, began).work()
     finally:
         folder.unlock()
+
+
+def verify(path: str | Path, plugins: Iterable[str | Path] = ()) -> list[Difference]:
+    """Make all recorded candidates of a run again and return what differs; nothing is written.
+
+    Runs operators, the search space's draws and the predictor, but trains nothing. Trials of format
+    1 cannot be made again and are passed over.
+    """
+    folder = RunFolder.open(path)
+    tables = segments.with_plugins(folder.config_tables(), plugins, path)
+    resolved = reading.resolved(tables, str(folder.config_path))
+    with resolved.scope.active():
+        dataset = resolved.dataset
+        return _Session(folder, resolved, dataset, (), time.monotonic()).verify()
 
 
 def load(path: str | Path) -> Run:
@@ -170,12 +196,13 @@ class _Session:
         self.listeners = listeners
         self.began = began
         parts = split(dataset, config.data.validation, config.data.split_seed)
+        record = self.record = folder.record()
         self.constants = Constants(
             seed=config.seed,
             objectives=resolved.objectives,
             search_fidelity=fidelity.search_fidelity(config, len(parts.train)),
             finish_fidelity=Fidelity(),  # each leg has its own, see `_leg_constants`
-            recipe_digest=resolved.recipe_digest,
+            recipe_digest=record.get("recipe") or resolved.recipe_digest,
             data_digest=split_digest(dataset, parts),
             n_train=len(parts.train),
             widen=config.finish.widen,
@@ -189,18 +216,28 @@ class _Session:
         self.task = resolved.task.fit(dataset, parts.train)
         # What testing costs, in multiples of a validation pass: see `_reserve`.
         self.test_ratio = len(dataset.targets_test) / max(1, len(parts.validation))
-        self.record = folder.record()
         self._saved = 0.0
 
+    def _ledger(self) -> Ledger:
+        url = self.config.store.ledger
+        study = study_name(url, self.record["run"])
+        return Ledger.open(self.folder.ledger_url(url), study, self.resolved.kind)
+
+    def verify(self) -> list[Difference]:
+        ledger = self._ledger()
+        try:
+            leg = self.record["legs"][-1]
+            search = self._search(leg, ledger, self._budget(leg), ())
+            lines = self.folder.read_lines(CANDIDATES)
+            return resuming.verify(search, migrations.with_rejections(ledger.trials(), lines))
+        finally:
+            ledger.close()
+
     def work(self) -> Run:
-        config, folder = self.config, self.folder
+        folder = self.folder
         for listener in self.listeners:
             listener("run", {"path": folder.path})
-        ledger = Ledger.open(
-            folder.ledger_url(config.store.ledger),
-            study_name(config.store.ledger, self.record["run"]),
-            self.resolved.kind,
-        )
+        ledger = self._ledger()
         ledger.upgrade()
         try:
             for leg in self.record["legs"]:
@@ -212,20 +249,24 @@ class _Session:
         finally:
             ledger.close()
 
-    def _leg(self, leg: dict[str, Any], ledger: Ledger) -> None:
-        config, record = self.config, self.record
-        before = record["legs"][: record["legs"].index(leg)]
-        budget = Budget(
+    def _budget(self, leg: Mapping[str, Any]) -> Budget:
+        return Budget(
             n_trials=leg["trials"],
-            n_finish=fidelity.n_finish(config, leg["trials"]),
+            n_finish=fidelity.n_finish(self.config, leg["trials"]),
             time_s=leg["time_s"],
-            finish_share=config.finish.share,
+            finish_share=self.config.finish.share,
             spent_s=leg["spent_s"],
             reserve_s=ENDING_S if leg["time_s"] else 0.0,
             started=self._saved or self.began,
         )
-        executor = self.resolved.executor(self.folder.artifacts.folder.resolve())
-        known: set[str] = set()
+
+    def _search(
+        self,
+        leg: Mapping[str, Any],
+        ledger: Ledger,
+        budget: Budget,
+        listeners: tuple[Listener, ...],
+    ) -> Search:
         search: Search
         screen = self.resolved.screen()
         algorithm = self.resolved.algorithm(
@@ -238,6 +279,24 @@ class _Session:
         algorithm.breeder.materials = lambda parents, names: Materials(
             [search.trials[parent.seq] for parent in parents], names, self.folder.artifacts.load
         )
+        executor = self.resolved.executor(self.folder.artifacts.folder.resolve())
+        search = Search(
+            self._leg_constants(leg),
+            algorithm,
+            executor,
+            ledger,
+            budget,
+            set(),
+            listeners,
+            screen=screen,
+        )
+        return search
+
+    def _leg(self, leg: dict[str, Any], ledger: Ledger) -> None:
+        record = self.record
+        before = record["legs"][: record["legs"].index(leg)]
+        budget = self._budget(leg)
+        search: Search
         n_written = len(self.folder.read_lines(CANDIDATES))
         keeping = self.resolved.keeping(budget.n_finish, members(record))
 
@@ -253,16 +312,8 @@ class _Session:
                 self.folder.append_line(LOG, {"time": utc_now(), "event": event, **line})
             self._save_clock(leg)
 
-        search = Search(
-            self._leg_constants(leg),
-            algorithm,
-            executor,
-            ledger,
-            budget,
-            known,
-            (housekeeping, *self.listeners),
-            screen=screen,
-        )
+        search = self._search(leg, ledger, budget, (housekeeping, *self.listeners))
+        algorithm, executor, screen = search.algorithm, search.executor, search.screen
         try:
             # Ledgers count estimates, budgets do not.
             n_before = sum(b["n_done"] + b.get("n_estimated", 0) for b in before)
@@ -360,7 +411,7 @@ def _prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: in
         config = _with_own_origin(folder, config)
     folder.write_text("config.toml", to_toml(config))
     transform.save(folder.path)
-    folder.write_json("run.json", _birth(folder, config, dataset, trials))
+    folder.write_json("run.json", _birth(folder, resolved, dataset, trials))
     Ledger.create(
         folder.ledger_url(config.store.ledger),
         {o.name: o.direction for o in resolved.objectives},
@@ -398,73 +449,23 @@ def _forms(ranks: Sequence[int]) -> str:
 
 
 def _birth(
-    folder: RunFolder, config: SearchConfig, dataset: Dataset, trials: int | None
+    folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int | None
 ) -> dict[str, Any]:
+    config = resolved.config
     return {
         "schema": migrations.FORMAT,
         "run": folder.name,
         "seed": config.seed,
         "created": utc_now(),
-        "versions": run_folder.versions(),
         "machine": run_folder.machine(),
         "data": {
             "source": config.data.source,
             **dataset.described(),
         },
-        "legs": [_leg_record(trials, config.budget.time)],
+        **segments.facts(resolved, dataset),
+        "legs": [leg_record(trials, config.budget.time)],
         "summary": None,
     }
-
-
-def _leg_record(trials: int | None, time_s: float | None) -> dict[str, Any]:
-    return {"trials": trials, "time_s": time_s, "spent_s": 0.0, "done": False, "n_done": 0}
-
-
-def _added_leg(
-    record: Mapping[str, Any], trials: str | int | None, time_s: float | None, path: str | Path
-) -> dict[str, Any] | None:
-    """Return the leg that a resume adds, or None when it only continues an interrupted one."""
-    legs = record["legs"]
-    if trials is None and time_s is None:
-        if legs[-1]["done"] and record["summary"] is not None:
-            raise ConfigError(
-                f"{path} is complete ({sum(leg['n_done'] for leg in legs)} trials); add "
-                "work with --trials +100 or --budget 10m."
-            )
-        return None
-    if time_s is not None and not reading.MIN_TIME_S <= time_s < math.inf:
-        raise ConfigError(
-            f"--budget: expected at least {reading.MIN_TIME_S:.0f} s, because starting workers and "
-            f"writing the report take some, got {time_s:g} s."
-        )
-    n_added: int | None = None
-    if trials is not None:
-        planned = sum(leg["n_done"] if leg["done"] else leg["trials"] or 0 for leg in legs)
-        text = str(trials)
-        try:
-            n_added = int(text) if text.startswith("+") else int(text) - planned
-        except ValueError:
-            raise ConfigError(
-                f"--trials: expected a number such as +100 (more) or 140 (total), got '{text}'."
-            ) from None
-        if n_added < 1:
-            raise ConfigError(
-                f"--trials {text}: {path} already has {planned} trials; add more: --trials +100."
-            )
-    return _leg_record(n_added, time_s)
-
-
-def _more_plugins(
-    tables: Mapping[str, Any], overrides: Iterable[Mapping[str, Any]], more: Sequence[Any]
-) -> dict[str, list[str]]:
-    """Return the [plugins] table of a config with further plug-ins."""
-    table = named(more)
-    for given in (tables, *overrides):
-        section = given.get("plugins", {})
-        if isinstance(section, Mapping):  # what is none is told with the other mistakes
-            for key in table:
-                table[key] = [*section.get(key, ()), *table[key]]
-    return {key: list(dict.fromkeys(values)) for key, values in table.items()}
 
 
 def _default_folder(config: SearchConfig) -> Path:

@@ -13,7 +13,11 @@ from typer.testing import CliRunner
 
 import nasgen
 from nasgen.cli.app import app
+from nasgen.data.base import load
+from nasgen.data.split import split, split_digest
 from nasgen.errors import StoreError
+from nasgen.loop.constants import Constants
+from nasgen.settings.fidelity import Fidelity
 from nasgen.store import migrations
 from nasgen.store.ledger import Ledger
 
@@ -121,3 +125,21 @@ def test_a_damaged_trial_is_named(tmp_path: Path) -> None:
         )
     with pytest.raises(StoreError, match=r"trial 0 of the ledger .* is damaged"):
         _ = nasgen.load(path).trials
+
+
+@pytest.mark.parametrize("name", ["genetic", "stopped"])
+def test_trials_of_old_runs_keep_their_identities(name: str) -> None:
+    run = nasgen.load(OLD / name)
+    config = run.config
+    dataset = load(config.data.source)
+    parts = split(dataset, config.data.validation, config.data.split_seed)
+    constants = Constants(
+        seed=config.seed,
+        objectives=run.objectives,
+        search_fidelity=Fidelity(),
+        finish_fidelity=Fidelity(),
+        recipe_digest=run.resolved.recipe_digest,
+        data_digest=split_digest(dataset, parts),
+    )
+    for trial in run.trials:
+        assert constants.identity(trial.key, trial.fidelity) == trial.identity

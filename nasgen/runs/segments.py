@@ -1,0 +1,170 @@
+"""The segments of a run: what a resume adds, and what has changed since the run was made.
+
+A run records what its results depend on beyond its config: the recipe with every default resolved
+and its revision, plug-in files, versions, threads. What differs on resume is said, never mixed in
+silence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nasgen.data.base import Dataset
+from nasgen.errors import ConfigError
+from nasgen.evaluation.recipe import Recipe
+from nasgen.registry.plugins import named
+from nasgen.runs import reading
+from nasgen.runs.resolved import Resolved
+from nasgen.store.folder import versions
+
+MATTER = ("nasgen", "torch", "numpy")  # libraries that results depend on
+
+
+def facts(resolved: Resolved, dataset: Dataset) -> dict[str, Any]:
+    """Return what the results of a segment depend on, as run.json keeps it."""
+    config = resolved.config
+    resolved_recipe = Recipe.of(config.training, dataset.shape).digest()
+    recipe = f"{resolved.recipe_digest}/{resolved_recipe}"
+    return {
+        "recipe": hashlib.blake2b(recipe.encode(), digest_size=8).hexdigest(),
+        "threads": config.execution.threads_per_trial,
+        "versions": versions(),
+        "plugins": {file: _digest(file) for file in config.plugins.files},
+    }
+
+
+def changes(record: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return what differs from the segment before, a sentence each."""
+    texts = []
+    then = {Path(file).name: digest for file, digest in record.get("plugins", {}).items()}
+    for file, digest in now["plugins"].items():
+        if then.get(Path(file).name, digest) != digest:
+            texts.append(
+                f"the plug-in {file} has changed since the run used it; recorded candidates stay, "
+                "new ones are made with it as it is now (`nasgen resume --verify` says what "
+                "would differ)"
+            )
+    old = record.get("versions", {})
+    moved = [
+        f"{name} {old[name]} is now {now['versions'][name]}"
+        for name in MATTER
+        if name in old and old[name] != now["versions"][name]
+    ]
+    if moved:
+        texts.append(f"{', '.join(moved)}: results may differ slightly from those before")
+    if record.get("threads", now["threads"]) != now["threads"]:
+        texts.append(
+            f"execution.threads_per_trial was {record['threads']} and is {now['threads']}: results "
+            "may differ slightly from those before"
+        )
+    if record.get("recipe") not in (None, now["recipe"]):
+        texts.append(
+            "networks are now trained by another recipe than before: a setting of [training], a "
+            "default or the training itself has changed; compare trials of the two segments with "
+            "care"
+        )
+    return texts
+
+
+def take(record: dict[str, Any], now: Mapping[str, Any]) -> None:
+    """Write what a new segment depends on into run.json's record.
+
+    A run of format 1 has trial identities without the resolved recipe, and keeps that.
+    """
+    record |= {name: now[name] for name in ("threads", "versions", "plugins")}
+    if record.get("recipe") is not None:
+        record["recipe"] = now["recipe"]
+
+
+def with_plugins(
+    tables: Mapping[str, Any], plugins: Iterable[str | Path], run: str | Path
+) -> dict[str, Any]:
+    """Return a run's tables with plug-in files replaced by those of the same name.
+
+    A single file may replace a single one of another name. Raises ConfigError for a file that
+    replaces nothing, and for one of the run's that is gone.
+    """
+    section = tables.get("plugins", {})
+    files = [str(file) for file in section.get("files", [])]
+    problems = []
+    given = [Path(plugin).expanduser().resolve() for plugin in plugins]
+    for path in given:
+        places = [i for i, file in enumerate(files) if Path(file).name == path.name]
+        if not places and len(files) == len(given) == 1:
+            places = [0]
+        for i in places:
+            files[i] = str(path)
+        if not places:
+            names = ", ".join(Path(file).name for file in files) or "none"
+            problems.append(
+                f"--plugin {path} takes the place of no plug-in file of {run}, which has {names}."
+            )
+    problems += [
+        f"the plug-in file {file} of {run} does not exist any more; name the file that takes its "
+        "place: nasgen resume --plugin FILE."
+        for file in files
+        if not Path(file).is_file()
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return {**tables, "plugins": {**section, "files": files}} if given else dict(tables)
+
+
+def _digest(file: str | Path) -> str:
+    return hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
+
+
+def leg_record(trials: int | None, time_s: float | None) -> dict[str, Any]:
+    """Return what run.json holds of a segment that is to be searched."""
+    return {"trials": trials, "time_s": time_s, "spent_s": 0.0, "done": False, "n_done": 0}
+
+
+def added_leg(
+    record: Mapping[str, Any], trials: str | int | None, time_s: float | None, path: str | Path
+) -> dict[str, Any] | None:
+    """Return the leg that a resume adds, or None when it only continues an interrupted one."""
+    legs = record["legs"]
+    if trials is None and time_s is None:
+        if legs[-1]["done"] and record["summary"] is not None:
+            raise ConfigError(
+                f"{path} is complete ({sum(leg['n_done'] for leg in legs)} trials); add "
+                "work with --trials +100 or --budget 10m."
+            )
+        return None
+    if time_s is not None and not reading.MIN_TIME_S <= time_s < math.inf:
+        raise ConfigError(
+            f"--budget: expected at least {reading.MIN_TIME_S:.0f} s, because starting workers and "
+            f"writing the report take some, got {time_s:g} s."
+        )
+    n_added: int | None = None
+    if trials is not None:
+        planned = sum(leg["n_done"] if leg["done"] else leg["trials"] or 0 for leg in legs)
+        text = str(trials)
+        try:
+            n_added = int(text) if text.startswith("+") else int(text) - planned
+        except ValueError:
+            raise ConfigError(
+                f"--trials: expected a number such as +100 (more) or 140 (total), got '{text}'."
+            ) from None
+        if n_added < 1:
+            raise ConfigError(
+                f"--trials {text}: {path} already has {planned} trials; add more: --trials +100."
+            )
+    return leg_record(n_added, time_s)
+
+
+def more_plugins(
+    tables: Mapping[str, Any], overrides: Iterable[Mapping[str, Any]], more: Sequence[Any]
+) -> dict[str, list[str]]:
+    """Return the [plugins] table of a config with further plug-ins."""
+    table = named(more)
+    for given in (tables, *overrides):
+        section = given.get("plugins", {})
+        if isinstance(section, Mapping):  # what is none is told with the other mistakes
+            for key in table:
+                table[key] = [*section.get(key, ()), *table[key]]
+    return {key: list(dict.fromkeys(values)) for key, values in table.items()}
