@@ -5,7 +5,7 @@ from nasgen.registry import Entry
 ENTRIES = (
     Entry("conv", "nasgen.layers.conv:Conv", "convolution, batch norm, ReLU"),
     Entry("conv-relu", "nasgen.layers.conv_relu:ConvRelu", "convolution, bias, ReLU"),
-    Entry("linear", "nasgen.layers.linear:Linear", "bare 1x1 convolution"),
+    Entry("linear", "nasgen.layers.linear:Linear", "bare 1x1 convolution, or dense layer"),
     Entry("max_pool", "nasgen.layers.pool:MaxPool", "2x2 maximum, halves the map"),
     Entry(
         "max_pool3",
@@ -26,7 +26,18 @@ ENTRIES = (
         "cells only: 3x3 average that keeps the map",
     ),
     Entry("head", "nasgen.layers.adapt:Head", "decoder only: global average, linear"),
+    Entry("dense", "nasgen.layers.dense:Dense", "dense layer, batch norm, ReLU"),
+    Entry("dense-relu", "nasgen.layers.dense:DenseRelu", "dense layer, bias, ReLU"),
+    Entry("flatten", "nasgen.layers.summary:Flatten", "decoder only: pixels in one row"),
+    Entry("embed", "nasgen.layers.summary:Embed", "decoder only: each step of a sequence mapped"),
+    Entry(
+        "over_time",
+        "nasgen.layers.summary:OverTime",
+        "decoder only: mean, maximum, deviation over the steps of a sequence",
+    ),
 )
 
 # What a search space may offer as vertices when its options name nothing else.
-DECODER_ONLY = ("resize", "project", "stem", "avg_pool_3x3", "head")
+DECODER_ONLY = (
+    "resize", "project", "stem", "avg_pool_3x3", "head", "flatten", "embed", "over_time",
+)  # fmt: skip

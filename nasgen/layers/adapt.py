@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nasgen.layers.base import Layer, Shape
 from nasgen.layers.conv import CONV_NORM_AXES, conv_norm
+from nasgen.layers.dense import DENSE_NORM_AXES, dense_norm
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,22 +61,29 @@ class Resize(Layer):
 
 
 class Project(Layer):
-    """1x1 convolution and batch norm to a wanted width (the projection shortcut of He 2016)."""
+    """1x1 convolution and batch norm to a wanted width (the projection shortcut of He 2016).
 
+    On rows of numbers a dense layer and batch norm.
+    """
+
+    ranks: ClassVar[tuple[int, ...]] = (1, 3)
     domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"channels": ()}
-    axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = CONV_NORM_AXES
+    axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {**CONV_NORM_AXES, **DENSE_NORM_AXES}
     channelwise: ClassVar[bool] = True
     keeps_zero: ClassVar[bool] = True
 
     def build(
         self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
     ) -> nn.Module:
+        if len(out_shape) == 1:
+            return dense_norm(in_shapes[0][0], out_shape[0], relu=False)
         return conv_norm(in_shapes[0][0], out_shape[0], 1, relu=False)
 
 
 class Head(Layer):
-    """Global average pool and a linear layer: (B, C, H, W) -> (B, classes) logits."""
+    """Mean over all axes behind the channels, and a linear layer: (B, *shape) -> (B, classes)."""
 
+    ranks: ClassVar[tuple[int, ...]] = (1, 2, 3)
     domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"classes": ()}
     axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {
         "linear.weight": (None, "in"),
@@ -85,7 +93,7 @@ class Head(Layer):
     keeps_zero: ClassVar[bool] = True
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
-        return int(params["classes"]), 1, 1
+        return (int(params["classes"]),)
 
     def build(
         self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape

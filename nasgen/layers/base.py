@@ -43,6 +43,8 @@ class Layer(ABC):
     """One kind of vertex: how many inputs, which settings, which shape, which module.
 
     Class attributes
+    - `ranks`: numbers of axes that the shapes it takes may have: 3 for images (C, H, W), 2 for
+      sequences (F, T), 1 for rows of numbers (F,). Default: images.
     - `merges`: False for exactly one input, True for one or more.
     - `align`: for merging layers, what the decoder makes equal before: "space" (H and W),
       "channels" (H, W and C), or "nothing".
@@ -75,6 +77,7 @@ class Layer(ABC):
     A class without arguments; it must not import torch before `build`.
     """
 
+    ranks: ClassVar[tuple[int, ...]] = (3,)
     merges: ClassVar[bool] = False
     align: ClassVar[str] = "space"
     halves: ClassVar[bool] = False
@@ -86,12 +89,12 @@ class Layer(ABC):
     drawn: ClassVar[str] = "always"
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
-        """Return (C, H, W) after the layer; inputs are aligned already. Default: unchanged.
+        """Return the shape after the layer; inputs are aligned already. Default: unchanged.
 
         A layer with a `channels` setting has that many channels by default.
         """
-        c, h, w = in_shapes[0]
-        return int(params.get("channels", c)), h, w
+        channels, *rest = in_shapes[0]
+        return int(params.get("channels", channels)), *rest
 
     def out_tags(self, own: Ranges, in_tags: Sequence[Ranges]) -> Ranges:
         """Return the gene tags of the outgoing channels. Default: own, else its first input's."""
@@ -105,4 +108,4 @@ class Layer(ABC):
     def build(
         self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
     ) -> nn.Module:
-        """Return the module; it is called with one (B, C, H, W) tensor for each input."""
+        """Return the module; it is called with one (B, *shape) tensor for each input."""

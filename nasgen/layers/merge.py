@@ -11,10 +11,13 @@ from nasgen.layers.base import Layer, Shape
 if TYPE_CHECKING:
     from torch import nn
 
+ANY = (1, 2, 3)  # ranks
+
 
 class Sum(Layer):
     """Element-wise sum; the decoder has made sizes and channel counts equal."""
 
+    ranks: ClassVar[tuple[int, ...]] = ANY
     merges: ClassVar[bool] = True
     align: ClassVar[str] = "channels"
     channelwise: ClassVar[bool] = True
@@ -32,14 +35,14 @@ class Sum(Layer):
 class Concat(Layer):
     """Channels of the inputs side by side, in the order of the incoming edges."""
 
+    ranks: ClassVar[tuple[int, ...]] = ANY
     merges: ClassVar[bool] = True
     channelwise: ClassVar[bool] = True
     keeps_zero: ClassVar[bool] = True
     sign: ClassVar[str] = "kept"
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
-        _, h, w = in_shapes[0]
-        return sum(c for c, _, _ in in_shapes), h, w
+        return sum(shape[0] for shape in in_shapes), *in_shapes[0][1:]
 
     def out_tags(self, own: Ranges, in_tags: Sequence[Ranges]) -> Ranges:
         return tuple(r for ranges in in_tags for r in ranges)
@@ -55,6 +58,7 @@ class Concat(Layer):
 class Skip(Layer):
     """Identity."""
 
+    ranks: ClassVar[tuple[int, ...]] = ANY
     channelwise: ClassVar[bool] = True
     keeps_zero: ClassVar[bool] = True
     sign: ClassVar[str] = "kept"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -26,13 +27,43 @@ class Concatenated(nn.Module):
 
 
 class PooledLinear(nn.Module):
-    """(B, C, H, W) -> (B, n_classes) logits: mean over the map, then a linear layer."""
+    """(B, C, ...) -> (B, n_outputs): mean over all axes behind the channels, then linear."""
 
-    def __init__(self, n_channels: int, n_classes: int) -> None:
+    def __init__(self, n_channels: int, n_outputs: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(n_channels, n_classes)
+        self.linear = nn.Linear(n_channels, n_outputs)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.linear(x.mean((2, 3)))
-        return logits
+        if x.ndim > 2:
+            x = x.mean(tuple(range(2, x.ndim)))
+        outputs: Tensor = self.linear(x)
+        return outputs
+
+
+class Embedded(nn.Module):
+    """Steps of sequences through one linear map: (B, F, T) vectors or (B, T) numbers of tokens."""
+
+    def __init__(self, n_features: int, n_channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(n_channels, n_features) / n_features**0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_floating_point():
+            return self.weight @ x
+        return F.embedding(x, self.weight.t()).transpose(1, 2)
+
+
+class SummedUp(nn.Module):
+    """(B, F, T) -> (B, 3 F): mean, largest value and deviation over the first `lengths` steps."""
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if lengths is None:
+            lengths = torch.full((len(x),), x.shape[2], device=x.device)
+        inside = (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None]
+        n = lengths[:, None].to(x.dtype)
+        mean = torch.where(inside, x, 0).sum(2) / n
+        largest = torch.where(inside, x, -torch.inf).amax(2)
+        apart = torch.where(inside, (x - mean[:, :, None]).square(), 0).sum(2) / n
+        # The root has no gradient at 0, where a sequence has one step or equal ones.
+        return torch.cat((mean, largest, (apart + 1e-6).sqrt()), 1)

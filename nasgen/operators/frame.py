@@ -16,8 +16,6 @@ from nasgen.layers.base import Layer, Shape, find_layer
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 from nasgen.search_spaces.graph import GraphSpace
 
-# (C, H, W): one and three channels, and an image that gets stems. The second is the usual one.
-SHAPES: tuple[Shape, ...] = ((1, 32, 32), (3, 32, 32), (3, 160, 160))
 N_CLASSES = 10
 ADDED = ("project", "cap", "stem", "head")  # the decoder's steps that have weights
 
@@ -27,7 +25,7 @@ class Frame:
 
     def __init__(self, parent: Dag, space: GraphSpace) -> None:
         self.parent, self.space = parent, space
-        self.blueprints = tuple(space.blueprint(parent, shape, N_CLASSES) for shape in SHAPES)
+        self.blueprints = tuple(space.blueprint(parent, shape, N_CLASSES) for shape in space.shapes)
         self.steps = {step.name: step for step in self.blueprints[1].steps}
         self._rules: dict[str, Layer] = {}
         self._projections = {
@@ -132,17 +130,17 @@ class Frame:
         `more` channels at some vertices.
         """
         child = self.legal(draft)
-        blueprints = [self.space.blueprint(child, shape, N_CLASSES) for shape in SHAPES]
+        blueprints = [self.space.blueprint(child, shape, N_CLASSES) for shape in self.space.shapes]
         for old, new in zip(self.blueprints, blueprints, strict=True):
             kept, now = ({s.tag: s for s in b.steps if s.role in ADDED} for b in (old, new))
             for tag in set(kept) ^ set(now):
                 step, what = (kept[tag], "drop") if tag in kept else (now[tag], "add")
                 raise NotApplicable(f"the decoder would {what} a '{step.role}' step.")
-            for tag, (c, h, w) in old.vertex_shapes.items():
-                c += (more or {}).get(tag, 0)
-                if new.vertex_shapes[tag] != (c, h, w):
+            for tag, (channels, *rest) in old.vertex_shapes.items():
+                wanted = (channels + (more or {}).get(tag, 0), *rest)
+                if new.vertex_shapes[tag] != wanted:
                     raise NotApplicable(
-                        f"{self.named(tag)} would give {new.vertex_shapes[tag]} (C, H, W) where "
-                        f"{(c, h, w)} preserves the function."
+                        f"{self.named(tag)} would give {new.vertex_shapes[tag]} where {wanted} "
+                        "preserves the function."
                     )
         return child, blueprints[1]

@@ -16,6 +16,11 @@ ENTRIES = (
         reference="Szegedy 2015; Painter 2018",
     ),
     Entry(
+        "mlp",
+        "nasgen.search_spaces.mlp:Mlp",
+        "dense networks of free topology for tables and sequences: dense, sum, concat, skip",
+    ),
+    Entry(
         "nasbench201",
         "nasgen.search_spaces.nasbench201:NasBench201",
         "cells of four nodes and six edges; all accuracies are known (nasgen bench)",

@@ -6,6 +6,8 @@ nasgen's own. Vertices are read in topological order.
 | rule | when | what the decoder does | role |
 |---|---|---|---|
 | stem | min(H, W) of the image > 64 | 3x3 convolutions, stride 2, 16 channels, until <= 64 | stem |
+| stem | vertices read rows of numbers, the input is an image | pixels in one row | stem |
+| stem | the same, the input is a sequence | embedded; mean, maximum, deviation over time | stem |
 | vertex | always | the layer that the vertex names | vertex |
 | size | inputs of a merging layer differ in H x W | larger ones shrink to the smallest | resize |
 | width | inputs of a `sum` differ in channels | 1x1 convolution + norm to the largest | project |
@@ -37,6 +39,9 @@ from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 
 STEM_ABOVE = 64  # pixels of the shorter side
 STEM_CHANNELS = 16
+LEAST_EMBEDDED, MOST_EMBEDDED = 8, 64  # channels of an embedded sequence, else its features
+SHAPES = {1: "rows of numbers (F,)", 2: "sequences (F, T)", 3: "images (C, H, W)"}
+BROUGHT = ((1, 2), (1, 3))  # (axes that vertices read, axes of an input that stems can bring there)
 
 
 def decode(
@@ -45,28 +50,40 @@ def decode(
     n_classes: int,
     max_channels: int,
     layer: Callable[[str], Layer] = find_layer,
+    rank: int = 3,
 ) -> Blueprint:
     """Return the build steps of a legal genotype.
 
-    `input_shape` is (C, H, W), each >= 1; `n_classes` >= 2; `max_channels` is where a cap steps in.
-    `layer` maps a vertex operation to its rules. Raises ConfigError for the former, and
-    IncompatibleError when a plug-in layer answers with something that is no shape.
+    `input_shape` has one to three integers >= 1, `rank` as many axes as vertices read; `n_classes`
+    is the width of the last layer, >= 1; `max_channels` is where a cap steps in. `layer` maps a
+    vertex operation to its rules. Raises ConfigError for the former, and IncompatibleError when a
+    plug-in layer answers with something that is no shape.
     """
     shape = tuple(input_shape)
-    if len(shape) != 3 or any(type(n) is not int or n < 1 for n in shape):
-        raise ConfigError(f"input_shape: expected (C, H, W), integers >= 1, got {input_shape!r}.")
-    if type(n_classes) is not int or n_classes < 2:
-        raise ConfigError(f"n_classes: expected an integer >= 2, got {n_classes!r}.")
-    return _Decoder(dag, (shape[0], shape[1], shape[2]), max_channels, layer).run(n_classes)
+    if not shape or any(type(n) is not int or n < 1 for n in shape):
+        raise ConfigError(f"input_shape: expected integers >= 1, got {input_shape!r}.")
+    if len(shape) != rank and (rank, len(shape)) not in BROUGHT:
+        raise ConfigError(
+            f"input_shape: expected {SHAPES.get(rank, f'{rank} axes')}, which the layers of this "
+            f"space read, got {input_shape!r}."
+        )
+    if type(n_classes) is not int or n_classes < 1:
+        raise ConfigError(f"n_classes: expected an integer >= 1, got {n_classes!r}.")
+    return _Decoder(dag, shape, max_channels, layer, rank).run(n_classes)
 
 
 class _Decoder:
     """Steps under construction. `where` says in which step's output a vertex ends."""
 
     def __init__(
-        self, dag: Dag, shape: Shape, max_channels: int, layer: Callable[[str], Layer]
+        self,
+        dag: Dag,
+        shape: Shape,
+        max_channels: int,
+        layer: Callable[[str], Layer],
+        rank: int,
     ) -> None:
-        self.dag, self.max_channels, self.layer = dag, max_channels, layer
+        self.dag, self.max_channels, self.layer, self.rank = dag, max_channels, layer, rank
         self.image = Step(
             INPUT, INPUT, INPUT, dag.input.tag, (), (), (), shape, (),
             tags.derived_range(shape[0], "image"),
@@ -75,9 +92,7 @@ class _Decoder:
         self.where: dict[int, Step] = {}
 
     def run(self, n_classes: int) -> Blueprint:
-        here = self.image
-        while min(here.out_shape[1:]) > STEM_ABOVE:
-            here = self._added("stem", here, len(self.steps), {"channels": STEM_CHANNELS})
+        here = self._stems()
         self.where[self.dag.input.tag] = here
         for vertex in self.dag.inner:
             self.where[vertex.tag] = self._vertex(vertex.tag)
@@ -90,17 +105,31 @@ class _Decoder:
         shapes = {tag: step.out_shape for tag, step in self.where.items()}
         return Blueprint(self.image.out_shape, n_classes, tuple(self.steps), shapes)
 
+    def _stems(self) -> Step:
+        """Bring the input into the shape that vertices read."""
+        here, rank = self.image, len(self.image.out_shape)
+        if self.rank == 3:
+            while min(here.out_shape[1:]) > STEM_ABOVE:
+                here = self._added("stem", here, len(self.steps), {"channels": STEM_CHANNELS})
+        elif rank == 3:
+            here = self._added("stem", here, 0, {}, layer="flatten")
+        elif rank == 2:
+            channels = min(MOST_EMBEDDED, max(LEAST_EMBEDDED, here.out_shape[0]))
+            here = self._added("stem", here, 0, {"channels": channels}, layer="embed")
+            others = (f"{INPUT}.lengths",)
+            here = self._added("stem", here, 1, {}, layer="over_time", others=others)
+        return here
+
     def _vertex(self, tag: int) -> Step:
         vertex, rules = self.dag.vertex(tag), self.layer(self.dag.vertex(tag).op)
         sources = self.dag.inputs(tag)
         inputs = [self.where[s] for s in sources]
         tagged = inputs
         if rules.merges and rules.align != "nothing":
-            height = min(s.out_shape[1] for s in inputs)
-            width = min(s.out_shape[2] for s in inputs)
-            size = {"height": height, "width": width}
+            least = tuple(min(sizes) for sizes in zip(*(s.out_shape[1:] for s in inputs), strict=True))
+            size = dict(zip(("height", "width"), least, strict=False))
             inputs = [
-                step if step.out_shape[1:] == (height, width)
+                step if step.out_shape[1:] == least
                 else self._added("resize", step, tag, size, source=source)
                 for source, step in zip(sources, inputs, strict=True)
             ]  # fmt: skip
@@ -127,13 +156,16 @@ class _Decoder:
         target: int,
         params: Mapping[str, Value],
         source: int | None = None,
+        layer: str | None = None,
+        others: tuple[str, ...] = (),
     ) -> Step:
         """Append a step of the decoder's own between `source` (default: `before`) and `target`."""
         tag = tags.derived(before.tag if source is None else source, target, role)
         own: Ranges = ()
         if "channels" in params:
             own = tags.derived_range(int(params["channels"]), tag)
-        return self._append(role, "project" if role == "cap" else role, tag, [before], params, own)
+        name = layer or ("project" if role == "cap" else role)
+        return self._append(role, name, tag, [before], params, own, others=others)
 
     def _append(
         self,
@@ -144,6 +176,7 @@ class _Decoder:
         params: Mapping[str, Value],
         own: Ranges = (),
         tagged: Sequence[Step] | None = None,
+        others: tuple[str, ...] = (),
     ) -> Step:
         rules = self.layer(layer) if role == "vertex" else find_layer(layer)
         in_shapes = tuple(s.out_shape for s in inputs)
@@ -167,6 +200,7 @@ class _Decoder:
             out_shape=shape,
             in_tags=tuple(in_tags),
             out_tags=out_tags,
+            others=others,
         )
         self.steps.append(step)
         return step
@@ -176,18 +210,17 @@ def _checked_shape(
     layer: str, rules: Layer, params: Mapping[str, Value], in_shapes: tuple[Shape, ...]
 ) -> Shape:
     try:
-        c, h, w = rules.out_shape(params, in_shapes)
-        shape = (int(c), int(h), int(w))
+        shape = tuple(int(n) for n in rules.out_shape(params, in_shapes))
     except NasgenError:
         raise
     except Exception as error:
         raise IncompatibleError(
             f"layer '{layer}': out_shape({dict(params)}, {in_shapes}) failed with "
-            f"{type(error).__name__}: {error}. It must return (C, H, W)."
+            f"{type(error).__name__}: {error}. It must return a shape such as (C, H, W)."
         ) from error
-    if min(shape) < 1:
+    if min(shape, default=0) < 1:
         raise IncompatibleError(
             f"layer '{layer}': out_shape({dict(params)}, {in_shapes}) must return positive "
-            f"(C, H, W), got {shape}. Return the input unchanged where it cannot shrink further."
+            f"integers, got {shape}. Return the input unchanged where it cannot shrink further."
         )
     return shape

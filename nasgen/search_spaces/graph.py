@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -46,6 +46,11 @@ class GraphSpace(SearchSpace):
 
     Raises ConfigError that lists every wrong option.
     """
+
+    ranks: ClassVar[tuple[int, ...]] = (3,)
+    rank: ClassVar[int] = 3  # axes of the shapes that vertices read
+    # Input shapes that differ in all that matters to the decoder; the second is the usual one.
+    shapes: ClassVar[tuple[Shape, ...]] = ((1, 32, 32), (3, 32, 32), (3, 160, 160))
 
     max_channels: int = 128
     widths: tuple[int, ...] = ()
@@ -96,7 +101,7 @@ class GraphSpace(SearchSpace):
         if not wrong:
             light = registry.usual("layers")
             defaults = {
-                "layers": tuple(op for op in light if op not in DECODER_ONLY),
+                "layers": tuple(op for op in light if self._is_offered(op)),
                 "widths": tuple(w for w in WIDTHS if w <= self.max_channels)
                 or (self.max_channels,),
             }
@@ -104,6 +109,12 @@ class GraphSpace(SearchSpace):
                 if not getattr(self, name):
                     object.__setattr__(self, name, default)
         return wrong
+
+    def _is_offered(self, op: str) -> bool:
+        """Tell whether a layer is among the default ones: a vertex of the rank of this space."""
+        if op in DECODER_ONLY:
+            return False
+        return self.rank in getattr(registry.resolve("layers", op), "ranks", (3,))
 
     def _wrong_options(self) -> list[str]:
         wrong = []
@@ -115,6 +126,11 @@ class GraphSpace(SearchSpace):
                 continue
             try:
                 rules = find_layer(op)
+                if self.rank not in rules.ranks:
+                    wrong.append(
+                        f"space.layers: '{op}' does not read shapes of {self.rank} axes, which the "
+                        "vertices of this space have; remove it."
+                    )
                 offered.update(rules.domain.get("kernel", ()))
                 n_wide += _is_wide(rules) and rules.drawn == "always"
             except NasgenError as error:
@@ -129,7 +145,8 @@ class GraphSpace(SearchSpace):
         if not wrong and not n_wide:
             wrong.append(
                 "space.layers: at least one layer with one input and a 'channels' setting is "
-                f"needed, such as 'conv'; got {list(self.layers)}."
+                f"needed, such as '{'conv' if self.rank == 3 else 'dense'}'; got "
+                f"{list(self.layers)}."
             )
         if list(self.widths) != sorted(set(self.widths)) or not all(
             1 <= w <= self.max_channels for w in self.widths
@@ -320,14 +337,16 @@ class GraphSpace(SearchSpace):
         return draft.freeze()
 
     def blueprint(self, genotype: Dag, input_shape: Shape, n_classes: int) -> Blueprint:
-        """Return the build steps of a genotype for images (C, H, W); see `decode` for the rules.
+        """Return the build steps of a genotype for rows of a shape; see `decode` for the rules.
 
         Raises IllegalGenotypeError that lists all problems of an illegal genotype.
         """
         found = self.problems(genotype)
         if found:
             raise IllegalGenotypeError("the genotype is not legal here: " + " ".join(found))
-        return decode(genotype, input_shape, n_classes, self.max_channels, self.layer)
+        return decode(
+            genotype, input_shape, n_classes, self.max_channels, self.layer, self.rank
+        )
 
     def options(self) -> dict[str, Any]:
         """Return the options as JSON data; the member made of them is an equal space."""

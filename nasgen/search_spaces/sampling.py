@@ -20,6 +20,7 @@ from nasgen.search_spaces.blueprint import Blueprint
 
 if TYPE_CHECKING:
     from nasgen.search_spaces.dag_cnn import DagCnn
+    from nasgen.search_spaces.graph import GraphSpace
 
 MACS = (4e6, 20e6)  # multiply-adds of one 3 x 32 x 32 image
 WEIGHTS = (1e5, 6e5)  # trainable values; smaller ones stop learning within minutes
@@ -45,7 +46,7 @@ def sample(space: DagCnn, rng: np.random.Generator) -> Dag:
             return dag
         if best is None or miss < best[0]:
             best = miss, dag
-    return best[1] if best else _chain(space, rng)
+    return best[1] if best else chain(space, rng)
 
 
 def plain(space: DagCnn) -> Dag:
@@ -75,8 +76,8 @@ def _miss(blueprint: Blueprint) -> float:
     )
 
 
-def _chain(space: DagCnn, rng: np.random.Generator) -> Dag:
-    """Return a plain row of convolutions, as short as it may be: legal in every space."""
+def chain(space: GraphSpace, rng: np.random.Generator) -> Dag:
+    """Return a plain row of layers that own channels, as short as it may be: legal everywhere."""
     draft = Draft()
     here = draft.input
     for _ in range(max(1, space.sampled_depths[0])):

@@ -22,6 +22,8 @@ from nasgen.phenotype.heredity import align, inherit
 from nasgen.phenotype.network import PREFIX, build, roles, tensor_tags
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.graph import GraphSpace
+from nasgen.search_spaces.mlp import Mlp
 from nasgen.testing.base import Contract, Outcome, examine_all
 
 # (C, H, W) that occur: images, down to 2 x 2 behind pools, a row of a table, odd sizes.
@@ -29,6 +31,9 @@ MAPS: tuple[Shape, ...] = (
     (12, 2, 2), (1, 3, 5), (3, 1, 16), (1, 8, 8), (12, 8, 8), (3, 16, 16), (12, 28, 28),
     (3, 32, 32), (1, 64, 64),
 )  # fmt: skip
+SEQUENCES: tuple[Shape, ...] = ((3, 7), (1, 16), (12, 64), (5, 300))
+ROWS: tuple[Shape, ...] = ((12,), (1,), (3,), (200,))
+GIVEN = {1: ROWS, 2: SEQUENCES, 3: MAPS}  # by `Layer.ranks`
 OPEN = {"channels": (5, 12), "classes": (2, 10)}  # tried where a domain leaves the values open
 N_SETTINGS = 6  # of the small maps; a larger one gets the first and the last
 SMALL = 256  # values of a map
@@ -75,35 +80,38 @@ def find(name: str) -> Layer:
 
 
 def cases(name: str, smallest: int = 1, largest: int = 4096) -> Iterator[Case]:
-    """Yield settings and inputs as the decoder could bring them, H * W within the limits."""
+    """Yield settings and inputs as the decoder could bring them, H * W within the limits.
+
+    Sequences and rows of numbers are tried whatever the limits.
+    """
     layer = find(name)
-    for c, h, w in MAPS:
-        if not smallest <= h * w <= largest:
+    for shape in (shape for rank in layer.ranks for shape in GIVEN[rank]):
+        if len(shape) == 3 and not smallest <= prod(shape[1:]) <= largest:
             continue
-        settings = _settings(layer, (h, w))
-        if c * h * w > SMALL:
+        settings = _settings(layer, shape[1:])
+        if prod(shape) > SMALL:
             settings = settings[:2]
-        for params, shapes in product(settings, _inputs(layer, c, (h, w))):
+        for params, shapes in product(settings, _inputs(layer, *shape)):
             yield Case(layer, params, shapes)
 
 
-def _settings(layer: Layer, size: tuple[int, int]) -> list[dict[str, Any]]:
-    open_values = {**OPEN, "height": (max(1, size[0] // 2),), "width": (max(1, size[1] // 2),)}
+def _settings(layer: Layer, size: tuple[int, ...]) -> list[dict[str, Any]]:
+    halves = zip(("height", "width"), size, strict=False)
+    open_values: dict[str, tuple[int, ...]] = {**OPEN, **{k: (max(1, n // 2),) for k, n in halves}}
     domain = {k: tuple(v) or open_values.get(k, ()) for k, v in layer.domain.items()}
     every = [dict(zip(domain, values, strict=True)) for values in product(*domain.values())]
     step = max(1, len(every) // N_SETTINGS)
     return [every[0], *every[-1:0:-step]][: N_SETTINGS + 1]
 
 
-def _inputs(layer: Layer, c: int, size: tuple[int, int]) -> list[tuple[Shape, ...]]:
-    h, w = size
+def _inputs(layer: Layer, c: int, *size: int) -> list[tuple[Shape, ...]]:
     if not layer.merges:
-        return [((c, h, w),)]
+        return [((c, *size),)]
     if layer.align == "channels":
-        return [((c, h, w),) * n for n in (1, 2, 3)]
+        return [((c, *size),) * n for n in (1, 2, 3)]
     if layer.align == "space":
-        return [tuple((c + 2 * i, h, w) for i in range(n)) for n in (1, 2, 3)]
-    return [tuple((c + 2 * i, h + i, w + i) for i in range(n)) for n in (1, 2, 3)]
+        return [tuple((c + 2 * i, *size) for i in range(n)) for n in (1, 2, 3)]
+    return [tuple((c + 2 * i, *(s + i for s in size)) for i in range(n)) for n in (1, 2, 3)]
 
 
 # ---- rules -------------------------------------------------------------------------------------
@@ -140,16 +148,16 @@ def shapes(name: str) -> Iterator[str]:
     """`out_shape` is the shape of the tensor that comes out, in training and evaluation."""
     for case in cases(name):
         expected = case.out_shape
-        sound = isinstance(expected, tuple) and len(expected) == 3
+        n_axes = len(case.shapes[0])
+        sound = isinstance(expected, tuple) and (len(expected) == n_axes or name in DECODER_ONLY)
         if not sound or not all(type(n) is int and n >= 1 for n in expected):
-            yield f"{case}: out_shape must be three integers >= 1, got {expected!r}."
+            yield f"{case}: out_shape must be {n_axes} integers >= 1, got {expected!r}."
             continue
-        wanted = expected[:1] if name == "head" else expected  # the head gives (B, classes)
         module = case.module()
         for training in (True, False):
             y = module.train(training)(*case.images(2))
-            if tuple(y.shape) != (2, *wanted):
-                yield f"{case}: out_shape says {wanted}, the module gives {tuple(y.shape[1:])}."
+            if tuple(y.shape) != (2, *expected):
+                yield f"{case}: out_shape says {expected}, the module gives {tuple(y.shape[1:])}."
             else:
                 finite = bool(torch.isfinite(y).all())
                 yield "" if finite else f"{case}: the output holds NaN or infinite values."
@@ -161,6 +169,9 @@ def halving(name: str) -> Iterator[str]:
         yield ""  # the decoder knows its own layers
         return
     for case in cases(name, smallest=1024):
+        if len(case.shapes[0]) < 3:
+            yield ""
+            continue
         shrinks = prod(case.out_shape[1:]) < min(prod(shape[1:]) for shape in case.shapes)
         same = shrinks == case.layer.halves
         yield "" if same else f"{case}: halves is {case.layer.halves}, out is {case.out_shape}."
@@ -359,15 +370,17 @@ def inherits(name: str) -> Iterator[str]:
     if name in DECODER_ONLY:
         yield ""  # no vertex may use it; every network holds a head
         return
-    space = DagCnn(layers=tuple(dict.fromkeys(("conv", name))), min_depth=1)
-    params = {k: v for k, v in _settings(find(name), (16, 16))[-1].items() if k != "channels"}
+    is_dense = 3 not in find(name).ranks
+    plain, kind, shape = ("dense", Mlp, (20,)) if is_dense else ("conv", DagCnn, (3, 16, 16))
+    space: GraphSpace = kind(layers=tuple(dict.fromkeys((plain, name))), min_depth=1)
+    params = {k: v for k, v in _settings(find(name), shape[1:])[-1].items() if k != "channels"}
     if "channels" in find(name).domain:
         params["channels"] = (find(name).domain["channels"] or (8,))[-1]
     if "kernel" in params:
         params["kernel"] = space.domain(name)["kernel"][0]
-    blueprint = space.blueprint(_around(name, params), (3, 16, 16), 4)
+    blueprint = space.blueprint(_around(name, params, plain), shape, 4)
     parent, child = build(blueprint, 1).train(), build(blueprint, 2)
-    x = torch.randn((4, 3, 16, 16), generator=torch.Generator().manual_seed(3))
+    x = torch.randn((4, *shape), generator=torch.Generator().manual_seed(3))
     parent(x).sum().backward()
     report = inherit(child, blueprint, [(blueprint, parent.state_dict())], {})
     yield "" if not report.n_fresh else f"{report.n_fresh} values of a twin were not inherited."
@@ -376,15 +389,15 @@ def inherits(name: str) -> Iterator[str]:
     yield "" if same else "a twin that inherited everything computes something else."
 
 
-def _around(name: str, params: Mapping[str, Any]) -> Dag:
-    """Return a network of convolutions around one vertex of the layer, its tags final."""
+def _around(name: str, params: Mapping[str, Any], plain: str) -> Dag:
+    """Return a network of plain layers around one vertex of the layer, its tags final."""
     draft = Draft()
+    sized = {"channels": 8} | ({"kernel": 3} if plain == "conv" else {})
     sources: Sequence[int] = [
-        draft.add("conv", [draft.input], channels=8, kernel=3)
-        for _ in range(2 if find(name).merges else 1)
+        draft.add(plain, [draft.input], **sized) for _ in range(2 if find(name).merges else 1)
     ]
     here = draft.add(name, sources, **params)
-    draft.connect(draft.add("conv", [here], channels=8, kernel=3), draft.output)
+    draft.connect(draft.add(plain, [here], **sized), draft.output)
     return draft.freeze().mint(0, 0)
 
 

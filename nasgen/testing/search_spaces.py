@@ -13,6 +13,7 @@ import torch
 from nasgen import registry, seeding
 from nasgen.errors import IllegalGenotypeError
 from nasgen.genotypes import Dag, Draft, read, tags
+from nasgen.layers.base import Shape
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.blueprint import INPUT, Blueprint
@@ -20,6 +21,7 @@ from nasgen.testing.base import SHAPES, Contract, Outcome, Rule, examine_all
 
 N_SAMPLES = 12
 N_CLASSES = (2, 10)
+SMALL = {1: ((7,), (1,), (40,)), 2: ((3, 9), (20, 30)), 3: ((3, 16, 16), (1, 8, 8))}
 Options = Mapping[str, Any]
 
 
@@ -36,6 +38,16 @@ def _samples(name: str, options: Options, n: int = N_SAMPLES) -> Iterator[tuple[
     space = _made(name, options)
     for i in range(n):
         yield i, space.sample(seeding.generator(0, "contract sample", i))
+
+
+def _reads(space: Any, rank: int) -> bool:
+    return not space.ranks or rank in space.ranks
+
+
+def _shapes(space: Any) -> tuple[Shape, ...]:
+    """Return input shapes of every rank that a space reads."""
+    found = [shape for rank in (1, 2) if _reads(space, rank) for shape in SMALL[rank]]
+    return (*found, *(SHAPES if _reads(space, 3) else ()))
 
 
 def describes(name: str, options: Options) -> Iterator[str]:
@@ -83,12 +95,13 @@ def serialisable(name: str, options: Options) -> Iterator[str]:
 
 
 def decodes(name: str, options: Options) -> Iterator[str]:
-    """Samples can be read for images of every size; steps fit together; the last gives logits."""
+    """Samples can be read for inputs of every shape; steps fit together; the last gives logits."""
     space = _made(name, options)
     for i, dag in _samples(name, options):
-        shape, n_classes = SHAPES[i % len(SHAPES)], N_CLASSES[i % len(N_CLASSES)]
+        shapes = _shapes(space)
+        shape, n_classes = shapes[i % len(shapes)], N_CLASSES[i % len(N_CLASSES)]
         blueprint = space.blueprint(dag, shape, n_classes)
-        here = f"sample {i}, image {shape}"
+        here = f"sample {i}, input {shape}"
         if blueprint != space.blueprint(dag, shape, n_classes):
             yield f"{here}: two blueprints for one genotype."
         else:
@@ -138,7 +151,7 @@ def refuses(name: str, options: Options) -> Iterator[str]:
         "" if named else f"problems: expected sentences about an unknown operation, got {wrong!r}."
     )
     try:
-        space.blueprint(stranger, (3, 32, 32), 10)
+        space.blueprint(stranger, _shapes(space)[0], 10)
     except IllegalGenotypeError:
         yield ""
     else:
@@ -146,10 +159,11 @@ def refuses(name: str, options: Options) -> Iterator[str]:
 
 
 def computes(name: str, options: Options) -> Iterator[str]:
-    """Samples are networks that turn images into finite logits."""
+    """Samples are networks that turn inputs into finite outputs."""
     space = _made(name, options)
     for i, dag in _samples(name, options, n=4):
-        blueprint = space.blueprint(dag, (1, 8, 8) if i % 2 else (3, 16, 16), 5)
+        shapes = SMALL[3] if _reads(space, 3) else _shapes(space)
+        blueprint = space.blueprint(dag, shapes[i % len(shapes)], 5)
         network = build(blueprint, seed=i).eval()
         with torch.no_grad():
             logits = network(torch.rand(2, *blueprint.input_shape))

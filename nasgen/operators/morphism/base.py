@@ -14,6 +14,7 @@ from nasgen.operators.frame import Frame
 
 T = TypeVar("T")
 
+MODULE_OPS = ("conv", "conv-relu", "dense", "dense-relu")  # of a new residual module
 KERNEL_PROBS = {1: 0.30, 3: 0.35, 5: 0.35}  # Painter 2018, of a new module's kernel
 
 
@@ -62,15 +63,16 @@ def zero_module(
         )
     settings = frame.space.domain(op)
     rules = frame.space.layer(op)
-    if set(settings) != {"channels", "kernel"} or rules.merges or not rules.channelwise:
+    if set(settings) - {"kernel"} != {"channels"} or rules.merges or not rules.channelwise:
         raise IncompatibleError(
-            f"expected a channelwise layer with 'channels' and 'kernel', such as 'conv', got '{op}'"
+            f"expected a channelwise layer with 'channels', and 'kernel' if any, such as 'conv', got '{op}'"
         )
-    if kernel not in settings["kernel"]:
+    if kernel not in settings.get("kernel", (kernel,)):
         raise IncompatibleError(
             f"'{op}': expected a kernel of {settings['kernel']} (space.kernels), got {kernel!r}."
         )
-    inner = draft.add(op, [source], channels=channels, kernel=kernel)
+    sized = {"kernel": kernel} if "kernel" in settings else {}
+    inner = draft.add(op, [source], channels=channels, **sized)
     ((start, _),) = draft.vertex(inner).channel_tags
     half = channels // 2
     plan = twins((start + i, start + half + i) for i in range(half))
@@ -91,6 +93,8 @@ def add_behind(draft: Draft, frame: Frame, vertex: int, more: int) -> None:
 def module_kernel(frame: Frame, op: str, rng: np.random.Generator) -> int:
     """Draw the kernel of a new module: 1, 3 or 5 as in the paper, of those that are legal."""
     legal = frame.space.domain(op).get("kernel", ())
+    if not legal:
+        return 1
     fitting = [k for k in legal if k in KERNEL_PROBS] or list(legal)
     weights = np.array([KERNEL_PROBS.get(k, 1.0) for k in fitting])
     return int(fitting[int(rng.choice(len(fitting), p=weights / weights.sum()))])
@@ -107,9 +111,9 @@ def module_channels(frame: Frame, width: int) -> int:
 def module_op(frame: Frame) -> str:
     """Return the convolution of a new module; raises NotApplicable when the space has none."""
     frame.offered("linear", "sum")
-    found = [op for op in ("conv", "conv-relu") if op in frame.space.layers]
+    found = [op for op in MODULE_OPS if op in frame.space.layers]
     if not found:
-        raise NotApplicable("the space has neither 'conv' nor 'conv-relu'; see space.layers.")
+        raise NotApplicable(f"the space has none of {', '.join(MODULE_OPS)}; see space.layers.")
     return found[0]
 
 

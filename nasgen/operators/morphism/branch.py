@@ -52,9 +52,10 @@ def branch(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Child:
         if concat is None:
             op = module_op(frame)
             return _beside(frame, beside, op, module_kernel(frame, op, rng), None)
-        kernel = module_kernel(frame, "conv", rng) if "conv" in space.layers else 3
+        op = next((op for op in ("conv", "dense") if op in space.layers), "conv")
+        kernel = module_kernel(frame, op, rng) if op in space.layers else 3
         channels = min(frame.width(beside), space.max_channels)
-        return _into_concat(frame, concat, beside, channels, kernel, "conv")
+        return _into_concat(frame, concat, beside, channels, kernel, op)
 
     return first_possible(places, rng, make, "vertex that a branch can stand beside")
 
@@ -114,9 +115,11 @@ def _into_concat(
             f"expected an input of {frame.named(concat)} to stand beside, "
             f"{frame.parent.inputs(concat)}, got {beside}."
         )
-    settings: dict[str, Any] = {"channels": channels, "kernel": kernel}
     legal = frame.space.domain(op)
-    if set(legal) != set(settings) or kernel not in legal["kernel"]:
+    settings: dict[str, Any] = {"channels": channels}
+    if "kernel" in legal:
+        settings["kernel"] = kernel
+    if set(legal) != set(settings) or kernel not in legal.get("kernel", (kernel,)):
         raise IncompatibleError(
             f"expected a layer with 'channels' and a kernel of {legal.get('kernel', ())} "
             f"(space.kernels), got '{op}' with kernel {kernel!r}."

@@ -2,7 +2,8 @@
 
 The kernel is 1 in its middle (at kernel // 2) for its own channel and 0 elsewhere. A layer with a
 norm is refused: in training it subtracts the batch's mean whatever its settings, so the function
-would change. A ReLU passes what is not negative, hence `conv-relu` behind such outputs alone.
+would change. A ReLU passes what is not negative, hence `conv-relu` and `dense-relu`
+behind such outputs alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from nasgen.operators.frame import Frame
 from nasgen.operators.morphism.base import channel_tags, first_possible
 from nasgen.search_spaces.graph import GraphSpace
 
-OPS = ("linear", "conv-relu")
+OPS = ("linear", "conv-relu", "dense-relu")
 
 
 def net2net_deepen(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Child:
@@ -43,7 +44,7 @@ def net2net_deepen(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> 
 def net2net_deepen_after(
     parent: Dag, space: GraphSpace, vertex: int, op: str = "linear", kernel: int = 3
 ) -> Child:
-    """Return the parent with an identity behind `vertex`: "linear", or "conv-relu" of a kernel.
+    """Return the parent with an identity behind `vertex`: "linear", or one with a ReLU.
 
     Raises IllegalGenotypeError for a vertex that does not exist, IncompatibleError for another
     layer or an illegal kernel, NotApplicable where the function cannot be kept.
@@ -67,9 +68,9 @@ def _deepen(frame: Frame, vertex: int, op: str, kernel: int) -> Child:
             f"'{op}': expected a kernel of {legal} (space.kernels), got {kernel!r}."
         )
     width = frame.width(vertex)
-    if op == "conv-relu" and frame.ends[vertex] not in frame.never_negative:
+    if op != "linear" and frame.ends[vertex] not in frame.never_negative:
         raise NotApplicable(
-            f"{frame.named(vertex)} may give negative values, which the ReLU of 'conv-relu' would "
+            f"{frame.named(vertex)} may give negative values, which the ReLU of '{op}' would "
             "cut off; use 'linear'."
         )
     draft = frame.parent.edit()
