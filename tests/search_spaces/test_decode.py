@@ -66,7 +66,7 @@ def check(blueprint: Blueprint) -> None:
     read = {s for step in blueprint.steps for s in step.inputs}
     assert {s.name for s in blueprint.steps} - read == {blueprint.steps[-1].name}
     assert blueprint.steps[-1].role == "head"
-    assert blueprint.steps[-1].out_shape == (blueprint.n_classes, 1, 1)
+    assert blueprint.steps[-1].out_shape == (blueprint.n_classes,)
     assert len({s.tag for s in blueprint.steps}) == len(blueprint.steps)
 
 
@@ -112,7 +112,7 @@ def test_a_chain_needs_nothing_but_a_head() -> None:
     dag = finish(draft, b)
     blueprint = SPACE.blueprint(dag, (3, 33, 20), 5)
     assert roles(blueprint) == ["vertex", "vertex", "head"]
-    assert [s.out_shape for s in blueprint.steps] == [(8, 33, 20), (8, 16, 10), (5, 1, 1)]
+    assert [s.out_shape for s in blueprint.steps] == [(8, 33, 20), (8, 16, 10), (5,)]
     assert blueprint.steps[0].inputs == (INPUT,)
     assert blueprint.steps[0].out_tags == blueprint.steps[1].out_tags == dag.vertex(a).channel_tags
     assert blueprint.vertex_shapes[dag.output.tag] == (8, 16, 10)
@@ -195,7 +195,7 @@ def test_the_head_survives_a_new_last_vertex() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "n_classes", "word"),
-    [((3, 32), 10, "input_shape"), ((3, 0, 32), 10, "input_shape"), ((3, 32, 32), 1, "n_classes")],
+    [((3, 32), 10, "input_shape"), ((3, 0, 32), 10, "input_shape"), ((3, 32, 32), 0, "n_classes")],
 )
 def test_impossible_images_are_refused(shape: tuple[int, ...], n_classes: int, word: str) -> None:
     with pytest.raises(ConfigError, match=word):
