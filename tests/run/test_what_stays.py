@@ -18,7 +18,8 @@ ACCURACY, SIZE = Objective("val_accuracy", "maximize"), Objective("n_params", "m
 
 
 def trial(seq: int, accuracy: float, size: float = 1.0, **fields: Any) -> Trial:
-    refs = {name: f"{name}{seq}" for name in ("weights", "predictions", "support")}
+    refs = {name: f"{name}{seq}" for name in ("weights", "predictions")}
+    refs["support"] = f"support {fields.get('key', seq)}"  # a part of what network it is
     values = {"val_accuracy": accuracy, "n_params": size}
     given: dict[str, Any] = {"key": str(seq), "genotype": {}, "identity": str(seq)} | fields
     return Trial(
