@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar, Self
 
 from nasgen.errors import IllegalGenotypeError
@@ -27,9 +26,8 @@ class Node:
     params: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
 
-    @cached_property
-    def json(self) -> Mapping[str, Any]:
-        """Its JSON data without what is empty. Kept, because outlines of relatives share nodes."""
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data without what is empty."""
         data: dict[str, Any] = {"tag": self.tag, "op": self.op}
         if self.params:
             data["params"] = dict(self.params)
@@ -83,7 +81,7 @@ class Outline:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data that `from_json` reads back to an equal outline."""
         return {
-            "nodes": [node.json for node in self.nodes],
+            "nodes": [node.to_json() for node in self.nodes],
             "edges": [list(edge) for edge in self.edges],
         }
 
@@ -152,6 +150,13 @@ class Genotype(ABC):
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data with its "kind"."""
+
+    def stored(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Return its JSON and that of its outline, to be read only, as a trial keeps them.
+
+        A kind may let relatives share parts, which saves memory and time in long runs.
+        """
+        return self.to_json(), self.outline().to_json()
 
     def bare_json(self) -> dict[str, Any]:
         """Return JSON data of a genotype with the same key, for readers who need no gene tags."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Self
 
 from nasgen.errors import IllegalGenotypeError
 from nasgen.genotypes import canonical, tags
-from nasgen.genotypes.base import Genotype, Outline
+from nasgen.genotypes.base import Genotype, Node, Outline
 from nasgen.genotypes.tags import Ranges
-from nasgen.genotypes.vertex import Value, Vertex, sorted_params, with_final_tags
+from nasgen.genotypes.vertex import Value, Vertex, integer, sorted_params, with_final_tags
 
 Edge = tuple[int, int]
 
@@ -167,11 +167,14 @@ class Dag(Genotype):
 
     def outline(self) -> Outline:
         """Return its vertices in topological order and its edges."""
-        place, before = self.place, self.before
-        return Outline(
-            tuple(v.node for v in self.order),
-            tuple((place[s], place[v.tag]) for v in self.order for s in before[v.tag]),
-        )
+        nodes = tuple(Node(v.tag, v.op, dict(v.params)) for v in self.order)
+        return Outline(nodes, tuple(self._places))
+
+    @property
+    def _places(self) -> list[Edge]:
+        """The edges as places in `order`, by target."""
+        before, place = self.before, {v.tag: i for i, v in enumerate(self.order)}
+        return [(place[s], i) for i, v in enumerate(self.order) for s in before[v.tag]]
 
     # ---- changing: every method returns a new graph ------------------------------------------
 
@@ -223,6 +226,13 @@ class Dag(Genotype):
             "edges": [list(edge) for edge in self.edges],
         }
 
+    def stored(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Return its JSON and that of its outline, to be read only: relatives share vertices."""
+        edges = [list(edge) for edge in self.edges]
+        data = {"kind": self.kind, "vertices": [v.stored[0] for v in self.vertices], "edges": edges}
+        places = [_pair(*edge) for edge in self._places]
+        return data, {"nodes": [v.stored[1] for v in self.order], "edges": places}
+
     def bare_json(self) -> dict[str, Any]:
         """Return the JSON of a graph with the same key, its gene tags counted from 0."""
         return self._bare_json(self.order)
@@ -231,7 +241,7 @@ class Dag(Genotype):
         place = {v.tag: i for i, v in enumerate(vertices)}
         return {
             "kind": self.kind,
-            "vertices": [{**v.node.json, "tag": place[v.tag]} for v in vertices],
+            "vertices": [{**v.node_json, "tag": place[v.tag]} for v in vertices],
             # Not sorted: the order of a vertex's inputs is what a concatenation joins them by.
             "edges": [[place[a], place[b]] for a, b in self.edges],
         }
@@ -240,21 +250,19 @@ class Dag(Genotype):
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read a graph; raises IllegalGenotypeError for anything that `to_json` would not write."""
         try:
-            vertices = tuple(
-                Vertex(
-                    _integer(v["tag"]),
-                    str(v["op"]),
-                    sorted_params(v.get("params", {})),
-                    tuple((_integer(s), _integer(n)) for s, n in v.get("channel_tags", ())),
-                )
-                for v in data["vertices"]
-            )
-            edges = tuple((_integer(a), _integer(b)) for a, b in data["edges"])
+            vertices = tuple(Vertex.from_json(v) for v in data["vertices"])
+            edges = tuple((integer(a), integer(b)) for a, b in data["edges"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise IllegalGenotypeError(
                 f"expected a genotype with 'vertices' and 'edges', got something else ({error!r})."
             ) from None
         return cls(vertices, edges)
+
+
+@lru_cache(4096)
+def _pair(source: int, target: int) -> list[int]:
+    """Return two places as JSON data. Kept: outlines of a whole run have few different ones."""
+    return [source, target]
 
 
 def _live(
@@ -272,12 +280,6 @@ def _live(
         return seen
 
     return reach(source, after) & reach(sink, before) | {source, sink}
-
-
-def _integer(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"expected an integer, got {value!r}")
-    return value
 
 
 class Draft:

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 from nasgen.genotypes import tags
-from nasgen.genotypes.base import Node
 from nasgen.genotypes.tags import Ranges
 
 Value = int | float | str | bool
@@ -52,24 +51,50 @@ class Vertex:
         """The label as JSON. Kept, because parents and children share their unchanged vertices."""
         return json.dumps(self.label)
 
-    @cached_property
-    def node(self) -> Node:
-        """It as a node of an outline. Kept, and so shared by the outlines of relatives."""
-        return Node(self.tag, self.op, dict(self.params))
-
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data, without what is empty."""
-        data: dict[str, Any] = {"tag": self.tag, "op": self.op}
-        if self.params:
-            data["params"] = dict(self.params)
+        data = self.node_json
         if self.channel_tags:
             data["channel_tags"] = [list(r) for r in self.channel_tags]
         return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Vertex:
+        """Read what `to_json` wrote; KeyError, TypeError or ValueError for other data."""
+        return cls(
+            integer(data["tag"]),
+            str(data["op"]),
+            sorted_params(data.get("params", {})),
+            tuple((integer(s), integer(n)) for s, n in data.get("channel_tags", ())),
+        )
+
+    @property
+    def node_json(self) -> dict[str, Any]:
+        """JSON data of its node in an outline."""
+        data: dict[str, Any] = {"tag": self.tag, "op": self.op}
+        if self.params:
+            data["params"] = dict(self.params)
+        return data
+
+    @cached_property
+    def stored(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Its JSON and that of its node, to be read only. Kept, as `label_text` is."""
+        node = self.node_json
+        if not self.channel_tags:
+            return node, node
+        return {**node, "channel_tags": [list(r) for r in self.channel_tags]}, node
 
     @cached_property
     def is_final(self) -> bool:
         """Whether no tag of it is provisional. Kept, as `label_text` is."""
         return self.tag >= 0 and all(start >= 0 for start, _ in self.channel_tags)
+
+
+def integer(value: Any) -> int:
+    """Return an integer as it is; TypeError for anything else, truth values included."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"expected an integer, got {value!r}")
+    return value
 
 
 def with_final_tags(vertex: Vertex, root_seed: int, trial: int) -> Vertex:

@@ -133,7 +133,6 @@ class Finish:
         genotype = wider.mint(self.constants.seed, trial.seq)
         return replace(
             trial,
-            genotype=genotype.to_json(),
             key=genotype.key,
             **recorded(genotype, self.space),
             identity=self.constants.identity(genotype.key, self.constants.finish_fidelity),

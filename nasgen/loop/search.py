@@ -174,7 +174,6 @@ class Search:
         trial = Trial(
             seq=seq,
             state="RUNNING",
-            genotype=genotype.to_json(),
             key=genotype.key,
             identity=self.identity(proposal),
             operator=proposal.operator,

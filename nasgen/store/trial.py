@@ -160,7 +160,6 @@ class Trial:
         """Return the trial of a derivation with the explicit genotype that came of it."""
         return replace(
             self,
-            genotype=genotype.to_json(),
             key=genotype.key,
             derivation=self.genotype,
             **recorded(genotype, space),
@@ -191,12 +190,14 @@ class Shows(Protocol):
 
 
 def recorded(genotype: Genotype, space: Shows) -> dict[str, Any]:
-    """Return the fields `outline`, `tags` and `shown` of a trial: about 2 kB in memory.
+    """Return the fields `genotype`, `outline`, `tags` and `shown` of a trial.
 
-    They are written when the trial is made, so that those who read runs need no code of its kind.
+    All but the first, about 2 kB in memory, are for those who read runs without knowing the kind.
     """
+    data, outline = genotype.stored()
     return {
-        "outline": genotype.outline().to_json(),
+        "genotype": data,
+        "outline": outline,
         "tags": tuple(sorted(genotype.tags)),
         "shown": dict(space.shown(genotype)) if genotype.is_explicit else {},
     }

@@ -67,6 +67,8 @@ def serialisable(name: str, given: Sequence[Genotype] = ()) -> Iterator[str]:
             back = read(json.loads(json.dumps(data)))
             same = back == it and hash(back) == hash(it) and back.key == it.key
             yield "" if same else f"sample {i} does not come back unchanged from JSON."
+            stored = json.dumps(it.stored()) == json.dumps((data, it.outline().to_json()))
+            yield "" if stored else f"sample {i}: stored must be the JSON of it and its outline."
             bare = read(json.loads(json.dumps(it.bare_json())))
             yield "" if bare.key == it.key else f"sample {i}: bare_json has another key."
 

@@ -90,7 +90,6 @@ def history(n: int, seed: int, names: tuple[str, ...], fail: float) -> list[Tria
             Trial(
                 seq=seq,
                 state="FAILED" if failed else "COMPLETE",
-                genotype=dag.to_json(),
                 key=dag.key,
                 identity=f"i{seq}",
                 operator=operator,
