@@ -29,11 +29,16 @@ ENTRIES = (
     Entry(
         "npz",
         "nasgen.data.npz:load",
-        "npz:FILE, arrays x_train, y_train, x_test, y_test or x, y",
+        "npz:FILE, arrays x_train, y_train, x_test, y_test or x, y; lengths for sequences",
     ),
     Entry(
         "csv",
         "nasgen.data.table:load",
-        "csv:FILE?target=COLUMN&shape=CxHxW, a table with a header",
+        "csv:FILE?target=COLUMN, a table with a header; &shape=CxHxW for images",
+    ),
+    Entry(
+        "array",
+        "nasgen.data.arrays:load",
+        "array:DIGEST, arrays that a run was given in Python and keeps in its folder",
     ),
 )

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from nasgen import registry
+from nasgen.data import arrays
 from nasgen.data.base import Dataset
+from nasgen.data.targets import CLASSIFICATION, MANY_CLASSES
 from nasgen.errors import ConfigError, NasgenError
 from nasgen.genotypes.kinds import accepted, reads
 from nasgen.registry import plugins
@@ -60,6 +62,24 @@ def resolved(
 
 def cautions(run: Resolved) -> list[str]:
     """Return the suspicious but legal settings, a sentence each."""
+    return [*_data_cautions(run), *_predictor_cautions(run)]
+
+
+def _data_cautions(run: Resolved) -> list[str]:
+    classes = run.dataset.classes if run.dataset.task == CLASSIFICATION else ()
+    if len(classes) <= MANY_CLASSES or not all(_is_integer(c) for c in classes):
+        return []
+    return [
+        f"data.task: the targets are {len(classes)} different integers, read as classes; if they "
+        "are values to predict, set data.task = 'regression'."
+    ]
+
+
+def _is_integer(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
+def _predictor_cautions(run: Resolved) -> list[str]:
     config = run.config
     trials, warmup = config.budget.trials, config.predictor.warmup
     if trials is None and config.budget.time is None:
@@ -213,6 +233,8 @@ def _absolute(config: SearchConfig) -> SearchConfig:
 
 def _absolute_source(source: str) -> str:
     """Return a data source with its path made absolute; a plug-in's text is its own business."""
+    if arrays.is_bare(source):
+        return source
     scheme, _, rest = source.partition(":")
     entry = registry.entries("datasets").get(scheme)
     if not rest or entry is None or entry.origin != "built-in":
@@ -255,12 +277,14 @@ def _gather(problems: list[str], check: Callable[[], Any]) -> None:
 def _check_names(run: Resolved, problems: list[str]) -> None:
     config = run.config
     _gather(problems, lambda: run.space)
+    _gather(problems, lambda: run.task)
     for name in config.objectives.names:
         _gather(problems, partial(objectives.named, name))
+        _gather(problems, partial(_check_measured, run, name, "objectives.names"))
     if len(set(config.objectives.names)) != len(config.objectives.names):
         problems.append(f"objectives.names: each name once, got {list(config.objectives.names)}.")
     for text in config.objectives.constraint:
-        _gather(problems, partial(constraints.parse, text))
+        _gather(problems, partial(_check_constraint, run, text))
     for group in TABLES:
         table = getattr(config.algorithm, group)
         for name in table:
@@ -322,6 +346,27 @@ def _check_names(run: Resolved, problems: list[str]) -> None:
             f"finish.networks: expected fewer than budget.trials = {n_trials}, of which they are a "
             f"part, got {n_networks}."
         )
+
+
+def _check_constraint(run: Resolved, text: str) -> None:
+    _check_measured(run, constraints.parse(text).name, "objectives.constraint")
+
+
+def _check_measured(run: Resolved, name: str, where: str) -> None:
+    """Raise ConfigError where an objective reads what the task does not measure."""
+    metric = registry.get("objectives", name).options.get("metric")
+    if metric is None or metric in run.task.metrics:
+        return
+    fitting = [
+        entry.name
+        for entry in registry.entries("objectives").values()
+        if entry.options.get("metric") in run.task.metrics
+    ]
+    raise ConfigError(
+        f"{where}: '{name}' reads val_{metric}, which the task '{run.config.data.task}' does not "
+        f"measure; expected one of {', '.join(fitting) or 'the others'}, or one of a network's "
+        "size."
+    )
 
 
 def _check_rungs(run: Resolved, problems: list[str]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, overload
 
 from nasgen import registry, seeding
+from nasgen.data import arrays
 from nasgen.data.base import Dataset, load
 from nasgen.engine.algorithms.base import Algorithm
 from nasgen.engine.breeding import Breeder, Screen
@@ -95,6 +96,15 @@ class Resolved:
         """The data set, read when it is first asked for; raises DataError."""
         with self.scope.active():
             return load(self.config.data.source, self.config.data.task)
+
+    def within(self, folder: Path) -> Resolved:
+        """Return the same for a run in a folder, where arrays that it was given are kept."""
+        data = self.config.data
+        source = arrays.located(data.source, folder)
+        if source == data.source:
+            return self
+        located = data.model_copy(update={"source": source})
+        return Resolved(self.config.model_copy(update={"data": located}), self.scope, self.dataset)
 
     @cached_property
     def task(self) -> type[Task]:

@@ -15,27 +15,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasgen.data.base import Dataset
+from nasgen.data import arrays
+from nasgen.data.base import AUTO, Dataset
 from nasgen.data.split import split, split_digest
 from nasgen.engine.proposal import Proposal
-from nasgen.errors import ConfigError, DataError, NasgenError, StoreError
-from nasgen.evaluation.transform import Transform
+from nasgen.errors import DataError, NasgenError, StoreError
 from nasgen.loop import resuming
 from nasgen.loop.constants import Constants
 from nasgen.loop.keeping import Keeping, staying
 from nasgen.loop.materials import Materials
 from nasgen.loop.resuming import Difference
 from nasgen.loop.search import Listener, Search
-from nasgen.runs import origin, reading, segments
+from nasgen.runs import reading, segments
+from nasgen.runs.beginning import dataset_of, default_folder, prepare, with_own_origin
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run, members
-from nasgen.runs.segments import added_leg, leg_record
+from nasgen.runs.segments import added_leg
 from nasgen.settings import fidelity
 from nasgen.settings.budget import Budget
-from nasgen.settings.config import TABLES, SearchConfig, read_toml
+from nasgen.settings.config import SearchConfig, merge, read_toml
 from nasgen.settings.fidelity import Fidelity
 from nasgen.settings.writing import to_toml
-from nasgen.store import folder as run_folder
 from nasgen.store import migrations
 from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name, utc_now
@@ -56,6 +56,7 @@ def run(
     listeners: tuple[Listener, ...] = (),
     where: str = "config",
     plugins: Sequence[Any] = (),
+    data: Any = None,
 ) -> Run:
     """Search, choose an ensemble, test once and write the report; return the finished run.
 
@@ -63,7 +64,9 @@ def run(
     tables laid on top. `out` is the new run folder (default: `runs/DATA-ALGORITHM-seedN`);
     `where` names the config in messages. `plugins` are modules, registered functions or classes,
     dotted paths or files (.py) whose members this run may use, besides those that [plugins] names.
-    Raises ConfigError, DataError or StoreError before anything is trained.
+    `data` are arrays in the place of a source, (x, y) or (x_train, y_train, x_test, y_test) as
+    `nasgen.data.base.make` takes them, or a `Dataset`; the run keeps them. Raises ConfigError,
+    DataError or StoreError before anything is trained.
     """
     began = time.monotonic()
     if isinstance(config, str | Path):
@@ -75,7 +78,13 @@ def run(
         tables = config or {}
     if plugins:
         overrides = [*overrides, {"plugins": segments.more_plugins(tables, overrides, plugins)}]
-    resolved = reading.resolved(tables, where, overrides)
+    dataset = None
+    if data is not None:
+        for override in overrides:
+            tables = merge(tables, override)
+        dataset = dataset_of(data, str(tables.get("data", {}).get("task", AUTO)))
+        overrides = [*overrides, {"data": {"source": arrays.source(dataset)}}]
+    resolved = reading.resolved(tables, where, overrides, dataset)
     with resolved.scope.active():
         return _new(resolved, out, listeners, began)
 
@@ -85,20 +94,21 @@ def _new(
 ) -> Run:
     checked = resolved.config
     dataset = resolved.dataset
-    folder = RunFolder.create(out or _default_folder(checked))
+    folder = RunFolder.create(out or default_folder(checked))
     folder.lock()
     try:
         trials = checked.budget.trials
         if trials is None and checked.budget.time is None:
             trials = resolved.default_trials
         try:
-            _prepare(folder, resolved, dataset, trials)
+            prepare(folder, resolved, dataset, trials)
         except NasgenError:
             shutil.rmtree(folder.path, ignore_errors=True)  # nothing in it yet; free the name
             raise
         for text in reading.cautions(resolved):
             for listener in listeners:
                 listener("caution", {"text": text})
+        resolved = resolved.within(folder.path)
         return _Session(folder, resolved, dataset, listeners, began).work()
     finally:
         folder.unlock()
@@ -141,7 +151,7 @@ def resume(
         if tables != former or folder.read_json("run.json")["schema"] != migrations.FORMAT:
             # As the run was, without what this resume alone changes.
             kept = reading.resolved(tables, str(folder.config_path)) if overrides else resolved
-            folder.write_text("config.toml", to_toml(_with_own_origin(folder, kept.config)))
+            folder.write_text("config.toml", to_toml(with_own_origin(folder, kept.config)))
         now = segments.facts(resolved, dataset)
         for text in segments.changes(record, now):
             folder.append_line(LOG, {"time": utc_now(), "event": "caution", "text": text})
@@ -395,84 +405,6 @@ def _candidate(data: Mapping[str, Any]) -> dict[str, Any]:
         "key": proposal.genotype.key,
         "predicted": data["predicted"],
     }
-
-
-# ---- the papers of a run -------------------------------------------------------------------------
-
-
-def _prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int | None) -> None:
-    """Write what a run starts with: config, record, empty ledger."""
-    config = resolved.config
-    parts = split(dataset, config.data.validation, config.data.split_seed)  # a class too small, say
-    transform = Transform.fit(dataset, parts.train)
-    _check_fit(resolved, transform)
-    if (first := resolved.origin) is not None:  # the run must not depend on a file elsewhere
-        first.keep(folder)
-        config = _with_own_origin(folder, config)
-    folder.write_text("config.toml", to_toml(config))
-    transform.save(folder.path)
-    folder.write_json("run.json", _birth(folder, resolved, dataset, trials))
-    Ledger.create(
-        folder.ledger_url(config.store.ledger),
-        {o.name: o.direction for o in resolved.objectives},
-        [
-            *(name for table in TABLES for name in getattr(config.algorithm, table)),
-            *("sample", "seed", "continue", "finish"),
-        ],
-        study_name(config.store.ledger, folder.name),
-    ).close()
-
-
-def _with_own_origin(folder: RunFolder, config: SearchConfig) -> SearchConfig:
-    """Return the config with the network of [origin] that the run keeps, if it has one."""
-    if not (folder.path / origin.FILE).is_file():
-        return config
-    own = config.origin.model_copy(update={"network": origin.FILE})
-    return config.model_copy(update={"origin": own})
-
-
-def _check_fit(resolved: Resolved, transform: Transform) -> None:
-    """Raise ConfigError unless the search space reads rows of this form."""
-    shape, space = transform.feed.input_shape, resolved.space
-    if space.ranks and len(shape) not in space.ranks:
-        config = resolved.config
-        raise ConfigError(
-            f"space.name: '{config.space.name}' reads {_forms(space.ranks)}, but "
-            f"{config.data.source} is of the form '{transform.form}'; leave space.name out, or "
-            f"choose one for {_forms((len(shape),))}, such as 'mlp'."
-        )
-
-
-def _forms(ranks: Sequence[int]) -> str:
-    names = {1: "rows of numbers", 2: "sequences (F, T)", 3: "images (C, H, W)"}
-    return " and ".join(names.get(rank, f"arrays of {rank} axes") for rank in ranks)
-
-
-def _birth(
-    folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int | None
-) -> dict[str, Any]:
-    config = resolved.config
-    return {
-        "schema": migrations.FORMAT,
-        "run": folder.name,
-        "seed": config.seed,
-        "created": utc_now(),
-        "machine": run_folder.machine(),
-        "data": {
-            "source": config.data.source,
-            **dataset.described(),
-        },
-        **segments.facts(resolved, dataset),
-        "legs": [leg_record(trials, config.budget.time)],
-        "summary": None,
-    }
-
-
-def _default_folder(config: SearchConfig) -> Path:
-    scheme, _, rest = config.data.source.partition(":")
-    data = Path(rest.partition("?")[0]).stem or scheme
-    stem = f"{data}-{config.algorithm.name}-seed{config.seed}"
-    return run_folder.new_run_path(Path("runs"), stem)
 
 
 def _log_line(event: str, data: Mapping[str, Any]) -> dict[str, Any] | None:

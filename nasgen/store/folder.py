@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
+from nasgen.data import arrays
 from nasgen.errors import StoreError
 from nasgen.settings.config import read_toml
 from nasgen.store import migrations
@@ -88,7 +89,11 @@ class RunFolder:
     def config_tables(self) -> dict[str, Any]:
         """Return the tables of config.toml in the present format; its paths become absolute."""
         found = int(self.read_json("run.json")["schema"])
-        return read_toml(self.config_path, lambda tables: migrations.config(tables, found))
+        tables = read_toml(self.config_path, lambda tables: migrations.config(tables, found))
+        data = tables.get("data", {})
+        if "source" in data:  # arrays that the run was given lie in its folder, wherever that is
+            data["source"] = arrays.located(data["source"], self.path)
+        return tables
 
     def lock(self) -> None:
         """Claim the run for this process until `unlock`; the claim ends with the process."""

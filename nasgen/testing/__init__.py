@@ -28,6 +28,8 @@ _NAMES = {
     "ObjectiveContract": "nasgen.testing.objectives",
     "ScoreContract": "nasgen.testing.scores",
     "DatasetContract": "nasgen.testing.datasets",
+    "FeedContract": "nasgen.testing.feeds",
+    "TaskContract": "nasgen.testing.tasks",
     "PredictorContract": "nasgen.testing.predictors",
     "Finding": "nasgen.testing.check",
     "check_file": "nasgen.testing.check",
@@ -35,6 +37,7 @@ _NAMES = {
 __all__ = [
     "CrossoverContract",
     "DatasetContract",
+    "FeedContract",
     "Finding",
     "GenotypeContract",
     "LayerContract",
@@ -46,12 +49,14 @@ __all__ = [
     "PruningContract",
     "ScoreContract",
     "SearchSpaceContract",
+    "TaskContract",
     "check_file",
 ]
 
 if TYPE_CHECKING:
     from nasgen.testing.check import Finding, check_file
     from nasgen.testing.datasets import DatasetContract
+    from nasgen.testing.feeds import FeedContract
     from nasgen.testing.genotypes import GenotypeContract
     from nasgen.testing.layers import LayerContract
     from nasgen.testing.matings import MatingContract
@@ -61,6 +66,7 @@ if TYPE_CHECKING:
     from nasgen.testing.prunings import PruningContract
     from nasgen.testing.scores import ScoreContract
     from nasgen.testing.search_spaces import SearchSpaceContract
+    from nasgen.testing.tasks import TaskContract
 
 
 def __getattr__(name: str) -> Any:

@@ -29,6 +29,8 @@ SUITES = {
     "scores": "nasgen.testing.scores",
     "datasets": "nasgen.testing.datasets",
     "predictors": "nasgen.testing.predictors",
+    "feeds": "nasgen.testing.feeds",
+    "tasks": "nasgen.testing.tasks",
 }
 
 

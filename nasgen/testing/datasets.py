@@ -1,19 +1,23 @@
-"""The contract of a data set: two reads are equal, images are honest, networks fit."""
+"""The contract of a data set: two reads are equal, the test is honest, networks fit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nasgen import registry, seeding
 from nasgen.data.base import Dataset, load
+from nasgen.data.forms import UNITS
 from nasgen.data.split import split
-from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.data.targets import CLASSIFICATION
+from nasgen.evaluation.transform import Transform
 from nasgen.testing.base import Contract, Outcome, Rule, examine
 
 VALIDATION = 0.1
-MAX_COPIES = 0.05  # share of test images that may be training images
+MAX_COPIES = 0.05  # share of test rows that may be training rows
 
 
 def check(group: str, name: str) -> Outcome:
@@ -35,39 +39,55 @@ def check(group: str, name: str) -> Outcome:
 
 
 def repeatable(source: str) -> Iterator[str]:
-    """Two reads give the same images, labels and classes."""
+    """Two reads give the same inputs, targets and names."""
     first, again = load(source), load(source)
     yield "" if first.digest == again.digest else f"{source}: two reads differ; fix its seed."
 
 
 def honest(source: str) -> Iterator[str]:
-    """Test images are no training images."""
+    """Test rows are no training rows."""
     dataset = load(source)
-    train = {image.tobytes() for image in dataset.x_train}
-    n = sum(image.tobytes() in train for image in dataset.x_test)
-    few = n <= MAX_COPIES * len(dataset.x_test)
-    yield "" if few else f"{source}: {n} of {len(dataset.x_test)} test images are training images."
+    train, test = (_rows(part) for part in (dataset.inputs, dataset.inputs_test))
+    known = set(train)
+    n = sum(row in known for row in test)
+    few = n <= MAX_COPIES * len(test)
+    yield "" if few else f"{source}: {n} of {len(test)} test {_unit(dataset)}s are training ones."
+
+
+def _rows(inputs: Mapping[str, NDArray[Any]]) -> list[bytes]:
+    """Return the content of each row; of a sequence what lies within its length."""
+    n = len(inputs["x"])
+    if "lengths" in inputs:
+        return [inputs["x"][i, : int(inputs["lengths"][i])].tobytes() for i in range(n)]
+    return [b"|".join(repr(a[i].tolist()).encode() for a in inputs.values()) for i in range(n)]
+
+
+def _unit(dataset: Dataset) -> str:
+    return UNITS.get(dataset.form, "row")
 
 
 def complete(source: str) -> Iterator[str]:
-    """Every class has test images, and images vary."""
+    """Every class has test rows, and inputs vary."""
     dataset = load(source)
-    absent = sorted(set(range(dataset.n_classes)) - set(dataset.y_test.tolist()))
-    yield "" if not absent else f"{source}: no test image of class {dataset.classes[absent[0]]!r}."
-    varies = bool(np.ptp(dataset.x_train.reshape(-1)) > 0)
-    yield "" if varies else f"{source}: all values of all training images are the same."
+    if dataset.task == CLASSIFICATION:
+        absent = sorted(set(range(dataset.n_classes)) - set(dataset.targets_test.tolist()))
+        name = dataset.classes[absent[0]] if absent else ""
+        yield "" if not absent else f"{source}: no test {_unit(dataset)} of class {name!r}."
+    varies = any(len(np.unique(values)) > 1 for values in dataset.inputs.values())
+    yield "" if varies else f"{source}: all values of all training {_unit(dataset)}s are the same."
 
 
 def usable(source: str) -> Iterator[str]:
-    """It can be split, and networks of the default search space fit its images."""
+    """It can be split, read by its feed, and networks of its form's search space fit it."""
     dataset: Dataset = load(source)
     parts = split(dataset, VALIDATION, seed=0)
-    n = len(parts.train) + len(parts.validation)
-    whole = n == len(dataset.x_train)
-    yield "" if whole else f"{source}: {n} of {len(dataset.x_train)} images are in the split."
-    space = DagCnn()
-    dag = space.sample(seeding.generator(0, "contract data set"))
-    space.blueprint(dag, dataset.shape, dataset.n_classes)
+    n, n_all = len(parts.train) + len(parts.validation), len(dataset.targets)
+    yield "" if n == n_all else f"{source}: {n} of {n_all} {_unit(dataset)}s are in the split."
+    transform = Transform.fit(dataset, parts.train)
+    name = registry.get("feeds", dataset.form).options.get("space", "dag-cnn")
+    space = registry.resolve("search_spaces", name)()
+    genotype = space.sample(seeding.generator(0, "contract data set"))
+    space.blueprint(genotype, transform.feed.input_shape, transform.task.n_outputs)
     yield ""
 
 

@@ -12,10 +12,13 @@ import pytest
 from PIL import Image
 
 from nasgen import registry
+from nasgen.data import arrays
+from nasgen.data.base import make
 from nasgen.genotypes.derivation import Derivation
 from nasgen.testing import (
     CrossoverContract,
     DatasetContract,
+    FeedContract,
     GenotypeContract,
     LayerContract,
     MatingContract,
@@ -26,6 +29,7 @@ from nasgen.testing import (
     PruningContract,
     ScoreContract,
     SearchSpaceContract,
+    TaskContract,
 )
 
 N_CASES = 10
@@ -166,6 +170,13 @@ def csv(folder: Path) -> str:
     return f"{folder / 'it.csv'}?target=y&shape=1x4x4"
 
 
+def array(folder: Path) -> str:
+    items = [np.arange(i, i + 2 + i % 5) for i in range(N)]
+    dataset = make("it", items, np.arange(N) / 3)
+    arrays.save(dataset, folder)
+    return f"{folder / dataset.digest}.npz"
+
+
 SOURCES: dict[str, Callable[[Path], str]] = {
     "digits": lambda folder: "",
     "mnist": idx,
@@ -173,6 +184,7 @@ SOURCES: dict[str, Callable[[Path], str]] = {
     "folder": image_folder,
     "npz": npz,
     "csv": csv,
+    "array": array,
 }
 
 
@@ -186,3 +198,13 @@ class TestEveryDataset(Named, DatasetContract):
         assert scheme in SOURCES, f"write a small '{scheme}' in SOURCES, so that it is tested"
         rest = SOURCES[scheme](tmp_path)
         self.source = f"{scheme}:{rest}" if rest else scheme
+
+
+@every(registry.names("feeds"))
+class TestEveryFeed(Named, FeedContract):
+    pass
+
+
+@every(registry.names("tasks"))
+class TestEveryTask(Named, TaskContract):
+    pass

@@ -90,8 +90,8 @@ class SequenceFeed(Feed):
             return []
         shown = ", ".join(str(t) for t in strange[:4].tolist())
         return [
-            f"{strange.size} tokens did not occur in training, such as {shown}; all of them are "
-            "read as one unknown token."
+            f"tokens that did not occur in training ({shown}{', ...' if strange[4:].size else ''}) "
+            "are all read as one unknown token."
         ]
 
     def prepared(self, stored: Inputs) -> dict[str, Array]:

@@ -1,0 +1,117 @@
+"""What a new run begins with: its folder, config, record, data and empty ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nasgen.data import arrays
+from nasgen.data.base import Dataset, make
+from nasgen.data.split import split
+from nasgen.errors import ConfigError, DataError
+from nasgen.evaluation.transform import Transform
+from nasgen.runs import origin, segments
+from nasgen.runs.resolved import Resolved
+from nasgen.runs.segments import leg_record
+from nasgen.settings.config import TABLES, SearchConfig
+from nasgen.settings.writing import to_toml
+from nasgen.store import folder as run_folder
+from nasgen.store import migrations
+from nasgen.store.folder import RunFolder
+from nasgen.store.ledger import Ledger, study_name, utc_now
+
+
+def dataset_of(data: Any, task: str) -> Dataset:
+    """Return the data set of what `nasgen.run` was given: a Dataset, (x, y) or four arrays.
+
+    Raises DataError for anything else, and for arrays that cannot be used.
+    """
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, tuple | list) and len(data) in (2, 4):
+        return make("data", *data, task=task)
+    size = f" of {len(data)}" if isinstance(data, tuple | list) else ""
+    raise DataError(
+        "data: expected a nasgen.Dataset, (x, y) or (x_train, y_train, x_test, y_test), got "
+        f"{type(data).__name__}{size}."
+    )
+
+
+def prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int | None) -> None:
+    """Write what a run starts with: config, record, empty ledger."""
+    config = resolved.config
+    parts = split(dataset, config.data.validation, config.data.split_seed)  # a class too small, say
+    transform = Transform.fit(dataset, parts.train)
+    _check_fit(resolved, transform)
+    if (first := resolved.origin) is not None:  # the run must not depend on a file elsewhere
+        first.keep(folder)
+        config = with_own_origin(folder, config)
+    folder.write_text("config.toml", to_toml(config))
+    transform.save(folder.path)
+    if arrays.is_bare(config.data.source):
+        arrays.save(dataset, folder.path)
+    folder.write_json("run.json", _birth(folder, resolved, dataset, trials))
+    Ledger.create(
+        folder.ledger_url(config.store.ledger),
+        {o.name: o.direction for o in resolved.objectives},
+        [
+            *(name for table in TABLES for name in getattr(config.algorithm, table)),
+            *("sample", "seed", "continue", "finish"),
+        ],
+        study_name(config.store.ledger, folder.name),
+    ).close()
+
+
+def with_own_origin(folder: RunFolder, config: SearchConfig) -> SearchConfig:
+    """Return the config with the network of [origin] that the run keeps, if it has one."""
+    if not (folder.path / origin.FILE).is_file():
+        return config
+    own = config.origin.model_copy(update={"network": origin.FILE})
+    return config.model_copy(update={"origin": own})
+
+
+def _check_fit(resolved: Resolved, transform: Transform) -> None:
+    """Raise ConfigError unless the search space reads rows of this form."""
+    shape, space = transform.feed.input_shape, resolved.space
+    if space.ranks and len(shape) not in space.ranks:
+        config = resolved.config
+        raise ConfigError(
+            f"space.name: '{config.space.name}' reads {_forms(space.ranks)}, but "
+            f"{config.data.source} is of the form '{transform.form}'; leave space.name out, or "
+            f"choose one for {_forms((len(shape),))}, such as 'mlp'."
+        )
+
+
+def _forms(ranks: Sequence[int]) -> str:
+    names = {1: "rows of numbers", 2: "sequences (F, T)", 3: "images (C, H, W)"}
+    return " and ".join(names.get(rank, f"arrays of {rank} axes") for rank in ranks)
+
+
+def _birth(
+    folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int | None
+) -> dict[str, Any]:
+    config = resolved.config
+    return {
+        "schema": migrations.FORMAT,
+        "run": folder.name,
+        "seed": config.seed,
+        "created": utc_now(),
+        "machine": run_folder.machine(),
+        "data": {
+            "source": config.data.source,
+            **dataset.described(),
+        },
+        **segments.facts(resolved, dataset),
+        "legs": [leg_record(trials, config.budget.time)],
+        "summary": None,
+    }
+
+
+def default_folder(config: SearchConfig) -> Path:
+    scheme, _, rest = config.data.source.partition(":")
+    data = Path(rest.partition("?")[0]).stem or scheme
+    if arrays.is_bare(config.data.source):
+        data = "data"
+    stem = f"{data}-{config.algorithm.name}-seed{config.seed}"
+    return run_folder.new_run_path(Path("runs"), stem)

@@ -1,0 +1,235 @@
+"""The contract of a feed: its state is all it is, rows are read alike, networks can be fed."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nasgen import registry, seeding
+from nasgen.data.base import Dataset, load, make
+from nasgen.data.split import split
+from nasgen.evaluation.batches import answered, evaluation_batches
+from nasgen.evaluation.feeds.base import Feed
+from nasgen.evaluation.recipe import Recipe
+from nasgen.evaluation.tasks import base as tasks
+from nasgen.evaluation.transform import Transform
+from nasgen.phenotype.network import Network, build
+from nasgen.settings.config import Training
+from nasgen.testing.base import Contract, Outcome, Rule, examine_all
+
+N_ROWS = 40
+CPU = torch.device("cpu")
+
+
+def check(group: str, name: str) -> Outcome:
+    """Apply every rule to a feed, on data of its form."""
+    if not datasets(name):
+        note = (
+            f"there are no data of the form '{name}' to feed it; register a data set of that form "
+            "in the same file, with something small to read: "
+            '@nasgen.dataset("mine", options={"example": "what follows the colon"}).'
+        )
+        return Outcome(problems=(note,))
+    return examine_all(RULES, group, name)
+
+
+def datasets(form: str) -> list[Dataset]:
+    """Return small data of a form: those of built-in forms, else what plug-ins name as examples."""
+    rng = seeding.generator(0, "contract feed")
+    classes = np.arange(N_ROWS) % 3
+    if form == "image":
+        pixels = rng.integers(0, 256, (N_ROWS, 3, 8, 9), dtype=np.uint8)
+        return [make("bytes", pixels, classes), make("floats", pixels / 7 - 3, classes)]
+    if form == "table":
+        cells = {
+            "number": rng.normal(5, 3, N_ROWS).tolist(),
+            "gaps": [None if i % 5 == 0 else float(i) for i in range(N_ROWS)],
+            "same": [4.0] * N_ROWS,
+            "text": [("red", "blue", "")[i % 3] for i in range(N_ROWS)],
+        }
+        return [
+            make("mixed", cells, classes),
+            make("numbers", rng.normal(size=(N_ROWS, 4)), classes),
+        ]
+    if form == "sequence":
+        lengths = 1 + np.arange(N_ROWS) % 6
+        vectors = [rng.normal(2, 5, (n, 3)) for n in lengths]
+        tokens = [rng.integers(0, 9, n) for n in lengths]
+        return [make("vectors", vectors, classes), make("tokens", tokens, classes)]
+    found = []
+    for scheme, entry in registry.entries("datasets").items():
+        if entry.origin != "built-in" and "example" in entry.options:
+            example = str(entry.options["example"])
+            dataset = load(f"{scheme}:{example}" if example else scheme)
+            if dataset.form == form:
+                found.append(dataset)
+    return found
+
+
+def _fitted(name: str) -> Iterator[tuple[Dataset, NDArray[np.int64], Feed]]:
+    """Yield data, the rows of its training part, and the feed fitted on them."""
+    for dataset in datasets(name):
+        rows = split(dataset, 0.25, 0).train
+        yield dataset, rows, registry.resolve("feeds", name).fit(dataset, rows)
+
+
+def _network(name: str, feed: Feed) -> Network:
+    space = registry.resolve("search_spaces", registry.get("feeds", name).options["space"])()
+    genotype = space.sample(seeding.generator(0, "contract feed")).mint(0, 0)
+    return build(space.blueprint(genotype, feed.input_shape, 3)).eval()
+
+
+def _batches(feed: Feed, dataset: Dataset, rows: Any = None) -> list[dict[str, torch.Tensor]]:
+    return list(evaluation_batches(feed, feed.prepared(dataset.inputs), rows, CPU))
+
+
+def _same(first: list[dict[str, torch.Tensor]], second: list[dict[str, torch.Tensor]]) -> bool:
+    pairs = list(zip(first, second, strict=True))
+    return all(a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a) for a, b in pairs)
+
+
+def describes(name: str) -> Iterator[str]:
+    """It is a Feed, and its entry names a registered search space."""
+    target = registry.resolve("feeds", name)
+    derived = isinstance(target, type) and issubclass(target, Feed)
+    yield "" if derived else "expected a class derived from nasgen.Feed."
+    space = registry.get("feeds", name).options.get("space")
+    known = space in registry.names("search_spaces")
+    yield (
+        ""
+        if known
+        else f'expected options={{"space": NAME}} of a registered search space, got {space!r}.'
+    )
+
+
+def kept(name: str) -> Iterator[str]:
+    """What `restore` makes of its state, through JSON and .npz, prepares rows as it does."""
+    for dataset, rows, feed in _fitted(name):
+        task = tasks.named(dataset.task).fit(dataset, rows)
+        transform = Transform(name, feed, dataset.task, task, dataset.classes)
+        with tempfile.TemporaryDirectory() as folder:
+            transform.save(Path(folder))
+            again = Transform.load(Path(folder))
+        json.dumps(feed.state()[0])
+        same = again is not None and again.feed.input_shape == feed.input_shape
+        if again is None or not same:
+            yield f"{dataset.name}: the restored feed has another input_shape."
+        else:
+            alike = _same(_batches(feed, dataset), _batches(again.feed, dataset))
+            yield "" if alike else f"{dataset.name}: the restored feed prepares other batches."
+
+
+def fits_training_alone(name: str) -> Iterator[str]:
+    """What it learns comes from the rows it is given: others may be anything."""
+    for dataset, rows, feed in _fitted(name):
+        alone = Dataset(
+            dataset.name,
+            {key: a[rows] for key, a in dataset.inputs.items()},
+            dataset.targets[rows],
+            dataset.inputs_test,
+            dataset.targets_test,
+            dataset.classes,
+            dataset.form,
+            dataset.task,
+            dataset.columns,
+        )
+        other = type(feed).fit(alone, np.arange(len(rows)))
+        same = _same(_batches(feed, alone), _batches(other, alone))
+        yield "" if same else f"{dataset.name}: rows outside of the training part had a say."
+
+
+def feeds_networks(name: str) -> Iterator[str]:
+    """Batches and the example are what networks of its space read; outputs are finite."""
+    for dataset, _, feed in _fitted(name):
+        network = _network(name, feed)
+        for what, batch in (
+            ("a batch", _batches(feed, dataset)[0]),
+            ("the example", feed.example()),
+        ):
+            with torch.no_grad():
+                y = answered(network, batch)
+            good = y.shape == (len(batch["x"]), 3) and bool(torch.isfinite(y).all())
+            yield "" if good else f"{dataset.name}: {what} gave outputs {tuple(y.shape)}."
+
+
+def alone_or_together(name: str) -> Iterator[str]:
+    """What a network answers to a row does not depend on the rows beside it."""
+    for dataset, rows, feed in _fitted(name):
+        network = _network(name, feed)
+        with torch.no_grad():
+            together = answered(network, _batches(feed, dataset, rows)[0])
+            single = answered(network, _batches(feed, dataset, rows[:1])[0])
+        same = torch.allclose(together[:1], single, rtol=1e-4, atol=1e-5)
+        yield "" if same else f"{dataset.name}: a row alone gets another answer than in a batch."
+
+
+def shuffles(name: str) -> Iterator[str]:
+    """Training batches show each row once an epoch, in an order of the generator alone."""
+    for dataset, rows, feed in _fitted(name):
+        inputs = {k: torch.from_numpy(v) for k, v in feed.prepared(dataset.inputs).items()}
+        recipe = Recipe.of(Training(), feed.input_shape)
+        orders = []
+        for seed in (1, 1, 2):
+            draw = torch.Generator().manual_seed(seed)
+            places = torch.arange(len(dataset.targets))
+            batches = feed.batches(inputs, places, torch.from_numpy(rows), 5, draw, recipe)
+            orders.append(torch.cat([targets for _, targets in batches.epoch()]).tolist())
+        once = len(set(orders[0])) == len(orders[0]) and set(orders[0]) <= set(rows.tolist())
+        yield ("" if once else f"{dataset.name}: an epoch shows rows twice or wrong ones.")
+        fixed = orders[0] == orders[1] != orders[2]
+        yield "" if fixed else f"{dataset.name}: the order must come from the generator alone."
+
+
+def pure(name: str) -> Iterator[str]:
+    """It leaves stored arrays as they are."""
+    for dataset, _, feed in _fitted(name):
+        before = {k: a.copy() for k, a in dataset.inputs.items()}
+        _batches(feed, dataset)
+        same = all(before[k].tobytes() == a.tobytes() for k, a in dataset.inputs.items())
+        yield "" if same else f"{dataset.name}: it changed the stored arrays."
+
+
+RULES: tuple[Rule, ...] = (
+    describes, kept, fits_training_alone, feeds_networks, alone_or_together, shuffles, pure,
+)  # fmt: skip
+
+
+class FeedContract(Contract):
+    """Inherit and set `name`, the form of the data."""
+
+    group = "feeds"
+
+    def test_it_says_what_it_is(self) -> None:
+        """A Feed, with a search space for its form."""
+        self.holds(describes)
+
+    def test_its_state_is_all_it_is(self) -> None:
+        """It is kept with a run and restored from there."""
+        self.holds(kept)
+
+    def test_it_learns_from_the_training_part_alone(self) -> None:
+        """Else the validation is no honest one."""
+        self.holds(fits_training_alone)
+
+    def test_networks_can_be_fed(self) -> None:
+        """With batches and with the example."""
+        self.holds(feeds_networks)
+
+    def test_rows_do_not_see_each_other(self) -> None:
+        """A row alone gets the answer that it gets in a batch."""
+        self.holds(alone_or_together)
+
+    def test_an_epoch_shows_each_row_once(self) -> None:
+        """In an order of the generator alone."""
+        self.holds(shuffles)
+
+    def test_it_leaves_arrays_alone(self) -> None:
+        """Stored rows stay as they are."""
+        self.holds(pure)
