@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,8 @@ from nasgen.ensembles.base import Predictions, Targets
 from nasgen.evaluation.tasks.base import Task, combined
 from nasgen.store.trial import Trial
 
+T = TypeVar("T")
+
 
 class Predicts(Protocol):
     """What this room needs of `nasgen.evaluation.inference`."""
@@ -23,7 +27,13 @@ class Predicts(Protocol):
 
     def predict(self, genotype: Mapping[str, Any], ref: str, part: str) -> Predictions: ...
     def kept_predictions(self, ref: str) -> Predictions | None: ...
-    def predict_raw(self, genotype: Mapping[str, Any], ref: str, raw: Any) -> Predictions: ...
+    def predict_raw(
+        self,
+        genotype: Mapping[str, Any],
+        ref: str,
+        raw: Any,
+        remarked: Callable[[str], Any] = ...,
+    ) -> Predictions: ...
     def targets(self, part: str) -> Targets: ...
     def latency_ms(self, genotype: Mapping[str, Any]) -> float: ...
 
@@ -35,6 +45,9 @@ class TrainedNetwork:
     run: str
     trial: Trial
     inference: Predicts
+
+    def __repr__(self) -> str:
+        return f"TrainedNetwork(run={self.run!r}, trial={self.trial.seq})"
 
     @property
     def weights_ref(self) -> str:
@@ -69,9 +82,13 @@ class TrainedNetwork:
         """Return the task's predictions of raw rows, as the data set has them.
 
         For classification (B, n_classes) probabilities; images are (B, C, H, W), tables rows by
-        position or by column name, sequences padded with their lengths or a list.
+        position or by column name, sequences padded with their lengths or a list. Warns about
+        what training never saw, such as a new category.
         """
-        return self.inference.predict_raw(self.trial.genotype, self.weights_ref, rows)
+        return _said_once(lambda remarked: self._predicted(rows, remarked))
+
+    def _predicted(self, rows: Any, remarked: Callable[[str], Any]) -> Predictions:
+        return self.inference.predict_raw(self.trial.genotype, self.weights_ref, rows, remarked)
 
     def predict(self, rows: Any) -> NDArray[Any]:
         """Return the answer for each raw row: the class index, or the value."""
@@ -111,11 +128,31 @@ class TrainedEnsemble:
 
     def predict_proba(self, rows: Any) -> NDArray[np.float64]:
         """Return averaged predictions of raw rows, as `TrainedNetwork.predict_proba` has them."""
-        return combined([m.predict_proba(rows) for m in self.members], self.weights)
+
+        def predicted(remarked: Callable[[str], Any]) -> list[Predictions]:
+            return [member._predicted(rows, remarked) for member in self.members]
+
+        return combined(_said_once(predicted), self.weights)
 
     def predict(self, rows: Any) -> NDArray[Any]:
         """Return the answer for each raw row: the class index, or the value."""
         return self.members[0].inference.task.decided(self.predict_proba(rows))
+
+
+def _said_once(predicted: Callable[[Callable[[str], Any]], T]) -> T:
+    """Return what `predicted` returns; warn of each of its remarks once, where nasgen was called.
+
+    Several networks have the same to say about the same rows.
+    """
+    remarks: dict[str, None] = {}
+    result = predicted(remarks.setdefault)
+    # Not the line of nasgen that warns, but the user's that called it.
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("nasgen."):
+        level, frame = level + 1, frame.f_back
+    for remark in remarks:
+        warnings.warn(remark, stacklevel=level)
+    return result
 
 
 def choose(networks: Sequence[TrainedNetwork], method: str, rounds: int) -> TrainedEnsemble:

@@ -31,7 +31,7 @@ from nasgen.phenotype import support, survival
 from nasgen.phenotype.compaction import compact
 from nasgen.phenotype.heredity import align, inherit
 from nasgen.phenotype.network import PREFIX, Network, build
-from nasgen.phenotype.survival import Array, Support
+from nasgen.phenotype.survival import Array, Mask
 from nasgen.search_spaces.blueprint import Blueprint, Step
 
 
@@ -46,7 +46,7 @@ class Derived:
     genotype: Any
     blueprint: Blueprint
     network: Network
-    support: dict[str, Support]
+    support: dict[str, Mask]
     metrics: Json
 
 
@@ -55,7 +55,7 @@ class _Parent:
     genotype: Any
     blueprint: Blueprint
     weights: dict[str, Tensor]
-    support: dict[str, Support]  # of every parameter
+    support: dict[str, Mask]  # of every parameter
 
 
 @dataclass
@@ -63,7 +63,7 @@ class _Framed:
     """A parent's tensors at the places of the first parent's."""
 
     weights: dict[str, Tensor]
-    support: dict[str, Support]
+    support: dict[str, Mask]
 
 
 @final
@@ -109,7 +109,7 @@ class Deriver:
         parents: Sequence[_Parent],
         framed: Sequence[_Framed],
         weights: Mapping[str, Array],
-        masks: Mapping[str, Support],
+        masks: Mapping[str, Mask],
         repaired: Sequence[str],
         seed: int,
     ) -> Derived:
@@ -118,7 +118,7 @@ class Deriver:
             name: np.logical_or.reduce([f.support[name] for f in framed]) for name in first.support
         }
         closed = support.closed(first.blueprint, {**whole, **masks})
-        n_left = sum(survival.n_living(closed[name]) for name in masks)
+        n_left = sum(survival.n_synapses(closed[name]) for name in masks)
         if masks and not n_left:
             raise EvaluationError(
                 f"{who} left no path of living synapses from the input to the output.", "operator"
@@ -200,7 +200,7 @@ def _step(steps: Mapping[str, Step], name: str) -> Step:
 
 def _n_synapses(parent: _Parent) -> int:
     names = prunable(parent.blueprint, parent.weights)
-    return survival.n_living({name: parent.support[name] for name in names})
+    return survival.n_synapses({name: parent.support[name] for name in names})
 
 
 def _densities(parents: Sequence[_Parent]) -> float:
@@ -243,9 +243,9 @@ def _mixed(
 
 
 def _repair(
-    masks: Mapping[str, Support],
+    masks: Mapping[str, Mask],
     strengths: Mapping[str, Array],
-    before: Mapping[str, Support],
+    before: Mapping[str, Mask],
 ) -> list[str]:
     """Give each tensor that lost all synapses its strongest one back, in place; return which."""
     repaired = []
@@ -270,16 +270,14 @@ class _Call:
     blueprint: Blueprint
 
     @property
-    def living(self) -> dict[str, Support]:
+    def living(self) -> dict[str, Mask]:
         """The synapses that any parent has."""
         return {
             name: np.logical_or.reduce([f.support[name] for f in self.framed])
             for name in self.names
         }
 
-    def result(
-        self, density: float
-    ) -> tuple[dict[str, Array], dict[str, Support], dict[str, Array]]:
+    def result(self, density: float) -> tuple[dict[str, Array], dict[str, Mask], dict[str, Array]]:
         """Return changed weights, supports that can be written to, and strengths, by tensor.
 
         `density` is the share of synapses that a mating's child has at most.
@@ -288,7 +286,7 @@ class _Call:
         supports = [{n: self._locked(f.support[n]) for n in self.names} for f in self.framed]
         strengths: dict[str, Array] = {n: np.abs(weights[0][n]) for n in self.names}
         changed: dict[str, Array] = {}
-        masks: dict[str, Support]
+        masks: dict[str, Mask]
         if self.derivation.group == "matings":
             found = self._pairs((weights, supports))
             mates = {
@@ -309,11 +307,11 @@ class _Call:
         return changed, {n: mask.copy() for n, mask in masks.items()}, strengths
 
     def _pruned(
-        self, weights: Mapping[str, Array], supports: Mapping[str, Support]
-    ) -> dict[str, Support]:
+        self, weights: Mapping[str, Array], supports: Mapping[str, Mask]
+    ) -> dict[str, Mask]:
         share = float(self.derivation.settings.get("retention", 1.0))
         if self.entry.scope == "network":
-            budget = round(share * survival.n_living(supports))
+            budget = round(share * survival.n_synapses(supports))
             returned = self._called(tuple(self.names), (weights, supports, budget))
             by_name = survival.by_tensor(self.who, returned, self.names)
             found = {n: survival.pruned(self.who, n, by_name[n], supports[n]) for n in self.names}
@@ -321,7 +319,7 @@ class _Call:
             return found
         found = {}
         for n in self.names:
-            budget = round(share * survival.n_living(supports[n]))
+            budget = round(share * survival.n_synapses(supports[n]))
             returned = self._called(n, (weights[n], supports[n], budget))
             found[n] = survival.pruned(self.who, n, returned, supports[n])
             survival.within(self.who, found[n], budget)

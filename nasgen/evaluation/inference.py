@@ -5,7 +5,6 @@ It knows the data of a run, its search space and where tensors are kept; it trai
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -101,15 +100,21 @@ class Inference:
         except (StoreError, KeyError):
             return None
 
-    def predict_raw(self, genotype_json: Mapping[str, Any], weights_ref: str, raw: Any) -> Array:
+    def predict_raw(
+        self,
+        genotype_json: Mapping[str, Any],
+        weights_ref: str,
+        raw: Any,
+        remarked: Callable[[str], Any] = lambda remark: None,
+    ) -> Array:
         """Return the task's predictions, float32 (B, ...), of rows as the data set had them.
 
         The data set itself is not needed where the run kept its transform. Raises DataError for
-        rows of another shape or kind; warns about what training never saw.
+        rows of another shape or kind; `remarked` hears what training never saw.
         """
         stored = self.feed.read(raw)
         for remark in self.feed.remarks(stored):
-            warnings.warn(remark, stacklevel=2)
+            remarked(remark)
         prepared = self.feed.prepared(stored)
         return self.answers(self.network(genotype_json, weights_ref), prepared, None)
 

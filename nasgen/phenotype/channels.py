@@ -27,11 +27,11 @@ import numpy.typing as npt
 from nasgen.genotypes import tags
 from nasgen.layers.base import Layer, find_layer
 from nasgen.phenotype.network import PREFIX, expanded, roles
+from nasgen.phenotype.survival import Masks
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
-Masks = Mapping[str, Bools]  # tensor name -> which of its values belong to the support
 Roles = Sequence[tuple[str, int] | None]
 
 

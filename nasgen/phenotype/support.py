@@ -26,9 +26,10 @@ from torch import Tensor
 
 from nasgen.errors import IncompatibleError
 from nasgen.genotypes import Plan
-from nasgen.phenotype.channels import Bools, Masks, flow, limited
+from nasgen.phenotype.channels import Bools, flow, limited
 from nasgen.phenotype.heredity import align
 from nasgen.phenotype.network import Network
+from nasgen.phenotype.survival import Masks
 from nasgen.search_spaces.blueprint import Blueprint
 
 # Integers of the size of a float: times 1 keeps all its bits, times 0 gives +0.0, also of NaN.

@@ -16,14 +16,14 @@ import numpy.typing as npt
 from nasgen.errors import OperatorError
 
 Array = npt.NDArray[Any]
-Support = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]
 Arrays = Mapping[str, Array]
-Supports = Mapping[str, Support]
+Masks = Mapping[str, Mask]
 Which = TypeVar("Which", Array, Arrays)
 
 
-def n_living(supports: Support | Supports) -> int:
-    """Return how many synapses exist."""
+def n_synapses(supports: Mask | Masks) -> int:
+    """Return how many synapses a support holds, of one tensor or of several."""
     if isinstance(supports, Mapping):
         return sum(int(np.count_nonzero(s)) for s in supports.values())
     return int(np.count_nonzero(supports))
@@ -37,7 +37,7 @@ def strongest(strengths: Which, supports: Which, n: int) -> Which:
     """
     if isinstance(strengths, Mapping):
         names = list(strengths)
-        living = cast(Supports, supports)
+        living = cast(Masks, supports)
         sizes = np.cumsum([strengths[name].size for name in names])[:-1]
         flat = strongest(
             np.concatenate([np.ravel(strengths[name]) for name in names] or [np.empty(0)]),
@@ -48,7 +48,7 @@ def strongest(strengths: Which, supports: Which, n: int) -> Which:
         shaped = {m: p.reshape(strengths[m].shape) for m, p in zip(names, parts, strict=True)}
         return cast(Which, shaped)
     places = np.flatnonzero(supports)
-    kept: Support = np.zeros(strengths.size, dtype=np.bool_)
+    kept: Mask = np.zeros(strengths.size, dtype=np.bool_)
     if n >= len(places):
         kept[places] = True
     elif n > 0:
@@ -64,7 +64,7 @@ def strongest(strengths: Which, supports: Which, n: int) -> Which:
 # ---- what operators returned -----------------------------------------------------------------
 
 
-def mated(who: str, name: str, returned: Any, supports: Sequence[Support]) -> tuple[Array, Support]:
+def mated(who: str, name: str, returned: Any, supports: Sequence[Mask]) -> tuple[Array, Mask]:
     """Return (strengths, support) of a mating's tensor; OperatorError for what is neither.
 
     A synapse that no parent has is none of the child's: the support lies in the union of theirs.
@@ -78,21 +78,21 @@ def mated(who: str, name: str, returned: Any, supports: Sequence[Support]) -> tu
     return strengths, _support(who, name, support, union, "any parent")
 
 
-def pruned(who: str, name: str, returned: Any, support: Support) -> Support:
+def pruned(who: str, name: str, returned: Any, support: Mask) -> Mask:
     """Return the support that a pruning left of a tensor; OperatorError for what is none."""
     return _support(who, name, returned, support, "the parent")
 
 
-def within(who: str, supports: Support | Supports, budget: int) -> None:
+def within(who: str, supports: Mask | Masks, budget: int) -> None:
     """Raise OperatorError when a pruning kept more weights than its budget."""
-    if (n := n_living(supports)) > budget:
+    if (n := n_synapses(supports)) > budget:
         where = "" if isinstance(supports, Mapping) else " of a tensor"
         raise OperatorError(
             f"{who}: expected at most {budget} weights{where} to stay (its budget), got {n}."
         )
 
 
-def changed(who: str, name: str, returned: Any, weight: Array) -> tuple[Array, Support]:
+def changed(who: str, name: str, returned: Any, weight: Array) -> tuple[Array, Mask]:
     """Return (weight, support) of a mutation that runs in the worker; it may regrow synapses."""
     values, support = _pair(who, name, returned, "weights")
     values = _numbers(who, name, values, weight.shape, "weights")
@@ -137,7 +137,7 @@ def _numbers(who: str, name: str, value: Any, shape: tuple[int, ...], what: str)
     return found
 
 
-def _support(who: str, name: str, value: Any, most: Support, whose: str) -> Support:
+def _support(who: str, name: str, value: Any, most: Mask, whose: str) -> Mask:
     if not isinstance(value, np.ndarray) or value.dtype != np.bool_ or value.shape != most.shape:
         raise OperatorError(
             f"{who}, tensor '{name}': expected a support as an array of bool of shape "

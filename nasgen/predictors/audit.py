@@ -130,11 +130,15 @@ def _saved(n: float, seconds: float | None) -> str:
 class Audit:
     """Forecasts and what became of them, and the unscreened share that follows from it.
 
+    `is_asked`: somebody named the predictor. Of one that came with the algorithm nothing is said
+    where a short run has too few labels for it.
+
     `share` is the configured unscreened share, where it starts and which it never goes below. What
     `review` decides depends on the set of labels told, not on the order in which they came.
     """
 
-    def __init__(self, share: float, seed: int) -> None:
+    def __init__(self, share: float, seed: int, is_asked: bool = True) -> None:
+        self.is_asked = is_asked
         self.configured = self.share = share
         self.seed = seed
         self.n_rejected = 0
@@ -194,9 +198,9 @@ class Audit:
 
     @property
     def sentence(self) -> str | None:
-        """What a log says in the end; None while nothing is known."""
+        """What a log says in the end; None while there is nothing to say."""
         if self.unfitted is not None:
-            return f"the predictor is not fitted: {self.unfitted}"
+            return f"the predictor is not fitted: {self.unfitted}" if self.is_asked else None
         n, seconds = self.saved()
         return None if n is None else f"the predictor {_saved(n, seconds)}"
 

@@ -44,6 +44,7 @@ class Filter:
       get a prediction instead of a training; the rest is what it is audited on.
     - `size`: the logarithm of a genotype's parameters, on which the audit's opponent draws a line.
       Only for feature sets without `log_params`; the predictor does not see it.
+    - `is_asked`: whether somebody named it, see `audit`.
 
     What it decides depends on these settings, the labels and the generators that it is given, not
     on the order in which the labels came. Estimates are asked for one by one, while other trials of
@@ -65,6 +66,7 @@ class Filter:
         mode: Literal["filter", "substitute"] = "filter",
         estimated: float = 0.5,
         size: Callable[[Any], float] = log_params,
+        is_asked: bool = True,
     ) -> None:
         wrong = [
             f"predictor.{name}: expected {expected}, got {value!r}."
@@ -93,7 +95,7 @@ class Filter:
         self.acquisition = acquisition
         self.size = size
         self.is_substitute = mode == "substitute"
-        self.audit = Audit(1 - estimated if self.is_substitute else unscreened, seed)
+        self.audit = Audit(1 - estimated if self.is_substitute else unscreened, seed, is_asked)
         self._labels: dict[int, tuple[Floats, float, float]] = {}  # seq -> features, size, label
         self._held: dict[int, tuple[int, Genotype, float, float]] = {}  # labels of running generations
         self._fitted: Predictor | None = None

@@ -52,7 +52,7 @@ def resolved(
     with scope.active():
         dataset = dataset or _data(config, scope)
         config = _with_data(config, dataset)
-        config = _with_modules(_with_operators(_with_predictor(config), scope))
+        config = _with_modules(_with_operators(_with_predictor(config, scope), scope))
         found = Resolved(_absolute(config), scope, dataset)
         _check_names(found, problems)
     if problems:
@@ -93,9 +93,7 @@ def _predictor_cautions(run: Resolved) -> list[str]:
     if run.origin is not None and run.origin.note:
         texts.append(run.origin.note)
     # One that nobody asked for may well be idle in a short run.
-    with run.scope.active():
-        is_asked = config.predictor.name not in ("none", _own_predictor(config))
-    if not is_asked or trials is None or warmup < trials:
+    if not run.is_predictor_asked or trials is None or warmup < trials:
         return texts
     return [
         *texts,
@@ -166,22 +164,13 @@ def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
     return config.model_copy(update={"algorithm": section.model_copy(update=written)})
 
 
-def _with_predictor(config: SearchConfig) -> SearchConfig:
+def _with_predictor(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
     """Return the config with the predictor "auto" replaced by a name, or by "none"."""
     section = config.predictor
     if section.name != "auto":
         return config
-    written = {"name": _own_predictor(config)}
+    written = {"name": Resolved(config, scope).own_predictor}
     return config.model_copy(update={"predictor": section.model_copy(update=written)})
-
-
-def _own_predictor(config: SearchConfig) -> str:
-    """Return the predictor that the algorithm brings, for one objective; else "none"."""
-    name = config.algorithm.name
-    if not registry.known("algorithms", name) or len(config.objectives.names) > 1:
-        return "none"
-    own: str = registry.resolve("algorithms", name).predictor
-    return own
 
 
 def _absolute_plugins(config: SearchConfig) -> SearchConfig:

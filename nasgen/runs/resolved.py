@@ -311,6 +311,20 @@ class Resolved:
     # ---- the predictor -------------------------------------------------------------------------
 
     @looked_up
+    def own_predictor(self) -> str:
+        """The predictor that the algorithm brings, for one objective; else "none"."""
+        name = self.config.algorithm.name
+        if not registry.known("algorithms", name) or len(self.config.objectives.names) > 1:
+            return "none"
+        own: str = registry.resolve("algorithms", name).predictor
+        return own
+
+    @property
+    def is_predictor_asked(self) -> bool:
+        """Whether there is a predictor that does not come with the algorithm by itself."""
+        return self.config.predictor.name not in ("none", self.own_predictor)
+
+    @looked_up
     def is_score_alone(self) -> bool:
         """Whether the predictor is an untrained network's score and nothing else."""
         name = self.config.predictor.name
@@ -374,6 +388,7 @@ class Resolved:
             mode=section.mode,
             estimated=section.estimated,
             size=self._size,
+            is_asked=self.is_predictor_asked,
         )
 
     @looked_up

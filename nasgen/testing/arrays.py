@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nasgen import seeding
-from nasgen.phenotype.survival import Array, Support
+from nasgen.phenotype.survival import Array, Mask
 
 SEED = 0
 SHAPES = ((7,), (1,), (6, 5), (1, 1), (4, 3, 5), (5, 4, 3, 3), (1, 1, 1, 1))
@@ -23,7 +23,7 @@ class Tensor:
 
     what: str
     weights: tuple[Array, ...]
-    supports: tuple[Support, ...]
+    supports: tuple[Mask, ...]
 
     def frozen(self) -> Tensor:
         """Return it with copies that cannot be written to."""
@@ -106,6 +106,6 @@ def materials(required: tuple[str, ...], n_parents: int, seed: int) -> dict[str,
     return given
 
 
-def _tensor(what: str, weights: list[Array], supports: list[Support]) -> Tensor:
+def _tensor(what: str, weights: list[Array], supports: list[Mask]) -> Tensor:
     cut = [np.where(s, w, np.float32(0)) for w, s in zip(weights, supports, strict=True)]
     return Tensor(what, tuple(cut), tuple(s.copy() for s in supports))

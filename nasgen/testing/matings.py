@@ -11,7 +11,7 @@ import numpy as np
 from nasgen import registry, seeding
 from nasgen.errors import NotApplicable, OperatorError
 from nasgen.phenotype import survival
-from nasgen.phenotype.survival import Array, Support
+from nasgen.phenotype.survival import Array, Mask
 from nasgen.testing import arrays
 from nasgen.testing.arrays import SEED, Tensor
 from nasgen.testing.base import Contract, Outcome, examine
@@ -20,7 +20,7 @@ N_CASES = 40
 MANY_PARENTS = 5  # of those that take any number, tried beside the fewest
 TOLERANCE = 1e-6  # relative: sums of floats depend on their order
 
-Results = dict[str, tuple[Array, Support]]
+Results = dict[str, tuple[Array, Mask]]
 
 
 def check(group: str, name: str, n: int = N_CASES) -> Outcome:

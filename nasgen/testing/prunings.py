@@ -11,7 +11,7 @@ import numpy as np
 from nasgen import registry, seeding
 from nasgen.errors import NotApplicable, OperatorError
 from nasgen.phenotype import survival
-from nasgen.phenotype.survival import Support
+from nasgen.phenotype.survival import Mask
 from nasgen.testing import arrays
 from nasgen.testing.arrays import SEED, Tensor
 from nasgen.testing.base import Contract, Outcome, examine
@@ -50,7 +50,7 @@ def keeps(n: int, name: str) -> Iterator[str]:
                 yield f"gave two results for one seed; draw from `rng` alone ({where})."
 
 
-def apply(name: str, tensors: Sequence[Tensor], share: float, case: int) -> dict[str, Support]:
+def apply(name: str, tensors: Sequence[Tensor], share: float, case: int) -> dict[str, Mask]:
     """Return {tensor name: support}; OperatorError for what breaks the contract."""
     entry, prune = registry.get("prunings", name), registry.resolve("prunings", name)
     who = f"pruning '{name}'"
@@ -61,7 +61,7 @@ def apply(name: str, tensors: Sequence[Tensor], share: float, case: int) -> dict
     rng = seeding.generator(SEED, "pruning", case)
     if entry.scope == "network":
         weights = {key: t.weights[0] for key, t in frozen.items()}
-        budget = round(share * survival.n_living(supports))
+        budget = round(share * survival.n_synapses(supports))
         returned = prune(tuple(frozen), weights, supports, budget, rng, **given)
         by_name = survival.by_tensor(who, returned, list(frozen))
         found = {key: survival.pruned(who, key, by_name[key], supports[key]) for key in frozen}
@@ -69,7 +69,7 @@ def apply(name: str, tensors: Sequence[Tensor], share: float, case: int) -> dict
         return found
     found = {}
     for key, t in frozen.items():
-        budget = round(share * survival.n_living(supports[key]))
+        budget = round(share * survival.n_synapses(supports[key]))
         returned = prune(key, t.weights[0], supports[key], budget, rng, **given)
         found[key] = survival.pruned(who, key, returned, supports[key])
         survival.within(who, found[key], budget)

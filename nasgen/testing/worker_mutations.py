@@ -15,7 +15,7 @@ import numpy as np
 from nasgen import registry, seeding
 from nasgen.errors import NotApplicable, OperatorError
 from nasgen.phenotype import survival
-from nasgen.phenotype.survival import Array, Support
+from nasgen.phenotype.survival import Array, Mask
 from nasgen.testing import arrays
 from nasgen.testing.arrays import SEED, Tensor
 from nasgen.testing.base import Outcome, examine
@@ -52,7 +52,7 @@ def keeps(n: int, name: str) -> Iterator[str]:
         yield "" if same else f"gave two results for one seed; draw from `rng` alone ({where})."
 
 
-def apply(name: str, tensors: Sequence[Tensor], case: int) -> dict[str, tuple[Array, Support]]:
+def apply(name: str, tensors: Sequence[Tensor], case: int) -> dict[str, tuple[Array, Mask]]:
     """Return {tensor name: (weight, support)}; OperatorError for what breaks the contract."""
     entry, mutate = registry.get("mutations", name), registry.resolve("mutations", name)
     who = f"mutation '{name}'"

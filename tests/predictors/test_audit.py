@@ -327,7 +327,7 @@ def test_the_report_shows_every_judgement_or_that_there_is_none(n: int) -> None:
     html = render(build_view(20, audit=audit.to_json()))
     section = html[html.index('<section id="predictor">') :].split("</section>")[0]
     assert section.count("<tr><td") == len(audit.judgements)
-    assert ("Too few" in section) == (n == 3)
+    assert ("too few unscreened" in section) == (n == 3)
     assert ('class="bad">off' in section) == (n == 60)
     assert 'id="predictor"' not in render(build_view(20))
 
@@ -338,7 +338,20 @@ def test_the_report_says_why_a_predictor_was_never_fitted() -> None:
     html = render(build_view(20, audit=audit.to_json()))
     section = html[html.index('<section id="predictor">') :].split("</section>")[0]
     assert "never fitted (8 of 30 labels)" in section
-    assert "Too few" not in section
+    assert "too few unscreened" not in section
+
+
+def test_of_a_predictor_that_nobody_named_it_is_not_said_that_it_was_idle() -> None:
+    for is_asked, said in ((True, "the predictor is not fitted: 8 of 30 labels"), (False, None)):
+        audit = Audit(0.2, 0, is_asked)
+        audit.unfitted = "8 of 30 labels"
+        assert audit.sentence == said
+    for name, is_asked in (("auto", False), ("forest", False), ("ridge", True), ("none", False)):
+        tables = {"algorithm": {"name": "genetic"}, "predictor": {"name": name}}
+        resolved = reading.resolved(tables)
+        assert resolved.is_predictor_asked == is_asked
+        screen = resolved.screen()
+        assert screen is None or screen.audit.is_asked == is_asked
 
 
 @pytest.mark.parametrize("mode", ["filter", "substitute"])

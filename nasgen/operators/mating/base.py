@@ -33,7 +33,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nasgen.phenotype.survival import Array, Support
+from nasgen.phenotype.survival import Array, Mask
 
 
 class Mating(Protocol):
@@ -43,7 +43,7 @@ class Mating(Protocol):
         self,
         name: str,
         weights: Sequence[Array],
-        supports: Sequence[Support],
+        supports: Sequence[Mask],
         rng: np.random.Generator,
         **given: Any,
-    ) -> tuple[Array, Support]: ...
+    ) -> tuple[Array, Mask]: ...

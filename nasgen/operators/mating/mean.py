@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nasgen.phenotype.survival import Array, Support
+from nasgen.phenotype.survival import Array, Mask
 
 
 def mean(
-    name: str, weights: Sequence[Array], supports: Sequence[Support], rng: np.random.Generator
-) -> tuple[Array, Support]:
+    name: str, weights: Sequence[Array], supports: Sequence[Mask], rng: np.random.Generator
+) -> tuple[Array, Mask]:
     """Return |mean of the weights| over all parents, absent ones 0, and the union of supports."""
     total = np.zeros(weights[0].shape)  # float64, in which no sum of float32 weights overflows
     for weight, support in zip(weights, supports, strict=True):

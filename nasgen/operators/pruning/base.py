@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nasgen.phenotype.survival import Array, Support
+from nasgen.phenotype.survival import Array, Mask
 
 
 class Pruning(Protocol):
@@ -37,8 +37,8 @@ class Pruning(Protocol):
         self,
         name: str,
         weight: Array,
-        support: Support,
+        support: Mask,
         budget: int,
         rng: np.random.Generator,
         **given: Any,
-    ) -> Support: ...
+    ) -> Mask: ...

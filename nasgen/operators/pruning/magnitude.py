@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from nasgen.phenotype.survival import Arrays, Supports, strongest
+from nasgen.phenotype.survival import Arrays, Masks, strongest
 
 
 def magnitude(
     name: tuple[str, ...],
     weight: Arrays,
-    support: Supports,
+    support: Masks,
     budget: int,
     rng: np.random.Generator,
-) -> Supports:
+) -> Masks:
     """Return the support of the `budget` largest weights of all tensors, {name: array}."""
     return strongest({n: np.abs(w) for n, w in weight.items()}, support, budget)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from nasgen.phenotype.survival import Array, Support, strongest
+from nasgen.phenotype.survival import Array, Mask, strongest
 
 
 def random(
-    name: str, weight: Array, support: Support, budget: int, rng: np.random.Generator
-) -> Support:
+    name: str, weight: Array, support: Mask, budget: int, rng: np.random.Generator
+) -> Mask:
     """Return the support of `budget` synapses of a tensor, all equally likely."""
     return strongest(rng.random(weight.shape), support, budget)
