@@ -81,6 +81,7 @@ class ChainSpace(nasgen.SearchSpace):
     """Option: `max_blocks`, from 1."""
 
     genotype = Chain
+    ranks = (3,)  # it reads images (C, H, W)
     max_blocks: int = 4
 
     def sample(self, rng):

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,9 +18,13 @@ from nasgen.genotypes import Child, Genotype, read
 from nasgen.genotypes.kinds import accepted, varies
 from nasgen.operators import mutation
 from nasgen.search_spaces.base import SearchSpace
+from nasgen.layers.base import Shape
 
 Given = Callable[[Sequence[Genotype], int], dict[str, Any]]
-DIGITS, CIFAR = (1, 8, 8), (3, 32, 32)  # (C, H, W) that every child must be buildable for
+# Number of axes -> input shapes that every child must be buildable for, the smallest last.
+SHAPES: Final[dict[int, tuple[Shape, ...]]] = {
+    1: ((40,), (1,), (7,)), 2: ((20, 30), (3, 9)), 3: ((3, 32, 32), (1, 8, 8)),
+}  # fmt: skip
 N_SHOWN = 400  # characters of a parent's outline in a problem
 ENOUGH = 4  # inner vertices of a parent from which a child is expected to keep at least one
 
@@ -107,6 +111,11 @@ def with_materials(group: str, name: str, given: Given) -> Callable[..., Any]:
         return function(*arguments, given=given(arguments[:-2], case))
 
     return call
+
+
+def shapes_of(space: SearchSpace) -> tuple[Shape, ...]:
+    """Return input shapes of every number of axes that a space reads, a small one last."""
+    return tuple(shape for rank in space.ranks or SHAPES for shape in SHAPES[rank])
 
 
 def sampled_and_mutated(
@@ -222,7 +231,7 @@ def _wrong(child: Child, parents: Sequence[Genotype], space: SearchSpace) -> lis
     if problems := space.problems(genotype):
         found.append(("legal", f"gave an illegal child: {problems[0]}"))
     else:
-        for shape in (CIFAR, DIGITS):
+        for shape in shapes_of(space):
             try:
                 space.blueprint(genotype, shape, 10)
             except Exception as error:

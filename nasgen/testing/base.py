@@ -15,7 +15,10 @@ from typing import ClassVar
 
 from nasgen import registry
 from nasgen.errors import NasgenError
+from nasgen.layers.base import Shape
+from nasgen.operators.conformance import shapes_of
 from nasgen.registry.plugins import Scope
+from nasgen.search_spaces.base import SearchSpace
 
 Rule = Callable[[str], Iterator[str]]
 
@@ -25,6 +28,12 @@ SHAPES = (
     *((c, side, side) for c, side in product((1, 3), (8, 16, 28, 32, 64))),
     (3, 12, 20),
 )
+
+
+def every_shape(space: SearchSpace) -> tuple[Shape, ...]:
+    """Return input shapes that a space must work for: `SHAPES` where it reads images."""
+    others = [shape for shape in shapes_of(space) if len(shape) != 3]
+    return (*others, *(SHAPES if not space.ranks or 3 in space.ranks else ()))
 
 
 @dataclass(frozen=True)

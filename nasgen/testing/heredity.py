@@ -9,20 +9,22 @@ import numpy as np
 
 from nasgen.errors import NasgenError
 from nasgen.genotypes import Child, Genotype
+from nasgen.operators.conformance import shapes_of
 from nasgen.phenotype.heredity import inherit
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.testing import arrays
 from nasgen.testing.preservation import randomised
 
-SHAPE, N_CLASSES = (1, 8, 8), 5
+N_CLASSES = 5
 
 
 def executed(space: SearchSpace, parents: Sequence[Genotype], child: Child, case: int) -> str:
     """Return "" when a child's network can be filled from its parents', else what went wrong."""
-    blueprints = [space.blueprint(parent, SHAPE, N_CLASSES) for parent in parents]
+    shape = shapes_of(space)[-1]
+    blueprints = [space.blueprint(parent, shape, N_CLASSES) for parent in parents]
     givers = [(b, randomised(b, case + i).state_dict()) for i, b in enumerate(blueprints)]
-    blueprint = space.blueprint(child.genotype, SHAPE, N_CLASSES)
+    blueprint = space.blueprint(child.genotype, shape, N_CLASSES)
     network = build(blueprint, case)
     try:
         report = inherit(network, blueprint, givers, child.plan)
@@ -43,7 +45,9 @@ def materials_of(
     states = [
         {
             name: arrays.locked(tensor.detach().numpy())
-            for name, tensor in randomised(space.blueprint(parent, SHAPE, N_CLASSES), case + i)
+            for name, tensor in randomised(
+                space.blueprint(parent, shapes_of(space)[-1], N_CLASSES), case + i
+            )
             .state_dict()
             .items()
         }

@@ -13,15 +13,14 @@ import torch
 from nasgen import registry, seeding
 from nasgen.errors import IllegalGenotypeError
 from nasgen.genotypes import Dag, Draft, read, tags
-from nasgen.layers.base import Shape
+from nasgen.operators.conformance import shapes_of
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.blueprint import INPUT, Blueprint
-from nasgen.testing.base import SHAPES, Contract, Outcome, Rule, examine_all
+from nasgen.testing.base import Contract, Outcome, Rule, every_shape, examine_all
 
 N_SAMPLES = 12
 N_CLASSES = (2, 10)
-SMALL = {1: ((7,), (1,), (40,)), 2: ((3, 9), (20, 30)), 3: ((3, 16, 16), (1, 8, 8))}
 Options = Mapping[str, Any]
 
 
@@ -38,16 +37,6 @@ def _samples(name: str, options: Options, n: int = N_SAMPLES) -> Iterator[tuple[
     space = _made(name, options)
     for i in range(n):
         yield i, space.sample(seeding.generator(0, "contract sample", i))
-
-
-def _reads(space: Any, rank: int) -> bool:
-    return not space.ranks or rank in space.ranks
-
-
-def _shapes(space: Any) -> tuple[Shape, ...]:
-    """Return input shapes of every rank that a space reads."""
-    found = [shape for rank in (1, 2) if _reads(space, rank) for shape in SMALL[rank]]
-    return (*found, *(SHAPES if _reads(space, 3) else ()))
 
 
 def describes(name: str, options: Options) -> Iterator[str]:
@@ -98,7 +87,7 @@ def decodes(name: str, options: Options) -> Iterator[str]:
     """Samples can be read for inputs of every shape; steps fit together; the last gives logits."""
     space = _made(name, options)
     for i, dag in _samples(name, options):
-        shapes = _shapes(space)
+        shapes = every_shape(space)
         shape, n_classes = shapes[i % len(shapes)], N_CLASSES[i % len(N_CLASSES)]
         blueprint = space.blueprint(dag, shape, n_classes)
         here = f"sample {i}, input {shape}"
@@ -137,32 +126,33 @@ def refuses(name: str, options: Options) -> Iterator[str]:
     draft = Draft()
     draft.connect(draft.add("no such operation", [draft.input]), draft.output)
     stranger = draft.freeze()
+    if issubclass(space.genotype, Dag):
+        wrong = space.problems(stranger)
+        named = isinstance(wrong, list) and wrong != [] and all(isinstance(w, str) for w in wrong)
+        yield (
+            ""
+            if named
+            else f"problems: expected sentences about an unknown operation, got {wrong!r}."
+        )
+        try:
+            space.blueprint(stranger, every_shape(space)[0], 10)
+        except IllegalGenotypeError:
+            yield ""
+        else:
+            yield "blueprint: expected IllegalGenotypeError for an unknown operation."
     try:
         space.adopt(stranger)
     except IllegalGenotypeError:
         yield ""
     else:
         yield "adopt: expected IllegalGenotypeError for a genotype that is illegal here."
-    if not issubclass(space.genotype, Dag):
-        return
-    wrong = space.problems(stranger)
-    named = isinstance(wrong, list) and wrong != [] and all(isinstance(w, str) for w in wrong)
-    yield (
-        "" if named else f"problems: expected sentences about an unknown operation, got {wrong!r}."
-    )
-    try:
-        space.blueprint(stranger, _shapes(space)[0], 10)
-    except IllegalGenotypeError:
-        yield ""
-    else:
-        yield "blueprint: expected IllegalGenotypeError for an unknown operation."
 
 
 def computes(name: str, options: Options) -> Iterator[str]:
     """Samples are networks that turn inputs into finite outputs."""
     space = _made(name, options)
     for i, dag in _samples(name, options, n=4):
-        shapes = SMALL[3] if _reads(space, 3) else _shapes(space)
+        shapes = shapes_of(space)
         blueprint = space.blueprint(dag, shapes[i % len(shapes)], 5)
         network = build(blueprint, seed=i).eval()
         with torch.no_grad():

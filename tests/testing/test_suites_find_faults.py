@@ -298,6 +298,7 @@ def test_a_faulty_predictor_is_told_what_is_wrong(target: type, expected: str) -
 class Wrapped(SearchSpace):
     """Behaves as the built-in space; the faulty ones derive from it."""
 
+    ranks: ClassVar[tuple[int, ...]] = (3,)
     inner: DagCnn = DagCnn(layers=("conv", "max_pool"), max_channels=16)  # noqa: RUF009
 
     def sample(self, rng: np.random.Generator) -> Dag:
