@@ -25,7 +25,7 @@ class Bench(Protocol):
 
     @property
     def signals(self) -> Mapping[str, str]:
-        """Column that a search may look at -> column that is reported; the default first."""
+        """Column used as the score in a search -> column that is reported; the default first."""
 
     @property
     def n_networks(self) -> int | None:

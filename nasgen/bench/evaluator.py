@@ -15,7 +15,7 @@ class LookUp:
     """Answers a job with what the bench says of its genotype; accuracies become fractions.
 
     The objective "val_accuracy" is the signal that the search may see; the metric "test_accuracy"
-    is what is reported and what no search may look at.
+    is what is reported and what no search may see.
     """
 
     def __init__(self, bench: str, signal: str | None = None) -> None:

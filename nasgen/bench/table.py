@@ -25,7 +25,7 @@ class Table:
     """All accuracies of a search space, in per cent.
 
     `columns` are arrays (n,), a network's row being its code; NaN where nobody measured it.
-    `signals` maps what a search may look at to what is reported of the network that it finds, the
+    `signals` maps what a search may see to what is reported of the network that it finds, the
     default first. `n_networks` counts what is legal and differs by its canonical key.
     """
 

@@ -115,7 +115,7 @@ def dataset(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Write the features and accuracies of a run's networks to a table."""
+    """Write the features and results of a run's networks to a table."""
     from nasgen.bench.labels import of_run, write
     from nasgen.runs.session import load
 

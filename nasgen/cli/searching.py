@@ -37,7 +37,10 @@ def search(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Data set: digits (default), mnist:DIR, cifar10:DIR, folder:DIR, ..."),
+        typer.Option(
+            help="Data set: digits (default), mnist:DIR, cifar10:DIR, folder:DIR, npz:FILE, "
+            "'csv:FILE?target=COLUMN', ..."
+        ),
     ] = None,
     algorithm: Annotated[
         str | None,
@@ -120,10 +123,12 @@ def resume(
     ] = None,
     plugin: Annotated[
         list[Path] | None,
-        typer.Option(help="File in the place of the run's plug-in file of that name (repeat)."),
+        typer.Option(
+            help="File that replaces the run's plug-in file of that name; may be repeated."
+        ),
     ] = None,
     verify: Annotated[
-        bool, typer.Option(help="First make all recorded networks again and say what differs.")
+        bool, typer.Option(help="First make all recorded networks again, and say what differs.")
     ] = False,
     json_: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
@@ -158,7 +163,9 @@ def _is_verified_alone(run: Path, plugins: tuple[Path, ...], more: bool) -> bool
         print(difference)
     if differences:
         n = len(differences)
-        print(f"{n} recorded network{'' if n == 1 else 's'} would be made otherwise; not resumed.")
+        print(
+            f"{n} recorded network{'' if n == 1 else 's'} would differ if made again; not resumed."
+        )
         raise typer.Exit(EXIT_USER)
     trials = [t for t in load(run).trials if t.phase == "search"]
     n_old = sum(t.number is None for t in trials)
@@ -220,7 +227,7 @@ def print_summary(summary: Mapping[str, Any], run: Any) -> None:
         n = len(ensemble["members"])
         rows.append(["ensemble", *figures, f"{n} network{'' if n == 1 else 's'}"])
     if rows:
-        table_of("", ["", "validation", "test", "size"], rows)
+        table_of("", ["", f"val_{metric}", f"test_{metric}", "size"], rows)
     counts = ", ".join(f"{k} {state}" for state, k in summary["trials"].items() if k)
     print(f"trials: {counts or 'none'}; {duration(summary['wall_s'])}")
     if summary.get("infeasible"):
@@ -243,7 +250,7 @@ def train(
         typer.Option(help="Epochs (default: 4 times those of the search).", min=1e-3),
     ] = None,
     with_validation: Annotated[
-        bool, typer.Option("--with-validation", help="Train on the validation images as well.")
+        bool, typer.Option("--with-validation", help="Train on the validation rows as well.")
     ] = False,
     set_: Annotated[
         list[str] | None,

@@ -54,7 +54,7 @@ def tune(
     json_: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Tune the training recipe of a run's best networks, on validation images."""
+    """Tune the training recipe of a run's best networks, on validation rows."""
     from nasgen.errors import ConfigError
 
     given = {

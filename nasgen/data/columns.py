@@ -1,4 +1,4 @@
-"""The columns of a table: numbers or texts, told from the cells, and rows that users bring later.
+"""The columns of a table: numbers or texts, as the cells say, and rows that users bring later.
 
 A missing number is NaN, a missing text is "".
 """
@@ -48,7 +48,7 @@ def numbered(n: int) -> tuple[Column, ...]:
 
 
 def told(where: str, name: str, cells: Sequence[str], line: Sequence[int] | None = None) -> Column:
-    """Return a column whose kind its cells tell: texts unless every known cell is a number.
+    """Return a column whose kind follows from its cells: texts unless every known cell is a number.
 
     A column of numbers with a few texts in between is a mistake rather than a text column, so
     DataError names the first of them. `line` holds the number of each cell's line.

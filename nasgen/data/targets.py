@@ -1,4 +1,4 @@
-"""What a data set is to answer: classes or values, told from the targets' type."""
+"""What a data set is to answer: classes or values, as the targets' type says."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class Breeder:
         self.failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def observe(self, individual: Individual) -> None:
-        """Take note of a told and measured individual, before the algorithm does."""
+        """Take note of a finished and measured individual, before the algorithm does."""
         if self.credit is not None:
             self.credit.observe(individual)
 

@@ -31,7 +31,7 @@ class Credit:
         self._now = 0  # latest generation seen
 
     def observe(self, individual: Individual) -> None:
-        """Take note of a told individual whose fitness was measured: a prediction earns nothing."""
+        """Take note of an individual whose fitness was measured: a prediction earns nothing."""
         self._fitness[individual.seq] = individual.fitness
         parents = [self._fitness[seq] for seq in individual.parents if seq in self._fitness]
         if not parents:
@@ -42,7 +42,7 @@ class Credit:
         counts[1] += 1
 
     def quality(self, operator: str) -> float:
-        """Return the discounted success rate in (0, 1); 0.5 for an operator never told of.
+        """Return the discounted success rate in (0, 1); 0.5 for an operator without children.
 
         One success and one failure are assumed beforehand (Laplace's rule).
         """

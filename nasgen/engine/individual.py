@@ -80,7 +80,7 @@ def fitness_class(directions: tuple[str, ...]) -> type[Fitness]:
 
 
 class Individual:
-    """A told trial as the engine sees it; `seq` is the trial's number in the ledger."""
+    """A finished trial as the engine sees it; `seq` is the trial's number in the ledger."""
 
     def __init__(
         self,

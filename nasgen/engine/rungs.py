@@ -1,6 +1,6 @@
 """Successive halving: many candidates are trained a little, few of them to the end (Jamieson 2016).
 
-A generation climbs rungs together, as in a bracket of Hyperband (Li 2018): whoever is among the
+A generation climbs rungs together, as in a bracket of Hyperband (Li 2018): what is among the
 best 1 / eta of a rung is trained on, from its own weights, until it has had eta times as many
 epochs. Prefer a stopper where nothing should wait for the slowest of its rung; prefer rungs where
 early epochs say little, because each rung ends with its learning rate annealed.

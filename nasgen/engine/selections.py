@@ -108,12 +108,12 @@ def co_evolution(
     rng: np.random.Generator,
     correct: Callable[[int], np.ndarray[Any, Any]],
 ) -> list[Individual]:
-    """Return up to k individuals that are right on different validation images (Painter 2018).
+    """Return up to k individuals that are right on different validation rows (Painter 2018).
 
-    `correct(seq)` tells for each validation image whether that trial names it rightly, (n,) bool.
-    The first has the best accuracy; each further one the largest sum over images of
+    `correct(seq)` says for each validation row whether that trial answers it correctly, (n,) bool.
+    The first has the best accuracy; each further one the largest sum over rows of
     correct / (1 + how many of those chosen are right on it)**2, divided by n. Equals: the older.
-    Whoever violates constraints less comes first.
+    Those that violate constraints less come first.
     """
     import numpy as np
 

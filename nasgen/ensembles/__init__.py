@@ -6,7 +6,7 @@ ENTRIES = (
     Entry(
         "greedy",
         "nasgen.ensembles.greedy:select",
-        "adds the network that raises validation accuracy most, again and again, with replacement",
+        "adds the network that improves the ensemble on validation rows most, with replacement",
         reference="Caruana 2004",
     ),
     Entry("average", "nasgen.ensembles.average:select", "every candidate with equal weight"),

@@ -75,7 +75,7 @@ class TrainedNetwork:
 
     @property
     def test_accuracy(self) -> float:
-        """Share of test rows that it names rightly; KeyError where the task has no classes."""
+        """Share of test rows classified correctly; KeyError where the task has no classes."""
         return self.test_metrics["accuracy"]
 
     def predict_proba(self, rows: Any) -> Predictions:
@@ -119,7 +119,7 @@ class TrainedEnsemble:
 
     @property
     def test_accuracy(self) -> float:
-        """Share of test rows that the ensemble names rightly."""
+        """Share of test rows that the ensemble classifies correctly."""
         return self.test_metrics["accuracy"]
 
     def _measured(self, part: str, predictions: Sequence[Predictions]) -> dict[str, float]:

@@ -6,7 +6,7 @@ and why:
 
 - Every step is one network's update and decays the weights of that network once.
 - Networks are visited in rounds, so that each has made equally many steps before they are ranked:
-  shared weights suit whoever was trained last.
+  shared weights suit the network that was trained last.
 - Each network sees its own shuffled images and keeps its own batch norm statistics.
 - At the end each network gets its own copy of its weights: nothing is shared on disk.
 

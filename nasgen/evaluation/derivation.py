@@ -5,7 +5,7 @@
 2. The operator is called, tensor by tensor or for the network, and what it returns is checked.
 3. A mating's child has each weight as the mean over the parents that have it; if its synapses are
    more than its parents' share on average, the weakest go.
-4. What is dead leaves (`phenotype.compaction`), and constraints that are known now are judged.
+4. What is dead leaves (`phenotype.compaction`), and constraints that are known now are checked.
 
 Only weights of layers may be pruned: tensors of two axes or more, the classifier's excepted. The
 optimiser's moments are not inherited: they belong to another support.

@@ -60,7 +60,7 @@ class Evaluator:
     `context` is JSON: "seed" (root seed), "space" {"name", **options}, "data" and "training" (the
     config sections as mappings), "objectives" [names], "device" (auto, cpu, cuda, cuda:N) and
     "threads"; "stopping" (the section) when a `stopper` is given, which judges trainings whose jobs
-    name others to compare with; "constraints" (texts), by which derivations are judged. Sets
+    name others to compare with; "constraints" (texts), which derivations must satisfy. Sets
     torch's number of threads for the process. Raises the errors of the config, the registry and the
     data set; after that `evaluate` never raises.
     """
@@ -252,7 +252,7 @@ class Evaluator:
 
         def value() -> float:
             found = self.inference.answers(trainee.forward, inputs, rows)
-            if not np.isfinite(found).all():  # it may recover: in the end it is judged for that
+            if not np.isfinite(found).all():  # it may recover; the last values are checked again
                 return math.nan
             metrics = trial.result["metrics"] | _training_metrics(trainee.history)
             metrics |= self._validated(found, targets)

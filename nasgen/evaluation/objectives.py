@@ -11,13 +11,13 @@ ENTRIES = (
     Entry(
         "val_accuracy",
         "nasgen.evaluation.metrics:val_accuracy",
-        "share of the validation images that are classified correctly",
+        "share of the validation rows that are classified correctly",
         options={"direction": "maximize", "unit": "fraction", "metric": "accuracy"},
     ),
     Entry(
         "error_rate",
         "nasgen.evaluation.metrics:error_rate",
-        "share of the validation images that are classified wrongly",
+        "share of the validation rows that are classified wrongly",
         options={"direction": "minimize", "unit": "fraction", "metric": "accuracy"},
     ),
     Entry(

@@ -26,7 +26,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]  # outputs (B, ...), targets (B, ...) 
 Look = Callable[[int], tuple[Row, bool]]  # epochs done -> (more for the row, whether to go on)
 BETAS = (0.9, 0.999)  # AdamW's decay of its moments
 START = 1 / 25  # first learning rate, as a share of the peak
-CHECK_EVERY = 10  # steps between looks at the losses; each look makes a GPU wait
+CHECK_EVERY = 10  # steps between checks of the losses; each check makes a GPU wait
 REPORT_EVERY_S = 1.0
 
 

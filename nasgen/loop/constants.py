@@ -30,13 +30,13 @@ class Constants:
     widen: float | None = 1.0  # factor for the channels of finalists; None: what the time allows
     inherit_weights: bool = False
     keep_optimizer: bool = False  # of trials in the search, for those who inherit from them
-    # Whom a stopper may compare a trial with: nobody, all of earlier generations, all told before.
+    # Trials that a stopper compares with: none, those of earlier generations, all finished before.
     compares: Literal["none", "generations", "results"] = "none"
     constraints: tuple[Constraint, ...] = ()
     origin: Mapping[str, str] = field(default_factory=dict)  # what the first network starts with
 
     def judged(self, trial: Trial) -> Trial:
-        """Return a told trial with its constraints' values apart, and how far it breaks them.
+        """Return a finished trial with its constraints' values apart, and how far it breaks them.
 
         An evaluator measures what is constrained as it does objectives.
         """

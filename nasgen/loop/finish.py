@@ -1,4 +1,4 @@
-"""The phase "finish": the best candidates of a leg are trained again, longer.
+"""The phase "finish": the best candidates of a segment are trained again, longer.
 
 Where children inherit weights a finalist goes on from its own; otherwise it starts from nothing.
 """
@@ -36,7 +36,7 @@ class Space(Protocol):
 
 @dataclass(frozen=True)
 class Finish:
-    """The finalists of one leg; its trials begin at `n_before`. `trials` are all, as they come."""
+    """The finalists of a segment; its trials begin at `n_before`. `trials` are all as they come."""
 
     constants: Constants
     budget: Budget
@@ -50,7 +50,7 @@ class Finish:
 
     @property
     def begun(self) -> tuple[Trial, ...]:
-        """The leg's finish trials so far."""
+        """The segment's finish trials so far."""
         trials = self.trials.values()
         return tuple(t for t in trials if t.phase == "finish" and t.seq >= self.n_before)
 
@@ -105,7 +105,7 @@ class Finish:
     def bounded(self, trial: Trial, waves: int | None = None) -> Fidelity:
         """Return a finalist's fidelity, its time bounded by what the budget has left.
 
-        All workers take a finish trial `waves` times (default: until those of this leg are told).
+        All workers take a finish trial `waves` times (default: until this segment's have finished).
         Validation comes on top of training; its source trial tells how long it takes.
         """
         left = self.budget.left_s
@@ -170,7 +170,7 @@ def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
 def rank(trial: Trial, objective: Objective) -> Rank:
     """Return what orders completed trials by one objective, the best least.
 
-    Whoever violates constraints less comes first, then whoever was trained on a higher rung.
+    Those that violate constraints less come first, then those trained on a higher rung.
     """
     loss = trial.metrics.get(TIE)
     sign = -1.0 if objective.direction == "maximize" else 1.0

@@ -81,7 +81,7 @@ def compared(trial: Trial, trials: Mapping[int, Trial], constants: Constants) ->
     """Return the curves that a stopper may compare a trial with, the latest `N_COMPARED`, by seq.
 
     They have its fidelity, and which they are does not depend on how fast others were: in
-    generations, those of earlier ones; otherwise what was told before the trial was asked for,
+    generations, those of earlier ones; otherwise what had finished before the trial was started,
     which the ledger records.
     """
     first = constants.objectives[0].name

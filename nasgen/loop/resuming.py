@@ -72,7 +72,7 @@ class Recorded:
 
     def _proposal(self, trial: Trial, terms: Terms) -> Proposal:
         genotype = self.search.genotype(trial)
-        self.search.genotypes[trial.seq] = genotype  # it is needed again when it is told
+        self.search.genotypes[trial.seq] = genotype  # it is needed again when its result comes
         return Proposal(
             genotype,
             trial.plan,
@@ -113,7 +113,7 @@ def replay(search: Search, stored: list[Trial]) -> None:
 def _through(
     search: Search, stored: list[Trial], estimated: Callable[[Search, Trial, Proposal], None]
 ) -> None:
-    """Ask for the stored trials and tell those that were told, all in the recorded order."""
+    """Ask for the stored trials and tell those that have results, all in the recorded order."""
     search.stored = {trial.seq: trial for trial in stored}
     told = sorted((t for t in stored if t.told is not None), key=lambda t: t.told or 0)
     for trial in stored:

@@ -63,13 +63,13 @@ class Search:
         self.trials: dict[int, Trial] = {}
         self.genotypes: dict[int, Genotype] = {}  # of trials in flight: not read from JSON
         self._ranks: list[Rank] = []  # of completed trials, best first
-        self.n_trained = 0  # trials of this leg but estimates: what its budget counts
+        self.n_trained = 0  # trials of this segment but estimates: what its budget counts
         self._n_asked = 0  # those of them that belong to the search
         self.stored: dict[int, Trial] = {}  # as the ledger had them when the run was resumed
         self.in_flight: set[int] = set()
         self._gathered: list[Trial] = []  # of a cohort that is still being asked for
         self.n_told = 0
-        self.n_before = 0  # trials of earlier legs
+        self.n_before = 0  # trials of earlier segments
         self.is_spent = False  # the space has no new candidate
         self._generation = 0
         self._began: dict[int, float] = {}
@@ -81,7 +81,7 @@ class Search:
     def run(self, stored: list[Trial], n_before: int) -> None:
         """Continue from the stored trials (none: a new run) until the budget is spent.
 
-        `n_before` trials belong to earlier legs of the run, each with its own finish.
+        `n_before` trials belong to earlier segments of the run, each with its own finish.
         """
         with _rare_collections():
             self._run(stored, n_before)
@@ -305,7 +305,7 @@ class Search:
     def _launch_cohort(self) -> None:
         """Submit the gathered trials as one job.
 
-        After a stop the job holds members already told too: what the others learn depends on them.
+        After a stop it holds members that had finished too: what the others learn depends on them.
         """
         members = self.cohort(self._gathered[0].seq)
         self._gathered = []
@@ -337,7 +337,7 @@ class Search:
             if result.get("failure_kind") in FATAL_KINDS:
                 raise StoreError(str(result["failure"]))
             if result["seq"] not in self.in_flight:
-                continue  # told before the run was stopped
+                continue  # finished before the run was stopped
             trial = self.trials[result["seq"]].with_result(
                 {**result, "finished": result.get("finished") or utc_now()}, told=self.n_told
             )
@@ -395,7 +395,7 @@ class Search:
     def individual(self, trial: Trial) -> Individual:
         """Return a completed trial as the engine sees it.
 
-        On whatever rung, it is the child of those of whom it was bred.
+        On every rung, its parents are those that it was bred from.
         """
         fitness = self._fitness()
         fitness.set([trial.objectives[o.name] for o in self.constants.objectives], trial.violation)

@@ -1,8 +1,8 @@
 """Stier 2021, section 4.4: does the structure of a network tell its accuracy before training?
 
 The paper's genetic search makes networks (half of the candidates drawn anew, half mutated); each is
-trained briefly, and described by 56 features. Predictors learn 70 % of them and are judged on the
-rest, as in the paper; one such split is mostly luck, so it is drawn anew several times, and
+trained briefly, and described by 56 features. Predictors learn 70 % of them and are evaluated on
+the rest, as in the paper; one such split is mostly luck, so it is drawn anew several times, and
 cross-validation stands beside it. Two controls the paper lacks: a line in log parameters alone, and
 correlations once size is taken out. The table of networks can be kept, and studied without
 training: `nasgen predictors evaluate stier2021-nas`.
@@ -49,7 +49,7 @@ PROTOCOLS = {"split": "70/30 split", "folds": "5-fold cross-validation"}
 class Scale:
     """How many networks must be trained, on what share of the images; `repeats` of both protocols.
 
-    `predictors` are judged; empty: all that are registered.
+    `predictors` are evaluated; empty: all that are registered.
     """
 
     data: str
@@ -75,7 +75,7 @@ def reproduce(request: Request) -> Reproduction:
 
     Each seed is a run in OUT/SCALE/seedN that is resumed, a network a row of its ledger; where
     trainings failed it is continued, at most `N_MORE` times, until the scale's number is complete.
-    Networks of several seeds are judged together. All networks stand in OUT/stier2021-nas.csv.gz,
+    Networks of several seeds are evaluated together. All stand in OUT/stier2021-nas.csv.gz,
     figures in OUT/stier2021-nas.html. Raises ConfigError for an unknown scale or missing data,
     DataError when too few networks could be trained.
     """

@@ -56,7 +56,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Judgement:
-    """One look at the slice; None stands for "too few to tell".
+    """One evaluation on the slice; None stands for "too few to tell".
 
     - `n`: labels looked at, the latest of the slice; `tau`: Kendall's tau over them; `size_tau`: of
       size alone.
@@ -67,7 +67,7 @@ class Judgement:
       `chance_reject`: the same for a filter that draws lots.
     - `gain`: by how much screened trials lie further above the labels before them than unscreened
       ones, in the objective's unit, on average.
-    - `n_rejected`: candidates judged and not trained so far; `n_saved`, `saved_s`: trainings that
+    - `n_rejected`: candidates predicted and not trained so far; `n_saved`, `saved_s`: trainings that
       the predictor saved so far and the seconds they would have taken, see `Audit.saved`.
     - `unscreened`: the share from now on; `change`: what happened to it.
     """
@@ -134,7 +134,7 @@ class Audit:
     where a short run has too few labels for it.
 
     `share` is the configured unscreened share, where it starts and which it never goes below. What
-    `review` decides depends on the set of labels told, not on the order in which they came.
+    `review` decides depends on the set of labels, not on the order in which they came.
     """
 
     def __init__(self, share: float, seed: int, is_asked: bool = True) -> None:
@@ -181,7 +181,7 @@ class Audit:
 
         Estimates each save one. What a filter saved is estimated from its results, see
         `saving.trainings`; its slice is what passed unjudged while it was at work. A saved training
-        is taken to last as long as the mean of those told.
+        is taken to last as long as the mean of the finished ones.
         """
         n: float | None = self.n_estimated
         if not self.n_estimated:

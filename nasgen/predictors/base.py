@@ -102,10 +102,10 @@ def encode_all(features: Features, genotypes: Sequence[Genotype]) -> Floats:
 class Verdict:
     """Which of the offered candidates to train.
 
-    `index` counts from 0. `screened` is False when nobody was judged; the others were then merely
-    spare, not rejected. `predicted` holds, if judged, the expected value of the first objective of
-    each candidate, in the objective's own unit; NaN for one that could not be judged. `forecast` is
-    what the audit was told to expect of the chosen one, as JSON.
+    `index` counts from 0. `screened` is False when no candidate was predicted; the others were then merely
+    spare, not rejected. `predicted` holds, if there is one, the expected value of the first objective of
+    each candidate, in the objective's own unit; NaN for one that could not be predicted. `forecast` is
+    what the audit expects of the chosen one, as JSON.
     """
 
     index: int

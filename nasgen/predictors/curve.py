@@ -88,9 +88,9 @@ def extrapolated(
 
 @final
 class CurveRegression:
-    """A regressor from the looks at a training so far to its final value.
+    """A regressor from the intermediate evaluations of a training so far to its final value.
 
-    `X` (n, k) holds values at k looks, ascending, of which the last `N_LOOKS` are read: the latest
+    `X` (n, k) holds values at k evaluations, ascending, of which the last `N_LOOKS` are read: the latest
     and its slope. It answers like any predictor, but is not registered as one: those judge networks
     before they are trained, when there is no curve. Nothing is drawn.
     """
@@ -105,7 +105,7 @@ class CurveRegression:
         self.freedom = len(rows) - rows.shape[1] - 1  # coefficients and the mean are estimated
         if self.freedom < 1:
             raise DataError(
-                f"an extrapolation from {rows.shape[1]} looks needs at least {rows.shape[1] + 2} "
+                f"an extrapolation from {rows.shape[1]} evaluations needs at least {rows.shape[1] + 2} "
                 f"finished trainings, got {len(rows)}."
             )
         # The likeliest noise is too small for few curves by just that factor.

@@ -2,7 +2,7 @@
 
 The filter passes everything on until it has `warmup` labels, and always lets a share through
 unjudged: without them the surrogate would only ever learn from what it likes itself. On that share
-it is audited (see `audit`), and loses its work while it is no better than chance or size.
+it is evaluated (see `audit`), and loses its work while it is no better than chance or size.
 
 In the mode "substitute" it chooses nothing and stands in for training instead: a share of the
 candidates gets its prediction as fitness, as the paper does with half of them.
@@ -30,7 +30,7 @@ SIZE: Final = "log_params"  # the feature that stands for size alone, if a featu
 
 @final
 class Filter:
-    """Learns from told trials and chooses between candidates; the engine asks it for each child.
+    """Learns from finished trials and chooses between candidates; the engine asks it for each child.
 
     - `make`: the predictor's factory; `seed` in [0, 2**31) is handed to it at each fit.
     - `features`: what describes a genotype.
@@ -41,7 +41,7 @@ class Filter:
       says otherwise; 0 leaves nothing to audit, 1 starts switched off.
     - `acquisition`: what makes a candidate promising, see `acquisition`.
     - `mode`: "filter", or "substitute" where `estimated` in [0, 1) is the share of candidates that
-      get a prediction instead of a training; the rest is what it is audited on.
+      get a prediction instead of a training; it is evaluated on the rest.
     - `size`: the logarithm of a genotype's parameters, on which the audit's opponent draws a line.
       Only for feature sets without `log_params`; the predictor does not see it.
     - `is_asked`: whether somebody named it, see `audit`.

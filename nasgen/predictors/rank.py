@@ -1,6 +1,6 @@
 """Bayesian ridge that learns the place of each network among all instead of its label.
 
-It looks at labels one by one, as normal scores of their ranks; `pairwise` compares them two by two.
+It reads labels one by one, as normal scores of their ranks; `pairwise` compares them two by two.
 Prefer it to `ridge` when a few networks failed to learn and would pull a line towards themselves,
 and in a search: it fits in milliseconds and tells the best networks apart (see `order`).
 """

@@ -19,7 +19,9 @@ _NAMES = {
     "val_rmse": "validation RMSE",
     "test_rmse": "test RMSE",
     "val_mae": "validation MAE",
+    "test_mae": "test MAE",
     "val_r2": "validation R²",
+    "test_r2": "test R²",
     "train_loss": "training loss",
     "val_loss": "validation loss",
 }

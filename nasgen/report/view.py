@@ -21,7 +21,7 @@ class ReportView:
       missing or None values are left out. None when nothing could be trained.
     - `ensemble`: "members" (each "run", "trial", "weight"), "val_METRIC", "test_METRIC".
     - `population`: seqs alive at the end; `n_filtered`: candidates a predictor rejected.
-    - `audit`: how the predictor was judged, see `predictors.audit.Audit.to_json`; None without one.
+    - `audit`: how good the predictor was, see `predictors.audit.Audit.to_json`; None without one.
     - `nearest`: a sentence about the network that violates the constraints least, where all do.
     - `directions`: objective -> "maximize" or "minimize"; the first objective ranks.
     - `operator_failures`: operator -> how often it gave nothing to train, by cause
@@ -65,10 +65,10 @@ class ReportView:
         return sum(t.state == "COMPLETE" and not t.is_feasible for t in self.trials)
 
     def maximizes(self, name: str) -> bool:
-        """Whether more is better; accuracies are when `directions` does not say."""
+        """Whether more is better; `default_direction` decides when `directions` does not say."""
         return self.directions.get(name, default_direction(name)) == "maximize"
 
 
 def default_direction(name: str) -> str:
-    """Return the direction of a quantity that is no objective: only accuracies grow."""
-    return "maximize" if name.endswith("accuracy") else "minimize"
+    """Return the direction of a quantity that is no objective: accuracies and R² grow."""
+    return "maximize" if name.endswith(("accuracy", "_r2")) else "minimize"

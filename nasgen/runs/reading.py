@@ -1,4 +1,4 @@
-"""A config is read: names looked up, what was left empty written out, all mistakes told at once."""
+"""Reads a config: looks names up, fills in what was left empty, reports all mistakes at once."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _data(config: SearchConfig, scope: plugins.Scope) -> Dataset | None:
         return None
     try:
         return Resolved(config, scope).dataset
-    except NasgenError:  # told in its own words once the config is known to be right
+    except NasgenError:  # reported in its own words once the config is known to be right
         return None
 
 

@@ -338,7 +338,7 @@ class Resolved:
 
         If none are named: those made for the search space, else those that any graph has, else
         those of the untrained network. A score alone comes with the size of networks, against which
-        it is audited.
+        it is evaluated.
         """
         section = self.config.predictor
         if self.is_score_alone:

@@ -96,7 +96,7 @@ class Run:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What run.json holds: seed, versions, machine, data, legs, summary."""
+        """What run.json holds: seed, versions, machine, data, segments ("legs"), summary."""
         return self.folder.record()
 
     @property
@@ -134,7 +134,7 @@ class Run:
 
     @property
     def best(self) -> Trial | None:
-        """The best feasible trial by the first objective, chosen on validation images."""
+        """The best feasible trial by the first objective, chosen on validation rows."""
         return next((t for t in self.ranked if t.is_feasible), None)
 
     @property
@@ -242,7 +242,7 @@ class Run:
 
     @_in_scope
     def conclude(self, n_filtered: int, wall_s: Callable[[], float]) -> None:
-        """Choose the ensemble on validation images, test it and the best network once, report."""
+        """Choose the ensemble on validation rows, test it and the best network once, report."""
         summary = self._counts(n_filtered)
         best = self.best
         if best is not None:
@@ -337,8 +337,8 @@ class Run:
     ) -> dict[str, Any]:
         """Train one architecture into a finished network, on all cores, and test it once.
 
-        `epochs` defaults to four times the search's. `with_validation` adds the validation images
-        to the training, so that no validation accuracy is left to report. Weights and a record go
+        `epochs` defaults to four times the search's. `with_validation` adds the validation rows
+        to the training, so that no validation result is left to report. Weights and a record go
         to `trained/` in the run folder; nothing of the search's history changes.
         """
         trial = self.trial(seq)
@@ -471,7 +471,7 @@ def collect_garbage(run: Run) -> int:
         raise ConfigError(f"{run.path} is unfinished; `nasgen resume {run.path}` first.")
     n_finish = fidelity.n_finish(run.config, record["legs"][-1]["trials"])
     keeping = run.resolved.keeping(n_finish, members(record))
-    alive = record.get("alive", record["population"])  # a further leg starts from them
+    alive = record.get("alive", record["population"])  # a further segment starts from them
     refs = staying({trial.seq: trial for trial in run.trials}, alive, (), keeping)
     if run.resolved.origin is not None:
         refs |= {*run.resolved.origin.refs.values()}

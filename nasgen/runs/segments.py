@@ -126,7 +126,7 @@ def leg_record(trials: int | None, time_s: float | None) -> dict[str, Any]:
 def added_leg(
     record: Mapping[str, Any], trials: str | int | None, time_s: float | None, path: str | Path
 ) -> dict[str, Any] | None:
-    """Return the leg that a resume adds, or None when it only continues an interrupted one."""
+    """Return the segment that a resume adds, or None when it only continues an interrupted one."""
     legs = record["legs"]
     if trials is None and time_s is None:
         if legs[-1]["done"] and record["summary"] is not None:
@@ -164,7 +164,7 @@ def more_plugins(
     table = named(more)
     for given in (tables, *overrides):
         section = given.get("plugins", {})
-        if isinstance(section, Mapping):  # what is none is told with the other mistakes
+        if isinstance(section, Mapping):  # what is none is reported with the other mistakes
             for key in table:
                 table[key] = [*section.get(key, ()), *table[key]]
     return {key: list(dict.fromkeys(values)) for key, values in table.items()}

@@ -1,7 +1,7 @@
-"""Tunes how networks are trained: Optuna proposes recipes, validation images choose between them.
+"""Tunes how networks are trained: Optuna proposes recipes, validation rows choose between them.
 
 The recipe in use is trained first, under the same seed and for as many epochs as the others, so
-what is handed back is never worse than it on validation images. A recipe gets a quarter of the
+what is handed back is never worse than it on validation rows. A recipe gets a quarter of the
 epochs first, with a schedule of its own; the worse half ends there (median rule, Golovin 2017).
 Several networks judge a recipe by their mean, each under a seed of its own that all recipes share,
 so that no recipe is chosen for suiting one network or one draw.

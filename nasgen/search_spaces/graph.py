@@ -225,7 +225,7 @@ class GraphSpace(SearchSpace):
 
     def problems(self, genotype: Dag) -> list[str]:
         """Return one sentence for each broken rule; empty when the genotype is legal."""
-        if any(genotype is known for known in self._legal):  # judged a moment ago
+        if any(genotype is known for known in self._legal):  # checked a moment ago
             return []
         n_inner = len(genotype.vertices) - 2
         if n_inner > self.max_vertices:  # first, so that a huge graph costs nothing more

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Budget:
-    """One leg of a run: from its start, or from `nasgen resume --trials +N`, to its ending.
+    """One segment of a run: from its start, or from `nasgen resume --trials +N`, to its ending.
 
-    `n_trials` counts this leg's trials, `n_finish` how many of them train the best again. With a
-    time limit, `time_s` is the leg's wall time, of which `spent_s` was used before a resume;
+    `n_trials` counts its trials, `n_finish` how many of them train the best again. With a
+    time limit, `time_s` is the segment's wall time, of which `spent_s` was used before a resume;
     `finish_share` of it is kept for the finish, `reserve_s` for ensemble, test and report.
     """
 
@@ -30,7 +30,7 @@ class Budget:
 
     @property
     def elapsed_s(self) -> float:
-        """Wall time of this leg, sessions before a resume included."""
+        """Wall time of this segment, sessions before a resume included."""
         return self.spent_s + self.clock() - self.started
 
     @property

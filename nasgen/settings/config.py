@@ -13,31 +13,32 @@ from nasgen.errors import ConfigError, suggest
 from nasgen.settings.constraints import texts
 from nasgen.settings.sections import Duration, OptionSection, Section, Share, Weights
 
-# What older versions called a setting; files that people write are told the new name.
+# What older versions called a setting; the error about such a name suggests the new one.
 FORMER = {"pruning": "stopping", "stopping.pruner": "stopper", "origin.genotype": "network"}
 # Tables of frequencies of operators, and the registry groups whose members they name.
 TABLES = ("mutations", "morphisms", "crossovers", "matings", "prunings")
 
 
 class Data(Section):
-    """What is learnt from."""
+    """The data set, and how it is used."""
 
     source: str = Field(
         "digits",
-        description="digits | mnist:DIR | cifar10:DIR | folder:DIR | "
-        "npz:FILE | csv:FILE?target=y | csv:FILE?target=y&shape=1x28x28 | a plug-in's name",
+        description="images: digits | mnist:DIR | cifar10:DIR | folder:DIR | "
+        "csv:FILE?target=COLUMN&shape=1x28x28; tables: csv:FILE?target=COLUMN; images, tables or "
+        "sequences: npz:FILE; or a plug-in's name",
     )
     task: str = Field(
         "auto",
         description="auto | classification | regression | a plug-in's; auto: texts, booleans and "
-        "integers are classes, other numbers values to predict",
+        "integers are classes, other numbers are values to predict",
     )
     validation: float = Field(
         0.1,
         gt=0,
         lt=1,
-        description="share of the training images that is held out to choose between networks; "
-        "test images are never used for that",
+        description="share of the training rows (images, sequences, rows of a table) that is held "
+        "out to choose between networks; test rows are never used for that",
     )
     split_seed: int = Field(
         0, ge=0, description="random seed of that split; separate from the seed of the run"
@@ -79,7 +80,9 @@ class Algorithm(OptionSection):
         "eta times as many. A generation begins with eta**(rungs - 1) times as many candidates",
     )
     eta: int = Field(3, ge=2, le=100, description="factor between two rungs, see rungs")
-    crossover_prob: Share = Field(0.3, description="probability that a child has two parents")
+    crossover_prob: Share = Field(
+        0.3, description="probability that a child has two parents or more"
+    )
     adapt: bool = Field(
         False,
         description="choose operators more often that improve on the parents, separately among "
@@ -87,8 +90,8 @@ class Algorithm(OptionSection):
     )
     mutations: Weights = Field(
         default_factory=dict,
-        description="name = relative frequency; empty: all registered mutations, equally often, or "
-        "none where the algorithm uses morphisms",
+        description="name = relative frequency; empty: all mutations that fit the space, equally "
+        "often, or none where the algorithm uses morphisms",
     )
     morphisms: Weights = Field(
         default_factory=dict,
@@ -97,18 +100,19 @@ class Algorithm(OptionSection):
     )
     crossovers: Weights = Field(
         default_factory=dict,
-        description="name = relative frequency; empty: all registered crossovers, equally often",
+        description="name = relative frequency; empty: all crossovers that fit the space, equally "
+        "often",
     )
-
     matings: Weights = Field(
         default_factory=dict,
-        description="name -> relative frequency beside the crossovers', see `nasgen list matings`; "
-        "empty: none. They mix the weights of several parents; crossover_prob is their share too",
+        description="name = relative frequency, on one scale with the crossovers; see `nasgen list "
+        "matings`; empty: none. They mix the weights of several parents; crossover_prob is the "
+        "share of crossovers and matings together",
     )
     prunings: Weights = Field(
         default_factory=dict,
-        description="name -> relative frequency beside the mutations', see `nasgen list prunings`; "
-        "empty: none. They take weights of trained networks away",
+        description="name = relative frequency, on one scale with the mutations; see `nasgen list "
+        "prunings`; empty: none. They remove weights of trained networks",
     )
     parents: int = Field(
         2,
@@ -117,7 +121,7 @@ class Algorithm(OptionSection):
         description="number of parents of matings and crossovers that take any number",
     )
     retention: float = Field(
-        0.8, gt=0, lt=1, description="share of its parent's weights that a pruning keeps"
+        0.8, gt=0, lt=1, description="share of the parent's weights that a pruning keeps"
     )
 
 
@@ -156,12 +160,10 @@ class Training(Section):
         None,
         gt=0,
         le=100_000,
-        description="passes over the training images; default: from 1 to 12, for about 30,000 "
-        "images in total, ten times as many where a time budget ends a trial",
+        description="passes over the training rows; default: from 1 to 12, for about 30,000 "
+        "rows in total, ten times as many where a time budget ends a trial",
     )
-    fraction: float = Field(
-        1.0, gt=0, le=1, description="share of the training images that is used"
-    )
+    fraction: float = Field(1.0, gt=0, le=1, description="share of the training rows that is used")
     seconds: Duration | None = Field(
         None,
         description="time limit in which the learning-rate schedule is completed, such as '90s'; "
@@ -184,28 +186,28 @@ class Training(Section):
         64,
         ge=1,
         le=65_536,
-        description="images in a step; reduced on small data sets, so that an epoch has about 32 "
+        description="rows in a step; reduced on small data sets, so that an epoch has about 32 "
         "steps",
     )
     warmup: Share = Field(0.2, description="share of the schedule in which the learning rate rises")
     label_smoothing: float = Field(
-        0.05, ge=0, lt=1, description="probability mass spread over all classes; 0: none"
+        0.05, ge=0, lt=1, description="classes: probability mass spread over all of them; 0: none"
     )
     flip: bool | None = Field(
-        None, description="mirror half of the images; default: only colour images"
+        None, description="images: mirror half of them; default: only colour images"
     )
     crop: int | None = Field(
         None,
         ge=0,
-        description="random shift by up to this many pixels; default: a sixteenth of the shorter "
-        "side, 0 below 16 pixels",
+        description="images: random shift by up to this many pixels; default: a sixteenth of the "
+        "shorter side, 0 below 16 pixels",
     )
     start_scale: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="progressive resizing: side of the first training images, as a share of the "
-        "full side, which is reached at the end; default 0.5 from 24 pixels on, else 1",
+        description="images: progressive resizing; side of the first training images, as a share "
+        "of the full side, which is reached at the end; default 0.5 from 24 pixels on, else 1",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
@@ -343,7 +345,7 @@ class Predictor(Section):
 
 
 class Stopping(OptionSection):
-    """Unpromising trainings are ended early, by the first objective on validation images."""
+    """Unpromising trainings are ended early, by the first objective on validation rows."""
 
     stopper: str = Field(
         "none",
@@ -353,7 +355,7 @@ class Stopping(OptionSection):
     )
     warmup: int = Field(1, ge=1, description="epochs before the first intermediate evaluation")
     interval: int = Field(
-        1, ge=1, description="epochs between intermediate evaluations on the validation images"
+        1, ge=1, description="epochs between intermediate evaluations on the validation rows"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a network must keep to: "n_params < 200k", read and judged (Deb 2002, section VI).
+"""What a network must keep to: "n_params < 200k", read and applied (Deb 2002, section VI).
 
 A violation says how far a value lies on the wrong side of its bound, as a share of the bound, so
 that violations of parameters and of milliseconds can be added up. It is 0 where all is kept.

@@ -22,8 +22,8 @@ FINISH_WITHIN: Final = 0.8  # share of a trial's time limit that the training of
 class Fidelity:
     """What one trial may cost.
 
-    - `epochs`: passes over the training images, above 0; None: as [training] says.
-    - `fraction`: share of the training images in (0, 1].
+    - `epochs`: passes over the training rows, above 0; None: as [training] says.
+    - `fraction`: share of the training rows in (0, 1].
     - `seconds`: training ends within this time, its schedule with it; None: without a limit.
     - `rung` of `rungs`: the place in successive halving, from 0; None without it.
     """
@@ -119,7 +119,7 @@ def search_fidelity(config: SearchConfig, n_train: int) -> Fidelity:
 def finish_fidelity(config: SearchConfig, n_train: int, timed: bool) -> Fidelity:
     """Return what training a finalist may cost.
 
-    In a `timed` leg the search bounds `seconds` by what is left, so epochs are plenty.
+    In a `timed` segment the search bounds `seconds` by what is left, so epochs are plenty.
     """
     search = search_fidelity(config, n_train)
     factor = 30.0 if timed else 4.0
@@ -130,7 +130,7 @@ def finish_fidelity(config: SearchConfig, n_train: int, timed: bool) -> Fidelity
 
 
 def n_finish(config: SearchConfig, n_trials: int | None) -> int:
-    """Return how many trials of a leg train the best candidates again."""
+    """Return how many trials of a segment train the best candidates again."""
     if config.finish.networks is not None:
         return config.finish.networks
     if config.budget.time is not None:

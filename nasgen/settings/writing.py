@@ -24,11 +24,15 @@ def to_toml(config: SearchConfig, comments: bool = False) -> str:
                 lines.append(f"# {(type(value).__doc__ or '').strip().splitlines()[0]}")
             lines.append(f"[{name}]")
             lines += _table_lines(value, field.annotation, comments)
-            tables = {k: getattr(value, k) for k in type(value).model_fields}
-            for key, table in tables.items():
-                if isinstance(table, Mapping) and table:
-                    lines += ["", f"[{name}.{key}]"]
-                    lines += [f"{_toml(k)} = {_toml(v)}" for k, v in table.items()]
+            for key, inner in type(value).model_fields.items():
+                table = getattr(value, key)
+                if not isinstance(table, Mapping) or not (table or comments):
+                    continue
+                lines.append("")
+                if comments:
+                    lines.append(f"# {inner.description}")
+                lines.append(f"{'' if table else '# '}[{name}.{key}]")
+                lines += [f"{_toml(k)} = {_toml(v)}" for k, v in table.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -36,14 +40,13 @@ def _table_lines(value: BaseModel, model: Any, comments: bool) -> list[str]:
     lines = []
     for key, field in model.model_fields.items():
         item = getattr(value, key)
-        if isinstance(item, BaseModel):
+        if isinstance(item, BaseModel | Mapping):  # a table of its own, behind the single settings
             continue
-        table = isinstance(item, Mapping)
         if comments and field.description:
             lines.append(f"# {field.description}")
-        if item is None or table:
+        if item is None:
             if comments:
-                lines.append(f"# [{key}] as a table" if table else f"# {key} =")
+                lines.append(f"# {key} =")
         else:
             lines.append(f"{key} = {_toml(item)}")
     extra = value.model_extra or {}

@@ -36,7 +36,7 @@ ENTRIES = (
     Entry(
         "threshold",
         "nasgen.store.shadow:Threshold",
-        "stops what is below `lower` or above `upper`, such as the accuracy of guessing",
+        "stops what is below `lower` or above `upper`, such as the accuracy of chance",
     ),
     Entry(
         "curve",

@@ -2,7 +2,7 @@
 
 The study is called `nasgen`, so `optuna-dashboard sqlite:///RUN/ledger.db` opens any run. What
 nasgen needs to rebuild a trial stands in the user attributes "trial" (written when it is asked for)
-and "result" (written when it is told); parameters and values are there for Optuna's own tools.
+and "result" (written when it has finished); parameters and values are there for Optuna's own tools.
 """
 
 from __future__ import annotations

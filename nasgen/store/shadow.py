@@ -65,7 +65,7 @@ class Shadow(Stopper):
 
 
 def _fill(study: optuna.Study, n: int) -> None:
-    """Bring the study to `n` trials with some that nobody looks at."""
+    """Bring the study to `n` trials with some that are not read."""
     blank = create_trial(state=TrialState.FAIL)
     study.add_trials([blank] * (n - len(study.get_trials(deepcopy=False))))
 
@@ -186,7 +186,7 @@ class Patient(Shadow):
         wrapped: Literal["median", "none"] = "median",
     ) -> None:
         super().__init__(direction)
-        require(patience >= 0, "patience", "at least 0 looks", patience)
+        require(patience >= 0, "patience", "at least 0 evaluations", patience)
         require(0 <= min_delta < math.inf, "min_delta", "a number of at least 0", min_delta)
         self.patience, self.min_delta, self.wrapped = patience, min_delta, wrapped
 

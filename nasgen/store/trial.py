@@ -31,7 +31,7 @@ REFUSALS = {
 class Trial:
     """One evaluation of one genotype at one fidelity.
 
-    `seq` counts trials from 0 in the order in which they were asked for. `told` is the place of its
+    `seq` counts trials from 0 in the order in which they started. `told` is the place of its
     result in the order of arrival and `asked_after` how many results had arrived when it was asked:
     together they make any history replayable. `objectives` are in the order of the config;
     `metrics` holds everything measured (accuracies are fractions, times in seconds). `parents` are

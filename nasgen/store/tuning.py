@@ -1,4 +1,4 @@
-"""Optuna looks for settings: a sampler proposes them, a function of ours scores them.
+"""Optuna searches for settings: a sampler proposes them, a function of ours scores them.
 
 The room knows nothing about what is tuned; who tunes says how a setting is drawn and what it is
 worth. With `storage` the study is kept, so that an interrupted tuning goes on and

@@ -55,7 +55,7 @@ class Outcome:
 def examine(cases: Iterator[str], origin: str = "") -> Outcome:
     """Run a rule to its first wrong answer.
 
-    What the member raises is a wrong answer too, told with the last line in the file `origin`.
+    What the member raises is a wrong answer too, given with the last line in the file `origin`.
     """
     n_checked = 0
     try:

@@ -25,14 +25,14 @@ class Algorithm(ABC):
     Its constructor takes its options (further keys of [algorithm]) and checks them; `begin` gives
     it a breeder. The search calls `ready`, then `ask` for one candidate, and `tell` (or
     `tell_failed`) once for each candidate asked. An algorithm draws only from `self.rng(...)`, so
-    its decisions depend on the root seed and on what it was told, never on the number of workers.
+    its decisions depend on the root seed and on the results it got, never on the number of workers.
 
     `toolbox` is DEAP's: `sample(generation)` and `vary(parents, generation)` make candidates, each
     with a generator of its own; an algorithm registers `select` and `survive`, both
     (individuals, k, rng).
 
     Class attributes
-    - `is_generational`: asks a whole batch before it looks at the results.
+    - `is_generational`: asks a whole batch before it uses the results.
     - `inherits`: children always start from their parents' weights and optimiser state.
     - `takes_rungs`: its candidates can be trained in rungs (`halve`).
     - `morphisms`: the operators that it uses when the config names none; empty: all mutations.
@@ -56,7 +56,7 @@ class Algorithm(ABC):
         self.population: list[Individual] = []
         self.generation = 0
         self.rungs = Rungs()
-        # Seq -> which validation images the trial names rightly; the session sets it.
+        # Seq -> which validation rows the trial answers correctly; the session sets it.
         self.correct: Callable[[int], np.ndarray[Any, Any]] = _no_predictions
         self.keeps_predictions = False
 
@@ -163,7 +163,7 @@ class Generational(Algorithm):
         self._begun = False
         self._rung = 0
         self._n_rung = 0  # candidates that were asked for in this rung
-        self._climbing: list[Individual] = []  # whom this rung trains on
+        self._climbing: list[Individual] = []  # those that this rung trains on
 
     @abstractmethod
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
@@ -200,7 +200,7 @@ class Generational(Algorithm):
         self._n_open -= 1
 
     def close(self) -> None:
-        # A rung that is not the last stays open: a further leg of the run goes on with it.
+        # A rung that is not the last stays open: a resumed segment of the run goes on with it.
         is_last = self._rung + 1 == self.rungs.n
         if self._begun and self._n_open == 0 and not self._waiting and is_last:
             self._close()

@@ -3,7 +3,7 @@
 All weights are replaced by their absolute values and the image by ones, so that no signal cancels;
 the score is the sum over weights of weight x gradient of the summed output: what all paths of
 weights carry. Norms are bypassed, since they would undo the scale of what comes in (Abdelfattah
-2021). It looks at no image, so it cannot tell one data set from another; `jacob_cov` can.
+2021). It reads no data, so it is the same for every data set; `jacob_cov` can.
 """
 
 from __future__ import annotations

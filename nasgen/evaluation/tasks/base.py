@@ -1,7 +1,7 @@
 """The contract of a task: everything that depends on what an output means.
 
-Members import torch inside `loss` and `predictions` alone, so that whoever ranks and reports what
-is recorded loads none of it.
+Members import torch inside `loss` and `predictions` alone, so that code which
+ranks and reports what is recorded loads none of it.
 """
 
 from __future__ import annotations

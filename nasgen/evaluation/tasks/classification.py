@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class Classification(Task):
-    """Predictions are probabilities (B, n_classes); right is whoever's most probable class is."""
+    """Predictions are probabilities (B, n_classes); the most probable class is the answer."""
 
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
     metric: ClassVar[str] = "accuracy"
