@@ -31,7 +31,7 @@ DOORS = {
 }
 # Rooms that may be imported without torch: what `nasgen --help`, `list` and the driver load.
 LIGHT = (
-    "errors", "plugins", "registry", "seeding", "settings", "stoppers", "genotypes", "layers",
+    "errors", "registry", "seeding", "settings", "stoppers", "genotypes", "layers",
     "search_spaces", "data", "operators", "predictors", "store", "execution", "engine", "loop",
     "runs", "cli",
 )  # fmt: skip
