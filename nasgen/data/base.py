@@ -71,7 +71,8 @@ class Dataset:
         forms.same_kind(self.name, self.inputs, self.inputs_test, self.form)
         for part, _, wanted in pairs:
             targets.check(self.name, self.task, f"y_{part}", wanted, self.classes)
-        targets.check_training(self.name, self.task, "y_train", self.targets, self.classes)
+        own = (self.name, self.task, "y_train", self.targets, self.classes)
+        targets.check_training(*own, self.unit)
 
     @property
     def x_train(self) -> Array:
@@ -97,6 +98,11 @@ class Dataset:
     def shape(self) -> tuple[int, ...]:
         """Shape of one row of the main input, such as (C, H, W)."""
         return tuple(int(n) for n in self.x_train.shape[1:])
+
+    @property
+    def unit(self) -> str:
+        """What one row is called in sentences: "image", "row" or "sequence"."""
+        return forms.unit(self.form)
 
     @property
     def n_classes(self) -> int:
@@ -174,8 +180,8 @@ def make(
         return Dataset(name, inputs[kx], wanted, inputs["x_test"], last, named, form, task, columns)
     forms.check(name, form, kx, inputs[kx], len(wanted), columns, ky)
     targets.check(name, task, ky, wanted, named)
-    targets.check_training(name, task, ky, wanted, named)
-    train, test = held_out(name, wanted, named, task == targets.CLASSIFICATION)
+    targets.check_training(name, task, ky, wanted, named, forms.unit(form))
+    train, test = held_out(name, wanted, named, task == targets.CLASSIFICATION, forms.unit(form))
     parts = [{key: a[rows] for key, a in inputs[kx].items()} for rows in (train, test)]
     return Dataset(
         name, parts[0], wanted[train], parts[1], wanted[test], named, form, task, columns

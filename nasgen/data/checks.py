@@ -22,7 +22,8 @@ def as_array(name: str, key: str, value: Any) -> NDArray[Any]:
         raise DataError(f"{name}: {key} is no regular array: {error}.") from None
     if found.dtype.hasobject:
         raise DataError(
-            f"{name}: {key} holds Python objects, expected numbers; give all images one size."
+            f"{name}: {key} holds Python objects, expected numbers; give all rows "
+            "one size and replace None."
         )
     return found
 
@@ -82,11 +83,11 @@ def as_labels(name: str, key: str, value: Any) -> NDArray[np.int64]:
 
 
 def numbered_classes(name: str, key: str, y: NDArray[np.int64]) -> tuple[str, ...]:
-    """Return "0", "1", ... up to the largest label, which must be smaller than the image count."""
+    """Return "0", "1", ... up to the largest label, below the number of rows."""
     if y.size and int(y.max()) >= y.size:
         at = int(y.argmax())
         raise DataError(
-            f"{name}: {key}[{at}] is {int(y[at])}, but {y.size} images have {y.size} classes at "
+            f"{name}: {key}[{at}] is {int(y[at])}, but {y.size} rows have {y.size} classes at "
             f"most; number the classes from 0 without gaps."
         )
     return tuple(str(i) for i in range(int(y.max()) + 1 if y.size else 0))
@@ -102,8 +103,11 @@ def channels_first(name: str, key: str, value: Any) -> None:
         )
 
 
-def classes(name: str, key: str, y: NDArray[np.int64], named: Sequence[str]) -> None:
-    """Check that there are two classes or more, with different names and an image each."""
+def classes(name: str, key: str, y: NDArray[np.int64], named: Sequence[str], unit: str) -> None:
+    """Check that there are two classes or more, with different names and a row each.
+
+    `unit` says what a row is.
+    """
     if len(named) < 2:
         only = f"only '{named[0]}'" if named else "none"
         raise DataError(f"{name}: at least 2 classes are needed, found {only}; check the labels.")
@@ -114,9 +118,9 @@ def classes(name: str, key: str, y: NDArray[np.int64], named: Sequence[str]) -> 
     absent = [f"'{c}' (label {i})" for i, c in enumerate(named) if not counts[i]]
     if absent:
         raise DataError(
-            f"{name}: no training image in {key} for class {', '.join(absent[:5])}"
-            f"{f' and {len(absent) - 5} more' if len(absent) > 5 else ''}; add images, or drop the "
-            f"class and number the labels without gaps."
+            f"{name}: no training {unit} in {key} for class {', '.join(absent[:5])}"
+            f"{f' and {len(absent) - 5} more' if len(absent) > 5 else ''}; add {unit}s, or drop "
+            f"the class and number the labels without gaps."
         )
 
 

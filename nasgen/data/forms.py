@@ -16,6 +16,11 @@ UNITS: Final[Mapping[str, str]] = {"image": "image", "table": "row", "sequence":
 Inputs = dict[str, NDArray[Any]]
 
 
+def unit(form: str) -> str:
+    """Return what one row of a form is called in sentences."""
+    return UNITS.get(form, "row")
+
+
 def as_inputs(
     name: str, given: Mapping[str, Any], form: str | None, columns: tuple[Column, ...]
 ) -> tuple[str, dict[str, Inputs], tuple[Column, ...]]:
@@ -133,7 +138,7 @@ def check(
     """Check the converted inputs of one part: names, types, sizes, counts, finite values."""
     key = part if ky else f"x_{part}"
     ky = ky or f"y_{part}"
-    unit = UNITS.get(form, "row")
+    what = unit(form)
     if "x" not in given:
         raise DataError(f"{name}: expected a main input named 'x', got {', '.join(given)}.")
     x = given["x"]
@@ -146,12 +151,12 @@ def check(
         if len(values) != n:
             shown = key if other == "x" else f"{key} ({other})"
             raise DataError(
-                f"{name}: {shown} holds {len(values)} {unit}s, {ky} {n} "
-                f"{'labels; each' if form == 'image' else 'targets; each'} {unit} needs one "
+                f"{name}: {shown} holds {len(values)} {what}s, {ky} {n} "
+                f"{'labels; each' if form == 'image' else 'targets; each'} {what} needs one "
                 f"{'label' if form == 'image' else 'target'}."
             )
     if not n:
-        raise DataError(f"{name}: {key} is empty; at least one {unit} is needed.")
+        raise DataError(f"{name}: {key} is empty; at least one {what} is needed.")
     if form == "image" and 0 in x.shape:
         raise DataError(f"{name}: {key} has the shape {x.shape}; C, H and W must be at least 1.")
     if form == "image" and x.dtype == np.float32:
@@ -243,8 +248,8 @@ def same_kind(
         elif first.ndim == 3:
             alike = alike and first.shape[2:] == second.shape[2:]
         if not alike:
-            unit = "images" if form == "image" else "inputs"
+            shown = "images" if form == "image" else "inputs"
             raise DataError(
-                f"{name}: train and test {unit} must be alike, got {key}_train {first.shape[1:]} "
+                f"{name}: train and test {shown} must be alike, got {key}_train {first.shape[1:]} "
                 f"{first.dtype.name} and {key}_test {second.shape[1:]} {second.dtype.name}."
             )

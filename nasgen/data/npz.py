@@ -115,7 +115,7 @@ def _check_member(path: Path, archive: zipfile.ZipFile, key: str) -> None:
     if dtype.hasobject:
         raise DataError(
             f"{path}: {key} holds Python objects, which are pickled and never read because they "
-            f"can run code; save {key} as an array of numbers with one size for all images."
+            f"can run code; save {key} as an array of numbers with one size for all rows."
         )
     if dtype.kind not in "biufU":
         raise DataError(f"{path}: {key} must hold numbers or texts, got {dtype}.")
@@ -134,7 +134,7 @@ def _arrays(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         with files.reading(path), np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in keys}
     except MemoryError:
-        raise DataError(f"{path}: its arrays do not fit in memory; use fewer images.") from None
+        raise DataError(f"{path}: its arrays do not fit in memory; use fewer rows.") from None
     except ValueError as error:
         if isinstance(error, DataError):
             raise

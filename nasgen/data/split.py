@@ -1,4 +1,4 @@
-"""Which training images are trained on and which validate: stratified, nested, reproducible."""
+"""Which training rows are trained on and which validate: stratified, nested, reproducible."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nasgen.data.columns import is_number
 from nasgen.errors import DataError
 from nasgen.seeding import generator
 
@@ -30,7 +31,7 @@ class Split:
 
 
 def split(dataset: Dataset, validation: float, seed: int, fraction: float = 1.0) -> Split:
-    """Split the training images of a data set; the test images are not touched.
+    """Split the training rows of a data set; the test rows are not touched.
 
     `validation` in (0, 1) is the share held out; it depends on `seed` alone, not on `fraction`.
     `fraction` in (0, 1] is the share of the remaining rows to train on, and a smaller fraction is a
@@ -54,7 +55,7 @@ def split(dataset: Dataset, validation: float, seed: int, fraction: float = 1.0)
             kept = np.sort(generator(int(seed), "fraction").permutation(kept)[:n])
         return Split(kept, validation_rows)
     kept, validation_rows = stratified(
-        labels, validation, int(seed), "validation", purpose, dataset.classes
+        labels, validation, int(seed), "validation", purpose, dataset.classes, dataset.unit
     )
     if fraction < 1.0:
         parts = []
@@ -76,12 +77,12 @@ def split_digest(dataset: Dataset, parts: Split) -> str:
 
 
 def held_out(
-    name: str, y: NDArray[Any], classes: Sequence[str], has_labels: bool
+    name: str, y: NDArray[Any], classes: Sequence[str], has_labels: bool, unit: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the fixed (train, test) rows of a data set without a test set of its own."""
     purpose = f"{name}: a test set"
     if has_labels:
-        return stratified(y, TEST_SHARE, TEST_SEED, "test-split", purpose, classes)
+        return stratified(y, TEST_SHARE, TEST_SEED, "test-split", purpose, classes, unit)
     return drawn(len(y), TEST_SHARE, TEST_SEED, "test-split", purpose)
 
 
@@ -107,20 +108,24 @@ def stratified(
     role: str,
     purpose: str,
     classes: Sequence[str],
+    unit: str,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return ascending rows (kept, held out), `share` in (0, 1) of each class held out.
 
     The held-out rows are ceil(share * N) in all, spread by largest remainder; every class keeps a
     row and gives a row away, which decides where the two rules disagree. `y` holds labels in
-    [0, len(classes)). Raises DataError naming `purpose` and the classes of fewer than two rows.
+    [0, len(classes)), `unit` says what a row is. Raises DataError naming `purpose` and the classes
+    of fewer than two rows.
     """
     counts = np.bincount(y, minlength=len(classes))
     small = [f"'{c}' has {counts[i]}" for i, c in enumerate(classes) if counts[i] < 2]
     if small:
+        are_values = 2 * len(small) > len(classes) and all(is_number(c) for c in classes)
         raise DataError(
-            f"{purpose} needs at least 2 images of each class: {', '.join(small[:5])}"
+            f"{purpose} needs at least 2 {unit}s of each class: {', '.join(small[:5])}"
             f"{f' and {len(small) - 5} more are too small' if len(small) > 5 else ''}; "
-            f"add images or drop the class."
+            f"add {unit}s or drop the class"
+            f"{', or set data.task = regression if they are values' if are_values else ''}."
         )
     held_out = np.zeros(len(y), dtype=bool)
     for label, n in enumerate(_allocate(counts, share)):

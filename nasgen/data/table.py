@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from nasgen.data import files, targets
 from nasgen.data.base import AUTO, Dataset, make
-from nasgen.data.columns import arrays, is_number, told
+from nasgen.data.columns import arrays, is_missing, is_number, told
 from nasgen.data.split import held_out
 from nasgen.data.targets import CLASSIFICATION, REGRESSION
 from nasgen.errors import DataError, suggest
@@ -78,20 +78,37 @@ def load(rest: str, task: str = AUTO) -> Dataset:
 
 
 def _targets(table: Table, column: str, task: str) -> NDArray[Any]:
-    """Return the target as texts, which are classes, or as floats, which are values."""
-    numeric = all(is_number(text) for text in table.targets)
-    whole = numeric and all(_is_whole(text) for text in table.targets)
-    if task == REGRESSION or (task == AUTO and numeric and not whole):
-        for line, text in zip(table.lines, table.targets, strict=True):
-            if not is_number(text) or not math.isfinite(float(text)):
-                raise DataError(
-                    f"{table.path}: line {line}, column '{column}' is '{text[:40]}', expected a "
-                    "finite number to predict; mend or drop the line."
-                )
-        return np.array([float(text) for text in table.targets])
-    if task not in (AUTO, CLASSIFICATION) and numeric:
+    """Return the target as texts, which are classes, or as floats, which are values.
+
+    The cells that are known tell which. One that is missing, or a text among values, is a mistake,
+    since there is nothing to learn from it.
+    """
+    known = [text for text in table.targets if not is_missing(text)]
+    numbers = [text for text in known if is_number(text)]
+    are_numbers = 0 < len(numbers) == len(known)
+    # A few texts among numbers with a fraction are mistakes, not classes.
+    are_values = 2 * len(numbers) > len(known) and not all(map(_is_whole, numbers))
+    wants_values = task == REGRESSION or (task == AUTO and are_values)
+    if wants_values or are_numbers:
+        _check_numbers(table, column, wants_values, task == AUTO and not are_numbers)
+    if wants_values or (are_numbers and task not in (AUTO, CLASSIFICATION)):
         return np.array([float(text) for text in table.targets])
     return np.array(table.targets, dtype=np.str_)
+
+
+def _check_numbers(table: Table, column: str, are_values: bool, may_be_classes: bool) -> None:
+    """Raise DataError for the first target that is missing or no number."""
+    for line, text in zip(table.lines, table.targets, strict=True):
+        if not is_missing(text) and is_number(text) and math.isfinite(float(text)):
+            continue
+        expected = "a finite number to predict" if are_values else "a class, numbered as the others"
+        remedy = "mend or drop the line"
+        if may_be_classes and not is_missing(text):
+            remedy += ", or set data.task = classification"
+        raise DataError(
+            f"{table.path}: line {line}, column '{column}' is '{text[:40]}', expected {expected}; "
+            f"{remedy}."
+        )
 
 
 def _is_whole(text: str) -> bool:
@@ -108,7 +125,7 @@ def _images(
     task, wanted, classes = targets.convert(name, "y", y, task, None)
     if task == CLASSIFICATION and len(classes) < 2:
         raise DataError(f"{table.path}: column '{target}' holds one class only: {classes[0]}.")
-    train, test = held_out(name, wanted, classes, task == CLASSIFICATION)
+    train, test = held_out(name, wanted, classes, task == CLASSIFICATION, "image")
     mean = values[train].mean(axis=0)
     deviation = values[train].std(axis=0)
     deviation[deviation <= 1e-12 * np.abs(mean)] = 1.0  # a constant column, which becomes 0
@@ -188,7 +205,7 @@ def _read(path: Path, file: IO[str], target: str) -> tuple[Table, int, list[str]
         if not found[-1]:
             raise DataError(
                 f"{path}: line {lines[-1]}, column '{target}' is empty; give each row a class or "
-                "a value."
+                "a value, or drop the line."
             )
     if not found:
         raise DataError(f"{path}: is empty: it has a header but no rows.")

@@ -92,10 +92,15 @@ def check(name: str, task: str, key: str, y: Array, classes: Sequence[str]) -> N
         )
 
 
-def check_training(name: str, task: str, key: str, y: Array, classes: Sequence[str]) -> None:
-    """Check what must hold of the training part alone: every class occurs, values vary."""
+def check_training(
+    name: str, task: str, key: str, y: Array, classes: Sequence[str], unit: str
+) -> None:
+    """Check what must hold of the training part alone: every class occurs, values vary.
+
+    `unit` says what a row is.
+    """
     if task == CLASSIFICATION:
-        checks.classes(name, key, y, classes)
+        checks.classes(name, key, y, classes, unit)
     elif task == REGRESSION and bool((np.ptp(y, axis=0) == 0).any()):
         raise DataError(
             f"{name}: {key} is {y.reshape(len(y), -1)[0].tolist()[0]:g} in every row; there is "

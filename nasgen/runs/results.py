@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from nasgen.data.base import Dataset
-from nasgen.data.forms import UNITS
+from nasgen.data.forms import unit
 from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork, choose
 from nasgen.errors import ConfigError, StoreError
 from nasgen.evaluation.tasks.base import Task, ranked_by
@@ -320,7 +320,7 @@ class Run:
             classes=tuple(data["classes"]),
             data_summary=_data_summary(data),
             metric=self.task.metric,
-            unit=UNITS.get(data.get("form", "image"), "row") + "s",
+            unit=unit(data.get("form", "image")) + "s",
         )
         self.folder.write_text("report.html", page.render(view))
         return self.report_path

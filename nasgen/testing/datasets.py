@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from nasgen import registry, seeding
 from nasgen.data.base import Dataset, load
-from nasgen.data.forms import UNITS
 from nasgen.data.split import split
 from nasgen.data.targets import CLASSIFICATION
 from nasgen.evaluation.transform import Transform
@@ -63,7 +62,7 @@ def _rows(inputs: Mapping[str, NDArray[Any]]) -> list[bytes]:
 
 
 def _unit(dataset: Dataset) -> str:
-    return UNITS.get(dataset.form, "row")
+    return dataset.unit
 
 
 def complete(source: str) -> Iterator[str]:
