@@ -74,7 +74,7 @@ def with_own_origin(folder: RunFolder, config: SearchConfig) -> SearchConfig:
 def _check_fit(resolved: Resolved, transform: Transform) -> None:
     """Raise ConfigError unless the search space reads rows of this form."""
     shape, space = transform.feed.input_shape, resolved.space
-    if space.ranks and len(shape) not in space.ranks:
+    if len(shape) not in space.ranks:
         config = resolved.config
         raise ConfigError(
             f"space.name: '{config.space.name}' reads {_forms(space.ranks)}, but "

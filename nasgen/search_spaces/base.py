@@ -27,13 +27,13 @@ class SearchSpace(ABC):
     - `narrow`: options of a space with other limits than the default one, {} if there are none that
       matter; contract tests try operators there too.
     - `ranks`: numbers of axes that a row of its data may have: 1 for rows of numbers (F,), 2 for
-      sequences (F, T), 3 for images (C, H, W); empty for any.
+      sequences (F, T), 3 for images (C, H, W). Default: images.
     """
 
     genotype: ClassVar[type[Genotype]] = Dag
     features: ClassVar[str] = ""
     narrow: ClassVar[Mapping[str, Any]] = {}
-    ranks: ClassVar[tuple[int, ...]] = ()
+    ranks: ClassVar[tuple[int, ...]] = (3,)
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Genotype:

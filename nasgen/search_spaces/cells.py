@@ -22,7 +22,6 @@ class CellSpace(SearchSpace):
     """Cells of one `template`; legal is every cell with a path from its input to its output."""
 
     genotype: ClassVar[type[Genotype]] = Cell
-    ranks: ClassVar[tuple[int, ...]] = (3,)
 
     @property
     @abstractmethod

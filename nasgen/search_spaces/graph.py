@@ -47,7 +47,6 @@ class GraphSpace(SearchSpace):
     Raises ConfigError that lists every wrong option.
     """
 
-    ranks: ClassVar[tuple[int, ...]] = (3,)
     rank: ClassVar[int] = 3  # axes of the shapes that vertices read
     # Input shapes that differ in all that matters to the decoder; the second is the usual one.
     shapes: ClassVar[tuple[Shape, ...]] = ((1, 32, 32), (3, 32, 32), (3, 160, 160))

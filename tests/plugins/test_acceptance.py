@@ -12,12 +12,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_diabetes
 from typer.testing import CliRunner
 
 from nasgen import load
@@ -37,15 +39,39 @@ TINY = (
 class Case:
     """What is searched.
 
-    `arguments` are those of `nasgen search` beyond `TINY`; `operators` must take part. `use` is
+    `arguments` are those of `nasgen search` beyond `TINY`; `operators` must take part. `prepare`
+    writes the data, if these are a file, into the folder of the test. `use` is
     Python that uses the finished `run` and leaves in `found` what `expected` is printed as.
     """
 
     arguments: tuple[str, ...]
     file: str | None = None
     operators: tuple[str, ...] = ()
+    prepare: Callable[[Path], None] = lambda folder: None
     use: str = "found = run.ensemble.predict(np.zeros((4, 1, 8, 8), 'uint8')).shape"
     expected: str = "(4,)"
+
+
+def write_diabetes(folder: Path) -> None:
+    """Write scikit-learn's diabetes data as a table, the sex as a word, some cells empty."""
+    x, y = load_diabetes(return_X_y=True, scaled=False)
+    lines = ["age,sex,bmi,bp,s1,s2,s3,s4,s5,s6,progress"]
+    for i, (row, target) in enumerate(zip(x, y, strict=True)):
+        cells = [f"{value:g}" for value in row]
+        cells[1] = "male" if row[1] == 2 else "female"
+        cells[3 + i % 6] = "" if i % 9 == 0 else cells[3 + i % 6]
+        lines.append(",".join([*cells, f"{target:.1f}"]))
+    (folder / "diabetes.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_sequences(folder: Path) -> None:
+    """Write sequences of 3 to 12 tokens whose class is whether a 9 occurs in them."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(3, 13, 300)
+    x = rng.integers(0, 10, (300, 12))
+    inside = np.arange(12) < lengths[:, None]
+    y = ((x == 9) & inside).any(axis=1)
+    np.savez(folder / "sequences.npz", x=x, lengths=lengths, y=y)
 
 
 CASES = {
@@ -69,6 +95,37 @@ CASES = {
         ),
         "three_parents.py",
         ("median",),
+    ),
+    "a form of data with its feed": Case(
+        ("--data", "solids:150"),
+        "point_sets.py",
+        use="points = np.random.default_rng(0).normal(size=(9, 3))\n"
+        "found = run.classes, run.network().predict([points, points[:4] * 7 + 1]).shape",
+        expected="(('ball', 'cube', 'ring'), (2,))",
+    ),
+    "a task with its metrics": Case(
+        ("--data", "pairs", "--set", "training.fraction=0.2"),
+        "several_labels.py",
+        use="best = run.summary['best']\n"
+        "answer = run.ensemble.predict(np.zeros((4, 1, 8, 16), 'uint8'))\n"
+        "found = {*best} >= {'val_f1', 'test_f1'}, answer.shape, answer.dtype.name",
+        expected="(True, (4, 10), 'bool')",
+    ),
+    "sequences of unequal length": Case(
+        ("--data", "npz:sequences.npz"),
+        prepare=write_sequences,
+        use="answer = run.ensemble.predict([np.array([1, 2]), np.array([3, 9, 9, 4, 0])])\n"
+        "found = run.config.space.name, run.classes, answer.shape",
+        expected="('mlp', ('False', 'True'), (2,))",
+    ),
+    "a regression on a table": Case(
+        ("--data", "csv:diabetes.csv?target=progress"),
+        prepare=write_diabetes,
+        use="row = dict(age=50, sex='male', bmi=30, bp=None, s1=180, s2=100, s3=40, s4=4, s5=5,"
+        " s6=90)\n"
+        "value = run.network().predict([row])\n"
+        "found = run.config.objectives.names, value.shape, bool(25 < value[0] < 346)",
+        expected="(('val_rmse',), (1,), True)",
     ),
 }
 
@@ -123,6 +180,7 @@ def test_it_is_checked_searched_killed_resumed_and_used(
 ) -> None:
     case, run = CASES[name], tmp_path / "run"
     plugin: tuple[str, ...] = ()
+    case.prepare(tmp_path)
     if case.file is not None:
         copied = shutil.copy(EXAMPLES / case.file, tmp_path)
         lines = nasgen(tmp_path, "check", copied, "--json").splitlines()
