@@ -50,8 +50,13 @@ def from_deap(function: Callable[..., Any], **settings: Any) -> Callable[..., An
             )
         return [list(individual) for individual in result]
 
+    def several(n: int) -> None:
+        if n < 2:  # DEAP's variations draw places from it, and fail on an empty range
+            raise NotApplicable(f"'{name}' needs two layers to exchange, got {n}.", kind="no_place")
+
     def mutate(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Dag:
         places = _places(parent, space)
+        several(len(places))
         return vary(
             parent,
             space,
@@ -63,6 +68,7 @@ def from_deap(function: Callable[..., Any], **settings: Any) -> Callable[..., An
     def cross(first: Dag, second: Dag, space: GraphSpace, rng: np.random.Generator) -> tuple[Dag, ...]:
         places = [_places(parent, space) for parent in (first, second)]
         n = min(map(len, places))
+        several(n)
         known = {first.key, second.key}
         reason, kind = "", "unchanged"
         for _ in range(N_TRIES):
