@@ -72,7 +72,9 @@ PLACES = {
 }
 SCOPES = ("tensor", "network")
 # Groups of which workers need nothing; operators say for themselves where they run.
-IN_DRIVER = ("algorithms", "selections", "predictors", "features", "ensembles", "executors")
+IN_DRIVER = (
+    "algorithms", "selections", "predictors", "features", "scores", "ensembles", "executors",
+)  # fmt: skip
 # Group -> what its members may require; all that a member requires is given to it.
 MATERIALS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(PARENTS, ("weights", "support", "predictions")),

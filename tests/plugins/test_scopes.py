@@ -126,7 +126,8 @@ def test_loose_members_are_used_where_they_are_named_and_only_there() -> None:
     usual = reading.resolved({})
     assert "loosely" not in usual.config.algorithm.mutations
     named = reading.resolved({"algorithm": {"mutations": {"loosely": 1.0}}, **SERIAL})
-    assert named.operators.mutations == {"loosely": (loosely, 1.0)}
+    (operator,) = named.operators.pool(several=False, n_parents=1).values()
+    assert (operator.name, operator.function, operator.share) == ("loosely", loosely, 1.0)
     assert any("to resume the run later" in text for text in reading.cautions(named))
 
 
@@ -198,7 +199,7 @@ def test_a_dotted_path_names_a_member_that_has_no_decorator(package: str) -> Non
         }
     )  # fmt: skip
     assert type(named.algorithm(lambda proposal: True)).__name__ == "Aging"
-    assert [*named.operators.mutations] == [f"{package}:mine"]
+    assert [*named.operators.pool(several=False, n_parents=1)] == [f"{package}:mine"]
 
 
 @pytest.mark.parametrize(
