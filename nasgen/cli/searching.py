@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -138,7 +139,7 @@ def resume(
 
     time_s = seconds_of("--budget", budget)
     plugins = tuple(plugin or ())
-    if verify and _is_verified_alone(run, plugins, trials is not None or budget is not None):
+    if verify and _is_verified_alone(run, plugins, trials is not None or budget is not None, json_):
         return
     run_search(
         lambda listeners: continue_run(
@@ -154,24 +155,26 @@ def resume(
     )
 
 
-def _is_verified_alone(run: Path, plugins: tuple[Path, ...], more: bool) -> bool:
+def _is_verified_alone(run: Path, plugins: tuple[Path, ...], more: bool, json_: bool) -> bool:
     """Verify a run, and tell whether nothing is left to do; exit if something differs."""
     from nasgen.runs.session import load, verify
 
     differences = verify(run, plugins)
     for difference in differences:
-        print(difference)
-    if differences:
-        n = len(differences)
+        dump(asdict(difference)) if json_ else print(difference)
+    n, n_gone = sum(not d.is_gone for d in differences), sum(d.is_gone for d in differences)
+    if n:
         print(
-            f"{n} recorded network{'' if n == 1 else 's'} would differ if made again; not resumed."
+            f"{n} recorded network{'' if n == 1 else 's'} would differ if made again; not resumed.",
+            file=sys.stderr,
         )
         raise typer.Exit(EXIT_USER)
     trials = [t for t in load(run).trials if t.phase == "search"]
     n_old = sum(t.number is None for t in trials)
     print(
-        f"{len(trials) - n_old} recorded networks are made again as they are"
-        + (f"; {n_old} of an older format cannot be made again." if n_old else "."),
+        f"{len(trials) - n_old - n_gone} recorded networks are made again as they are"
+        + (f"; {n_old} of an older format cannot be made again" if n_old else "")
+        + (f"; {n_gone} cannot be made again, because what made them is gone." if n_gone else "."),
         file=sys.stderr,
     )
     record = load(run).record

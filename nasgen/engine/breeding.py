@@ -227,7 +227,11 @@ class Breeder:
         self.n_asked += 1
 
         def made() -> Proposal | None:
-            found = make(seeding.generator(self.root_seed, "candidate", number))
+            try:
+                found = make(seeding.generator(self.root_seed, "candidate", number))
+            except NasgenError:
+                self._refusals, self._n_rejected = {}, 0  # they preceded none
+                raise
             return None if found is None else self._numbered(found, number)
 
         if not self.recorded:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nasgen import genotypes
 from nasgen.engine.breeding import Breeder
 from nasgen.engine.proposal import Proposal, Terms
-from nasgen.errors import StoreError
+from nasgen.errors import NasgenError, StoreError
 from nasgen.genotypes.child import minted_plan
 from nasgen.store.ledger import utc_now
 from nasgen.store.trial import Trial
@@ -150,11 +150,15 @@ def _take_estimate(search: Search, trial: Trial, proposal: Proposal) -> None:
 
 @dataclass(frozen=True)
 class Difference:
-    """What is not as recorded when a stored trial is made again; `what` is the first difference."""
+    """What is not as recorded when a stored trial is made again; `what` is the first difference.
+
+    `is_gone`: it cannot be told, because what its operator needs of its parents is gone.
+    """
 
     trial: int
     operator: str
     what: str
+    is_gone: bool = False
 
     def __str__(self) -> str:
         return f"trial {self.trial} ('{self.operator}'): {self.what}"
@@ -170,7 +174,14 @@ class _Verified(Recorded):
     def _taken(
         self, breeder: Breeder, found: Proposal | None, make: Callable[[], Proposal | None]
     ) -> Proposal | None:
-        again = make()
+        try:
+            again = make()
+        except NasgenError as error:
+            if found is None or found.trial is None:
+                raise
+            text, is_gone = f"cannot be made again, because {error}", isinstance(error, StoreError)
+            self.differences.append(Difference(found.trial, found.operator, text, is_gone))
+            return super()._taken(breeder, found, make)
         if found is None or found.trial is None or found.number is None:
             return found
         trial, seed = self.search.stored[found.trial], self.search.constants.seed

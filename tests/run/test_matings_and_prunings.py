@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from typer.testing import CliRunner
 
 import nasgen
 from nasgen import registry
+from nasgen.cli.app import app
 from nasgen.errors import ConfigError, StoreError
 from nasgen.genotypes import Dag
 from nasgen.loop.materials import Materials
@@ -120,6 +122,34 @@ def test_a_mutation_in_the_driver_gets_the_weights_of_its_parent(tmp_path: Path)
     run = searched(tmp_path, algorithm=tables, store={"keep_weights": "pareto"})
     assert seen
     assert {t.state for t in run.trials} == {"COMPLETE"}
+
+
+@pytest.mark.usefixtures("registry_restored")
+def test_verifying_says_what_cannot_be_made_again_and_the_run_goes_on(tmp_path: Path) -> None:
+    plugin = tmp_path / "ops.py"
+    plugin.write_text(
+        "import nasgen\n"
+        "from nasgen.operators.mutation.relabel import relabel\n"
+        "@nasgen.mutation('heavy', requires='weights')\n"
+        "def heavy(parent, space, rng, given):\n"
+        "    assert given['weights']\n"
+        "    return relabel(parent, space, rng)\n"
+    )
+    section = {"mutations": {"heavy": 1.0}, "crossovers": {}, "matings": {}, "prunings": {}}
+    section |= {"name": "aging", "tournament": 3, "crossover_prob": 0.0}
+    tables = {"plugins": {"files": [str(plugin)]}, "store": {"keep_weights": "pareto"}}
+    run = searched(tmp_path, algorithm=section, **tables)
+    kept = {ref for t in run.trials for ref in t.refs.values()} & run.folder.artifacts.stored()
+    gone = [t for t in run.trials for p in t.parents if t.operator == "heavy"
+            and run.trials[p].weights_ref not in kept]  # fmt: skip
+    assert gone, "all parents are kept; the case is not reached"
+    command = ["resume", str(run.path), "--verify", "--trials", "+1", "--quiet"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    for trial in gone:
+        assert f"trial {trial.seq} ('heavy'): cannot be made again, because" in result.output
+    assert f"{len(gone)} cannot be made again, because what made them is gone" in result.output
+    assert len(nasgen.load(run.path).trials) == len(run.trials) + 1
 
 
 def test_materials_that_are_gone_are_named_with_what_keeps_them() -> None:
