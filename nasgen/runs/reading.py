@@ -62,7 +62,7 @@ def resolved(
 
 def cautions(run: Resolved) -> list[str]:
     """Return the suspicious but legal settings, a sentence each."""
-    return [*_data_cautions(run), *_predictor_cautions(run)]
+    return [*_data_cautions(run), *_algorithm_cautions(run), *_predictor_cautions(run)]
 
 
 def _data_cautions(run: Resolved) -> list[str]:
@@ -72,6 +72,18 @@ def _data_cautions(run: Resolved) -> list[str]:
     return [
         f"data.task: the targets are {len(classes)} different integers, read as classes; if they "
         "are values to predict, set data.task = 'regression'."
+    ]
+
+
+def _algorithm_cautions(run: Resolved) -> list[str]:
+    section = run.config.algorithm
+    named = [group for group in ("crossovers", "matings") if getattr(section, group)]
+    with run.scope.active():
+        if not named or run.algorithm_type.crosses:
+            return []
+    return [
+        f"algorithm.{' and algorithm.'.join(named)}: '{section.name}' search uses one parent, so "
+        "crossovers and matings are not used; leave them out, or choose another algorithm."
     ]
 
 
@@ -145,8 +157,9 @@ def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
     """
     section, draft = config.algorithm, Resolved(config, scope)
     usual: tuple[str, ...] = ()
+    crosses = True
     if registry.known("algorithms", section.name):
-        usual = draft.algorithm_type.morphisms
+        usual, crosses = draft.algorithm_type.morphisms, draft.algorithm_type.crosses
     fitting = draft.applicable("morphisms")
     morphisms = section.morphisms or {name: 1.0 for name in usual if name in fitting}
     grows = bool(usual and morphisms)
@@ -159,7 +172,7 @@ def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
         "morphisms": morphisms,
         "mutations": section.mutations or ({} if grows else every("mutations")),
         # Growth has one parent; where matings bring several, it still crosses none by itself.
-        "crossovers": section.crossovers or ({} if grows else every("crossovers")),
+        "crossovers": section.crossovers or ({} if grows or not crosses else every("crossovers")),
     }
     return config.model_copy(update={"algorithm": section.model_copy(update=written)})
 

@@ -31,6 +31,7 @@ from nasgen.runs import workers
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
 from nasgen.settings import fidelity
+from nasgen.store.artifacts import Artifacts
 from nasgen.store.folder import RunFolder
 from nasgen.store.rows import Row, Rows
 from nasgen.store.trial import Trial
@@ -51,17 +52,24 @@ Settings = dict[str, Any]  # of [training]
 
 @dataclass(frozen=True)
 class Subject:
-    """Networks and how long each is trained; `genotypes` as JSON, `fraction` of the images."""
+    """Networks and how long each is trained; `genotypes` as JSON, `fraction` of the rows.
+
+    `supports` has an entry a network: {tensor name: bool array} of a sparse one, which stays so,
+    else {}. No entries: none is sparse.
+    """
 
     name: str
     resolved: Resolved
     genotypes: tuple[Mapping[str, Any], ...]
     epochs: float
     fraction: float = 1.0
+    supports: tuple[Mapping[str, Any], ...] = ()
 
     def digest(self, seed: int) -> str:
         """Return what two tunings must share to be one: networks, data, recipe in use, length."""
         keys = [genotypes.read(genotype).key for genotype in self.genotypes]
+        for i, support in enumerate(self.supports):
+            keys[i] += _support_digest(support)
         parts = [
             keys[0] if len(keys) == 1 else keys,
             self.resolved.config.data.model_dump(),
@@ -125,9 +133,9 @@ def best_of(run: Run, epochs: float | None = None, n: int = 1) -> Subject:
     fraction = float(trial.fidelity.fraction)
     others = [t for t in run.ranked if t.is_feasible]
     others.sort(key=lambda t: t.phase != "finish")  # stable
-    networks: dict[str, Trial] = {}
+    networks: dict[tuple[str, str | None], Trial] = {}
     for other in (trial, *others):
-        networks.setdefault(other.key, other)
+        networks.setdefault((other.key, other.refs.get("support")), other)
     chosen = list(networks.values())[:n]
     if len(chosen) < n:
         raise ConfigError(
@@ -137,7 +145,21 @@ def best_of(run: Run, epochs: float | None = None, n: int = 1) -> Subject:
     seqs = ", ".join(str(t.seq) for t in chosen)
     name = f"{run.path}, trial{'s' if n > 1 else ''} {seqs}"
     genotypes = tuple(t.genotype for t in chosen)
-    return Subject(name, run.resolved, genotypes, epochs or round(done, 3), fraction)
+    supports = tuple(_support(run, t) for t in chosen) if any(t.is_sparse for t in chosen) else ()
+    return Subject(name, run.resolved, genotypes, epochs or round(done, 3), fraction, supports)
+
+
+def _support(run: Run, trial: Trial) -> Mapping[str, Any]:
+    ref = trial.refs.get("support")
+    if ref is None:
+        return {}
+    try:
+        return run.folder.artifacts.load(ref)
+    except StoreError as error:
+        raise StoreError(
+            f"trial {trial.seq} is sparse, and its support, which a tuning would keep, is gone: "
+            f"{error} store.keep_weights = 'all' keeps those of all trials."
+        ) from None
 
 
 def first_of(resolved: Resolved, epochs: float | None = None) -> Subject:
@@ -361,6 +383,8 @@ class _Tuning:
                 "with_validation": False,
                 "inherit": None,
             }
+            if self.subject.supports and (support := self.subject.supports[place]):
+                job["support"] = Artifacts(self.weights).save(support)
             result: dict[str, Any] = evaluator.evaluate(job, report)
             for file in self.weights.iterdir():
                 file.unlink()
@@ -426,6 +450,17 @@ def _short(value: float) -> float:
 
 def _mean(results: Sequence[Mapping[str, Any]], metric: str) -> float:
     return float(np.mean([result["metrics"][metric] for result in results]))
+
+
+def _support_digest(support: Mapping[str, Any]) -> str:
+    """Return hex digits of a support, "" where nothing is pruned."""
+    if not support:
+        return ""
+    hasher = hashlib.blake2b(digest_size=8)
+    for name in sorted(support):
+        hasher.update(f"{name} {support[name].shape}".encode())
+        hasher.update(np.packbits(support[name]).tobytes())
+    return hasher.hexdigest()
 
 
 def _split(resolved: Resolved) -> Any:

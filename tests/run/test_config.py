@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasgen import papers
+from nasgen import papers, registry
 from nasgen.bench import play
 from nasgen.errors import ConfigError
 from nasgen.runs import reading
@@ -151,6 +151,20 @@ def test_a_predictor_that_would_never_be_fitted_is_warned_of() -> None:
     assert warnings(predictor=ridge, budget={"time": "1m"}) == []
     assert warnings(predictor={"warmup": 999}, budget={"trials": 8}) == []
     assert len(warnings(predictor={"name": "ridge", "warmup": 10**6})) == 1
+
+
+def test_local_search_is_warned_of_operators_that_need_several_parents() -> None:
+    def warnings(**section: object) -> list[str]:
+        tables = {"algorithm": {"name": "local", **section}, "execution": {"executor": "serial"}}
+        return reading.cautions(reading.resolved(tables))
+
+    assert warnings() == []
+    assert warnings(prunings={"magnitude": 1.0}) == []
+    for group in ("crossovers", "matings"):
+        name = registry.names(group)[0]
+        [text] = warnings(**{group: {name: 1.0}})
+        assert f"algorithm.{group}: 'local' search uses one parent" in text
+        assert warnings(name="genetic", **{group: {name: 1.0}}) == []
 
 
 def test_genetic_search_for_one_objective_brings_a_predictor_and_others_do_not() -> None:

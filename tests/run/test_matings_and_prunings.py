@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ import nasgen
 from nasgen import registry
 from nasgen.cli.app import app
 from nasgen.errors import ConfigError, StoreError
+from nasgen.evaluation.evaluator import Evaluator
 from nasgen.genotypes import Dag
 from nasgen.loop.materials import Materials
-from nasgen.runs import reading
+from nasgen.runs import reading, tuning
 from nasgen.runs.results import collect_garbage
 from nasgen.settings.config import merge
 from nasgen.settings.writing import to_toml
@@ -82,6 +84,36 @@ def test_a_sparse_network_that_is_trained_again_keeps_its_support(tmp_path: Path
     masks = run.folder.artifacts.load(sparse.refs["support"])
     weights = load_file(run.train(sparse.seq, epochs=0.2)["weights"])
     assert all(not weights[name][~mask].any() for name, mask in masks.items())
+
+
+def test_a_sparse_network_is_tuned_under_its_support(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = {"prunings": {"magnitude": 1.0}, "matings": {}, "mutations": {}, "crossovers": {}}
+    run = searched(
+        tmp_path, algorithm=section | {"crossover_prob": 0.0}, budget={"trials": 8},
+        store={"keep_weights": "all"},
+    )  # fmt: skip
+    n = sum(t.is_feasible for t in {(t.key, t.refs.get("support")): t for t in run.ranked}.values())
+    subject = tuning.best_of(run, epochs=0.1, n=n)
+    assert sum(bool(support) for support in subject.supports) > 0
+    dense = replace(subject, supports=())
+    assert subject.digest(0) != dense.digest(0)
+    results: list[dict[str, Any]] = []
+    evaluate = Evaluator.evaluate
+
+    def heard(self: Evaluator, *arguments: Any) -> dict[str, Any]:
+        result = evaluate(self, *arguments)
+        results.append(result)
+        return result
+
+    monkeypatch.setattr(Evaluator, "evaluate", heard)
+    tuning.tune(subject, tmp_path / "tuned", 1, 0)
+    living = [sum(int(m.sum()) for m in support.values()) for support in subject.supports]
+    trained = [r["metrics"]["n_params"] for r in results[-n:]]
+    assert [a for a, b in zip(living, trained, strict=True) if a] == [
+        b for a, b in zip(living, trained, strict=True) if a
+    ]
 
 
 def test_a_killed_search_resumes_to_the_same_supports(tmp_path: Path) -> None:

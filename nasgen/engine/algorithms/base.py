@@ -36,6 +36,7 @@ class Algorithm(ABC):
     - `inherits`: children always start from their parents' weights and optimiser state.
     - `takes_rungs`: its candidates can be trained in rungs (`halve`).
     - `morphisms`: the operators that it uses when the config names none; empty: all mutations.
+    - `crosses`: children may have several parents; otherwise crossovers and matings are not used.
     - `predictor`: what screens its candidates for one objective unless the config says; or "none".
     """
 
@@ -43,6 +44,7 @@ class Algorithm(ABC):
     inherits: ClassVar[bool] = False
     takes_rungs: ClassVar[bool] = False
     morphisms: ClassVar[tuple[str, ...]] = ()
+    crosses: ClassVar[bool] = True
     predictor: ClassVar[str] = "none"
 
     breeder: Breeder  # what makes its candidates, from `begin` on

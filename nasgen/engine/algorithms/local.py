@@ -1,7 +1,7 @@
 """Local search with restarts: climb from the best neighbour, start anew when stuck (White 2021).
 
 Strong at small budgets. On graphs the neighbourhood is endless, so a batch of mutated children
-stands for it; crossover takes no part.
+stands for it; crossovers and matings take no part.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ class LocalSearch(Generational):
     """Hill climbing. `population` neighbours form a batch; option `patience`: batches without gain
     before a restart (default 2). `population` holds the climber's current place.
     """
+
+    crosses = False
 
     def __init__(self, population: int, seed: int, patience: int = 2) -> None:
         super().__init__(population, seed)
