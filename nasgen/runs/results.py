@@ -311,6 +311,7 @@ class Run:
             population=record.get("population", []),
             n_filtered=summary["trials"]["filtered"],
             audit=record.get("audit"),
+            cautions=tuple(dict.fromkeys(record.get("cautions", ()))),
             wall_s=summary["wall_s"],
             train_s=summary["train_s"],
             directions={o.name: o.direction for o in self.objectives},

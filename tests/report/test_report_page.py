@@ -115,6 +115,12 @@ def test_a_missing_test_accuracy_is_a_dash(make_view: Any) -> None:
     assert "<dt>test accuracy</dt><dd>–</dd>" in html
 
 
+def test_what_differed_when_a_run_was_resumed_is_said(make_view: Any) -> None:
+    said = "Threads a trial were 1, are 2."
+    assert "What may have changed results" not in render(make_view(20))
+    assert said in check(render(replace(make_view(20), cautions=(said,)))).text
+
+
 def test_hostile_names_and_messages_are_text(make_view: Any) -> None:
     view = make_view(30)
     bad = HOSTILE
