@@ -160,7 +160,7 @@ class Deriver:
         return _Parent(genotype, blueprint, weights, support.completed(blueprint, masks))
 
     def _load(self, given: Mapping[str, Any], name: str) -> dict[str, Array]:
-        who = f"parent trial '{given['identity']}'"
+        who = f"parent trial {given.get('seq', repr(given['identity']))}"
         if name not in given["refs"]:
             raise EvaluationError(f"{who} kept no {name}, which the operator needs.", "inheritance")
         try:

@@ -7,6 +7,7 @@ answers raw rows where the data set itself is gone. Nothing is pickled.
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, final
@@ -66,7 +67,10 @@ class Transform:
             return None
         try:
             facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-            with np.load(folder / ARRAYS, allow_pickle=False) as stored:
+            with (
+                (folder / ARRAYS).open("rb") as file,  # which `np.load` leaves open if damaged
+                np.load(file, allow_pickle=False) as stored,
+            ):
                 arrays = {name: stored[name] for name in stored.files}
             states = {
                 part: {
@@ -78,7 +82,7 @@ class Transform:
             }
             feed = feed_named(facts["form"]).restore(facts["feed_state"], states["feed"])
             task = task_named(facts["task"]).restore(facts["task_state"], states["task"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise StoreError(
                 f"{folder / FACTS} cannot be read: {error}; delete it, and it is made anew from "
                 "the data set."

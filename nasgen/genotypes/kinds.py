@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nasgen import registry
-from nasgen.errors import IllegalGenotypeError, IncompatibleError, suggest
+from nasgen.errors import IllegalGenotypeError, IncompatibleError, NasgenError, suggest
 from nasgen.genotypes.base import Genotype
 
 
@@ -25,7 +25,15 @@ def read(data: Any) -> Genotype:
             f"expected a genotype whose 'kind' is one of {', '.join(known)}, got {got}{near} A "
             "kind that a plug-in brings is known where the plug-in is named (--plugin)."
         )
-    found: Genotype = registry.resolve("genotypes", kind).from_json(data)
+    try:
+        found: Genotype = registry.resolve("genotypes", kind).from_json(data)
+    except (NasgenError, MemoryError):
+        raise
+    except Exception as error:
+        raise IllegalGenotypeError(
+            f"expected the JSON of a genotype of the kind '{kind}', but reading it raised "
+            f"{type(error).__name__}: {error}."
+        ) from error
     return found
 
 

@@ -59,6 +59,7 @@ def _parent(trial: Trial) -> Json:
     return {
         "genotype": dict(trial.genotype),
         "identity": trial.identity,
+        "seq": trial.seq,
         "refs": dict(trial.refs),
     }
 

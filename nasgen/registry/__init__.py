@@ -234,6 +234,9 @@ def get(group: str, name: str) -> Entry:
         doc = (inspect.getdoc(target) or "").strip().splitlines()
         made = Entry(name, target, doc[0] if doc else "", origin=plugins.home(name))
         return completed(group, made)
+    missing = plugins.active().missing
+    if missing:
+        raise UnknownNameError(f"{singular} '{name}' came with a plug-in of the run: {missing[0]}")
     raise UnknownNameError(
         f"{singular} '{name}' is not registered{suggest(name, found)} See `nasgen list {group}`."
     )

@@ -107,6 +107,7 @@ class Scope:
         self.files = tuple(str(Path(file).expanduser().resolve()) for file in files)
         self.modules = tuple(modules)
         self.members: Members = {}
+        self.missing: list[str] = []  # why plug-ins cannot be loaded, where a run is only read
         self.looked_up: dict[tuple[str, str], Any] = {}
         self.version = -1
 

@@ -60,6 +60,17 @@ def resolved(
     return found
 
 
+def recorded(data: Mapping[str, Any], where: str) -> Resolved:
+    """Return the config of a stored run for those who read it; names are not looked up.
+
+    Plug-ins that are gone or broken are passed over: only what needs them raises, and says so.
+    """
+    config = _absolute_plugins(parse(data, where))
+    scope = plugins.Scope(config.plugins.files, config.plugins.modules)
+    scope.load(scope.missing)
+    return Resolved(config, scope)
+
+
 def cautions(run: Resolved) -> list[str]:
     """Return the suspicious but legal settings, a sentence each."""
     return [*_data_cautions(run), *_algorithm_cautions(run), *_predictor_cautions(run)]

@@ -62,10 +62,13 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """Open a run folder; StoreError when it is none, or its ledger is damaged."""
+        """Open a run folder; StoreError when it is none.
+
+        Plug-ins of the run may be gone: what was recorded can be read without them.
+        """
         folder = RunFolder.open(path)
         data = folder.config_tables()
-        return cls(folder, reading.resolved(data, str(folder.config_path)))
+        return cls(folder, reading.recorded(data, str(folder.config_path)))
 
     def with_recipe(self, tables: Mapping[str, Any]) -> Run:
         """Return the run with other settings of [training], for `train`; nothing is written.

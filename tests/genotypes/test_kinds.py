@@ -39,6 +39,19 @@ def drawn(space: Any, seed: int) -> Any:
 # ---- reading -------------------------------------------------------------------------------------
 
 
+def test_a_kind_that_cannot_read_its_own_json_says_so(registry_restored: None) -> None:
+    @nasgen.genotype("fragile")
+    class Fragile(Dag):
+        kind = "fragile"
+
+        @classmethod
+        def from_json(cls, data: Any) -> Any:
+            return data["what is not there"]
+
+    with pytest.raises(IllegalGenotypeError, match=r"kind 'fragile', but reading it raised KeyE"):
+        read({"kind": "fragile"})
+
+
 def test_json_is_read_by_its_kind() -> None:
     for space, kind in zip(SPACES, (Dag, Cell), strict=True):
         genotype = drawn(space, 1)

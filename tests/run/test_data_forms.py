@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import nasgen
 from nasgen.cli import app
-from nasgen.errors import ConfigError, DataError
+from nasgen.errors import ConfigError, DataError, StoreError
 from nasgen.runs import reading
 
 SMALL: dict[str, Any] = {
@@ -94,6 +94,11 @@ def test_arrays_given_in_python_stay_with_the_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         nasgen.resume(tmp_path / "moved", trials="+1")
     assert nasgen.load(tmp_path / "moved").network().predict(x[:7]).shape == (7,)
+    kept = tmp_path / "moved" / "transform.npz"
+    for damaged in (b"", kept.read_bytes()[:100]):
+        kept.write_bytes(damaged)
+        with pytest.raises(StoreError, match=r"transform.json cannot be read"):
+            nasgen.load(tmp_path / "moved").network().predict(x[:7])
 
 
 def test_sequences_of_unequal_length_are_read_from_a_file_and_from_a_list(tmp_path: Path) -> None:
