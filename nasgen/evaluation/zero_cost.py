@@ -14,6 +14,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 
 from nasgen import registry, seeding
 from nasgen.errors import IncompatibleError, NasgenError
@@ -111,7 +112,11 @@ class ZeroCost:
             transform, prepared = shared.transform(self._data), shared.prepared(self._data, "train")
             given = {name: torch.from_numpy(values[rows]) for name, values in prepared.items()}
             targets = transform.task.prepared(shared.data(self._data).targets)[rows]
-            self._batch = transform.feed.batch(given), torch.from_numpy(targets)
+            inputs = transform.feed.batch(given)
+            if not inputs["x"].is_floating_point():  # tokens: scores ask for gradients of inputs
+                n_tokens = transform.feed.input_shape[0]
+                inputs["x"] = F.one_hot(inputs["x"], n_tokens).transpose(1, 2).float()
+            self._batch = inputs, torch.from_numpy(targets)
         return self._batch
 
 

@@ -191,3 +191,20 @@ def test_ragged_object_arrays_are_refused_in_files(tmp_path: Path) -> None:
     np.savez(tmp_path / "s.npz", x=ragged, lengths=lengths, y=y, allow_pickle=True)
     with pytest.raises(DataError, match="x holds Python objects, which are pickled"):
         nasgen.run({**SMALL, "data": {"source": f"npz:{tmp_path / 's.npz'}"}})
+
+
+@pytest.mark.parametrize("kind", ["table", "tokens", "vectors"])
+def test_zero_cost_scores_judge_networks_of_every_form(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 7, 80)
+    x: Any = {
+        "table": rng.normal(size=(80, 4)),
+        "tokens": [rng.integers(0, 5, n) for n in lengths],
+        "vectors": [rng.normal(size=(n, 3)) for n in lengths],
+    }[kind]
+    names = ["jacob_cov", "naswot", "synflow", "grad_norm", "flops"]
+    screened = {"name": "forest", "features": "+".join(names), "warmup": 4}
+    settings = {**SMALL, "predictor": screened, "budget": {"trials": 9}}
+    run = nasgen.run(settings, data=(x, rng.normal(size=80)), out=tmp_path / "run")
+    assert run.summary["trials"]["complete"] == 9
+    assert run.summary["trials"]["filtered"] > 0
