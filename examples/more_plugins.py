@@ -22,7 +22,7 @@ class DepthwiseGelu(nasgen.Layer):
         "1.running_mean": ("out",),
         "1.running_var": ("out",),
     }
-    channelwise = True  # no channel looks at another, so morphisms may widen through it
+    channelwise = True  # no channel depends on another, so morphisms may widen through it
 
     def build(self, params, in_shapes, out_shape):
         from torch import nn  # here, so that listing plug-ins loads no torch

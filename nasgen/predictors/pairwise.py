@@ -3,7 +3,7 @@
 The chance that one beats another is the logistic function of the difference of their scores, which
 are linear in the features. By how much it won does not matter, nor does its place among all others:
 that is what tells it from `rank`, which fits the places themselves. Prefer that one where speed
-matters, or the very best networks must be told apart: a fit on pairs takes tens of milliseconds.
+matters, or the very best networks must be distinguished: a fit on pairs takes tens of milliseconds.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ LONGEST = 22  # letters of a label; the rest is in the tooltip
 _STYLES = {  # operation -> class of page.css
     "input": "op-end",
     "output": "op-end",
+    "conv": "op-conv",
+    "dense": "op-conv",
     "max_pool": "op-pool",
     "avg_pool": "op-pool",
     "sum": "op-merge",
@@ -76,11 +78,9 @@ def styles_of(outline: Outline) -> dict[str, str]:
     """Return operation -> class; operations of plug-ins share four further colours."""
     styles = {}
     ops = {node.op for node in outline.nodes}
-    others = sorted(ops - set(_STYLES) - {"conv"})
+    others = sorted(ops - set(_STYLES))
     for op in ops:
-        styles[op] = _STYLES.get(op) or (
-            "op-conv" if op == "conv" else f"op-other{others.index(op) % 4}"
-        )
+        styles[op] = _STYLES.get(op) or f"op-other{others.index(op) % 4}"
     return styles
 
 

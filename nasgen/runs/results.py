@@ -237,7 +237,9 @@ class Run:
         """The ensemble chosen at the end of the search."""
         chosen = (self.record["summary"] or {}).get("ensemble")
         if not chosen or not chosen["members"]:
-            raise StoreError(f"{self.path} has no ensemble yet; `nasgen ensemble {self.path}`.")
+            raise StoreError(
+                f"{self.path} has no ensemble; `nasgen ensemble {self.path}` chooses one."
+            )
         members = [self.network(m["trial"]) for m in chosen["members"]]
         return TrainedEnsemble(tuple(members), tuple(m["weight"] for m in chosen["members"]))
 
@@ -472,7 +474,7 @@ def collect_garbage(run: Run) -> int:
     """
     record = run.record
     if record["summary"] is None or not all(leg["done"] for leg in record["legs"]):
-        raise ConfigError(f"{run.path} is unfinished; `nasgen resume {run.path}` first.")
+        raise ConfigError(f"{run.path} is unfinished; finish it first: `nasgen resume {run.path}`.")
     n_finish = fidelity.n_finish(run.config, record["legs"][-1]["trials"])
     keeping = run.resolved.keeping(n_finish, members(record))
     alive = record.get("alive", record["population"])  # a further segment starts from them

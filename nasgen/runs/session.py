@@ -43,7 +43,7 @@ from nasgen.store.trial import Trial
 
 LOG = "log.jsonl"  # what happened when, one JSON object a line, resumed sessions included
 CANDIDATES = "candidates.jsonl"  # what a predictor rejected, one JSON object a line
-SWEEP_EVERY = 8  # told trials between two clean-ups of the artifacts
+SWEEP_EVERY = 8  # finished trials between two clean-ups of the artifacts
 SAVE_CLOCK_EVERY_S = 2.0
 ENDING_S = 4.0  # loading torch, drawing the report
 
@@ -189,7 +189,7 @@ def load(path: str | Path) -> Run:
 
 
 class _Session:
-    """Runs the legs of a run that are not done yet, each with its finish, then the ending."""
+    """Runs the segments of a run that are not done, each with its finish, then the ending."""
 
     def __init__(
         self,
@@ -333,12 +333,12 @@ class _Session:
             executor.close()
             self._save_clock(leg, force=True)
         leg["done"] = True
-        record["summary"] = None  # an earlier leg's; a kill before the new one is written shows
+        record["summary"] = None  # an earlier segment's; a kill before the new one is written shows
         leg["n_done"] = search.n_trained
         leg["n_estimated"] = len(search.trials) - search.n_before - search.n_trained
         if screen is not None:
             record["audit"] = screen.audit.to_json()
-        record["filtered"] = algorithm.breeder.n_filtered  # since the first leg: all are replayed
+        record["filtered"] = algorithm.breeder.n_filtered  # since the first segment
         record["operators"] = {k: dict(v) for k, v in algorithm.breeder.failures.items()}
         record["population"] = [i.seq for i in algorithm.population]
         record["alive"] = [i.seq for i in algorithm.alive]

@@ -1,6 +1,6 @@
 """Sequences of unequal length: tokens (N, T) or vectors (N, T, F), with the length of each.
 
-A batch is as long as its longest sequence; networks get the lengths besides and look at nothing
+A batch is as long as its longest sequence; networks get the lengths besides and read nothing
 behind them. Vectors are standardised by the features' mean and deviation over the steps of the
 training part; a token that training has not seen has a number of its own, the last one.
 """

@@ -1,7 +1,7 @@
 """Correlation of input Jacobians (Mellor 2020, first version of "NAS without training").
 
 For each image the gradient of the summed logits with respect to the image: a network that responds
-alike to changes of all images can hardly tell them apart. The score looks at the eigenvalues of the
+alike to changes of all images can hardly distinguish them. The score reads the eigenvalues of the
 correlations between images, best when they are all 1. Norms take the statistics of the batch, as in
 the authors' code. `naswot` is the later version, from activations alone.
 """

@@ -1,6 +1,6 @@
 """Add a parallel branch that starts silent (Painter 2018: R2RWider of residual blocks; Inception).
 
-Beside an input of a concat: one more convolution, whose channels nobody listens to yet, as in
+Beside an input of a concat: one more convolution, whose channels nothing reads yet, as in
 `zero-widen`. Beside any other vertex that has one input: a zero module that reads what it reads and
 is added to what it gives. `r2r-deepen` instead reads the vertex itself.
 """

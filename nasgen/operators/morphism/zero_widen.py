@@ -1,4 +1,4 @@
-"""Widen by fresh channels that nobody listens to yet (Wei 2016, NetMorph).
+"""Widen by fresh channels that nothing reads yet (Wei 2016, NetMorph).
 
 The weights that read the new channels start at zero, those that make them do not: exactly one side
 is zero, so the readers learn in the first step and the makers from the second on. Unlike
