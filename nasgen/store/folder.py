@@ -101,8 +101,8 @@ class RunFolder:
             file = (self.path / ".lock").open("w")
         except OSError as error:
             raise StoreError(
-                f"{self.path} cannot be written ({error.strerror or error}), which a run needs; change "
-                "its permissions or copy the run elsewhere."
+                f"{self.path} cannot be written ({error.strerror or error}), which a run needs; "
+                "change its permissions or copy the run elsewhere."
             ) from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

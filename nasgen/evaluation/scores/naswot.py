@@ -1,8 +1,8 @@
 """Overlap of activations (Mellor 2021, "Neural architecture search without training").
 
 Each ReLU is on or off for an image; images with the same pattern lie in one linear region of the
-network and cannot be distinguished there. The score is the log determinant of the kernel that counts,
-for each pair of images, on how many units they agree. Networks without ReLUs have none: use
+network and cannot be distinguished there. The score is the log determinant of the kernel that
+counts, for each pair of images, on how many units they agree. Networks without ReLUs have none: use
 `jacob_cov` there. Norms take the statistics of the batch, as in the authors' code.
 """
 
