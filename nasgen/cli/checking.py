@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +18,9 @@ from nasgen.cli.app import (
     dump,
     table_of,
 )
+
+if TYPE_CHECKING:
+    from nasgen import registry
 
 PLAIN = (int, float, str, tuple, list)  # defaults of options that can be shown
 
@@ -107,17 +111,58 @@ def _explain(group: str, name: str, json_: bool) -> None:
         }
         for option, p in options.items()
     ]
+    facts = _facts(entry) if group in registry.PARENTS else {}
     if json_:
         about = {"name": name, "summary": entry.summary, "origin": entry.origin}
-        about |= {"reference": entry.reference, "documentation": text}
+        about |= {"reference": entry.reference, "documentation": text, **facts}
         dump(about | ({"section": section, "options": rows} if section else {}))
         return
     print(f"{name}: {entry.summary} ({', '.join(filter(None, (entry.reference, entry.origin)))})")
+    if facts:
+        print(f"\n{_told(facts)}")
     print(f"\n{text}" if text else "")
     if rows:
         print()
         shown = [[r["name"], r["type"], "" if r["default"] is None else r["default"]] for r in rows]
         table_of(f"options in [{section}]", ["option", "type", "default"], shown)
+
+
+def _facts(entry: registry.Entry) -> dict[str, Any]:
+    """Return what an operator takes, where it runs and the kinds of genotypes that it accepts."""
+    from nasgen import registry
+    from nasgen.genotypes.kinds import accepted, varies
+
+    wanted, kinds = accepted(entry), []
+    for kind in registry.names("genotypes"):
+        own = registry.resolve("genotypes", kind)
+        if own.is_explicit and varies(wanted, own):
+            kinds.append(kind)
+    return {
+        "parents": list(entry.arity),
+        "runs_in": entry.runs_in,
+        "scope": entry.scope,
+        "requires": list(entry.requires),
+        "genotypes": kinds,
+    }
+
+
+def _told(facts: Mapping[str, Any]) -> str:
+    """Return the facts about an operator as sentences."""
+    fewest, most = facts["parents"]
+    n = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    called = {"network": "once for the whole network", "tensor": "once for each tensor"}
+    where = (
+        f"It runs in the worker, where the weights are, and is called {called[facts['scope']]}."
+        if facts["runs_in"] == "worker"
+        else "It runs in the driver, where candidates are made."
+    )
+    required = " and ".join(facts["requires"])
+    needs = f"It requires the {required} of its parents. " if required else ""
+    kinds = ", ".join(facts["genotypes"]) or "none that is known here"
+    return (
+        f"It takes {n} {'parent' if most == 1 else 'parents'}. {where} {needs}"
+        f"Kinds of genotypes that it accepts: {kinds}."
+    )
 
 
 def _type_of(option: inspect.Parameter) -> str:

@@ -277,9 +277,21 @@ def test_every_member_is_explained_and_no_option_goes_unmentioned(group: str) ->
         assert ("options" in told) == (group in registry.CONFIGURED)
         for option in told.get("options", ()):
             assert f"`{option['name']}`" in told["documentation"], (name, option)
+        if group in registry.PARENTS:
+            assert told["parents"] == list(registry.get(group, name).arity)
+            assert told["genotypes"], name
     shown = _nasgen("list", "algorithms", "genetic").stdout
     assert "Stier 2021" in shown
     assert "remove_worst" in shown
+
+
+def test_operators_say_what_they_take_where_they_run_and_what_they_accept() -> None:
+    told = _nasgen("list", "matings", "mean").stdout
+    assert "It takes 1 to 64 parents. It runs in the worker" in " ".join(told.split())
+    assert "once for each tensor" in told
+    told = " ".join(_nasgen("list", "mutations", "relabel").stdout.split())
+    assert "It takes 1 parent. It runs in the driver" in told
+    assert "Kinds of genotypes that it accepts: dag." in told
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "mutations"], ["new", "-h"]])

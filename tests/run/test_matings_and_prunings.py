@@ -116,6 +116,20 @@ def test_a_sparse_network_is_tuned_under_its_support(
     ]
 
 
+def test_one_and_two_workers_make_the_same_sparse_networks(tmp_path: Path) -> None:
+    found = []
+    for n in (1, 2):
+        execution = {"executor": "processes", "workers": n}
+        made = {"execution": execution, "budget": {"trials": 8}, "finish": {"networks": 0}}
+        made["training"] = {"epochs": 0.1, "fraction": 0.2}
+        made["algorithm"] = {"matings": {"mean": 20.0}, "prunings": {"magnitude": 20.0}}
+        trials = searched(tmp_path / str(n), **made).trials
+        found.append([(t.state, t.key, t.parents, t.derivation, t.refs) for t in trials])
+        assert {"magnitude", "mean"} <= {t.operator for t in trials}
+        assert any("support" in t.refs for t in trials)
+    assert found[0] == found[1]
+
+
 def test_a_killed_search_resumes_to_the_same_supports(tmp_path: Path) -> None:
     config = tmp_path / "search.toml"
     config.write_text(to_toml(reading.resolved(TINY).config))
