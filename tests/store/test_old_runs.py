@@ -143,3 +143,15 @@ def test_trials_of_old_runs_keep_their_identities(name: str) -> None:
     )
     for trial in run.trials:
         assert constants.identity(trial.key, trial.fidelity) == trial.identity
+
+
+def test_tables_of_format_1_are_still_read_as_images_of_one_row(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("a,b,y\n" + "".join(f"{i / 2},{i},{i % 2}\n" for i in range(20)))
+    former = {"data": {"source": f"csv:{table}?target=y", "validation": 0.1}}
+    data = migrations.config(former, 1)["data"]
+    assert data["task"] == "classification"
+    dataset = load(data["source"], data["task"])
+    assert (dataset.form, dataset.shape) == ("image", (1, 1, 2))
+    shaped = {"data": {"source": f"csv:{table}?target=y&shape=1x2x1"}}
+    assert migrations.config(shaped, 1)["data"]["source"] == shaped["data"]["source"]
