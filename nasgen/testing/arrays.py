@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from nasgen import seeding
+from nasgen.errors import NotApplicable, OperatorError
 from nasgen.phenotype.survival import Array, Mask
 
 SEED = 0
@@ -104,6 +105,34 @@ def materials(required: tuple[str, ...], n_parents: int, seed: int) -> dict[str,
             for _ in range(n_parents)
         )
     return given
+
+
+def repeated(apply: Callable[[], Mapping[str, Any]], where: str) -> str | None:
+    """Return what is wrong when an operator is applied twice to the same, "" for nothing.
+
+    `apply` returns {tensor name: array or tuple of arrays}. None: the operator is not applicable.
+    """
+    try:
+        first, again = apply(), apply()
+    except NotApplicable:
+        return None
+    except OperatorError as error:
+        return f"{error} ({where})"
+    except ValueError as error:
+        if "read-only" in str(error):
+            return f"changed its input; work on a copy ({where})."
+        raise
+    if all(
+        np.array_equal(a, b)
+        for k in first
+        for a, b in zip(_parts(first[k]), _parts(again[k]), strict=True)
+    ):
+        return ""
+    return f"gave two results for one seed; draw from `rng` alone ({where})."
+
+
+def _parts(found: Any) -> tuple[Array, ...]:
+    return found if isinstance(found, tuple) else (found,)
 
 
 def _tensor(what: str, weights: list[Array], supports: list[Mask]) -> Tensor:
