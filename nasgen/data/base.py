@@ -161,7 +161,7 @@ def make(
 
     `x` is (N, C, H, W) or (N, H, W) images: integers that all lie in 0..255 become uint8,
     everything else float32; (N, columns) a table; a mapping with "x" and "lengths" sequences, as is
-    a list of (T_i,) or (T_i, F) arrays of unequal lengths. `form` says so where the arrays do not.
+    a list of (T_i,) or (T_i, F) rows of unequal lengths. `form` says so where the arrays do not.
     `y` has one target a row: texts, booleans and integers are classes, floats are values to
     predict, unless `task` says otherwise. Without test arrays a fixed fifth of the rows becomes the
     test set, stratified where there are classes. `classes` defaults to the labels as text. Raises

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, Final
 
 import numpy as np
@@ -55,9 +55,21 @@ def _form(name: str, key: str, value: Any) -> str:
         return "sequence" if "lengths" in value else "table"
     if hasattr(value, "columns"):
         return "table"
-    if isinstance(value, list | tuple) and value and isinstance(value[0], np.ndarray):
-        return "sequence" if len({len(v) for v in value}) > 1 else _form(name, key, np.stack(value))
+    is_list = isinstance(value, list | tuple)
+    if is_list and len({len(row) for row in value if isinstance(row, Sized)}) > 1:
+        return "sequence"
+    if _is_mixed(value):
+        return "table"
     return "table" if np.ndim(checks.as_array(name, key, value)) == 2 else "image"
+
+
+def _is_mixed(value: Any) -> bool:
+    """Tell whether rows hold cells of several types, such as numbers, texts and None."""
+    try:
+        cells = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        return False
+    return cells.dtype.hasobject and cells.ndim == 2
 
 
 def _tables(
@@ -109,6 +121,11 @@ def sequences(name: str, key: str, value: Any) -> Inputs:
         x, lengths = value, np.full(len(value), value.shape[1] if value.ndim > 1 else 1)
     else:
         items = [checks.as_array(name, f"{key}[{i}]", v) for i, v in enumerate(value)]
+        if any(v.ndim == 0 for v in items):
+            raise DataError(
+                f"{name}: {key}: expected a list of sequences, got one of single values; for one "
+                f"sequence write [{key}]."
+            )
         lengths = np.array([len(v) for v in items])
         tails = {v.shape[1:] for v in items}
         if len(tails) > 1:
@@ -202,6 +219,16 @@ def _sequence(name: str, key: str, given: Mapping[str, NDArray[Any]]) -> None:
         raise DataError(
             f"{name}: sequences need their lengths as (N,) integers; build with `make`."
         )
+    steps = x.shape[1] if x.ndim > 1 else 1
+    wrong = np.flatnonzero((lengths < 1) | (lengths > steps))
+    if wrong.size:
+        at = int(wrong[0])
+        turned = x.ndim == 3 and x.shape[1] < lengths.max() <= x.shape[2]
+        raise DataError(
+            f"{name}: {key}: sequence {at} has the length {int(lengths[at])}, expected 1 to "
+            f"{steps}; {wrong.size} such sequences: drop them or mend `lengths`"
+            f"{f'; {key} is read as (N, T, F), the steps before the features' if turned else ''}."
+        )
     if x.ndim not in (2, 3) or (x.ndim == 2) != (x.dtype.kind in "iu"):
         raise DataError(
             f"{name}: expected {key} as (N, T) integers (tokens) or (N, T, F) floats, got "
@@ -209,13 +236,6 @@ def _sequence(name: str, key: str, given: Mapping[str, NDArray[Any]]) -> None:
         )
     if x.ndim == 3 and x.shape[2] < 1:
         raise DataError(f"{name}: {key} has the shape {x.shape}; F must be at least 1.")
-    wrong = np.flatnonzero((lengths < 1) | (lengths > x.shape[1]))
-    if wrong.size:
-        at = int(wrong[0])
-        raise DataError(
-            f"{name}: {key}: sequence {at} has the length {int(lengths[at])}, expected 1 to "
-            f"{x.shape[1]}; {wrong.size} such sequences: drop them or mend `lengths`."
-        )
     inside = np.arange(x.shape[1]) < lengths[:, None]
     bad = inside & (x < 0 if x.ndim == 2 else ~np.isfinite(x).all(axis=2))
     if bad.any():

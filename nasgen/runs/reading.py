@@ -8,10 +8,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from nasgen import registry
 from nasgen.data import arrays
 from nasgen.data.base import Dataset
-from nasgen.data.targets import CLASSIFICATION, MANY_CLASSES
+from nasgen.data.targets import CLASSIFICATION, MANY_CLASSES, REGRESSION
 from nasgen.errors import ConfigError, NasgenError
 from nasgen.genotypes.kinds import accepted, reads
 from nasgen.registry import plugins
@@ -20,6 +22,7 @@ from nasgen.settings import constraints, objectives
 from nasgen.settings.config import TABLES, SearchConfig, merge, parse
 from nasgen.settings.fidelity import n_finish, population
 
+FEW_VALUES: Final = 10  # so few different whole numbers may well be classes
 MIN_TIME_S: Final = 10.0  # starting workers and writing the report take about half of this
 
 
@@ -50,10 +53,10 @@ def resolved(
     config = _absolute_plugins(config)
     scope = plugins.Scope(config.plugins.files, config.plugins.modules).load(problems)
     with scope.active():
-        dataset = dataset or _data(config, scope)
-        config = _with_data(config, dataset)
+        read = dataset or _data(config, scope)
+        config = _with_data(config, read)
         config = _with_modules(_with_operators(_with_predictor(config, scope), scope))
-        found = Resolved(_absolute(config), scope, dataset)
+        found = Resolved(_absolute(config), scope, read)
         _check_names(found, problems)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
@@ -77,6 +80,11 @@ def cautions(run: Resolved) -> list[str]:
 
 
 def _data_cautions(run: Resolved) -> list[str]:
+    if run.dataset.task == REGRESSION and (n := _whole_values(run.dataset.targets)):
+        return [
+            f"data.task: the targets are {n} different whole numbers, read as values to predict; "
+            "if they are classes, give them as integers or texts."
+        ]
     classes = run.dataset.classes if run.dataset.task == CLASSIFICATION else ()
     if len(classes) <= MANY_CLASSES or not all(_is_integer(c) for c in classes):
         return []
@@ -96,6 +104,13 @@ def _algorithm_cautions(run: Resolved) -> list[str]:
         f"algorithm.{' and algorithm.'.join(named)}: '{section.name}' search uses one parent, so "
         "crossovers and matings are not used; leave them out, or choose another algorithm."
     ]
+
+
+def _whole_values(targets: Any) -> int:
+    """Return how many values there are if these may well be classes, else 0."""
+    values = np.unique(targets)
+    is_few = targets.ndim == 1 and len(values) <= FEW_VALUES and len(values) < len(targets) / 2
+    return len(values) if is_few and bool((values == np.round(values)).all()) else 0
 
 
 def _is_integer(text: str) -> bool:
@@ -125,20 +140,25 @@ def _predictor_cautions(run: Resolved) -> list[str]:
     ]
 
 
-def _data(config: SearchConfig, scope: plugins.Scope) -> Dataset | None:
-    """Return the data set where something that was left open follows from it, else None."""
+def _data(config: SearchConfig, scope: plugins.Scope) -> Dataset | NasgenError | None:
+    """Return the data set where something that was left open follows from it, else None.
+
+    Or the reason why it cannot be read, which is told once the config is known to be right.
+    """
     is_open = "auto" in (config.data.task, config.space.name) or not config.objectives.names
     if not is_open:
         return None
     try:
         return Resolved(config, scope).dataset
-    except NasgenError:  # reported in its own words once the config is known to be right
-        return None
+    except NasgenError as error:
+        return error
 
 
-def _with_data(config: SearchConfig, dataset: Dataset | None) -> SearchConfig:
+def _with_data(config: SearchConfig, dataset: Dataset | NasgenError | None) -> SearchConfig:
     """Return the config with task, search space and objective written out."""
-    form, task = ("image", "classification") if dataset is None else (dataset.form, dataset.task)
+    form, task = "image", "classification"
+    if isinstance(dataset, Dataset):
+        form, task = dataset.form, dataset.task
     if config.data.task != "auto":
         task = config.data.task
     space, names = config.space.name, config.objectives.names

@@ -77,23 +77,27 @@ class Resolved:
     `nasgen.runs.reading` asks them all once, so that every mistake shows before anything starts.
 
     `scope` holds the plug-ins of [plugins] (default: they are loaded now). Names mean what they
-    mean there; what uses the objects afterwards does so while `scope.active()`.
+    mean there; what uses the objects afterwards does so while `scope.active()`. `dataset` is the
+    data set when it has been read, or the reason why it cannot be read.
     """
 
     def __init__(
         self,
         config: SearchConfig,
         scope: plugins.Scope | None = None,
-        dataset: Dataset | None = None,
+        dataset: Dataset | NasgenError | None = None,
     ) -> None:
         self.config = config
         self.scope = scope or plugins.Scope.of(config.plugins.model_dump())
-        if dataset is not None:
+        self._unread = dataset if isinstance(dataset, NasgenError) else None
+        if isinstance(dataset, Dataset):
             self.dataset = dataset
 
     @cached_property
     def dataset(self) -> Dataset:
         """The data set, read when it is first asked for; raises DataError."""
+        if self._unread is not None:  # with the task that was written out it might fail otherwise
+            raise self._unread
         with self.scope.active():
             return load(self.config.data.source, self.config.data.task)
 

@@ -85,17 +85,27 @@ def with_plugins(
 ) -> dict[str, Any]:
     """Return a run's tables with plug-in files replaced by those of the same name.
 
-    A single file may replace a single one of another name. Raises ConfigError for a file that
-    replaces nothing, and for one of the run's that is gone.
+    Where one of the run's files is gone, a file of another name may replace it, and so may a single
+    file a single one. Raises ConfigError for a file that replaces nothing, and for one of the run's
+    that is gone.
     """
     section = tables.get("plugins", {})
     files = [str(file) for file in section.get("files", [])]
     problems = []
     given = [Path(plugin).expanduser().resolve() for plugin in plugins]
+    names_given = {path.name for path in given}
+    gone = [
+        i
+        for i, file in enumerate(files)
+        if not Path(file).is_file() and Path(file).name not in names_given
+    ]
+    others = [path for path in given if path.name not in {Path(file).name for file in files}]
     for path in given:
         places = [i for i, file in enumerate(files) if Path(file).name == path.name]
         if not places and len(files) == len(given) == 1:
             places = [0]
+        if not places and len(gone) == len(others) == 1:
+            places = gone
         for i in places:
             files[i] = str(path)
         if not places:

@@ -102,7 +102,7 @@ RAGGED = np.array([np.zeros(2), np.zeros(3)], dtype=object)
         ((X, Y, X[:, :, :3], Y), ["(1, 4, 5) uint8", "(1, 3, 5) uint8"]),
         ((X, Y, X / 1.0, Y), ["x_train int64, x_test float64"]),
         ((RAGGED, Y[:2]), ["x holds Python objects"]),
-        (([[1, 2], [3]], Y[:2]), ["x is no regular array"]),
+        (([[[1, 2], [3]], [[1], [2]]], Y[:2]), ["x is no regular array"]),
         ((X[:3], [0, 0, 1]), ["a test set", "'1' has 1"]),
     ],
 )

@@ -12,7 +12,10 @@ from typer.testing import CliRunner
 
 import nasgen
 from nasgen.cli import app
+from nasgen.data.base import make
 from nasgen.errors import ConfigError, DataError, StoreError
+from nasgen.evaluation.feeds.image import ImageFeed
+from nasgen.evaluation.feeds.sequence import SequenceFeed
 from nasgen.runs import reading
 
 SMALL: dict[str, Any] = {
@@ -182,6 +185,50 @@ def test_bad_sequences_are_named(lengths: list[Any], words: str) -> None:
     given = {"x": x, "lengths": np.array(lengths * 10)}
     with pytest.raises(DataError, match=words):
         nasgen.run(SMALL, data=(given, y))
+
+
+def test_data_that_cannot_be_read_are_told_in_their_own_words(tmp_path: Path) -> None:
+    x, y = np.ones((30, 2, 9), dtype=np.float32), np.linspace(0, 1, 30)
+    np.savez(tmp_path / "turned.npz", x=x, lengths=np.full(30, 9), y=y)
+    y[3] = np.nan
+    np.savez(tmp_path / "nan.npz", x=x, lengths=np.full(30, 2), y=y)
+    words = {"turned": r"length 9, expected 1 to 2; .*read as \(N, T, F\)", "nan": r"y\[3\] is nan"}
+    for name, said in words.items():
+        with pytest.raises(DataError, match=said):
+            nasgen.run({**SMALL, "data": {"source": f"npz:{tmp_path / name}.npz"}})
+
+
+def test_lists_of_rows_are_told_by_their_lengths_and_cells() -> None:
+    y = [0, 1] * 10
+    assert make("d", [[1, 2, 3], [4, 5]] * 10, y).form == "sequence"
+    mixed = make("d", [["a", 1.0, None], ["b", 2.5, "x"]] * 10, y)
+    assert (mixed.form, [c.kind for c in mixed.columns]) == ("table", ["text", "number", "text"])
+    assert make("d", [[1.5, 2.0], [0.0, 1.0]] * 10, y).form == "table"
+
+
+def test_new_rows_are_read_as_the_data_set_reads_them() -> None:
+    pictures = np.arange(20 * 16).reshape(20, 4, 4) % 256  # int64, without an axis of channels
+    for x in (pictures, pictures / 256):
+        data = make("d", x, np.arange(20) % 2)
+        feed = ImageFeed.fit(data, np.arange(len(data.targets)))
+        read = feed.read(x[:3])["x"]
+        assert (read.shape, read.dtype) == ((3, 1, 4, 4), data.inputs["x"].dtype)
+    with pytest.raises(DataError, match="of type float32"):
+        feed.read(pictures[:3])
+    tokens = make("d", [[1, 2, 3], [4, 5]] * 10, np.arange(20) % 2)
+    reader = SequenceFeed.fit(tokens, np.arange(len(tokens.targets)))
+    with pytest.raises(DataError, match=r"one of single values; for one sequence write \[x\]"):
+        reader.read([1, 2, 3])
+    with pytest.raises(DataError, match="sequence 1 has the length 0"):
+        reader.read([[1, 2], []])
+
+
+def test_few_whole_values_get_a_caution() -> None:
+    x, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
+    whole, scaled = (make("d", x, y * size) for size in (1.0, 0.5))
+    [text] = reading.cautions(reading.resolved({}, dataset=whole))
+    assert "2 different whole numbers, read as values" in text
+    assert reading.cautions(reading.resolved({}, dataset=scaled)) == []
 
 
 def test_ragged_object_arrays_are_refused_in_files(tmp_path: Path) -> None:

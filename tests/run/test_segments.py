@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import nasgen
 from nasgen.cli.app import app
-from nasgen.errors import ConfigError
+from nasgen.errors import ConfigError, NasgenError
 from nasgen.evaluation import recipe
 from nasgen.runs import segments
 
@@ -113,6 +113,24 @@ def test_a_plug_in_that_is_gone_is_named_and_another_takes_its_place(
     assert result.exit_code == 0, result.output
     assert nasgen.load(path).config.plugins.files == (str(elsewhere / "ops.py"),)
     assert len(nasgen.load(path).trials) == 10
+
+
+def test_a_run_is_read_without_the_plug_in_that_made_it(made: tuple[Path, Path]) -> None:
+    path, file = made
+    file.rename(file.with_name("renamed.py"))
+    for command in (["status"], ["show"], ["show", "--trial", "5"], ["report"]):
+        result = CliRunner().invoke(app, [command[0], str(path), *command[1:]])
+        assert result.exit_code == 0, result.output
+    with pytest.raises(NasgenError, match=r"ops\.py"):
+        nasgen.load(path).network()
+
+
+def test_a_renamed_plug_in_takes_the_place_of_the_one_that_is_gone(tmp_path: Path) -> None:
+    here, gone, renamed = (str(tmp_path / f"{name}.py") for name in ("here", "gone", "renamed"))
+    for file in (here, renamed):
+        Path(file).touch()
+    tables = {"plugins": {"files": [here, gone]}}
+    assert segments.with_plugins(tables, [renamed], "r")["plugins"]["files"] == [here, renamed]
 
 
 def test_a_plug_in_that_replaces_nothing_is_an_error(

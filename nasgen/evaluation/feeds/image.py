@@ -55,16 +55,29 @@ class ImageFeed(Feed):
 
     def read(self, raw: Any) -> dict[str, Array]:
         images = np.asarray(raw)
+        if images.ndim == 3 and self.shape[0] == 1:  # as a data set of grey images may be
+            images = images[:, None]
         if images.ndim != 4 or images.shape[1:] != self.shape:
             raise DataError(
                 f"expected images of shape (B, {', '.join(map(str, self.shape))}), got "
                 f"{images.shape}."
             )
+        images = self._as_stored(images)
         if images.dtype.name != self.kind:
             raise DataError(
                 f"expected images of type {self.kind}, as in the data set, got {images.dtype}."
             )
         return {"x": images}
+
+    def _as_stored(self, images: Array) -> Array:
+        """Return images of a wider type as the data set keeps them, where they lose nothing."""
+        kinds = (self.kind, images.dtype.kind)
+        if kinds[0] == "float32" and kinds[1] == "f":
+            return images.astype(np.float32, copy=False)
+        if kinds[0] == "uint8" and kinds[1] in "iu" and images.size:
+            is_byte = int(images.min()) >= 0 and int(images.max()) <= 255
+            return images.astype(np.uint8, copy=False) if is_byte else images
+        return images
 
     @cached_property
     def normaliser(self) -> Normaliser:
