@@ -32,7 +32,8 @@ class Operator:
     """A registered operator with its relative frequency.
 
     `n_parents` are the fewest and the most that it is given. One that `runs_in` the worker is not
-    called here: its child is a `Derivation` with its `group` and `settings`.
+    called here: its child is a `Derivation` with its `group` and `settings`. If it `draws` nothing,
+    equal parents give equal derivations, the second of which is a duplicate.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Operator:
     requires: tuple[str, ...] = ()
     runs_in: str = "driver"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    draws: bool = True
 
     @property
     def is_for_several(self) -> bool:
@@ -110,7 +112,7 @@ def children(
     """
     if operator.runs_in == "worker":
         identities = tuple(parent.identity for parent in parents)
-        seed = int(rng.integers(2**63))
+        seed = int(rng.integers(2**63)) if operator.draws else 0
         settings = dict(operator.settings)
         return [Child(Derivation(identities, operator.group, operator.name, settings, seed))]
     name, given = operator.name, {}

@@ -32,7 +32,9 @@ def job(trial: Trial, trials: Mapping[int, Trial], constants: Constants) -> Json
         inherit = {"parents": [own], "plan": {}}
     searched = trial.phase == "search"
     parents = [trials[seq] for seq in trial.parents]
-    is_explicit = trial.genotype.get("kind") != Derivation.kind
+    # What it was proposed as: when a cohort is repeated, some of its members are told already.
+    genotype = trial.genotype if trial.derivation is None else trial.derivation
+    is_explicit = genotype.get("kind") != Derivation.kind
     if starts_from_weights(constants, trial.goes_on, is_explicit, parents):
         inherit = {
             "parents": [_parent(parent) for parent in parents],
@@ -41,7 +43,7 @@ def job(trial: Trial, trials: Mapping[int, Trial], constants: Constants) -> Json
     made: Json = {
         "seq": trial.seq,
         "attempt": trial.attempt,
-        "genotype": dict(trial.genotype),
+        "genotype": dict(genotype),
         "fidelity": trial.fidelity.to_json(),
         "seed": trial.seed,
         "with_validation": False,

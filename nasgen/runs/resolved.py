@@ -187,6 +187,7 @@ class Resolved:
             entry.requires,
             entry.runs_in,
             {"retention": section.retention} if group == "prunings" else {},
+            bool(entry.options.get("draws", True)),
         )
 
     @looked_up

@@ -25,6 +25,7 @@ from nasgen.runs import reading, tuning
 from nasgen.runs.results import collect_garbage
 from nasgen.settings.config import merge
 from nasgen.settings.writing import to_toml
+from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
 
 TINY: dict[str, Any] = {
@@ -149,6 +150,40 @@ def test_a_killed_search_resumes_to_the_same_supports(tmp_path: Path) -> None:
     assert any(t.is_sparse for t in whole)
     assert [t.refs for t in resumed] == [t.refs for t in whole]
     assert [(t.key, t.derivation) for t in resumed] == [(t.key, t.derivation) for t in whole]
+
+
+def test_a_cohort_that_is_told_in_part_is_repeated_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its derived members are made again, though the ledger has their networks already."""
+    growth = {"name": "growth", "shared": True, "crossover_prob": 0.2}
+    tables = {"seed": 3, "algorithm": growth, "budget": {"trials": 8}}
+    whole = nasgen.run(merge(TINY, tables), out=tmp_path / "whole").trials
+    (cohort,) = {t.cohort for t in whole if t.derivation is not None and t.generation == 1}
+    members = [t for t in whole if t.cohort == cohort]
+    tell = Ledger.tell
+
+    def dies(ledger: Ledger, trial: Trial) -> None:
+        if trial.seq == members[-1].seq:
+            raise KeyboardInterrupt
+        tell(ledger, trial)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Ledger, "tell", dies)
+        nasgen.run(merge(TINY, tables), out=tmp_path / "killed")
+    told = nasgen.load(tmp_path / "killed").trials[: members[-1].seq]
+    assert any(t.derivation is not None for t in told)
+    resumed = nasgen.resume(tmp_path / "killed").trials
+    assert [t.refs for t in resumed] == [t.refs for t in whole]
+
+
+def test_what_draws_nothing_is_made_once_of_the_same_parents(tmp_path: Path) -> None:
+    tables = {"crossover_prob": 0.0, "prunings": {"magnitude": 3.0}, "mutations": {"channels": 1.0}}
+    made = searched(tmp_path, seed=1, algorithm=tables)
+    same = [(t.operator, t.parents) for t in made.trials if t.operator == "magnitude"]
+    assert made.record["operators"]["magnitude"]["duplicate"] > 0
+    assert len(same) > 1
+    assert len(set(same)) == len(same)
 
 
 @pytest.mark.usefixtures("registry_restored")

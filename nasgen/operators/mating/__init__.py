@@ -11,5 +11,6 @@ ENTRIES: tuple[Entry, ...] = (
         "strength is the size of the parents' mean weight; the union of their supports",
         reference="Chung 2017, equations 4 and 5",
         n_parents=(1, MOST_PARENTS),
+        options={"draws": False},
     ),
 )

@@ -21,6 +21,9 @@ its parents' are on average, its weakest synapses go until it is as large.
 With `scope="network"` in the entry it is called once: `name` is the tuple of all names, each
 parent's weights and support are {name: array}, and it returns two such mappings.
 
+A member that draws nothing says options={"draws": False}: then the same parents have one child by
+it, and a second one is refused as a duplicate.
+
 The order of the parents must not matter where their weights are equal; a member for which it does
 says options={"ordered": True}. Arrays that come in are read-only. The number of parents is the
 entry's `n_parents`, or `algorithm.parents` where that is a range.

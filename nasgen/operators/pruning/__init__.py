@@ -12,6 +12,7 @@ ENTRIES: tuple[Entry, ...] = (
         "the largest weights of the network stay",
         reference=_STIER,
         scope="network",
+        options={"draws": False},
     ),
     Entry(
         "random",

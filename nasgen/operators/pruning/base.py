@@ -18,7 +18,8 @@ Returned is a bool array of that shape. It never grows: True only where `support
 
 With `scope="network"` in the entry it is called once: `name` is the tuple of all names, `weight`
 and `support` are {name: array}, `budget` counts all tensors together, and it returns {name: array}.
-Arrays that come in are read-only.
+Arrays that come in are read-only. A member that draws nothing says options={"draws": False}: then a
+parent has one child by it, and a second one is refused as a duplicate.
 """
 
 from __future__ import annotations
