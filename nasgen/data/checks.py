@@ -20,6 +20,11 @@ def as_array(name: str, key: str, value: Any) -> NDArray[Any]:
         found = np.asarray(value)
     except ValueError as error:  # rows of different lengths
         raise DataError(f"{name}: {key} is no regular array: {error}.") from None
+    if found.dtype.kind == "c":
+        raise DataError(
+            f"{name}: {key} holds complex numbers, expected real ones; give real and imaginary "
+            "parts each their own place."
+        )
     if found.dtype.hasobject:
         raise DataError(
             f"{name}: {key} holds Python objects, expected numbers; give all rows "

@@ -100,7 +100,14 @@ def _cells(name: str, key: str, value: Any) -> tuple[list[str], list[Any]]:
     """Return the names of a table's columns and their cells."""
     if isinstance(value, Mapping) or hasattr(value, "columns"):
         names = list(getattr(value, "columns", value))
-        return [str(n) for n in names], [list(value[n]) for n in names]
+        cells = [list(value[n]) for n in names]
+        for column, own in zip(names, cells, strict=True):
+            if own and (shape := np.shape(own[0])):
+                raise DataError(
+                    f"{name}: {key}: expected one value a row in column '{column}', got arrays of "
+                    f"shape {shape}; give each of their numbers a column, or the array alone."
+                )
+        return [str(n) for n in names], cells
     table = np.asarray(value)
     if table.ndim != 2:
         raise DataError(f"{name}: {key} must have the shape (N, columns), got {table.shape}.")

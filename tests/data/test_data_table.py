@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nasgen.data.base import load
+from nasgen.data.base import load, make
 from nasgen.errors import DataError
 
 
@@ -177,3 +177,11 @@ def test_faults_are_named_with_line_and_column(table, text, query, words):
 def test_a_file_that_is_no_text_is_refused(table):
     with pytest.raises(DataError, match="is not UTF-8 text"):
         load(table("a,y\n1,ä\n", encoding="latin-1"))
+
+
+def test_arrays_in_the_cells_and_complex_numbers_are_refused() -> None:
+    x, y = np.arange(60.0).reshape(20, 3), np.arange(20.0)
+    with pytest.raises(DataError, match=r"one value a row in column 'a', got arrays of shape \(3,\)"):
+        make("data", {"a": x}, y)
+    with pytest.raises(DataError, match="complex numbers"):
+        make("data", x.astype(complex), y)
