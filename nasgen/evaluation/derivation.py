@@ -77,8 +77,8 @@ class Deriver:
         """Return the child of the parents in `given` ({"parents": [{"genotype", "refs"}]}).
 
         `seed` draws what no parent gives. Raises EvaluationError with a sentence: kind
-        "inheritance" for parents whose tensors are gone or do not fit, "operator" for what the
-        operator returned or raised.
+        "inheritance" for parents whose tensors are gone or do not fit, "refused" where it does not
+        apply, "operator" for what the operator returned or raised, which no other trial mends.
         """
         parents = self._parents(derivation, given)
         first = parents[0]
@@ -96,7 +96,7 @@ class Deriver:
         try:
             weights, masks, strengths = call.result(_densities(parents))
         except NotApplicable as refusal:
-            raise EvaluationError(f"{who} does not apply: {refusal}", "operator") from None
+            raise EvaluationError(f"{who} does not apply: {refusal}", "refused") from None
         except OperatorError as error:
             raise EvaluationError(str(error), "operator") from error
         repaired = _repair(masks, strengths, call.living)
@@ -121,7 +121,7 @@ class Deriver:
         n_left = sum(survival.n_synapses(closed[name]) for name in masks)
         if masks and not n_left:
             raise EvaluationError(
-                f"{who} left no path of living synapses from the input to the output.", "operator"
+                f"{who} left no path of living synapses from the input to the output.", "refused"
             )
         tensors = _mixed(first, parents, framed)
         tensors |= {name: torch.from_numpy(w).to(tensors[name]) for name, w in weights.items()}

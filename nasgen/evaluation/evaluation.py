@@ -21,6 +21,7 @@ KINDS = (
     "non-finite",
     "inheritance",
     "operator",
+    "refused",
     "infeasible",
     "store",
 )

@@ -12,14 +12,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from nasgen import genotypes, seeding
 from nasgen.engine.algorithms.base import Algorithm
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.statistics import Memory
-from nasgen.errors import StoreError
+from nasgen.errors import NasgenError, OperatorError, StoreError
 from nasgen.execution.base import Executor
 from nasgen.genotypes import Genotype
 from nasgen.genotypes.child import minted_plan
@@ -34,7 +34,11 @@ from nasgen.store.ledger import Ledger, utc_now
 from nasgen.store.trial import Trial, recorded
 
 Listener = Callable[[str, Mapping[str, Any]], None]
-FATAL_KINDS = ("store",)  # failures that are no fault of the candidate: the run stops
+# Failures that are no fault of the candidate: the run stops, and resumes with that very trial.
+FATAL_KINDS: Final[dict[str | None, type[NasgenError]]] = {
+    "store": StoreError,
+    "operator": OperatorError,
+}
 
 
 class Search:
@@ -334,8 +338,8 @@ class Search:
         members = self.cohort(answer["seq"])
         told = []
         for result in jobs.results(answer, members):
-            if result.get("failure_kind") in FATAL_KINDS:
-                raise StoreError(str(result["failure"]))
+            if (fatal := FATAL_KINDS.get(result.get("failure_kind"))) is not None:
+                raise fatal(str(result["failure"]))
             if result["seq"] not in self.in_flight:
                 continue  # finished before the run was stopped
             trial = self.trials[result["seq"]].with_result(

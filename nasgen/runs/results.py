@@ -14,6 +14,7 @@ from nasgen.data.forms import unit
 from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork, choose
 from nasgen.errors import ConfigError, StoreError
 from nasgen.evaluation.tasks.base import Task, ranked_by
+from nasgen.genotypes.derivation import Derivation
 from nasgen.loop.finish import ranked
 from nasgen.loop.keeping import staying
 from nasgen.runs import reading, workers
@@ -348,6 +349,9 @@ class Run:
         to `trained/` in the run folder; nothing of the search's history changes.
         """
         trial = self.trial(seq)
+        if trial.genotype["kind"] == Derivation.kind:
+            why = trial.failure or "its operator has not run yet."
+            raise ConfigError(f"trial {trial.seq} has no network that could be trained: {why}")
         evaluator = self.evaluator()
         searched = self.trial(trial.parents[0]) if trial.phase == "finish" else trial
         if epochs is None:
@@ -372,7 +376,7 @@ class Run:
             report,
         )
         if result["state"] != "COMPLETE":
-            raise StoreError(f"training of trial {trial.seq} failed: {result['failure']}.")
+            raise StoreError(f"training of trial {trial.seq} failed: {result['failure']}")
         network = TrainedNetwork(
             self.name, trial.with_result(result, told=trial.told or 0), evaluator.inference
         )

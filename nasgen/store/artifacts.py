@@ -55,7 +55,7 @@ class Artifacts:
         return ref
 
     def load(self, ref: str) -> dict[str, np.ndarray[Any, Any]]:
-        """Read arrays; a missing or damaged file raises StoreError."""
+        """Read arrays, ordered by name; a missing or damaged file raises StoreError."""
         path = self.path(ref)
         try:
             data = path.read_bytes()
@@ -70,7 +70,7 @@ class Artifacts:
             arrays: dict[str, np.ndarray[Any, Any]] = load_bytes(data)
         except SafetensorError as error:
             raise StoreError(f"artifact {path} is no safetensors file ({error}).") from None
-        return arrays
+        return {name: arrays[name] for name in sorted(arrays)}  # as read, their order is chance
 
     def exists(self, ref: str | None) -> bool:
         """Tell whether the file of a reference is there."""

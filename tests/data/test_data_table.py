@@ -181,7 +181,7 @@ def test_a_file_that_is_no_text_is_refused(table):
 
 def test_arrays_in_the_cells_and_complex_numbers_are_refused() -> None:
     x, y = np.arange(60.0).reshape(20, 3), np.arange(20.0)
-    with pytest.raises(DataError, match=r"one value a row in column 'a', got arrays of shape \(3,\)"):
+    with pytest.raises(DataError, match=r"one value a row in column 'a', got arrays of"):
         make("data", {"a": x}, y)
     with pytest.raises(DataError, match="complex numbers"):
         make("data", x.astype(complex), y)

@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 import nasgen
 from nasgen import registry
 from nasgen.cli.app import app
-from nasgen.errors import ConfigError, StoreError
+from nasgen.errors import ConfigError, OperatorError, StoreError
 from nasgen.evaluation.evaluator import Evaluator
 from nasgen.genotypes import Dag
 from nasgen.loop.materials import Materials
+from nasgen.phenotype import survival
 from nasgen.runs import reading, tuning
 from nasgen.runs.results import collect_garbage
 from nasgen.settings.config import merge
@@ -168,13 +169,34 @@ def test_a_cohort_that_is_told_in_part_is_repeated_as_it_was(
             raise KeyboardInterrupt
         tell(ledger, trial)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Ledger, "tell", dies)
+    monkeypatch.setattr(Ledger, "tell", dies)
+    with pytest.raises(KeyboardInterrupt):
         nasgen.run(merge(TINY, tables), out=tmp_path / "killed")
+    monkeypatch.undo()
     told = nasgen.load(tmp_path / "killed").trials[: members[-1].seq]
     assert any(t.derivation is not None for t in told)
     resumed = nasgen.resume(tmp_path / "killed").trials
     assert [t.refs for t in resumed] == [t.refs for t in whole]
+
+
+@pytest.mark.usefixtures("registry_restored")
+def test_a_broken_pruning_stops_the_run_which_goes_on_when_it_is_mended(tmp_path: Path) -> None:
+    @nasgen.pruning("mine")
+    def mine(name: str, weight: Any, support: Any, budget: int, rng: Any) -> Any:
+        return "nonsense"
+
+    tables = {"matings": {}, "prunings": {"mine": 9.0}, "crossover_prob": 0.0}
+    with pytest.raises(OperatorError, match=r"pruning 'mine', tensor .* got str 'nonsense'"):
+        nasgen.run({**TINY, "algorithm": {"population": 4, **tables}}, out=tmp_path / "run")
+    registry.unregister("prunings", "mine")
+
+    @nasgen.pruning("mine")
+    def mended(name: str, weight: Any, support: Any, budget: int, rng: Any) -> Any:
+        return survival.strongest(np.abs(weight), support, budget)
+
+    trials = nasgen.resume(tmp_path / "run").trials
+    assert {t.state for t in trials} == {"COMPLETE"}
+    assert next(t.attempt for t in trials if t.operator == "mine") == 2
 
 
 def test_what_draws_nothing_is_made_once_of_the_same_parents(tmp_path: Path) -> None:
