@@ -216,13 +216,15 @@ def check(
         for finding in findings:
             dump(finding.to_json())
     else:
-        rows = [[f.group, f.name, "fine" if f.ok else "BROKEN", f.n_checked] for f in findings]
+        rows = [[f.group, f.name, f.verdict, f.n_checked] for f in findings]
         table_of("", ["group", "name", "verdict", "cases"], rows)
         for finding in findings:
             for line in finding.message.splitlines():
                 print(f"{finding.name}: {line}")
+    broken = any(f.verdict == "BROKEN" for f in findings)
     if not all(f.ok for f in findings):
-        print(f"error: {file} breaks a contract; see above.", file=sys.stderr)
+        what = "breaks a contract" if broken else "has members that could not be checked"
+        print(f"error: {file} {what}; see above.", file=sys.stderr)
         raise typer.Exit(EXIT_USER)
 
 

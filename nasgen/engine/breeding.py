@@ -76,7 +76,7 @@ class Breeder:
 
     `failures[operator][reason]` counts refused attempts: kinds of NotApplicable, "duplicate" and
     "infeasible". `violation` tells how far a network breaks the constraints that are known before
-    training, 0 if it keeps them. Whoever breaks them is passed over; only where no attempt keeps
+    training, 0 if it keeps them. What breaks them is passed over; only where no attempt keeps
     them, the candidate that breaks them least is made, so that the search can come closer.
     With a `screen`, several candidates, bred or drawn, are made for each one returned. `forget`
     takes back what `is_new` reserved for the others, so that they may be proposed again; those that
@@ -114,6 +114,8 @@ class Breeder:
         self.violation = violation
         self.root_seed = root_seed
         self.materials = materials
+        # Raises when parents lack what an operator in the worker needs; a run sets it.
+        self.require: Callable[[Sequence[Individual], tuple[str, ...]], None] = _unchecked
         self.n_asked = 0  # candidates, the number of the next one
         self.recorded: Recorded | None = None
         self.n_filtered = 0
@@ -361,6 +363,8 @@ class Breeder:
             shares = {name: operator.share for name, operator in pool.items()}
             name = draw(shares if self.credit is None else self.credit.adapted(shares), rng)
             chosen = parents[: pool[name].n_parents[1]]
+            if pool[name].runs_in == "worker":
+                self.require(chosen, ("weights", "support", *pool[name].requires))
             try:
                 children = made(pool[name], chosen, self.space, rng, self.materials)
             except NotApplicable as refusal:
@@ -427,3 +431,7 @@ class Breeder:
                 f"({frame.filename}, line {frame.lineno}). Mend it, then resume the run."
             ) from error
         return legal(what, genotype, self.space)
+
+
+def _unchecked(parents: Sequence[Individual], names: tuple[str, ...]) -> None:
+    """Stand in where there are no artifacts to check."""

@@ -152,7 +152,7 @@ def train_together(
 
     One optimiser holds the parameters of all of them (Painter 2018, joint training). `epochs` and
     `seconds` are what each may use, `seconds` on average; all stop after the same round, so they
-    have made equally many steps. Their batches must be equally many in an epoch. Whoever's
+    have made equally many steps. Their batches must be equally many in an epoch. One whose
     `report` answers False stops alone. Fills in every trainee's `history` and raises like `train`;
     of the one whose loss was the first to be no number, `history.diverged` is set.
     """

@@ -54,11 +54,25 @@ class Materials(Mapping[str, Any]):
                 raise StoreError("it kept none.")
             arrays = self._load(ref)
         except StoreError as error:
-            raise StoreError(
-                f"an operator requires the {name} of trial {parent.seq}, but {error} They are kept "
-                "of all trials that may become parents; store.keep_weights = 'all' keeps those of "
-                "all others too."
-            ) from None
+            raise _missing(parent, name, str(error)) from None
         for array in arrays.values():
             array.flags.writeable = False
         return arrays["validation"] if name == "predictions" else arrays
+
+
+def require(parents: Sequence[Trial], names: Sequence[str], exists: Callable[[str], bool]) -> None:
+    """Raise StoreError unless what an operator in the worker requires of its parents is there."""
+    for parent in parents:
+        for name in names:
+            ref = parent.refs.get(name)
+            if ref is None and name != "support":
+                raise _missing(parent, name, "it kept none.")
+            if ref is not None and not exists(ref):
+                raise _missing(parent, name, f"the artifact {ref} is gone.")
+
+
+def _missing(parent: Trial, name: str, why: str) -> StoreError:
+    return StoreError(
+        f"an operator requires the {name} of trial {parent.seq}, but {why} They are kept of all "
+        "trials that may become parents; store.keep_weights = 'all' keeps those of all others too."
+    )

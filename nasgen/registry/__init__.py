@@ -44,6 +44,7 @@ FAMILIES: dict[str, str] = {
     "stoppers": "nasgen.stoppers",
 }
 GROUPS = tuple(FAMILIES)
+FORMER = {"pruners": "stoppers"}  # what older versions called a group
 
 # The parameters that a plain-function member must take, in order; operators': see `parameters`.
 SIGNATURES: dict[str, tuple[str, ...]] = {
@@ -138,8 +139,9 @@ def usual(group: str) -> dict[str, Entry]:
 
 def _checked(group: str) -> str:
     if group not in FAMILIES:
+        nearest = FORMER.get(group, group)
         raise UnknownNameError(
-            f"registry group '{group}' does not exist{suggest(group, GROUPS)} "
+            f"registry group '{group}' does not exist{suggest(nearest, GROUPS)} "
             f"Groups: {', '.join(GROUPS)}."
         )
     return group

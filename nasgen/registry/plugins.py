@@ -145,7 +145,7 @@ class Scope:
             _active.reset(token)
 
     def around(self, inner: T) -> T:
-        """Return an object whose methods run in this scope, whoever calls them."""
+        """Return an object whose methods run in this scope, wherever they are called from."""
         return cast(T, _Scoped(self, inner))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from nasgen.data import arrays
 from nasgen.data.base import Dataset, make
@@ -20,6 +20,8 @@ from nasgen.store import folder as run_folder
 from nasgen.store import migrations
 from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name, utc_now
+
+MIN_ROWS: Final = 2  # to train on: a norm over a batch of one row is not defined
 
 
 def dataset_of(data: Any, task: str) -> Dataset:
@@ -42,6 +44,11 @@ def prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int
     """Write what a run starts with: config, record, empty ledger."""
     config = resolved.config
     parts = split(dataset, config.data.validation, config.data.split_seed)  # a class too small, say
+    if len(parts.train) < MIN_ROWS:
+        raise DataError(
+            f"{config.data.source}: expected at least {MIN_ROWS} {dataset.unit}s to train on, got "
+            f"{len(parts.train)} once test and validation rows are held out; add some."
+        )
     transform = Transform.fit(dataset, parts.train)
     _check_fit(resolved, transform)
     if (first := resolved.origin) is not None:  # the run must not depend on a file elsewhere

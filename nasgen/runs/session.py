@@ -23,7 +23,7 @@ from nasgen.errors import DataError, NasgenError, StoreError
 from nasgen.loop import resuming
 from nasgen.loop.constants import Constants
 from nasgen.loop.keeping import Keeping, staying
-from nasgen.loop.materials import Materials
+from nasgen.loop.materials import Materials, require
 from nasgen.loop.resuming import Difference
 from nasgen.loop.search import Listener, Search
 from nasgen.runs import reading, segments
@@ -288,6 +288,9 @@ class _Session:
         algorithm.correct = lambda seq: self._correct(search.trials[seq])
         algorithm.breeder.materials = lambda parents, names: Materials(
             [search.trials[parent.seq] for parent in parents], names, self.folder.artifacts.load
+        )
+        algorithm.breeder.require = lambda parents, names: require(
+            [search.trials[parent.seq] for parent in parents], names, self.folder.artifacts.exists
         )
         executor = self.resolved.executor(self.folder.artifacts.folder.resolve())
         search = Search(

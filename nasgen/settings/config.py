@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from nasgen.errors import ConfigError, suggest
 from nasgen.settings.constraints import texts
-from nasgen.settings.sections import Duration, OptionSection, Section, Share, Weights
+from nasgen.settings.sections import Duration, OptionSection, Section, Share, Weights, listed
 
 # What older versions called a setting; the error about such a name suggests the new one.
 FORMER = {"pruning": "stopping", "stopping.pruner": "stopper", "origin.genotype": "network"}
@@ -139,7 +139,7 @@ class Origin(Section):
 class Objectives(Section):
     """What is optimised."""
 
-    names: tuple[str, ...] = Field(
+    names: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         (),
         description="names from `nasgen list objectives`; the first one decides which network is "
         "best; empty: the task's own, val_accuracy for classes, val_rmse for values",

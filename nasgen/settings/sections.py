@@ -20,6 +20,11 @@ def seconds(value: Any) -> Any:
     return value
 
 
+def listed(value: Any) -> Any:
+    """Read a list of names; one name may stand without the list."""
+    return (value,) if isinstance(value, str) else value
+
+
 Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weights = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]

@@ -13,6 +13,7 @@ from nasgen.errors import IncompatibleError
 from nasgen.registry.plugins import Scope
 from nasgen.testing.base import Outcome, examine, told
 
+NO_CASE = "there was no case to check, so nothing is known about it."
 N_CASES = 100  # of an operator, in the default space
 
 # Group -> the module whose `check(group, name)` applies the family's rules.
@@ -48,6 +49,13 @@ class Finding:
     n_checked: int
     message: str = ""
 
+    @property
+    def verdict(self) -> str:
+        """The word that `nasgen check` prints; what was not checked is not fine."""
+        if self.ok:
+            return "fine"
+        return "not checked" if self.message.startswith(NO_CASE) else "BROKEN"
+
     def to_json(self) -> dict[str, Any]:
         """Return the line that `nasgen check --json` prints."""
         return asdict(self)
@@ -80,8 +88,7 @@ def check_member(group: str, name: str, n: int = N_CASES) -> Finding:
         # A member may fail before its first case, such as a class that cannot be constructed.
         outcome = Outcome(problems=(told(error, origin),))
     if not outcome.problems and not outcome.n_checked:
-        problem = "there was no case to check, so nothing is known about it."
-        outcome += Outcome(problems=(" ".join((problem, *outcome.notes)),))
+        outcome += Outcome(problems=(" ".join((NO_CASE, *outcome.notes)),))
     texts = outcome.problems or outcome.notes
     return Finding(group, name, not outcome.problems, outcome.n_checked, "\n".join(texts))
 

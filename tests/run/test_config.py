@@ -191,3 +191,7 @@ def test_workers_read_space_options_as_they_were_checked() -> None:
     sent = resolved.worker_context(Path())["space"]
     assert (sent["max_channels"], list(sent["widths"])) == (64, [8, 16])
     assert all(type(n) is int for n in (sent["max_channels"], *sent["widths"]))
+
+
+def test_one_objective_may_stand_without_a_list() -> None:
+    assert parse({"objectives": {"names": "n_params"}}).objectives.names == ("n_params",)

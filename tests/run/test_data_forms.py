@@ -255,3 +255,10 @@ def test_zero_cost_scores_judge_networks_of_every_form(tmp_path: Path, kind: str
     run = nasgen.run(settings, data=(x, rng.normal(size=80)), out=tmp_path / "run")
     assert run.summary["trials"]["complete"] == 9
     assert run.summary["trials"]["filtered"] > 0
+
+
+def test_too_few_rows_to_train_on_are_told_before_anything_starts(tmp_path: Path) -> None:
+    rows, values = np.eye(3, 2), np.array([0.5, 1.5, 2.5])
+    with pytest.raises(DataError, match="expected at least 2 rows to train on, got 1"):
+        nasgen.run({"budget": {"trials": 3}}, data=(rows, values), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -199,6 +199,21 @@ def test_a_broken_pruning_stops_the_run_which_goes_on_when_it_is_mended(tmp_path
     assert next(t.attempt for t in trials if t.operator == "mine") == 2
 
 
+def test_parents_whose_weights_are_gone_stop_the_run_which_goes_on_when_they_are_back(
+    tmp_path: Path,
+) -> None:
+    tables = {"matings": {}, "prunings": {"random": 9.0}, "mutations": {}, "crossover_prob": 0.0}
+    algorithm = {"population": 4, "name": "genetic", **tables}
+    run = nasgen.run({**TINY, "algorithm": algorithm, "budget": {"trials": 5}}, out=tmp_path / "r")
+    kept = (run.path / "artifacts").rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match=r"requires the weights of trial \d+, but .* is gone"):
+        nasgen.resume(run.path, trials="+4")
+    for file in kept.iterdir():
+        (run.path / "artifacts").mkdir(exist_ok=True)
+        file.rename(run.path / "artifacts" / file.name)
+    assert len(nasgen.resume(run.path).trials) == 9
+
+
 def test_what_draws_nothing_is_made_once_of_the_same_parents(tmp_path: Path) -> None:
     tables = {"crossover_prob": 0.0, "prunings": {"magnitude": 3.0}, "mutations": {"channels": 1.0}}
     made = searched(tmp_path, seed=1, algorithm=tables)

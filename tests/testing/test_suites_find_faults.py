@@ -216,7 +216,7 @@ def failing(rest: str) -> tuple[Any, Any]:
     ("function", "expected"),
     [
         (shaky, "two reads differ"),
-        (leaking, "60 of 60 test images are training images"),
+        (leaking, "60 of 60 test images are training ones"),
         (failing, "OSError: no file 'here'"),
         (lambda rest: None, "expected a Dataset"),
     ],
@@ -225,12 +225,12 @@ def test_a_faulty_data_set_is_told_what_is_wrong(function: Any, expected: str) -
     assert expected in message("datasets", function, options={"example": "here"})
 
 
-def test_a_data_set_without_an_example_is_not_read() -> None:
+def test_a_data_set_without_an_example_is_not_read_and_not_called_fine() -> None:
     registry.register("datasets", "far", failing)
     finding = check_member("datasets", "far")
-    assert finding.ok
-    assert finding.n_checked == 0
-    assert "only its signature was checked" in finding.message
+    assert not finding.ok
+    assert (finding.n_checked, finding.verdict) == (0, "not checked")
+    assert 'options={"example": "what follows the colon"}' in finding.message
 
 
 class Mean:
