@@ -436,7 +436,7 @@ def _rare_collections() -> Iterator[None]:
     trains nothing.
     """
     before = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(200_000, 20, 100)
     try:
         yield
     finally:
