@@ -4,8 +4,10 @@
     nasgen search --data digits --plugin three_parents.py \
         --set algorithm.matings.median=1 --set algorithm.crossover_prob=0.5
 
-One parent whose weight ran away does not decide, and what two of three agree on survives. `weights`
-and `supports` hold one array a parent, 0 and False where it has no such synapse.
+A weight that is extreme in one parent alone does not decide, and what two of three have survives.
+`weights` and `supports` hold one array a parent, 0 and False where it has no such synapse. Parents
+that are not related have few synapses in common, so their child keeps few: it pays once a search
+has relatives to offer, or when it starts from one network (`origin.network`).
 """
 
 import numpy as np
