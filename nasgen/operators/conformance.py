@@ -192,7 +192,7 @@ def _children(result: Any, n_parents: int, space: SearchSpace) -> list[Child]:
         raise TypeError(f"expected {expected}, got {len(several)}.")
     children = [one if isinstance(one, Child) else Child(one) for one in several]
     for genotype in (child.genotype for child in children):
-        if not isinstance(genotype, space.genotype):
+        if not space.reads(genotype):
             expected = f"a {space.genotype.__name__} or a Child"
             raise TypeError(f"expected {expected}, got {type(genotype).__name__}.")
         try:

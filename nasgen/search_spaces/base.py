@@ -43,6 +43,10 @@ class SearchSpace(ABC):
         """Return the small network from which growth starts. Default: a sample."""
         return self.sample(rng)
 
+    def reads(self, genotype: object) -> bool:
+        """Tell whether something is a genotype of this space's type, legal or not."""
+        return isinstance(genotype, self.genotype)
+
     @abstractmethod
     def problems(self, genotype: Any) -> list[str]:
         """Return one sentence for each rule that the genotype breaks; empty when it is legal."""

@@ -42,7 +42,9 @@ def _samples(name: str, options: Options, n: int = N_SAMPLES) -> Iterator[tuple[
 def describes(name: str, options: Options) -> Iterator[str]:
     """It is a frozen dataclass derived from SearchSpace; equal options give an equal space."""
     space = _made(name, options)
-    yield "" if isinstance(space, SearchSpace) else "expected a class derived from SearchSpace."
+    yield (
+        "" if issubclass(type(space), SearchSpace) else "expected a class derived from SearchSpace."
+    )
     params = getattr(type(space), "__dataclass_params__", None)
     yield "" if params is not None and params.frozen else "expected a frozen dataclass."
     if dataclasses.is_dataclass(space):
