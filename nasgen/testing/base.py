@@ -22,6 +22,12 @@ from nasgen.search_spaces.base import SearchSpace
 
 Rule = Callable[[str], Iterator[str]]
 
+# How the author of a plug-in gives the suites something to read.
+NAME_DATA = (
+    "in the same file, with something small to read: "
+    '@nasgen.dataset("mine", options={"example": "what follows the colon"}).'
+)
+
 # (C, H, W) of the images that everything must work for: grey and colour, tiny to 64 x 64, a size
 # that does not halve well, and a map that is no square.
 SHAPES = (

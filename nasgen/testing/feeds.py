@@ -22,7 +22,7 @@ from nasgen.evaluation.tasks import base as tasks
 from nasgen.evaluation.transform import Transform
 from nasgen.phenotype.network import Network, build
 from nasgen.settings.config import Training
-from nasgen.testing.base import Contract, Outcome, Rule, examine_all
+from nasgen.testing.base import NAME_DATA, Contract, Outcome, Rule, examine_all
 
 N_ROWS = 40
 CPU = torch.device("cpu")
@@ -33,8 +33,7 @@ def check(group: str, name: str) -> Outcome:
     if not datasets(name):
         note = (
             f"there are no data of the form '{name}' to feed it; register a data set of that form "
-            "in the same file, with something small to read: "
-            '@nasgen.dataset("mine", options={"example": "what follows the colon"}).'
+            f"{NAME_DATA}"
         )
         return Outcome(problems=(note,))
     return examine_all(RULES, group, name)

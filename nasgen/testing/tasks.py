@@ -16,7 +16,7 @@ from nasgen.data.base import Dataset, load
 from nasgen.data.split import split
 from nasgen.evaluation.tasks.base import Task, combined
 from nasgen.settings import objectives
-from nasgen.testing.base import Contract, Outcome, Rule, examine_all
+from nasgen.testing.base import NAME_DATA, Contract, Outcome, Rule, examine_all
 
 N_ROWS = 30
 Array = NDArray[Any]
@@ -26,9 +26,7 @@ def check(group: str, name: str) -> Outcome:
     """Apply every rule to a task, on data that are for it."""
     if not datasets(name):
         note = (
-            f"there are no data for the task '{name}'; register a data set of that task in the "
-            "same file, with something small to read: "
-            '@nasgen.dataset("mine", options={"example": "what follows the colon"}).'
+            f"there are no data for the task '{name}'; register a data set of that task {NAME_DATA}"
         )
         return Outcome(problems=(note,))
     return examine_all(RULES, group, name)
