@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,8 @@ from nasgen.genotypes import Dag
 from nasgen.loop.constants import Constants
 from nasgen.runs.resolved import Resolved
 from nasgen.settings.fidelity import Fidelity
+
+BAD_METRICS: dict[str | None, Any] = {"nan": {"of": [1.0, math.nan]}, "object": object()}
 
 
 def score(genotype: Dag) -> float:
@@ -41,7 +44,10 @@ def plan_of(
 
 
 class Toy:
-    """Answers jobs; `context["behaviour"]` maps a seq (as text) to "die", "fail", "print"."""
+    """Answers jobs; `context["behaviour"]` maps a seq (as text) to "die", "fail", "print" ...
+
+    "nan" measures what is no number, "object" what is no JSON, "infinite" such an objective.
+    """
 
     def __init__(self, context: Mapping[str, Any]) -> None:
         self.behaviour = context.get("behaviour", {})
@@ -71,14 +77,19 @@ class Toy:
         channels = float(sum(v.get("channels", 0) for v in genotype.inner))
         value = score(genotype)
         report({"seq": job["seq"], "epoch": 1.0, "n_epochs": 1.0, "train_loss": 1 - value})
-        metrics = {"val_accuracy": value, "n_params": channels}
+        metrics: dict[str, Any] = {"val_accuracy": value, "n_params": channels}
+        if behaviour in BAD_METRICS:
+            metrics["mine"] = BAD_METRICS[behaviour]
         text = json.dumps([job["genotype"], job["inherit"]], sort_keys=True)
         return {
             "refs": {"weights": hashlib.blake2b(text.encode(), digest_size=20).hexdigest()},
             "seq": job["seq"],
             "state": "COMPLETE",
             "metrics": metrics,
-            "objectives": {name: metrics[name] for name in self.objectives},
+            "objectives": {
+                name: math.inf if behaviour == "infinite" else metrics[name]
+                for name in self.objectives
+            },
             "curve": [],
             "train_s": 0.0,
         }

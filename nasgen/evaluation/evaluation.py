@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from nasgen.errors import EvaluationError, StoreError
+from nasgen.settings.recordable import recordable
 
 Json = dict[str, Any]
 KINDS = (
@@ -82,7 +83,7 @@ class Evaluation:
     def message(self) -> Json:
         """Return the result message, with the time at which it was finished."""
         self.result["finished"] = datetime.now(UTC).isoformat(timespec="milliseconds")
-        return self.result
+        return recordable(self.result)
 
     def _described(self, error: Exception) -> tuple[str, str]:
         if isinstance(error, EvaluationError):

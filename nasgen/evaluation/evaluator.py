@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -339,9 +341,9 @@ class Evaluator:
             candidate.genotype,
             candidate.blueprint,
             candidate.network,
-            metrics,
-            predictions,
-            targets,
+            MappingProxyType(metrics),
+            _read_only(predictions),
+            _read_only(targets),
             self.device,
             self.inference.feed.example(),
         )
@@ -353,7 +355,11 @@ class Evaluator:
                 "the network's outputs on the validation rows are not finite", "non-finite"
             )
         measured = self.inference.task.measured(predictions, targets)
-        return {f"val_{name}": value for name, value in measured.items()}
+        # Numbers of numpy are numbers, but no JSON; what is no number is found in the message.
+        return {
+            f"val_{name}": float(value) if isinstance(value, Real) else value
+            for name, value in measured.items()
+        }
 
     def _objectives(self, measured: Measured, with_validation: bool) -> Iterator[tuple[str, float]]:
         for name, objective in self.objectives.items():
@@ -386,6 +392,14 @@ def _value(name: str, objective: Callable[[Measured], float], measured: Measured
         raise EvaluationError(
             f"objective '{name}' failed with {type(error).__name__}: {error}"
         ) from error
+
+
+def _read_only(array: Array | None) -> Array | None:
+    if array is None:
+        return None
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _arrays(network: nn.Module) -> dict[str, Array]:

@@ -26,7 +26,7 @@ class Measured:
     `predictions` are the task's on the validation rows ((n_val, n_classes) float32 probabilities
     for classification) and `targets` the data set's ((n_val,) int64 labels), or None. `network` is
     in eval mode on `device`, `example` one row as it reads it. An objective must not change any of
-    it.
+    it; metrics and arrays are read-only.
     """
 
     genotype: Genotype

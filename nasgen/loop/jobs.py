@@ -11,6 +11,7 @@ from typing import Any
 
 from nasgen.genotypes.derivation import Derivation
 from nasgen.loop.constants import Constants
+from nasgen.settings.recordable import recordable
 from nasgen.stoppers.base import Curve
 from nasgen.store.trial import Trial
 
@@ -116,11 +117,12 @@ def cohort_job(members: Sequence[Trial], trials: Mapping[int, Trial], constants:
 def results(answer: Mapping[str, Any], members: Sequence[Trial]) -> list[Json]:
     """Return one result for each member of a cohort.
 
-    What ended the whole cohort, such as a worker that died, ended every member.
+    What ended the whole cohort, such as a worker that died, ended every member. One that cannot be
+    recorded is a failure, whatever evaluator it comes from.
     """
     if "cohort" not in answer:
-        return [{**answer, "seq": member.seq} for member in members]
-    found = {result["seq"]: dict(result) for result in answer["cohort"]}
+        return [{**recordable(answer), "seq": member.seq} for member in members]
+    found = {result["seq"]: recordable(result) for result in answer["cohort"]}
     missing = {
         "state": "FAILED",
         "failure_kind": "error",
