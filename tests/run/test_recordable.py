@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +48,19 @@ def test_a_search_goes_on_after_results_that_cannot_be_recorded(tmp_path: Path) 
     assert len([t for t in trials if t.state == "COMPLETE"]) == 9
     assert {t.failure_kind for t in trials if t.failure} == {"non-finite"}
     why = [trials[seq].failure or "" for seq in (3, 5, 6)]
-    assert why[0].startswith("metrics['mine']['of'][1] must be finite") and "got nan" in why[0]
-    assert why[1].startswith("metrics['mine'] must") and "of the type object" in why[1]
-    assert why[2].startswith("objectives['val_accuracy'] must") and "got inf" in why[2]
+    assert why[0].startswith("metrics['mine']['of'][1] must be finite")
+    assert "got nan" in why[0]
+    assert why[1].startswith("metrics['mine'] must")
+    assert "of the type object" in why[1]
+    assert why[2].startswith("objectives['val_accuracy'] must")
+    assert "got inf" in why[2]
     assert trials[3].metrics["n_params"] > 0  # what was measured otherwise stays
     assert "mine" not in trials[3].metrics
 
 
 @pytest.fixture
-def objective(registry_restored: None) -> Iterator[Any]:
-    yield lambda target: registry.register(
+def objective(registry_restored: None) -> Any:
+    return lambda target: registry.register(
         "objectives", "mine", target, options={"direction": "maximize"}
     )
 
