@@ -354,7 +354,7 @@ class Evaluator:
             raise EvaluationError(
                 "the network's outputs on the validation rows are not finite", "non-finite"
             )
-        measured = self.inference.task.measured(predictions, targets)
+        measured: Mapping[str, Any] = self.inference.task.measured(predictions, targets)
         # Numbers of numpy are numbers, but no JSON; what is no number is found in the message.
         return {
             f"val_{name}": float(value) if isinstance(value, Real) else value
