@@ -69,6 +69,10 @@ class StoreError(NasgenError, OSError):
     """A run folder, ledger or artifact cannot be read or written."""
 
 
+class DamagedError(StoreError):
+    """A stored file holds something else than was written: it is as good as lost, the rest not."""
+
+
 class DataError(NasgenError, ValueError):
     """A data set is missing, damaged or not what its source string promises."""
 

@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -46,7 +47,9 @@ def command(function: F) -> F:
         from nasgen.errors import NasgenError
 
         try:
-            function(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = _warn
+                function(*args, **kwargs)
         except (NasgenError, typer.Exit, typer.BadParameter) as error:
             if not isinstance(error, NasgenError) or debugging():
                 raise
@@ -70,6 +73,11 @@ def command(function: F) -> F:
 
     app.command(name=function.__name__.strip("_"))(guarded)
     return function
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning as one line, like an error."""
+    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 @app.callback()

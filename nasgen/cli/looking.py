@@ -160,7 +160,7 @@ def report(run: RunPath, json_: Json = False) -> None:
 @command
 def gc(run: RunPath, json_: Json = False) -> None:
     """Delete stored weights that `store.keep_weights` does not keep."""
-    from nasgen.runs.results import collect_garbage
+    from nasgen.runs.garbage import collect_garbage
     from nasgen.runs.session import load
 
     freed = collect_garbage(load(run))

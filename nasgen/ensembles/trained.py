@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nasgen import registry
 from nasgen.ensembles.base import Predictions, Targets
+from nasgen.errors import StoreError
 from nasgen.evaluation.tasks.base import Task, combined
 from nasgen.store.trial import Trial
 
@@ -25,6 +26,7 @@ class Predicts(Protocol):
 
     task: Task
 
+    def network(self, genotype_json: Mapping[str, Any], weights_ref: str) -> Any: ...
     def predict(self, genotype: Mapping[str, Any], ref: str, part: str) -> Predictions: ...
     def kept_predictions(self, ref: str) -> Predictions | None: ...
     def predict_raw(
@@ -77,6 +79,10 @@ class TrainedNetwork:
     def test_accuracy(self) -> float:
         """Share of test rows classified correctly; KeyError where the task has no classes."""
         return self.test_metrics["accuracy"]
+
+    def check(self) -> None:
+        """Raise StoreError unless its weights can be read and are its own."""
+        self.inference.network(self.trial.genotype, self.weights_ref)
 
     def predict_proba(self, rows: Any) -> Predictions:
         """Return the task's predictions of raw rows, as the data set has them.
@@ -155,12 +161,42 @@ def _said_once(predicted: Callable[[Callable[[str], Any]], T]) -> T:
     return result
 
 
-def choose(networks: Sequence[TrainedNetwork], method: str, rounds: int) -> TrainedEnsemble:
-    """Select an ensemble on the validation rows; `networks` come best first, at least one."""
+def choose(
+    networks: Sequence[TrainedNetwork],
+    method: str,
+    rounds: int,
+    left_out: Callable[[str], Any] = warnings.warn,
+) -> TrainedEnsemble:
+    """Select an ensemble on the validation rows; `networks` come best first, at least one.
+
+    Networks whose tensors are damaged are left out, and `left_out` gets a sentence about each.
+    Raises StoreError when none can be read.
+    """
     select = registry.resolve("ensembles", method)
-    inference = networks[0].inference
-    targets = inference.targets("validation")
-    weights = select([n.validation for n in networks], targets, rounds, inference.task)
-    chosen = [(n, float(w)) for n, w in zip(networks, weights, strict=True) if w > 0]
-    chosen.sort(key=lambda pair: -pair[1])
-    return TrainedEnsemble(tuple(n for n, _ in chosen), tuple(w for _, w in chosen))
+    while True:
+        networks = [n for n in networks if _is_whole(n, lambda n: n.validation, left_out)]
+        if not networks:
+            raise StoreError("no candidate of the ensemble can be read; `nasgen train` makes one.")
+        inference = networks[0].inference
+        targets = inference.targets("validation")
+        weights = select([n.validation for n in networks], targets, rounds, inference.task)
+        chosen = [(n, float(w)) for n, w in zip(networks, weights, strict=True) if w > 0]
+        chosen.sort(key=lambda pair: -pair[1])
+        # Predictions may be there without weights: of the few that are chosen both are needed.
+        broken = [n for n, _ in chosen if not _is_whole(n, TrainedNetwork.check, left_out)]
+        if not broken:
+            return TrainedEnsemble(tuple(n for n, _ in chosen), tuple(w for _, w in chosen))
+        networks = [n for n in networks if n not in broken]
+
+
+def _is_whole(
+    network: TrainedNetwork,
+    look: Callable[[TrainedNetwork], Any],
+    left_out: Callable[[str], Any],
+) -> bool:
+    try:
+        look(network)
+    except StoreError as error:
+        left_out(f"trial {network.trial.seq} of {network.run} is left out: {error}")
+        return False
+    return True

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from nasgen import genotypes, registry
-from nasgen.errors import EvaluationError, StoreError
+from nasgen.errors import DamagedError, EvaluationError, StoreError
 from nasgen.evaluation import batches, device, measure, shared
 from nasgen.evaluation.transform import Transform
 from nasgen.genotypes import Genotype
@@ -71,10 +71,20 @@ class Inference:
         return moved
 
     def network(self, genotype_json: Mapping[str, Any], weights_ref: str) -> Network:
-        """Return the network with its trained weights, in eval mode, on the device."""
+        """Return the network with its trained weights, in eval mode, on the device.
+
+        Raises StoreError for weights that are gone, damaged or another network's.
+        """
         network = build(self.decode(genotype_json)[1])
         weights = self.artifacts.load(weights_ref)
-        network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+        try:
+            network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+        except (RuntimeError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise DamagedError(
+                f"the weights {weights_ref} do not fit their network ({reason}); the ledger or the "
+                "artifact was changed."
+            ) from None
         return self.placed(network).eval()
 
     def latency_ms(self, genotype_json: Mapping[str, Any]) -> float:

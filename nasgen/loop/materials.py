@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
-from nasgen.errors import StoreError
+from nasgen.errors import DamagedError, NotApplicable, StoreError
 from nasgen.store.trial import Trial
 
 
@@ -18,7 +18,7 @@ class Materials(Mapping[str, Any]):
     - "predictions": (n_validation, n_outputs) array.
 
     `load` reads an artifact by reference. Looking up a name raises StoreError, with the reason and
-    what keeps it, when a parent has not got it.
+    what keeps it, when a parent has not got it, and NotApplicable when it is damaged.
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class Materials(Mapping[str, Any]):
             if ref is None:
                 raise StoreError("it kept none.")
             arrays = self._load(ref)
+        except DamagedError as error:  # what is gone for good must not end the run for good
+            raise NotApplicable(str(error), kind="damaged") from None
         except StoreError as error:
             raise _missing(parent, name, str(error)) from None
         for array in arrays.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, wraps
 from pathlib import Path
@@ -16,7 +17,6 @@ from nasgen.errors import ConfigError, StoreError
 from nasgen.evaluation.tasks.base import Task, ranked_by
 from nasgen.genotypes.derivation import Derivation
 from nasgen.loop.finish import ranked
-from nasgen.loop.keeping import staying
 from nasgen.runs import reading, workers
 from nasgen.runs.resolved import NO_RECIPE, Resolved
 from nasgen.settings import constraints, fidelity
@@ -248,25 +248,28 @@ class Run:
 
     @_in_scope
     def conclude(self, n_filtered: int, wall_s: Callable[[], float]) -> None:
-        """Choose the ensemble on validation rows, test it and the best network once, report."""
+        """Choose the ensemble on validation rows, test it and the best network once, report.
+
+        The summary comes last: it says that the run is complete, its report included. What is
+        damaged is left out, with a warning that the run keeps.
+        """
         summary = self._counts(n_filtered)
+        cautions: list[str] = []
+
+        def left_out(text: str) -> None:
+            cautions.append(text)
+            warnings.warn(text, stacklevel=2)
+
         best = self.best
         if best is not None:
-            networks = self.networks()
-            ensemble = (
-                choose(networks, self.config.ensemble.name, self.config.ensemble.rounds)
-                if networks
-                else None
-            )
-            summary["best"] = self._best_summary(best)
-            summary["ensemble"] = None if ensemble is None else ensemble_summary(ensemble)
-        self._write_summary(summary, wall_s())
-        self.report()
-        self._write_summary(summary, wall_s())
-
-    def _write_summary(self, summary: dict[str, Any], wall_s: float) -> None:
-        summary["wall_s"] = round(wall_s, 3)
-        self.folder.write_json("run.json", {**self.record, "summary": summary})
+            summary["best"] = self._best_summary(best, left_out)
+            summary["ensemble"] = self._ensemble_summary(left_out)
+        summary["wall_s"] = round(wall_s(), 3)
+        record = {**self.record, "summary": summary}
+        if cautions:
+            record["cautions"] = [*record.get("cautions", ()), *cautions]
+        self._write_report(record, summary)
+        self.folder.write_json("run.json", record)
 
     def _counts(self, n_filtered: int = 0) -> dict[str, Any]:
         trials = self.trials
@@ -285,14 +288,27 @@ class Run:
             "train_s": round(sum(t.train_s for t in trials), 3),
         }
 
-    def _best_summary(self, best: Trial) -> dict[str, Any]:
-        kept = self.folder.artifacts.exists(best.weights_ref)
-        network = self.network(best.seq) if kept else None
-        metric = self.task.metric
+    def _ensemble_summary(self, left_out: Callable[[str], Any]) -> dict[str, Any] | None:
+        if not (networks := self.networks()):
+            return None
+        settings = self.config.ensemble
+        try:
+            return ensemble_summary(choose(networks, settings.name, settings.rounds, left_out))
+        except StoreError as error:
+            left_out(str(error))
+            return None
+
+    def _best_summary(self, best: Trial, left_out: Callable[[str], Any]) -> dict[str, Any]:
+        metric, tested = self.task.metric, None
+        if self.folder.artifacts.exists(best.weights_ref):
+            try:
+                tested = self.network(best.seq).test_metrics[metric]
+            except StoreError as error:
+                left_out(f"the best network, trial {best.seq}, could not be tested: {error}")
         return {
             "trial": best.seq,
             f"val_{metric}": best.metrics.get(f"val_{metric}"),
-            f"test_{metric}": None if network is None else network.test_metrics[metric],
+            f"test_{metric}": tested,
             "n_params": best.metrics.get("n_params"),
             "flops": best.metrics.get("flops"),
             "latency_ms": self._predictor.latency_ms(best.genotype),
@@ -301,10 +317,13 @@ class Run:
     @_in_scope
     def report(self) -> Path:
         """Write report.html and return its path."""
+        self._write_report(self.record, self.summary)
+        return self.report_path
+
+    def _write_report(self, record: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
         from nasgen.report import page
         from nasgen.report.view import ReportView
 
-        record, summary = self.record, self.summary
         data = record["data"]
         view = ReportView(
             run=str(self.path),
@@ -330,7 +349,6 @@ class Run:
             unit=unit(data.get("form", "image")) + "s",
         )
         self.folder.write_text("report.html", page.render(view))
-        return self.report_path
 
     # ---- afterwards --------------------------------------------------------------------------
 
@@ -463,31 +481,3 @@ def combine_runs(runs: Sequence[Run], method: str | None, rounds: int | None) ->
     networks.sort(key=lambda n: ranked_by(first.task, n.trial.metrics)[0])
     with first.resolved.scope.active():
         return choose(networks, method or settings.name, rounds or settings.rounds)
-
-
-def members(record: Mapping[str, Any]) -> frozenset[int]:
-    """Return the trials that a run's ensemble consists of; none before it was chosen."""
-    summary = record["summary"] or {}
-    return frozenset(m["trial"] for m in (summary.get("ensemble") or {}).get("members", ()))
-
-
-def collect_garbage(run: Run) -> int:
-    """Delete artifacts that [store] keep_weights does not keep, left-overs of killed workers too.
-
-    Return the bytes freed. The run must be complete, and no other process may be working on it.
-    """
-    record = run.record
-    if record["summary"] is None or not all(leg["done"] for leg in record["legs"]):
-        raise ConfigError(f"{run.path} is unfinished; finish it first: `nasgen resume {run.path}`.")
-    n_finish = fidelity.n_finish(run.config, record["legs"][-1]["trials"])
-    keeping = run.resolved.keeping(n_finish, members(record))
-    alive = record.get("alive", record["population"])  # a further segment starts from them
-    refs = staying({trial.seq: trial for trial in run.trials}, alive, (), keeping)
-    if run.resolved.origin is not None:
-        refs |= {*run.resolved.origin.refs.values()}
-    run.folder.lock()
-    try:
-        artifacts = run.folder.artifacts
-        return artifacts.remove(artifacts.stored() - refs) + artifacts.remove_unfinished()
-    finally:
-        run.folder.unlock()

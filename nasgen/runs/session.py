@@ -22,14 +22,14 @@ from nasgen.engine.proposal import Proposal
 from nasgen.errors import DataError, NasgenError, StoreError
 from nasgen.loop import resuming
 from nasgen.loop.constants import Constants
-from nasgen.loop.keeping import Keeping, staying
 from nasgen.loop.materials import Materials, require
 from nasgen.loop.resuming import Difference
 from nasgen.loop.search import Listener, Search
 from nasgen.runs import reading, segments
 from nasgen.runs.beginning import dataset_of, default_folder, prepare, with_own_origin
+from nasgen.runs.garbage import members, sweep
 from nasgen.runs.resolved import Resolved
-from nasgen.runs.results import Run, members
+from nasgen.runs.results import Run
 from nasgen.runs.segments import added_leg
 from nasgen.settings import fidelity
 from nasgen.settings.budget import Budget
@@ -350,14 +350,30 @@ class _Session:
         sweep(self.folder, keeping, search)
 
     def _correct(self, trial: Trial) -> NDArray[np.bool_]:
-        """Return which validation rows a trial answers rightly, (n_validation,)."""
+        """Return which validation rows a trial answers rightly, (n_validation,).
+
+        Where its predictions are damaged or gone it answers none, so that the run can go on.
+        """
         if trial.predictions_ref is None:
             raise StoreError(
                 f"trial {trial.seq} kept no predictions, which the selection of the algorithm "
                 "needs; choose another algorithm.selection."
             )
-        predictions = self.folder.artifacts.load(trial.predictions_ref)["validation"]
+        try:
+            predictions = self.folder.artifacts.load(trial.predictions_ref)["validation"]
+        except StoreError as error:
+            self._caution(f"the selection takes trial {trial.seq} for wrong on every row: {error}")
+            return np.zeros(len(self.targets), dtype=bool)
         return self.task.correct(predictions, self.targets)
+
+    def _caution(self, text: str) -> None:
+        """Say something once in the life of the run, and keep it for the report."""
+        if text in (known := self.record.setdefault("cautions", [])):
+            return
+        known.append(text)
+        self.folder.append_line(LOG, {"time": utc_now(), "event": "caution", "text": text})
+        for listener in self.listeners:
+            listener("caution", {"text": text})
 
     def _leg_constants(self, leg: Mapping[str, Any]) -> Constants:
         timed = leg["time_s"] is not None
@@ -386,17 +402,6 @@ class _Session:
             leg["spent_s"] += since
             self._saved = now
             self.folder.write_json("run.json", self.record)
-
-
-def sweep(folder: RunFolder, keeping: Keeping, search: Search) -> int:
-    """Delete artifacts of finished trials that need not stay; return the bytes freed.
-
-    Only what the driver knows is touched: workers may be writing others at the same time.
-    """
-    alive = {individual.seq for individual in search.algorithm.alive}
-    known = {ref for trial in search.trials.values() for ref in trial.refs.values()}
-    kept = staying(search.trials, alive, search.in_flight, keeping)
-    return folder.artifacts.remove(known - kept)
 
 
 def _candidate(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
-from nasgen.errors import StoreError
+from nasgen.errors import DamagedError, StoreError
 
+# What safetensors and numpy raise for headers that promise what they cannot give, such as types
+# that numpy has not got and shapes beyond all memory.
+UNREADABLE = (
+    SafetensorError, KeyError, TypeError, ValueError, OverflowError, AttributeError, MemoryError,
+)  # fmt: skip
 Tensors = Mapping[str, "np.ndarray[Any, Any]"]
 
 
@@ -55,7 +60,7 @@ class Artifacts:
         return ref
 
     def load(self, ref: str) -> dict[str, np.ndarray[Any, Any]]:
-        """Read arrays, ordered by name; a missing or damaged file raises StoreError."""
+        """Read arrays, ordered by name; a missing file raises StoreError, another DamagedError."""
         path = self.path(ref)
         try:
             data = path.read_bytes()
@@ -65,11 +70,11 @@ class Artifacts:
                 "removed by `nasgen gc` or never kept (see [store] keep_weights)."
             ) from None
         if hashlib.blake2b(data, digest_size=20).hexdigest() != ref:
-            raise StoreError(f"artifact {path} is damaged: its content does not match its name.")
+            raise DamagedError(f"artifact {path} is damaged: its content does not match its name.")
         try:
             arrays: dict[str, np.ndarray[Any, Any]] = load_bytes(data)
-        except SafetensorError as error:
-            raise StoreError(f"artifact {path} is no safetensors file ({error}).") from None
+        except UNREADABLE as error:
+            raise DamagedError(f"artifact {path} cannot be read as arrays ({error}).") from None
         return {name: arrays[name] for name in sorted(arrays)}  # as read, their order is chance
 
     def exists(self, ref: str | None) -> bool:

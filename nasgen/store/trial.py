@@ -23,6 +23,7 @@ REFUSALS = {
     "output": "would have left no single output",
     "illegal": "made an illegal network",
     "duplicate": "made only known networks",
+    "damaged": "found a parent's tensors damaged",
     "infeasible": "made only networks that violate the constraints",
 }
 

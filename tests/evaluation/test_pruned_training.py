@@ -15,8 +15,8 @@ import nasgen
 from nasgen.cli import app
 from nasgen.evaluation import optimizer_state
 from nasgen.runs import reading, workers
+from nasgen.runs.garbage import collect_garbage
 from nasgen.runs.resolved import Resolved
-from nasgen.runs.results import collect_garbage
 
 Json = dict[str, Any]
 TINY: Json = {

@@ -14,7 +14,7 @@ import nasgen
 from nasgen.errors import ConfigError
 from nasgen.execution.serial import Serial
 from nasgen.runs import reading
-from nasgen.runs.results import collect_garbage
+from nasgen.runs.garbage import collect_garbage
 
 TABLES: dict[str, Any] = {
     "data": {"source": "digits"},

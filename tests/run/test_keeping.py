@@ -10,7 +10,7 @@ import pytest
 
 import nasgen
 from nasgen.errors import ConfigError, DataError, StoreError
-from nasgen.runs.results import collect_garbage
+from nasgen.runs.garbage import collect_garbage
 from nasgen.settings.budget import Budget
 
 TINY = {

@@ -23,7 +23,7 @@ from nasgen.genotypes import Dag
 from nasgen.loop.materials import Materials
 from nasgen.phenotype import survival
 from nasgen.runs import reading, tuning
-from nasgen.runs.results import collect_garbage
+from nasgen.runs.garbage import collect_garbage
 from nasgen.settings.config import merge
 from nasgen.settings.writing import to_toml
 from nasgen.store.ledger import Ledger

@@ -13,7 +13,7 @@ import pytest
 import nasgen
 from nasgen.errors import ConfigError
 from nasgen.runs import reading
-from nasgen.runs.results import collect_garbage
+from nasgen.runs.garbage import collect_garbage
 from nasgen.search_spaces import networks
 
 TINY: dict[str, Any] = {

@@ -10,7 +10,7 @@ import pytest
 
 import nasgen
 from nasgen.loop.keeping import N_KEPT_BEST, Keeping, staying
-from nasgen.runs.results import collect_garbage
+from nasgen.runs.garbage import collect_garbage
 from nasgen.settings.objectives import Objective
 from nasgen.store.trial import Trial
 

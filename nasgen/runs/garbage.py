@@ -1,0 +1,57 @@
+"""Deletes artifacts that need not stay, while a search runs and afterwards (`nasgen gc`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nasgen.errors import ConfigError
+from nasgen.loop.keeping import Keeping, staying
+from nasgen.loop.search import Search
+from nasgen.runs.results import Run
+from nasgen.settings import fidelity
+from nasgen.store.folder import RunFolder
+
+
+def sweep(folder: RunFolder, keeping: Keeping, search: Search) -> int:
+    """Delete artifacts of finished trials that need not stay; return the bytes freed.
+
+    Only what the driver knows is touched: workers may be writing others at the same time.
+    """
+    alive = {individual.seq for individual in search.algorithm.alive}
+    known = {ref for trial in search.trials.values() for ref in trial.refs.values()}
+    kept = staying(search.trials, alive, search.in_flight, keeping)
+    return folder.artifacts.remove(known - kept)
+
+
+def collect_garbage(run: Run) -> int:
+    """Delete artifacts that [store] keep_weights does not keep, left-overs of killed workers too.
+
+    Return the bytes freed. The run must be complete, and no other process may be working on it:
+    what stays is decided under the run's lock, from what the ledger holds then.
+    """
+    folder = run.folder
+    folder.lock()
+    try:
+        run = Run(folder, run.resolved)  # another process may have gone on with it since
+        record = run.record
+        if record["summary"] is None or not all(leg["done"] for leg in record["legs"]):
+            raise ConfigError(
+                f"{run.path} is unfinished; finish it first: `nasgen resume {run.path}`."
+            )
+        n_finish = fidelity.n_finish(run.config, record["legs"][-1]["trials"])
+        keeping = run.resolved.keeping(n_finish, members(record))
+        alive = record.get("alive", record["population"])  # a further segment starts from them
+        refs = staying({trial.seq: trial for trial in run.trials}, alive, (), keeping)
+        if run.resolved.origin is not None:
+            refs |= {*run.resolved.origin.refs.values()}
+        artifacts = folder.artifacts
+        return artifacts.remove(artifacts.stored() - refs) + artifacts.remove_unfinished()
+    finally:
+        folder.unlock()
+
+
+def members(record: Mapping[str, Any]) -> frozenset[int]:
+    """Return the trials that a run's ensemble consists of; none before it was chosen."""
+    summary = record["summary"] or {}
+    return frozenset(m["trial"] for m in (summary.get("ensemble") or {}).get("members", ()))
