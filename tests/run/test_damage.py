@@ -90,14 +90,14 @@ def test_damaged_predictions_alone_cost_a_pass_and_nothing_else(run: nasgen.Run)
 def test_a_run_of_damaged_networks_is_finished_all_the_same(run: nasgen.Run) -> None:
     for trial in run.trials:
         flipped(run.folder.artifacts.path(trial.refs["weights"]))
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="damaged") as caught:
         summary = resume(run.path).summary
     said = [str(w.message) for w in caught]
     assert said[0].startswith(f"the best network, trial {run.ranked[0].seq}, could not be tested")
     assert said[-1].startswith("no candidate of the ensemble can be read")
     assert (summary["best"]["test_accuracy"], summary["ensemble"]) == (None, None)
     assert summary["best"]["val_accuracy"] is not None
-    with pytest.raises(StoreError, match="no candidate"), pytest.warns(UserWarning):
+    with pytest.raises(StoreError, match="no cand"), pytest.warns(UserWarning, match="left"):
         combine_runs([run], None, None)
     with pytest.raises(DamagedError, match="does not match its name"):
         run.network().predict([{"size": 1, "town": "Ulm"}])
