@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -41,7 +42,7 @@ def dataset_of(data: Any, task: str) -> Dataset:
 
 
 def prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int | None) -> None:
-    """Write what a run starts with: config, record, empty ledger."""
+    """Write what a run starts with: config, record, empty ledger. Only then it is a run."""
     config = resolved.config
     parts = split(dataset, config.data.validation, config.data.split_seed)  # a class too small, say
     if len(parts.train) < MIN_ROWS:
@@ -67,7 +68,9 @@ def prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int
             *("sample", "seed", "continue", "finish"),
         ],
         study_name(config.store.ledger, folder.name),
+        f"{platform.node()}:{folder.path.resolve()}",
     ).close()
+    folder.begun()
 
 
 def with_own_origin(folder: RunFolder, config: SearchConfig) -> SearchConfig:

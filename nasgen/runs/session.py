@@ -5,7 +5,6 @@ The command line is a thin face of this module.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from nasgen.data import arrays
 from nasgen.data.base import AUTO, Dataset
 from nasgen.data.split import split, split_digest
 from nasgen.engine.proposal import Proposal
-from nasgen.errors import DataError, NasgenError, StoreError
+from nasgen.errors import DataError, StoreError
 from nasgen.loop import resuming
 from nasgen.loop.constants import Constants
 from nasgen.loop.materials import Materials, require
@@ -38,7 +37,7 @@ from nasgen.settings.fidelity import Fidelity
 from nasgen.settings.writing import to_toml
 from nasgen.store import migrations
 from nasgen.store.folder import RunFolder
-from nasgen.store.ledger import Ledger, study_name, utc_now
+from nasgen.store.ledger import Ledger, sqlite_path, study_name, utc_now
 from nasgen.store.trial import Trial
 
 LOG = "log.jsonl"  # what happened when, one JSON object a line, resumed sessions included
@@ -95,15 +94,14 @@ def _new(
     checked = resolved.config
     dataset = resolved.dataset
     folder = RunFolder.create(out or default_folder(checked))
-    folder.lock()
     try:
         trials = checked.budget.trials
         if trials is None and checked.budget.time is None:
             trials = resolved.default_trials
         try:
             prepare(folder, resolved, dataset, trials)
-        except NasgenError:
-            shutil.rmtree(folder.path, ignore_errors=True)  # nothing in it yet; free the name
+        except BaseException:  # an interrupt too: nothing in it yet; free the name
+            folder.discard()
             raise
         for text in reading.cautions(resolved):
             for listener in listeners:
@@ -248,6 +246,7 @@ class _Session:
         for listener in self.listeners:
             listener("run", {"path": folder.path})
         ledger = self._ledger()
+        folder.watch(sqlite_path(ledger.url), folder.artifacts.folder)
         ledger.upgrade()
         try:
             for leg in self.record["legs"]:
@@ -318,6 +317,8 @@ class _Session:
                 budget.reserve_s = self._reserve(search, budget)
                 if search.n_told % SWEEP_EVERY == 0:
                     sweep(self.folder, keeping, search)
+            elif event == "tick":
+                self.folder.check()
             elif event == "rejected" and data["number"] > n_written:
                 # A replay rejects again, in the same order, what is written already.
                 self.folder.append_line(CANDIDATES, _candidate(data))
@@ -332,6 +333,9 @@ class _Session:
             n_before = sum(b["n_done"] + b.get("n_estimated", 0) for b in before)
             lines = self.folder.read_lines(CANDIDATES)
             search.run(migrations.with_rejections(ledger.trials(), lines), n_before)
+        except StoreError:
+            self.folder.check()  # which says better why something could not be written
+            raise
         finally:
             executor.close()
             self._save_clock(leg, force=True)

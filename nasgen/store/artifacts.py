@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,15 @@ class Artifacts:
         if not path.exists():
             temporary = path.with_suffix(f".{os.getpid()}.tmp")
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                self.folder.mkdir(exist_ok=True)  # without parents: a deleted run stays deleted
                 with temporary.open("wb") as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
                 temporary.replace(path)
             except OSError as error:
-                temporary.unlink(missing_ok=True)
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
                 raise StoreError(
                     f"cannot write {path}: {error.strerror or error}. Free disk space or choose "
                     "another --out; the run can be resumed."

@@ -6,8 +6,10 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +20,8 @@ from nasgen.settings.config import read_toml
 from nasgen.store import migrations
 from nasgen.store.artifacts import Artifacts
 
+LOCK = ".lock"
+BEGINNING = ".beginning"  # in a folder that is no run yet, although some of its files are there
 LIBRARIES = ("nasgen", "torch", "deap", "optuna", "numpy", "scikit-learn")
 
 
@@ -28,6 +32,7 @@ class RunFolder:
         self.path = Path(path)
         self.artifacts = Artifacts(self.path / "artifacts")
         self._lock: IO[str] | None = None
+        self._watched: dict[Path, tuple[int, int] | None] = {}  # while it is claimed
 
     @property
     def name(self) -> str:
@@ -50,31 +55,67 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path) -> RunFolder:
-        """Make a new run folder; an existing non-empty one is an error, nothing is overwritten."""
-        path = Path(path)
+        """Make a new run folder and claim it; nothing is overwritten.
+
+        Until `begun`, a mark in the folder says that it holds no run yet, so that what a killed
+        process leaves can be made again. A folder that is not empty otherwise is an error.
+        """
+        folder = cls(path)
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
-                hint = (
-                    f"`nasgen resume {path}` continues it"
-                    if (path / "run.json").exists()
-                    else "choose another --out"
-                )
-                raise StoreError(f"the output folder {path} exists and is not empty; {hint}.")
-            (path / "artifacts").mkdir()
+            folder.path.mkdir(parents=True, exist_ok=True)
+            folder._check_free()
+            folder.lock()
+            folder._check_free()  # another process may have made a run of it before the lock
+            folder._clear()
+            (folder.path / BEGINNING).touch()
+            (folder.path / "artifacts").mkdir()
         except StoreError:
+            folder.unlock()
             raise
         except OSError as error:
+            folder.unlock()
             raise StoreError(
                 f"the output folder {path} cannot be written ({error.strerror or error}); choose "
                 "another --out."
             ) from None
-        return cls(path)
+        return folder
+
+    def begun(self) -> None:
+        """Take the mark away: from now on the folder is a run, which `open` accepts."""
+        (self.path / BEGINNING).unlink()
+
+    def discard(self) -> None:
+        """Delete a folder that is no run yet, as far as that can be done."""
+        with suppress(OSError):
+            self._clear()
+            for name in (LOCK, BEGINNING):  # the mark last: a kill in between leaves it
+                (self.path / name).unlink(missing_ok=True)
+            self.path.rmdir()
+
+    def _check_free(self) -> None:
+        found = {path.name for path in self.path.iterdir()}
+        if BEGINNING in found or found <= {LOCK}:
+            return
+        hint = "choose another --out"
+        if "run.json" in found:
+            hint = f"`nasgen resume {self.path}` continues it"
+        raise StoreError(f"the output folder {self.path} exists and is not empty; {hint}.")
+
+    def _clear(self) -> None:
+        """Delete all that a beginning has left but its mark and the lock."""
+        for path in list(self.path.iterdir()):
+            if path.name not in (LOCK, BEGINNING):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
         """Open an existing run folder."""
         folder = cls(path)
+        if (folder.path / BEGINNING).exists():
+            raise StoreError(
+                f"{folder.path} is no run yet: it is being made, or the process that made it was "
+                f"stopped; begin it again with `nasgen search --out {folder.path}`."
+            )
         if not (folder.path / "run.json").is_file() or not folder.config_path.is_file():
             raise StoreError(
                 f"{folder.path} is no nasgen run: expected a folder with run.json and config.toml."
@@ -97,8 +138,10 @@ class RunFolder:
 
     def lock(self) -> None:
         """Claim the run for this process until `unlock`; the claim ends with the process."""
+        if self._lock is not None:
+            return
         try:
-            file = (self.path / ".lock").open("w")
+            file = (self.path / LOCK).open("w")
         except OSError as error:
             raise StoreError(
                 f"{self.path} cannot be written ({error.strerror or error}), which a run needs; "
@@ -112,12 +155,28 @@ class RunFolder:
                 f"another process is working on {self.path}; wait for it or stop it."
             ) from None
         self._lock = file
+        self.watch(self.path)
 
     def unlock(self) -> None:
         """Give the claim back."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+        self._watched.clear()
+
+    def watch(self, *paths: Path | None) -> None:
+        """Let `check` see until `unlock` that these files and folders stay what they are now."""
+        self._watched |= {path: _identity(path) for path in paths if path is not None}
+
+    def check(self) -> None:
+        """Raise StoreError when something of a claimed run was deleted or replaced since."""
+        for path, then in self._watched.items():
+            if _identity(path) != then:
+                raise StoreError(
+                    f"{path} was deleted, moved or replaced while the run was going on, which has "
+                    "stopped; put it back, or resume the run where it is now. What was deleted is "
+                    "lost."
+                )
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read a JSON object of the folder."""
@@ -133,13 +192,15 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file of the folder, whole or not at all."""
+        self.check()
         path = self.path / name
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             temporary.write_text(text, encoding="utf-8")
             temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # on a read-only disk not even that is allowed
+                temporary.unlink(missing_ok=True)
             raise StoreError(
                 f"cannot write {path}: {error.strerror or error}. Free disk space; the run can be "
                 "resumed."
@@ -151,6 +212,7 @@ class RunFolder:
 
     def append_line(self, name: str, data: Mapping[str, Any]) -> None:
         """Append one JSON line."""
+        self.check()
         try:
             with (self.path / name).open("ab+") as file:
                 if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
@@ -181,6 +243,15 @@ class RunFolder:
             raise StoreError(
                 f"{self.path / name}: expected a JSON object on each line, but {error}."
             ) from None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another of its name, None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def new_run_path(root: Path, stem: str) -> Path:

@@ -121,23 +121,31 @@ class Ledger:
         directions: Mapping[str, str],
         operators: Sequence[str],
         study: str = STUDY,
+        place: str = "",
     ) -> Ledger:
-        """Create the study for objectives `name -> "maximize" | "minimize"`."""
+        """Create the study for objectives `name -> "maximize" | "minimize"`.
+
+        `place` names the run's folder: a study without trials that a killed process has left in a
+        ledger elsewhere is made again from the same place only.
+        """
+        ways = [StudyDirection[d.upper()] for d in directions.values()]
         with _reported(url):
             storage = _storage(url)
             try:
-                study_id = storage.create_new_study(
-                    [StudyDirection[d.upper()] for d in directions.values()], study
-                )
+                study_id = storage.create_new_study(ways, study)
             except optuna.exceptions.DuplicatedStudyError:
-                raise StoreError(
-                    f"the ledger {url} already holds a study '{study}'; choose another --out."
-                ) from None
-            storage.set_study_user_attr(study_id, "schema", migrations.FORMAT)
+                if not _is_left_over(storage, study, place):
+                    raise StoreError(
+                        f"the ledger {url} already holds a study '{study}'; choose another --out."
+                    ) from None
+                storage.delete_study(storage.get_study_id_from_name(study))
+                study_id = storage.create_new_study(ways, study)
             storage.set_study_user_attr(study_id, "operators", list(operators))
+            storage.set_study_user_attr(study_id, "place", place)
             storage.set_study_system_attr(
                 study_id, "study:metric_names", list(directions)
             )  # what Study.set_metric_names writes: the dashboard shows these names
+            storage.set_study_user_attr(study_id, "schema", migrations.FORMAT)
         return cls(storage, study_id, url)
 
     @classmethod
@@ -300,6 +308,14 @@ def _json(record: Mapping[str, Any]) -> str:
         return json.dumps(record, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise StoreError(f"a trial record is no JSON ({error}): {sorted(record)}.") from None
+
+
+def _is_left_over(storage: BaseStorage, study: str, place: str) -> bool:
+    """Tell whether a study was never used, and made at this place or not to its end."""
+    study_id = storage.get_study_id_from_name(study)
+    attrs = storage.get_study_user_attrs(study_id)
+    is_ours = "schema" not in attrs or attrs.get("place") == place != ""
+    return is_ours and storage.get_n_trials(study_id) == 0
 
 
 def study_name(configured: str | None, run: str) -> str:
