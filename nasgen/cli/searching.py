@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
+import math
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -11,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from nasgen.cli.app import (
+    EXIT_BUG,
     EXIT_NOTHING,
     EXIT_USER,
     Json,
@@ -22,6 +26,8 @@ from nasgen.cli.app import (
     seconds_of,
     table_of,
 )
+
+LAST_RESORT_S = 5.0  # after the time budget and its grace
 
 
 @command
@@ -193,6 +199,14 @@ def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool
     def remember(event: str, data: Mapping[str, Any]) -> None:
         if event == "run":
             path.append(data["path"])
+        elif event == "start" and not math.isinf(ends_in_s := data["search"].budget.ends_in_s):
+            # The last resort: code that never lets Python run again; its place is printed.
+            faulthandler.dump_traceback_later(ends_in_s + LAST_RESORT_S, exit=True, file=2)
+        elif event == "end":
+            faulthandler.cancel_dump_traceback_later()
+        elif event == "stuck":
+            print(f"error: {data['text']}", file=sys.stderr, flush=True)
+            os._exit(EXIT_BUG)  # from another thread: nothing else ends the one that is stuck
 
     listeners = (remember,) if view is None else (remember, view)
     try:
@@ -202,6 +216,8 @@ def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool
         where = f"; continue with `nasgen resume {path[0]}`" if path else ""
         print(f"Interrupted; all finished trials are saved{where}.", file=sys.stderr)
         raise
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     summary = finished.summary
     if json_:
         dump(summary)

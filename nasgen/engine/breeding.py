@@ -14,10 +14,11 @@ import numpy as np
 from nasgen import seeding
 from nasgen.engine.credit import Credit
 from nasgen.engine.individual import Individual
-from nasgen.engine.operators import Materials, Operators, draw, legal, nothing_kept
+from nasgen.engine.operators import Materials, Operators, draw, late, legal, nothing_kept
 from nasgen.engine.operators import children as made
 from nasgen.engine.proposal import NO_TERMS, Proposal, Terms
 from nasgen.errors import NasgenError, NotApplicable, OperatorError
+from nasgen.execution.timer import within
 from nasgen.genotypes import Genotype
 from nasgen.predictors.base import Verdict
 
@@ -114,6 +115,7 @@ class Breeder:
         self.violation = violation
         self.root_seed = root_seed
         self.materials = materials
+        self.limit_s = math.inf  # for one child, or one draw of the space
         # Raises when parents lack what an operator in the worker needs; a run sets it.
         self.require: Callable[[Sequence[Individual], tuple[str, ...]], None] = _unchecked
         self.n_asked = 0  # candidates, the number of the next one
@@ -366,7 +368,9 @@ class Breeder:
             if pool[name].runs_in == "worker":
                 self.require(chosen, ("weights", "support", *pool[name].requires))
             try:
-                children = made(pool[name], chosen, self.space, rng, self.materials)
+                children = made(
+                    pool[name], chosen, self.space, rng, self.materials, self.limit_s
+                )
             except NotApplicable as refusal:
                 self._refused(name, refusal.kind, attempts)
                 continue
@@ -420,14 +424,19 @@ class Breeder:
         draw: Callable[[np.random.Generator], Genotype],
         rng: np.random.Generator,
     ) -> Genotype:
+        source = f"the search space's {what}()"
         try:
-            genotype = draw(rng)
-        except NasgenError:
+            genotype = within(
+                self.limit_s,
+                lambda: draw(rng),
+                lambda seconds, where: late(source, seconds, where),
+            )
+        except (NasgenError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: it must not end the program
             frame = traceback.extract_tb(error.__traceback__)[-1]
             raise OperatorError(
-                f"the search space's {what}() raised {type(error).__name__}: {error} "
+                f"{source} raised {type(error).__name__}: {error} "
                 f"({frame.filename}, line {frame.lineno}). Mend it, then resume the run."
             ) from error
         return legal(what, genotype, self.space)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import traceback
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 
 from nasgen.engine.individual import Individual
 from nasgen.errors import IllegalGenotypeError, NasgenError, NotApplicable, OperatorError
+from nasgen.execution.timer import within
 from nasgen.genotypes import Child
 from nasgen.genotypes.derivation import Derivation
 
@@ -104,11 +106,12 @@ def children(
     space: Legal,
     rng: np.random.Generator,
     materials: Materials,
+    limit_s: float = math.inf,
 ) -> list[Child]:
     """Return what an operator makes of its parents: one child, or up to as many as the parents.
 
     NotApplicable passes through; whatever else it raises, or returns against its contract, is an
-    OperatorError.
+    OperatorError, and so it is when it takes longer than `limit_s` seconds.
     """
     if operator.runs_in == "worker":
         identities = tuple(parent.identity for parent in parents)
@@ -118,8 +121,13 @@ def children(
     name, given = operator.name, {}
     if operator.requires:
         given["given"] = materials(parents, operator.requires)
+    genotypes = [parent.genotype for parent in parents]
     try:
-        result = operator.function(*(p.genotype for p in parents), space, rng, **given)
+        result = within(
+            limit_s,
+            lambda: operator.function(*genotypes, space, rng, **given),
+            lambda seconds, where: late(f"operator '{name}'", seconds, where),
+        )
     except NotApplicable:
         raise
     except IllegalGenotypeError as error:
@@ -127,9 +135,9 @@ def children(
             f"operator '{name}' built an illegal child: {error} It must return a legal "
             "genotype or raise nasgen.NotApplicable; `nasgen check` finds such cases."
         ) from error
-    except NasgenError:
+    except (NasgenError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: it must not end the program
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise OperatorError(
             f"operator '{name}' raised {type(error).__name__}: {error} ({frame.filename}, line "
@@ -155,6 +163,14 @@ def children(
                 "numbers need int() or float() around them."
             ) from None
     return found
+
+
+def late(what: str, seconds: float, where: str) -> OperatorError:
+    """Return the error that something has not returned in time."""
+    return OperatorError(
+        f"{what} has not returned after {seconds:.1f} s: it is in {where}. Mend it, or raise "
+        "execution.operator_limit or the time budget, then resume the run."
+    )
 
 
 def legal(name: str, genotype: Any, space: Legal) -> Any:

@@ -51,6 +51,8 @@ def job(trial: Trial, trials: Mapping[int, Trial], constants: Constants) -> Json
         "inherit": inherit,
         "wants": ["weights", "predictions"],
     }
+    if constants.limit_s is not None:
+        made["limit_s"] = constants.limit_s
     if searched and (constants.keep_optimizer or trial.rungs_below):
         made["wants"].append("optimizer")
     if searched and constants.compares != "none":
@@ -107,11 +109,14 @@ def compared(trial: Trial, trials: Mapping[int, Trial], constants: Constants) ->
 
 def cohort_job(members: Sequence[Trial], trials: Mapping[int, Trial], constants: Constants) -> Json:
     """Return the job of trials that are trained jointly, in the order in which they were asked."""
-    return {
+    made: Json = {
         "seq": members[0].seq,
         "attempt": members[0].attempt,
         "cohort": [job(member, trials, constants) for member in members],
     }
+    if constants.limit_s is not None:
+        made["limit_s"] = constants.limit_s * len(members)
+    return made
 
 
 def results(answer: Mapping[str, Any], members: Sequence[Trial]) -> list[Json]:

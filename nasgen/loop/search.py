@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gc
 import math
+import threading
+import time
 from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -17,10 +19,13 @@ from typing import Any, Final
 from nasgen import genotypes, seeding
 from nasgen.engine.algorithms.base import Algorithm
 from nasgen.engine.individual import Individual, fitness_class
+from nasgen.engine.operators import late
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.statistics import Memory
 from nasgen.errors import NasgenError, OperatorError, StoreError
+from nasgen.execution import timer
 from nasgen.execution.base import Executor
+from nasgen.execution.timer import within
 from nasgen.genotypes import Genotype
 from nasgen.genotypes.child import minted_plan
 from nasgen.loop import jobs
@@ -34,6 +39,7 @@ from nasgen.store.ledger import Ledger, utc_now
 from nasgen.store.trial import Trial, recorded
 
 Listener = Callable[[str, Mapping[str, Any]], None]
+STUCK_S: Final = 2.0  # after the time budget and its grace, for the timer to interrupt what hangs
 # Failures that are no fault of the candidate: the run stops, and resumes with that very trial.
 FATAL_KINDS: Final[dict[str | None, type[NasgenError]]] = {
     "store": StoreError,
@@ -76,6 +82,7 @@ class Search:
         self.n_before = 0  # trials of earlier segments
         self.is_spent = False  # the space has no new candidate
         self._generation = 0
+        self._ends = math.inf  # time.monotonic() at which whatever runs is ended
         self._began: dict[int, float] = {}
         self._durations: deque[float] = deque(maxlen=16)
         self._fitness = fitness_class(tuple(o.direction for o in constants.objectives))
@@ -87,7 +94,9 @@ class Search:
 
         `n_before` trials belong to earlier segments of the run, each with its own finish.
         """
-        with _rare_collections():
+        ends_in_s = self.budget.ends_in_s
+        self._ends = self.executor.deadline = time.monotonic() + ends_in_s
+        with _rare_collections(), self._watched(ends_in_s + STUCK_S):
             self._run(stored, n_before)
 
     def _run(self, stored: list[Trial], n_before: int) -> None:
@@ -108,7 +117,7 @@ class Search:
         self.emit("phase", phase="search")
         while True:
             while self.executor.has_room() and self._may_ask():
-                proposal = self.algorithm.ask()
+                proposal = within(self._ends - time.monotonic(), self.algorithm.ask, _slow_ask)
                 self.note_generation()
                 if proposal is None:
                     self.is_spent = True
@@ -124,7 +133,8 @@ class Search:
     def _finish(self) -> None:
         """Train the best candidates of the search again, longer (phase "finish")."""
         ending = self.ending
-        waiting = ending.waiting(self.known, self.n_told)
+        is_over = time.monotonic() >= self._ends
+        waiting = [] if is_over else ending.waiting(self.known, self.n_told)
         if not waiting and not self.in_flight:
             return
         self.emit("phase", phase="finish", n=len(waiting))
@@ -132,6 +142,8 @@ class Search:
         for trial in waiting:
             while not self.executor.has_room():
                 self._collect()
+            if time.monotonic() >= self._ends:
+                break  # something hung
             fidelity = ending.bounded(trial, waves)
             bounded = replace(trial, fidelity=fidelity, started=utc_now(), asked_after=self.n_told)
             wider = ending.widened(bounded)
@@ -421,10 +433,35 @@ class Search:
     def genotype(self, trial: Trial) -> Genotype:
         return self.genotypes.get(trial.seq) or genotypes.read(trial.genotype)
 
+    @contextmanager
+    def _watched(self, seconds: float) -> Iterator[None]:
+        """Tell listeners after some seconds, from another thread, which plug-in is stuck.
+
+        Until then a timer interrupts those that can be interrupted: see `nasgen.execution.timer`.
+        """
+        thread = threading.get_ident()
+
+        def tell() -> None:
+            if (text := timer.running(thread)) is not None:
+                self.emit("stuck", text=text)
+
+        watch = threading.Timer(min(seconds, threading.TIMEOUT_MAX), tell)
+        watch.daemon = True
+        if not math.isinf(seconds):
+            watch.start()
+        try:
+            yield
+        finally:
+            watch.cancel()
+
     def emit(self, event: str, **data: Any) -> None:
         """Hand an event to all listeners."""
         for listener in self.listeners:
             listener(event, {"search": self, **data})
+
+
+def _slow_ask(seconds: float, where: str) -> OperatorError:
+    return late("the algorithm", seconds, where)
 
 
 @contextmanager

@@ -226,6 +226,7 @@ class Resolved:
             self.config.seed,
             origin_trained=self.origin is not None and bool(self.origin.refs),
         )
+        breeder.limit_s = self.config.execution.operator_limit
         made.begin(breeder)
         return made
 
@@ -449,5 +450,6 @@ class Resolved:
         with self.scope.active():
             target = registry.resolve("executors", self.config.execution.executor)
         context = self.worker_context(artifacts)
+        context["start_limit"] = self.config.execution.start_limit
         made: Executor = target(workers.EVALUATOR, context, n_workers(self.config))
         return made

@@ -219,6 +219,7 @@ class _Session:
             constraints=resolved.constraints,
             origin={} if resolved.origin is None else resolved.origin.refs,
             keep_optimizer=resolved.inherits,
+            limit_s=fidelity.limit_s(config),
         )
         self.targets = dataset.targets[parts.validation]
         self.task = resolved.task.fit(dataset, parts.train)
@@ -266,6 +267,7 @@ class _Session:
             finish_share=self.config.finish.share,
             spent_s=leg["spent_s"],
             reserve_s=ENDING_S if leg["time_s"] else 0.0,
+            grace_s=self.config.execution.grace,
             started=self._saved or self.began,
         )
 

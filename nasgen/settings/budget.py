@@ -13,7 +13,8 @@ class Budget:
 
     `n_trials` counts its trials, `n_finish` how many of them train the best again. With a
     time limit, `time_s` is the segment's wall time, of which `spent_s` was used before a resume;
-    `finish_share` of it is kept for the finish, `reserve_s` for ensemble, test and report.
+    `finish_share` of it is kept for the finish, `reserve_s` for ensemble, test and report. What
+    still runs `grace_s` after it is ended.
     """
 
     n_trials: int | None
@@ -22,6 +23,7 @@ class Budget:
     finish_share: float = 0.5
     spent_s: float = 0.0
     reserve_s: float = 0.0
+    grace_s: float = 10.0
     clock: Callable[[], float] = time.monotonic
     started: float = field(default=0.0)
 
@@ -52,6 +54,16 @@ class Budget:
         if self.time_s is None:
             return float("inf")
         return self.time_s - self.reserve_s - self.elapsed_s
+
+    @property
+    def ends_in_s(self) -> float:
+        """Seconds until whatever runs is ended; infinite without a time limit.
+
+        Never less than the grace: what a late resume starts again gets that long.
+        """
+        if self.time_s is None:
+            return float("inf")
+        return max(0.0, self.time_s - self.elapsed_s) + self.grace_s
 
     def may_search(self, n_asked: int, trial_s: float) -> bool:
         """Tell whether a trial of about `trial_s` seconds may still start.

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from nasgen.errors import ConfigError, suggest
 from nasgen.settings.constraints import texts
+from nasgen.settings.execution import Execution
 from nasgen.settings.sections import Duration, OptionSection, Section, Share, Weights, listed
 
 # What older versions called a setting; the error about such a name suggests the new one.
@@ -266,28 +267,6 @@ class Ensemble(Section):
         25, ge=1, le=10_000, description="members to select, one each round, repetitions allowed"
     )
     candidates: int = Field(20, ge=1, description="number of best networks to select from")
-
-
-class Execution(Section):
-    """Where trials run."""
-
-    executor: str = Field("processes", description="serial | processes")
-    workers: int | None = Field(
-        None,
-        ge=1,
-        le=1024,
-        description="worker processes; default: cores divided by threads_per_trial, one with a GPU",
-    )
-    threads_per_trial: int = Field(
-        1,
-        ge=1,
-        le=1024,
-        description="CPU threads of each training; it changes results in their last digits, so "
-        "keep it equal where runs must agree",
-    )
-    device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto | cpu | cuda | cuda:N"
-    )
 
 
 class Store(Section):

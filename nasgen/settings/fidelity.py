@@ -129,6 +129,12 @@ def finish_fidelity(config: SearchConfig, n_train: int, timed: bool) -> Fidelity
     return Fidelity(round(epochs, 3), 1.0, seconds)
 
 
+def limit_s(config: SearchConfig) -> float | None:
+    """Return the seconds after which the driver ends a trial, None for no limit."""
+    limit = config.training.time_limit
+    return None if limit is None else limit + config.execution.grace
+
+
 def n_finish(config: SearchConfig, n_trials: int | None) -> int:
     """Return how many trials of a segment train the best candidates again."""
     if config.finish.networks is not None:
