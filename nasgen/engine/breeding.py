@@ -368,9 +368,7 @@ class Breeder:
             if pool[name].runs_in == "worker":
                 self.require(chosen, ("weights", "support", *pool[name].requires))
             try:
-                children = made(
-                    pool[name], chosen, self.space, rng, self.materials, self.limit_s
-                )
+                children = made(pool[name], chosen, self.space, rng, self.materials, self.limit_s)
             except NotApplicable as refusal:
                 self._refused(name, refusal.kind, attempts)
                 continue

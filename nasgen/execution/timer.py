@@ -22,7 +22,7 @@ Late = Callable[[float, str], Exception]  # (seconds so far, where) -> the error
 REPEAT_S: Final = 1.0  # for code that swallows the interrupt
 
 
-class Overrun(KeyboardInterrupt):  # noqa: N818 - an interrupt, as that of Ctrl-C is
+class Overrun(KeyboardInterrupt):
     """Interrupts a call that takes too long; like Ctrl-C it passes through `except Exception`."""
 
     def __init__(self, call: _Call, error: Exception) -> None:

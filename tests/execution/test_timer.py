@@ -1,4 +1,4 @@
-"""Calls of plug-in code in the driver end at their limit, and leave the caller's timer as it was."""
+"""Plug-in code in the driver ends at its limit, and the timer of the caller is left as it was."""
 
 from __future__ import annotations
 

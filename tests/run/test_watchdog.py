@@ -90,7 +90,9 @@ def test_the_time_budget_ends_an_operator_before_its_own_limit() -> None:
     played.search.algorithm = Played(resolved_of("genetic")).search.algorithm
     played.search.algorithm.breeder.is_new = lambda proposal: True
     _with_operator(played, _sleeps, limit_s=60)
-    with pytest.raises(OperatorError, match="operator 'mine' has not returned after .*the time bud"):
+    with pytest.raises(
+        OperatorError, match=r"operator 'mine' has not returned after .*the time bud"
+    ):
         played.run()
 
 
