@@ -144,7 +144,7 @@ def test_a_worker_that_does_not_start_ends_the_run_with_the_setting(kind: type[E
 
 def test_a_worker_that_cannot_be_understood_at_its_start_ends_the_run() -> None:
     executor = Processes(FACTORY, {"start": "garbage"}, 1)
-    with pytest.raises(EvaluationError, match='cannot start: .* "garbage", which is no message'):
+    with pytest.raises(EvaluationError, match=r'cannot start: .* "garbage", which is no message'):
         _played(executor, _jobs(1), within_s=10)
 
 
