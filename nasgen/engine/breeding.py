@@ -2,62 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
 
 import numpy as np
 
 from nasgen import seeding
 from nasgen.engine.credit import Credit
 from nasgen.engine.individual import Individual
+from nasgen.engine.needs import Recorded, Screen, Space
 from nasgen.engine.operators import Materials, Operators, draw, late, legal, nothing_kept
 from nasgen.engine.operators import children as made
 from nasgen.engine.proposal import NO_TERMS, Proposal, Terms
 from nasgen.errors import NasgenError, NotApplicable, OperatorError
 from nasgen.execution.timer import within
 from nasgen.genotypes import Genotype
-from nasgen.predictors.base import Verdict
 
-N_ATTEMPTS = 50  # before a candidate is drawn at random, and then before the space counts as spent
-
-
-class Space(Protocol):
-    """What variation needs of a search space."""
-
-    def sample(self, rng: np.random.Generator) -> Genotype: ...
-    def seed(self, rng: np.random.Generator) -> Genotype: ...
-    def problems(self, genotype: Any) -> list[str]: ...
-    def widened(self, genotype: Any, factor: float) -> Genotype: ...
-    def shown(self, genotype: Any) -> Mapping[str, int]: ...
-
-
-class Screen(Protocol):
-    """What variation needs of a filter: see `nasgen.predictors.filter.Filter`."""
-
-    @property
-    def n_wanted(self) -> int: ...
-    def choose(self, candidates: Sequence[Genotype], rng: np.random.Generator) -> Verdict: ...
-    def review(self) -> None: ...
-    def take(self, key: str, screening: Mapping[str, Any]) -> None: ...
-
-
-class Recorded(Protocol):
-    """Candidates that a resumed run has made before; see `nasgen.loop.resuming.Recorded`."""
-
-    def __bool__(self) -> bool: ...
-    def take(
-        self,
-        breeder: Breeder,
-        number: int,
-        generation: int,
-        terms: Terms,
-        parent: int | None,
-        make: Callable[[], Proposal | None],
-    ) -> Proposal | None: ...
+N_ATTEMPTS = 50  # before a candidate is drawn at random, and then before there is none
+N_DRY = 5  # draws for a candidate after all draws for another one were known
+N_STEPS = 10  # of a walk away from a parent whose children are all known
 
 
 @dataclass
@@ -123,6 +90,7 @@ class Breeder:
         self.n_filtered = 0
         self._refusals: dict[str, dict[str, int]] = {}  # since the last candidate
         self._n_rejected = 0  # since the last candidate
+        self._is_dry = False  # the last draws were all known: more of them cost much for little
         self.credit = Credit() if operators.adapt else None
         self.failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
@@ -132,11 +100,13 @@ class Breeder:
             self.credit.observe(individual)
 
     def sample(self, generation: int = 0, terms: Terms = NO_TERMS) -> Proposal | None:
-        """Return a new random candidate, or None when the space seems spent.
+        """Return a new random candidate, or None when no draw is new.
 
         With a screen it is the most promising of several.
         """
-        return self._next(generation, terms, lambda rng: self._sample(rng, generation, terms))
+        return self._drawing(
+            self._next(generation, terms, lambda rng: self._sample(rng, generation, terms))
+        )
 
     def seed(self, generation: int, terms: Terms = NO_TERMS) -> Proposal | None:
         """Return the network from which growth starts: the origin, else the space's seed.
@@ -154,7 +124,7 @@ class Breeder:
             )  # fmt: skip
             return proposal if self._accepted(proposal) else self._sample(rng, generation, terms)
 
-        return self._next(generation, terms, make)
+        return self._drawing(self._next(generation, terms, make))
 
     def continued(
         self, parent: Individual, generation: int, terms: Terms = NO_TERMS
@@ -189,7 +159,7 @@ class Breeder:
             child = self._offspring(parents, rng, generation, terms, attempts)
             return child or self._sample(rng, generation, terms, attempts.refused)
 
-        return self._next(generation, terms, make)
+        return self._drawing(self._next(generation, terms, make))
 
     def offspring(
         self,
@@ -205,6 +175,22 @@ class Breeder:
             generation,
             terms,
             lambda rng: self._offspring(parents, rng, generation, terms, _Attempts()),
+        )
+
+    def distant(
+        self,
+        parents: Sequence[Individual],
+        generation: int,
+        terms: Terms = NO_TERMS,
+    ) -> Proposal | None:
+        """Return a candidate up to `N_STEPS` mutations away from the first parent, or None.
+
+        For when children and draws are all known, as in a small space: what lies between is not
+        trained again. It inherits what is left of its parent by tag. Filter and operators that
+        require something of their parent take no part.
+        """
+        return self._next(
+            generation, terms, lambda rng: self._walked(parents[0], rng, generation, terms)
         )
 
     def restore(self, proposal: Proposal) -> None:
@@ -243,6 +229,15 @@ class Breeder:
         if self.screen is not None and parent is None:
             self.screen.review()  # as it does before it chooses
         return self.recorded.take(self, number, generation, terms, parent, made)
+
+    def _drawing(self, found: Proposal | None) -> Proposal | None:
+        """Take note of what came of a request that draws where it finds nothing else.
+
+        It depends on what the request gave alone, so a resumed run knows it too.
+        """
+        if found is None or found.operator == "sample":
+            self._is_dry = found is None
+        return found
 
     def _numbered(self, proposal: Proposal, number: int) -> Proposal:
         """Return a new candidate with what preceded it."""
@@ -334,7 +329,7 @@ class Breeder:
         attempts: _Attempts,
     ) -> Proposal | None:
         """Return an accepted random candidate, or None when all attempts fail; see `_attempted`."""
-        for _ in range(N_ATTEMPTS):
+        for _ in range(N_DRY if self._is_dry else N_ATTEMPTS):
             drawn = self._drawn("sample", self.space.sample, rng)
             proposal = Proposal(
                 drawn, generation=generation, terms=terms, fell_back_from=instead_of
@@ -386,6 +381,41 @@ class Breeder:
                 if self._kept_to(proposal, attempts) and self._accepted(proposal, attempts):
                     return proposal
         return None
+
+    def _walked(
+        self, parent: Individual, rng: np.random.Generator, generation: int, terms: Terms
+    ) -> Proposal | None:
+        """Return what `distant` does."""
+        attempts, here = _Attempts(), parent
+        pool = self.operators.pool(several=False, n_parents=1, in_driver=True)
+        shares = {name: op.share for name, op in pool.items() if not op.requires}
+        for attempt in range(N_ATTEMPTS if shares else 0):
+            if attempt % N_STEPS == 0:
+                here = parent
+            name = draw(shares, rng)
+            try:
+                child = made(pool[name], [here], self.space, rng, self.materials)[0]
+            except NotApplicable as refusal:
+                self._refused(name, refusal.kind, attempts)
+                continue
+            except OperatorError:
+                if here is parent:
+                    raise
+                continue  # nobody promised that it reads provisional tags
+            proposal = Proposal(
+                child.genotype,
+                child.plan if here is parent else {},
+                name,
+                (parent.seq,),
+                generation,
+                terms,
+                {other: why for other, why in attempts.refused.items() if other != name},
+            )
+            if self._kept_to(proposal, attempts) and self._accepted(proposal, attempts):
+                return proposal
+            here = copy.copy(parent)
+            here.genotype = child.genotype
+        return self._last_resort(attempts)
 
     def _refused(self, operator: str, reason: str, attempts: _Attempts | None = None) -> None:
         self.failures[operator][reason] += 1

@@ -129,6 +129,9 @@ def _through(
 
 def _asked_again(search: Search, trial: Trial) -> Proposal:
     proposal = search.algorithm.ask() if search.algorithm.ready() else None
+    # Where there were none for a while, an algorithm that does not wait was asked several times.
+    while proposal is None and search.algorithm.breeder.n_asked <= (trial.number or -1):
+        proposal = search.algorithm.ask()
     search.note_generation()
     if proposal is None or proposal.trial != trial.seq:
         raise StoreError(

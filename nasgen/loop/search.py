@@ -80,7 +80,7 @@ class Search:
         self._gathered: list[Trial] = []  # of a cohort that is still being asked for
         self.n_told = 0
         self.n_before = 0  # trials of earlier segments
-        self.is_spent = False  # the space has no new candidate
+        self.is_over = False  # the algorithm has nothing more to ask for
         self._generation = 0
         self._ends = math.inf  # time.monotonic() at which whatever runs is ended
         self._began: dict[int, float] = {}
@@ -120,8 +120,7 @@ class Search:
                 proposal = within(self._ends - time.monotonic(), self.algorithm.ask, _slow_ask)
                 self.note_generation()
                 if proposal is None:
-                    self.is_spent = True
-                    self.emit("spent")
+                    self._end_unless_awaiting()
                     break
                 self._submit(proposal)
             if self._gathered and not self._may_ask():
@@ -129,6 +128,13 @@ class Search:
             if not self.in_flight:
                 break
             self._collect()
+
+    def _end_unless_awaiting(self) -> None:
+        """End the search unless a result is awaited, after which there may be candidates again."""
+        if not self.in_flight:
+            self.is_over = True
+            if not self.algorithm.has_ended:
+                self.emit("spent")
 
     def _finish(self) -> None:
         """Train the best candidates of the search again, longer (phase "finish")."""
@@ -165,7 +171,7 @@ class Search:
 
     def _may_ask(self) -> bool:
         return (
-            not self.is_spent
+            not self.is_over
             and self.budget.may_search(self._n_asked, self.trial_s)
             and self.algorithm.ready()
         )

@@ -18,7 +18,8 @@ from nasgen import registry, seeding
 from nasgen.data import arrays
 from nasgen.data.base import Dataset, load
 from nasgen.engine.algorithms.base import Algorithm
-from nasgen.engine.breeding import Breeder, Screen
+from nasgen.engine.breeding import Breeder
+from nasgen.engine.needs import Screen
 from nasgen.engine.operators import Operator, Operators
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.rungs import Rungs

@@ -27,13 +27,23 @@ class Aging(Algorithm):
             )
         self.toolbox.register("select", selections.tournament)
         self.tournament = tournament
-        self._n_asked = 0
+        self._n_asked = 0  # candidates, those that could not be made included
+        self._is_waiting = False
         self._n_failed_early = 0
 
     def ready(self) -> bool:
-        return True
+        return not self._is_waiting
 
     def ask(self) -> Proposal | None:
+        proposal = self._candidate()
+        for parent in self.population if proposal is None else ():
+            proposal = self.toolbox.walk([parent], self.generation)
+            if proposal is not None:
+                break
+        self._is_waiting = proposal is None  # for a result: it changes who breeds
+        return proposal
+
+    def _candidate(self) -> Proposal | None:
         rng = self.rng("ask", self._n_asked)
         self._n_asked += 1
         # Until the first population has been asked for, and while none of it is back, draw.
@@ -44,11 +54,13 @@ class Aging(Algorithm):
         return self.toolbox.vary(self.gathered(chosen, rng), self.generation)
 
     def tell(self, individual: Individual) -> None:
+        self._is_waiting = False
         self.population.append(individual)
         if len(self.population) > self.population_size:
             self.population.pop(0)
             self.generation = individual.generation + 1
 
     def tell_failed(self, seq: int) -> None:
+        self._is_waiting = False
         if len(self.population) < self.population_size:
             self._n_failed_early += 1

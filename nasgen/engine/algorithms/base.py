@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice, takewhile
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,8 +28,9 @@ class Algorithm(ABC):
     `tell_failed`) once for each candidate asked. An algorithm draws only from `self.rng(...)`, so
     its decisions depend on the root seed and on the results it got, never on the number of workers.
 
-    `toolbox` is DEAP's: `sample(generation)` and `vary(parents, generation)` make candidates, each
-    with a generator of its own; an algorithm registers `select` and `survive`, both
+    `toolbox` is DEAP's: `sample(generation)`, `vary(parents, generation)` and, where these find
+    nothing new, `walk(parents, generation)` make candidates, each with a generator of its own; an
+    algorithm registers `select` and `survive`, both
     (individuals, k, rng).
 
     Class attributes
@@ -58,6 +60,7 @@ class Algorithm(ABC):
         self.population: list[Individual] = []
         self.generation = 0
         self.rungs = Rungs()
+        self.has_ended = False  # it wants nothing more, however much the space has
         # Seq -> which validation rows the trial answers correctly; the session sets it.
         self.correct: Callable[[int], np.ndarray[Any, Any]] = _no_predictions
         self.keeps_predictions = False
@@ -79,6 +82,7 @@ class Algorithm(ABC):
         first = self.rungs.terms(0)
         self.toolbox.register("sample", breeder.sample, terms=first)
         self.toolbox.register("vary", breeder.child, terms=first)
+        self.toolbox.register("walk", breeder.distant, terms=first)
 
     def halve(self, rungs: Rungs) -> None:
         """Train candidates in rungs; called before `begin`. ConfigError if it cannot."""
@@ -129,7 +133,12 @@ class Algorithm(ABC):
 
     @abstractmethod
     def ask(self) -> Proposal | None:
-        """Return a new candidate, or None when the space seems spent."""
+        """Return a new candidate, or None when there is none.
+
+        A candidate that could not be made is a gap: another one is made instead. None means that
+        as many as a generation has were gaps, or that the algorithm `has_ended`. The search
+        ends with it once no result is awaited that could change that.
+        """
 
     @abstractmethod
     def tell(self, individual: Individual) -> None:
@@ -171,6 +180,7 @@ class Generational(Algorithm):
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
         """Return the next batch; `self.generation` is its number.
 
+        None stands for a candidate that could not be made. An empty batch ends the search.
         `rng` is for choices among individuals; candidates are drawn with generators of their own.
         """
 
@@ -226,9 +236,29 @@ class Generational(Algorithm):
         self._begun = True
         rng = self.rng("breed", self.generation)
         batch = [proposal for _ in range(self.rungs.width) for proposal in self.breed(rng)]
-        # A space that is spent ends the search: with rungs, only after those who may climb.
-        new: list[Proposal | None] = [proposal for proposal in batch if proposal is not None]
-        return batch if self.rungs.n == 1 or not new else new
+        self.has_ended = not batch
+        new = [proposal for proposal in batch if proposal is not None]
+        if batch and not new:
+            more = (proposal for proposal in self.anew(rng) if proposal is not None)
+            new = list(islice(more, len(batch)))
+        return [*new] or [None]
+
+    def anew(self, rng: np.random.Generator) -> Iterator[Proposal | None]:
+        """Make candidates where a whole batch was gaps: when these are too, the space is spent.
+
+        As many as the population has places: several mutations away from those who live, or drawn.
+        """
+        for i in range(self.population_size):
+            if self.population:
+                parent = self.population[i % len(self.population)]
+                yield self.toolbox.walk([parent], self.generation)
+            else:
+                yield self.toolbox.sample(self.generation)
+
+    def drawn(self, n: int) -> list[Proposal]:
+        """Return up to `n` random candidates, fewer when a draw finds none."""
+        draws = (self.toolbox.sample(self.generation) for _ in range(n))
+        return list(takewhile(lambda proposal: proposal is not None, draws))
 
     def _close(self) -> None:
         offspring = sorted(self._told, key=lambda individual: individual.seq)

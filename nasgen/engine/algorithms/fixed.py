@@ -41,7 +41,7 @@ class Fixed(Generational):
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
         if self.generation:
-            return [None]
+            return []
         return [
             self.toolbox.seed(0, terms=Terms(repetition=repetition))
             for repetition in range(self.repetitions)

@@ -68,9 +68,10 @@ class Genetic(Generational):
         self.toolbox.register("survive", selections.best)
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
-        n_missing = self.population_size - len(self.population)
-        if n_missing > 0:  # the first generation, and gaps that failed trials left
-            return [self.toolbox.sample(self.generation) for _ in range(n_missing)]
+        # The first generation, and gaps that failed trials left. What cannot be drawn is bred.
+        missing = self.drawn(self.population_size - len(self.population))
+        if missing or not self.population:
+            return [*missing] or [None]
         selected = self.toolbox.select(self.population, self.n_offspring + 1, rng)
         return [
             self.toolbox.sample(self.generation)

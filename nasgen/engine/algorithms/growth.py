@@ -7,6 +7,7 @@ ensemble.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -88,7 +89,7 @@ class Growth(Generational):
         if not self.population:  # at the start, or when that one training failed
             return [self.toolbox.seed(self.generation)]
         if self.rounds is not None and self._n_rounds >= self.rounds:
-            return [None]
+            return []
         self._n_rounds += 1
         batch = [self.toolbox.carry_on(member, self.generation) for member in self.population]
         for _ in range(self.n_members - len(self.population)):
@@ -97,8 +98,10 @@ class Growth(Generational):
             mates = self.breeder.operators.mates
             parents = self.gathered([member], rng) if mates else [member]
             batch.append(self.toolbox.mutate(parents, self.generation))
-        # An empty round would end the search: so it does, when nothing is new any more.
-        return [proposal for proposal in batch if proposal is not None] or [None]
+        return batch
+
+    def anew(self, rng: np.random.Generator) -> Iterator[Proposal | None]:
+        return iter(())  # what is drawn would not have grown
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
         # A member whose further training failed still has its weights: it competes as it was.

@@ -6,6 +6,8 @@ stands for it; crossovers and matings take no part.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from nasgen.engine.algorithms.base import Generational, options_error
@@ -26,12 +28,21 @@ class LocalSearch(Generational):
             raise options_error("local", "patience", "at least 1", patience)
         self.patience = patience
         self._n_idle = 0
+        self._left: list[Individual] = []  # the place that a restart gave up
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
         if not self.population:
             return [self.toolbox.sample(self.generation)]
         here = self.population[0]
         return [self.toolbox.vary([here], self.generation) for _ in range(self.population_size)]
+
+    def anew(self, rng: np.random.Generator) -> Iterator[Proposal | None]:
+        place = self.population or self._left
+        for _ in range(self.population_size):
+            if place:
+                yield self.toolbox.walk(place, self.generation)
+            else:
+                yield self.toolbox.sample(self.generation)
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
         best = max(offspring, key=lambda i: i.fitness, default=None)
@@ -48,5 +59,5 @@ class LocalSearch(Generational):
         self._n_idle += 1
         if self._n_idle < self.patience:
             return [here]
-        self._n_idle = 0
+        self._n_idle, self._left = 0, [here]
         return []

@@ -21,10 +21,6 @@ class Nsga2(Generational):
 
     def __init__(self, population: int, seed: int, survival: str = "nsga2") -> None:
         super().__init__(population, seed)
-        if population < 4:
-            raise ConfigError(
-                f"algorithm.population (nsga2): expected at least 4, got {population}."
-            )
         if survival not in ("nsga2", "nsga3"):
             raise ConfigError(
                 f"algorithm.survival (nsga2): expected 'nsga2' or 'nsga3', got '{survival}'."
@@ -34,9 +30,9 @@ class Nsga2(Generational):
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
         n = self.population_size
-        if len(self.population) < n:
-            missing = n - len(self.population)
-            return [self.toolbox.sample(self.generation) for _ in range(missing)]
+        missing = self.drawn(n - len(self.population))
+        if missing or not self.population:
+            return [*missing] or [None]
         winners = self.toolbox.select(self.population, n, rng)
         pairs = self.parents(winners, n, rng)
         return [self.toolbox.vary(pair, self.generation) for pair in pairs]
@@ -58,7 +54,9 @@ class Nsga2(Generational):
         winners: list[Individual] = []
         for front in tools.sortNondominated(individuals, len(individuals)):
             tools.emo.assignCrowdingDist(front)
+        # DEAP's tournament has four winners, and wants four that enter.
+        entered = individuals * (1 if len(individuals) >= 4 else 4)
         with deap_seeded(rng):
-            while len(winners) < k:  # DEAP's tournament hands out four winners at a time
-                winners += tools.selTournamentDCD(individuals, 4)
+            while len(winners) < k:
+                winners += tools.selTournamentDCD(entered, 4)
         return winners[:k]
