@@ -249,6 +249,8 @@ def print_summary(summary: Mapping[str, Any], run: Any) -> None:
         table_of("", ["", f"val_{metric}", f"test_{metric}", "size"], rows)
     counts = ", ".join(f"{k} {state}" for state, k in summary["trials"].items() if k)
     print(f"trials: {counts or 'none'}; {duration(summary['wall_s'])}")
+    if summary.get("ended_early"):
+        print(f"note:   {summary['ended_early']}")
     if summary.get("infeasible"):
         print(f"infeasible: {summary['infeasible']} of the completed trials violate a constraint")
     print(f"run:    {summary['run']}")

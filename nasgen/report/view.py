@@ -23,6 +23,7 @@ class ReportView:
     - `population`: seqs alive at the end; `n_filtered`: candidates a predictor rejected.
     - `audit`: how good the predictor was, see `predictors.audit.Audit.to_json`; None without one.
     - `nearest`: a sentence about the network that violates the constraints least, where all do.
+    - `ended_early`: a sentence where the search found no new candidates within its budget.
     - `cautions`: sentences about what differed when the run was resumed, such as versions.
     - `directions`: objective -> "maximize" or "minimize"; the first objective ranks.
     - `operator_failures`: operator -> how often it gave nothing to train, by cause
@@ -47,6 +48,7 @@ class ReportView:
     data_summary: str
     audit: Mapping[str, Any] | None = None
     nearest: str = ""
+    ended_early: str = ""
     cautions: tuple[str, ...] = ()
     metric: str = "accuracy"
     unit: str = "images"

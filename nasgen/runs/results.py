@@ -17,7 +17,7 @@ from nasgen.errors import ConfigError, StoreError
 from nasgen.evaluation.tasks.base import Task, ranked_by
 from nasgen.genotypes.derivation import Derivation
 from nasgen.loop.finish import ranked
-from nasgen.runs import reading, workers
+from nasgen.runs import reading, segments, workers
 from nasgen.runs.resolved import NO_RECIPE, Resolved
 from nasgen.settings import constraints, fidelity
 from nasgen.settings.config import SearchConfig, merge
@@ -282,6 +282,7 @@ class Run:
             "run": str(self.path),
             "trials": {**counts, "filtered": n_filtered},
             **constrained,
+            "ended_early": segments.ended_early(self.record, len(trials)),
             "best": None,
             "ensemble": None,
             "wall_s": round(sum(leg["spent_s"] for leg in self.record["legs"]), 3),
@@ -331,6 +332,7 @@ class Run:
             config=self.config,
             trials=self.trials,
             best=summary["best"],
+            ended_early=summary.get("ended_early") or "",
             nearest=(summary.get("nearest") or {}).get("message", ""),
             ensemble=summary["ensemble"],
             population=record.get("population", []),

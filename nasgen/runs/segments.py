@@ -133,6 +133,22 @@ def leg_record(trials: int | None, time_s: float | None) -> dict[str, Any]:
     return {"trials": trials, "time_s": time_s, "spent_s": 0.0, "done": False, "n_done": 0}
 
 
+def ended_early(record: Mapping[str, Any], n_trials: int) -> str | None:
+    """Return a sentence where the last segment found no new candidates within its budget, or None.
+
+    `n_trials` are the trials of the run so far.
+    """
+    legs = record["legs"]
+    if not legs[-1].get("spent"):
+        return None
+    n_asked = legs[-1]["trials"]
+    of = "" if n_asked is None else f" of {sum(b['n_done'] for b in legs[:-1]) + n_asked}"
+    return (
+        f"the search ended early, after {n_trials}{of} trials: it found no new candidates; a wider "
+        "search space ([space]) has more."
+    )
+
+
 def added_leg(
     record: Mapping[str, Any], trials: str | int | None, time_s: float | None, path: str | Path
 ) -> dict[str, Any] | None:

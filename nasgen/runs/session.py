@@ -324,6 +324,9 @@ class _Session:
             elif event == "rejected" and data["number"] > n_written:
                 # A replay rejects again, in the same order, what is written already.
                 self.folder.append_line(CANDIDATES, _candidate(data))
+            elif event == "spent":
+                leg["spent"] = True
+                self._save_clock(leg, force=True)
             if (line := _log_line(event, data)) is not None:
                 self.folder.append_line(LOG, {"time": utc_now(), "event": event, **line})
             self._save_clock(leg)

@@ -36,7 +36,7 @@ def test_five_mistakes_are_five_sentences() -> None:
         "did you mean 'seed'",
         "training.lr",
         "did you mean 'dag-cnn'",
-        "expected 1 to 4 parents",
+        "expected 1 to 4, the size of the population",
         "did you mean 'val_accuracy'",
     ):
         assert expected in text
@@ -64,7 +64,7 @@ def test_five_mistakes_are_five_sentences() -> None:
         ({"stopping": {"pruner": "median"}}, "did you mean 'stopping.stopper'"),
         ({"stopping": {"stopper": "median", "pruner": 1}}, "did you mean 'stopper'"),
         ({"training": {"lr": float("nan")}}, "training.lr"),
-        ({"algorithm": {"name": "nsga2", "population": 2}}, "at least 4"),
+        ({"algorithm": {"name": "nsga2", "survival": "best"}}, "'nsga2' or 'nsga3'"),
         ({"algorithm": {"offspring": "many"}}, "offspring"),
         ({"plugins": {"files": ["nowhere.py"]}}, "nowhere.py does not exist"),
     ],

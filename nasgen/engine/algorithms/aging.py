@@ -6,27 +6,27 @@ trial ends first (it is recorded and replayed on resume).
 
 from __future__ import annotations
 
+from typing import Final
+
 from nasgen.engine import selections
-from nasgen.engine.algorithms.base import Algorithm
+from nasgen.engine.algorithms.base import Algorithm, tournament_of
 from nasgen.engine.individual import Individual
 from nasgen.engine.proposal import Proposal
-from nasgen.errors import ConfigError
+
+TOURNAMENT: Final = 5  # unless the population is smaller
 
 
 class Aging(Algorithm):
-    """Steady state. Option: `tournament` (individuals drawn to choose a parent, default 5)."""
+    """Steady state. Option: `tournament` (individuals drawn to choose a parent; default 5, or all
+    of fewer).
+    """
 
     is_generational = False
 
-    def __init__(self, population: int, seed: int, tournament: int = 5) -> None:
+    def __init__(self, population: int, seed: int, tournament: int | None = None) -> None:
         super().__init__(population, seed)
-        if not 1 <= tournament <= population:
-            raise ConfigError(
-                f"algorithm.tournament (aging): expected 1 to {population} individuals drawn, the "
-                f"size of the population, got {tournament}."
-            )
         self.toolbox.register("select", selections.tournament)
-        self.tournament = tournament
+        self.tournament = tournament_of("aging", tournament, TOURNAMENT, population)
         self._n_asked = 0  # candidates, those that could not be made included
         self._is_waiting = False
         self._n_failed_early = 0

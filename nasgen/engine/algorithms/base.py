@@ -290,5 +290,18 @@ def options_error(algorithm: str, option: str, expected: str, got: Any) -> Confi
     return ConfigError(f"algorithm.{option} ({algorithm}): expected {expected}, got {got!r}.")
 
 
+def tournament_of(algorithm: str, given: int | None, usual: int, population: int) -> int:
+    """Return the individuals drawn for a tournament: as given, else the usual or all there are.
+
+    Raises ConfigError for a given number that the population has not.
+    """
+    if given is None:
+        return min(usual, population)
+    if not 1 <= given <= population:
+        expected = f"1 to {population}, the size of the population"
+        raise options_error(algorithm, "tournament", expected, given)
+    return given
+
+
 def _no_predictions(seq: int) -> np.ndarray[Any, Any]:
     raise NotImplementedError(f"the predictions of trial {seq} are not within reach here.")

@@ -7,15 +7,16 @@ Prefer `aging` when trials differ much in length, `nsga2` for several objectives
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 
 from nasgen.engine import selections
-from nasgen.engine.algorithms.base import Generational, options_error
+from nasgen.engine.algorithms.base import Generational, options_error, tournament_of
 from nasgen.engine.individual import Individual
 from nasgen.engine.proposal import Proposal
-from nasgen.errors import ConfigError
+
+TOURNAMENT: Final = 3  # unless the population is smaller
 
 
 class Genetic(Generational):
@@ -23,7 +24,7 @@ class Genetic(Generational):
 
     - `offspring`: lambda >= 1, default half the population.
     - `selection`: a name of the registry group "selections".
-    - `tournament`: individuals (>= 1) drawn for each tournament.
+    - `tournament`: individuals (>= 1) drawn for each tournament; default 3, or all of fewer.
     - `resample`: probability in [0, 1] that a candidate is drawn anew instead of bred.
     - `remove_worst`: share in (0, 1] of the population, the worst, that makes way for as many
       offspring each generation, however good these are (the generation gap of De Jong 1975). It
@@ -38,7 +39,7 @@ class Genetic(Generational):
         seed: int,
         offspring: int | None = None,
         selection: str = "tournament",
-        tournament: int = 3,
+        tournament: int | None = None,
         resample: float = 0.0,
         remove_worst: float | None = None,
     ) -> None:
@@ -58,12 +59,8 @@ class Genetic(Generational):
         self.n_offspring = max(1, population // 2) if offspring is None else offspring
         if self.n_offspring < 1:
             raise options_error("genetic", "offspring", "at least 1", offspring)
-        if not 1 <= tournament <= population:
-            raise ConfigError(
-                f"algorithm.tournament (genetic): expected 1 to {population} parents drawn, the "
-                f"size of the population, got {tournament}."
-            )
-        options = {"tournament": tournament} if selection == "tournament" else {}
+        size = tournament_of("genetic", tournament, TOURNAMENT, population)
+        options = {"tournament": size} if selection == "tournament" else {}
         self.toolbox.register("select", self.selection(selection, **options))
         self.toolbox.register("survive", selections.best)
 

@@ -9,11 +9,10 @@ import numpy as np
 from deap import tools
 
 from nasgen import registry
-from nasgen.engine.algorithms.base import Generational
+from nasgen.engine.algorithms.base import Generational, options_error
 from nasgen.engine.individual import Individual
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.randomness import deap_seeded
-from nasgen.errors import ConfigError
 
 
 class Nsga2(Generational):
@@ -22,9 +21,7 @@ class Nsga2(Generational):
     def __init__(self, population: int, seed: int, survival: str = "nsga2") -> None:
         super().__init__(population, seed)
         if survival not in ("nsga2", "nsga3"):
-            raise ConfigError(
-                f"algorithm.survival (nsga2): expected 'nsga2' or 'nsga3', got '{survival}'."
-            )
+            raise options_error("nsga2", "survival", "'nsga2' or 'nsga3'", survival)
         self.toolbox.register("select", self._crowded_tournaments)
         self.toolbox.register("survive", registry.resolve("selections", survival))
 
