@@ -394,9 +394,7 @@ class Breeder:
                 here = parent
             name = draw(shares, rng)
             try:
-                child = made(
-                    pool[name], [here], self.space, rng, self.materials, self.limit_s
-                )[0]
+                child = made(pool[name], [here], self.space, rng, self.materials, self.limit_s)[0]
             except NotApplicable as refusal:
                 self._refused(name, refusal.kind, attempts)
                 continue
