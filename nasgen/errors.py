@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Final
 
 
 class NasgenError(Exception):
@@ -12,6 +13,10 @@ class NasgenError(Exception):
     def __str__(self) -> str:
         # KeyError quotes its argument; a sentence must reach the user as it was written.
         return str(self.args[0]) if self.args else self.__class__.__name__
+
+
+# What code of plug-ins may raise: an exit that it asks for is an error, and must not end nasgen.
+FOREIGN: Final = (Exception, SystemExit)
 
 
 class ConfigError(NasgenError, ValueError):

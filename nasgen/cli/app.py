@@ -7,15 +7,18 @@ Exit codes: 0 done, 1 a bug in nasgen, 2 the user's mistake, 3 nothing completed
 from __future__ import annotations
 
 import functools
-import json
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from nasgen.cli.output import apart
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +52,8 @@ def command(function: F) -> F:
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _warn
-                function(*args, **kwargs)
+                with apart() if kwargs.get("json_") else nullcontext():
+                    function(*args, **kwargs)
         except (NasgenError, typer.Exit, typer.BadParameter) as error:
             if not isinstance(error, NasgenError) or debugging():
                 raise
@@ -70,6 +74,16 @@ def command(function: F) -> F:
                 file=sys.stderr,
             )
             raise typer.Exit(EXIT_BUG) from None
+        except BaseException as error:  # such as sys.exit(0) in a plug-in
+            if debugging():
+                raise
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            print(
+                f"error: {type(error).__name__}({error}) was raised in {place.filename}, line "
+                f"{place.lineno}. A plug-in must raise an error that says what is wrong.",
+                file=sys.stderr,
+            )
+            raise typer.Exit(EXIT_USER) from None
 
     app.command(name=function.__name__.strip("_"))(guarded)
     return function
@@ -116,11 +130,6 @@ def console_of(stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr)
-
-
-def dump(data: Any) -> None:
-    """Print one line of JSON."""
-    print(json.dumps(data))
 
 
 def within(mean: float, half: float | None, digits: int) -> str:

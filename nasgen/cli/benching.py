@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from nasgen.cli.app import Json, command, console_of, dump, table_of, within
+from nasgen.cli.app import Json, command, console_of, table_of, within
+from nasgen.cli.output import dump
 
 PADDED = "*"
 

@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nasgen.cli.app import (
-    EXIT_BUG,
-    EXIT_USER,
-    Json,
-    command,
-    dump,
-    table_of,
-)
+from nasgen.cli.app import EXIT_BUG, EXIT_USER, Json, command, table_of
+from nasgen.cli.output import dump
 
 if TYPE_CHECKING:
     from nasgen import registry

@@ -7,13 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from nasgen.cli.app import (
-    Json,
-    RunPath,
-    command,
-    dump,
-    table_of,
-)
+from nasgen.cli.app import Json, RunPath, command, table_of
+from nasgen.cli.output import dump
 from nasgen.cli.searching import print_summary
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from nasgen.cli.app import Json, RunPath, command, dump, table_of, within
+from nasgen.cli.app import Json, RunPath, command, table_of, within
+from nasgen.cli.output import dump
 
 NOTHING = "-"
 BENCH_LABELS = 100  # of thousands, as in published comparisons

@@ -22,10 +22,10 @@ from nasgen.cli.app import (
     Trials,
     command,
     console_of,
-    dump,
     seconds_of,
     table_of,
 )
+from nasgen.cli.output import apart, dump
 
 LAST_RESORT_S = 5.0  # after the time budget and its grace
 
@@ -210,7 +210,7 @@ def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool
 
     listeners = (remember,) if view is None else (remember, view)
     try:
-        with view or nullcontext():
+        with apart(), view or nullcontext():
             finished = start(listeners)
     except KeyboardInterrupt:
         where = f"; continue with `nasgen resume {path[0]}`" if path else ""

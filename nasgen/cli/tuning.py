@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from nasgen.cli.app import Json, command, console_of, dump, seconds_of, table_of
+from nasgen.cli.app import Json, command, console_of, seconds_of, table_of
+from nasgen.cli.output import dump
 
 BENCH = "nasbench-macro"
 N_RECIPES, N_TRIALS, N_SEEDS = 20, 50, 20  # when they are not given

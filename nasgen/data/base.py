@@ -18,7 +18,7 @@ from nasgen import registry
 from nasgen.data import checks, forms, targets
 from nasgen.data.columns import Column
 from nasgen.data.split import held_out
-from nasgen.errors import DataError, NasgenError, UnknownNameError, suggest
+from nasgen.errors import FOREIGN, DataError, NasgenError, UnknownNameError, suggest
 
 Array = NDArray[Any]
 AUTO: Final = "auto"  # the task that the targets' type decides
@@ -216,7 +216,7 @@ def load(source: str, task: str = AUTO) -> Dataset:
             found = loader(rest, **more)
         except NasgenError:
             raise
-        except Exception as error:
+        except FOREIGN as error:
             raise DataError(
                 f"dataset plug-in '{scheme}' ({origin}) failed on '{rest}': "
                 f"{type(error).__name__}: {error}. Mend the plug-in or the text after the colon."

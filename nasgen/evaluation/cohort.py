@@ -70,7 +70,7 @@ def check_alike(jobs: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def blame(error: Exception, trials: Sequence[Evaluation], trainees: Sequence[Trainee]) -> None:
+def blame(error: BaseException, trials: Sequence[Evaluation], trainees: Sequence[Trainee]) -> None:
     """Fail all trials of a joint training that has ended with an error, and name who diverged."""
     culprits = [t.job["seq"] for t, of in zip(trials, trainees, strict=True) if of.history.diverged]
     for trial in trials:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from nasgen import registry, seeding
-from nasgen.errors import EvaluationError, NotApplicable, OperatorError, StoreError
+from nasgen.errors import FOREIGN, EvaluationError, NotApplicable, OperatorError, StoreError
 from nasgen.evaluation.evaluation import Json
 from nasgen.evaluation.inference import Inference
 from nasgen.genotypes.derivation import Derivation
@@ -350,7 +350,7 @@ class _Call:
             return function(name, *given, self._rng(name), **self.materials)
         except (NotApplicable, OperatorError, MemoryError):
             raise
-        except Exception as error:
+        except FOREIGN as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             raise OperatorError(
                 f"{self.who} raised {type(error).__name__}: {error} ({frame.filename}, line "

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from nasgen.errors import EvaluationError, StoreError
+from nasgen.errors import FOREIGN, EvaluationError, StoreError
 from nasgen.settings.recordable import recordable
 
 Json = dict[str, Any]
@@ -71,7 +71,7 @@ class Evaluation:
         if self.time_left_s() <= 0:
             raise EvaluationError(self.progress, "timeout")
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Make the result FAILED with kind and sentence of an error; the first one counts."""
         if self.failed:
             return
@@ -85,7 +85,7 @@ class Evaluation:
         self.result["finished"] = datetime.now(UTC).isoformat(timespec="milliseconds")
         return recordable(self.result)
 
-    def _described(self, error: Exception) -> tuple[str, str]:
+    def _described(self, error: BaseException) -> tuple[str, str]:
         if isinstance(error, EvaluationError):
             kind = error.kind if error.kind in KINDS else "error"
             if kind == "timeout":
@@ -102,9 +102,9 @@ class Evaluation:
 
 @contextmanager
 def failing(trials: Sequence[Evaluation]) -> Iterator[None]:
-    """Whatever is raised inside fails these trials; KeyboardInterrupt and SystemExit escape."""
+    """Whatever is raised inside fails these trials; KeyboardInterrupt alone escapes."""
     try:
         yield
-    except Exception as error:
+    except FOREIGN as error:
         for trial in trials:
             trial.fail(error)

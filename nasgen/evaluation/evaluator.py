@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from nasgen import registry, seeding
-from nasgen.errors import EvaluationError
+from nasgen.errors import FOREIGN, EvaluationError
 from nasgen.evaluation import device, measure, optimizer_state, shared
 from nasgen.evaluation.cohort import Cohort, blame, check_alike
 from nasgen.evaluation.derivation import Deriver
@@ -99,7 +99,7 @@ class Evaluator:
         that the stopper compares with. `report` gets the progress after each epoch and about once a
         second within. When it returns False, or the stopper stops the training, the trial ends as
         PRUNED, without objectives. Whatever goes wrong becomes a FAILED result with failure_kind
-        error, memory, timeout, non-finite or store. Only KeyboardInterrupt and SystemExit escape.
+        error, memory, timeout, non-finite or store. Only KeyboardInterrupt escapes.
 
         {"seq", "cohort": [job, ...]} trains relatives together on the weights that they share (see
         `cohort`): same fidelity for all, seconds and time limit count for each on average. The
@@ -158,7 +158,7 @@ class Evaluator:
         turns = torch.Generator().manual_seed(seeding.integer(trials[0].job["seed"], "turns"))
         try:
             self._train(alive, trainees, cohort.optimizer, turns)
-        except Exception as error:
+        except FOREIGN as error:
             blame(error, alive, trainees)
             return
         for member, (trial, candidate) in enumerate(built):
@@ -388,7 +388,7 @@ def _training_metrics(history: History) -> Json:
 def _value(name: str, objective: Callable[[Measured], float], measured: Measured) -> float:
     try:
         return float(objective(measured))
-    except Exception as error:
+    except FOREIGN as error:
         raise EvaluationError(
             f"objective '{name}' failed with {type(error).__name__}: {error}"
         ) from error

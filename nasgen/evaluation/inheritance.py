@@ -9,7 +9,7 @@ from typing import Any, Literal, final
 import numpy as np
 import torch
 
-from nasgen.errors import EvaluationError, NasgenError
+from nasgen.errors import FOREIGN, EvaluationError, NasgenError
 from nasgen.evaluation import optimizer_state
 from nasgen.evaluation.evaluation import MAX_MESSAGE, Json
 from nasgen.evaluation.inference import TensorStore
@@ -48,7 +48,7 @@ class Inheritance:
             report, weights = self._inherit(network, blueprint, given)
         except (MemoryError, torch.OutOfMemoryError):
             raise
-        except Exception as error:  # whatever a file or a plug-in's plan holds
+        except FOREIGN as error:  # whatever a file or a plug-in's plan holds
             reason = f"the parents' weights cannot be inherited: {error}"
             if self.on_bad_parent == "drop":
                 raise EvaluationError(reason, "inheritance") from error

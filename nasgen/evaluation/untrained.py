@@ -13,6 +13,7 @@ from typing import Any, Final, final
 import torch
 
 from nasgen import registry
+from nasgen.errors import FOREIGN
 from nasgen.evaluation import measure, shared
 from nasgen.evaluation.metrics import Measured
 from nasgen.genotypes import Genotype
@@ -67,6 +68,6 @@ class Untrained:
                 value = float(objective(measured))
                 if math.isfinite(value):
                     values[name] = value
-        except Exception:  # a plug-in's layer or objective
+        except FOREIGN:  # a plug-in's layer or objective
             return values
         return values

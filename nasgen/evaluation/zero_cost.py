@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from nasgen import registry, seeding
-from nasgen.errors import IncompatibleError, NasgenError
+from nasgen.errors import FOREIGN, IncompatibleError, NasgenError
 from nasgen.evaluation import shared
 from nasgen.evaluation.scores.base import Probe
 from nasgen.genotypes import Genotype
@@ -97,7 +97,7 @@ class ZeroCost:
         try:
             with _alone(seeding.integer(self._seed, "scoring")):
                 return float(score(probe))
-        except Exception as error:
+        except FOREIGN as error:
             raise IncompatibleError(
                 f"score '{name}' failed with {type(error).__name__}: {error}. Choose other "
                 "predictor.features or predictor.score, or mend it."

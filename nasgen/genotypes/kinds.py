@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nasgen import registry
-from nasgen.errors import IllegalGenotypeError, IncompatibleError, NasgenError, suggest
+from nasgen.errors import FOREIGN, IllegalGenotypeError, IncompatibleError, NasgenError, suggest
 from nasgen.genotypes.base import Genotype
 
 
@@ -29,7 +29,7 @@ def read(data: Any) -> Genotype:
         found: Genotype = registry.resolve("genotypes", kind).from_json(data)
     except (NasgenError, MemoryError):
         raise
-    except Exception as error:
+    except FOREIGN as error:
         raise IllegalGenotypeError(
             f"expected the JSON of a genotype of the kind '{kind}', but reading it raised "
             f"{type(error).__name__}: {error}."

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from nasgen import registry, seeding
-from nasgen.errors import IncompatibleError, NotApplicable
+from nasgen.errors import FOREIGN, IncompatibleError, NotApplicable
 from nasgen.genotypes import Child, Genotype, read
 from nasgen.genotypes.kinds import accepted, varies
 from nasgen.operators import mutation
@@ -158,7 +158,7 @@ def _one(
             results.append(operator(*parents, space, rng, case=case[1]))
         except NotApplicable as refusal:
             results.append(refusal)
-        except Exception as error:
+        except FOREIGN as error:
             return [("raises", f"raised {_where(error, operator, origin)}")]
     found: list[tuple[str, str]] = []
     if [json.dumps(parent.to_json()) for parent in parents] != before:
@@ -234,7 +234,7 @@ def _wrong(child: Child, parents: Sequence[Genotype], space: SearchSpace) -> lis
         for shape in shapes_of(space):
             try:
                 space.blueprint(genotype, shape, 10)
-            except Exception as error:
+            except FOREIGN as error:
                 what = f"{type(error).__name__}: {error}"
                 found.append(("decodable", f"gave a child that cannot be built: {what}"))
     if read(json.loads(json.dumps(genotype.to_json()))) != genotype:
@@ -262,7 +262,7 @@ def _wrong_tags(genotype: Genotype, parents: Sequence[Genotype]) -> list[tuple[s
     return found
 
 
-def _where(error: Exception, operator: Callable[..., Any], origin: str) -> str:
+def _where(error: BaseException, operator: Callable[..., Any], origin: str) -> str:
     """Return the error with the last line of the operator's own file that led to it."""
     try:
         own = {origin, inspect.getsourcefile(operator)}

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from nasgen.errors import IncompatibleError, NasgenError
+from nasgen.errors import FOREIGN, IncompatibleError, NasgenError
 from nasgen.genotypes import tags
 from nasgen.genotypes.tags import Ranges
 from nasgen.layers.base import axis, find_layer
@@ -86,7 +86,7 @@ def _module(step: Step) -> nn.Module:
         module = find_layer(step.layer).build(dict(step.params), step.in_shapes, step.out_shape)
     except NasgenError:
         raise
-    except Exception as error:
+    except FOREIGN as error:
         raise IncompatibleError(
             f"layer '{step.layer}': build({dict(step.params)}, {step.in_shapes}, {step.out_shape}) "
             f"failed with {type(error).__name__}: {error}."

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, final
 
 import numpy as np
 
-from nasgen.errors import ConfigError, IncompatibleError, UnknownNameError, suggest
+from nasgen.errors import FOREIGN, ConfigError, IncompatibleError, UnknownNameError, suggest
 from nasgen.genotypes import Genotype
 from nasgen.settings.objectives import Direction
 from nasgen.predictors.acquisition import ACQUISITIONS
@@ -309,7 +309,7 @@ class Filter:
         try:
             fresh = self.make(self.seed)
             fresh.fit(rows, labels)
-        except Exception as error:
+        except FOREIGN as error:
             raise _failure(f"fit on X {rows.shape}", error) from error
         return fresh
 
@@ -321,7 +321,7 @@ class Filter:
             means = surrogate.predict(rows) if answer is None else answer[0]
             stds = np.zeros(len(rows)) if answer is None else answer[1]
             parts = [np.asarray(part, dtype=np.float64) for part in (means, stds)]
-        except Exception as error:
+        except FOREIGN as error:
             raise _failure(f"predict on X {rows.shape}", error) from error
         for name, part in zip(("means", "standard deviations"), parts, strict=True):
             if part.shape != (len(rows),):
@@ -340,7 +340,7 @@ def _line(x: Floats, y: Floats) -> tuple[float, float]:
     return slope, float(y.mean() - slope * x.mean())
 
 
-def _failure(where: str, error: Exception) -> IncompatibleError:
+def _failure(where: str, error: BaseException) -> IncompatibleError:
     return IncompatibleError(
         f"the predictor failed to {where}: {type(error).__name__}: {error}. All values were "
         "finite; mend it, or set predictor.name = 'none', then resume the run."

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeVar, cast
 
-from nasgen.errors import IncompatibleError, NasgenError, UnknownNameError, suggest
+from nasgen.errors import FOREIGN, IncompatibleError, NasgenError, UnknownNameError, suggest
 
 T = TypeVar("T")
 Members = dict[str, dict[str, Any]]  # group -> name -> entry
@@ -237,7 +237,7 @@ def load_file(path: str | Path) -> Members:
         _loading.append((source, source))
         try:
             spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:  # a script may end with sys.exit(main())
+        except FOREIGN as error:  # a script may end with sys.exit(main())
             _sources.pop(source, None)
             sys.modules.pop(name, None)
             if isinstance(error, NasgenError):
@@ -275,7 +275,7 @@ def load_installed() -> None:
             point.load()
         except NasgenError:
             raise
-        except Exception as error:
+        except FOREIGN as error:
             raise NasgenError(
                 f"installed plug-in '{point.name}' ({where}) could not be loaded: "
                 f"{type(error).__name__}: {error}. Uninstall or mend it."
@@ -336,7 +336,9 @@ def imported(dotted: str, what: str = "plugins") -> Any:
             f"{what} '{dotted}': there is no module '{error.name}'; expected package.module"
             f"{':object' if attribute else ''} of something that Python can import here."
         ) from None
-    except (ImportError, ValueError, SyntaxError) as error:
+    except NasgenError:
+        raise
+    except FOREIGN as error:
         raise UnknownNameError(
             f"{what} '{dotted}': the module cannot be imported: {type(error).__name__}: {error}."
         ) from error

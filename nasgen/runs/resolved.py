@@ -23,7 +23,7 @@ from nasgen.engine.needs import Screen
 from nasgen.engine.operators import Operator, Operators
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.rungs import Rungs
-from nasgen.errors import ConfigError, NasgenError
+from nasgen.errors import FOREIGN, ConfigError, NasgenError
 from nasgen.evaluation.tasks import base as tasks
 from nasgen.evaluation.tasks.base import Task
 from nasgen.execution.base import Executor
@@ -153,7 +153,7 @@ class Resolved:
             found: SearchSpace = registry.resolve("search_spaces", name)(**given)
         except NasgenError:
             raise
-        except Exception as error:  # a plug-in's
+        except FOREIGN as error:  # a plug-in's
             raise ConfigError(
                 f"search space '{name}' cannot be made with the options {given}: "
                 f"{type(error).__name__}: {error}."

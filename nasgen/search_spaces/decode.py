@@ -30,7 +30,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nasgen.errors import ConfigError, IncompatibleError, NasgenError
+from nasgen.errors import FOREIGN, ConfigError, IncompatibleError, NasgenError
 from nasgen.genotypes import Dag, tags
 from nasgen.genotypes.vertex import Value
 from nasgen.genotypes.tags import Ranges
@@ -213,7 +213,7 @@ def _checked_shape(
         shape = tuple(int(n) for n in rules.out_shape(params, in_shapes))
     except NasgenError:
         raise
-    except Exception as error:
+    except FOREIGN as error:
         raise IncompatibleError(
             f"layer '{layer}': out_shape({dict(params)}, {in_shapes}) failed with "
             f"{type(error).__name__}: {error}. It must return a shape such as (C, H, W)."

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from nasgen import registry
-from nasgen.errors import NasgenError
+from nasgen.errors import FOREIGN, NasgenError
 from nasgen.layers.base import Shape
 from nasgen.operators.conformance import shapes_of
 from nasgen.registry.plugins import Scope
@@ -69,7 +69,7 @@ def examine(cases: Iterator[str], origin: str = "") -> Outcome:
             n_checked += 1
             if answer:
                 return Outcome(n_checked, (answer,))
-    except Exception as error:
+    except FOREIGN as error:
         return Outcome(n_checked + 1, (told(error, origin),))
     return Outcome(n_checked)
 
@@ -80,7 +80,7 @@ def examine_all(rules: Iterable[Rule], group: str, name: str) -> Outcome:
     return sum((examine(rule(name), origin) for rule in rules), Outcome())
 
 
-def told(error: Exception, origin: str) -> str:
+def told(error: BaseException, origin: str) -> str:
     """Return an error as a sentence, with the last line in `origin` that led to it."""
     frames = traceback.extract_tb(error.__traceback__)
     cause: BaseException | None = error.__cause__

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from nasgen import registry
-from nasgen.errors import IncompatibleError
+from nasgen.errors import FOREIGN, IncompatibleError
 from nasgen.registry.plugins import Scope
 from nasgen.testing.base import Outcome, examine, told
 
@@ -84,7 +84,7 @@ def check_member(group: str, name: str, n: int = N_CASES) -> Finding:
     origin = registry.get(group, name).origin
     try:
         outcome = _suite(group)(group, name, **({"n": n} if group in registry.PARENTS else {}))
-    except Exception as error:
+    except FOREIGN as error:
         # A member may fail before its first case, such as a class that cannot be constructed.
         outcome = Outcome(problems=(told(error, origin),))
     if not outcome.problems and not outcome.n_checked:

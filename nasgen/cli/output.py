@@ -1,0 +1,60 @@
+"""Standard output belongs to what a command answers; what plug-ins print goes to standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+_answers: list[TextIO] = []  # where answers go while what is printed goes elsewhere
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Send what is printed inside to standard error, by programs and C code too; `dump` excepted.
+
+    Where standard output is a stand-in without a file descriptor, only what Python prints.
+    """
+    if _answers or sys.stdout is None:
+        yield
+        return
+    own = sys.stdout
+    number, copy = _moved(own)
+    answers = own if copy is None else os.fdopen(copy, "w", encoding=own.encoding, newline="")
+    _answers.append(answers)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = own
+        _answers.pop()
+        if copy is not None:
+            with suppress(OSError):  # the reader has gone, which was said where it was written to
+                answers.flush()
+            os.dup2(answers.fileno(), number)
+            with suppress(OSError):
+                answers.close()
+
+
+def dump(data: Any) -> None:
+    """Print one line of JSON as an answer."""
+    print(json.dumps(data), file=_answers[-1] if _answers else sys.stdout, flush=True)
+
+
+def _moved(stream: TextIO) -> tuple[int, int | None]:
+    """Point a stream's file descriptor to standard error; return it and a copy of what it was."""
+    try:
+        stream.flush()
+        number = stream.fileno()
+        copy = os.dup(number)
+    except (OSError, ValueError, AttributeError):
+        return -1, None
+    try:
+        os.dup2(sys.stderr.fileno(), number)
+    except (OSError, ValueError, AttributeError):
+        os.close(copy)
+        return -1, None
+    return number, copy
