@@ -39,8 +39,8 @@ class Quits(RandomSearch):
         sys.exit(0)
 """
 SMALL = [
-    "--trials", "4", "--set", "algorithm.population=2", "--set", "algorithm.crossover_prob=0",
-    "--set", "algorithm.tournament=2", "--set", "finish.networks=0", "--set", "training.epochs=0.1",
+    "--trials", "4", "--set", "algorithm.population=3", "--set", "algorithm.crossover_prob=0",
+    "--set", "finish.networks=0", "--set", "training.epochs=0.1",
     "--set", "predictor.name=none", "--set", "space.max_channels=8", "--quiet",
 ]  # fmt: skip
 
@@ -58,7 +58,8 @@ def test_a_plugin_that_prints_leaves_the_json_alone(tmp_path: Path, data: str) -
     command = [
         *NASGEN, "search", "--data", data, "--plugin", str(plugin), *SMALL, "--workers", "1",
         "--set", "algorithm.mutations={loud=1.0}", "--set", "execution.executor=processes",
-        "--set", 'objectives.names=["val_accuracy","quiet"]', "--json", "--out", str(tmp_path / "r"),
+        "--set", 'objectives.names=["val_accuracy","quiet"]', "--json",
+        "--out", str(tmp_path / "r"),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
