@@ -11,8 +11,9 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -27,13 +28,14 @@ app = typer.Typer(
     name="nasgen",
     help="Evolve neural networks: search, train, combine the best into an ensemble, report.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
 EXIT_BUG, EXIT_USER, EXIT_NOTHING, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+_debug: ContextVar[bool] = ContextVar("debug", default=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]
@@ -94,19 +96,37 @@ def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
+def _version(is_wanted: bool) -> None:
+    if is_wanted:
+        from nasgen import __version__
+
+        print(f"nasgen {__version__}")
+        raise typer.Exit
+
+
+@contextmanager
+def _tracebacks() -> Iterator[None]:
+    token = _debug.set(True)
+    try:
+        yield
+    finally:
+        _debug.reset(token)
+
+
 @app.callback()
 def main(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_version, is_eager=True
+        ),
+    ] = False,
 ) -> None:
     """Evolve neural networks: search, train, combine the best into an ensemble, report."""
     if debug:
-        os.environ["NASGEN_DEBUG"] = "1"
-    if version:
-        from nasgen import __version__
-
-        print(__version__)
-        raise typer.Exit
+        context.with_resource(_tracebacks())  # until the command ends: no setting of the process
 
 
 def seconds_of(option: str, text: str | None) -> float | None:
@@ -121,8 +141,8 @@ def seconds_of(option: str, text: str | None) -> float | None:
 
 
 def debugging() -> bool:
-    """Tell whether tracebacks are wanted."""
-    return os.environ.get("NASGEN_DEBUG", "") not in ("", "0")
+    """Tell whether tracebacks are wanted: by `nasgen --debug`, or by NASGEN_DEBUG=1."""
+    return _debug.get() or os.environ.get("NASGEN_DEBUG", "") not in ("", "0")
 
 
 def console_of(stderr: bool = False) -> Console:

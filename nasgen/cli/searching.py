@@ -236,17 +236,15 @@ def print_summary(summary: Mapping[str, Any], run: Any) -> None:
     rows, metric = [], run.task.metric
     best, ensemble = summary["best"], summary["ensemble"]
     if best is not None:
-        size = (
-            f"{value('n_params', best['n_params'])} params, {value('flops', best['flops'])} FLOPs"
-        )
-        figures = [value(metric, best[f"{part}_{metric}"]) for part in ("val", "test")]
-        rows.append([f"best network: trial {best['trial']}", *figures, size])
+        names = (f"val_{metric}", f"test_{metric}", "n_params", "flops")
+        figures = [value(name, best[name]) for name in names]
+        rows.append([f"best network: trial {best['trial']}", *figures])
     if ensemble is not None:
         figures = [value(metric, ensemble[f"{part}_{metric}"]) for part in ("val", "test")]
         n = len(ensemble["members"])
-        rows.append(["ensemble", *figures, f"{n} network{'' if n == 1 else 's'}"])
+        rows.append([f"ensemble of {n} network{'' if n == 1 else 's'}", *figures, "", ""])
     if rows:
-        table_of("", ["", f"val_{metric}", f"test_{metric}", "size"], rows)
+        table_of("", ["", f"val_{metric}", f"test_{metric}", "params", "FLOPs"], rows)
     counts = ", ".join(f"{k} {state}" for state, k in summary["trials"].items() if k)
     print(f"trials: {counts or 'none'}; {duration(summary['wall_s'])}")
     if summary.get("ended_early"):

@@ -1,4 +1,4 @@
-"""Numbers as people read them: 84.1 %, 108 k, 30.2 M, 4 min 05 s."""
+"""Numbers as people read them, on the page and in the terminal: 84.12 %, 108 k, 30.2 M, 4 min 05 s."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 NONE = "–"
 GAP = "\u202f"  # narrow no-break space between a number and its unit
 MINUS = "\u2212"
-_SHARES = ("accuracy", "rate", "share", "prob")
+_SCORES = ("accuracy", "error_rate")
+_SHARES = (*_SCORES, "rate", "share", "prob")
 _NAMES = {
     "val_accuracy": "validation accuracy",
     "test_accuracy": "test accuracy",
@@ -34,10 +35,10 @@ def number(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def percent(share: float) -> str:
-    """Write a fraction as per cent: one decimal, two from 99 % on, never rounded up to 100 %."""
+def percent(share: float, decimals: int = 1) -> str:
+    """Write a fraction as per cent: `decimals`, two from 99 % on, never rounded up to 100 %."""
     value = 100 * share
-    decimals = 2 if value >= 99 else 1
+    decimals = 2 if value >= 99 else decimals
     text = f"{value:.{decimals}f}"
     if value < 100 and float(text) >= 100:
         return f">{GAP}99.99{GAP}%"
@@ -93,6 +94,8 @@ def quantity(name: str, value: Any) -> str:
     found = number(value)
     if found is None:
         return NONE
+    if name.endswith(_SCORES):  # ten thousand test rows tell apart what one decimal would not
+        return percent(found, 2)
     if name.endswith(_SHARES):
         return percent(found)
     if name.endswith("_ms"):

@@ -5,8 +5,10 @@ Both are listeners of the search's events; they draw, they decide nothing.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
@@ -16,37 +18,65 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from nasgen.report import numbers
+from nasgen.runs.results import data_summary
+from nasgen.settings import fidelity
 from nasgen.settings.constraints import described
 
 if TYPE_CHECKING:
+    from nasgen.runs.resolved import Resolved
     from nasgen.loop.search import Search
     from nasgen.store.trial import Trial
 
+CONCLUDING = "choosing the ensemble, testing it, writing the report"
 N_FRONT = 5  # members of the Pareto front shown live
 
 
+def plain(text: str) -> str:
+    """Return text of the report in letters that every terminal has."""
+    return text.replace(numbers.GAP, " ").replace(numbers.MINUS, "-").replace(numbers.NONE, "-")
+
+
 def duration(seconds: float) -> str:
-    """Return seconds as "42 s", "3:20 min" or "1:05 h"."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02d} min"
-    return f"{minutes // 60}:{minutes % 60:02d} h"
+    """Return seconds as the report writes them: "0.42 s", "42.3 s", "3 min 20 s", "1 h 5 min"."""
+    return plain(numbers.duration(seconds))
+
+
+def clock(seconds: float) -> str:
+    """Return seconds as a running clock shows them: "42 s", "3 min 20 s"."""
+    whole = round(seconds)
+    return f"{whole} s" if whole < 60 else duration(whole)
 
 
 def value(name: str, number: float | None) -> str:
-    """Return an objective or metric as people write it: 84.1 %, 108.0 k."""
-    if number is None:
-        return "-"
-    if name.endswith("accuracy") or name == "error_rate":
-        return f"{100 * number:.2f} %"
-    if name.endswith("_ms"):
-        return f"{number:.2f} ms"
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(number) >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number:g}"
+    """Return an objective or metric as the report writes it: 84.12 %, 108 k, 1.23 ms."""
+    return plain(numbers.quantity(name, number))
+
+
+def announcement(
+    path: Path, resolved: Resolved, data: Mapping[str, Any], trials: int | None, time_s: float | None
+) -> list[str]:
+    """Return what a search is about to do, for how long and where, a line each.
+
+    `data` is what the record of the run says of its data; `trials` and `time_s` are the limits of
+    the segment that begins.
+    """
+    config = resolved.config
+    n_workers = fidelity.n_workers(config)
+    if time_s is not None:
+        limit = f"for {clock(time_s)}" + ("" if trials is None else f" or {trials} networks")
+    else:
+        limit = f"until {trials} networks are trained"
+        if not {"trials", "time"} & config.budget.model_fields_set:
+            limit += " (the default; --trials 100 or --budget 10m sets another limit)"
+    is_default = config.data.source == type(config.data).model_fields["source"].default
+    return [
+        f"data:   {config.data.source}{' (the default; see --data)' if is_default else ''}, "
+        f"{data_summary(data)}",
+        f"search: {config.algorithm.name}, {limit}, on {n_workers} "
+        f"worker{'' if n_workers == 1 else 's'}",
+        f"folder: {path}; Ctrl-C stops early, and `nasgen resume {shlex.quote(str(path))}` goes on",
+    ]
 
 
 def _objectives(trial: Trial) -> str:
@@ -57,6 +87,19 @@ def _objectives(trial: Trial) -> str:
     return ", ".join(parts)
 
 
+def _of_predictor(search: Search) -> str | None:
+    """Return what there is to say about the predictor of a running search, if anything.
+
+    Too few labels are no news in a search that is too short for them.
+    """
+    if search.screen is None:
+        return None
+    audit, n_trials = search.screen.audit, search.budget.n_trials
+    if audit.unfitted is not None and n_trials is not None and n_trials <= search.screen.warmup:
+        return None
+    return audit.sentence
+
+
 class PlainLog:
     """One line for each event that matters; for logs and pipes."""
 
@@ -65,19 +108,23 @@ class PlainLog:
         self._began = time.monotonic()
 
     def __call__(self, event: str, data: Mapping[str, Any]) -> None:
-        if event == "start" and data["n_stored"]:
+        if event == "run":
+            for line in announcement(**data):
+                self._print(line)
+        elif event == "start" and data["n_stored"]:
             self._print(f"resumed; {data['n_stored']} trials are stored already")
         elif event == "phase" and data["phase"] == "finish":
             self._print(f"finalists: training the {data['n']} best again, longer")
+        elif event == "phase" and data["phase"] == "conclude":
+            self._print(CONCLUDING)
         elif event == "caution":
             self._print(f"warning: {data['text']}")
         elif event == "spent":
             self._print("the search found no new candidates and ends")
         elif event == "audit":
             self._print(data["judgement"].sentence)
-        elif event == "end" and (screen := data["search"].screen) is not None:
-            if screen.audit.sentence is not None:
-                self._print(screen.audit.sentence)
+        elif event == "end" and (said := _of_predictor(data["search"])) is not None:
+            self._print(said)
         elif event == "told":
             trial: Trial = data["trial"]
             outcome = _objectives(trial) if trial.state == "COMPLETE" else trial.failure or ""
@@ -94,7 +141,7 @@ class PlainLog:
                 self._print(f"trial {trial.seq}: {trial.fallback}")
 
     def _print(self, text: str) -> None:
-        line = f"[{duration(time.monotonic() - self._began)}] {text}"
+        line = f"[{clock(time.monotonic() - self._began)}] {text}"
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> PlainLog:
@@ -124,6 +171,7 @@ class LiveView:
         self._tasks: dict[int, TaskID] = {}
         self._search: Search | None = None
         self._phase = "search"
+        self._title = "nasgen"
         self._began = time.monotonic()
         self._n_done = 0  # in this session, for the rate
         self._n_failed = 0
@@ -140,7 +188,11 @@ class LiveView:
 
     def __call__(self, event: str, data: Mapping[str, Any]) -> None:
         self._search = data.get("search", self._search)
-        if event == "phase":
+        if event == "run":
+            for line in announcement(**data):
+                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._title = f"nasgen: {data['resolved'].config.data.source} in {data['path']}"
+        elif event == "phase":
             self._phase = data["phase"]
         elif event == "caution":
             self.console.print(f"warning: {data['text']}", markup=False, highlight=False)
@@ -172,11 +224,15 @@ class LiveView:
         search = self._search
         if search is None:
             return
+        if self._phase == "conclude":
+            done = f"{search.n_trained} trials"
+            self._overall.update(self._total, description=CONCLUDING, total=None, count=done)
+            return
         budget = search.budget
         done = search.n_trained - len(search.in_flight)
         if budget.time_s is not None:
             total, completed = budget.time_s, budget.elapsed_s
-            count = f"{duration(completed)} of {duration(total)}, {done} trials"
+            count = f"{clock(completed)} of {clock(total)}, {done} trials"
         else:
             total, completed = float(budget.n_trials or 0), float(done)
             count = f"{done} of {budget.n_trials} trials"
@@ -193,12 +249,14 @@ class LiveView:
             front = self._front(self._search)
             if front is not None:
                 parts.append(front)
-        return Panel(Group(*parts), title="nasgen", border_style="dim")
+        return Panel(Group(*parts), title=Text(self._title), border_style="dim")
 
     def _facts(self, search: Search) -> Text:
         elapsed = time.monotonic() - self._began
-        rate = 60 * self._n_done / elapsed if elapsed > 0 else 0.0
-        text = Text(f"  {rate:.1f} trials/min, {self._left(search, rate)} left")
+        text = Text(f"  {clock(elapsed)} elapsed")
+        if self._phase != "conclude":
+            rate = 60 * self._n_done / elapsed if elapsed > 0 else 0.0
+            text.append(f", {rate:.1f} trials/min{self._left(search, rate)}")
         best = next(iter(search.ranked(1)), None)
         if best is not None:
             text.append(
@@ -211,18 +269,23 @@ class LiveView:
                 )
         if search.screen is not None and search.screen.audit.judgements:
             text.append(f"\n  {search.screen.audit.judgements[-1].sentence}", "dim")
-        elif search.screen is not None and search.screen.audit.unfitted is not None:
-            text.append(f"\n  {search.screen.audit.sentence}", "dim")
+        elif (said := _of_predictor(search)) is not None:
+            text.append(f"\n  {said}", "dim")
         if self._n_failed:
             text.append(f"\n  {self._n_failed} failed; last {self._last_failure[:120]}", "red")
         return text
 
     def _left(self, search: Search, rate: float) -> str:
+        """Return ", 42 s left"; nothing where that is not known or not true any more."""
         budget = search.budget
         if budget.time_s is not None:
-            return duration(max(0.0, budget.time_s - budget.elapsed_s))
-        left = (budget.n_trials or 0) - search.n_trained + len(search.in_flight)
-        return duration(60 * left / rate) if rate > 0 else "?"
+            left_s = budget.time_s - budget.elapsed_s
+        else:
+            n_left = (budget.n_trials or 0) - search.n_trained + len(search.in_flight)
+            left_s = 60 * n_left / rate if rate > 0 else 0.0
+        if left_s <= 0:
+            return ""
+        return f", {clock(left_s) if left_s >= 1 else 'under 1 s'} left"
 
     def _front(self, search: Search) -> Table | None:
         front = list(search.memory.pareto)

@@ -346,7 +346,7 @@ class Run:
             machine=record["machine"],
             versions=record["versions"],
             classes=tuple(data["classes"]),
-            data_summary=_data_summary(data),
+            data_summary=data_summary(data),
             metric=self.task.metric,
             unit=unit(data.get("form", "image")) + "s",
         )
@@ -438,7 +438,7 @@ class Run:
         return record
 
 
-def _data_summary(data: Mapping[str, Any]) -> str:
+def data_summary(data: Mapping[str, Any]) -> str:
     """Return a line about a run's data, as its record describes them."""
     form = data.get("form", "image")  # runs from before there was anything else have images
     counts = f"{data['n_train']:,} training and {data['n_test']:,} test"

@@ -244,8 +244,12 @@ class _Session:
 
     def work(self) -> Run:
         folder = self.folder
-        for listener in self.listeners:
-            listener("run", {"path": folder.path})
+        coming = next((leg for leg in self.record["legs"] if not leg["done"]), None)
+        if coming is not None:
+            limits = {"trials": coming["trials"], "time_s": coming["time_s"]}
+            about = {"path": folder.path, "resolved": self.resolved, "data": self.record["data"]}
+            for listener in self.listeners:
+                listener("run", about | limits)
         ledger = self._ledger()
         folder.watch(sqlite_path(ledger.url), folder.artifacts.folder)
         ledger.upgrade()
@@ -253,6 +257,8 @@ class _Session:
             for leg in self.record["legs"]:
                 if not leg["done"]:
                     self._leg(leg, ledger)
+            for listener in self.listeners:
+                listener("phase", {"phase": "conclude"})
             result = Run(folder, self.resolved)
             result.conclude(self.record.get("filtered", 0), self._wall_s)
             return result

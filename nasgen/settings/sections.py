@@ -7,15 +7,23 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def seconds(value: Any) -> Any:
-    """Read a duration: a number of seconds, or text such as "90s", "10m", "1.5h", "2d"."""
+    """Read a duration: text with a unit, such as "90s", "10m", "1.5h", "2d"; or numbers in seconds.
+
+    Text without a unit is refused: `--budget 10` may mean ten minutes.
+    """
     if isinstance(value, str):
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", value)
         if match is None:
             raise ValueError(f"expected a duration such as '90s', '10m' or '1.5h', got '{value}'")
+        if not match[2]:
+            raise ValueError(
+                f"expected a duration with its unit, got '{value}'; write '{match[1]}s' for seconds, "
+                f"'{match[1]}m' for minutes or '{match[1]}h' for hours"
+            )
         return float(match[1]) * _UNITS[match[2]]
     return value
 

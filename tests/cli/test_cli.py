@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import nasgen
 from nasgen import registry
 from nasgen.cli import app
 
@@ -193,8 +194,11 @@ def test_nothing_completed_is_exit_code_3(tmp_path: Path) -> None:
         (["search", "--preset", "demmo"], "did you mean 'demo'"),
         (["search", "missing.toml"], "nasgen new"),
         (["search", "--budget", "2s"], "at least 10 s"),
+        (["search", "--budget", "10"], "with its unit, got '10'; write '10s' for seconds"),
+        (["resume", "nowhere", "--budget", "+10"], "with its unit, got '10'"),
+        (["tune", "nowhere", "--budget", "10"], "with its unit, got '10'"),
         (["search", "--plugin", "missing.py"], "missing.py does not exist"),
-        (["search", "--device", "cuda:99", "--trials", "1"], "cuda"),
+        (["search", "--device", "cuda:99", "--trials", "1", "--quiet"], "cuda"),
         (["search", "--device", "gpu", "--trials", "1"], "gpu"),
         (["search", "--out", "/proc/nothing"], "cannot be written"),
         (["list", "mutation"], "did you mean 'mutations'"),
@@ -307,6 +311,26 @@ def test_help_and_lists_load_no_torch(arguments: list[str], tmp_path: Path) -> N
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_the_version_is_shown_without_a_command() -> None:
+    done = _nasgen("--version")
+    assert (done.returncode, done.stdout) == (0, f"nasgen {nasgen.__version__}\n")
+    assert _nasgen("--debug", "--version").returncode == 0
+
+
+def test_shells_can_complete_commands() -> None:
+    assert "--install-completion" in _nasgen("--help").stdout
+    asked = {"_NASGEN_COMPLETE": "complete_bash", "COMP_WORDS": "nasgen se", "COMP_CWORD": "1"}
+    done = CliRunner().invoke(app, env=asked, prog_name="nasgen")
+    assert done.stdout.split() == ["search"]
+
+
+def test_debugging_ends_with_the_command_that_asked_for_it(tmp_path: Path) -> None:
+    with pytest.raises(nasgen.NasgenError):
+        _nasgen("--debug", "status", str(tmp_path))
+    assert _nasgen("status", str(tmp_path)).returncode == 2
+    assert "NASGEN_DEBUG" not in os.environ
 
 
 def test_every_command_offers_json_and_help() -> None:

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from nasgen import registry
 from nasgen.engine.operators import Operator, Operators
-from nasgen.runs.progress import LiveView, PlainLog, duration, listener, value
+from nasgen.predictors.features.structural import Structural
+from nasgen.predictors.filter import Filter
+from nasgen.report import numbers
+from nasgen.runs import reading
+from nasgen.runs.progress import (
+    LiveView,
+    PlainLog,
+    announcement,
+    clock,
+    duration,
+    listener,
+    plain,
+    value,
+)
 from tests.run.test_search_loop import _Fixture, _refuse
 
 
@@ -24,17 +39,25 @@ def _text(console: Console) -> str:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (200, "3:20 min"), (3900, "1:05 h")]
+    ("seconds", "text", "shown"),
+    [
+        (0.4, "0.40 s", "0 s"),
+        (12.34, "12.3 s", "12 s"),
+        (59, "59.0 s", "59 s"),
+        (200, "3 min 20 s", "3 min 20 s"),
+        (3900, "1 h 5 min", "1 h 5 min"),
+    ],
 )
-def test_durations_read_well(seconds: float, text: str) -> None:
+def test_durations_read_well(seconds: float, text: str, shown: str) -> None:
     assert duration(seconds) == text
+    assert clock(seconds) == shown
 
 
 @pytest.mark.parametrize(
     ("name", "number", "text"),
     [
         ("val_accuracy", 0.8412, "84.12 %"),
-        ("n_params", 108_000, "108.0 k"),
+        ("n_params", 108_000, "108 k"),
         ("flops", 30_200_000, "30.2 M"),
         ("latency_ms", 1.234, "1.23 ms"),
         ("flops", None, "-"),
@@ -42,6 +65,7 @@ def test_durations_read_well(seconds: float, text: str) -> None:
 )
 def test_numbers_read_well(name: str, number: float | None, text: str) -> None:
     assert value(name, number) == text
+    assert plain(numbers.quantity(name, number)) == text  # as on the page
 
 
 def test_a_terminal_gets_the_live_view_and_a_pipe_the_log() -> None:
@@ -104,3 +128,71 @@ def test_the_live_view_shows_progress_best_front_rate_and_failures() -> None:
         "1 failed; last trial 2: the loss became nan", "finish: training the best longer",
     ):  # fmt: skip
         assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("tables", "expected"),
+    [
+        ({}, ("digits (the default; see --data)", "until 40 networks are trained (the default")),
+        ({"budget": {"trials": 7}}, ("until 7 networks are trained, on",)),
+        ({"budget": {"time": "10m"}}, ("for 10 min, on",)),
+        ({"budget": {"time": "90s", "trials": 9}}, ("for 1 min 30 s or 9 networks, on",)),
+        ({"data": {"source": "digits", "validation": 0.1}}, ("1,437 training and 360 test images",)),
+        ({"execution": {"workers": 1}}, ("on 1 worker", "nasgen resume 'runs/a b'")),
+    ],
+)
+def test_a_search_says_what_it_will_do_for_how_long_and_where(
+    tables: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    resolved = reading.resolved(tables)
+    budget = resolved.config.budget
+    trials = budget.trials
+    if trials is None and budget.time is None:
+        trials = resolved.default_trials
+    data = resolved.dataset.described()
+    lines = announcement(Path("runs/a b"), resolved, data, trials, budget.time)
+    text = "\n".join(lines)
+    for part in expected:
+        assert part in text
+    assert "'runs/a b'" in text
+
+
+def test_the_live_view_names_data_and_folder_and_promises_no_time_while_it_concludes() -> None:
+    console = _console(True)
+    fixture = _Fixture(trials=6, n_finish=0)
+    view = LiveView(console)
+    fixture.search.listeners = (*fixture.search.listeners, view)
+    resolved = reading.resolved({})
+    about = {"resolved": resolved, "data": resolved.dataset.described(), "time_s": None}
+    view("run", {"path": Path("runs/first"), "trials": 6, **about})
+    assert "until 6 networks are trained" in _text(console)  # above the view, to stay there
+    fixture.run()
+    view("phase", {"phase": "conclude"})
+    with console.capture() as captured:
+        console.print(view._render())
+    shown = captured.get()
+    assert "digits in runs/first" in shown
+    assert "s elapsed" in shown
+    assert "choosing the ensemble" in shown
+    assert "left" not in shown
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_search_too_short_for_its_predictor_says_nothing_of_missing_labels(
+    terminal: bool,
+) -> None:
+    said = []
+    for n_trials in (7, 30):
+        console = _console(terminal)
+        search = _Fixture(trials=n_trials, n_finish=0).search
+        search.screen = Filter(
+            registry.resolve("predictors", "ridge"), Structural(), seed=3
+        )
+        view = listener(console)
+        if isinstance(view, LiveView):
+            view("generation", {"search": search})
+            console.print(view._render())
+        else:
+            view("end", {"search": search})
+        said.append("0 of 16 labels" in _text(console))
+    assert said == [False, True]

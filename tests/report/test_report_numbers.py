@@ -21,11 +21,12 @@ def plain(text: str) -> str:
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("val_accuracy", 0.8412, "84.1 %"),
+        ("val_accuracy", 0.8412, "84.12 %"),
         ("val_accuracy", 0.99234, "99.23 %"),
         ("val_accuracy", 0.99999, "> 99.99 %"),
         ("val_accuracy", 1.0, "100 %"),
-        ("error_rate", 0.0, "0.0 %"),
+        ("error_rate", 0.0, "0.00 %"),
+        ("share", 0.8412, "84.1 %"),
         ("n_params", 108_000, "108 k"),
         ("n_params", 999_960, "1.00 M"),
         ("n_params", 640, "640"),

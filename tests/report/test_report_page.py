@@ -100,8 +100,8 @@ def test_the_key_numbers_are_on_the_page(make_view: Any) -> None:
     view = make_view(40)
     text = check(render(view)).text.replace("\u202f", " ")
     best = 100 * view.best["val_accuracy"]
-    assert f"{best:.1f} %" in text
-    assert "86.6 %" in text  # the ensemble's test accuracy
+    assert f"{best:.2f} %" in text
+    assert "86.60 %" in text  # the ensemble's test accuracy
     assert "1 h 53 min" in text
     assert 'nasgen.load("runs/cifar10-night")' in text
     assert "import nasgen" in text
