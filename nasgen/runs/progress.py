@@ -24,8 +24,8 @@ from nasgen.settings import fidelity
 from nasgen.settings.constraints import described
 
 if TYPE_CHECKING:
-    from nasgen.runs.resolved import Resolved
     from nasgen.loop.search import Search
+    from nasgen.runs.resolved import Resolved
     from nasgen.store.trial import Trial
 
 CONCLUDING = "choosing the ensemble, testing it, writing the report"
@@ -54,7 +54,11 @@ def value(name: str, number: float | None) -> str:
 
 
 def announcement(
-    path: Path, resolved: Resolved, data: Mapping[str, Any], trials: int | None, time_s: float | None
+    path: Path,
+    resolved: Resolved,
+    data: Mapping[str, Any],
+    trials: int | None,
+    time_s: float | None,
 ) -> list[str]:
     """Return what a search is about to do, for how long and where, a line each.
 

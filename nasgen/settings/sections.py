@@ -21,8 +21,8 @@ def seconds(value: Any) -> Any:
             raise ValueError(f"expected a duration such as '90s', '10m' or '1.5h', got '{value}'")
         if not match[2]:
             raise ValueError(
-                f"expected a duration with its unit, got '{value}'; write '{match[1]}s' for seconds, "
-                f"'{match[1]}m' for minutes or '{match[1]}h' for hours"
+                f"expected a duration with its unit, got '{value}'; write '{match[1]}s' for "
+                f"seconds, '{match[1]}m' for minutes or '{match[1]}h' for hours"
             )
         return float(match[1]) * _UNITS[match[2]]
     return value

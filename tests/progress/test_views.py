@@ -137,7 +137,10 @@ def test_the_live_view_shows_progress_best_front_rate_and_failures() -> None:
         ({"budget": {"trials": 7}}, ("until 7 networks are trained, on",)),
         ({"budget": {"time": "10m"}}, ("for 10 min, on",)),
         ({"budget": {"time": "90s", "trials": 9}}, ("for 1 min 30 s or 9 networks, on",)),
-        ({"data": {"source": "digits", "validation": 0.1}}, ("1,437 training and 360 test images",)),
+        (
+            {"data": {"source": "digits", "validation": 0.1}},
+            ("1,437 training and 360 test images",),
+        ),
         ({"execution": {"workers": 1}}, ("on 1 worker", "nasgen resume 'runs/a b'")),
     ],
 )
@@ -185,9 +188,7 @@ def test_a_search_too_short_for_its_predictor_says_nothing_of_missing_labels(
     for n_trials in (7, 30):
         console = _console(terminal)
         search = _Fixture(trials=n_trials, n_finish=0).search
-        search.screen = Filter(
-            registry.resolve("predictors", "ridge"), Structural(), seed=3
-        )
+        search.screen = Filter(registry.resolve("predictors", "ridge"), Structural(), seed=3)
         view = listener(console)
         if isinstance(view, LiveView):
             view("generation", {"search": search})
