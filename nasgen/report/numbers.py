@@ -1,4 +1,4 @@
-"""Numbers as people read them, on the page and in the terminal: 84.12 %, 108 k, 30.2 M, 4 min 05 s."""
+"""Numbers as people read them, on the page and in the terminal: 84.12 %, 108 k, 4 min 5 s."""
 
 from __future__ import annotations
 

@@ -229,8 +229,8 @@ class LiveView:
         if search is None:
             return
         if self._phase == "conclude":
-            done = f"{search.n_trained} trials"
-            self._overall.update(self._total, description=CONCLUDING, total=None, count=done)
+            count = f"{search.n_trained} trials"
+            self._overall.update(self._total, description=CONCLUDING, total=None, count=count)
             return
         budget = search.budget
         done = search.n_trained - len(search.in_flight)
