@@ -29,6 +29,7 @@ from nasgen.evaluation.inference import Inference, TensorStore
 from nasgen.evaluation.inheritance import Inheritance
 from nasgen.evaluation.metrics import Measured
 from nasgen.evaluation.optimizer_state import State
+from nasgen.evaluation.promises import check_layers, number
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, Look, Row, Trainee, make_optimizer, train_together
 from nasgen.genotypes import Genotype
@@ -190,6 +191,7 @@ class Evaluator:
             # What stays as it was drawn has nothing that its parents' support could hold down.
             drawn = "not_inherited" in metrics and job.get("support") is None
             masks = None if drawn else self.inheritance.support(blueprint, job)
+        check_layers(network, self.inference.feed.example())
         metrics["n_params"] = measure.n_params(network)
         metrics["flops"] = measure.flops(network, self.inference.feed.example())
         placed = self.inference.placed(network)
@@ -350,6 +352,11 @@ class Evaluator:
 
     def _validated(self, predictions: Array, targets: Array) -> dict[str, float]:
         """Return what the task measures on validation rows, under the names that trials record."""
+        if len(predictions) != len(targets):
+            raise EvaluationError(
+                f"the task must give one prediction a row: expected {len(targets)} on the "
+                f"validation rows, got {len(predictions)}"
+            )
         if not np.isfinite(predictions).all():
             raise EvaluationError(
                 "the network's outputs on the validation rows are not finite", "non-finite"
@@ -387,11 +394,12 @@ def _training_metrics(history: History) -> Json:
 
 def _value(name: str, objective: Callable[[Measured], float], measured: Measured) -> float:
     try:
-        return float(objective(measured))
+        value = objective(measured)
     except FOREIGN as error:
         raise EvaluationError(
             f"objective '{name}' failed with {type(error).__name__}: {error}"
         ) from error
+    return number(value, f"objective '{name}'")
 
 
 def _read_only(array: Array | None) -> Array | None:

@@ -185,6 +185,11 @@ def train_together(
                 inputs, targets = next(trainee.stream)
                 with autocast:
                     loss = trainee.loss(answered(trainee.forward, inputs), targets)
+                if not loss.requires_grad:
+                    raise EvaluationError(
+                        "the loss depends on no weight of the network: a layer or the task's loss "
+                        "detaches it, or has switched gradients off"
+                    )
                 # None, not 0: what this network does not use must not move, nor its moments.
                 optimizer.zero_grad(set_to_none=True)
                 scaler.scale(loss).backward()

@@ -16,6 +16,7 @@ from nasgen import registry
 from nasgen.errors import FOREIGN
 from nasgen.evaluation import measure, shared
 from nasgen.evaluation.metrics import Measured
+from nasgen.evaluation.promises import number
 from nasgen.genotypes import Genotype
 from nasgen.phenotype.network import build
 from nasgen.settings import config
@@ -65,7 +66,7 @@ class Untrained:
                 genotype, blueprint, network, metrics, None, None, cpu, self._example
             )
             for name, objective in self._objectives.items():
-                value = float(objective(measured))
+                value = number(objective(measured), name)
                 if math.isfinite(value):
                     values[name] = value
         except FOREIGN:  # a plug-in's layer or objective

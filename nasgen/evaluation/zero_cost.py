@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from nasgen import registry, seeding
 from nasgen.errors import FOREIGN, IncompatibleError, NasgenError
 from nasgen.evaluation import shared
+from nasgen.evaluation.promises import number
 from nasgen.evaluation.scores.base import Probe
 from nasgen.genotypes import Genotype
 from nasgen.phenotype.network import build
@@ -96,7 +97,9 @@ class ZeroCost:
     def _value(self, name: str, score: Callable[[Probe], float], probe: Probe) -> float:
         try:
             with _alone(seeding.integer(self._seed, "scoring")):
-                return float(score(probe))
+                return number(score(probe), f"score '{name}'")
+        except NasgenError:
+            raise
         except FOREIGN as error:
             raise IncompatibleError(
                 f"score '{name}' failed with {type(error).__name__}: {error}. Choose other "

@@ -320,7 +320,7 @@ class Filter:
             answer = surrogate.predict(rows, return_std=True) if wants_std else None
             means = surrogate.predict(rows) if answer is None else answer[0]
             stds = np.zeros(len(rows)) if answer is None else answer[1]
-            parts = [np.asarray(part, dtype=np.float64) for part in (means, stds)]
+            parts = [np.asarray(part) for part in (means, stds)]
         except FOREIGN as error:
             raise _failure(f"predict on X {rows.shape}", error) from error
         for name, part in zip(("means", "standard deviations"), parts, strict=True):
@@ -329,7 +329,13 @@ class Filter:
                     f"the predictor must return {len(rows)} {name} for X {rows.shape}, got an "
                     f"array of shape {part.shape}. Mend it, or set predictor.name = 'none'."
                 )
-        return np.round(parts[0], N_DECIMALS), np.round(parts[1], N_DECIMALS)
+            if part.dtype.kind not in "fiu":
+                raise IncompatibleError(
+                    f"the predictor must return {name} that are numbers, got {part.dtype}. Mend "
+                    "it, or set predictor.name = 'none'."
+                )
+        rounded = [np.round(np.asarray(part, dtype=np.float64), N_DECIMALS) for part in parts]
+        return rounded[0], rounded[1]
 
 
 def _line(x: Floats, y: Floats) -> tuple[float, float]:

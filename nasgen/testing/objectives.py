@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from nasgen import registry, seeding
-from nasgen.errors import FOREIGN
+from nasgen.errors import FOREIGN, EvaluationError
 from nasgen.evaluation import measure
 from nasgen.evaluation.metrics import Measured
+from nasgen.evaluation.promises import number
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.testing.base import Contract, Outcome, examine_all
@@ -115,8 +116,8 @@ def finite(name: str) -> Iterator[str]:
 
 def _is_number(value: Any) -> bool:
     try:
-        return math.isfinite(float(value))
-    except (TypeError, ValueError):
+        return math.isfinite(number(value, "it"))
+    except EvaluationError:
         return False
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from nasgen import registry, seeding
+from nasgen.evaluation.promises import number
 from nasgen.evaluation.scores.base import Probe
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.dag_cnn import DagCnn
@@ -38,7 +39,7 @@ def probe(seed: int, channels: int = 1) -> Probe:
 
 def _score(name: str, of: Probe) -> float:
     torch.manual_seed(0)
-    return float(registry.resolve("scores", name)(of))
+    return number(registry.resolve("scores", name)(of), "it")
 
 
 def finite(name: str) -> Iterator[str]:
