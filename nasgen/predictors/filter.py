@@ -334,8 +334,8 @@ class Filter:
                     f"the predictor must return {name} that are numbers, got {part.dtype}. Mend "
                     "it, or set predictor.name = 'none'."
                 )
-        rounded = [np.round(np.asarray(part, dtype=np.float64), N_DECIMALS) for part in parts]
-        return rounded[0], rounded[1]
+        numbers: list[Floats] = [np.asarray(part, dtype=np.float64) for part in parts]
+        return np.round(numbers[0], N_DECIMALS), np.round(numbers[1], N_DECIMALS)
 
 
 def _line(x: Floats, y: Floats) -> tuple[float, float]:
