@@ -1,4 +1,4 @@
-"""Which device a trial runs on, and how its processor treats tiny numbers."""
+"""Which device a trial runs on, how its processor treats tiny numbers, and its threads."""
 
 from __future__ import annotations
 
@@ -54,3 +54,14 @@ def flushed_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(was_on)
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Lend torch `n` threads inside: the setting belongs to the process, so it is put back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -63,9 +63,9 @@ class Evaluator:
     `context` is JSON: "seed" (root seed), "space" {"name", **options}, "data" and "training" (the
     config sections as mappings), "objectives" [names], "device" (auto, cpu, cuda, cuda:N) and
     "threads"; "stopping" (the section) when a `stopper` is given, which judges trainings whose jobs
-    name others to compare with; "constraints" (texts), which derivations must satisfy. Sets
-    torch's number of threads for the process. Raises the errors of the config, the registry and the
-    data set; after that `evaluate` never raises.
+    name others to compare with; "constraints" (texts), which derivations must satisfy. Torch
+    has that number of threads in `evaluate` alone. Raises the errors of the config, the registry
+    and the data set; after that `evaluate` never raises.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Evaluator:
         result is {"seq", "cohort": [result, ...]}; rows for `report` carry the member's seq.
         """
         limit_s = self.training.time_limit
-        with device.flushed_denormals():
+        with device.threads(self.inference.n_threads), device.flushed_denormals():
             if "cohort" in job:
                 members: list[Mapping[str, Any]] = list(job["cohort"])
                 trials = [Evaluation(m, limit_s and limit_s * len(members)) for m in members]

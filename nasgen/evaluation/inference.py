@@ -39,13 +39,13 @@ class Inference:
 
     `context` is JSON: "space" {"name", **options}, "data" (the config section as a mapping),
     "device" (auto, cpu, cuda, cuda:N) and "threads"; "transform" when a folder keeps the feed and
-    the task, else they are fitted on the data set. Further keys are others' business. Sets torch's
-    number of threads for the process. Raises the errors of the config, the registry and
+    the task, else they are fitted on the data set. Further keys are others' business. Torch has that
+    number of threads while it computes, and as many as before afterwards. Raises the errors of the config, the registry and
     the data set.
     """
 
     def __init__(self, context: Mapping[str, Any], artifacts: TensorStore) -> None:
-        torch.set_num_threads(int(context.get("threads", 1)))
+        self.n_threads = int(context.get("threads", 1))
         self.artifacts = artifacts
         self.device = device.resolve(context.get("device", "cpu"))
         self.data = config.Data.model_validate(dict(context["data"]))
@@ -147,7 +147,11 @@ class Inference:
     ) -> Array:
         """Return the task's predictions, float32 (n, ...); `check` is called after each batch."""
         parts = []
-        with torch.inference_mode(), device.flushed_denormals():
+        with (
+            torch.inference_mode(),
+            device.threads(self.n_threads),
+            device.flushed_denormals(),
+        ):
             for batch in batches.evaluation_batches(self.feed, prepared, rows, self.device):
                 parts.append(self.task.predictions(batches.answered(forward, batch).float()))
                 check()

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nasgen.evaluation.batches import answered
+from nasgen.evaluation.device import threads
 from nasgen.layers.base import Shape
 
 Example = Mapping[str, torch.Tensor]  # one row as a network reads it
@@ -53,12 +54,11 @@ def latency_ms(
 ) -> float:
     """Return the median milliseconds for one row, forward, in eval mode, on one thread."""
     inputs = {name: value.to(device) for name, value in example.items()}
-    was_training, n_threads = network.training, torch.get_num_threads()
+    was_training = network.training
     network.eval()
-    torch.set_num_threads(1)
     times = []
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), threads(1):
             for run in range(n_warmup + n_runs):
                 start = time.perf_counter()
                 answered(network, inputs)
@@ -67,7 +67,6 @@ def latency_ms(
                 if run >= n_warmup:
                     times.append(time.perf_counter() - start)
     finally:
-        torch.set_num_threads(n_threads)
         network.train(was_training)
     return 1000.0 * statistics.median(times)
 

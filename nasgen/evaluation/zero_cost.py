@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from nasgen import registry, seeding
 from nasgen.errors import FOREIGN, IncompatibleError, NasgenError
 from nasgen.evaluation import shared
+from nasgen.evaluation.device import threads
 from nasgen.evaluation.promises import number
 from nasgen.evaluation.scores.base import Probe
 from nasgen.genotypes import Genotype
@@ -126,11 +127,6 @@ class ZeroCost:
 @contextmanager
 def _alone(seed: int) -> Iterator[None]:
     """Lend torch one thread and a seed: neither what ran before nor the machine's cores show."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.set_num_threads(n_threads)
+    with threads(1), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

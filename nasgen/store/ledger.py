@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from nasgen.errors import StoreError
 from nasgen.settings.fidelity import Fidelity
 from nasgen.store import migrations
+from nasgen.store.quiet import quiet
 from nasgen.store.sqlite import Sqlite
 from nasgen.store.trial import Trial
 
@@ -84,8 +85,6 @@ _TOLD = [
 
 _DERIVED = ["genotype", "key", "derivation", "outline", "tags", "shown"]
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
 
 @contextmanager
 def _reported(url: str) -> Iterator[None]:
@@ -129,7 +128,7 @@ class Ledger:
         ledger elsewhere is made again from the same place only.
         """
         ways = [StudyDirection[d.upper()] for d in directions.values()]
-        with _reported(url):
+        with quiet(), _reported(url):
             storage = _storage(url)
             try:
                 study_id = storage.create_new_study(ways, study)
@@ -157,7 +156,7 @@ class Ledger:
         path = sqlite_path(url)
         if path is not None and not path.is_file():
             raise StoreError(f"the ledger {path} does not exist; is this a nasgen run folder?")
-        with _reported(url):
+        with quiet(), _reported(url):
             storage = _storage(url)
             try:
                 study_id = storage.get_study_id_from_name(study)

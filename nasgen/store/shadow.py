@@ -17,8 +17,7 @@ from optuna import pruners
 from optuna.trial import TrialState, create_trial
 
 from nasgen.stoppers.base import Curve, Direction, Stopper, Watch, require
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
+from nasgen.store.quiet import quiet
 
 
 class Shadow(Stopper):
@@ -43,6 +42,7 @@ class Shadow(Stopper):
 
         return stops
 
+    @quiet()
     def _study(self, n_epochs: float, others: Sequence[Curve]) -> optuna.Study:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

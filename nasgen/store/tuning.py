@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from nasgen.errors import ConfigError, EvaluationError, StoreError
+from nasgen.store.quiet import quiet
 
 Value = str | int | float | bool | None
 DIRECTIONS: Final = ("maximize", "minimize")
@@ -76,6 +77,7 @@ class _Draw:
             raise optuna.TrialPruned
 
 
+@quiet()
 def optimise(
     suggest_and_score: Callable[[Draw], float],
     *,
