@@ -39,9 +39,9 @@ class Inference:
 
     `context` is JSON: "space" {"name", **options}, "data" (the config section as a mapping),
     "device" (auto, cpu, cuda, cuda:N) and "threads"; "transform" when a folder keeps the feed and
-    the task, else they are fitted on the data set. Further keys are others' business. Torch has that
-    number of threads while it computes, and as many as before afterwards. Raises the errors of the config, the registry and
-    the data set.
+    the task, else they are fitted on the data set. Further keys are others' business. Torch
+    has that number of threads while it computes, and as many as before afterwards. Raises the
+    errors of the config, the registry and the data set.
     """
 
     def __init__(self, context: Mapping[str, Any], artifacts: TensorStore) -> None:

@@ -32,11 +32,16 @@ def test_optuna_is_as_loud_as_before_after_an_error_too() -> None:
         for level in (logging.NOTSET, logging.DEBUG, logging.CRITICAL):
             for logger in loggers:
                 logger.setLevel(level)
-            with pytest.raises(RuntimeError), quiet():
-                assert loggers[0].getEffectiveLevel() >= logging.ERROR
-                loggers[1].setLevel(logging.WARNING)  # as Optuna does
-                raise RuntimeError
+            with pytest.raises(RuntimeError):
+                _fail_quietly(loggers)
             assert [logger.level for logger in loggers] == [level, level]
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
+
+
+def _fail_quietly(loggers: list[logging.Logger]) -> None:
+    with quiet():
+        assert loggers[0].getEffectiveLevel() >= logging.ERROR
+        loggers[1].setLevel(logging.WARNING)  # as Optuna does
+        raise RuntimeError
