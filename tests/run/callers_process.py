@@ -18,8 +18,9 @@ import torch
 
 # What a library does to a process when it is first imported is the library's: they come before.
 LIBRARIES = (
-    "alembic.command", "deap.tools", "hypothesis", "jinja2", "pyarrow.parquet", "pytest", "rich.live",
-    "rustworkx", "safetensors", "scipy.special", "sklearn.datasets", "sklearn.ensemble", "sqlalchemy",
+    "alembic.command", "deap.tools", "hypothesis", "jinja2", "pyarrow.parquet", "pytest",
+    "rich.live", "rustworkx", "safetensors", "scipy.special", "sklearn.datasets",
+    "sklearn.ensemble", "sqlalchemy",
     "sympy", "torch._inductor.runtime", "torch.utils.flop_counter",
 )  # fmt: skip
 STEPS = {"data": {"source": "digits"}, "budget": {"trials": 2}, "algorithm": {"population": 2}}
