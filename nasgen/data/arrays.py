@@ -6,19 +6,19 @@ In a stored config they are named "array:DIGEST"; the run's folder holds DIGEST.
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from nasgen.data import files
+from nasgen.data import files, npz
 from nasgen.data.base import Dataset
-from nasgen.data.columns import Column
+from nasgen.data.columns import columns_of
+from nasgen.data.scaling import Scaling
 from nasgen.errors import DataError
 
 SCHEME: Final = "array"
-FACTS: Final = "facts"  # JSON: name, form, task, classes, columns
+FACTS: Final = "facts"  # JSON: name, form, task, classes, columns, notes
 EXPECTED: Final = "the arrays that a run was given, DIGEST.npz in its folder"
 
 
@@ -49,11 +49,17 @@ def save(dataset: Dataset, folder: Path) -> None:
         "task": dataset.task,
         "classes": list(dataset.classes),
         "columns": [[c.name, c.kind] for c in dataset.columns],
+        "notes": list(dataset.notes),
     }
     arrays = {FACTS: np.array(json.dumps(facts)), "targets": dataset.targets}
     arrays |= {"targets_test": dataset.targets_test}
     for part in ("inputs", "inputs_test"):
         arrays |= {f"{part}.{name}": a for name, a in getattr(dataset, part).items()}
+    if dataset.validation is not None:
+        arrays["validation"] = dataset.validation
+    if dataset.scaling is not None:
+        arrays |= {"scaling.mean": dataset.scaling.mean}
+        arrays |= {"scaling.deviation": dataset.scaling.deviation}
     path = folder / f"{dataset.digest}.npz"
     try:
         with path.open("wb") as file:
@@ -65,9 +71,8 @@ def save(dataset: Dataset, folder: Path) -> None:
 def load(rest: str) -> Dataset:
     """Return the data set in the file `rest`; DataError when it is missing or damaged."""
     path = files.file(SCHEME, rest, EXPECTED)
-    try:
-        with files.reading(path), np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+    with files.parsing(f"{path}: expected {EXPECTED}", "Copy the run again."):
+        arrays = npz.read(path)
         facts = json.loads(str(arrays.pop(FACTS)))
         parts = {
             part: {
@@ -77,6 +82,9 @@ def load(rest: str) -> Dataset:
             }
             for part in ("inputs", "inputs_test")
         }
+        scaling = None
+        if "scaling.mean" in arrays:
+            scaling = Scaling.of(arrays["scaling.mean"], arrays["scaling.deviation"])
         return Dataset(
             facts["name"],
             parts["inputs"],
@@ -86,9 +94,8 @@ def load(rest: str) -> Dataset:
             tuple(facts["classes"]),
             facts["form"],
             facts["task"],
-            tuple(Column(name, kind) for name, kind in facts["columns"]),
+            columns_of(facts["columns"]),
+            scaling,
+            arrays.get("validation"),
+            tuple(facts.get("notes", ())),
         )
-    except DataError:
-        raise
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: expected {EXPECTED}, but {error}.") from None

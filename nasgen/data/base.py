@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from nasgen import registry
 from nasgen.data import checks, forms, targets
 from nasgen.data.columns import Column
+from nasgen.data.scaling import Scaling
 from nasgen.data.split import held_out
 from nasgen.errors import FOREIGN, DataError, NasgenError, UnknownNameError, suggest
+from nasgen.settings.text import readable
 
 Array = NDArray[Any]
 AUTO: Final = "auto"  # the task that the targets' type decides
@@ -41,6 +43,11 @@ class Dataset:
       [0, n_classes), every class in the training part; "regression": (N,) or (N, k) finite floats
       that vary.
     - `classes`: name of each label, for tasks that have labels.
+    - `scaling`: what networks read of the numbers in images, where that is not the numbers
+      themselves; x may then be float64. Tables and sequences are scaled by their feeds.
+    - `validation`: ascending rows of the training part that the data set itself sets aside to
+      choose between networks; None to draw them.
+    - `notes`: sentences about how the data were read that a user should know of; not in `digest`.
 
     Built by `make`, which converts; the constructor only checks and raises DataError. Do not write
     into the arrays: `digest` is computed once. Forms and tasks of plug-ins are checked for numbers
@@ -56,8 +63,12 @@ class Dataset:
     form: str = "image"
     task: str = "classification"
     columns: tuple[Column, ...] = ()
+    scaling: Scaling | None = None
+    validation: NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(readable(c) for c in self.classes))
         for part in ("inputs", "inputs_test"):
             given = getattr(self, part)
             if isinstance(given, np.ndarray):
@@ -67,12 +78,28 @@ class Dataset:
             ("test", self.inputs_test, self.targets_test),
         )
         for part, inputs, wanted in pairs:
-            forms.check(self.name, self.form, part, inputs, len(wanted), self.columns)
+            forms.check(
+                self.name, self.form, part, inputs, len(wanted), self.columns, scaling=self.scaling
+            )
         forms.same_kind(self.name, self.inputs, self.inputs_test, self.form)
         for part, _, wanted in pairs:
             targets.check(self.name, self.task, f"y_{part}", wanted, self.classes)
-        own = (self.name, self.task, "y_train", self.targets, self.classes)
+        if self.validation is not None:
+            self._check_validation(self.validation)
+        learnt = (
+            self.targets if self.validation is None else np.delete(self.targets, self.validation, 0)
+        )
+        own = (self.name, self.task, "y_train", learnt, self.classes)
         targets.check_training(*own, self.unit)
+
+    def _check_validation(self, rows: NDArray[np.int64]) -> None:
+        n = len(self.targets)
+        plain = rows.ndim == 1 and rows.dtype == np.int64 and 0 < len(rows) < n
+        if not plain or rows[0] < 0 or rows[-1] >= n or (np.diff(rows) <= 0).any():
+            raise DataError(
+                f"{self.name}: expected `validation` as ascending int64 row numbers in 0..{n - 1}, "
+                f"not all of them, got {rows.shape} {rows.dtype.name}."
+            )
 
     @property
     def x_train(self) -> Array:
@@ -116,15 +143,18 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """32 hex digits over inputs, targets and names; the same wherever it was read from."""
+        """32 hex digits over inputs as scaled, targets, names; the same wherever read from."""
         hasher = hashlib.blake2b(digest_size=16)
         names = sorted(self.inputs)
-        arrays = [self.inputs[n] for n in names] + [self.targets]
-        arrays += [self.inputs_test[n] for n in names] + [self.targets_test]
+        scaled = self.scaling or (lambda array: array)
+        arrays = [scaled(self.inputs[n]) for n in names] + [self.targets]
+        arrays += [scaled(self.inputs_test[n]) for n in names] + [self.targets_test]
         head: tuple[Any, ...] = (self.classes, [(a.dtype.name, a.shape) for a in arrays])
         if (self.form, self.task, names) != ("image", targets.CLASSIFICATION, ["x"]):
             # Labelled images have no more: runs from before there was anything else hold to it.
             head += (self.form, self.task, names, [(c.name, c.kind) for c in self.columns])
+        if self.validation is not None:
+            head += ("validation", self.validation.tolist())
         hasher.update(repr(head).encode())
         for array in arrays:
             hasher.update(array.tobytes() if array.dtype.kind == "U" else _bytes(array))
@@ -156,6 +186,10 @@ def make(
     task: str = AUTO,
     form: str | None = None,
     columns: Sequence[Column] = (),
+    scaling: Scaling | None = None,
+    x_val: Any = None,
+    y_val: Any = None,
+    notes: Sequence[str] = (),
 ) -> Dataset:
     """Turn arrays into a Dataset; every loader ends here.
 
@@ -164,28 +198,64 @@ def make(
     a list of (T_i,) or (T_i, F) rows of unequal lengths. `form` says so where the arrays do not.
     `y` has one target a row: texts, booleans and integers are classes, floats are values to
     predict, unless `task` says otherwise. Without test arrays a fixed fifth of the rows becomes the
-    test set, stratified where there are classes. `classes` defaults to the labels as text. Raises
-    DataError naming the array, the index and the remedy.
+    test set, stratified where there are classes. `x_val`, `y_val` validate in the place of a drawn
+    share. `classes` defaults to the labels as text. `columns` names the numbers of a row where
+    images are rows of a table. `scaling` is what networks read of images; x are the rows as users
+    have them. Raises DataError naming the array, the index and the remedy.
     """
-    if (x_test is None) != (y_test is None):
-        absent, present = ("x_test", "y_test") if x_test is None else ("y_test", "x_test")
-        raise DataError(f"{name}: {present} came without {absent}; give both or neither.")
+    for key, px, py in (("val", x_val, y_val), ("test", x_test, y_test)):
+        if (px is None) != (py is None):
+            absent, present = ("x", "y") if px is None else ("y", "x")
+            raise DataError(
+                f"{name}: {present}_{key} came without {absent}_{key}; give both or neither."
+            )
     whole = x_test is None
     kx, ky = ("x", "y") if whole else ("x_train", "y_train")
-    given = {kx: x} if whole else {kx: x, "x_test": x_test}
-    form, inputs, columns = forms.as_inputs(name, given, form, tuple(columns))
-    task, wanted, named = targets.convert(name, ky, y, task, classes)
-    if not whole:
-        last = targets.convert_more(name, "y_test", y_test, task, named, y)
-        return Dataset(name, inputs[kx], wanted, inputs["x_test"], last, named, form, task, columns)
-    forms.check(name, form, kx, inputs[kx], len(wanted), columns, ky)
-    targets.check(name, task, ky, wanted, named)
-    targets.check_training(name, task, ky, wanted, named, forms.unit(form))
-    train, test = held_out(name, wanted, named, task == targets.CLASSIFICATION, forms.unit(form))
-    parts = [{key: a[rows] for key, a in inputs[kx].items()} for rows in (train, test)]
-    return Dataset(
-        name, parts[0], wanted[train], parts[1], wanted[test], named, form, task, columns
+    parts = {kx: x, "x_val": x_val, "x_test": x_test}
+    given = {key: value for key, value in parts.items() if value is not None}
+    asked, (form, inputs, columns) = (
+        form,
+        forms.as_inputs(name, given, form, tuple(columns), scaling),
     )
+    if asked is None and form == "image" and np.ndim(x) == 3 and inputs[kx]["x"].dtype != np.uint8:
+        n, _, height, width = inputs[kx]["x"].shape
+        notes = (
+            *notes,
+            f"{kx} is read as {n} grey images of {height} rows and {width} columns; if "
+            "these are sequences of vectors, give their lengths too (arrays x and lengths).",
+        )
+    task, wanted, named = targets.convert(name, ky, y, task, classes)
+    train = inputs[kx]
+    forms.check(name, form, kx, train, len(wanted), columns, ky, scaling)
+
+    def more_of(key: str, more: Any) -> Array:
+        return targets.convert_more(name, key, more, task, named, classes is not None)
+
+    if whole:
+        targets.check(name, task, ky, wanted, named)
+        targets.check_training(name, task, ky, wanted, named, forms.unit(form))
+        rows = held_out(name, wanted, named, task == targets.CLASSIFICATION, forms.unit(form))
+        train, test = ({key: a[of] for key, a in train.items()} for of in rows)
+        wanted, last = wanted[rows[0]], wanted[rows[1]]
+    else:
+        test, last = inputs["x_test"], more_of("y_test", y_test)
+    validation, n = None, len(wanted)
+    if x_val is not None:
+        more = more_of("y_val", y_val)
+        forms.check(name, form, "x_val", inputs["x_val"], len(more), columns, "y_val", scaling)
+        targets.check(name, task, "y_val", more, named)
+        forms.same_kind(name, train, inputs["x_val"], form, "val")
+        train = forms.joined(train, inputs["x_val"])
+        wanted, validation = np.concatenate([wanted, more]), np.arange(n, n + len(more))
+        notes = (
+            *notes,
+            f"{len(more)} {forms.unit(form)}s of x_val validate; data.validation and "
+            "data.split_seed are not used.",
+        )
+    return Dataset(
+        name, train, wanted, test, last, named, form, task, columns, scaling, validation,
+        tuple(notes),
+    )  # fmt: skip
 
 
 def load(source: str, task: str = AUTO) -> Dataset:

@@ -14,12 +14,39 @@ from numpy.typing import NDArray
 from nasgen.errors import DataError
 
 
-def as_array(name: str, key: str, value: Any) -> NDArray[Any]:
-    """Return a value as an array; DataError for ragged rows and Python objects."""
+def untensored(value: Any) -> Any:
+    """Return a tensor of torch as an array, wherever it lies; anything else as it is."""
+    if isinstance(value, Mapping):
+        return {key: untensored(part) for key, part in value.items()}
+    if not (hasattr(value, "detach") and hasattr(value, "cpu")):
+        return value
     try:
-        found = np.asarray(value)
+        value = value.detach().cpu()
+        # numpy does not know these; float32 holds each of their values.
+        small = "float" in str(value.dtype) and value.element_size() < 4
+        return np.asarray(value.float() if small else value)
+    except (TypeError, ValueError, RuntimeError) as error:  # sparse tensors, for example
+        raise DataError(
+            f"a tensor of {value.dtype!s} is no plain array ({error}); give a dense one."
+        ) from None
+
+
+def as_array(name: str, key: str, value: Any) -> NDArray[Any]:
+    """Return a value as an array; DataError for ragged rows and Python objects.
+
+    Tensors of torch are read wherever they lie, bytes are read as UTF-8 texts.
+    """
+    try:
+        found = np.asarray(untensored(value))
     except ValueError as error:  # rows of different lengths
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{name}: {key} is no regular array: {error}.") from None
+    if found.dtype.kind == "S":
+        try:
+            return np.char.decode(found, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{name}: {key} holds bytes that are no UTF-8 text: {error}.") from None
     if found.dtype.kind == "c":
         raise DataError(
             f"{name}: {key} holds complex numbers, expected real ones; give real and imaginary "
@@ -51,8 +78,13 @@ def as_images(name: str, key: str, value: Any) -> NDArray[Any]:
     return array
 
 
-def as_pixels(name: str, images: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return all arrays as uint8 when all hold integers in 0..255, else all as float32."""
+def as_pixels(
+    name: str, images: Mapping[str, NDArray[Any]], is_exact: bool = False
+) -> dict[str, NDArray[Any]]:
+    """Return all arrays as uint8 when all hold integers in 0..255, else all as float32.
+
+    Or as float64, where `is_exact` says that they are scaled before they lose digits.
+    """
     kinds = {"float" if a.dtype.kind == "f" else "integer" for a in images.values()}
     if len(kinds) > 1:
         found = ", ".join(f"{key} {a.dtype.name}" for key, a in images.items())
@@ -61,8 +93,9 @@ def as_pixels(name: str, images: Mapping[str, NDArray[Any]]) -> dict[str, NDArra
         )
     if kinds == {"integer"} and all(_is_byte(a) for a in images.values()):
         return {key: a.astype(np.uint8, copy=False) for key, a in images.items()}
+    kind = np.float64 if is_exact else np.float32
     with np.errstate(over="ignore"):  # what overflows becomes infinite and is reported by `forms`
-        return {key: a.astype(np.float32, copy=False) for key, a in images.items()}
+        return {key: a.astype(kind, copy=False) for key, a in images.items()}
 
 
 def as_labels(name: str, key: str, value: Any) -> NDArray[np.int64]:
@@ -85,17 +118,6 @@ def as_labels(name: str, key: str, value: Any) -> NDArray[np.int64]:
     if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise DataError(f"{name}: {key} holds the label {array.max()}; number the classes from 0.")
     return array.astype(np.int64, copy=False)
-
-
-def numbered_classes(name: str, key: str, y: NDArray[np.int64]) -> tuple[str, ...]:
-    """Return "0", "1", ... up to the largest label, below the number of rows."""
-    if y.size and int(y.max()) >= y.size:
-        at = int(y.argmax())
-        raise DataError(
-            f"{name}: {key}[{at}] is {int(y[at])}, but {y.size} rows have {y.size} classes at "
-            f"most; number the classes from 0 without gaps."
-        )
-    return tuple(str(i) for i in range(int(y.max()) + 1 if y.size else 0))
 
 
 def channels_first(name: str, key: str, value: Any) -> None:
@@ -141,6 +163,6 @@ def finite(name: str, key: str, x: NDArray[Any]) -> None:
         image, channel, row, column = (int(i) for i in np.argwhere(~good)[0])
         raise DataError(
             f"{name}: {key} image {image}, channel {channel}, row {row}, column {column} is "
-            f"{x[image, channel, row, column]}, expected a finite float32; {int((~good).sum())} "
-            f"such values: replace them or drop the images."
+            f"{x[image, channel, row, column]}, expected a finite {x.dtype.name}; "
+            f"{int((~good).sum())} such values: replace them or drop the images."
         )

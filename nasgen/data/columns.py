@@ -28,6 +28,14 @@ class Column:
     kind: Literal["number", "text"]
 
 
+def columns_of(facts: Any) -> tuple[Column, ...]:
+    """Return columns from JSON, [[name, kind], ...]; ValueError for anything else."""
+    found = tuple(Column(str(name), kind) for name, kind in facts)
+    if wrong := [c.kind for c in found if c.kind not in ("number", "text")]:
+        raise ValueError(f"columns: expected the kinds number and text, got {wrong[0]!r}")
+    return found
+
+
 def is_missing(cell: str) -> bool:
     """Tell whether a cell of a table says that nothing is known."""
     return cell.strip().lower() in MISSING
@@ -91,10 +99,18 @@ def rows(where: str, columns: Sequence[Column], raw: Any) -> dict[str, Array]:
     names = [c.name for c in columns]
     if isinstance(raw, Mapping) or hasattr(raw, "columns"):
         keys = raw.keys() if isinstance(raw, Mapping) else raw.columns
+        single = [
+            key for key in keys if isinstance(raw[key], str) or not hasattr(raw[key], "__iter__")
+        ]
+        if single:
+            raise DataError(
+                f"{where}: column '{single[0]}' holds a single value, expected one for each row; "
+                "for one row write [row]."
+            )
         table = {str(key): list(raw[key]) for key in keys}
         _complete(where, names, table)
         return arrays(where, columns, [table[name] for name in names])
-    if isinstance(raw, list | tuple) and raw and isinstance(raw[0], Mapping):
+    if isinstance(raw, list | tuple) and raw and all(isinstance(r, Mapping) for r in raw):
         for row in raw:
             _complete(where, names, row)
         return arrays(where, columns, [[row[name] for row in raw] for name in names])
@@ -102,7 +118,7 @@ def rows(where: str, columns: Sequence[Column], raw: Any) -> dict[str, Array]:
     if array.ndim != 2 or array.shape[1] != len(columns):
         raise DataError(
             f"{where}: expected rows of {len(columns)} columns ({_some(names)}), got an array of "
-            f"shape {array.shape}."
+            f"shape {array.shape}{'; for one row write [row]' if array.ndim == 1 else ''}."
         )
     return arrays(where, columns, [list(array[:, i]) for i in range(len(columns))])
 
@@ -118,12 +134,15 @@ def _complete(where: str, names: Iterable[str], row: Mapping[Any, Any]) -> None:
 
 def _rectangle(where: str, raw: Any) -> list[list[Any]]:
     try:
-        found = [list(row) for row in raw]
+        single = [row for row in raw if isinstance(row, str | bytes | Mapping)]
+        found = [] if single else [list(row) for row in raw]
     except TypeError:
+        single, found = [raw], []
+    if single:
         raise DataError(
             f"{where}: expected rows, as a 2-D array, a list of rows, a list of mappings or a "
-            f"frame, got {type(raw).__name__}."
-        ) from None
+            f"frame, got {type(raw).__name__}; for one row write [row]."
+        )
     if len({len(row) for row in found}) > 1:
         raise DataError(f"{where}: the rows have different numbers of cells; expected one number.")
     return found

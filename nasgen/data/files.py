@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import gzip
 import os
+import struct
+import tokenize
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from nasgen.errors import DataError, suggest
+from nasgen.errors import DataError, NasgenError, suggest
 
 CHUNK = 1 << 20
+# What zipfile, numpy and the standard library raise as they read archives and headers of arrays
+# that somebody else wrote.
+UNREADABLE = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, SyntaxError,
+    tokenize.TokenError, struct.error, RuntimeError, MemoryError, EOFError, OSError, zlib.error,
+    zipfile.BadZipFile, Warning,
+)  # fmt: skip
 DEFLATE_RATIO = 1032  # deflate cannot expand a byte to more than this many
 
 
@@ -61,6 +71,18 @@ def reading(path: Path) -> Iterator[None]:
             f"{path}: cannot be read: {error}. The file is damaged, truncated or not readable for "
             f"you; fetch it again or check its permissions."
         ) from error
+
+
+@contextmanager
+def parsing(what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever a reader raises over foreign bytes into DataError; `what` names them."""
+    try:
+        yield
+    except NasgenError:
+        raise
+    except UNREADABLE as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise DataError(f"{what}: {reason}. {remedy}") from None
 
 
 @contextmanager

@@ -1,28 +1,22 @@
 """Reads image files from DIR/CLASS, or from DIR/train/CLASS and DIR/test/CLASS.
 
-Images stay as they are: one size, grey if all are grey, RGB otherwise. Hidden files are ignored. It
-decodes every file on each load; prefer `npz:FILE` for a large set that is loaded often.
+Images are turned upright and stay as they are: one size, grey if all are grey, RGB otherwise (see
+`nasgen.data.pictures`). Hidden files are ignored. It decodes every file on each load; prefer
+`npz:FILE` for a large set that is loaded often.
 """
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from nasgen.data import files
+from nasgen.data import files, pictures
 from nasgen.data.base import Dataset, make
 from nasgen.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # none runs a program
 LITTER = ("thumbs.db", "desktop.ini")  # written by file browsers
-GREY = ("1", "L", "LA", "La")
-DEEP = ("I", "F")  # more than 8 bits a pixel, which converting would clip
 EXPECTED = "a folder of images for each class, or train/ and test/ with one for each class"
 
 Images = list[tuple[Path, int]]  # file, label
@@ -45,13 +39,12 @@ def load(rest: str) -> Dataset:
             f"folder: {train} holds no images; expected {EXPECTED}. "
             f"It holds {files.listing(train)}."
         )
-    width, height, channels = _format([file for images in listed for file, _ in images])
-    arrays: list[Any] = []
-    for images in listed:
-        arrays.append(_pixels(images, (channels, height, width)))
-        arrays.append(np.array([label for _, label in images], dtype=np.int64))
-    x, y, x_test, y_test = (*arrays, None, None)[:4]
-    return make(f"folder:{path.resolve().name}", x, y, x_test, y_test, classes)
+    told, n = pictures.Told(), len(listed[0])
+    x = pictures.stacked([file for images in listed for file, _ in images], told)
+    y = np.array([label for images in listed for _, label in images], dtype=np.int64)
+    x_test, y_test = (x[n:], y[n:]) if test is not None else (None, None)
+    name, notes = f"folder:{path.resolve().name}", told.sentences()
+    return make(name, x[:n], y[:n], x_test, y_test, classes, notes=notes)
 
 
 def _visible(path: Path) -> list[Path]:
@@ -108,56 +101,3 @@ def _listed(path: Path, classes: list[str]) -> Images:
                 )
             images.append((file, label))
     return images
-
-
-def _open(path: Path) -> Image.Image:
-    """Open an image; what Pillow only warns of as a decompression bomb is an error."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(path, formats=FORMATS)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: too large to be decoded: {error} Scale it down.") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: no image that Pillow can read; mend or remove it.") from None
-    except Exception as error:  # a damaged header makes Pillow's readers raise anything
-        raise DataError(f"{path}: unreadable image: {error}; mend or remove it.") from None
-
-
-def _format(paths: list[Path]) -> tuple[int, int, int]:
-    """Return (width, height, channels) from the headers of all images."""
-    sizes: list[tuple[int, int]] = []
-    grey = True
-    for path in paths:
-        with _open(path) as image:
-            size, mode = image.size, image.mode
-        if mode[0] in DEEP:
-            raise DataError(
-                f"{path}: has more than 8 bits a channel (mode {mode}); convert it to 8 bits, or "
-                f"give the values as floats through npz."
-            )
-        sizes.append(size)
-        if size != sizes[0]:
-            raise DataError(
-                f"images must all have one size: {paths[0]} is {sizes[0][0]}x{sizes[0][1]} (width "
-                f"x height), {path} is {size[0]}x{size[1]}; scale or crop them first."
-            )
-        grey = grey and mode in GREY
-    return *sizes[0], 1 if grey else 3
-
-
-def _pixels(images: Images, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    try:
-        x = np.empty((len(images), *shape), dtype=np.uint8)
-    except MemoryError:
-        raise DataError(f"folder: {len(images)} images of {shape} do not fit in memory.") from None
-    for i, (path, _) in enumerate(images):
-        with _open(path) as image:
-            try:
-                # A palette's transparency needs RGBA between; alpha itself is dropped.
-                whole = image.convert("RGBA") if "transparency" in image.info else image
-                pixels = np.asarray(whole.convert("L" if shape[0] == 1 else "RGB"))
-                x[i] = pixels if shape[0] == 1 else pixels.transpose(2, 0, 1)
-            except Exception as error:  # a damaged file makes Pillow's decoders raise anything
-                raise DataError(f"{path}: unreadable image: {error}; mend or remove it.") from None
-    return x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from nasgen.data import checks
 from nasgen.data.columns import Column, arrays, numbered, told
+from nasgen.data.scaling import Scaling
 from nasgen.errors import DataError
 
 UNITS: Final[Mapping[str, str]] = {"image": "image", "table": "row", "sequence": "sequence"}
@@ -22,16 +24,22 @@ def unit(form: str) -> str:
 
 
 def as_inputs(
-    name: str, given: Mapping[str, Any], form: str | None, columns: tuple[Column, ...]
+    name: str,
+    given: Mapping[str, Any],
+    form: str | None,
+    columns: tuple[Column, ...],
+    scaling: Scaling | None = None,
 ) -> tuple[str, dict[str, Inputs], tuple[Column, ...]]:
     """Return (form, part -> inputs, columns) of what a user brought for each part."""
+    given = {key: checks.untensored(value) for key, value in given.items()}
     kinds = {key: form or _form(name, key, value) for key, value in given.items()}
     if len(set(kinds.values())) > 1:
         raise DataError(f"{name}: train and test must be of one form, got {kinds}.")
     form = next(iter(kinds.values()))
     if form == "image":
         images = {key: checks.as_images(name, key, value) for key, value in given.items()}
-        return form, {key: {"x": a} for key, a in checks.as_pixels(name, images).items()}, ()
+        pixels = checks.as_pixels(name, images, is_exact=scaling is not None)
+        return form, {key: {"x": a} for key, a in pixels.items()}, columns
     if form == "table":
         return form, *_tables(name, given, columns)
     if form == "sequence":
@@ -127,7 +135,13 @@ def sequences(name: str, key: str, value: Any) -> Inputs:
     elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
         x, lengths = value, np.full(len(value), value.shape[1] if value.ndim > 1 else 1)
     else:
-        items = [checks.as_array(name, f"{key}[{i}]", v) for i, v in enumerate(value)]
+        try:
+            items = [checks.as_array(name, f"{key}[{i}]", v) for i, v in enumerate(value)]
+        except TypeError:
+            raise DataError(
+                f"{name}: {key}: expected a list of sequences, or x and lengths, got "
+                f"{type(value).__name__}."
+            ) from None
         if any(v.ndim == 0 for v in items):
             raise DataError(
                 f"{name}: {key}: expected a list of sequences, got one of single values; for one "
@@ -158,6 +172,7 @@ def check(
     n: int,
     columns: Sequence[Column],
     ky: str = "",
+    scaling: Scaling | None = None,
 ) -> None:
     """Check the converted inputs of one part: names, types, sizes, counts, finite values."""
     key = part if ky else f"x_{part}"
@@ -166,11 +181,19 @@ def check(
     if "x" not in given:
         raise DataError(f"{name}: expected a main input named 'x', got {', '.join(given)}.")
     x = given["x"]
-    if form == "image" and (x.ndim != 4 or x.dtype not in (np.uint8, np.float32)):
+    if scaling is not None and form != "image":
+        raise DataError(
+            f"{name}: `scaling` is for images; the feed '{form}' scales by itself what it reads, "
+            "so give the numbers as they are."
+        )
+    kinds = (np.uint8, np.float32) if scaling is None else (np.uint8, np.float32, np.float64)
+    if form == "image" and (x.ndim != 4 or x.dtype not in kinds):
         raise DataError(
             f"{name}: expected {key} as (N, C, H, W) uint8 or float32, got {x.shape} "
             f"{x.dtype.name}; build it with `make`."
         )
+    if form == "table" and not columns:
+        raise DataError(f"{name}: {key} has no columns; at least one is needed beside the target.")
     for other, values in given.items():
         if len(values) != n:
             shown = key if other == "x" else f"{key} ({other})"
@@ -183,8 +206,8 @@ def check(
         raise DataError(f"{name}: {key} is empty; at least one {what} is needed.")
     if form == "image" and 0 in x.shape:
         raise DataError(f"{name}: {key} has the shape {x.shape}; C, H and W must be at least 1.")
-    if form == "image" and x.dtype == np.float32:
-        checks.finite(name, key, x)
+    if form == "image":
+        _images(name, key, x, columns, scaling)
     elif form == "table":
         _table(name, key, given, columns)
     elif form == "sequence":
@@ -197,6 +220,37 @@ def check(
                     f"{name}: {key} ({other}) row {at} holds a number that is not finite; replace "
                     "it or drop the row."
                 )
+
+
+def _images(
+    name: str,
+    key: str,
+    x: NDArray[Any],
+    columns: Sequence[Column],
+    scaling: Scaling | None,
+) -> None:
+    if columns and len(columns) != math.prod(x.shape[1:]):
+        raise DataError(
+            f"{name}: {len(columns)} columns do not make images of {x.shape[1:]}; give each number "
+            "of an image a column."
+        )
+    if scaling is not None:
+        scaling.check(name, x.shape[1:])
+    if x.dtype != np.uint8:
+        checks.finite(name, key, x)
+    if scaling is not None:
+        checks.finite(name, f"{key} (scaled)", scaling(x))
+
+
+def joined(first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]]) -> Inputs:
+    """Return the rows of two parts of one kind, one part behind the other."""
+    found = {}
+    for key, a in first.items():
+        b, steps = second[key], max(a.shape[1:2] + second[key].shape[1:2], default=0)
+        # Only sequences differ in their steps; what is added lies behind their lengths.
+        pads = [[(0, steps - v.shape[1] if i == 1 else 0) for i in range(v.ndim)] for v in (a, b)]
+        found[key] = np.concatenate([np.pad(v, p) for v, p in zip((a, b), pads, strict=True)])
+    return found
 
 
 def _table(
@@ -259,11 +313,12 @@ def same_kind(
     train: Mapping[str, NDArray[Any]],
     test: Mapping[str, NDArray[Any]],
     form: str,
+    part: str = "test",
 ) -> None:
     """Check that train and test inputs have the same names, types and shapes of a row."""
     if set(train) != set(test):
         raise DataError(
-            f"{name}: train and test must have the same inputs, got {', '.join(train)} and "
+            f"{name}: train and {part} must have the same inputs, got {', '.join(train)} and "
             f"{', '.join(test)}."
         )
     for key, first in train.items():
@@ -276,7 +331,8 @@ def same_kind(
             alike = alike and first.shape[2:] == second.shape[2:]
         if not alike:
             shown = "images" if form == "image" else "inputs"
+            kinds = [f"{a.shape[1:]} {a.dtype.name}" for a in (first, second)]
             raise DataError(
-                f"{name}: train and test {shown} must be alike, got {key}_train {first.shape[1:]} "
-                f"{first.dtype.name} and {key}_test {second.shape[1:]} {second.dtype.name}."
+                f"{name}: train and {part} {shown} must be alike, got {key}_train {kinds[0]} and "
+                f"{key}_{part} {kinds[1]}."
             )

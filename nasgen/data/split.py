@@ -36,8 +36,9 @@ def split(dataset: Dataset, validation: float, seed: int, fraction: float = 1.0)
     `validation` in (0, 1) is the share held out; it depends on `seed` alone, not on `fraction`.
     `fraction` in (0, 1] is the share of the remaining rows to train on, and a smaller fraction is a
     subset of a larger one. Where the targets are classes both are rounded within each class, with
-    one row of each at least; other rows are drawn by lot. Raises DataError for a share out of range
-    and for a class of one row.
+    one row of each at least; other rows are drawn by lot. A data set that sets its validation rows
+    aside keeps them, whatever the share. Raises DataError for a share out of range and for a class
+    of one row.
     """
     if not 0.0 < validation < 1.0:
         raise DataError(f"validation: expected a share in (0, 1), got {validation}.")
@@ -46,18 +47,22 @@ def split(dataset: Dataset, validation: float, seed: int, fraction: float = 1.0)
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
         raise DataError(f"seed: expected an integer >= 0, got {seed!r}.")
     labels, purpose = dataset.labels, f"{dataset.name}: a validation set"
-    if labels is None:
+    own = dataset.validation
+    if own is not None:
+        validation_rows = own
+        kept = np.delete(np.arange(len(dataset.targets)), own)
+    elif labels is None:
         kept, validation_rows = drawn(
             len(dataset.targets), validation, int(seed), "validation", purpose
         )
-        if fraction < 1.0:
-            n = max(1, math.floor(fraction * len(kept) + 0.5))
-            kept = np.sort(generator(int(seed), "fraction").permutation(kept)[:n])
-        return Split(kept, validation_rows)
-    kept, validation_rows = stratified(
-        labels, validation, int(seed), "validation", purpose, dataset.classes, dataset.unit
-    )
-    if fraction < 1.0:
+    else:
+        kept, validation_rows = stratified(
+            labels, validation, int(seed), "validation", purpose, dataset.classes, dataset.unit
+        )
+    if fraction < 1.0 and labels is None:
+        n = max(1, math.floor(fraction * len(kept) + 0.5))
+        kept = np.sort(generator(int(seed), "fraction").permutation(kept)[:n])
+    elif fraction < 1.0 and labels is not None:
         parts = []
         for label in range(dataset.n_classes):
             rows = kept[labels[kept] == label]

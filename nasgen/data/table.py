@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from nasgen.data import files, targets
 from nasgen.data.base import AUTO, Dataset, make
-from nasgen.data.columns import arrays, is_missing, is_number, told
+from nasgen.data.columns import Column, arrays, is_missing, is_number, told
+from nasgen.data.scaling import Scaling
 from nasgen.data.split import held_out
 from nasgen.data.targets import CLASSIFICATION, REGRESSION
 from nasgen.errors import DataError, suggest
@@ -118,10 +119,13 @@ def _is_whole(text: str) -> bool:
 def _images(
     table: Table, values: NDArray[np.float64], shape: tuple[int, int, int], task: str, target: str
 ) -> Dataset:
-    """Return rows as images; numbers that are no pixels are standardised by the training rows."""
+    """Return rows as images; numbers that are no pixels are scaled by the training rows."""
     name, y = f"csv:{table.path.name}", _targets(table, target, task)
+    columns = tuple(Column(column, "number") for column in table.columns)
     if _are_bytes(values):
-        return make(name, values.astype(np.uint8).reshape(-1, *shape), y, task=task)
+        return make(
+            name, values.astype(np.uint8).reshape(-1, *shape), y, task=task, columns=columns
+        )
     task, wanted, classes = targets.convert(name, "y", y, task, None)
     if task == CLASSIFICATION and len(classes) < 2:
         raise DataError(f"{table.path}: column '{target}' holds one class only: {classes[0]}.")
@@ -129,8 +133,11 @@ def _images(
     mean = values[train].mean(axis=0)
     deviation = values[train].std(axis=0)
     deviation[deviation <= 1e-12 * np.abs(mean)] = 1.0  # a constant column, which becomes 0
-    x = ((values - mean) / deviation).astype(np.float32).reshape(-1, *shape)
-    return make(name, x[train], wanted[train], x[test], wanted[test], classes or None, task=task)
+    x, y = values.reshape(-1, *shape), wanted
+    return make(
+        name, x[train], y[train], x[test], y[test], classes or None, task=task, columns=columns,
+        scaling=Scaling.of(mean.reshape(shape), deviation.reshape(shape)),
+    )  # fmt: skip
 
 
 def _options(query: str) -> dict[str, str]:

@@ -23,7 +23,8 @@ def convert(
 ) -> tuple[str, Array, tuple[str, ...]]:
     """Return (task, targets, class names).
 
-    With the task "auto" texts, booleans and integers are classes and floats are values. Raises
+    With the task "auto" texts, booleans and integers are classes and floats are values. Without
+    names the different labels are numbered in ascending order, and are their own names. Raises
     DataError for targets that do not fit the task that was asked for.
     """
     array = _plain(name, key, y)
@@ -37,21 +38,26 @@ def convert(
 
 
 def convert_more(
-    name: str, key: str, y: Any, task: str, classes: Sequence[str], first: Any
+    name: str, key: str, y: Any, task: str, classes: Sequence[str], are_numbered: bool
 ) -> Array:
-    """Return the targets of another part, read as the first part's were."""
+    """Return the targets of another part, read as the first part's were.
+
+    `are_numbered` says that labels are places in `classes`, as they are where names were given.
+    """
     array = _plain(name, key, y)
     if task != CLASSIFICATION:
         return _values(name, key, array, task)
-    if array.dtype.kind not in "Ub" and np.asarray(first).dtype.kind not in "Ub":
+    if are_numbered:
         return checks.as_labels(name, key, array)
+    if array.dtype.kind not in "Ub":
+        array = checks.as_labels(name, key, array)
     number = {c: i for i, c in enumerate(classes)}
     texts = [_text(v) for v in array.reshape(-1).tolist()]
     strange = next((i for i, t in enumerate(texts) if t not in number), None)
     if strange is not None:
         raise DataError(
             f"{name}: {key}[{strange}] is '{texts[strange]}', which no training row is; expected "
-            f"one of {', '.join(list(classes)[:8])}."
+            f"one of {', '.join(list(classes)[:8])}{', ...' if classes[8:] else ''}."
         )
     return np.array([number[t] for t in texts], dtype=np.int64)
 
@@ -118,7 +124,9 @@ def _plain(name: str, key: str, y: Any) -> Array:
 def _labels(
     name: str, key: str, array: Array, classes: Sequence[str] | None
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    if array.ndim == 1 and array.dtype.kind in "Ub" and classes is None:
+    if classes is not None:
+        return checks.as_labels(name, key, array), tuple(str(c) for c in classes)
+    if array.ndim == 1 and array.dtype.kind in "Ub":
         texts = [_text(v) for v in array.tolist()]
         empty = next((i for i, t in enumerate(texts) if not t), None)
         if empty is not None:
@@ -126,10 +134,8 @@ def _labels(
         named = ordered(texts)
         number = {text: i for i, text in enumerate(named)}
         return np.array([number[t] for t in texts], dtype=np.int64), named
-    labels = checks.as_labels(name, key, array)
-    if classes is None:
-        classes = checks.numbered_classes(name, key, labels)
-    return labels, tuple(str(c) for c in classes)
+    values, labels = np.unique(checks.as_labels(name, key, array), return_inverse=True)
+    return labels.astype(np.int64), tuple(str(v) for v in values.tolist())
 
 
 def _values(name: str, key: str, array: Array, task: str) -> Array:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nasgen import registry
 from nasgen.ensembles.base import Predictions, Targets
-from nasgen.errors import StoreError
+from nasgen.errors import EvaluationError, IncompatibleError, StoreError
 from nasgen.evaluation.tasks.base import Task, combined
 from nasgen.store.trial import Trial
 
@@ -25,6 +25,7 @@ class Predicts(Protocol):
     """What this room needs of `nasgen.evaluation.inference`."""
 
     task: Task
+    classes: tuple[str, ...]
 
     def network(self, genotype_json: Mapping[str, Any], weights_ref: str) -> Any: ...
     def predict(self, genotype: Mapping[str, Any], ref: str, part: str) -> Predictions: ...
@@ -87,9 +88,13 @@ class TrainedNetwork:
     def predict_proba(self, rows: Any) -> Predictions:
         """Return the task's predictions of raw rows, as the data set has them.
 
-        For classification (B, n_classes) probabilities; images are (B, C, H, W), tables rows by
-        position or by column name, sequences padded with their lengths or a list. Warns about
-        what training never saw, such as a new category.
+        For classification (B, n_classes) probabilities. Images are (B, C, H, W) arrays, or lists of
+        image files and Pillow images, which are turned upright and to grey or RGB as those of a
+        folder are; tables are rows by position or by column name; sequences are padded with their
+        lengths, or a list. Lists and torch tensors of the same values will do; no rows get no
+        answers. What a loader or feed did to the training rows is done to these. Warns about what
+        training never saw, such as a new category; raises DataError for rows of another shape or
+        type.
         """
         return _said_once(lambda remarked: self._predicted(rows, remarked))
 
@@ -97,8 +102,17 @@ class TrainedNetwork:
         return self.inference.predict_raw(self.trial.genotype, self.weights_ref, rows, remarked)
 
     def predict(self, rows: Any) -> NDArray[Any]:
-        """Return the answer for each raw row: the class index, or the value."""
+        """Return the answer for each raw row: the place of the class in `classes`, or the value."""
         return self.inference.task.decided(self.predict_proba(rows))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Name of each class, in the order of `predict`; empty where the task has none."""
+        return self.inference.classes
+
+    def predict_names(self, rows: Any) -> list[str]:
+        """Return the name of the class of each raw row."""
+        return _names(self.classes, self.predict(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +155,26 @@ class TrainedEnsemble:
         return combined(_said_once(predicted), self.weights)
 
     def predict(self, rows: Any) -> NDArray[Any]:
-        """Return the answer for each raw row: the class index, or the value."""
+        """Return the answer for each raw row: the place of the class in `classes`, or the value."""
         return self.members[0].inference.task.decided(self.predict_proba(rows))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Name of each class, in the order of `predict`; empty where the task has none."""
+        return self.members[0].classes
+
+    def predict_names(self, rows: Any) -> list[str]:
+        """Return the name of the class of each raw row."""
+        return _names(self.classes, self.predict(rows))
+
+
+def _names(classes: Sequence[str], answers: NDArray[Any]) -> list[str]:
+    if not classes or answers.ndim != 1 or answers.dtype.kind not in "iu":
+        raise IncompatibleError(
+            "predict_names: expected a task with one class a row; this one answers with "
+            f"{answers.dtype} {answers.shape}, see `predict`."
+        )
+    return [classes[i] for i in answers]
 
 
 def _said_once(predicted: Callable[[Callable[[str], Any]], T]) -> T:
@@ -169,8 +201,9 @@ def choose(
 ) -> TrainedEnsemble:
     """Select an ensemble on the validation rows; `networks` come best first, at least one.
 
-    Networks whose tensors are damaged are left out, and `left_out` gets a sentence about each.
-    Raises StoreError when none can be read.
+    Networks whose tensors are damaged, or whose answers are not finite, are left out, and
+    `left_out` gets a sentence about each. Raises StoreError when none is left, IncompatibleError
+    when the method breaks its contract.
     """
     select = registry.resolve("ensembles", method)
     while True:
@@ -179,7 +212,10 @@ def choose(
             raise StoreError("no candidate of the ensemble can be read; `nasgen train` makes one.")
         inference = networks[0].inference
         targets = inference.targets("validation")
-        weights = select([n.validation for n in networks], targets, rounds, inference.task)
+        predictions = [n.validation for n in networks]
+        weights = _checked(
+            select(predictions, targets, rounds, inference.task), len(networks), method
+        )
         chosen = [(n, float(w)) for n, w in zip(networks, weights, strict=True) if w > 0]
         chosen.sort(key=lambda pair: -pair[1])
         # Predictions may be there without weights: of the few that are chosen both are needed.
@@ -189,6 +225,21 @@ def choose(
         networks = [n for n in networks if n not in broken]
 
 
+def _checked(weights: Any, n: int, method: str) -> NDArray[np.float64]:
+    """Return the weights that a method chose; IncompatibleError unless they are as promised."""
+    try:
+        found = np.asarray(weights, dtype=np.float64)
+        good = found.shape == (n,) and bool((found >= 0).all()) and abs(found.sum() - 1) < 1e-6
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise IncompatibleError(
+            f"ensemble '{method}': expected {n} weights of at least 0 that sum to 1, one for each "
+            f"network, got {str(weights)[:100]}."
+        )
+    return found
+
+
 def _is_whole(
     network: TrainedNetwork,
     look: Callable[[TrainedNetwork], Any],
@@ -196,7 +247,7 @@ def _is_whole(
 ) -> bool:
     try:
         look(network)
-    except StoreError as error:
+    except (StoreError, EvaluationError) as error:
         left_out(f"trial {network.trial.seq} of {network.run} is left out: {error}")
         return False
     return True

@@ -5,7 +5,8 @@ It knows the data of a run, its search space and where tensors are kept; it trai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from nasgen import genotypes, registry
+from nasgen.data import checks
 from nasgen.errors import DamagedError, EvaluationError, StoreError
 from nasgen.evaluation import batches, device, measure, shared
 from nasgen.evaluation.transform import Transform
@@ -55,6 +57,7 @@ class Inference:
         kept = None if folder is None else Transform.load(Path(folder))
         self.transform = kept or shared.transform(self.data)
         self.feed, self.task = self.transform.feed, self.transform.task
+        self.classes = self.transform.classes
 
     # ---- networks ----------------------------------------------------------------------------
 
@@ -101,14 +104,25 @@ class Inference:
     def predict(self, genotype_json: Mapping[str, Any], weights_ref: str, part: str) -> Array:
         """Return the task's predictions, float32 (n, ...), on "validation" or "test" rows."""
         inputs, _, rows = self.part(part)
-        return self.answers(self.network(genotype_json, weights_ref), inputs, rows)
+        return _finite(self.answers(self.network(genotype_json, weights_ref), inputs, rows))
 
     def kept_predictions(self, ref: str) -> Array | None:
-        """Return the validation predictions that a trial kept, None when they are gone."""
+        """Return the validation predictions that a trial kept, None when they are gone.
+
+        Or when they are none of this task: the network can be asked again.
+        """
         try:
-            return self.artifacts.load(ref)["validation"]
+            found = self.artifacts.load(ref)["validation"]
         except (StoreError, KeyError):
             return None
+        shape = (len(self.targets("validation")), *self.no_answers.shape[1:])
+        fits = found.shape == shape and found.dtype.kind == "f" and bool(np.isfinite(found).all())
+        return found if fits else None
+
+    @cached_property
+    def no_answers(self) -> Array:
+        """The task's predictions of no row, (0, ...) float32; their shape is that of others."""
+        return self._predicted(torch.zeros((0, self.task.n_outputs))).cpu().numpy()
 
     def predict_raw(
         self,
@@ -120,13 +134,17 @@ class Inference:
         """Return the task's predictions, float32 (B, ...), of rows as the data set had them.
 
         The data set itself is not needed where the run kept its transform. Raises DataError for
-        rows of another shape or kind; `remarked` hears what training never saw.
+        rows of another shape or kind, EvaluationError for answers that are not finite; `remarked`
+        hears what training never saw.
         """
+        raw = checks.untensored(raw)
+        if _is_empty(raw):
+            return self.no_answers.copy()
         stored = self.feed.read(raw)
         for remark in self.feed.remarks(stored):
             remarked(remark)
         prepared = self.feed.prepared(stored)
-        return self.answers(self.network(genotype_json, weights_ref), prepared, None)
+        return _finite(self.answers(self.network(genotype_json, weights_ref), prepared, None))
 
     def part(self, part: str) -> tuple[dict[str, Array], Array, Array | None]:
         """Return (prepared inputs, targets of the part, rows of the inputs or None for all)."""
@@ -153,6 +171,39 @@ class Inference:
             device.flushed_denormals(),
         ):
             for batch in batches.evaluation_batches(self.feed, prepared, rows, self.device):
-                parts.append(self.task.predictions(batches.answered(forward, batch).float()))
+                parts.append(self._predicted(batches.answered(forward, batch).float()))
                 check()
         return torch.cat(parts).cpu().numpy()
+
+    def _predicted(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Return the task's predictions of outputs, which may be a plug-in's, in their contract."""
+        found = self.task.predictions(outputs)
+        is_float = isinstance(found, torch.Tensor) and found.is_floating_point()
+        if not is_float or found.ndim < 1 or len(found) != len(outputs):
+            got = (
+                f"{found.dtype} {tuple(found.shape)}" if isinstance(found, torch.Tensor) else found
+            )
+            raise EvaluationError(
+                f"task '{self.transform.name}': expected `predictions` to return floats, one entry "
+                f"for each of {len(outputs)} rows, got {str(got)[:100]}."
+            )
+        return found.float()
+
+
+def _is_empty(raw: Any) -> bool:
+    """Tell whether raw rows are none at all."""
+    if isinstance(raw, Mapping):
+        return any(isinstance(part, Sized) and not len(part) for part in raw.values())
+    return isinstance(raw, Sized) and not len(raw)
+
+
+def _finite(predictions: Array) -> Array:
+    """Return predictions; EvaluationError where a network overflowed."""
+    wrong = np.flatnonzero(~np.isfinite(predictions).reshape(len(predictions), -1).all(axis=1))
+    if wrong.size:
+        raise EvaluationError(
+            f"the network answers {wrong.size} of {len(predictions)} rows, such as row {wrong[0]}, "
+            "with numbers that are not finite; it is no use for them, take another one.",
+            "non-finite",
+        )
+    return predictions

@@ -7,7 +7,6 @@ answers raw rows where the data set itself is gone. Nothing is pickled.
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, final
@@ -15,8 +14,9 @@ from typing import Any, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
+from nasgen.data import files, npz
 from nasgen.data.base import Dataset
-from nasgen.errors import StoreError
+from nasgen.errors import MissingExtraError, StoreError, UnknownNameError
 from nasgen.evaluation.feeds.base import Feed
 from nasgen.evaluation.feeds.base import named as feed_named
 from nasgen.evaluation.tasks.base import Task
@@ -67,11 +67,7 @@ class Transform:
             return None
         try:
             facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-            with (
-                (folder / ARRAYS).open("rb") as file,  # which `np.load` leaves open if damaged
-                np.load(file, allow_pickle=False) as stored,
-            ):
-                arrays = {name: stored[name] for name in stored.files}
+            arrays = npz.read(folder / ARRAYS)
             states = {
                 part: {
                     n.removeprefix(f"{part}."): a
@@ -82,9 +78,14 @@ class Transform:
             }
             feed = feed_named(facts["form"]).restore(facts["feed_state"], states["feed"])
             task = task_named(facts["task"]).restore(facts["task_state"], states["task"])
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            classes = tuple(str(name) for name in facts["classes"])
+            feed.example()  # asks what the feed knows, so that damage shows here
+        except (UnknownNameError, MissingExtraError):  # of a plug-in that is not there
+            raise
+        except files.UNREADABLE as error:
+            reason = f"{type(error).__name__}: {error}"
             raise StoreError(
-                f"{folder / FACTS} cannot be read: {error}; delete it, and it is made anew from "
-                "the data set."
+                f"{folder / FACTS} cannot be read: {reason[:200].rstrip('.')}. Delete it, and it "
+                "is made anew from the data set."
             ) from None
-        return cls(facts["form"], feed, facts["task"], task, tuple(facts["classes"]))
+        return cls(facts["form"], feed, facts["task"], task, classes)

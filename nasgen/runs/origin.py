@@ -17,12 +17,14 @@ from nasgen.errors import ConfigError, IllegalGenotypeError, suggest
 from nasgen.genotypes import Genotype
 from nasgen.search_spaces import networks
 from nasgen.search_spaces.base import SearchSpace
+from nasgen.settings import text
 from nasgen.store.artifacts import Artifacts
 from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name
 from nasgen.store.trial import Trial
 
 FILE: Final = "origin.json"  # a run's own copy
+JSON: Final = "the JSON of a genotype or of a trial (`nasgen show RUN --trial N --json`)"
 FORMS: Final = "a name (`nasgen list networks`), a JSON file, RUN or RUN:TRIAL"
 
 
@@ -90,15 +92,10 @@ def _of_file(here: str, network: str) -> Any:
     if file.is_dir():
         raise ConfigError(f"{here} is a folder without a run in it; expected {FORMS}.")
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return text.parsed(file, json.loads, JSON)
     except OSError as error:
         raise ConfigError(
             f"{here} cannot be read ({error.strerror or error}); expected {FORMS}."
-        ) from None
-    except ValueError as error:
-        raise ConfigError(
-            f"{here}: expected the JSON of a genotype or of a trial (`nasgen show RUN --trial N "
-            f"--json`), but {error}"
         ) from None
 
 
@@ -143,10 +140,7 @@ def _legal(here: str, data: Any, space: SearchSpace, space_name: str) -> Genotyp
     try:
         genotype = genotypes.read(found)  # which refuses what is no mapping
     except ValueError as error:
-        raise ConfigError(
-            f"{here}: expected the JSON of a genotype or of a trial (`nasgen show RUN --trial N "
-            f"--json`), but {error}"
-        ) from None
+        raise ConfigError(f"{here}: expected {JSON}, but {error}") from None
     try:
         return space.adopt(genotype)
     except IllegalGenotypeError as error:

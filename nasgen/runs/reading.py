@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,7 +76,8 @@ def recorded(data: Mapping[str, Any], where: str) -> Resolved:
 
 def cautions(run: Resolved) -> list[str]:
     """Return the suspicious but legal settings, a sentence each."""
-    return [*_data_cautions(run), *_algorithm_cautions(run), *_predictor_cautions(run)]
+    own = (_data_cautions(run), _algorithm_cautions(run), _predictor_cautions(run))
+    return [*(f"{run.dataset.name}: {note}" for note in run.dataset.notes), *chain(*own)]
 
 
 def _data_cautions(run: Resolved) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from nasgen.errors import ConfigError, suggest
+from nasgen.settings import text
 from nasgen.settings.constraints import texts
 from nasgen.settings.execution import Execution
 from nasgen.settings.sections import Duration, OptionSection, Section, Share, Weights, listed
@@ -389,14 +390,12 @@ def read_toml(
     """
     path = Path(path)
     try:
-        data = migrate(tomllib.loads(path.read_text(encoding="utf-8")))
+        data = migrate(text.parsed(path, tomllib.loads, "TOML"))
     except OSError as error:
         raise ConfigError(
             f"config file {path} cannot be read ({error.strerror or error}); "
             "`nasgen new search.toml` writes one."
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: expected TOML, but {error}.") from None
     plugins = data.get("plugins")
     if isinstance(plugins, dict) and isinstance(plugins.get("files"), list):
         plugins["files"] = [
@@ -428,15 +427,18 @@ def assignments(items: Iterable[str]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     problems = []
     for item in items:
-        path, equals, text = item.partition("=")
+        path, equals, given = item.partition("=")
         keys = [k.strip() for k in path.split(".")]
         if not equals or not all(keys):
             problems.append(f"--set expects section.key=value, got '{item}'.")
             continue
         try:
-            value = tomllib.loads(f"v = {text}")["v"]
+            value = text.checked(tomllib.loads(f"v = {given}")["v"])
         except tomllib.TOMLDecodeError:
-            value = text.strip()
+            value = given.strip()
+        except RecursionError:
+            problems.append(f"--set {path}: expected a value, got lists nested too deeply.")
+            continue
         nested: dict[str, Any] = {keys[-1]: value}
         for key in reversed(keys[:-1]):
             nested = {key: nested}

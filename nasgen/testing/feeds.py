@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,16 +129,11 @@ def kept(name: str) -> Iterator[str]:
 def fits_training_alone(name: str) -> Iterator[str]:
     """What it learns comes from the rows it is given: others may be anything."""
     for dataset, rows, feed in _fitted(name):
-        alone = Dataset(
-            dataset.name,
-            {key: a[rows] for key, a in dataset.inputs.items()},
-            dataset.targets[rows],
-            dataset.inputs_test,
-            dataset.targets_test,
-            dataset.classes,
-            dataset.form,
-            dataset.task,
-            dataset.columns,
+        alone = replace(
+            dataset,
+            inputs={key: a[rows] for key, a in dataset.inputs.items()},
+            targets=dataset.targets[rows],
+            validation=None,
         )
         other = type(feed).fit(alone, np.arange(len(rows)))
         same = _same(_batches(feed, alone), _batches(other, alone))

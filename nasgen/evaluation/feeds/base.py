@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 from nasgen import registry
@@ -43,7 +44,11 @@ class Feed(ABC):
     @classmethod
     @abstractmethod
     def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
-        """Return the feed that `state` describes."""
+        """Return the feed that `state` describes.
+
+        What it gets was stored in a run, which may have been changed since: a ValueError says what
+        was expected.
+        """
 
     @abstractmethod
     def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -96,6 +101,28 @@ class Feed(ABC):
     def placed(self, network: nn.Module, device: torch.device) -> nn.Module:
         """Return the network on a device, in the memory order of its batches."""
         return network.to(device)
+
+
+def stored(
+    arrays: Mapping[str, Array], name: str, shape: tuple[int, ...], is_positive: bool = False
+) -> Array:
+    """Return one array of a feed's state; ValueError unless it has finite numbers of that shape."""
+    found = np.asarray(arrays[name])
+    if found.shape != shape or found.dtype.kind not in "fb" or not np.isfinite(found).all():
+        raise ValueError(
+            f"{name}: expected finite numbers of shape {shape}, got {found.dtype} {found.shape}"
+        )
+    if is_positive and not (found > 0).all():
+        raise ValueError(f"{name}: expected numbers above 0, got {found.min()}")
+    return found
+
+
+def count(facts: Mapping[str, Any], name: str, least: int = 0) -> int:
+    """Return one integer of a feed's state; ValueError unless it is one and not below `least`."""
+    value = facts[name]
+    if type(value) is not int or not least <= value < 2**31:
+        raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
+    return value
 
 
 def named(name: str) -> type[Feed]:

@@ -5,15 +5,21 @@ In training they are shifted and mirrored, see `evaluation.images`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import TYPE_CHECKING, Any, Final, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nasgen.data import checks
+from nasgen.data.columns import Column, columns_of
+from nasgen.data.columns import rows as rows_of
+from nasgen.data.scaling import Scaling
 from nasgen.errors import DataError
-from nasgen.evaluation.feeds.base import Array, Feed
+from nasgen.evaluation.feeds.base import Array, Feed, Inputs, stored
 from nasgen.layers.base import Shape
 
 if TYPE_CHECKING:
@@ -25,59 +31,150 @@ if TYPE_CHECKING:
     from nasgen.evaluation.recipe import Recipe
 
 PIXELS_AT_ONCE = 512 * 32 * 32
+KINDS: Final = ("uint8", "float32", "float64")  # of stored images; the last where they are scaled
+FAR: Final = 10.0  # deviations from the training images at which a mean is remarked
 
 
 @final
+@dataclass(frozen=True, eq=False)
 class ImageFeed(Feed):
-    """`mean` and `std` are (C,) float32, in the units of the stored values (0..255 for bytes)."""
+    """`shape` is (C, H, W), `kind` the type of stored images, one of `KINDS`.
 
-    def __init__(
-        self, shape: Shape, kind: str, mean: NDArray[np.float32], std: NDArray[np.float32]
-    ) -> None:
-        self.shape, self.kind, self.mean, self.std = tuple(shape), kind, mean, std
+    `mean` and `std` are (C,) float32, in the units of what networks read (0..255 for bytes).
+    `is_whole` says that all training values are integers, so that new rows may be of any integer
+    type. `columns` are those of the table whose rows the images are, if they are such; `scaling` is
+    the data set's.
+    """
+
+    shape: Shape
+    kind: str
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    is_whole: bool = True
+    columns: tuple[Column, ...] = ()
+    scaling: Scaling | None = None
 
     @classmethod
     def fit(cls, dataset: Dataset, rows: Array) -> Self:
-        images = dataset.inputs["x"]
-        return cls(dataset.shape, images.dtype.name, *moments(images[rows]))
+        images, scaling = dataset.inputs["x"], dataset.scaling
+        learnt = images[rows]
+        is_whole = images.dtype == np.uint8 or bool((learnt == np.rint(learnt)).all())
+        scaled = learnt if scaling is None else scaling(learnt)
+        kind = images.dtype.name
+        return cls(dataset.shape, kind, *moments(scaled), is_whole, dataset.columns, scaling)
 
     @classmethod
     def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
-        return cls(tuple(facts["shape"]), facts["kind"], arrays["mean"], arrays["std"])
+        shape, kind = tuple(facts["shape"]), facts["kind"]
+        if len(shape) != 3 or not all(type(n) is int and 0 < n < 2**31 for n in shape):
+            raise ValueError(f"shape: expected three integers above 0, got {shape}")
+        if kind not in KINDS:
+            raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+        mean = stored(arrays, "mean", shape[:1])
+        std = stored(arrays, "std", shape[:1], is_positive=True)
+        columns, scaling = columns_of(facts.get("columns", ())), None
+        if columns and len(columns) != math.prod(shape):
+            raise ValueError(f"columns: expected one for each number of {shape}")
+        if "scaling_mean" in arrays:
+            scaling = Scaling.of(arrays["scaling_mean"], arrays["scaling_deviation"])
+            scaling.check("scaling", shape)
+        is_whole = bool(facts.get("is_whole", kind == "uint8"))
+        return cls(shape, kind, mean, std, is_whole, columns, scaling)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        facts = {"shape": list(self.shape), "kind": self.kind}
-        return facts, {"mean": self.mean, "std": self.std}
+        facts = {"shape": list(self.shape), "kind": self.kind, "is_whole": self.is_whole}
+        facts["columns"] = [[c.name, c.kind] for c in self.columns]
+        arrays: dict[str, Array] = {"mean": self.mean, "std": self.std}
+        if self.scaling is not None:
+            arrays["scaling_mean"] = self.scaling.mean
+            arrays["scaling_deviation"] = self.scaling.deviation
+        return facts, arrays
 
     @property
     def input_shape(self) -> Shape:
         return self.shape
 
     def read(self, raw: Any) -> dict[str, Array]:
-        images = np.asarray(raw)
-        if images.ndim == 3 and self.shape[0] == 1:  # as a data set of grey images may be
+        """Return arrays, image files (paths), Pillow images or rows of the table as stored."""
+        from nasgen.data import pictures
+
+        if pictures.is_picture(raw):
+            raise DataError("expected images, got a single one; for one image write [image].")
+        if isinstance(raw, list | tuple) and raw and all(map(pictures.is_picture, raw)):
+            return {"x": self._as_stored(pictures.fitting(raw, self.shape, pictures.Told()))}
+        first = raw[0] if isinstance(raw, list | tuple) and raw else raw
+        if self.columns and (isinstance(first, Mapping) or hasattr(first, "columns")):
+            found = rows_of("predict", self.columns, raw)["x"]
+            whole = self.kind == "uint8" and bool((found == np.rint(found)).all())
+            images = found.astype(np.int64) if whole else found
+        else:
+            images = checks.as_array("predict", "images", raw)
+        return {"x": self._as_stored(self._shaped(images))}
+
+    def _shaped(self, images: Array) -> Array:
+        """Return images as (B, C, H, W); DataError says which axes are wrong."""
+        channels, height, width = self.shape
+        if self.columns and images.shape[1:] == (len(self.columns),):
+            return images.reshape(-1, *self.shape)
+        if images.ndim == 3 and channels == 1:  # as a data set of grey images may be
             images = images[:, None]
-        if images.ndim != 4 or images.shape[1:] != self.shape:
-            raise DataError(
-                f"expected images of shape (B, {', '.join(map(str, self.shape))}), got "
-                f"{images.shape}."
-            )
-        images = self._as_stored(images)
-        if images.dtype.name != self.kind:
-            raise DataError(
-                f"expected images of type {self.kind}, as in the data set, got {images.dtype}."
-            )
-        return {"x": images}
+        if images.shape[1:] == self.shape:
+            return images
+        hint = ""
+        if images.shape in (self.shape, self.shape[1:]):
+            hint = "; for one image write [image]"
+        elif images.ndim == 4 and images.shape[1:] == (height, width, channels):
+            hint = "; these have their channels last: use images.transpose(0, 3, 1, 2)"
+        elif images.ndim == 4 and images.shape[2:] == (height, width) and channels in (1, 3):
+            trained = "grey" if channels == 1 else "RGB"
+            hint = f"; training images are {trained}: image files and Pillow images are converted"
+        raise DataError(
+            f"expected images of shape (B, {', '.join(map(str, self.shape))}), got "
+            f"{images.shape}{hint}."
+        )
 
     def _as_stored(self, images: Array) -> Array:
-        """Return images of a wider type as the data set keeps them, where they lose nothing."""
-        kinds = (self.kind, images.dtype.kind)
-        if kinds[0] == "float32" and kinds[1] == "f":
-            return images.astype(np.float32, copy=False)
-        if kinds[0] == "uint8" and kinds[1] in "iu" and images.size:
-            is_byte = int(images.min()) >= 0 and int(images.max()) <= 255
-            return images.astype(np.uint8, copy=False) if is_byte else images
-        return images
+        """Return images in the type of the data set, where they lose nothing by that."""
+        kind, wanted = images.dtype.kind, self.kind
+        if wanted == "uint8" and kind in "iu":
+            if not images.size or (int(images.min()) >= 0 and int(images.max()) <= 255):
+                return images.astype(np.uint8, copy=False)
+            raise DataError(
+                f"expected integers in 0..255, as in the data set, got {images.min()} to "
+                f"{images.max()}."
+            )
+        # Integers may be pixels that somebody forgot to divide by 255, as the data set's were.
+        if wanted != "uint8" and (
+            kind == "f" or (kind in "iu" and (self.is_whole or self.columns))
+        ):
+            with np.errstate(over="ignore"):
+                images = images.astype(wanted, copy=False)
+            checks.finite("predict", "images", images)
+            return images
+        remedy = (
+            "if they are pixels in 0..255 use images.astype('uint8'), if shares of 255 first "
+            "multiply by 255"
+            if wanted == "uint8"
+            else f"if the values are on the data set's scale use images.astype('{wanted}')"
+        )
+        raise DataError(
+            f"expected images of type {wanted}, as in the data set, got {images.dtype}; {remedy}."
+        )
+
+    def remarks(self, stored: Inputs) -> list[str]:
+        means, _ = moments(self.prepared(stored)["x"])
+        off = np.abs(means - self.mean) / self.std
+        at = int(off.argmax())
+        if off[at] <= FAR:
+            return []
+        return [
+            f"images: channel {at} has the mean {means[at]:.4g}, in training it was "
+            f"{self.mean[at]:.4g} ± {self.std[at]:.4g}; expected values as the data set has them, "
+            "before any scaling."
+        ]
+
+    def prepared(self, stored: Inputs) -> dict[str, Array]:
+        return {"x": stored["x"] if self.scaling is None else self.scaling(stored["x"])}
 
     @cached_property
     def normaliser(self) -> Normaliser:
@@ -86,11 +183,15 @@ class ImageFeed(Feed):
 
         return Normaliser.of_channels(self.mean, self.std)
 
+    @cached_property
+    def _placed(self) -> dict[torch.device, Normaliser]:
+        return {}
+
     def on(self, device: torch.device) -> Normaliser:
         """Return mean and deviation on a device, moved there once."""
-        if not hasattr(self, "_placed") or self._placed[0] != device:
-            self._placed: tuple[torch.device, Normaliser] = (device, self.normaliser.to(device))
-        return self._placed[1]
+        if device not in self._placed:
+            self._placed[device] = self.normaliser.to(device)
+        return self._placed[device]
 
     def batch(self, prepared: dict[str, Tensor]) -> dict[str, Tensor]:
         images = prepared["x"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nasgen.data import forms
 from nasgen.errors import DataError
-from nasgen.evaluation.feeds.base import Array, Feed, Inputs
+from nasgen.evaluation.feeds.base import Array, Feed, Inputs, count, stored
 from nasgen.layers.base import Shape
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ class SequenceFeed(Feed):
 
     @classmethod
     def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
-        return cls(facts["n_tokens"], facts["longest"], arrays["mean"], arrays["scale"])
+        n_tokens, longest = count(facts, "n_tokens"), count(facts, "longest", 1)
+        n = 0 if n_tokens else max(1, np.size(arrays["mean"]))
+        mean, scale = stored(arrays, "mean", (n,)), stored(arrays, "scale", (n,), is_positive=True)
+        return cls(n_tokens, longest, mean, scale)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         facts = {"n_tokens": self.n_tokens, "longest": self.longest}

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
-from nasgen.data.columns import Column, rows
-from nasgen.evaluation.feeds.base import Array, Feed, Inputs
+from nasgen.data.columns import Column, columns_of, rows
+from nasgen.evaluation.feeds.base import Array, Feed, Inputs, stored
 from nasgen.layers.base import Shape
 
 if TYPE_CHECKING:
@@ -64,10 +64,17 @@ class TableFeed(Feed):
 
     @classmethod
     def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
-        columns = tuple(Column(name, kind) for name, kind in facts["columns"])
-        codes = tuple(tuple(of) for of in facts["codes"])
-        names = ("mean", "scale", "median", "gaps")
-        return cls(columns, codes, *(arrays[name] for name in names))
+        columns = columns_of(facts["columns"])
+        n = sum(c.kind == "number" for c in columns)
+        codes = tuple(tuple(str(code) for code in of) for of in facts["codes"])
+        if len(codes) != len(columns) - n or any(len(of) > MOST_CATEGORIES for of in codes):
+            raise ValueError(
+                f"codes: expected up to {MOST_CATEGORIES} categories for each of the "
+                f"{len(columns) - n} columns of texts"
+            )
+        mean, median = stored(arrays, "mean", (n,)), stored(arrays, "median", (n,))
+        scale, gaps = stored(arrays, "scale", (n,), is_positive=True), stored(arrays, "gaps", (n,))
+        return cls(columns, codes, mean, scale, median, gaps.astype(bool))
 
     def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         facts = {

@@ -33,7 +33,10 @@ class Classification(Task):
 
     @classmethod
     def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
-        return cls(int(facts["n_classes"]))
+        n = facts["n_classes"]
+        if type(n) is not int or not 2 <= n < 2**31:
+            raise ValueError(f"n_classes: expected an integer of at least 2, got {n!r}")
+        return cls(n)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         return {"n_classes": self.n_classes}, {}

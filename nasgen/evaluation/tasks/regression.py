@@ -7,6 +7,7 @@ that of cross-entropy is. Predictions are in the targets' own unit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
@@ -49,7 +50,14 @@ class Regression(Task):
 
     @classmethod
     def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
-        return cls(tuple(facts["mean"]), tuple(facts["scale"]), bool(facts["is_flat"]))
+        mean, scale = (tuple(float(v) for v in facts[name]) for name in ("mean", "scale"))
+        fits = len(mean) == len(scale) >= 1 and (len(mean) == 1 or not facts["is_flat"])
+        if not fits or not all(math.isfinite(v) for v in mean + scale) or min(scale) <= 0:
+            raise ValueError(
+                f"expected a finite mean and a scale above 0 for each target, got {mean} and "
+                f"{scale}"
+            )
+        return cls(mean, scale, bool(facts["is_flat"]))
 
     def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         return {"mean": list(self.mean), "scale": list(self.scale), "is_flat": self.is_flat}, {}
