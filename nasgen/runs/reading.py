@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from itertools import chain, combinations
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,11 +76,10 @@ def recorded(data: Mapping[str, Any], where: str) -> Resolved:
 
 def cautions(run: Resolved) -> list[str]:
     """Return the suspicious but legal settings, a sentence each."""
-    own = (_data_cautions(run), _algorithm_cautions(run), _predictor_cautions(run))
-    return [*(f"{run.dataset.name}: {note}" for note in run.dataset.notes), *chain(*own)]
+    return [*run.dataset.notes, *_on_data(run), *_on_algorithm(run), *_on_predictor(run)]
 
 
-def _data_cautions(run: Resolved) -> list[str]:
+def _on_data(run: Resolved) -> list[str]:
     if run.dataset.task == REGRESSION and (n := _whole_values(run.dataset.targets)):
         return [
             f"data.task: the targets are {n} different whole numbers, read as values to predict; "
@@ -95,7 +94,7 @@ def _data_cautions(run: Resolved) -> list[str]:
     ]
 
 
-def _algorithm_cautions(run: Resolved) -> list[str]:
+def _on_algorithm(run: Resolved) -> list[str]:
     section = run.config.algorithm
     named = [group for group in ("crossovers", "matings") if getattr(section, group)]
     with run.scope.active():
@@ -118,7 +117,7 @@ def _is_integer(text: str) -> bool:
     return text.removeprefix("-").isdecimal()
 
 
-def _predictor_cautions(run: Resolved) -> list[str]:
+def _on_predictor(run: Resolved) -> list[str]:
     config = run.config
     trials, warmup = config.budget.trials, config.predictor.warmup
     if trials is None and config.budget.time is None:
