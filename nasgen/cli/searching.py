@@ -245,6 +245,24 @@ def print_summary(summary: Mapping[str, Any], run: Any) -> None:
         rows.append([f"ensemble of {n} network{'' if n == 1 else 's'}", *figures, "", ""])
     if rows:
         table_of("", ["", f"val_{metric}", f"test_{metric}", "params", "FLOPs"], rows)
+    if summary.get("front"):
+        names = [objective.name for objective in run.objectives]
+        test = f"test_{metric}"
+        table_of(
+            "front",
+            ["trial", *names, test],
+            [
+                [
+                    row["trial"],
+                    *(value(name, row["objectives"][name]) for name in names),
+                    value(metric, row.get(test)),
+                ]
+                for row in summary["front"]
+            ],
+        )
+    if summary.get("front_left_out"):
+        more = f"{summary['front_left_out']} more on the front"
+        print(f"note:   {more} were not trained longer; see finish.networks")
     counts = ", ".join(f"{k} {state}" for state, k in summary["trials"].items() if k)
     print(f"trials: {counts or 'none'}; {duration(summary['wall_s'])}")
     if summary.get("ended_early"):

@@ -6,20 +6,18 @@ Where children inherit weights a finalist goes on from its own; otherwise it sta
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from nasgen import genotypes, seeding
-from nasgen.evaluation.tasks.base import TIE
 from nasgen.genotypes import Genotype
 from nasgen.loop.constants import Constants
+from nasgen.loop.front import finalists
+from nasgen.loop.ranks import ranked
 from nasgen.settings.budget import Budget
 from nasgen.settings.fidelity import Fidelity
-from nasgen.settings.objectives import Objective
 from nasgen.store.trial import Trial, recorded
-
-Rank = tuple[float, int, float, float, int]
 
 # What a finalist must be shown before a wider network would make more of the time: ARCHITECTURE.md.
 ENOUGH_EPOCHS, ENOUGH_IMAGES = 25.0, 1_000_000
@@ -55,7 +53,7 @@ class Finish:
         return tuple(t for t in trials if t.phase == "finish" and t.seq >= self.n_before)
 
     def waiting(self, known: Collection[str], asked_after: int) -> list[Trial]:
-        """Return the finish trials still to be asked for, best candidate first, each network once.
+        """Return the finish trials still to be asked for, each network once; see `finalists`.
 
         `known` are the identities of the trials so far.
         """
@@ -66,16 +64,15 @@ class Finish:
             n_trained = sum(t.state != "ESTIMATED" for t in own)
             n_missing = min(n_missing, self.budget.n_trials - n_trained)
         sources: dict[str, Trial] = {}
-        candidates = ranked(self.trials.values(), self.constants.objectives[0])
-        # Where nothing is feasible, longer training may still make what is nearest so.
-        candidates = [t for t in candidates if t.is_feasible] or candidates
-        for trial in candidates:
+        for trial in ranked(self.trials.values(), self.constants.objectives):
             # Of a sparse network its weights are a part.
             initial = (trial.weights_ref,) if trial.is_sparse else ()
             identity = self.constants.identity(trial.key, self.constants.finish_fidelity, initial)
             if trial.phase == "search" and trial.seq not in done and identity not in known:
                 sources.setdefault(identity, trial)
         first = len(self.trials)
+        identities = {trial.seq: identity for identity, trial in sources.items()}
+        chosen = finalists(list(sources.values()), self.constants.objectives, n_missing)
         return [
             replace(
                 source,
@@ -88,7 +85,7 @@ class Finish:
                 derivation=None,
                 goes_on=False,
                 fidelity=self.constants.finish_fidelity,
-                identity=identity,
+                identity=identities[source.seq],
                 seed=seeding.integer(self.constants.seed, "trial", first + i),
                 attempt=1,
                 asked_after=asked_after,
@@ -99,7 +96,7 @@ class Finish:
                 refusals={},
                 screening={},
             )
-            for i, (identity, source) in enumerate(list(sources.items())[: max(0, n_missing)])
+            for i, source in enumerate(chosen)
         ]
 
     def bounded(self, trial: Trial, waves: int | None = None) -> Fidelity:
@@ -156,24 +153,3 @@ class Finish:
         epochs = min(trial.fidelity.epochs or math.inf, seconds * passes / source.train_s)
         enough = max(ENOUGH_EPOCHS, ENOUGH_IMAGES / self.constants.n_train)
         return float(min(MAX_WIDEN, epochs / enough))
-
-
-def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
-    """Return the completed trials, best first by one objective.
-
-    Small validation sets leave many equals: the validation loss decides between them, then the age.
-    With rungs of successive halving a higher rung comes first.
-    """
-    return sorted((t for t in trials if t.state == "COMPLETE"), key=lambda t: rank(t, objective))
-
-
-def rank(trial: Trial, objective: Objective) -> Rank:
-    """Return what orders completed trials by one objective, the best least.
-
-    Those that violate constraints less come first, then those trained on a higher rung.
-    """
-    loss = trial.metrics.get(TIE)
-    sign = -1.0 if objective.direction == "maximize" else 1.0
-    value = sign * trial.objectives[objective.name]
-    loss = math.inf if loss is None else float(loss)
-    return trial.violation, trial.rungs_below, value, loss, trial.seq

@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from nasgen.loop.finish import ranked
+from nasgen.loop.front import finalists
+from nasgen.loop.ranks import ranked
 from nasgen.settings.objectives import Objective
 from nasgen.store.trial import Trial
 
@@ -55,15 +56,14 @@ def staying(
     cohorts = {trials[seq].cohort for seq in in_flight} - {None}
     flying = [t for t in found if t.seq in in_flight or t.cohort in cohorts]
     kept |= {parent for trial in flying for parent in trial.parents}
-    order = ranked(found, keeping.objectives[0])
+    order = ranked(found, keeping.objectives)
     if keeping.weights == "population":
         kept |= {*alive, *_first_networks(order, N_KEPT_BEST)}
-    else:
-        # The best one may lie behind the front: equals are ordered by their loss.
+    if keeping.weights == "pareto" or len(keeping.objectives) > 1:  # the front is the result
         kept |= {*(t.seq for t in order[:1]), *_front(order, keeping.objectives)}
         if keeping.goes_on:  # from parents that need not lie on the front
             kept |= {*alive}
-    kept |= {*_finalists(found, order, keeping.n_finalists)}
+    kept |= {*_finalists(found, order, keeping)}
     return {
         ref
         for trial in found
@@ -83,11 +83,14 @@ def _first_networks(order: Sequence[Trial], n: int) -> list[int]:
     return seqs
 
 
-def _finalists(trials: Sequence[Trial], order: Sequence[Trial], n: int) -> list[int]:
+def _finalists(trials: Sequence[Trial], order: Sequence[Trial], keeping: Keeping) -> list[int]:
     """Return the seqs of candidates that would be trained on if the search ended now."""
     done = {parent for t in trials if t.phase == "finish" for parent in t.parents}
     waiting = [t for t in order if t.phase == "search" and t.seq not in done]
-    return _first_networks([t for t in waiting if t.is_feasible] or waiting, n)
+    first: dict[object, Trial] = {}
+    for trial in waiting:
+        first.setdefault((trial.key, trial.refs.get("support")), trial)
+    return [t.seq for t in finalists(list(first.values()), keeping.objectives, keeping.n_finalists)]
 
 
 def _front(order: Sequence[Trial], objectives: Sequence[Objective]) -> list[int]:

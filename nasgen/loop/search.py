@@ -30,7 +30,8 @@ from nasgen.genotypes import Genotype
 from nasgen.genotypes.child import minted_plan
 from nasgen.loop import jobs
 from nasgen.loop.constants import Constants
-from nasgen.loop.finish import Finish, Rank, rank
+from nasgen.loop.finish import Finish
+from nasgen.loop.ranks import Rank, rank
 from nasgen.loop.resuming import replay
 from nasgen.predictors.filter import Filter
 from nasgen.settings.budget import Budget
@@ -386,7 +387,7 @@ class Search:
         individual = self.individual(trial) if has_fitness else None
         self.genotypes.pop(trial.seq, None)
         if individual is not None and is_measured:
-            insort(self._ranks, rank(trial, self.constants.objectives[0]))
+            insort(self._ranks, rank(trial, self.constants.objectives))
             if not trial.rungs_below:  # archives compare like with like
                 self.memory.observe(individual)
         if trial.phase == "finish":

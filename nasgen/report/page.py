@@ -24,7 +24,7 @@ from nasgen.store.trial import Trial
 
 N_ROWS = 800  # trials of the long table
 WIDE = 420  # pixels from which a drawing gets a whole row
-N_FRONT = 12  # rows of a front's table
+N_FRONT = 16  # rows of a front's table
 N_MACHINE_TEXT = 300  # letters of one line about the machine
 
 
@@ -170,14 +170,20 @@ def _front_table(view: ReportView) -> dict[str, Any]:
     found = tables.points(view, names)
     members = tables.front(found, [view.maximizes(name) for name in names])
     extra = [n for n in ("n_params", "flops") if n not in names]
+    test = f"test_{view.metric}"
+    tested = {row["trial"]: row.get(test) for row in view.front if row["trial"] in view.by_seq}
+    if tested:  # what the search returns
+        members, extra = list(tested), [test, *extra]
+
+    def value(seq: int, name: str) -> float | None:
+        return tested.get(seq) if name == test else tables.value(view.by_seq[seq], name)
+
+    columns = (*names, *extra)
     rows = [
-        {
-            "trial": view.by_seq[seq],
-            "values": [(n, tables.value(view.by_seq[seq], n)) for n in (*names, *extra)],
-        }
+        {"trial": view.by_seq[seq], "values": [(name, value(seq, name)) for name in columns]}
         for seq in members[:N_FRONT]
     ]
-    return {"names": names, "columns": (*names, *extra), "rows": rows, "n": len(members)}
+    return {"names": names, "columns": columns, "rows": rows, "n": len(members)}
 
 
 def _architectures(view: ReportView) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from statistics import median
 
 from nasgen.report.numbers import number
@@ -21,17 +22,24 @@ def value(trial: Trial, name: str) -> float | None:
     return number(trial.metrics.get(name)) if found is None else found
 
 
-def rank(view: ReportView, trials: Iterable[Trial]) -> list[Trial]:
-    """Return the trials that have the first objective, best first, earlier ones first on ties.
+def cost(view: ReportView, trial: Trial, name: str) -> float:
+    """Return a quantity such that less is better; infinite where it is missing."""
+    found = value(trial, name)
+    if found is None:
+        return inf
+    return -found if view.maximizes(name) else found
 
-    Those that violate constraints less come first, as in the search.
+
+def rank(view: ReportView, trials: Iterable[Trial]) -> list[Trial]:
+    """Return the trials that have the first objective, best first.
+
+    Those that violate constraints less come first, as in the search; ties go by the other
+    objectives, then to the earlier one.
     """
-    name = view.objectives[0]
-    sign = -1.0 if view.maximizes(name) else 1.0
     scored = [
-        ((t.violation, sign * found, t.seq), t)
+        ((t.violation, *(cost(view, t, name) for name in view.objectives), t.seq), t)
         for t in trials
-        if (found := value(t, name)) is not None
+        if value(t, view.objectives[0]) is not None
     ]
     return [t for _, t in sorted(scored, key=lambda row: row[0])]
 

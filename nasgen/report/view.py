@@ -19,6 +19,8 @@ class ReportView:
     - `metric`: what the task calls networks good by, `unit` what a row of the data is called.
     - `best`: "trial" (its seq), "val_METRIC", "test_METRIC", "n_params", "flops", "latency_ms";
       missing or None values are left out. None when nothing could be trained.
+    - `front`: with several objectives, what the search returns: for each member "trial" (its seq),
+      "objectives" and "test_METRIC"; `front_left_out`: how many more were not trained longer.
     - `ensemble`: "members" (each "run", "trial", "weight"), "val_METRIC", "test_METRIC".
     - `population`: seqs alive at the end; `n_filtered`: candidates a predictor rejected.
     - `audit`: how good the predictor was, see `predictors.audit.Audit.to_json`; None without one.
@@ -47,6 +49,8 @@ class ReportView:
     classes: tuple[str, ...]
     data_summary: str
     audit: Mapping[str, Any] | None = None
+    front: Sequence[Mapping[str, Any]] = ()
+    front_left_out: int = 0
     nearest: str = ""
     ended_early: str = ""
     cautions: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nasgen.report import numbers
-from nasgen.runs.results import data_summary
+from nasgen.runs.reporting import data_summary
 from nasgen.settings import fidelity
 from nasgen.settings.constraints import described
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from nasgen.data.base import Dataset
-from nasgen.data.forms import unit
 from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork, choose
 from nasgen.errors import ConfigError, StoreError
 from nasgen.evaluation.tasks.base import Task, ranked_by
 from nasgen.genotypes.derivation import Derivation
-from nasgen.loop.finish import ranked
-from nasgen.runs import reading, segments, workers
+from nasgen.loop import front
+from nasgen.loop.ranks import ranked
+from nasgen.runs import reading, reporting, segments, workers
 from nasgen.runs.resolved import NO_RECIPE, Resolved
 from nasgen.settings import constraints, fidelity
 from nasgen.settings.config import SearchConfig, merge
@@ -134,12 +134,25 @@ class Run:
     @property
     def ranked(self) -> list[Trial]:
         """Completed trials, best first; those that violate constraints last."""
-        return ranked(self.trials, self.objectives[0])
+        return ranked(self.trials, self.objectives)
 
     @property
     def best(self) -> Trial | None:
-        """The best feasible trial by the first objective, chosen on validation rows."""
-        return next((t for t in self.ranked if t.is_feasible), None)
+        """The best feasible trial by the first objective, chosen on validation rows.
+
+        With several objectives it is the first of the front.
+        """
+        return next((t for t in self.front or self.ranked if t.is_feasible), None)
+
+    @property
+    def front(self) -> list[Trial]:
+        """What a search for several objectives returns: the trials that no other dominates.
+
+        Those that were trained longer, if any were; best first by the first objective, equals once.
+        Empty with one objective.
+        """
+        several = len(self.objectives) > 1
+        return front.returned(self.trials, self.objectives) if several else []
 
     @property
     def nearest(self) -> dict[str, Any] | None:
@@ -262,13 +275,16 @@ class Run:
 
         best = self.best
         if best is not None:
-            summary["best"] = self._best_summary(best, left_out)
+            tested = self._tested(best, left_out)
+            summary["best"] = {**tested, "latency_ms": self._predictor.latency_ms(best.genotype)}
+            for row in summary.get("front", ()):
+                row |= self._tested(self.trial(row["trial"]), left_out)
             summary["ensemble"] = self._ensemble_summary(left_out)
         summary["wall_s"] = round(wall_s(), 3)
         record = {**self.record, "summary": summary}
         if cautions:
             record["cautions"] = [*record.get("cautions", ()), *cautions]
-        self._write_report(record, summary)
+        reporting.write(self, record, summary)
         self.folder.write_json("run.json", record)
 
     def _counts(self, n_filtered: int = 0) -> dict[str, Any]:
@@ -278,12 +294,19 @@ class Run:
         if self.resolved.constraints:
             n = sum(t.state == "COMPLETE" and not t.is_feasible for t in trials)
             constrained = {"infeasible": n, "nearest": self.nearest}
+        several: dict[str, Any] = {}
+        if len(self.objectives) > 1:
+            several["front"] = [
+                {"trial": t.seq, "objectives": dict(t.objectives)} for t in self.front
+            ]
+            several["front_left_out"] = front.left_out(trials, self.objectives)
         return {
             "run": str(self.path),
             "trials": {**counts, "filtered": n_filtered},
             **constrained,
             "ended_early": segments.ended_early(self.record, len(trials)),
             "best": None,
+            **several,
             "ensemble": None,
             "wall_s": round(sum(leg["spent_s"] for leg in self.record["legs"]), 3),
             "train_s": round(sum(t.train_s for t in trials), 3),
@@ -299,58 +322,27 @@ class Run:
             left_out(str(error))
             return None
 
-    def _best_summary(self, best: Trial, left_out: Callable[[str], Any]) -> dict[str, Any]:
+    def _tested(self, trial: Trial, left_out: Callable[[str], Any]) -> dict[str, Any]:
+        """Return what the summary says of a network; its test metric is computed now."""
         metric, tested = self.task.metric, None
-        if self.folder.artifacts.exists(best.weights_ref):
+        if self.folder.artifacts.exists(trial.weights_ref):
             try:
-                tested = self.network(best.seq).test_metrics[metric]
+                tested = self.network(trial.seq).test_metrics[metric]
             except StoreError as error:
-                left_out(f"the best network, trial {best.seq}, could not be tested: {error}")
+                left_out(f"trial {trial.seq} could not be tested: {error}")
         return {
-            "trial": best.seq,
-            f"val_{metric}": best.metrics.get(f"val_{metric}"),
+            "trial": trial.seq,
+            f"val_{metric}": trial.metrics.get(f"val_{metric}"),
             f"test_{metric}": tested,
-            "n_params": best.metrics.get("n_params"),
-            "flops": best.metrics.get("flops"),
-            "latency_ms": self._predictor.latency_ms(best.genotype),
+            "n_params": trial.metrics.get("n_params"),
+            "flops": trial.metrics.get("flops"),
         }
 
     @_in_scope
     def report(self) -> Path:
         """Write report.html and return its path."""
-        self._write_report(self.record, self.summary)
+        reporting.write(self, self.record, self.summary)
         return self.report_path
-
-    def _write_report(self, record: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
-        from nasgen.report import page
-        from nasgen.report.view import ReportView
-
-        data = record["data"]
-        view = ReportView(
-            run=str(self.path),
-            title=f"{self.config.algorithm.name} search on {self.config.data.source}",
-            config=self.config,
-            trials=self.trials,
-            best=summary["best"],
-            ended_early=summary.get("ended_early") or "",
-            nearest=(summary.get("nearest") or {}).get("message", ""),
-            ensemble=summary["ensemble"],
-            population=record.get("population", []),
-            n_filtered=summary["trials"]["filtered"],
-            audit=record.get("audit"),
-            cautions=tuple(dict.fromkeys(record.get("cautions", ()))),
-            wall_s=summary["wall_s"],
-            train_s=summary["train_s"],
-            directions={o.name: o.direction for o in self.objectives},
-            operator_failures=record.get("operators", {}),
-            machine=record["machine"],
-            versions=record["versions"],
-            classes=tuple(data["classes"]),
-            data_summary=data_summary(data),
-            metric=self.task.metric,
-            unit=unit(data.get("form", "image")) + "s",
-        )
-        self.folder.write_text("report.html", page.render(view))
 
     # ---- afterwards --------------------------------------------------------------------------
 
@@ -436,17 +428,6 @@ class Run:
         record = {**record, "weights": str(weights)}
         self.folder.write_json(f"trained/{stem}.json", record)
         return record
-
-
-def data_summary(data: Mapping[str, Any]) -> str:
-    """Return a line about a run's data, as its record describes them."""
-    form = data.get("form", "image")  # runs from before there was anything else have images
-    counts = f"{data['n_train']:,} training and {data['n_test']:,} test"
-    if form == "table":
-        text = f"{counts} rows of {len(data['columns'])} columns"
-    else:
-        text = f"{counts} {form}s of {' x '.join(str(n) for n in data['shape'])}"
-    return f"{text}, {len(data['classes'])} classes" if data["classes"] else text
 
 
 def ensemble_summary(ensemble: TrainedEnsemble) -> dict[str, Any]:

@@ -401,7 +401,9 @@ class _Session:
         """Return the seconds to keep for the ending: testing the likely members, the report."""
         if budget.time_s is None:
             return 0.0
-        passes = [float(t.metrics.get("val_s", 0.0)) for t in search.ranked(8)]
+        passes = [
+            float(t.metrics.get("val_s", 0.0)) for t in search.ranked(max(8, budget.n_finish))
+        ]
         return ENDING_S + self.test_ratio * sum(passes) / fidelity.n_workers(self.config)
 
     def _wall_s(self) -> float:

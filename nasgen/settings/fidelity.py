@@ -136,9 +136,15 @@ def limit_s(config: SearchConfig) -> float | None:
 
 
 def n_finish(config: SearchConfig, n_trials: int | None) -> int:
-    """Return how many trials of a segment train the best candidates again."""
+    """Return how many trials of a segment train the best candidates again.
+
+    Unless set: of several objectives the front is the result, and a front has many members.
+    """
     if config.finish.networks is not None:
         return config.finish.networks
+    has_front = len(config.objectives.names) > 1
     if config.budget.time is not None:
-        return 2 if n_trials is None else min(2, n_trials - 1)
-    return min(3, (n_trials or DEFAULT_TRIALS) // 10)
+        wanted = population(config) // 2 if has_front else 2
+        return wanted if n_trials is None else min(wanted, n_trials - 1)
+    n_trials = n_trials or DEFAULT_TRIALS
+    return min(population(config), n_trials // 4) if has_front else min(3, n_trials // 10)

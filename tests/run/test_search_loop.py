@@ -13,7 +13,7 @@ from nasgen.engine.operators import Operator, Operators
 from nasgen.errors import NotApplicable, StoreError
 from nasgen.execution.processes import Processes
 from nasgen.genotypes import Dag, tags
-from nasgen.loop.finish import ranked
+from nasgen.loop.ranks import ranked
 from nasgen.settings.budget import Budget
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
@@ -236,7 +236,7 @@ def test_candidates_are_ranked_while_they_come_as_they_would_be_at_the_end() -> 
     fixture = _Fixture()
     fixture.run()
     best = fixture.search.ranked()
-    assert best == ranked(fixture.search.trials.values(), fixture.search.constants.objectives[0])
+    assert best == ranked(fixture.search.trials.values(), fixture.search.constants.objectives)
     assert fixture.search.ranked(3) == best[:3]
 
 

@@ -1,0 +1,57 @@
+"""The report of a run: what its page is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nasgen.data.forms import unit
+
+if TYPE_CHECKING:
+    from nasgen.runs.results import Run
+
+
+def write(run: Run, record: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+    """Write report.html from what run.json holds of a run, and its summary."""
+    from nasgen.report import page
+    from nasgen.report.view import ReportView
+
+    data = record["data"]
+    view = ReportView(
+        run=str(run.path),
+        title=f"{run.config.algorithm.name} search on {run.config.data.source}",
+        config=run.config,
+        trials=run.trials,
+        best=summary["best"],
+        front=summary.get("front", ()),
+        front_left_out=summary.get("front_left_out", 0),
+        ended_early=summary.get("ended_early") or "",
+        nearest=(summary.get("nearest") or {}).get("message", ""),
+        ensemble=summary["ensemble"],
+        population=record.get("population", []),
+        n_filtered=summary["trials"]["filtered"],
+        audit=record.get("audit"),
+        cautions=tuple(dict.fromkeys(record.get("cautions", ()))),
+        wall_s=summary["wall_s"],
+        train_s=summary["train_s"],
+        directions={o.name: o.direction for o in run.objectives},
+        operator_failures=record.get("operators", {}),
+        machine=record["machine"],
+        versions=record["versions"],
+        classes=tuple(data["classes"]),
+        data_summary=data_summary(data),
+        metric=run.task.metric,
+        unit=unit(data.get("form", "image")) + "s",
+    )
+    run.folder.write_text("report.html", page.render(view))
+
+
+def data_summary(data: Mapping[str, Any]) -> str:
+    """Return a line about a run's data, as its record describes them."""
+    form = data.get("form", "image")  # runs from before there was anything else have images
+    counts = f"{data['n_train']:,} training and {data['n_test']:,} test"
+    if form == "table":
+        text = f"{counts} rows of {len(data['columns'])} columns"
+    else:
+        text = f"{counts} {form}s of {' x '.join(str(n) for n in data['shape'])}"
+    return f"{text}, {len(data['classes'])} classes" if data["classes"] else text
