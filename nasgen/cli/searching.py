@@ -246,15 +246,15 @@ def print_summary(summary: Mapping[str, Any], run: Any) -> None:
     if rows:
         table_of("", ["", f"val_{metric}", f"test_{metric}", "params", "FLOPs"], rows)
     if summary.get("front"):
-        names = [objective.name for objective in run.objectives]
+        order = [objective.name for objective in run.objectives]
         test = f"test_{metric}"
         table_of(
             "front",
-            ["trial", *names, test],
+            ["trial", *order, test],
             [
                 [
                     row["trial"],
-                    *(value(name, row["objectives"][name]) for name in names),
+                    *(value(name, row["objectives"][name]) for name in order),
                     value(metric, row.get(test)),
                 ]
                 for row in summary["front"]
