@@ -72,6 +72,7 @@ class Evaluator:
         self, context: Mapping[str, Any], artifacts: TensorStore, stopper: Stopper | None = None
     ) -> None:
         self.inference = Inference(context, artifacts)
+        shared.require(self.inference.data, self.inference.digest)
         self.artifacts = artifacts
         self.device = self.inference.device
         self.stopper = stopper

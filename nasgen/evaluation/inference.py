@@ -41,9 +41,10 @@ class Inference:
 
     `context` is JSON: "space" {"name", **options}, "data" (the config section as a mapping),
     "device" (auto, cpu, cuda, cuda:N) and "threads"; "transform" when a folder keeps the feed and
-    the task, else they are fitted on the data set. Further keys are others' business. Torch
-    has that number of threads while it computes, and as many as before afterwards. Raises the
-    errors of the config, the registry and the data set.
+    the task, else they are fitted on the data set; "digest" when the data set must be the very one
+    that the run began with. Further keys are others' business. Torch has that number of threads
+    while it computes, and as many as before afterwards. Raises the errors of the config, the
+    registry and the data set.
     """
 
     def __init__(self, context: Mapping[str, Any], artifacts: TensorStore) -> None:
@@ -55,6 +56,9 @@ class Inference:
         self.space = registry.resolve("search_spaces", options.pop("name"))(**options)
         folder = context.get("transform")
         kept = None if folder is None else Transform.load(Path(folder))
+        self.digest = context.get("digest")
+        if kept is None:
+            shared.require(self.data, self.digest)
         self.transform = kept or shared.transform(self.data)
         self.feed, self.task = self.transform.feed, self.transform.task
         self.classes = self.transform.classes
@@ -148,6 +152,7 @@ class Inference:
 
     def part(self, part: str) -> tuple[dict[str, Array], Array, Array | None]:
         """Return (prepared inputs, targets of the part, rows of the inputs or None for all)."""
+        shared.require(self.data, self.digest)
         if part == "validation":
             rows = shared.split(self.data, 1.0).validation
             inputs = shared.prepared(self.data, "train")

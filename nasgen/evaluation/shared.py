@@ -12,6 +12,7 @@ from torch import Tensor
 from nasgen.data.base import Dataset, load
 from nasgen.data.split import Split
 from nasgen.data.split import split as split_rows
+from nasgen.errors import DataError
 from nasgen.evaluation.transform import Transform
 from nasgen.settings import config
 
@@ -67,3 +68,21 @@ def tensors(section: config.Data, device_name: str) -> tuple[dict[str, Tensor], 
     }
     targets = transform(section).task.prepared(data(section).targets)
     return inputs, torch.from_numpy(np.ascontiguousarray(targets)).to(device_name)
+
+
+def require(section: config.Data, digest: str | None) -> None:
+    """Raise DataError unless the data set has the digest that the run began with (None: any).
+
+    What this process has read before may be older than the run; then it is read again.
+    """
+    if digest is None or data(section).digest == digest:
+        return
+    for kept in (dataset, split, rows, transform, prepared, tensors):
+        kept.cache_clear()
+    found = data(section).digest
+    if found != digest:
+        raise DataError(
+            f"the data have changed while a run used them: {section.source} now has the digest "
+            f"{found}, the run began with {digest}. Put them back as they were; a data set of a "
+            "plug-in must be the same in every process."
+        )

@@ -34,7 +34,9 @@ class Untrained:
     def __init__(self, context: Mapping[str, Any], names: Sequence[str]) -> None:
         options = dict(context["space"])
         self._space = registry.resolve("search_spaces", options.pop("name"))(**options)
-        transform = shared.transform(config.Data.model_validate(dict(context["data"])))
+        data = config.Data.model_validate(dict(context["data"]))
+        shared.require(data, context.get("digest"))
+        transform = shared.transform(data)
         self._shape, self._n_outputs = transform.feed.input_shape, transform.task.n_outputs
         self._example = transform.feed.example()
         self._objectives: dict[str, Callable[[Measured], float]] = {

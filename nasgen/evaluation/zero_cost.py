@@ -58,6 +58,7 @@ class ZeroCost:
         options = dict(context["space"])
         self._space = registry.resolve("search_spaces", options.pop("name"))(**options)
         self._data = config.Data.model_validate(dict(context["data"]))
+        self._digest = context.get("digest")
         self._seed = int(context["seed"])
         self._batch: tuple[dict[str, torch.Tensor], torch.Tensor] | None = (
             None  # loaded when first asked for
@@ -78,6 +79,7 @@ class ZeroCost:
         return found.copy()
 
     def _encoded(self, genotype: Genotype) -> Floats:
+        shared.require(self._data, self._digest)
         transform = shared.transform(self._data)
         inputs, targets = self._rows()
         others = {name: value for name, value in inputs.items() if name != "x"}

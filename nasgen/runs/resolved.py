@@ -444,6 +444,8 @@ class Resolved:
             "threads": config.execution.threads_per_trial,
             "plugins": workers.plugins_of(config),
             "artifacts": str(artifacts),
+            # What is read elsewhere must be what was read here, if it was.
+            "digest": self.dataset.digest if "dataset" in self.__dict__ else None,
         }
 
     def executor(self, artifacts: Path) -> Executor:

@@ -216,6 +216,7 @@ class Run:
     def _context(self, threads: int | None = None) -> dict[str, Any]:
         context = self.resolved.worker_context(self.folder.artifacts.folder)
         context["transform"] = str(self.path)
+        context["digest"] = self.record["data"]["digest"]
         context["threads"] = threads or fidelity.n_cores()
         context["training"]["time_limit"] = None  # it bounds trials
         return context
