@@ -68,7 +68,8 @@ def of_run(run: Run, features: str | None = None, predictor: str | None = None) 
     ]
     if not trials:
         raise DataError(f"{run.path} has no completed search trial to learn from.")
-    dags = {t.seq: genotypes.read(t.genotype) for t in trials}
+    with resolved.scope.active():
+        dags = {t.seq: genotypes.read(t.genotype) for t in trials}
     encoded = dict(zip(dags, encode_all(encoder, list(dags.values())), strict=True))
     trials = [t for t in trials if np.isfinite(encoded[t.seq]).all()]
     if not trials:
@@ -157,7 +158,8 @@ def _resolved(run: Run, features: str | None, predictor: str | None) -> Resolved
         named = None  # it has features of its own
     update = {"name": predictor or own.name, "features": named}
     section = own.model_copy(update=update)
-    return Resolved(run.config.model_copy(update={"predictor": section}))
+    trusted = run.resolved
+    return Resolved(trusted.config.model_copy(update={"predictor": section}), trusted.scope)
 
 
 def of_table(

@@ -42,6 +42,34 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.
 Trials = Annotated[
     str | None, typer.Option(help="More networks to train: +100; a plain number is a new total.")
 ]
+# What is named again for a stored run: its folder is data, which neither runs code nor connects.
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE|MODULE",
+        help="Plug-in of the run that has changed or moved, or lies in the run folder: it is run "
+        "only if it is named. A file takes the place of the run's file of that name. May be "
+        "repeated.",
+    ),
+]
+DataNow = Annotated[
+    str | None,
+    typer.Option("--data", help="Where the run's data set lies now, such as npz:moved/data.npz."),
+]
+LedgerNow = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger",
+        metavar="URL",
+        help="Ledger of a run whose config names one outside of the run folder (store.ledger).",
+    ),
+]
+
+
+def said(text: str) -> None:
+    """Print which plug-ins of a stored run are run."""
+    print(text, file=sys.stderr)
 
 
 def command(function: F) -> F:

@@ -195,9 +195,12 @@ def check(
     """Check a config or a plug-in file without running a search."""
     if file.suffix == ".toml":
         from nasgen.runs import reading
+        from nasgen.runs.trust import check_config
         from nasgen.settings.config import read_toml
 
-        warnings = reading.cautions(reading.resolved(read_toml(file), str(file)))
+        tables = read_toml(file)
+        check_config(file, tables)
+        warnings = reading.cautions(reading.resolved(tables, str(file)))
         if json_:
             dump({"file": str(file), "ok": True, "warnings": warnings})
             return

@@ -7,17 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
-from nasgen.cli.app import Json, RunPath, command, table_of
+from nasgen.cli.app import (
+    Json,
+    LedgerNow,
+    RunPath,
+    command,
+    table_of,
+)
 from nasgen.cli.output import dump
 from nasgen.cli.searching import print_summary
 
 
 @command
-def status(run: RunPath, json_: Json = False) -> None:
+def status(run: RunPath, ledger: LedgerNow = None, json_: Json = False) -> None:
     """Show how far a run has come and what it found."""
     from nasgen.runs.session import load
 
-    found = load(run)
+    found = load(run, ledger=ledger)
     summary = found.summary
     legs = found.record["legs"]
     done = all(leg["done"] for leg in legs)
@@ -39,13 +45,14 @@ def show(
     ] = None,
     history: Annotated[bool, typer.Option("--history", help="Show every trial, in order.")] = False,
     top: Annotated[int, typer.Option(help="Number of best trials to show.", min=1)] = 10,
+    ledger: LedgerNow = None,
     json_: Json = False,
 ) -> None:
     """Show the best trials of a run, its whole history, or one trial."""
     from nasgen.runs.progress import value
     from nasgen.runs.session import load
 
-    found = load(run)
+    found = load(run, ledger=ledger)
     if trial is not None:
         _show_trial(found.trial(trial), json_)
         return
@@ -103,12 +110,12 @@ def _show_trial(trial: Any, json_: bool) -> None:
 
 
 @command
-def compare(first: RunPath, second: RunPath, json_: Json = False) -> None:
+def compare(first: RunPath, second: RunPath, ledger: LedgerNow = None, json_: Json = False) -> None:
     """Compare the results and the settings of two runs."""
     from nasgen.runs.progress import duration, value
     from nasgen.runs.session import load
 
-    runs = [load(first), load(second)]
+    runs = [load(path, ledger=ledger) for path in (first, second)]
     summaries = [r.summary for r in runs]
     settings = [r.config.model_dump(mode="json") for r in runs]
     differing = {
@@ -144,19 +151,19 @@ def compare(first: RunPath, second: RunPath, json_: Json = False) -> None:
 
 
 @command
-def report(run: RunPath, json_: Json = False) -> None:
+def report(run: RunPath, ledger: LedgerNow = None, json_: Json = False) -> None:
     """Write the HTML report of a run again."""
     from nasgen.runs.session import load
 
-    path = load(run).report()
+    path = load(run, ledger=ledger).report()
     dump({"report": str(path)}) if json_ else print(path)
 
 
 @command
-def gc(run: RunPath, json_: Json = False) -> None:
+def gc(run: RunPath, ledger: LedgerNow = None, json_: Json = False) -> None:
     """Delete stored weights that `store.keep_weights` does not keep."""
     from nasgen.runs.garbage import collect_garbage
     from nasgen.runs.session import load
 
-    freed = collect_garbage(load(run))
+    freed = collect_garbage(load(run, ledger=ledger))
     dump({"freed_bytes": freed}) if json_ else print(f"freed {freed / 2**20:.1f} MiB")

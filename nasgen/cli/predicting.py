@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from nasgen.cli.app import Json, RunPath, command, table_of, within
+from nasgen.cli.app import (
+    DataNow,
+    Json,
+    LedgerNow,
+    Plugins,
+    RunPath,
+    command,
+    said,
+    table_of,
+    within,
+)
 from nasgen.cli.output import dump
 
 NOTHING = "-"
@@ -39,6 +49,9 @@ def predictors(
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
     signal: Annotated[str | None, typer.Option(help="Table column of a bench to predict.")] = None,
+    plugin: Plugins = None,
+    data: DataNow = None,
+    ledger: LedgerNow = None,
     json_: Json = False,
 ) -> None:
     """Evaluate predictors on unseen networks: R2, Kendall's tau, tau in the best tenth."""
@@ -64,17 +77,17 @@ def predictors(
             )
         factories = {name: f for name, f in factories.items() if name not in alone}
     if source in NAMES:
-        data = labelled.of_table(load(source), signal, features=features)
+        table = labelled.of_table(load(source), signal, features=features)
         labels = labels or BENCH_LABELS
     elif file.is_file():
-        data = labelled.of_file(file, features)
+        table = labelled.of_file(file, features)
     else:
-        run = load_run(source)
+        run = load_run(source, plugin or (), data, ledger, said)
         # Scores have features of their own; all others read what the run's predictor reads.
         own = {name: labelled.of_run(run, predictor=name) for name in alone}
         others = [name for name in chosen if name not in alone]
-        data = labelled.of_run(run, features, others[0]) if others else own[chosen[0]]
-    splits = evaluate.splits_of(data.keys, labels, repeats, seed)
+        table = labelled.of_run(run, features, others[0]) if others else own[chosen[0]]
+    splits = evaluate.splits_of(table.keys, labels, repeats, seed)
     found: dict[str, Any] = {
         "source": source,
         "n_labels": len(splits[0][0]),
@@ -83,8 +96,8 @@ def predictors(
         "predictors": {},
     }
     for name, factory in factories.items():
-        read, split = own.get(name, data), splits
-        if read.keys != data.keys:
+        read, split = own.get(name, table), splits
+        if read.keys != table.keys:
             split = evaluate.splits_of(read.keys, labels, repeats, seed)
         result = evaluate.evaluate(factory, read.X, read.y, read.names, split, seed, read.size)
         found["predictors"][name] = result["predictor"]
@@ -114,13 +127,16 @@ def dataset(
         Path | None,
         typer.Option(help="File to write: .csv, .csv.gz or .parquet (default: RUN.csv)."),
     ] = None,
+    plugin: Plugins = None,
+    data: DataNow = None,
+    ledger: LedgerNow = None,
     json_: Json = False,
 ) -> None:
     """Write the features and results of a run's networks to a table."""
     from nasgen.bench.labels import of_run, write
     from nasgen.runs.session import load
 
-    found = load(run)
+    found = load(run, plugin or (), data, ledger, said)
     path = out if out is not None else Path(f"{found.name}.csv")
     n = write(of_run(found), path)
     dump({"dataset": str(path), "rows": n}) if json_ else print(f"{path}: {n} networks")

@@ -17,11 +17,15 @@ from nasgen.cli.app import (
     EXIT_BUG,
     EXIT_NOTHING,
     EXIT_USER,
+    DataNow,
     Json,
+    LedgerNow,
+    Plugins,
     RunPath,
     Trials,
     command,
     console_of,
+    said,
     seconds_of,
     table_of,
 )
@@ -82,13 +86,16 @@ def search(
     """Search for networks: evolve and train them, build an ensemble, write a report."""
     from nasgen import papers
     from nasgen.runs.session import run
+    from nasgen.runs.trust import check_config
     from nasgen.settings.config import assignments, merge, read_toml
 
     tables: dict[str, Any] = {}
     if preset is not None:
         tables = read_toml(papers.preset(preset))
     if config is not None:
-        tables = merge(tables, read_toml(config))
+        read = read_toml(config)
+        check_config(config, read, plugin or ())
+        tables = merge(tables, read)
     flags: dict[str, Any] = {}
     for path, given in {
         "space.name": space,
@@ -128,12 +135,9 @@ def resume(
     workers: Annotated[
         int | None, typer.Option(help="Worker processes (default: as before).", min=1)
     ] = None,
-    plugin: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="File that replaces the run's plug-in file of that name; may be repeated."
-        ),
-    ] = None,
+    plugin: Plugins = None,
+    data: DataNow = None,
+    ledger: LedgerNow = None,
     verify: Annotated[
         bool, typer.Option(help="First make all recorded networks again, and say what differs.")
     ] = False,
@@ -144,8 +148,9 @@ def resume(
     from nasgen.runs.session import resume as continue_run
 
     time_s = seconds_of("--budget", budget)
-    plugins = tuple(plugin or ())
-    if verify and _is_verified_alone(run, plugins, trials is not None or budget is not None, json_):
+    named: dict[str, Any] = {"plugins": plugin or (), "data": data, "ledger": ledger}
+    is_more = trials is not None or budget is not None
+    if verify and _is_verified_alone(run, named, is_more, json_):
         return
     run_search(
         lambda listeners: continue_run(
@@ -153,19 +158,20 @@ def resume(
             trials=trials,
             time_s=time_s,
             workers=workers,
-            plugins=plugins,
             listeners=listeners,
+            say=said,
+            **named,
         ),
         json_,
         quiet,
     )
 
 
-def _is_verified_alone(run: Path, plugins: tuple[Path, ...], more: bool, json_: bool) -> bool:
+def _is_verified_alone(run: Path, named: Mapping[str, Any], more: bool, json_: bool) -> bool:
     """Verify a run, and tell whether nothing is left to do; exit if something differs."""
     from nasgen.runs.session import load, verify
 
-    differences = verify(run, plugins)
+    differences = verify(run, say=said, **named)
     for difference in differences:
         dump(asdict(difference)) if json_ else print(difference)
     n, n_gone = sum(not d.is_gone for d in differences), sum(d.is_gone for d in differences)
@@ -175,7 +181,8 @@ def _is_verified_alone(run: Path, plugins: tuple[Path, ...], more: bool, json_: 
             file=sys.stderr,
         )
         raise typer.Exit(EXIT_USER)
-    trials = [t for t in load(run).trials if t.phase == "search"]
+    ledger = named["ledger"]
+    trials = [t for t in load(run, ledger=ledger).trials if t.phase == "search"]
     n_old = sum(t.number is None for t in trials)
     print(
         f"{len(trials) - n_old - n_gone} recorded networks are made again as they are"
@@ -297,6 +304,9 @@ def train(
             help="Override a training setting, for example one that `nasgen tune` found.",
         ),
     ] = None,
+    plugin: Plugins = None,
+    data: DataNow = None,
+    ledger: LedgerNow = None,
     json_: Json = False,
 ) -> None:
     """Train one network of a run from scratch, longer than the search did, and test it."""
@@ -313,7 +323,7 @@ def train(
         text = f"epoch {row['epoch']:.1f}/{row['n_epochs']:g}, loss {row['train_loss']:.4f}"
         console.print(text, end="\r" if console.is_terminal else "\n")
 
-    found = load(run)
+    found = load(run, plugin or (), data, ledger, said)
     if set_:
         found = found.with_recipe(assignments(set_))
     record, metric = found.train(trial, epochs, with_validation, note), found.task.metric
@@ -338,14 +348,17 @@ def ensemble(
         int | None,
         typer.Option(help="Selection rounds (default: those of the first run).", min=1),
     ] = None,
+    plugin: Plugins = None,
+    data: DataNow = None,
+    ledger: LedgerNow = None,
     json_: Json = False,
 ) -> None:
     """Choose an ensemble from the trained networks of one or more runs, and test it."""
+    from nasgen.runs.combining import combine_runs, ensemble_summary
     from nasgen.runs.progress import value
-    from nasgen.runs.results import combine_runs, ensemble_summary
     from nasgen.runs.session import load
 
-    chosen = combine_runs([load(r) for r in runs], method, rounds)
+    chosen = combine_runs([load(r, plugin or (), data, ledger, said) for r in runs], method, rounds)
     summary, metric = ensemble_summary(chosen), chosen.members[0].inference.task.metric
     if json_:
         dump(summary)

@@ -8,7 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from nasgen.cli.app import Json, command, console_of, seconds_of, table_of
+from nasgen.cli.app import (
+    DataNow,
+    Json,
+    LedgerNow,
+    Plugins,
+    command,
+    console_of,
+    said,
+    seconds_of,
+    table_of,
+)
 from nasgen.cli.output import dump
 
 BENCH = "nasbench-macro"
@@ -52,6 +62,9 @@ def tune(
         int | None,
         typer.Option(help="With --search: searches for each setting (default: 20).", min=1),
     ] = None,
+    plugin: Plugins = None,
+    data: DataNow = None,
+    ledger: LedgerNow = None,
     json_: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
@@ -59,7 +72,8 @@ def tune(
     from nasgen.errors import ConfigError
 
     given = {
-        "--budget": budget, "--epochs": epochs, "--networks": networks, "--out": out, "RUN": source
+        "--budget": budget, "--epochs": epochs, "--networks": networks, "--out": out, "RUN": source,
+        "--plugin": plugin, "--data": data, "--ledger": ledger,
     }  # fmt: skip
     if search:
         wrong = [name for name, value in given.items() if value is not None]
@@ -73,11 +87,14 @@ def tune(
     if source is None:
         raise ConfigError("nothing to tune; name a run folder, a config.toml, or --search.")
     time_s = seconds_of("--budget", budget)
-    _tune_recipe(source, trials or N_RECIPES, time_s, epochs, networks, seed, out, json_, quiet)
+    named = {"plugins": plugin or (), "data": data, "ledger": ledger}
+    n_recipes = trials or N_RECIPES
+    _tune_recipe(source, named, n_recipes, time_s, epochs, networks, seed, out, json_, quiet)
 
 
 def _tune_recipe(
     source: Path,
+    named: Mapping[str, Any],
     trials: int,
     time_s: float | None,
     epochs: float | None,
@@ -91,18 +108,26 @@ def _tune_recipe(
     from nasgen.runs import reading, tuning
     from nasgen.runs.progress import duration, value
     from nasgen.runs.session import load
+    from nasgen.runs.trust import check_config
     from nasgen.settings.config import read_toml
 
     is_config = source.suffix == ".toml" and not source.is_dir()
     if is_config:
         if networks is not None:
             raise ConfigError("--networks: a config has one network; name a run with more of them.")
-        subject = tuning.first_of(reading.resolved(read_toml(source), str(source)), epochs)
+        if wrong := [f"--{name.removesuffix('s')}" for name, value in named.items() if value]:
+            raise ConfigError(f"{', '.join(wrong)}: only for a RUN; a config names its own.")
+        tables = read_toml(source)
+        check_config(source, tables)
+        subject = tuning.first_of(reading.resolved(tables, str(source)), epochs)
         folder = out or Path("runs") / f"tune-{source.stem}"
     elif out is not None:
         raise ConfigError("--out is for a CONFIG only; the results for a RUN go to its own folder.")
     else:
-        subject, folder = tuning.best_of(load(source), epochs, networks or 1), source
+        subject, folder = (
+            tuning.best_of(load(source, say=said, **named), epochs, networks or 1),
+            source,
+        )
     console, metric = console_of(stderr=True), f"val_{subject.resolved.task.metric}"
 
     def told(row: Mapping[str, Any]) -> None:
@@ -128,14 +153,14 @@ def _tune_recipe(
             highlight=False,
         )
     quietly: dict[str, Any] = {} if quiet else {"told": told, "progress": progress}
-    found = tuning.tune(subject, folder, trials, seed, time_s, **quietly)
+    tuned = tuning.tune(subject, folder, trials, seed, time_s, **quietly)
     if json_:
-        dump(found.to_json())
+        dump(tuned.to_json())
         return
-    names = list(found.best["recipe"])
+    names = list(tuned.best["recipe"])
     rows = [
         [name, row["number"], value(metric, row[metric])] + [row["recipe"][key] for key in names]
-        for name, row in (("current", found.baseline), ("best", found.best))
+        for name, row in (("current", tuned.baseline), ("best", tuned.best))
     ]
     # One row a setting: side by side they would not fit a terminal.
     columns = ["recipe", *(str(row[0]) for row in rows)]
@@ -144,15 +169,15 @@ def _tune_recipe(
     mean += "" if n == 1 else f", mean of {n}"
     labels = ["number", mean, *names]
     table_of(
-        f"{len(found.rows)} recipes for {subject.name}",
+        f"{len(tuned.rows)} recipes for {subject.name}",
         columns,
         [[label, *(row[1 + i] for row in rows)] for i, label in enumerate(labels)],
     )
-    print(f"recipe: {found.fragment}")
-    if found.best["number"] == 0:
-        print("the current recipe is the best one found")
+    print(f"recipe: {tuned.fragment}")
+    if tuned.best["number"] == 0:
+        print("the current recipe is the best one tuned")
         return
-    changed = {k: v for k, v in found.best["recipe"].items() if v != found.baseline["recipe"][k]}
+    changed = {k: v for k, v in tuned.best["recipe"].items() if v != tuned.baseline["recipe"][k]}
     settings = " ".join(f"--set training.{k}={_toml(v)}" for k, v in changed.items())
     if is_config:
         print(f"use it: nasgen search {source} {settings}")

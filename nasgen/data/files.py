@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import struct
 import tokenize
 import zipfile
@@ -16,6 +17,7 @@ from typing import Protocol
 from nasgen.errors import DataError, NasgenError, suggest
 
 CHUNK = 1 << 20
+OPTION = re.compile(r"\w+=")
 # What zipfile, numpy and the standard library raise as they read archives and headers of arrays
 # that somebody else wrote.
 UNREADABLE = (
@@ -51,6 +53,20 @@ def listing(path: Path) -> str:
     """Return the first names in a folder, for messages."""
     names = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if names[8:] else "") or "nothing"
+
+
+def parted(rest: str) -> tuple[str, str]:
+    """Return the path and the options of "FILE?options", "" where there are none.
+
+    A path may hold question marks itself: the longest one that exists is meant, else what stands
+    before the first mark that options (NAME=...) follow.
+    """
+    marks = [i for i, letter in enumerate(rest) if letter == "?"]
+    for i in (len(rest), *reversed(marks)):
+        if os.path.exists(os.path.expanduser(rest[:i])):
+            return rest[:i], rest[i + 1 :]
+    first = next((i for i in marks if OPTION.match(rest, i + 1)), marks[0] if marks else len(rest))
+    return rest[:first], rest[first + 1 :]
 
 
 class Readable(Protocol):

@@ -49,7 +49,7 @@ def load(rest: str, task: str = AUTO) -> Dataset:
     (N, T, F) floats. Raises DataError for missing or misspelt keys, arrays of objects, and a
     damaged file. A header that announces more than the file can hold costs no memory.
     """
-    where, _, query = rest.partition("?")
+    where, query = files.parted(rest)
     path = files.file("npz", where, EXPECTED)
     shape = _shape(query)
     layout: tuple[str, ...] = ()

@@ -51,7 +51,7 @@ def load(rest: str, task: str = AUTO) -> Dataset:
     name as %26 %3F %25. Text labels are numbered in ascending order, numbers by value. A fifth of
     the rows becomes the test set. Raises DataError naming the line and the column.
     """
-    where, _, query = rest.partition("?")
+    where, query = files.parted(rest)
     options = _options(query)
     path = files.file("csv", where, EXPECTED)
     if "target" not in options:

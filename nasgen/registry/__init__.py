@@ -229,16 +229,27 @@ def get(group: str, name: str) -> Entry:
         return found[name]
     singular = group.removesuffix("s").replace("_", " ")
     if ":" in name:
+        own = next((e for e in built_in(group).values() if e.target == name), None)
+        if own is not None:  # it says more about itself
+            return replace(own, name=name)
+        if not plugins.active().permits(name):
+            raise UnknownNameError(
+                f"{singular} '{name}' is a dotted path in the stored config of a run, which is "
+                "imported only where its module is named again: --plugin "
+                f"{name.partition(':')[0]}."
+            )
         target = plugins.imported(name, singular)
         entry = next((e for e in found.values() if e.target is target), None)
-        if entry is not None:  # it says more about itself
+        if entry is not None:
             return replace(entry, name=name)
         doc = (inspect.getdoc(target) or "").strip().splitlines()
         made = Entry(name, target, doc[0] if doc else "", origin=plugins.home(name))
         return completed(group, made)
     missing = plugins.active().missing
     if missing:
-        raise UnknownNameError(f"{singular} '{name}' came with a plug-in of the run: {missing[0]}")
+        raise UnknownNameError(
+            f"{singular} '{name}' came with a plug-in of the run: {' '.join(missing)}"
+        )
     raise UnknownNameError(
         f"{singular} '{name}' is not registered{suggest(name, found)} See `nasgen list {group}`."
     )

@@ -4,7 +4,8 @@ A member belongs to the source that registered it: a plug-in file, the installed
 that registers as it runs (`LOOSE`: a script, a notebook, a module that was imported). A `Scope`
 holds the files and modules that one run names. While it is active, names mean its members first;
 members of another run's files are not there at all. Loose members can be named anywhere, but take
-part without being named only where `plugins.modules` names their module or object.
+part without being named only where `plugins.modules` names their module or object. In the scope
+`CLOSED` there are built-ins alone: those who read what a run recorded import nothing for it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from importlib import metadata
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeVar, cast
@@ -73,12 +75,19 @@ def loose(group: str) -> dict[str, Any]:
     return dict(_of(LOOSE, group))
 
 
+def installed() -> list[str]:
+    """Return the installed packages that registered something, once they have been loaded."""
+    members = _sources.get(INSTALLED, {}).values()
+    return sorted({entry.origin for own in members for entry in own.values()})
+
+
 def usual(group: str) -> dict[str, Any]:
     """Return the plug-in members that take part without being named, the run's own last.
 
     Outside of any run these are all that can be named.
     """
-    if _active.get() is NO_RUN:
+    scope = _active.get()
+    if scope is NO_RUN or scope is CLOSED:
         return visible(group)
     load_installed()
     return _of(INSTALLED, group) | _active.get().members.get(group, {})
@@ -86,6 +95,8 @@ def usual(group: str) -> dict[str, Any]:
 
 def visible(group: str) -> dict[str, Any]:
     """Return the plug-in members that can be named; the run's own come before loose ones."""
+    if _active.get() is CLOSED:
+        return {}
     load_installed()
     return _of(INSTALLED, group) | _of(LOOSE, group) | _active.get().members.get(group, {})
 
@@ -101,13 +112,22 @@ class Scope:
     """The plug-ins that a run names: `files`, and `modules` as "package.module[:object]".
 
     Nothing is imported before `load`. `looked_up` caches what names meant in this scope.
+    `importable` are the modules that dotted paths may name, None: all; a stored run may name none
+    that its user does not. `missing` are sentences on plug-ins of the run that are not there.
     """
 
-    def __init__(self, files: Iterable[str | Path] = (), modules: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        files: Iterable[str | Path] = (),
+        modules: Iterable[str] = (),
+        importable: Iterable[str] | None = None,
+        missing: Iterable[str] = (),
+    ) -> None:
         self.files = tuple(str(Path(file).expanduser().resolve()) for file in files)
         self.modules = tuple(modules)
+        self.importable = None if importable is None else frozenset(importable)
         self.members: Members = {}
-        self.missing: list[str] = []  # why plug-ins cannot be loaded, where a run is only read
+        self.missing = [*missing]
         self.looked_up: dict[tuple[str, str], Any] = {}
         self.version = -1
 
@@ -134,6 +154,12 @@ class Scope:
                 problems.append(str(error))
         self.members = found
         return self
+
+    def permits(self, dotted: str) -> bool:
+        """Tell whether a dotted path may be imported."""
+        if self.importable is None:
+            return True
+        return any(f"{dotted.partition(':')[0]}.".startswith(f"{m}.") for m in self.importable)
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -182,6 +208,9 @@ def _join(found: Members, members: Members, source: str) -> None:
 
 
 NO_RUN: Final = Scope()
+CLOSED: Final = Scope(
+    importable=(), missing=["commands that only read a run load no plug-ins."]
+)  # of those who read
 _active: ContextVar[Scope] = ContextVar("nasgen_plugins", default=NO_RUN)
 
 
@@ -223,7 +252,7 @@ def load_file(path: str | Path) -> Members:
     source = str(path)
     if not path.is_file():
         raise NasgenError(f"plug-in file {path} does not exist; check --plugin and [plugins].")
-    digest = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    digest = digest_of(path)
     if _digests.get(source) != digest:
         stem = hashlib.blake2b(source.encode(), digest_size=6).hexdigest()
         name = f"nasgen_plugin_{path.stem}_{stem}"
@@ -251,6 +280,34 @@ def load_file(path: str | Path) -> Members:
             version[0] += 1
         _digests[source] = digest
     return {group: dict(own) for group, own in _sources.get(source, {}).items() if own}
+
+
+def digest_of(path: Path) -> str:
+    """Return 16 hex digits of a file's content, or of all Python files in a package's folder."""
+    hasher = hashlib.blake2b(digest_size=8)
+    for file in sorted(path.rglob("*.py")) if path.is_dir() else (path,):
+        if path.is_dir():
+            hasher.update(f"{file.relative_to(path)}\0".encode("utf-8", "surrogateescape"))
+        hasher.update(file.read_bytes())
+    return hasher.hexdigest()
+
+
+def place_of(module: str) -> Path | None:
+    """Return the file of a module, the folder of a package; None where Python's path has none.
+
+    Nothing is imported for it, not even the packages around it.
+    """
+    name, where, spec = "", None, None
+    for part in module.split("."):
+        name = f"{name}.{part}".removeprefix(".")
+        spec = PathFinder.find_spec(name, where)
+        if spec is None:
+            return None
+        where = spec.submodule_search_locations
+    if spec is None or not spec.has_location or spec.origin is None:
+        return None
+    path = Path(spec.origin).resolve()
+    return path.parent if spec.submodule_search_locations is not None else path
 
 
 def _last_line(error: BaseException, path: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from nasgen.data import arrays
+from nasgen.data import arrays, files
 from nasgen.data.base import Dataset, make
 from nasgen.data.split import split
 from nasgen.errors import ConfigError, DataError
@@ -120,7 +120,7 @@ def _birth(
 
 def default_folder(config: SearchConfig) -> Path:
     scheme, _, rest = config.data.source.partition(":")
-    data = Path(rest.partition("?")[0]).stem or scheme
+    data = Path(files.parted(rest)[0]).stem or scheme
     if arrays.is_bare(config.data.source):
         data = "data"
     stem = f"{data}-{config.algorithm.name}-seed{config.seed}"

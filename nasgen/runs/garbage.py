@@ -8,6 +8,7 @@ from typing import Any
 from nasgen.errors import ConfigError
 from nasgen.loop.keeping import Keeping, staying
 from nasgen.loop.search import Search
+from nasgen.runs import origin
 from nasgen.runs.results import Run
 from nasgen.settings import fidelity
 from nasgen.store.folder import RunFolder
@@ -33,18 +34,18 @@ def collect_garbage(run: Run) -> int:
     folder = run.folder
     folder.lock()
     try:
-        run = Run(folder, run.resolved)  # another process may have gone on with it since
+        run = run.again()  # another process may have gone on with it since
         record = run.record
         if record["summary"] is None or not all(leg["done"] for leg in record["legs"]):
             raise ConfigError(
                 f"{run.path} is unfinished; finish it first: `nasgen resume {run.path}`."
             )
         n_finish = fidelity.n_finish(run.config, record["legs"][-1]["trials"])
-        keeping = run.resolved.keeping(n_finish, members(record))
+        keeping = run.recorded.keeping(n_finish, members(record), run.objectives)
         alive = record.get("alive", record["population"])  # a further segment starts from them
         refs = staying({trial.seq: trial for trial in run.trials}, alive, (), keeping)
-        if run.resolved.origin is not None:
-            refs |= {*run.resolved.origin.refs.values()}
+        if (folder.path / origin.FILE).is_file():
+            refs |= {*folder.read_json(origin.FILE).get("refs", {}).values()}
         artifacts = folder.artifacts
         return artifacts.remove(artifacts.stored() - refs) + artifacts.remove_unfinished()
     finally:

@@ -121,7 +121,12 @@ def _trial(here: str, folder: RunFolder, which: str) -> Trial:
         raise ConfigError(
             f"{here}: the run has no best network (yet); name a trial: {folder.path}:TRIAL."
         )
-    url = folder.config_tables().get("store", {}).get("ledger")
+    tables = folder.config_tables()
+    folder.check_ledger(
+        tables, f"write the trial to a file, `nasgen show {folder.path} --ledger URL "
+        "--trial N --json > FILE.json`, and name that",
+    )  # fmt: skip
+    url = tables.get("store", {}).get("ledger")
     ledger = Ledger.open(folder.ledger_url(url), study_name(url, record["run"]))
     try:
         trials = {trial.seq: trial for trial in ledger.trials()}

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import combinations
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from nasgen import registry
-from nasgen.data import arrays
 from nasgen.data.base import Dataset
 from nasgen.data.targets import CLASSIFICATION, MANY_CLASSES, REGRESSION
-from nasgen.errors import ConfigError, NasgenError
+from nasgen.errors import ConfigError, NasgenError, StoreError
 from nasgen.genotypes.kinds import accepted, reads
 from nasgen.registry import plugins
+from nasgen.runs.paths import absolute, absolute_plugins
 from nasgen.runs.resolved import Resolved
 from nasgen.settings import constraints, objectives
 from nasgen.settings.config import TABLES, SearchConfig, merge, parse
@@ -31,11 +30,13 @@ def resolved(
     where: str = "config",
     overrides: Iterable[Mapping[str, Any]] = (),
     dataset: Dataset | None = None,
+    importable: Iterable[str] | None = None,
 ) -> Resolved:
     """Return the checked config of a run, every name looked up; all mistakes are reported at once.
 
     Plug-in files are loaded, and the data set where task, search space or objective follow from it;
-    `dataset` is it when the caller has it already. These are written out, as are frequencies of
+    `dataset` is it when the caller has it already, `importable` are the modules that dotted paths
+    may name (None: all). These are written out, as are frequencies of
     operators that were left empty and the predictor that the algorithm brings, so that the stored
     config says what took part. Paths become absolute, because the stored config is read from
     another folder on resume.
@@ -50,28 +51,22 @@ def resolved(
         # Names are checked too, as far as the rest can be read, so that all mistakes show at once.
         problems += error.problems
         config = _readable(merged)
-    config = _absolute_plugins(config)
-    scope = plugins.Scope(config.plugins.files, config.plugins.modules).load(problems)
+    config = absolute_plugins(config)
+    named = config.plugins
+    scope = plugins.Scope(named.files, named.modules, importable).load(problems)
     with scope.active():
         read = dataset or _data(config, scope)
         config = _with_data(config, read)
         config = _with_modules(_with_operators(_with_predictor(config, scope), scope))
-        found = Resolved(_absolute(config), scope, read)
+        try:
+            config = absolute(config)
+        except StoreError as error:  # a ledger's URL that is none
+            problems.append(str(error))
+        found = Resolved(config, scope, read)
         _check_names(found, problems)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     return found
-
-
-def recorded(data: Mapping[str, Any], where: str) -> Resolved:
-    """Return the config of a stored run for those who read it; names are not looked up.
-
-    Plug-ins that are gone or broken are passed over: only what needs them raises, and says so.
-    """
-    config = _absolute_plugins(parse(data, where))
-    scope = plugins.Scope(config.plugins.files, config.plugins.modules)
-    scope.load(scope.missing)
-    return Resolved(config, scope)
 
 
 def cautions(run: Resolved) -> list[str]:
@@ -217,12 +212,6 @@ def _with_predictor(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
     return config.model_copy(update={"predictor": section.model_copy(update=written)})
 
 
-def _absolute_plugins(config: SearchConfig) -> SearchConfig:
-    files = tuple(str(Path(f).expanduser().resolve()) for f in config.plugins.files)
-    section = config.plugins.model_copy(update={"files": files})
-    return config.model_copy(update={"plugins": section})
-
-
 def _with_modules(config: SearchConfig) -> SearchConfig:
     """Return the config with the modules written out whose members it names.
 
@@ -255,35 +244,6 @@ def loose_of(config: SearchConfig) -> list[tuple[str, registry.Entry]]:
         for name, entry in plugins.loose(group).items()
         if name in words
     ]
-
-
-def _absolute(config: SearchConfig) -> SearchConfig:
-    written: dict[str, dict[str, Any]] = {"data": {"source": _absolute_source(config.data.source)}}
-    written |= {"store": {"ledger": _absolute_ledger(config.store.ledger)}}
-    sections = {k: getattr(config, k).model_copy(update=v) for k, v in written.items()}
-    return config.model_copy(update=sections)
-
-
-def _absolute_source(source: str) -> str:
-    """Return a data source with its path made absolute; a plug-in's text is its own business."""
-    if arrays.is_bare(source):
-        return source
-    scheme, _, rest = source.partition(":")
-    entry = registry.entries("datasets").get(scheme)
-    if not rest or entry is None or entry.origin != "built-in":
-        return source
-    path, question, query = rest.partition("?")
-    return f"{scheme}:{Path(path).expanduser().resolve()}{question}{query}"
-
-
-def _absolute_ledger(url: str | None) -> str | None:
-    """Return a ledger's URL with its file, if it is one, made absolute."""
-    for scheme in ("sqlite:///", "journal:"):
-        if url is not None and url.startswith(scheme):
-            file, question, query = url.removeprefix(scheme).partition("?")
-            if file and file != ":memory:":
-                return f"{scheme}{Path(file).expanduser().resolve()}{question}{query}"
-    return url
 
 
 def _readable(data: Mapping[str, Any]) -> SearchConfig:
@@ -366,12 +326,6 @@ def _check_names(run: Resolved, problems: list[str]) -> None:
         problems.append(
             f"budget.time: expected at least {MIN_TIME_S:.0f} s, because starting workers and "
             f"writing the report take some, got {config.budget.time:g} s."
-        )
-    ledger = config.store.ledger
-    if ledger is not None and "://" not in ledger and not ledger.startswith("journal:"):
-        problems.append(
-            "store.ledger: expected an Optuna storage URL such as sqlite:///file.db, "
-            f"postgresql://... or journal:FILE, got {ledger!r}."
         )
     n_networks, n_trials = config.finish.networks, config.budget.trials
     if n_networks is not None and n_trials is not None and n_networks >= n_trials:

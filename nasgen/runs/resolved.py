@@ -23,7 +23,7 @@ from nasgen.engine.needs import Screen
 from nasgen.engine.operators import Operator, Operators
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.rungs import Rungs
-from nasgen.errors import FOREIGN, ConfigError, NasgenError
+from nasgen.errors import FOREIGN, ConfigError, NasgenError, UnknownNameError
 from nasgen.evaluation.tasks import base as tasks
 from nasgen.evaluation.tasks.base import Task
 from nasgen.execution.base import Executor
@@ -68,6 +68,14 @@ class looked_up(cached_property[T]):  # noqa: N801 - used as `cached_property` i
             return self
         with instance.scope.active():
             return super().__get__(instance, owner)
+
+
+def _unless_unknown(holds: Callable[[], bool]) -> bool:
+    """Return whether something holds; True where a name is unknown on which it depends."""
+    try:
+        return holds()
+    except UnknownNameError:
+        return True
 
 
 class Resolved:
@@ -248,16 +256,35 @@ class Resolved:
         """Whether the algorithm selects by what all trials predicted."""
         return self._idle_algorithm.keeps_predictions
 
-    def keeping(self, n_finish: int, members: frozenset[int]) -> Keeping:
-        """Return what decides which artifacts stay; `members` are those of the ensemble so far."""
+    @looked_up
+    def _is_required(self) -> bool:
+        """Whether an operator needs what a trained parent has."""
         section = self.config.algorithm
-        required = any(op.requires or op.runs_in == "worker" for op in self.operators.table)
+        named = [(g, n) for g in TABLES for n, share in getattr(section, g).items() if share > 0]
+        entries = [registry.get(group, name) for group, name in named]
+        return any(entry.requires or entry.runs_in == "worker" for entry in entries)
+
+    def keeping(
+        self,
+        n_finish: int,
+        members: frozenset[int],
+        objectives: tuple[Objective, ...] | None = None,
+    ) -> Keeping:
+        """Return what decides which artifacts stay; `members` are those of the ensemble so far.
+
+        What is not known here, because it is a plug-in's, may need all that it could. `objectives`
+        stand in the place of those that the config names.
+        """
+        section = self.config.algorithm
+        inherits = _unless_unknown(lambda: self.inherits)
+        required = _unless_unknown(lambda: self._is_required)
+        compared = _unless_unknown(lambda: self.keeps_predictions)
         return Keeping(
             self.config.store.keep_weights,
-            self.objectives,
-            goes_on=self.inherits or section.rungs > 1 or required,
-            n_finalists=n_finish if self.inherits else 0,
-            always=frozenset({"predictions"} if self.keeps_predictions else ()),
+            self.objectives if objectives is None else objectives,
+            goes_on=inherits or section.rungs > 1 or required,
+            n_finalists=n_finish if inherits else 0,
+            always=frozenset({"predictions"} if compared else ()),
             named=members,
         )
 
@@ -442,7 +469,7 @@ class Resolved:
             "stopping": config.stopping.model_dump(),
             "device": config.execution.device,
             "threads": config.execution.threads_per_trial,
-            "plugins": workers.plugins_of(config),
+            "plugins": workers.plugins_of(config, self.scope),
             "artifacts": str(artifacts),
             # What is read elsewhere must be what was read here, if it was.
             "digest": self.dataset.digest if "dataset" in self.__dict__ else None,

@@ -5,23 +5,27 @@ from __future__ import annotations
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from nasgen.data.base import Dataset
 from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork, choose
-from nasgen.errors import ConfigError, StoreError
-from nasgen.evaluation.tasks.base import Task, ranked_by
+from nasgen.errors import ConfigError, StoreError, UnknownNameError
+from nasgen.evaluation.tasks.base import Goal, ranked_by
 from nasgen.genotypes.derivation import Derivation
 from nasgen.loop import front
 from nasgen.loop.ranks import ranked
-from nasgen.runs import reading, reporting, segments, workers
+from nasgen.registry.plugins import CLOSED
+from nasgen.runs import reporting, segments, workers
+from nasgen.runs.combining import ensemble_summary
 from nasgen.runs.resolved import NO_RECIPE, Resolved
+from nasgen.runs.trust import Named, Stored
 from nasgen.settings import constraints, fidelity
-from nasgen.settings.config import SearchConfig, merge
-from nasgen.settings.objectives import Objective
+from nasgen.settings.config import SearchConfig, merge, parse
+from nasgen.settings.objectives import Direction, Objective
 from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name
 from nasgen.store.trial import Trial
@@ -50,26 +54,43 @@ def _in_scope(method: Callable[P, T]) -> Callable[P, T]:
 
 
 class Run:
-    """One run folder. Reading needs no torch; networks and ensembles load it when they are used."""
+    """One run folder. Reading needs no torch; networks and ensembles load it when they are used.
 
-    def __init__(self, folder: RunFolder, resolved: Resolved) -> None:
+    Reading imports no plug-in either: what was recorded is enough. `config` are the run's settings;
+    `live` makes what runs code (see `nasgen.runs.trust`), `check_ledger` raises StoreError where
+    the ledger must not be connected to.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: SearchConfig,
+        live: Callable[[], Resolved],
+        check_ledger: Callable[[], None] = lambda: None,
+    ) -> None:
         self.folder = folder
-        self.resolved = resolved
+        self.config = config
+        self.recorded = Resolved(config, CLOSED)
+        self._live, self._check_ledger = live, check_ledger
 
-    @property
-    def config(self) -> SearchConfig:
-        """The settings of the run."""
-        return self.resolved.config
+    @cached_property
+    def resolved(self) -> Resolved:
+        """The settings with the run's plug-ins loaded, for what must run code."""
+        return self._live()
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | Path, named: Named | None = None) -> Run:
         """Open a run folder; StoreError when it is none.
 
-        Plug-ins of the run may be gone: what was recorded can be read without them.
+        Plug-ins of the run may be gone: what was recorded can be read without them. `named` is
+        what may be executed and connected to although the run does not show that it is harmless.
         """
-        folder = RunFolder.open(path)
-        data = folder.config_tables()
-        return cls(folder, reading.recorded(data, str(folder.config_path)))
+        stored = Stored(path, named)
+        return cls(stored.folder, stored.config, stored.resolved, stored.check_ledger)
+
+    def again(self) -> Run:
+        """Return the run as it is now."""
+        return Run(self.folder, self.config, lambda: self.resolved, self._check_ledger)
 
     def with_recipe(self, tables: Mapping[str, Any]) -> Run:
         """Return the run with other settings of [training], for `train`; nothing is written.
@@ -85,8 +106,14 @@ class Run:
                 f"--set: expected settings of the recipe, such as training.lr=0.1, got "
                 f"{', '.join(wrong)}; epochs are set by --epochs."
             )
-        data = merge(self.folder.config_tables(), tables)
-        return Run(self.folder, reading.resolved(data, "--set"))
+        training = parse(merge(self.folder.config_tables(), tables), "--set").training
+
+        def live() -> Resolved:
+            other = self.resolved.config.model_copy(update={"training": training})
+            return Resolved(other, self.resolved.scope)
+
+        config = self.config.model_copy(update={"training": training})
+        return Run(self.folder, config, live, self._check_ledger)
 
     @property
     def path(self) -> Path:
@@ -107,7 +134,9 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """What `nasgen search --json` prints last; counts alone while the run is not complete."""
         summary = self.record["summary"]
-        return summary if summary is not None else self._counts()
+        if summary is None:
+            return self._counts()
+        return {**summary, "run": str(self.path)}  # a folder may have been moved or copied
 
     @property
     def report_path(self) -> Path:
@@ -117,19 +146,39 @@ class Run:
     @cached_property
     def trials(self) -> list[Trial]:
         """All trials by seq, as of the first look."""
+        with self._ledger() as ledger:
+            return ledger.trials()
+
+    @contextmanager
+    def _ledger(self) -> Iterator[Ledger]:
+        self._check_ledger()
         # By the name it was born with: a folder may be renamed, a study elsewhere is not.
         study = study_name(self.config.store.ledger, self.record["run"])
         url = self.folder.ledger_url(self.config.store.ledger)
-        ledger = Ledger.open(url, study, self.resolved.kind)
+        ledger = Ledger.open(url, study, self.recorded.kind)
         try:
-            return ledger.trials()
+            yield ledger
         finally:
             ledger.close()
 
-    @property
+    @cached_property
     def objectives(self) -> tuple[Objective, ...]:
-        """The objectives; the first one ranks."""
-        return self.resolved.objectives
+        """The objectives as the run recorded them; the first one ranks."""
+        measured = self.record.get("measured", {}).get("objectives")
+        names = self.config.objectives.names
+        if measured is not None:
+            return tuple(Objective(n, measured[n]["direction"], measured[n]["unit"]) for n in names)
+        try:  # a run from before there was such a record
+            return self.recorded.objectives
+        except UnknownNameError:  # a plug-in's
+            with self._ledger() as ledger:
+                ways = ledger.directions()
+            return tuple(Objective(n, cast(Direction, ways[n])) for n in names)
+
+    @cached_property
+    def constraints(self) -> tuple[constraints.Constraint, ...]:
+        """The bounds that networks must satisfy."""
+        return tuple(constraints.read(text) for text in self.config.objectives.constraint)
 
     @property
     def ranked(self) -> list[Trial]:
@@ -164,7 +213,7 @@ class Run:
         if self.best is not None or not self.ranked:
             return None
         trial = self.ranked[0]
-        broken = constraints.described(self.resolved.constraints, trial.constraints)
+        broken = constraints.described(self.constraints, trial.constraints)
         return {
             "trial": trial.seq,
             "violation": trial.violation,
@@ -192,15 +241,21 @@ class Run:
         return found
 
     @cached_property
-    @_in_scope
     def dataset(self) -> Dataset:
         """The data the run was made on: `inputs`, `targets`, `inputs_test`, `targets_test`."""
         return self.resolved.dataset
 
-    @property
-    def task(self) -> type[Task]:
-        """The task, by whose metric networks are ranked and called good."""
-        return self.resolved.task
+    @cached_property
+    def task(self) -> Goal:
+        """By which metric networks are ranked and called good, as the run recorded it."""
+        measured = self.record.get("measured", {}).get("task")
+        if measured is not None:
+            return Goal(measured["metric"], measured["direction"])
+        try:
+            task = self.recorded.task
+        except UnknownNameError:  # a plug-in's, of a run from before there was such a record
+            task = self.resolved.task
+        return Goal(task.metric, task.direction)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -292,7 +347,7 @@ class Run:
         trials = self.trials
         counts = {k: sum(t.state == state for t in trials) for k, state in STATES.items()}
         constrained: dict[str, Any] = {}
-        if self.resolved.constraints:
+        if self.constraints:
             n = sum(t.state == "COMPLETE" and not t.is_feasible for t in trials)
             constrained = {"infeasible": n, "nearest": self.nearest}
         several: dict[str, Any] = {}
@@ -339,7 +394,6 @@ class Run:
             "flops": trial.metrics.get("flops"),
         }
 
-    @_in_scope
     def report(self) -> Path:
         """Write report.html and return its path."""
         reporting.write(self, self.record, self.summary)
@@ -415,7 +469,7 @@ class Run:
         target, artifacts = self.path / "trained", self.folder.artifacts
         stem = f"trial{record['trial']}-{record['epochs']:g}epochs"
         stem += "-with-validation" if record["with_validation"] else ""
-        if record["recipe"] != Run.open(self.path).resolved.recipe_digest:
+        if record["recipe"] != Run.open(self.path).recorded.recipe_digest:
             stem += f"-{record['recipe'][:6]}"  # one file for each recipe that was tried
         weights = target / f"{stem}.safetensors"
         try:
@@ -429,39 +483,3 @@ class Run:
         record = {**record, "weights": str(weights)}
         self.folder.write_json(f"trained/{stem}.json", record)
         return record
-
-
-def ensemble_summary(ensemble: TrainedEnsemble) -> dict[str, Any]:
-    """Return the JSON of an ensemble; its test metric is computed now."""
-    metric = ensemble.members[0].inference.task.metric
-    return {
-        "members": [
-            {"run": m.run, "trial": m.trial.seq, "weight": round(w, 6)}
-            for m, w in zip(ensemble.members, ensemble.weights, strict=True)
-        ],
-        f"val_{metric}": ensemble.val_metrics[metric],
-        f"test_{metric}": ensemble.test_metrics[metric],
-    }
-
-
-def combine_runs(runs: Sequence[Run], method: str | None, rounds: int | None) -> TrainedEnsemble:
-    """Choose an ensemble from the kept networks of several runs on the same data and split."""
-    first = runs[0]
-    for other in runs[1:]:
-        a, b = first.record["data"]["digest"], other.record["data"]["digest"]
-        if a != b or first.config.data.model_dump(
-            exclude={"source"}
-        ) != other.config.data.model_dump(exclude={"source"}):
-            raise ConfigError(
-                f"{first.path} and {other.path} use different data or validation splits; an "
-                "ensemble needs the same."
-            )
-    networks = [n for run in runs for n in run.networks()]
-    if not networks:
-        raise ConfigError(
-            "no trial with kept weights in " + ", ".join(str(r.path) for r in runs) + "."
-        )
-    settings = first.config.ensemble
-    networks.sort(key=lambda n: ranked_by(first.task, n.trial.metrics)[0])
-    with first.resolved.scope.active():
-        return choose(networks, method or settings.name, rounds or settings.rounds)

@@ -1,7 +1,8 @@
 """The segments of a run: what a resume adds, and what has changed since the run was made.
 
 A run records what its results depend on beyond its config: the recipe with every default resolved
-and its revision, plug-in files, versions, threads. What differs on resume is said, never mixed in
+and its revision, plug-ins by digest, versions, threads; and of its task and objectives what readers
+need, who import no plug-in. What differs on resume is said, never mixed in
 silence.
 """
 
@@ -16,9 +17,10 @@ from typing import Any
 from nasgen.data.base import Dataset
 from nasgen.errors import ConfigError
 from nasgen.evaluation.recipe import Recipe
-from nasgen.registry.plugins import named
+from nasgen.registry.plugins import digest_of, named, place_of
 from nasgen.runs import reading
 from nasgen.runs.resolved import Resolved
+from nasgen.settings.config import SearchConfig
 from nasgen.store.folder import versions
 
 MATTER = ("nasgen", "torch", "numpy")  # libraries that results depend on
@@ -33,8 +35,24 @@ def facts(resolved: Resolved, dataset: Dataset) -> dict[str, Any]:
         "recipe": hashlib.blake2b(recipe.encode(), digest_size=8).hexdigest(),
         "threads": config.execution.threads_per_trial,
         "versions": versions(),
-        "plugins": {file: _digest(file) for file in config.plugins.files},
+        "plugins": _digests(config),
+        "measured": {
+            "task": {"metric": resolved.task.metric, "direction": resolved.task.direction},
+            "objectives": {
+                o.name: {"direction": o.direction, "unit": o.unit} for o in resolved.objectives
+            },
+        },
     }
+
+
+def _digests(config: SearchConfig) -> dict[str, str]:
+    """Return plug-in -> digest of its code, by which a later process knows it again."""
+    places = {file: Path(file) for file in config.plugins.files}
+    for dotted in config.plugins.modules:
+        module = dotted.partition(":")[0]
+        if (place := place_of(module)) is not None:
+            places[module] = place
+    return {name: digest_of(place) for name, place in places.items()}
 
 
 def changes(record: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -75,57 +93,9 @@ def take(record: dict[str, Any], now: Mapping[str, Any]) -> None:
 
     A run of format 1 has trial identities without the resolved recipe, and keeps that.
     """
-    record |= {name: now[name] for name in ("threads", "versions", "plugins")}
+    record |= {name: now[name] for name in ("threads", "versions", "plugins", "measured")}
     if record.get("recipe") is not None:
         record["recipe"] = now["recipe"]
-
-
-def with_plugins(
-    tables: Mapping[str, Any], plugins: Iterable[str | Path], run: str | Path
-) -> dict[str, Any]:
-    """Return a run's tables with plug-in files replaced by those of the same name.
-
-    Where one of the run's files is gone, a file of another name may replace it, and so may a single
-    file a single one. Raises ConfigError for a file that replaces nothing, and for one of the run's
-    that is gone.
-    """
-    section = tables.get("plugins", {})
-    files = [str(file) for file in section.get("files", [])]
-    problems = []
-    given = [Path(plugin).expanduser().resolve() for plugin in plugins]
-    names_given = {path.name for path in given}
-    gone = [
-        i
-        for i, file in enumerate(files)
-        if not Path(file).is_file() and Path(file).name not in names_given
-    ]
-    others = [path for path in given if path.name not in {Path(file).name for file in files}]
-    for path in given:
-        places = [i for i, file in enumerate(files) if Path(file).name == path.name]
-        if not places and len(files) == len(given) == 1:
-            places = [0]
-        if not places and len(gone) == len(others) == 1:
-            places = gone
-        for i in places:
-            files[i] = str(path)
-        if not places:
-            names = ", ".join(Path(file).name for file in files) or "none"
-            problems.append(
-                f"--plugin {path} takes the place of no plug-in file of {run}, which has {names}."
-            )
-    problems += [
-        f"the plug-in file {file} of {run} does not exist any more; name the file that takes its "
-        "place: nasgen resume --plugin FILE."
-        for file in files
-        if not Path(file).is_file()
-    ]
-    if problems:
-        raise ConfigError(problems)
-    return {**tables, "plugins": {**section, "files": files}} if given else dict(tables)
-
-
-def _digest(file: str | Path) -> str:
-    return hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
 
 
 def leg_record(trials: int | None, time_s: float | None) -> dict[str, Any]:

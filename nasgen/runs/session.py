@@ -6,7 +6,7 @@ The command line is a thin face of this module.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from nasgen.data import arrays
 from nasgen.data.base import AUTO, Dataset
 from nasgen.data.split import split, split_digest
 from nasgen.engine.proposal import Proposal
-from nasgen.errors import DataError, StoreError
+from nasgen.errors import StoreError
 from nasgen.loop import resuming
 from nasgen.loop.constants import Constants
 from nasgen.loop.materials import Materials, require
@@ -30,14 +30,15 @@ from nasgen.runs.garbage import members, sweep
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
 from nasgen.runs.segments import added_leg
+from nasgen.runs.trust import Named, Stored, check_config
 from nasgen.settings import fidelity
 from nasgen.settings.budget import Budget
 from nasgen.settings.config import SearchConfig, merge, read_toml
 from nasgen.settings.fidelity import Fidelity
 from nasgen.settings.writing import to_toml
-from nasgen.store import migrations
+from nasgen.store import migrations, places
 from nasgen.store.folder import RunFolder
-from nasgen.store.ledger import Ledger, sqlite_path, study_name, utc_now
+from nasgen.store.ledger import Ledger, study_name, utc_now
 from nasgen.store.trial import Trial
 
 LOG = "log.jsonl"  # what happened when, one JSON object a line, resumed sessions included
@@ -71,6 +72,7 @@ def run(
     if isinstance(config, str | Path):
         tables: Mapping[str, Any] = read_toml(config)
         where = str(config)
+        check_config(Path(config), tables, plugins)
     elif isinstance(config, SearchConfig):
         tables = config.model_dump(exclude_unset=True)
     else:
@@ -118,37 +120,43 @@ def resume(
     trials: str | int | None = None,
     time_s: float | None = None,
     workers: int | None = None,
-    plugins: Iterable[str | Path] = (),
+    plugins: Sequence[Any] = (),
+    data: str | None = None,
+    ledger: str | None = None,
     listeners: tuple[Listener, ...] = (),
+    say: Callable[[str], None] | None = None,
 ) -> Run:
     """Continue a run: what was interrupted, then `trials` ("+100", or a new total) or more time.
 
     At most the trials that were in flight are trained again, and no operator is run again.
-    `plugins` are files that take the places of the run's plug-in files of the same names. What has
-    changed since and could change results is said by a "caution" event.
+    `plugins` are files that take the places of the run's plug-in files of the same names, or
+    modules: those that changed, moved or lie in the run folder are run only when they are named.
+    `data` is the source where the run's data lie now, `ledger` the URL of a ledger outside of the
+    run folder. What has changed since and could change results is said by a "caution" event; `say`
+    hears which plug-ins are run.
     """
     began = time.monotonic()
-    folder = RunFolder.open(path)
+    stored = Stored(path, _named(plugins, data, ledger, say))
+    folder, tables, former = stored.folder, stored.tables, RunFolder.open(path).config_tables()
+    stored.check_ledger()
+    verdict = stored.verdict().complete()
+    stored.say(verdict)
+    where, importable = str(folder.config_path), verdict.importable
     overrides = [] if workers is None else [{"execution": {"workers": workers}}]
-    former = folder.config_tables()
-    tables = segments.with_plugins(former, plugins, path)
-    resolved = reading.resolved(tables, str(folder.config_path), overrides)
-    source = resolved.config.data.source
+    resolved = reading.resolved(tables, where, overrides, importable=importable)
     folder.lock()
     try:
         record = folder.record()
         added = added_leg(record, trials, time_s, path)
-        dataset = resolved.dataset
-        if dataset.digest != record["data"]["digest"]:
-            raise DataError(
-                f"the data of {path} have changed: {source} now has the digest "
-                f"{dataset.digest}, the run was made on {record['data']['digest']}."
-            )
+        dataset = stored.dataset_of(resolved)
         if added is not None:
             record["legs"].append(added)
         if tables != former or folder.read_json("run.json")["schema"] != migrations.FORMAT:
             # As the run was, without what this resume alone changes.
-            kept = reading.resolved(tables, str(folder.config_path)) if overrides else resolved
+            kept = resolved
+            if overrides:
+                kept = reading.resolved(tables, where, importable=importable)
+            record["data"]["source"] = kept.config.data.source
             folder.write_text("config.toml", to_toml(with_own_origin(folder, kept.config)))
         now = segments.facts(resolved, dataset)
         for text in segments.changes(record, now):
@@ -164,23 +172,53 @@ def resume(
         folder.unlock()
 
 
-def verify(path: str | Path, plugins: Iterable[str | Path] = ()) -> list[Difference]:
+def verify(
+    path: str | Path,
+    plugins: Sequence[Any] = (),
+    data: str | None = None,
+    ledger: str | None = None,
+    say: Callable[[str], None] | None = None,
+) -> list[Difference]:
     """Make all recorded candidates of a run again and return what differs; nothing is written.
 
     Runs operators, the search space's draws and the predictor, but trains nothing. Trials of format
-    1 cannot be made again and are passed over.
+    1 cannot be made again and are passed over. What else is named is as in `resume`.
     """
-    folder = RunFolder.open(path)
-    tables = segments.with_plugins(folder.config_tables(), plugins, path)
-    resolved = reading.resolved(tables, str(folder.config_path))
+    stored = Stored(path, _named(plugins, data, ledger, say))
+    stored.check_ledger()
+    verdict = stored.verdict().complete()
+    stored.say(verdict)
+    where = str(stored.folder.config_path)
+    resolved = reading.resolved(stored.tables, where, importable=verdict.importable)
     with resolved.scope.active():
-        dataset = resolved.dataset
-        return _Session(folder, resolved, dataset, (), time.monotonic()).verify()
+        dataset = stored.dataset_of(resolved)
+        return _Session(stored.folder, resolved, dataset, (), time.monotonic()).verify()
 
 
-def load(path: str | Path) -> Run:
-    """Open a run folder for reading."""
-    return Run.open(path)
+def load(
+    path: str | Path,
+    plugins: Sequence[Any] = (),
+    data: str | None = None,
+    ledger: str | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Run:
+    """Open a run folder for reading, which imports no plug-in.
+
+    Networks and ensembles of a run with plug-ins run these: files and modules that are unchanged
+    and lie outside of the run folder, and those that `plugins` name. `data`, `ledger` and `say` are
+    as in `resume`.
+    """
+    return Run.open(path, _named(plugins, data, ledger, say))
+
+
+def _named(
+    plugins: Sequence[Any],
+    data: str | None,
+    ledger: str | None,
+    say: Callable[[str], None] | None,
+) -> Named:
+    given = Named(tuple(plugins), data, ledger)
+    return given if say is None else replace(given, say=say)
 
 
 # ---- a process working on a run ------------------------------------------------------------------
@@ -251,7 +289,7 @@ class _Session:
             for listener in self.listeners:
                 listener("run", about | limits)
         ledger = self._ledger()
-        folder.watch(sqlite_path(ledger.url), folder.artifacts.folder)
+        folder.watch(places.file_of(ledger.url), folder.artifacts.folder)
         ledger.upgrade()
         try:
             for leg in self.record["legs"]:
@@ -259,7 +297,7 @@ class _Session:
                     self._leg(leg, ledger)
             for listener in self.listeners:
                 listener("phase", {"phase": "conclude"})
-            result = Run(folder, self.resolved)
+            result = Run(folder, self.config, lambda: self.resolved)
             result.conclude(self.record.get("filtered", 0), self._wall_s)
             return result
         finally:

@@ -203,7 +203,7 @@ def tune(
         deadline = math.inf if time_s is None else began + time_s
         tuning = _Tuning(subject, seed, rows, deadline, told, progress)
         with tempfile.TemporaryDirectory(prefix="nasgen-tune-") as weights:
-            tuning.run(Path(weights), f"sqlite:///{(folder / STUDY).resolve()}", n_trials)
+            tuning.run(Path(weights), (folder / STUDY).resolve(), n_trials)
         baseline, best = tuning.rows[0], tuning.best
         owner.write_text(FRAGMENT, to_toml(best, baseline, tuning.metric))
         return Tuned(subject, baseline, best, tuning.rows, folder / FRAGMENT)
@@ -265,7 +265,7 @@ class _Tuning:
         complete = [row for row in self.rows if row["state"] == "COMPLETE"]
         return min(complete, key=lambda r: (*ranked_by(self.task, r), r["number"]))
 
-    def run(self, weights: Path, storage: str, n_trials: int) -> None:
+    def run(self, weights: Path, storage: Path, n_trials: int) -> None:
         self.weights = weights
         if not self.rows:
             deadline, self.deadline = self.deadline, math.inf

@@ -17,12 +17,21 @@ from nasgen.store.artifacts import Artifacts
 EVALUATOR: Final = "nasgen.runs.workers:evaluator"
 
 
-def plugins_of(config: SearchConfig) -> dict[str, list[str]]:
-    """Return what [plugins] names, and where Python looks for modules in this process."""
+def plugins_of(config: SearchConfig, scope: plugins.Scope) -> dict[str, Any]:
+    """Return what [plugins] names, and where Python looks for modules in this process.
+
+    With it what dotted paths may name, and what of the run is not there: see `Scope`.
+    """
     section = config.plugins
     path = [entry or os.getcwd() for entry in sys.path] if section.modules else []
-    importable = [name for name in section.modules if name.partition(":")[0] != plugins.MAIN]
-    return {"files": list(section.files), "modules": importable, "path": path}
+    modules = [name for name in section.modules if name.partition(":")[0] != plugins.MAIN]
+    return {
+        "files": list(section.files),
+        "modules": modules,
+        "path": path,
+        "importable": None if scope.importable is None else sorted(scope.importable),
+        "missing": list(scope.missing),
+    }
 
 
 def scope_of(context: Mapping[str, Any]) -> plugins.Scope:
@@ -30,7 +39,10 @@ def scope_of(context: Mapping[str, Any]) -> plugins.Scope:
     given = context.get("plugins", {})
     # Behind what is there: a module beside the driver's script must not hide one of Python's.
     sys.path += [entry for entry in given.get("path", ()) if entry not in sys.path]
-    return plugins.Scope.of(given)
+    files, modules = given.get("files", ()), given.get("modules", ())
+    scope = plugins.Scope(files, modules, given.get("importable"), given.get("missing", ()))
+    # What a stored run cannot load is passed over: what needs it says so.
+    return scope.load(None if scope.importable is None else scope.missing)
 
 
 def evaluator(context: Mapping[str, Any]) -> Evaluate:

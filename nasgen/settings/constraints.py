@@ -54,6 +54,17 @@ def texts(value: object) -> object:
 
 def parse(text: str) -> Constraint:
     """Read one constraint; ConfigError says what is wrong and names the nearest objective."""
+    found, known = read(text), registry.names("objectives")
+    if found.name not in known:
+        raise ConfigError(
+            f"objectives.constraint '{text}': '{found.name}' is no objective"
+            f"{suggest(found.name, known)} Expected one of {', '.join(known)}."
+        )
+    return found
+
+
+def read(text: str) -> Constraint:
+    """Read one constraint on an objective of any name; ConfigError says what is wrong."""
     where = f"objectives.constraint '{text}'"
     match = _FORM.fullmatch(text)
     if match is None:
@@ -61,12 +72,6 @@ def parse(text: str) -> Constraint:
     name, operator, number, unit = match.groups()
     if operator not in OPERATORS:
         raise ConfigError(f"{where}: expected one of < <= > >=, got '{operator}'.")
-    known = registry.names("objectives")
-    if name not in known:
-        raise ConfigError(
-            f"{where}: '{name}' is no objective{suggest(name, known)} "
-            f"Expected one of {', '.join(known)}."
-        )
     try:
         bound = float(number) * UNITS[unit.lower()]
     except ValueError:

@@ -17,7 +17,7 @@ from typing import IO, Any
 from nasgen.data import arrays
 from nasgen.errors import StoreError
 from nasgen.settings.config import read_toml
-from nasgen.store import migrations
+from nasgen.store import migrations, places
 from nasgen.store.artifacts import Artifacts
 
 LOCK = ".lock"
@@ -51,7 +51,27 @@ class RunFolder:
 
     def ledger_url(self, configured: str | None) -> str:
         """Return the storage URL of the run."""
-        return configured or f"sqlite:///{(self.path / 'ledger.db').resolve()}"
+        return configured or places.sqlite_url((self.path / "ledger.db").resolve())
+
+    def foreign_ledger(self, tables: Mapping[str, Any]) -> str | None:
+        """Return the URL of a ledger outside of the folder, None where it lies inside."""
+        url = tables.get("store", {}).get("ledger")
+        return None if url is None or places.is_inside(str(url), self.path) else str(url)
+
+    def check_ledger(
+        self, tables: Mapping[str, Any], remedy: str = "name it: --ledger URL"
+    ) -> None:
+        """Raise StoreError where a stored config names a ledger outside of the folder.
+
+        A run folder may come from elsewhere: nobody is connected to what it names unasked. `remedy`
+        says how to connect.
+        """
+        url = self.foreign_ledger(tables)
+        if url is not None:
+            raise StoreError(
+                f"{self.path} says that its ledger is {places.shown(url)}, outside of its folder; "
+                f"to connect to there, {remedy}."
+            )
 
     @classmethod
     def create(cls, path: str | Path) -> RunFolder:

@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -25,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nasgen.errors import StoreError
 from nasgen.settings.fidelity import Fidelity
-from nasgen.store import migrations
+from nasgen.store import migrations, places
 from nasgen.store.quiet import quiet
 from nasgen.store.sqlite import Sqlite
 from nasgen.store.trial import Trial
@@ -153,7 +152,7 @@ class Ledger:
 
         `kind` is that of the genotypes, which format 1 did not record.
         """
-        path = sqlite_path(url)
+        path = places.file_of(url)
         if path is not None and not path.is_file():
             raise StoreError(f"the ledger {path} does not exist; is this a nasgen run folder?")
         with quiet(), _reported(url):
@@ -172,6 +171,13 @@ class Ledger:
             self._storage.set_study_user_attr(self._study_id, "schema", migrations.FORMAT)
 
     # ---- reading -----------------------------------------------------------------------------
+
+    def directions(self) -> dict[str, str]:
+        """Return objective -> "maximize" | "minimize", as the study was created."""
+        with _reported(self.url):
+            found = self._storage.get_study_directions(self._study_id)
+            names = self._storage.get_study_system_attrs(self._study_id)["study:metric_names"]
+        return {name: way.name.lower() for name, way in zip(names, found, strict=False)}
 
     def trials(self) -> list[Trial]:
         """Return all trials by seq."""
@@ -322,27 +328,22 @@ def study_name(configured: str | None, run: str) -> str:
     return STUDY if configured is None else f"{STUDY}-{run}"
 
 
-def sqlite_path(url: str) -> Path | None:
-    """Return the file behind a `sqlite:///` URL, or None for another kind."""
-    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
-
-
 def _storage(url: str) -> BaseStorage:
     if url == "memory":
         return InMemoryStorage()
-    if url.startswith("journal:"):
-        return JournalStorage(JournalFileBackend(url.removeprefix("journal:")))
-    if "://" not in url:
-        raise StoreError(
-            f"store.ledger: expected an Optuna storage URL such as sqlite:///file.db, "
-            f"postgresql://... or journal:FILE, got '{url}'."
-        )
+    if url.startswith(places.JOURNAL):
+        return JournalStorage(JournalFileBackend(url.removeprefix(places.JOURNAL)))
+    places.file_of(url)  # raises for what is no URL
     try:
         return Sqlite(url) if url.startswith("sqlite") else RDBStorage(url)
     except ImportError as error:
         raise StoreError(f"the ledger {url} needs a database driver: {error}.") from None
     except RuntimeError as error:  # another Optuna schema
         raise StoreError(f"the ledger {url}: {str(error).splitlines()[0]}") from None
+    except (KeyError, IndexError, ValueError):  # Optuna fills in what stands in braces
+        raise StoreError(
+            f"store.ledger: expected a URL in which braces are written as %7B and %7D, got '{url}'."
+        ) from None
 
 
 def utc_now() -> str:

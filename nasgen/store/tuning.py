@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from nasgen.errors import ConfigError, EvaluationError, StoreError
+from nasgen.store.places import sqlite_url
 from nasgen.store.quiet import quiet
 
 Value = str | int | float | bool | None
@@ -84,7 +86,7 @@ def optimise(
     n_trials: int,
     seed: int,
     direction: str,
-    storage: str | None = None,
+    storage: Path | None = None,
     study_name: str | None = None,
     first: Sequence[Mapping[str, Value]] = (),
 ) -> Best:
@@ -92,7 +94,7 @@ def optimise(
 
     `suggest_and_score` draws settings from its argument and returns their score; a score that is
     not finite counts as failed, and an exception ends the tuning. `direction` is "maximize" or
-    "minimize". `storage` is an Optuna URL, or None for memory; of a study that is there already
+    "minimize". `storage` is a SQLite file, or None for memory; of a study that is there already
     only the missing trials are run. `first` are settings to try before any are drawn, such as
     those in use. Raises ConfigError, StoreError, and EvaluationError when no trial has a score.
     """
@@ -106,7 +108,7 @@ def optimise(
 
     try:
         study = optuna.create_study(
-            storage=storage,
+            storage=None if storage is None else sqlite_url(storage),
             study_name=study_name,
             direction=StudyDirection[direction.upper()],
             pruner=optuna.pruners.MedianPruner(n_startup_trials=N_UNPRUNED),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import nasgen
-from nasgen.runs.results import combine_runs
+from nasgen.runs.combining import combine_runs
 
 ROWS = "size,town,y\n" + "".join(
     f"{i % 7},{('Ulm', 'Kiel')[i % 2]},{('a', 'b')[i % 2]}\n" for i in range(80)

@@ -14,7 +14,7 @@ import pytest
 import nasgen
 from nasgen.errors import DamagedError, NotApplicable, StoreError
 from nasgen.loop.materials import Materials
-from nasgen.runs.results import combine_runs
+from nasgen.runs.combining import combine_runs
 from nasgen.runs.session import resume
 from nasgen.store.artifacts import Artifacts
 from nasgen.store.trial import Trial

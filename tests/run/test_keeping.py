@@ -80,8 +80,13 @@ def test_a_ledger_elsewhere_is_found_after_the_folder_moved(
     run.path.rename(tmp_path / "after")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert [t.key for t in nasgen.load(tmp_path / "after").trials] == keys
-    more = nasgen.resume(tmp_path / "after", trials="+1")
+    with pytest.raises(StoreError, match=r"outside of its folder; .* name it: --ledger URL"):
+        nasgen.load(tmp_path / "after").trials  # noqa: B018
+    where = ledger.replace("shared", f"{tmp_path}/shared")
+    assert [t.key for t in nasgen.load(tmp_path / "after", ledger=where).trials] == keys
+    with pytest.raises(StoreError, match="--ledger URL"):
+        nasgen.resume(tmp_path / "after", trials="+1")
+    more = nasgen.resume(tmp_path / "after", trials="+1", ledger=where)
     assert [t.key for t in more.trials][:2] == keys
     assert len(more.trials) == 3
 

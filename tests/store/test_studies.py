@@ -40,7 +40,7 @@ def test_settings_in_use_are_tried_first_and_never_lost() -> None:
 
 
 def test_an_interrupted_tuning_goes_on_where_it_was(tmp_path: Path) -> None:
-    where = {"storage": f"sqlite:///{tmp_path}/study.db", "study_name": "s"}
+    where = {"storage": tmp_path / "study.db", "study_name": "s"}
     drawn = []
 
     def score(draw: Draw) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 TIE = "val_loss"  # decides between trials that are equally good by an objective, the least first
+
+
+@dataclass(frozen=True)
+class Goal:
+    """By which metric networks are called good, and which way: what readers need of a task."""
+
+    metric: str
+    direction: Literal["maximize", "minimize"]
 
 
 class Task(ABC):
@@ -103,7 +112,7 @@ def named(name: str) -> type[Task]:
     return found
 
 
-def ranked_by(task: type[Task], metrics: Mapping[str, Any]) -> tuple[float, float]:
+def ranked_by(task: type[Task] | Goal, metrics: Mapping[str, Any]) -> tuple[float, float]:
     """Return what orders trials by the task's own metric, the best least; unmeasured ones last."""
     value, loss = metrics.get(f"val_{task.metric}"), metrics.get(TIE)
     sign = -1.0 if task.direction == "maximize" else 1.0
