@@ -15,6 +15,7 @@ from nasgen.data.targets import CLASSIFICATION, MANY_CLASSES, REGRESSION
 from nasgen.errors import ConfigError, NasgenError, StoreError
 from nasgen.genotypes.kinds import accepted, reads
 from nasgen.registry import plugins
+from nasgen.runs import loose
 from nasgen.runs.paths import absolute, absolute_plugins
 from nasgen.runs.resolved import Resolved
 from nasgen.settings import constraints, objectives
@@ -57,7 +58,8 @@ def resolved(
     with scope.active():
         read = dataset or _data(config, scope)
         config = _with_data(config, read)
-        config = _with_modules(_with_operators(_with_predictor(config, scope), scope))
+        config = _with_operators(_with_predictor(config, scope), scope)
+        config = loose.with_modules(config, read)
         try:
             config = absolute(config)
         except StoreError as error:  # a ledger's URL that is none
@@ -120,7 +122,7 @@ def _on_predictor(run: Resolved) -> list[str]:
     texts = [
         f"{group} '{entry.name}' is registered in {entry.origin}, where another process does not "
         "find it; to resume the run later, put it in a file and name that in plugins.files."
-        for group, entry in loose_of(config)
+        for group, entry in loose.named_in(config)
         if plugins.path_of(entry.target) is None
     ]
     if run.origin is not None and run.origin.note:
@@ -212,40 +214,6 @@ def _with_predictor(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
     return config.model_copy(update={"predictor": section.model_copy(update=written)})
 
 
-def _with_modules(config: SearchConfig) -> SearchConfig:
-    """Return the config with the modules written out whose members it names.
-
-    They registered when they were imported; workers and a later process import them by these.
-    """
-    known = config.plugins.modules
-    paths = (plugins.path_of(entry.target) for _, entry in loose_of(config))
-    more = [path for path in paths if path and path.partition(":")[0] not in known]
-    section = config.plugins.model_copy(update={"modules": tuple(dict.fromkeys([*known, *more]))})
-    return config.model_copy(update={"plugins": section})
-
-
-def loose_of(config: SearchConfig) -> list[tuple[str, registry.Entry]]:
-    """Return (group, entry) of what the config names and code registered as it ran."""
-    words: set[str] = set()
-
-    def collect(value: Any) -> None:
-        if isinstance(value, Mapping):
-            collect([*value, *value.values()])
-        elif isinstance(value, list | tuple):
-            for part in value:
-                collect(part)
-        elif isinstance(value, str):
-            words.update((value, value.partition(":")[0], *value.split("+"), *value.split()))
-
-    collect(config.model_dump())
-    return [
-        (group, entry)
-        for group in registry.GROUPS
-        for name, entry in plugins.loose(group).items()
-        if name in words
-    ]
-
-
 def _readable(data: Mapping[str, Any]) -> SearchConfig:
     """Return the config with unreadable sections left at their defaults."""
     kept: dict[str, Any] = {}
@@ -321,7 +289,7 @@ def _check_names(run: Resolved, problems: list[str]) -> None:
     _gather(problems, lambda: run.keeps_predictions)
     _gather(problems, lambda: run.stopper)
     _gather(problems, lambda: _check_rungs(run, problems))
-    _check_loose(run, problems)
+    problems += loose.problems(run)
     if config.budget.time is not None and config.budget.time < MIN_TIME_S:
         problems.append(
             f"budget.time: expected at least {MIN_TIME_S:.0f} s, because starting workers and "
@@ -438,17 +406,3 @@ def _check_kind(run: Resolved, group: str, name: str) -> None:
             f"genotypes of '{space}'; "
             f"expected some of {', '.join(run.applicable(group)) or 'none'}."
         )
-
-
-def _check_loose(run: Resolved, problems: list[str]) -> None:
-    """See that worker processes find what is registered where they cannot import it from."""
-    if run.config.execution.executor == "serial":
-        return
-    for group, entry in loose_of(run.config):
-        in_driver = group in registry.IN_DRIVER or entry.runs_in == "driver"
-        if not in_driver and plugins.path_of(entry.target) is None:
-            problems.append(
-                f"{group} '{entry.name}' is registered in {entry.origin}, where worker processes "
-                "do not find it; put it in a file and name that: plugins.files = ['mine.py'] "
-                "(or take execution.executor = 'serial')."
-            )
