@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
@@ -353,21 +352,13 @@ class Evaluator:
 
     def _validated(self, predictions: Array, targets: Array) -> dict[str, float]:
         """Return what the task measures on validation rows, under the names that trials record."""
-        if len(predictions) != len(targets):
-            raise EvaluationError(
-                f"the task must give one prediction a row: expected {len(targets)} on the "
-                f"validation rows, got {len(predictions)}"
-            )
         if not np.isfinite(predictions).all():
             raise EvaluationError(
                 "the network's outputs on the validation rows are not finite", "non-finite"
             )
         measured: Mapping[str, Any] = self.inference.task.measured(predictions, targets)
-        # Numbers of numpy are numbers, but no JSON; what is no number is found in the message.
-        return {
-            f"val_{name}": float(value) if isinstance(value, Real) else value
-            for name, value in measured.items()
-        }
+        who = f"metric '{{}}' of the task '{self.inference.data.task}'"
+        return {f"val_{name}": number(value, who.format(name)) for name, value in measured.items()}
 
     def _objectives(self, measured: Measured, with_validation: bool) -> Iterator[tuple[str, float]]:
         for name, objective in self.objectives.items():

@@ -1,4 +1,4 @@
-"""What is sent to the workers and how their answers are read. Jobs and results are JSON.
+"""What is sent to the workers. Jobs are JSON; `answers` reads what comes back.
 
 A job trains one trial; a cohort job, {"seq": of its first member, "cohort": [jobs]}, trains several
 whose parameters are shared and answers {"seq", "cohort": [results]}.
@@ -11,7 +11,6 @@ from typing import Any
 
 from nasgen.genotypes.derivation import Derivation
 from nasgen.loop.constants import Constants
-from nasgen.settings.recordable import recordable
 from nasgen.stoppers.base import Curve
 from nasgen.store.trial import Trial
 
@@ -117,20 +116,3 @@ def cohort_job(members: Sequence[Trial], trials: Mapping[int, Trial], constants:
     if constants.limit_s is not None:
         made["limit_s"] = constants.limit_s * len(members)
     return made
-
-
-def results(answer: Mapping[str, Any], members: Sequence[Trial]) -> list[Json]:
-    """Return one result for each member of a cohort.
-
-    What ended the whole cohort, such as a worker that died, ended every member. One that cannot be
-    recorded is a failure, whatever evaluator it comes from.
-    """
-    if "cohort" not in answer:
-        return [{**recordable(answer), "seq": member.seq} for member in members]
-    found = {result["seq"]: recordable(result) for result in answer["cohort"]}
-    missing = {
-        "state": "FAILED",
-        "failure_kind": "error",
-        "failure": "the joint training returned no result for this member.",
-    }
-    return [found.get(member.seq, {**missing, "seq": member.seq}) for member in members]

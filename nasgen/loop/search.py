@@ -28,7 +28,7 @@ from nasgen.execution.base import Executor
 from nasgen.execution.timer import within
 from nasgen.genotypes import Genotype
 from nasgen.genotypes.child import minted_plan
-from nasgen.loop import jobs
+from nasgen.loop import answers, jobs
 from nasgen.loop.constants import Constants
 from nasgen.loop.finish import Finish
 from nasgen.loop.ranks import Rank, rank
@@ -347,7 +347,8 @@ class Search:
     def _collect(self) -> None:
         for message in self.executor.collect(timeout=0.2):
             if "report" in message:
-                self.emit("progress", **message["report"])
+                if row := answers.progress(message["report"]):
+                    self.emit("progress", **row)
             else:
                 self._accept(message["result"])
         self.emit("tick")
@@ -356,7 +357,8 @@ class Search:
         """Write results to the ledger before anything else may fail, then tell the algorithm."""
         members = self.cohort(answer["seq"])
         told = []
-        for result in jobs.results(answer, members):
+        names = [objective.name for objective in self.constants.objectives]
+        for result in answers.results(answer, members, names):
             if (fatal := FATAL_KINDS.get(result.get("failure_kind"))) is not None:
                 raise fatal(str(result["failure"]))
             if result["seq"] not in self.in_flight:

@@ -16,7 +16,8 @@ def recordable(result: Mapping[str, Any]) -> Result:
     Looks at "metrics", "objectives" and "curve", where plug-ins leave what they measured. The
     sentence names the first value that is at fault; metrics that can be recorded stay.
     """
-    parts = {name: result.get(name) or () for name in ("metrics", "objectives", "curve")}
+    named = ("metrics", "objectives", "curve")
+    parts = {name: () if result.get(name) is None else result[name] for name in named}
     if _is_json(parts):
         return dict(result)
     name, value = next(_unfit(parts, ""), ("result", parts))

@@ -161,8 +161,9 @@ def test_its_trial_fails_and_the_next_one_does_not(
 @pytest.mark.parametrize(
     ("member", "function", "reason"),
     [
+        ("measured", lambda self, *rows: {"accuracy": "0.5", "loss": 1.0}, "must return a number"),
         ("loss", lambda self, outputs, targets, smoothing: outputs.sum().detach(), "no weight"),
-        ("predictions", lambda self, outputs: outputs.softmax(1)[:1], "one prediction a row"),
+        ("predictions", lambda self, outputs: outputs.softmax(1)[:1], "one entry for each of"),
     ],
 )
 def test_a_task_that_breaks_its_promise_fails_the_trial(

@@ -122,7 +122,8 @@ def test_whatever_an_evaluator_answers_can_be_recorded(
     answer = {"metrics": metrics, "objectives": objectives, "curve": curve, "state": "COMPLETE"}
     result = recordable(answer)
     json.dumps(result, allow_nan=False)
-    parts = {name: answer[name] or () for name in ("metrics", "objectives", "curve")}
+    named = ("metrics", "objectives", "curve")
+    parts = {name: () if answer[name] is None else answer[name] for name in named}
     try:
         json.dumps(parts, allow_nan=False)
     except (TypeError, ValueError):
