@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable
 from typing import Final
 
@@ -86,3 +87,11 @@ def suggest(name: str, valid: Iterable[str]) -> str:
     """Return a sentence's end: "; did you mean 'x'?" of the nearest valid name, "." of none."""
     near = difflib.get_close_matches(str(name), list(valid), n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else "."
+
+
+def typed(command: str, *words: object) -> str:
+    """Return a command for people to type: typed("resume", "my run") is "`nasgen resume 'my run'`".
+
+    Words are quoted where a shell needs that, so that a line may be copied as it is.
+    """
+    return f"`{shlex.join(['nasgen', command, *map(str, words)])}`"

@@ -172,7 +172,7 @@ def new(
 ) -> None:
     """Write a config file that explains every setting. `nasgen list GROUP NAME` adds options."""
     from nasgen import papers
-    from nasgen.errors import StoreError
+    from nasgen.errors import StoreError, typed
     from nasgen.settings.config import parse, read_toml
     from nasgen.settings.writing import to_toml
 
@@ -184,7 +184,8 @@ def new(
         raise StoreError(f"{path} exists; choose another name, nothing was written.") from None
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error.strerror or error}).") from None
-    dump({"config": str(path)}) if json_ else print(f"{path}: edit it, then `nasgen search {path}`")
+    then = typed("search", path)
+    dump({"config": str(path)}) if json_ else print(f"{path}: edit it, then {then}")
 
 
 @command

@@ -21,20 +21,19 @@ from nasgen.cli.searching import print_summary
 @command
 def status(run: RunPath, ledger: LedgerNow = None, json_: Json = False) -> None:
     """Show how far a run has come and what it found."""
+    from nasgen.errors import typed
     from nasgen.runs.session import load
 
     found = load(run, ledger=ledger)
     summary = found.summary
-    legs = found.record["legs"]
-    done = all(leg["done"] for leg in legs)
-    state = {"state": "complete" if done and found.record["summary"] else "unfinished", **summary}
+    state = {"state": "complete" if found.is_complete else "unfinished", **summary}
     if json_:
         dump(state)
         return
     print(f"{found.path}: {state['state']}")
     print_summary(summary, found)
     if state["state"] == "unfinished":
-        print(f"continue with `nasgen resume {found.path}`")
+        print(f"continue with {typed('resume', found.path)}")
 
 
 @command

@@ -197,6 +197,7 @@ def _is_verified_alone(run: Path, named: Mapping[str, Any], more: bool, json_: b
 def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool) -> None:
     from contextlib import nullcontext
 
+    from nasgen.errors import typed
     from nasgen.runs.progress import listener
 
     console = console_of(stderr=True)
@@ -220,7 +221,7 @@ def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool
         with apart(), view or nullcontext():
             finished = start(listeners)
     except KeyboardInterrupt:
-        where = f"; continue with `nasgen resume {path[0]}`" if path else ""
+        where = f"; continue with {typed('resume', path[0])}" if path else ""
         print(f"Interrupted; all finished trials are saved{where}.", file=sys.stderr)
         raise
     finally:
@@ -232,7 +233,8 @@ def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool
         print_summary(summary, finished)
     if summary["best"] is None:
         nearest = summary.get("nearest")
-        why = nearest["message"] if nearest else "no trial completed; `nasgen show` lists why."
+        history = typed("show", summary["run"], "--history")
+        why = nearest["message"] if nearest else f"no trial completed; {history} says why."
         print(f"error: {why}", file=sys.stderr)
         raise typer.Exit(EXIT_NOTHING)
 

@@ -104,7 +104,7 @@ def _tune_recipe(
     json_: bool,
     quiet: bool,
 ) -> None:
-    from nasgen.errors import ConfigError
+    from nasgen.errors import ConfigError, typed
     from nasgen.runs import reading, tuning
     from nasgen.runs.progress import duration, value
     from nasgen.runs.session import load
@@ -175,14 +175,15 @@ def _tune_recipe(
     )
     print(f"recipe: {tuned.fragment}")
     if tuned.best["number"] == 0:
-        print("the current recipe is the best one tuned")
+        print("the current recipe is the best one found")
         return
     changed = {k: v for k, v in tuned.best["recipe"].items() if v != tuned.baseline["recipe"][k]}
-    settings = " ".join(f"--set training.{k}={_toml(v)}" for k, v in changed.items())
+    settings = [w for k, v in changed.items() for w in ("--set", f"training.{k}={_toml(v)}")]
     if is_config:
-        print(f"use it: nasgen search {source} {settings}")
+        print(f"use it: {typed('search', source, *settings)}")
     else:
-        print(f"use it: nasgen train {source} --best --epochs {subject.epochs:g} {settings}")
+        length = ("--epochs", f"{subject.epochs:g}")
+        print(f"use it: {typed('train', source, '--best', *length, *settings)}")
 
 
 def _tune_search(bench: str, trials: int, seeds: int, seed: int, json_: bool, quiet: bool) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nasgen import registry
 from nasgen.data import checks, forms, targets
-from nasgen.data.columns import Column
+from nasgen.data.columns import Column, named
 from nasgen.data.scaling import Scaling
 from nasgen.data.split import held_out
 from nasgen.errors import FOREIGN, DataError, NasgenError, UnknownNameError, suggest
@@ -140,6 +140,13 @@ class Dataset:
     def labels(self) -> NDArray[np.int64] | None:
         """The training targets where they are one class a row, by which parts are stratified."""
         return self.targets if self.task == targets.CLASSIFICATION else None
+
+    def rows(self, n: int) -> Any:
+        """Return the first `n` test rows as `predict` takes them: an array, or some by name."""
+        inputs = {name: array[:n] for name, array in self.inputs_test.items()}
+        if self.columns:
+            return named(self.columns, inputs)
+        return inputs if len(inputs) > 1 else inputs["x"]
 
     @cached_property
     def digest(self) -> str:

@@ -18,6 +18,7 @@ from nasgen.errors import DataError
 Array = NDArray[Any]
 MISSING: Final = ("", "nan", "na", "n/a", "null", "none", "?")  # cells, in any case
 SEPARATOR: Final = "\0"
+PARTS: Final = {"number": "x", "text": "text"}  # kind of a column -> the input that holds its cells
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,12 @@ def arrays(
     if texts:
         found["text"] = np.array(texts, dtype=np.str_).T.copy()
     return found
+
+
+def named(columns: Sequence[Column], inputs: Mapping[str, Array]) -> dict[str, list[Any]]:
+    """Return the inputs of a table as `rows` reads them: name of the column -> its cells."""
+    cells = {kind: iter(inputs[part].T.tolist()) for kind, part in PARTS.items() if part in inputs}
+    return {column.name: next(cells[column.kind]) for column in columns}
 
 
 def rows(where: str, columns: Sequence[Column], raw: Any) -> dict[str, Array]:

@@ -20,7 +20,7 @@ from nasgen import registry
 from nasgen.data.base import load
 from nasgen.data.split import split
 from nasgen.engine.algorithms.growth import Growth
-from nasgen.errors import StoreError
+from nasgen.errors import StoreError, typed
 from nasgen.papers import preset
 from nasgen.papers.base import Reproduction, Request, finished, scale_of
 from nasgen.report import numbers
@@ -180,7 +180,8 @@ class _Seed:
     def _measured(self, run: Run) -> Row:
         summary, record = run.summary, run.record
         if summary["best"] is None:
-            raise StoreError(f"{run.path}: no trial completed; `nasgen show {run.path}` says why.")
+            why = typed("show", run.path, "--history")
+            raise StoreError(f"{run.path}: no trial completed; {why} says why.")
         cost = {
             trial.seq: training_flops(trial.metrics, trial.fidelity, self.n_train)
             for trial in run.trials

@@ -15,13 +15,14 @@ from nasgen.store.trial import Trial
 class ReportView:
     """One run, as the page shows it. Accuracies are fractions, durations seconds.
 
-    - `run`: the path or id that `nasgen.load` takes; `title`: the heading.
+    - `run`: the path that `nasgen.load` takes, from wherever it is called; `title`: the heading.
     - `metric`: what the task calls networks good by, `unit` what a row of the data is called.
     - `best`: "trial" (its seq), "val_METRIC", "test_METRIC", "n_params", "flops", "latency_ms";
       missing or None values are left out. None when nothing could be trained.
     - `front`: with several objectives, what the search returns: for each member "trial" (its seq),
       "objectives" and "test_METRIC"; `front_left_out`: how many more were not trained longer.
     - `ensemble`: "members" (each "run", "trial", "weight"), "val_METRIC", "test_METRIC".
+    - `is_complete`: whether nothing that was asked of the run is left to do.
     - `population`: seqs alive at the end; `n_filtered`: candidates a predictor rejected.
     - `audit`: how good the predictor was, see `predictors.audit.Audit.to_json`; None without one.
     - `nearest`: a sentence about the network that violates the constraints least, where all do.
@@ -55,6 +56,7 @@ class ReportView:
     ended_early: str = ""
     cautions: tuple[str, ...] = ()
     metric: str = "accuracy"
+    is_complete: bool = True
     unit: str = "images"
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nasgen.errors import ConfigError
+from nasgen.errors import ConfigError, typed
 from nasgen.loop.keeping import Keeping, staying
 from nasgen.loop.search import Search
 from nasgen.runs import origin
@@ -38,7 +38,7 @@ def collect_garbage(run: Run) -> int:
         record = run.record
         if record["summary"] is None or not all(leg["done"] for leg in record["legs"]):
             raise ConfigError(
-                f"{run.path} is unfinished; finish it first: `nasgen resume {run.path}`."
+                f"{run.path} is unfinished; finish it first: {typed('resume', run.path)}."
             )
         n_finish = fidelity.n_finish(run.config, record["legs"][-1]["trials"])
         keeping = run.recorded.keeping(n_finish, members(record), run.objectives)

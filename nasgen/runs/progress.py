@@ -5,7 +5,6 @@ Both are listeners of the search's events; they draw, they decide nothing.
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from nasgen.errors import typed
 from nasgen.report import numbers
 from nasgen.runs.reporting import data_summary
 from nasgen.settings import fidelity
@@ -79,7 +79,7 @@ def announcement(
         f"{data_summary(data)}",
         f"search: {config.algorithm.name}, {limit}, on {n_workers} "
         f"worker{'' if n_workers == 1 else 's'}",
-        f"folder: {path}; Ctrl-C stops early, and `nasgen resume {shlex.quote(str(path))}` goes on",
+        f"folder: {path}; Ctrl-C stops early, and {typed('resume', path)} goes on",
     ]
 
 

@@ -18,7 +18,8 @@ def write(run: Run, record: Mapping[str, Any], summary: Mapping[str, Any]) -> No
 
     data = record["data"]
     view = ReportView(
-        run=str(run.path),
+        run=str(run.path.resolve()),
+        is_complete=record["summary"] is not None and all(leg["done"] for leg in record["legs"]),
         title=f"{run.config.algorithm.name} search on {run.config.data.source}",
         config=run.config,
         trials=run.trials,

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from nasgen.data.base import Dataset
 from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork, choose
-from nasgen.errors import ConfigError, StoreError, UnknownNameError
+from nasgen.errors import ConfigError, StoreError, UnknownNameError, typed
 from nasgen.evaluation.tasks.base import Goal, ranked_by
 from nasgen.genotypes.derivation import Derivation
 from nasgen.loop import front
@@ -131,6 +131,12 @@ class Run:
         return self.folder.record()
 
     @property
+    def is_complete(self) -> bool:
+        """Whether all that was asked of the run is done; else `nasgen resume` goes on with it."""
+        record = self.record
+        return record["summary"] is not None and all(leg["done"] for leg in record["legs"])
+
+    @property
     def summary(self) -> dict[str, Any]:
         """What `nasgen search --json` prints last; counts alone while the run is not complete."""
         summary = self.record["summary"]
@@ -236,7 +242,7 @@ class Run:
         if found is None:
             raise ConfigError(
                 f"{self.path} has no trial {seq}; it has 0 to {len(self.trials) - 1}. "
-                f"See `nasgen show {self.path}`."
+                f"See {typed('show', self.path, '--history')}."
             )
         return found
 
@@ -287,8 +293,8 @@ class Run:
         if not self.folder.artifacts.exists(trial.weights_ref):
             raise StoreError(
                 f"the weights of trial {trial.seq} were not kept (store.keep_weights = "
-                f"'{self.config.store.keep_weights}'); `nasgen train {self.path} --trial "
-                f"{trial.seq}` trains it again."
+                f"'{self.config.store.keep_weights}'); "
+                f"{typed('train', self.path, '--trial', trial.seq)} trains it again."
             )
         return TrainedNetwork(self.name, trial, self._predictor)
 
@@ -308,7 +314,7 @@ class Run:
         chosen = (self.record["summary"] or {}).get("ensemble")
         if not chosen or not chosen["members"]:
             raise StoreError(
-                f"{self.path} has no ensemble; `nasgen ensemble {self.path}` chooses one."
+                f"{self.path} has no ensemble; {typed('ensemble', self.path)} chooses one."
             )
         members = [self.network(m["trial"]) for m in chosen["members"]]
         return TrainedEnsemble(tuple(members), tuple(m["weight"] for m in chosen["members"]))

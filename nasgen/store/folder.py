@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nasgen.data import arrays
-from nasgen.errors import StoreError
+from nasgen.errors import StoreError, typed
 from nasgen.settings.config import read_toml
 from nasgen.store import migrations, places
 from nasgen.store.artifacts import Artifacts
@@ -118,7 +118,7 @@ class RunFolder:
             return
         hint = "choose another --out"
         if "run.json" in found:
-            hint = f"`nasgen resume {self.path}` continues it"
+            hint = f"{typed('resume', self.path)} continues it"
         raise StoreError(f"the output folder {self.path} exists and is not empty; {hint}.")
 
     def _clear(self) -> None:
@@ -134,7 +134,7 @@ class RunFolder:
         if (folder.path / BEGINNING).exists():
             raise StoreError(
                 f"{folder.path} is no run yet: it is being made, or the process that made it was "
-                f"stopped; begin it again with `nasgen search --out {folder.path}`."
+                f"stopped; begin it again with {typed('search', '--out', folder.path)}."
             )
         if not (folder.path / "run.json").is_file() or not folder.config_path.is_file():
             raise StoreError(
