@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nasgen import genotypes
-from nasgen.errors import ConfigError, IllegalGenotypeError, suggest
+from nasgen.errors import ConfigError, IllegalGenotypeError, suggest, typed
 from nasgen.genotypes import Genotype
 from nasgen.search_spaces import networks
 from nasgen.search_spaces.base import SearchSpace
@@ -122,10 +122,8 @@ def _trial(here: str, folder: RunFolder, which: str) -> Trial:
             f"{here}: the run has no best network (yet); name a trial: {folder.path}:TRIAL."
         )
     tables = folder.config_tables()
-    folder.check_ledger(
-        tables, f"write the trial to a file, `nasgen show {folder.path} --ledger URL "
-        "--trial N --json > FILE.json`, and name that",
-    )  # fmt: skip
+    shown = typed("show", folder.path, "--ledger", "URL", "--trial", "N", "--json")
+    folder.check_ledger(tables, f"write what {shown} prints to a file FILE.json, and name that")
     url = tables.get("store", {}).get("ledger")
     ledger = Ledger.open(folder.ledger_url(url), study_name(url, record["run"]))
     try:
