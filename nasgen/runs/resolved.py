@@ -23,10 +23,11 @@ from nasgen.engine.needs import Screen
 from nasgen.engine.operators import Operator, Operators
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.rungs import Rungs
-from nasgen.errors import FOREIGN, ConfigError, NasgenError, UnknownNameError
+from nasgen.errors import FOREIGN, ConfigError, DataError, NasgenError, UnknownNameError
 from nasgen.evaluation.tasks import base as tasks
 from nasgen.evaluation.tasks.base import Task
 from nasgen.execution.base import Executor
+from nasgen.execution.timer import within
 from nasgen.genotypes import Genotype
 from nasgen.genotypes.kinds import accepted, reads, varies
 from nasgen.loop.keeping import Keeping
@@ -107,8 +108,19 @@ class Resolved:
         """The data set, read when it is first asked for; raises DataError."""
         if self._unread is not None:  # with the task that was written out it might fail otherwise
             raise self._unread
+        data, execution, budget = self.config.data, self.config.execution, self.config.budget
+        limit_s = execution.start_limit
+        if budget.time is not None:
+            limit_s = min(limit_s, budget.time + execution.grace)
         with self.scope.active():
-            return load(self.config.data.source, self.config.data.task)
+            return within(
+                limit_s,
+                lambda: load(data.source, data.task),
+                lambda seconds, where: DataError(
+                    f"{data.source}: reading the data has not ended after {seconds:.1f} s: it is "
+                    f"in {where}. Mend what hangs, or raise execution.start_limit or the budget."
+                ),
+            )
 
     def within(self, folder: Path) -> Resolved:
         """Return the same for a run in a folder, where arrays that it was given are kept."""

@@ -15,7 +15,7 @@ import pytest
 
 import nasgen
 from nasgen.engine.operators import Operator, Operators
-from nasgen.errors import OperatorError
+from nasgen.errors import NasgenError, OperatorError
 from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
 from nasgen.settings.budget import Budget
@@ -181,3 +181,25 @@ def test_a_trial_that_hangs_in_an_objective_fails_alone(
     assert [t.state for t in run.trials] == ["COMPLETE", "FAILED", "COMPLETE"]
     assert run.trials[1].failure_kind == "timeout"
     assert "training.time_limit and execution.grace had passed" in str(run.trials[1].failure)
+
+
+SLOW = """
+import time, nasgen
+
+@nasgen.dataset("slow")
+def slow(rest):
+    time.sleep(1000)
+"""
+
+
+def test_a_data_set_that_is_never_read_is_named(tmp_path: Path, registry_restored: None) -> None:
+    plugin = tmp_path / "slow.py"
+    plugin.write_text(SLOW)
+    tables = {
+        "data": {"source": "slow:"},
+        "plugins": {"files": [str(plugin)]},
+        "execution": {"start_limit": 0.2},
+    }
+    with pytest.raises(NasgenError, match=r"slow:: reading .* 0\.\d s: it is in slow .*line 6"):
+        nasgen.run(tables, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
