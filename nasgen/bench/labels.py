@@ -21,6 +21,7 @@ import numpy as np
 
 from nasgen import genotypes, registry
 from nasgen.bench.table import Table
+from nasgen.data import files
 from nasgen.errors import ConfigError, DataError, MissingExtraError, StoreError
 from nasgen.genotypes import Genotype
 from nasgen.predictors.base import Features, Floats, encode_all
@@ -269,16 +270,13 @@ def _size(n_params: Iterable[float | None]) -> Floats | None:
 def _read(path: Path) -> list[dict[str, str]]:
     if not path.name.endswith(ENDINGS):
         raise DataError(f"expected a table ending in {', '.join(ENDINGS)}, got '{path}'.")
-    try:
+    with files.parsing(f"{path} cannot be read as a table", "Make it with `nasgen dataset`."):
         if path.suffix == ".parquet":
             rows = _read_parquet(path)
         else:
             data = path.read_bytes()
-            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
             rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    except (OSError, EOFError, ValueError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} cannot be read as a table ({reason}).") from None
     if not rows:
         raise DataError(f"{path} has no rows; expected one a network.")
     broken = next((n for n, row in enumerate(rows, start=2) if None in {*row, *row.values()}), None)
@@ -334,5 +332,5 @@ def _floats(path: Path, rows: Sequence[Mapping[str, str]], column: str) -> list[
 def _genotype(path: Path, number: int, text: str) -> Genotype:
     try:
         return genotypes.read(json.loads(text))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}, row {number}, column genotype: {error}") from None

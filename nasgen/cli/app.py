@@ -19,12 +19,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from nasgen.cli.output import apart
+from nasgen.cli.output import apart, write_anywhere
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-app = typer.Typer(
+
+class _App(typer.Typer):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        write_anywhere()
+        return super().__call__(*args, **kwargs)
+
+
+app = _App(
     name="nasgen",
     help="Evolve neural networks: search, train, combine the best into an ensemble, report.",
     no_args_is_help=True,

@@ -1,15 +1,46 @@
-"""Standard output belongs to what a command answers; what plug-ins print goes to standard error."""
+"""Standard output belongs to what a command answers; what plug-ins print goes to standard error.
+
+Both can be written whatever the console's encoding: what it has not is written in other characters.
+"""
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
+
+from nasgen.settings.text import readable
+
+# What is written of text that the console's encoding has not; anything else as an escape.
+PLAIN: Final = {
+    "±": "+/-", "–": "-", "—": "-", "−": "-", "×": "x", "·": "*", "…": "...", "→": "->",
+    "≤": "<=", "≥": ">=", "²": "2", "’": "'", "“": '"', "”": '"', "\u202f": " ", "\xa0": " ",
+}  # fmt: skip
+ERRORS: Final = "nasgen.plain"  # the name of that rule
 
 _answers: list[TextIO] = []  # where answers go while what is printed goes elsewhere
+
+
+def plain(error: UnicodeError) -> tuple[str, int]:
+    """Return what is written for text that an encoding has not, and where it ends (PEP 293)."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    known = "".join(PLAIN.get(c, c) for c in readable(text))
+    return known.encode("ascii", "backslashreplace").decode(), error.end
+
+
+def write_anywhere() -> None:
+    """Let standard output and error take any text, however little their encoding has."""
+    codecs.register_error(ERRORS, plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # else a stand-in, as notebooks have
+            stream.reconfigure(errors=ERRORS)
 
 
 @contextmanager
@@ -23,7 +54,11 @@ def apart() -> Iterator[None]:
         return
     own = sys.stdout
     number, copy = _moved(own)
-    answers = own if copy is None else os.fdopen(copy, "w", encoding=own.encoding, newline="")
+    answers = (
+        own
+        if copy is None
+        else os.fdopen(copy, "w", encoding=own.encoding, errors=own.errors, newline="")
+    )
     _answers.append(answers)
     sys.stdout = sys.stderr
     try:

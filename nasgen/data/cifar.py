@@ -85,7 +85,7 @@ def _class_names(path: Path) -> list[str]:
     if not meta.is_file():
         return [str(i) for i in range(N_CLASSES)]
     with files.reading(meta):
-        lines = meta.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = meta.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     names = [line.strip() for line in lines if line.strip()]
     if len(names) != N_CLASSES:
         raise DataError(

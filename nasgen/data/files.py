@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import os
 import re
@@ -23,7 +24,7 @@ OPTION = re.compile(r"\w+=")
 UNREADABLE = (
     ValueError, TypeError, LookupError, AttributeError, ArithmeticError, SyntaxError,
     tokenize.TokenError, struct.error, RuntimeError, MemoryError, EOFError, OSError, zlib.error,
-    zipfile.BadZipFile, Warning,
+    zipfile.BadZipFile, csv.Error, Warning,
 )  # fmt: skip
 DEFLATE_RATIO = 1032  # deflate cannot expand a byte to more than this many
 

@@ -21,6 +21,7 @@ from nasgen.evaluation.feeds.base import Feed
 from nasgen.evaluation.feeds.base import named as feed_named
 from nasgen.evaluation.tasks.base import Task
 from nasgen.evaluation.tasks.base import named as task_named
+from nasgen.settings.text import parsed
 
 FACTS, ARRAYS = "transform.json", "transform.npz"
 
@@ -66,7 +67,7 @@ class Transform:
         if not (folder / FACTS).is_file():
             return None
         try:
-            facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+            facts: dict[str, Any] = parsed(folder / FACTS, json.loads, "JSON")
             arrays = npz.read(folder / ARRAYS)
             states = {
                 part: {

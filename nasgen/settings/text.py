@@ -6,7 +6,6 @@ plug-ins may hold them too. What is recorded or printed shows them as escapes in
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -57,8 +56,3 @@ def checked(value: Any) -> Any:
         if not level:
             return value
     raise RecursionError
-
-
-def is_writable(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a path can be written into a text file as it is."""
-    return readable(os.fspath(path)) == os.fspath(path)

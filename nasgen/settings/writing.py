@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
+from nasgen.errors import ConfigError
 from nasgen.settings.config import SearchConfig
+from nasgen.settings.text import readable
 
 
 def to_toml(config: SearchConfig, comments: bool = False) -> str:
-    """Write a config as TOML; with `comments`, every setting explained and unset ones shown."""
+    """Write a config as TOML; with `comments`, every setting explained and unset ones shown.
+
+    Raises ConfigError for names of files that are no UTF-8, which TOML cannot hold.
+    """
+    if problems := list(_unwritable(config.model_dump(), "")):
+        raise ConfigError(problems)
     lines = ["# nasgen search configuration"] if comments else []
     lines += _table_lines(config, SearchConfig, comments)
     for name, field in SearchConfig.model_fields.items():
@@ -34,6 +41,21 @@ def to_toml(config: SearchConfig, comments: bool = False) -> str:
                 lines.append(f"{'' if table else '# '}[{name}.{key}]")
                 lines += [f"{_toml(k)} = {_toml(v)}" for k, v in table.items()]
     return "\n".join(lines) + "\n"
+
+
+def _unwritable(value: Any, where: str) -> Iterator[str]:
+    """Yield a sentence about each setting that holds bytes which are no text."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _unwritable(inner, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _unwritable(inner, where)
+    elif isinstance(value, str) and readable(value) != value:
+        yield (
+            f"{where}: '{readable(value)}' holds bytes that are no UTF-8 text, which a config "
+            "cannot hold; rename the file or folder."
+        )
 
 
 def _table_lines(value: BaseModel, model: Any, comments: bool) -> list[str]:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from nasgen.data import arrays
-from nasgen.errors import StoreError, typed
+from nasgen.errors import ConfigError, StoreError, typed
 from nasgen.settings.config import read_toml
+from nasgen.settings.text import parsed, readable
 from nasgen.store import migrations, places
 from nasgen.store.artifacts import Artifacts
 
@@ -201,9 +202,11 @@ class RunFolder:
     def read_json(self, name: str) -> dict[str, Any]:
         """Read a JSON object of the folder."""
         try:
-            data = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            data = parsed(self.path / name, json.loads, "JSON")
+        except OSError as error:
             raise StoreError(f"{self.path / name} cannot be read ({error}).") from None
+        except ConfigError as error:
+            raise StoreError(str(error)) from None
         if not isinstance(data, dict):
             raise StoreError(
                 f"{self.path / name}: expected a JSON object, got {type(data).__name__}."
@@ -211,12 +214,12 @@ class RunFolder:
         return data
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a file of the folder, whole or not at all."""
+        """Write a file of the folder, whole or not at all; what is no text is shown as escapes."""
         self.check()
         path = self.path / name
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(readable(text), encoding="utf-8")
             temporary.replace(path)
         except OSError as error:
             with suppress(OSError):  # on a read-only disk not even that is allowed
@@ -259,7 +262,7 @@ class RunFolder:
             raise StoreError(
                 f"cannot read {self.path / name}: {error.strerror or error}."
             ) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StoreError(
                 f"{self.path / name}: expected a JSON object on each line, but {error}."
             ) from None

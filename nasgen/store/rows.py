@@ -32,7 +32,7 @@ class Rows:
             for number, line in enumerate(lines, start=1):
                 try:
                     rows.append(json.loads(line))
-                except ValueError:
+                except (ValueError, RecursionError):
                     if number < len(lines):
                         raise StoreError(
                             f"{path}, line {number}: expected one JSON object a line."
