@@ -142,7 +142,11 @@ class Run:
         summary = self.record["summary"]
         if summary is None:
             return self._counts()
-        return {**summary, "run": str(self.path)}  # a folder may have been moved or copied
+        summary = {**summary, "run": str(self.path)}  # a folder may have been moved or copied
+        if chosen := summary["ensemble"]:  # of its own networks
+            own = [{**member, "run": self.name} for member in chosen["members"]]
+            summary["ensemble"] = {**chosen, "members": own}
+        return summary
 
     @property
     def report_path(self) -> Path:
