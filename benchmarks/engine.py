@@ -2,18 +2,24 @@
 
 Everything but training takes part: selection, operators, legality, canonical keys, the ledger, the
 executor's JSON. The median of some rounds counts, because the speed of a shared machine changes.
+With `--memory` the bytes that the driver keeps for each trial: how much the process has grown since
+its first population, and how much of that Python holds (slower, with `--traced`).
 Run: python benchmarks/engine.py [--trials 1500] [--rounds 7] [--profile]
+     python benchmarks/engine.py --memory --trials 20000 --ledgers sqlite [--traced]
 """
 
 from __future__ import annotations
 
 import argparse
 import cProfile
+import gc
 import json
 import pstats
+import resource
 import statistics
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -95,8 +101,13 @@ def main() -> None:
     parser.add_argument("--ledgers", nargs="+", default=["memory", "sqlite", "journal"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--traced", action="store_true")
     options = parser.parse_args()
     for kind in options.ledgers:
+        if options.memory:
+            print(json.dumps({"ledger": kind, **memory(kind, options)}), flush=True)
+            continue
         rounds = [one_round(kind, options) for _ in range(options.rounds)]
         seconds, cpu_s = (statistics.median(clock) for clock in zip(*rounds, strict=True))
         rate = {"ledger": kind, "offspring": options.trials, "seconds": round(seconds, 3)}
@@ -104,6 +115,36 @@ def main() -> None:
         rate |= {"per_cpu_second": round(options.trials / cpu_s, 1), "rounds": options.rounds}
         rate |= {"fastest": round(options.trials / min(rounds)[0], 1)}
         print(json.dumps(rate), flush=True)
+
+
+def memory(kind: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Return how many bytes a trial costs the process that searches."""
+    if options.traced:
+        tracemalloc.start(1)
+    sizes: list[int] = []
+
+    def size() -> int:
+        gc.collect()
+        if options.traced:
+            return tracemalloc.get_traced_memory()[0]
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    with tempfile.TemporaryDirectory() as folder:
+        url = {"memory": "memory", "sqlite": f"sqlite:///{folder}/ledger.db"}[kind]
+        found, _ = search(url, options.trials, options.crossover_prob)
+
+        def listen(event: str, data: Mapping[str, Any]) -> None:
+            if event == "told" and found.n_told in (POPULATION, options.trials + POPULATION):
+                sizes.append(size())
+
+        found.listeners += (listen,)
+        found.run([], 0)
+        found.ledger.close()
+    return {
+        "trials": options.trials,
+        "bytes_per_trial": round((sizes[-1] - sizes[0]) / options.trials),
+        "measured": "held by Python" if options.traced else "resident size of the process",
+    }
 
 
 def one_round(kind: str, options: argparse.Namespace) -> tuple[float, float]:

@@ -169,7 +169,7 @@ def play(
         screen=screen,
     )
     search.run([], 0)
-    trials = [search.trials[seq] for seq in sorted(search.trials)]
+    trials = search.ledger.trials()
     measured = [t.metrics for t in trials if t.state == "COMPLETE"]
     if not measured:
         failure = next((t.failure for t in trials if t.failure), "no network was asked for.")

@@ -35,7 +35,7 @@ class Memory:
         self.hall_of_fame.update([individual])
         if individual.fitness.violation == 0:
             self.pareto.update([individual])
-        self.history.genealogy_history[individual.seq] = individual
+        # Who came of whom; not the individuals themselves, which would keep every genotype alive.
         self.history.genealogy_tree[individual.seq] = individual.parents
 
     def record(self, generation: int, population: Sequence[Individual]) -> dict[str, Any]:

@@ -34,7 +34,10 @@ class Space(Protocol):
 
 @dataclass(frozen=True)
 class Finish:
-    """The finalists of a segment; its trials begin at `n_before`. `trials` are all as they come."""
+    """The finalists of a segment; its trials begin at `n_before`.
+
+    `trials` are all as they come, without their genotypes; `whole` gives one with all it has.
+    """
 
     constants: Constants
     budget: Budget
@@ -42,6 +45,7 @@ class Finish:
     trials: Mapping[int, Trial]
     n_before: int
     workers: int
+    whole: Callable[[int], Trial]
     violation: Callable[[Genotype], float] = lambda genotype: (
         0.0
     )  # of what is known before training
@@ -75,7 +79,7 @@ class Finish:
         chosen = finalists(list(sources.values()), self.constants.objectives, n_missing)
         return [
             replace(
-                source,
+                self.whole(source.seq),
                 seq=first + i,
                 state="RUNNING",
                 operator="finish",

@@ -6,7 +6,7 @@ whose parameters are shared and answers {"seq", "cohort": [results]}.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nasgen.genotypes.derivation import Derivation
@@ -18,8 +18,13 @@ Json = dict[str, Any]
 N_COMPARED = 256  # rebuilding Optuna's study takes time in proportion, for every trial
 
 
-def job(trial: Trial, trials: Mapping[int, Trial], constants: Constants) -> Json:
-    """Return the job of one trial.
+def job(
+    trial: Trial,
+    trials: Mapping[int, Trial],
+    constants: Constants,
+    whole: Callable[[int], Trial],
+) -> Json:
+    """Return the job of one trial; `whole` gives a trial with its genotype.
 
     With inheritance a trial gets all its parents, whether or not their weights are still there:
     `training.on_bad_parent` says what follows, and the worker applies it. The parent of a finalist
@@ -37,7 +42,7 @@ def job(trial: Trial, trials: Mapping[int, Trial], constants: Constants) -> Json
     is_explicit = genotype.get("kind") != Derivation.kind
     if starts_from_weights(constants, trial.goes_on, is_explicit, parents):
         inherit = {
-            "parents": [_parent(parent) for parent in parents],
+            "parents": [_parent(whole(parent.seq)) for parent in parents],
             "plan": dict(trial.plan),
         }
     made: Json = {
@@ -106,12 +111,17 @@ def compared(trial: Trial, trials: Mapping[int, Trial], constants: Constants) ->
     return sorted(found, key=lambda curve: curve.seq)[-N_COMPARED:]
 
 
-def cohort_job(members: Sequence[Trial], trials: Mapping[int, Trial], constants: Constants) -> Json:
+def cohort_job(
+    members: Sequence[Trial],
+    trials: Mapping[int, Trial],
+    constants: Constants,
+    whole: Callable[[int], Trial],
+) -> Json:
     """Return the job of trials that are trained jointly, in the order in which they were asked."""
     made: Json = {
         "seq": members[0].seq,
         "attempt": members[0].attempt,
-        "cohort": [job(member, trials, constants) for member in members],
+        "cohort": [job(member, trials, constants, whole) for member in members],
     }
     if constants.limit_s is not None:
         made["limit_s"] = constants.limit_s * len(members)

@@ -11,7 +11,7 @@ import threading
 import time
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -71,7 +71,7 @@ class Search:
         self.listeners = listeners
         self.screen = screen
         self.memory = Memory()
-        self.trials: dict[int, Trial] = {}
+        self.trials: dict[int, Trial] = {}  # those that have finished without their genotypes
         self.genotypes: dict[int, Genotype] = {}  # of trials in flight: not read from JSON
         self._ranks: list[Rank] = []  # of completed trials, best first
         self.n_trained = 0  # trials of this segment but estimates: what its budget counts
@@ -93,7 +93,8 @@ class Search:
     def run(self, stored: list[Trial], n_before: int) -> None:
         """Continue from the stored trials (none: a new run) until the budget is spent.
 
-        `n_before` trials belong to earlier segments of the run, each with its own finish.
+        `n_before` trials belong to earlier segments of the run, each with its own finish. `stored`
+        is empty afterwards: what is needed of them is kept in a form that takes less memory.
         """
         ends_in_s = self.budget.ends_in_s
         self._ends = self.executor.deadline = time.monotonic() + ends_in_s
@@ -105,6 +106,8 @@ class Search:
         self.executor.start()
         replay(self, stored)
         self.emit("start", n_stored=len(stored))
+        stored.clear()
+        self.stored = {}
         if not self.ending.begun:
             self._search()
         self.algorithm.close()
@@ -166,7 +169,8 @@ class Search:
         space, workers = self.algorithm.breeder.space, self.executor.workers
         violation = self.algorithm.breeder.violation
         before = self.n_before
-        return Finish(self.constants, self.budget, space, self.trials, before, workers, violation)
+        trials, whole = self.trials, self.whole
+        return Finish(self.constants, self.budget, space, trials, before, workers, whole, violation)
 
     # ---- candidates --------------------------------------------------------------------------
 
@@ -312,7 +316,7 @@ class Search:
         self.in_flight.add(trial.seq)
         self._began[trial.seq] = self.budget.clock()
         if trial.cohort is None:
-            self.executor.submit(jobs.job(trial, self.trials, self.constants))
+            self.executor.submit(jobs.job(trial, self.trials, self.constants, self.whole))
         else:
             self._gathered.append(trial)
         self.emit("submitted", trial=trial)
@@ -330,11 +334,11 @@ class Search:
 
         After a stop it holds members that had finished too: what the others learn depends on them.
         """
-        members = self.cohort(self._gathered[0].seq)
+        members = [self.whole(member.seq) for member in self.cohort(self._gathered[0].seq)]
         self._gathered = []
         for member in members:
             self._began[member.seq] = self.budget.clock()
-        self.executor.submit(jobs.cohort_job(members, self.trials, self.constants))
+        self.executor.submit(jobs.cohort_job(members, self.trials, self.constants, self.whole))
 
     def cohort(self, seq: int) -> list[Trial]:
         """Return the trials that are trained jointly with one, itself included, by seq."""
@@ -381,8 +385,9 @@ class Search:
             self.emit("told", trial=trial)
 
     def tell(self, trial: Trial) -> None:
-        self.trials[trial.seq] = trial
+        self.trials[trial.seq] = trial.slim()
         self.in_flight.discard(trial.seq)
+        self._began.pop(trial.seq, None)
         self.n_told += 1
         is_measured = trial.state == "COMPLETE"  # an estimate is no archive member and no label
         has_fitness = is_measured or trial.state == "ESTIMATED"
@@ -438,6 +443,18 @@ class Search:
             bred.goes_on,
             trial.identity,
         )
+
+    def whole(self, seq: int) -> Trial:
+        """Return a trial with all that was recorded of it; of finished ones the ledger has it."""
+        trial = self.trials[seq]
+        return trial if trial.genotype else self.ledger.trial(seq)
+
+    def lost(self, refs: Collection[str]) -> None:
+        """Forget references of finished trials whose artifacts were deleted."""
+        for seq, trial in self.trials.items():
+            if seq not in self.in_flight and any(ref in refs for ref in trial.refs.values()):
+                left = {name: ref for name, ref in trial.refs.items() if ref not in refs}
+                self.trials[seq] = replace(trial, refs=left).slim()
 
     def genotype(self, trial: Trial) -> Genotype:
         return self.genotypes.get(trial.seq) or genotypes.read(trial.genotype)

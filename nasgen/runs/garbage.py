@@ -22,7 +22,10 @@ def sweep(folder: RunFolder, keeping: Keeping, search: Search) -> int:
     alive = {individual.seq for individual in search.algorithm.alive}
     known = {ref for trial in search.trials.values() for ref in trial.refs.values()}
     kept = staying(search.trials, alive, search.in_flight, keeping)
-    return folder.artifacts.remove(known - kept)
+    gone = known - kept
+    freed = folder.artifacts.remove(gone)
+    search.lost(gone)
+    return freed
 
 
 def collect_garbage(run: Run) -> int:

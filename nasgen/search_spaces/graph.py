@@ -22,7 +22,7 @@ from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.search_spaces.decode import decode
 
 WIDTHS: Final = (8, 12, 16, 24, 32, 48, 64, 96, 128)  # channels; each step costs about twice
-N_REMEMBERED: Final = 100_000  # vertices known to be fine
+N_REMEMBERED: Final = 4096  # vertices known to be fine: those of a population
 COUNTED: Final = ("conv", "max_pool", "avg_pool", "sum", "concat")  # shown by Optuna's tools
 USUAL_PROB: Final = 0.7  # that a 3x3 kernel is drawn where one is legal
 # Ends of what may be asked for: they bound the memory of the largest legal network.

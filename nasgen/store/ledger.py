@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -106,7 +107,7 @@ class Ledger:
         self._kind = kind
         self._storage = storage
         self._study_id = study_id
-        self._ids: dict[int, int] = {}  # seq -> Optuna's trial id
+        self._ids = array("q")  # by seq: Optuna's trial id
         self._choices: CategoricalDistribution | None = None  # the operators' names
         self.url = url
 
@@ -193,8 +194,13 @@ class Ledger:
                 raise StoreError(
                     f"trial {item.number} of the ledger {self.url} is damaged ({error!r})."
                 ) from None
-            self._ids[trials[-1].seq] = item._trial_id
+            self._know(trials[-1].seq, item._trial_id)
         return sorted(trials, key=lambda t: t.seq)
+
+    def trial(self, seq: int) -> Trial:
+        """Return one trial as it was written last."""
+        with _reported(self.url):
+            return _to_trial(self._storage.get_trial(self._ids[seq]), self._kind)
 
     # ---- writing -----------------------------------------------------------------------------
 
@@ -228,7 +234,7 @@ class Ledger:
                     intermediate_values={},
                 )
                 trial_id = self._storage.create_new_trial(self._study_id, template)
-        self._ids[trial.seq] = trial_id
+        self._know(trial.seq, trial_id)
 
     def ask_again(self, trial: Trial) -> None:
         """Write the new attempt of a trial that was in flight when the run stopped."""
@@ -264,6 +270,11 @@ class Ledger:
         elif isinstance(self._storage, RDBStorage):
             self._storage.remove_session()
             self._storage.engine.dispose()
+
+    def _know(self, seq: int, trial_id: int) -> None:
+        if seq >= len(self._ids):
+            self._ids.extend([-1] * (seq + 1 - len(self._ids)))
+        self._ids[seq] = trial_id
 
     def _text(self, record: Mapping[str, Any]) -> str:
         # A ledger in memory keeps the objects and needs no text.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from sys import intern
 from typing import Any, Literal, Protocol
 
 from nasgen.genotypes.base import Genotype
@@ -28,7 +30,13 @@ REFUSALS = {
 }
 
 
-@dataclass(frozen=True)
+# What ranks trials, says how long they take, and is shown of the best one while a search runs.
+SLIM_METRICS = ("val_loss", "val_s", "epochs_done", "n_params", "flops")
+_NOTHING: Mapping[str, Any] = {}  # never written to: nothing writes to a trial
+_same = lru_cache(maxsize=64)(lambda fidelity: fidelity)  # one object for equal ones
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One evaluation of one genotype at one fidelity.
 
@@ -164,6 +172,39 @@ class Trial:
             key=genotype.key,
             derivation=self.genotype,
             **recorded(genotype, space),
+        )
+
+    def slim(self) -> Trial:
+        """Return what a search needs of a finished trial; the ledger has the rest.
+
+        Its genotype is left out, so that hundreds of thousands of trials fit in memory, and all
+        that repeats in other trials is one object.
+        """
+        state: Any = intern(self.state)
+        return replace(
+            self,
+            state=state,
+            genotype=_NOTHING,
+            operator=intern(self.operator),
+            outline=_NOTHING,
+            tags=(),
+            shown=_NOTHING,
+            plan=_NOTHING,
+            derivation=None,
+            fidelity=_same(self.fidelity),
+            fell_back_from=_NOTHING,
+            refusals=_NOTHING,
+            screening=_NOTHING,
+            constraints=self.constraints or _NOTHING,
+            metrics={k: self.metrics[k] for k in SLIM_METRICS if k in self.metrics} or _NOTHING,
+            curve=tuple(
+                {"epoch": row["epoch"], "value": row["value"]}
+                for row in self.curve
+                if "value" in row
+            ),
+            refs=self.refs or _NOTHING,
+            started=None,
+            finished=None,
         )
 
     def history_row(self) -> dict[str, Any]:

@@ -62,7 +62,8 @@ def finalist(
         constraints=resolved.constraints,
         **plan,
     )
-    ending = Finish(rest, Budget(None, 1, 1000.0), SPACE, {0: source}, 0, 1)
+    trials = {0: source}
+    ending = Finish(rest, Budget(None, 1, 1000.0), SPACE, trials, 0, 1, trials.__getitem__)
     last = replace(
         source,
         seq=1,
