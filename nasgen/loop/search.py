@@ -5,13 +5,12 @@ It prints nothing; what happens leaves as events. It knows no torch: jobs and re
 
 from __future__ import annotations
 
-import gc
 import math
 import threading
 import time
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -98,7 +97,7 @@ class Search:
         """
         ends_in_s = self.budget.ends_in_s
         self._ends = self.executor.deadline = time.monotonic() + ends_in_s
-        with _rare_collections(), self._watched(ends_in_s + STUCK_S):
+        with rare_collections(), self._watched(ends_in_s + STUCK_S):
             self._run(stored, n_before)
 
     def _run(self, stored: list[Trial], n_before: int) -> None:
@@ -449,13 +448,6 @@ class Search:
         trial = self.trials[seq]
         return trial if trial.genotype else self.ledger.trial(seq)
 
-    def lost(self, refs: Collection[str]) -> None:
-        """Forget references of finished trials whose artifacts were deleted."""
-        for seq, trial in self.trials.items():
-            if seq not in self.in_flight and any(ref in refs for ref in trial.refs.values()):
-                left = {name: ref for name, ref in trial.refs.items() if ref not in refs}
-                self.trials[seq] = replace(trial, refs=left).slim()
-
     def genotype(self, trial: Trial) -> Genotype:
         return self.genotypes.get(trial.seq) or genotypes.read(trial.genotype)
 
@@ -488,19 +480,3 @@ class Search:
 
 def _slow_ask(seconds: float, where: str) -> OperatorError:
     return late("the algorithm", seconds, where)
-
-
-@contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Let Python look for garbage cycles rarely inside.
-
-    A search only adds to its trials, which hold no cycles, so that each look at all of them, and at
-    all that the libraries made, finds next to nothing: about a tenth of the time of a search that
-    trains nothing.
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)

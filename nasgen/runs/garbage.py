@@ -7,6 +7,7 @@ from typing import Any
 
 from nasgen.errors import ConfigError, typed
 from nasgen.loop.keeping import Keeping, staying
+from nasgen.loop.memory import forget_refs
 from nasgen.loop.search import Search
 from nasgen.runs import origin
 from nasgen.runs.results import Run
@@ -24,7 +25,7 @@ def sweep(folder: RunFolder, keeping: Keeping, search: Search) -> int:
     kept = staying(search.trials, alive, search.in_flight, keeping)
     gone = known - kept
     freed = folder.artifacts.remove(gone)
-    search.lost(gone)
+    forget_refs(search.trials, search.in_flight, gone)
     return freed
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nasgen.loop.memory import forget_refs
 from nasgen.store.ledger import Ledger
 from tests.played import Played, resolved_of
 
@@ -53,7 +54,7 @@ def test_a_slim_trial_ranks_as_the_whole_one_which_the_ledger_has(tmp_path: Path
         for name in ("seq", "state", "key", "identity", "parents", "objectives", "refs", "told"):
             assert getattr(kept, name) == getattr(trial, name)
         assert kept.looks == trial.looks
-    search.lost({trials[3].refs["weights"]})
+    forget_refs(search.trials, (), {trials[3].refs["weights"]})
     assert search.trials[3].refs == {}
     assert replace(search.trials[3], refs=trials[3].refs) == trials[3].slim()
     ledger.close()
