@@ -30,6 +30,7 @@ from nasgen.genotypes.child import minted_plan
 from nasgen.loop import answers, jobs
 from nasgen.loop.constants import Constants
 from nasgen.loop.finish import Finish
+from nasgen.loop.memory import rare_collections
 from nasgen.loop.ranks import Rank, rank
 from nasgen.loop.resuming import replay
 from nasgen.predictors.filter import Filter
