@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from nasgen.errors import StoreError
 from nasgen.settings.fidelity import Fidelity
 from nasgen.store import migrations, places
+from nasgen.store.places import shown
 from nasgen.store.quiet import quiet
 from nasgen.store.sqlite import Sqlite
 from nasgen.store.trial import Trial
@@ -95,7 +96,7 @@ def _reported(url: str) -> Iterator[None]:
             raise
         reason = str(error.__cause__ or error).splitlines()[0]
         raise StoreError(
-            f"the ledger {url} cannot be used: {reason}. Check that the file is a nasgen ledger, "
+            f"the ledger {shown(url)} cannot be used: {reason}. Check that the file is a nasgen ledger, "
             "that the disk has space and that you may write there."
         ) from error
 
@@ -135,7 +136,7 @@ class Ledger:
             except optuna.exceptions.DuplicatedStudyError:
                 if not _is_left_over(storage, study, place):
                     raise StoreError(
-                        f"the ledger {url} already holds a study '{study}'; choose another --out."
+                        f"the ledger {shown(url)} already holds a study '{study}'; choose another --out."
                     ) from None
                 storage.delete_study(storage.get_study_id_from_name(study))
                 study_id = storage.create_new_study(ways, study)
@@ -161,9 +162,9 @@ class Ledger:
             try:
                 study_id = storage.get_study_id_from_name(study)
             except KeyError:
-                raise StoreError(f"the ledger {url} holds no study '{study}'.") from None
+                raise StoreError(f"the ledger {shown(url)} holds no study '{study}'.") from None
             schema = storage.get_study_user_attrs(study_id).get("schema")
-        migrations.checked(schema, f"the ledger {url}")
+        migrations.checked(schema, f"the ledger {shown(url)}")
         return cls(storage, study_id, url, kind)
 
     def upgrade(self) -> None:
@@ -192,7 +193,7 @@ class Ledger:
                 trials.append(_to_trial(item, self._kind))
             except (TypeError, KeyError, ValueError, AttributeError) as error:
                 raise StoreError(
-                    f"trial {item.number} of the ledger {self.url} is damaged ({error!r})."
+                    f"trial {item.number} of the ledger {shown(self.url)} is damaged ({error!r})."
                 ) from None
             self._know(trials[-1].seq, item._trial_id)
         return sorted(trials, key=lambda t: t.seq)
@@ -348,9 +349,9 @@ def _storage(url: str) -> BaseStorage:
     try:
         return Sqlite(url) if url.startswith("sqlite") else RDBStorage(url)
     except ImportError as error:
-        raise StoreError(f"the ledger {url} needs a database driver: {error}.") from None
+        raise StoreError(f"the ledger {shown(url)} needs a database driver: {error}.") from None
     except RuntimeError as error:  # another Optuna schema
-        raise StoreError(f"the ledger {url}: {str(error).splitlines()[0]}") from None
+        raise StoreError(f"the ledger {shown(url)}: {str(error).splitlines()[0]}") from None
     except (KeyError, IndexError, ValueError):  # Optuna fills in what stands in braces
         raise StoreError(
             f"store.ledger: expected a URL in which braces are written as %7B and %7D, got '{url}'."

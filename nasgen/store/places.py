@@ -65,9 +65,10 @@ def is_inside(url: str, folder: Path) -> bool:
 
 
 def shown(url: str) -> str:
-    """Return a URL for messages, its password hidden."""
+    """Return where a ledger lies, for messages: its path, or a URL whose password is hidden."""
     try:
-        return url if url.startswith(JOURNAL) else _parsed(url).render_as_string()
+        file = file_of(url)
+        return str(file) if file is not None else _parsed(url).render_as_string()
     except StoreError:
         return url
 

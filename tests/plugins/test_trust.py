@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import sys
@@ -258,3 +259,30 @@ def test_a_network_to_begin_with_comes_from_no_foreign_ledger(
             out=tmp_path / "new",
         )
     assert marks(tmp_path) <= {"installed"}
+
+
+def test_no_module_can_unpickle_or_evaluate_a_text() -> None:
+    readers = {"pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle", "runpy"}
+    for path in Path(nasgen.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name.partition(".")[0] for alias in node.names}
+                names |= {str(getattr(node, "module", "")).partition(".")[0]}
+                assert not readers & names, path
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in ("eval", "exec", "torch.load", "yaml.load"), path
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                assert ast.unparse(node.value) == "False", path
+
+
+def test_the_promise_stands_on_the_first_screen() -> None:
+    root = Path(__file__).parents[2]
+    first = (root / "README.md").read_text().splitlines()[:24]
+    assert any("no pickle" in line for line in first)
+    assert any("(SECURITY.md)" in line for line in first)
+    text = (root / "SECURITY.md").read_text()
+    for name, (what, _) in COMMANDS.items():
+        assert what == NO_RUN or f"`{name}" in text, name
+    for heading in ("What is trusted", "What is not trusted", "How to report"):
+        assert f"## {heading}\n" in text

@@ -185,6 +185,10 @@ def test_what_is_no_url_and_a_ledger_elsewhere_are_told_apart(tmp_path: Path) ->
     ):  # fmt: skip
         assert not places.is_inside(url, tmp_path), url
     assert places.shown("postgresql://u:secret@h/d") == "postgresql://u:***@h/d"
+    assert places.shown(inside) == str(tmp_path / "ledger.db")
+    with pytest.raises(StoreError) as caught:
+        Ledger.open("postgresql+nothing://u:secret@h/d")
+    assert "secret" not in str(caught.value)
 
 
 def test_data_are_found_under_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
