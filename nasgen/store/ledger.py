@@ -96,8 +96,8 @@ def _reported(url: str) -> Iterator[None]:
             raise
         reason = str(error.__cause__ or error).splitlines()[0]
         raise StoreError(
-            f"the ledger {shown(url)} cannot be used: {reason}. Check that the file is a nasgen ledger, "
-            "that the disk has space and that you may write there."
+            f"the ledger {shown(url)} cannot be used: {reason}. Check that the file is a nasgen "
+            "ledger, that the disk has space and that you may write there."
         ) from error
 
 
@@ -136,7 +136,8 @@ class Ledger:
             except optuna.exceptions.DuplicatedStudyError:
                 if not _is_left_over(storage, study, place):
                     raise StoreError(
-                        f"the ledger {shown(url)} already holds a study '{study}'; choose another --out."
+                        f"the ledger {shown(url)} already holds a study '{study}'; choose another "
+                        "--out."
                     ) from None
                 storage.delete_study(storage.get_study_id_from_name(study))
                 study_id = storage.create_new_study(ways, study)
