@@ -6,6 +6,7 @@ answers at once.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -133,3 +134,15 @@ def say_other(job: Job, report: Any) -> None:
 
 def nested(job: Job, report: Any) -> None:
     os.write(_pipe(), b"[" * 100_000 + b"\n")
+
+
+def read(job: Job, report: Any) -> dict[str, Any]:
+    """Read standard input, as programs such as ffmpeg do unasked."""
+    found = subprocess.run(["cat"], capture_output=True, timeout=10).stdout
+    return {"read": len(found) + len(sys.stdin.read())}
+
+
+def hold(job: Job, report: Any) -> None:
+    """Say who this is and keep Python from running anything else."""
+    print(os.getpid(), file=sys.stderr, flush=True)
+    ctypes.PyDLL(None).sleep(1000)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from nasgen.cli.output import apart, write_anywhere
+from nasgen.cli.output import apart, exits_are_said, write_anywhere
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,7 +89,7 @@ def command(function: F) -> F:
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _warn
-                with apart() if kwargs.get("json_") else nullcontext():
+                with exits_are_said(EXIT_USER), apart() if kwargs.get("json_") else nullcontext():
                     function(*args, **kwargs)
         except (NasgenError, typer.Exit, typer.BadParameter) as error:
             if not isinstance(error, NasgenError) or debugging():

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final, TextIO
+from typing import Any, Final, NoReturn, TextIO
 
 from nasgen.settings.text import readable
 
@@ -67,11 +67,34 @@ def apart() -> Iterator[None]:
         sys.stdout = own
         _answers.pop()
         if copy is not None:
-            with suppress(OSError):  # the reader has gone, which was said where it was written to
+            # The reader may have gone, or a plug-in have closed the file: what is lost was said.
+            with suppress(OSError):
                 answers.flush()
-            os.dup2(answers.fileno(), number)
+            with suppress(OSError):
+                os.dup2(copy, number)
             with suppress(OSError):
                 answers.close()
+
+
+@contextmanager
+def exits_are_said(code: int) -> Iterator[None]:
+    """Let `os._exit(0)` of a plug-in be an error: a sentence, and this exit code."""
+    own, leave = os.getpid(), os._exit
+
+    def said(status: int) -> NoReturn:
+        if status == 0 and os.getpid() == own:  # processes that were forked may exit as they like
+            frame = sys._getframe(1)
+            place = f"{frame.f_code.co_filename}, line {frame.f_lineno}"
+            sentence = f"error: os._exit(0) was called in {place}, which ended nasgen."
+            print(sentence, file=sys.stderr, flush=True)
+            leave(code)
+        leave(status)
+
+    os._exit = said
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 def dump(data: Any) -> None:

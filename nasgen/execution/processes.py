@@ -110,7 +110,7 @@ class Processes(Executor):
             for message in worker.messages():
                 if "fatal" in message:
                     self.close()
-                    error = NasgenError if message.get("kind") == "user" else RuntimeError
+                    error = NasgenError if message.get("kind") == "user" else EvaluationError
                     raise error(message["fatal"])
                 if "ready" in message:
                     worker.ready, worker.began = True, time.monotonic()

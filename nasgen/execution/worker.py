@@ -7,34 +7,38 @@ at once.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import queue
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from nasgen.errors import NasgenError
 from nasgen.execution.base import Evaluate, failed, make
 
+PR_SET_PDEATHSIG: Final = 1  # of prctl(2)
+
 
 def main() -> None:
     """Serve jobs until the input ends."""
-    number = int(sys.argv[1])
+    own, number = os.getpid(), int(sys.argv[1])
+    end_with_driver()
+    given = private_input()
     os.set_inheritable(number, False)  # programs that a plug-in starts must not hold the pipe
     out = os.fdopen(number, "w", encoding="utf-8", buffering=1)
-    # Copies of this process that a plug-in forks must neither hold the pipe nor speak.
-    os.register_at_fork(after_in_child=lambda: os.close(number))
-    own = os.getpid()
+    let_go_of_in_copies(number)
     for terminal in (signal.SIGTTIN, signal.SIGTTOU):  # a group in the background is stopped by it
         signal.signal(terminal, signal.SIG_IGN)
     jobs: queue.Queue[dict[str, Any]] = queue.Queue()
     stopped: set[int] = set()
 
     def listen() -> None:
-        for line in sys.stdin:
+        for line in given:
             message = json.loads(line)
             if "stop" in message:
                 stopped.add(int(message["stop"]))
@@ -49,9 +53,11 @@ def main() -> None:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plug-in's data loader may end with sys.exit()
-        kind = "user" if isinstance(error, NasgenError | SystemExit) else "bug"
-        told = f"{error}" if isinstance(error, NasgenError) else described(error)
-        send(out, {"fatal": told, "kind": kind})
+        is_told = isinstance(error, NasgenError)
+        if not is_told and os.environ.get("NASGEN_DEBUG", "") not in ("", "0"):
+            traceback.print_exc()
+        text = f"{error}" if is_told else f"a worker process cannot start: {described(error)}"
+        send(out, {"fatal": text, "kind": "user" if is_told else "bug"})
         return
 
     def say(message: dict[str, Any]) -> None:
@@ -66,6 +72,33 @@ def main() -> None:
     say({"ready": own})
     while True:
         say(answer(evaluator, jobs.get()["job"], report))
+
+
+def end_with_driver() -> None:
+    """Let Linux end this process with its driver, even while foreign code keeps Python still."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def private_input() -> TextIO:
+    """Return the input with the jobs; what plug-ins and their programs read is empty."""
+    given = os.fdopen(os.dup(0), encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return given
+
+
+def let_go_of_in_copies(number: int) -> None:
+    """Close a file descriptor in copies of this process that a plug-in forks."""
+    gone: list[int] = []
+
+    def let_go() -> None:
+        if not gone:  # a copy of a copy may use the number for something else
+            gone.append(number)
+            os.close(number)
+
+    os.register_at_fork(after_in_child=let_go)
 
 
 def answer(evaluator: Evaluate, job: Mapping[str, Any], report: Any) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def quiet(measured):
     os.write(1, b"noise of a library in a worker")
     return 1.0
 """
+LEAVING = "import os\nos._exit(0)\n"
 QUITTING = """
 import sys
 from nasgen.engine.algorithms.random import RandomSearch
@@ -88,3 +89,14 @@ def test_a_plugin_that_exits_where_nobody_expects_it_is_an_error_with_its_place(
     assert done.returncode == 2
     assert "error: SystemExit(0) was raised in" in done.stderr
     assert "quitting.py, line 7" in done.stderr
+
+
+def test_a_plugin_that_ends_the_process_at_once_does_not_end_it_with_success(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "leaving.py").write_text(LEAVING)
+    done = subprocess.run(
+        [*NASGEN, "check", str(tmp_path / "leaving.py")], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert f"os._exit(0) was called in {tmp_path / 'leaving.py'}, line 2" in done.stderr

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from nasgen.execution.serial import Serial
 
 FACTORY = "tests.misbehaving_evaluator:make"
 LIMIT_S = 0.3
+ROOT = Path(__file__).parents[2]
 
 
 def _played(executor: Executor, jobs: list[dict[str, Any]], within_s: float = 20) -> dict[int, Any]:
@@ -54,8 +58,8 @@ BEHAVIOUR = {  # seq -> what the plug-in does, kind of the failure, what its rea
     11: ("say_other", "worker", "which is no message"),
     12: ("nested", "worker", 'carried "[[[[['),
 }
-FINE = {13: "fork", 14: "start_child", 15: "group"}
-N = 17
+FINE = {13: "fork", 14: "start_child", 15: "group", 16: "read"}
+N = 18
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +89,10 @@ def test_a_job_is_none_the_worse_for_those_before_it(results: dict[int, Any], se
     assert results[seq]["state"] == "COMPLETE"
 
 
+def test_jobs_are_nothing_that_a_plugin_can_read(results: dict[int, Any]) -> None:
+    assert results[16]["metrics"] == {"read": 0}
+
+
 def test_workers_are_as_nice_as_the_driver_and_out_of_reach_of_ctrl_c(
     results: dict[int, Any],
 ) -> None:
@@ -112,6 +120,30 @@ def _is_running(pid: int) -> bool:
             return stat.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+DRIVER = """
+from nasgen.execution.processes import Processes
+executor = Processes("tests.misbehaving_evaluator:make", {"behaviour": {"0": "hold"}}, 1)
+executor.submit({"seq": 0})
+while True:
+    executor.collect(1.0)
+"""
+
+
+def test_a_worker_that_nothing_interrupts_ends_with_its_driver() -> None:
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    assert driver.stderr is not None
+    worker = int(driver.stderr.readline())
+    driver.kill()
+    driver.wait()
+    driver.stderr.close()
+    until = time.monotonic() + 5
+    while _is_running(worker) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not _is_running(worker)
 
 
 def test_two_jobs_of_one_worker_that_dies_twice_both_end() -> None:
