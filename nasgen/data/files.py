@@ -70,6 +70,15 @@ def parted(rest: str) -> tuple[str, str]:
     return rest[:first], rest[first + 1 :]
 
 
+def sizes(text: str) -> tuple[int, int, int] | None:
+    """Return the numbers of CxHxW, such as 1x28x28, each at least 1; None for anything else."""
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(re.fullmatch(r"0*[1-9][0-9]{0,8}", part) for part in parts):
+        return None
+    c, h, w = map(int, parts)
+    return c, h, w
+
+
 class Readable(Protocol):
     """What a plain file and a gzip file have in common."""
 

@@ -99,10 +99,10 @@ def _shape(query: str) -> tuple[int, ...] | None:
     if not query:
         return None
     key, _, text = query.partition("=")
-    sizes = text.lower().split("x")
-    if key != "shape" or len(sizes) != 3 or not all(s.isdigit() and int(s) for s in sizes):
-        raise DataError(f"npz: expected nothing or shape=CxHxW after '?', got '{query}'.")
-    return tuple(int(s) for s in sizes)
+    found = files.sizes(text)
+    if key != "shape" or found is None:
+        raise DataError(f"npz: expected nothing or shape=CxHxW after '?', got '{query[:80]}'.")
+    return found
 
 
 def _as_images(name: str, key: str, x: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:

@@ -160,10 +160,10 @@ def _shape(text: str, table: Table) -> tuple[int, int, int]:
     n = len(table.columns)
     if text == "row":
         return 1, 1, n
-    sizes = text.lower().split("x")
-    if len(sizes) != 3 or not all(s.isascii() and s.isdigit() and int(s) for s in sizes):
-        raise DataError(f"csv: shape: expected CxHxW such as 1x28x28, or row, got '{text}'.")
-    c, h, w = (int(s) for s in sizes)
+    sizes = files.sizes(text)
+    if sizes is None:
+        raise DataError(f"csv: shape: expected CxHxW such as 1x28x28, or row, got '{text[:80]}'.")
+    c, h, w = sizes
     if c * h * w != n:
         raise DataError(
             f"{table.path}: shape {c}x{h}x{w} needs {c * h * w} columns, the table has {n} beside "

@@ -126,7 +126,8 @@ class Inference:
     @cached_property
     def no_answers(self) -> Array:
         """The task's predictions of no row, (0, ...) float32; their shape is that of others."""
-        return self._predicted(torch.zeros((0, self.task.n_outputs))).cpu().numpy()
+        two = torch.zeros((2, self.task.n_outputs))  # plug-ins need not cope with none
+        return self._predicted(two).numpy()[:0]
 
     def predict_raw(
         self,

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from nasgen.data.base import Dataset
 from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork, choose
-from nasgen.errors import ConfigError, StoreError, UnknownNameError, typed
+from nasgen.errors import ConfigError, EvaluationError, StoreError, UnknownNameError, typed
 from nasgen.evaluation.tasks.base import Goal, ranked_by
 from nasgen.genotypes.derivation import Derivation
 from nasgen.loop import front
@@ -384,7 +384,7 @@ class Run:
         settings = self.config.ensemble
         try:
             return ensemble_summary(choose(networks, settings.name, settings.rounds, left_out))
-        except StoreError as error:
+        except (StoreError, EvaluationError) as error:
             left_out(str(error))
             return None
 
@@ -394,7 +394,7 @@ class Run:
         if self.folder.artifacts.exists(trial.weights_ref):
             try:
                 tested = self.network(trial.seq).test_metrics[metric]
-            except StoreError as error:
+            except (StoreError, EvaluationError) as error:
                 left_out(f"trial {trial.seq} could not be tested: {error}")
         return {
             "trial": trial.seq,

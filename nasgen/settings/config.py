@@ -435,7 +435,7 @@ def assignments(items: Iterable[str]) -> dict[str, Any]:
             continue
         try:
             value = text.checked(tomllib.loads(f"v = {given}")["v"])
-        except tomllib.TOMLDecodeError:
+        except ValueError:  # no TOML, or a number that is too long for Python
             value = given.strip()
         except RecursionError:
             problems.append(f"--set {path}: expected a value, got lists nested too deeply.")

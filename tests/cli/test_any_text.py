@@ -19,8 +19,9 @@ import nasgen
 from nasgen.cli import app
 from nasgen.cli.output import PLAIN
 from nasgen.data import pictures
-from nasgen.errors import ConfigError
-from nasgen.settings.config import read_toml
+from nasgen.data.base import load
+from nasgen.errors import ConfigError, DataError, StoreError
+from nasgen.settings.config import assignments, read_toml
 from nasgen.settings.text import readable
 
 PLUGIN = """
@@ -60,11 +61,11 @@ def _photos(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
-    """A search over photos whose class, message and own folder hold bytes that are no text."""
+    """A search over photos one of whose classes, and a message, hold bytes that are no text."""
     folder = tmp_path_factory.mktemp("text")
     photos = _photos(folder)
     (folder / "moody.py").write_text(PLUGIN)
-    out = folder / os.fsdecode(b"run \xff")
+    out = folder / "run é"
     settings = {
         "data": {"source": f"folder:{photos}"},
         "plugins": {"files": [str(folder / "moody.py")]},
@@ -78,7 +79,6 @@ def test_bytes_that_are_no_text_are_shown_as_escapes_and_end_nothing(run: nasgen
     [failed] = [t for t in nasgen.load(run.path).trials if t.state == "FAILED"]
     assert "a dash –" in str(failed.failure)
     page = run.report_path.read_text(encoding="utf-8")
-    assert "run \\xff" in page
     assert "bytes \\xe9, half \\ud83d, a dash –" in page
     names = run.network().predict_names(list((run.path.parent / "photos/tea").iterdir()))
     assert set(names) <= {"caf\\xe9", "tea"}
@@ -138,6 +138,8 @@ def test_a_path_that_a_config_cannot_hold_is_refused_before_anything_starts(tmp_
     with pytest.raises(ConfigError, match=r"data.source: .*\\xe9/photos' holds bytes that are no"):
         nasgen.run(settings, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    with pytest.raises(StoreError, match="path of Unicode text"):
+        nasgen.run({**SETTINGS, "objectives": {}}, out=inner / "run")
     told = pictures.Told()
     assert pictures.read(next((inner / "photos/tea").iterdir()), told).shape == (1, 6, 6)
 
@@ -173,6 +175,24 @@ def test_configs_of_every_origin_are_read_or_refused_in_a_sentence(
     else:
         with pytest.raises(ConfigError, match=words):
             read_toml(path)
+
+
+def test_settings_of_the_command_line_are_checked_like_those_of_files() -> None:
+    with pytest.raises(
+        ConfigError, match=r"--set a.b: expected a value, got lists nested too deep"
+    ):
+        assignments(["a.b=" + "[" * DEEP, "seed=1"])
+    assert assignments(["a.b=" + "9" * 5000])["a"]["b"] == "9" * 5000
+
+
+@pytest.mark.parametrize("text", ["9" * 5000 + "x1x1", "²x1x1", "1x1", "0x1x1", "-1x1x1", "axbxc"])
+@pytest.mark.parametrize("scheme", ["npz", "csv"])
+def test_shapes_that_are_none_are_a_sentence(tmp_path: Path, scheme: str, text: str) -> None:
+    path = tmp_path / "d"
+    path.write_text("a,y\n1,0\n2,1\n")
+    more = {"npz": f"?shape={text}", "csv": f"?target=y&shape={text}"}[scheme]
+    with pytest.raises(DataError, match=r"expected .*CxHxW"):
+        load(f"{scheme}:{path}{more}")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nasgen.evaluation.recipe import Recipe
 
 Array = NDArray[Any]
+MOST: Final = 2**26  # of anything that is counted along an axis: no memory holds more
 Inputs = Mapping[str, Array]  # one entry a row along the first axis; "x" is the main input
 
 
@@ -120,8 +121,8 @@ def stored(
 def count(facts: Mapping[str, Any], name: str, least: int = 0) -> int:
     """Return one integer of a feed's state; ValueError unless it is one and not below `least`."""
     value = facts[name]
-    if type(value) is not int or not least <= value < 2**31:
-        raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
+    if type(value) is not int or not least <= value <= MOST:
+        raise ValueError(f"{name}: expected an integer from {least} to {MOST}, got {value!r}")
     return value
 
 

@@ -19,7 +19,7 @@ from nasgen.data.columns import Column, columns_of
 from nasgen.data.columns import rows as rows_of
 from nasgen.data.scaling import Scaling
 from nasgen.errors import DataError
-from nasgen.evaluation.feeds.base import Array, Feed, Inputs, stored
+from nasgen.evaluation.feeds.base import MOST, Array, Feed, Inputs, stored
 from nasgen.layers.base import Shape
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ class ImageFeed(Feed):
     @classmethod
     def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
         shape, kind = tuple(facts["shape"]), facts["kind"]
-        if len(shape) != 3 or not all(type(n) is int and 0 < n < 2**31 for n in shape):
-            raise ValueError(f"shape: expected three integers above 0, got {shape}")
+        plain = len(shape) == 3 and all(type(n) is int and n > 0 for n in shape)
+        if not plain or math.prod(shape) > MOST:
+            raise ValueError(f"shape: expected three integers above 0, at most {MOST} in product")
         if kind not in KINDS:
             raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
         mean = stored(arrays, "mean", shape[:1])

@@ -1,0 +1,130 @@
+"""What enters an ensemble is predictions of its task; others are made again, or left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nasgen
+from nasgen.ensembles.trained import TrainedNetwork, choose
+from nasgen.errors import EvaluationError, IncompatibleError, StoreError
+from nasgen.evaluation.tasks.classification import Classification
+
+Array = np.ndarray[Any, Any]
+UNFIT: dict[str, Callable[[Array], Array]] = {
+    "NaN": lambda p: np.where(np.arange(len(p))[:, None] == 3, np.nan, p).astype(np.float32),
+    "infinite": lambda p: np.full_like(p, np.inf),
+    "integers": lambda p: p.argmax(axis=1),
+    "integers of its shape": lambda p: (p * 100).astype(np.int64),
+    "booleans": lambda p: p > 0.5,
+    "fewer classes": lambda p: p[:, :2],
+    "one axis more": lambda p: p[:, :, None],
+    "fewer rows": lambda p: p[:-1],
+    "another row twice": lambda p: np.concatenate([p, p[:1]]),
+    "nothing": lambda p: p[:0],
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 3
+    x = rng.normal(size=(120, 4)) + y[:, None]
+    tables = {
+        "algorithm": {"name": "random"},
+        "training": {"epochs": 12.0},
+        "execution": {"executor": "serial"},
+        "budget": {"trials": 3},
+        "finish": {"networks": 0},
+        "store": {"keep_weights": "all"},
+    }
+    return nasgen.run(tables, data=(x, y), out=tmp_path_factory.mktemp("unfit") / "run")
+
+
+def _with(run: nasgen.Run, network: TrainedNetwork, **tensors: dict[str, Array]) -> TrainedNetwork:
+    """Return the network of a trial whose record names other tensors."""
+    refs = {name: run.folder.artifacts.save(of) for name, of in tensors.items()}
+    return replace(network, trial=replace(network.trial, refs={**network.trial.refs, **refs}))
+
+
+@pytest.mark.parametrize("what", UNFIT)
+def test_kept_predictions_that_are_none_are_made_again_from_the_weights(
+    run: nasgen.Run, what: str
+) -> None:
+    networks = run.networks()
+    assert len(networks) == 3
+    whole = choose(networks, "greedy", 5)
+    unfit = UNFIT[what](networks[0].validation)
+    changed = [_with(run, networks[0], predictions={"validation": unfit}), *networks[1:]]
+    found = choose(changed, "greedy", 5)
+    np.testing.assert_allclose(changed[0].validation, networks[0].validation, atol=1e-6)
+    assert [(m.trial.seq, w) for m, w in zip(found.members, found.weights, strict=True)] == [
+        (m.trial.seq, w) for m, w in zip(whole.members, whole.weights, strict=True)
+    ]
+    assert found.test_metrics == whole.test_metrics
+
+
+def test_networks_that_overflow_are_left_out_and_answer_nothing(run: nasgen.Run) -> None:
+    networks = run.networks()
+    weights = run.folder.artifacts.load(networks[0].weights_ref)
+    broken = {k: np.full_like(v, np.nan) if v.dtype.kind == "f" else v for k, v in weights.items()}
+    nothing = {"validation": np.zeros((0, 3), np.float32)}
+    bad = _with(run, networks[0], weights=broken, predictions=nothing)
+    said: list[str] = []
+    found = choose([bad, *networks[1:]], "average", 5, said.append)
+    assert [m.trial.seq for m in found.members] == [n.trial.seq for n in networks[1:]]
+    assert len(said) == 1
+    assert f"trial {bad.trial.seq} of run is left out: the network answers" in said[0]
+    assert "not finite" in said[0]
+    rows = run.dataset.x_test
+    for ask in (bad.predict, bad.predict_proba, bad.predict_names):
+        with pytest.raises(EvaluationError, match=f"answers {len(rows)} of {len(rows)} rows"):
+            ask(rows)
+    with pytest.raises(EvaluationError, match="not finite"):
+        _ = bad.test_metrics
+    with pytest.raises(StoreError, match="no candidate of the ensemble can be read"):
+        choose([bad], "average", 5, said.append)
+
+
+METHODS = """
+import numpy as np
+
+def nan(predictions, targets, rounds, task): return np.full(len(predictions), np.nan)
+def short(predictions, targets, rounds, task): return np.array([1.0])
+def negative(predictions, targets, rounds, task): return np.array([2.0, -1.0, 0.0])
+def half(predictions, targets, rounds, task): return np.full(len(predictions), 0.1)
+def nothing(predictions, targets, rounds, task): return None
+def text(predictions, targets, rounds, task): return ["a"] * len(predictions)
+"""
+
+
+def test_methods_that_break_their_contract_are_named(
+    run: nasgen.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unfit_methods.py").write_text(METHODS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("nan", "short", "negative", "half", "nothing", "text"):
+        method = f"unfit_methods:{name}"
+        with pytest.raises(IncompatibleError, match=rf"'{method}': expected 3 weights .* got"):
+            choose(run.networks(), method, 5)
+
+
+@pytest.mark.parametrize("kind", ["integers", "one number", "no tensor"])
+def test_tasks_that_predict_something_else_fail_their_trials(
+    run: nasgen.Run, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inference = run.evaluator().inference
+    answers = {
+        "integers": lambda outputs: outputs.argmax(dim=1),
+        "one number": lambda outputs: outputs.mean(),
+        "no tensor": lambda outputs: outputs.numpy(),
+    }
+    monkeypatch.setattr(Classification, "predictions", lambda self, o: answers[kind](o))
+    trial = run.trials[0]
+    with pytest.raises(EvaluationError, match="task 'classification': expected `predictions`"):
+        inference.predict(trial.genotype, trial.weights_ref, "validation")
