@@ -35,6 +35,8 @@ _NAMES = {
     "Feed": "nasgen.evaluation.feeds.base",
     "Task": "nasgen.evaluation.tasks.base",
     "from_deap": "nasgen.operators.deap_style",
+    "from_networkx": "nasgen.genotypes.graphs",
+    "to_networkx": "nasgen.genotypes.graphs",
     "mutation": "nasgen.registry",
     "crossover": "nasgen.registry",
     "morphism": "nasgen.registry",
@@ -73,6 +75,7 @@ __all__ = [  # as in _NAMES; a test compares them
     "dataset",
     "feed",
     "from_deap",
+    "from_networkx",
     "genotype",
     "layer",
     "load",
@@ -88,6 +91,7 @@ __all__ = [  # as in _NAMES; a test compares them
     "search_space",
     "stopper",
     "task",
+    "to_networkx",
 ]
 
 if TYPE_CHECKING:
@@ -96,6 +100,7 @@ if TYPE_CHECKING:
     from nasgen.evaluation.feeds.base import Feed
     from nasgen.evaluation.tasks.base import Task
     from nasgen.genotypes import Child, Dag, Draft, Genotype, Node, Outline, Vertex
+    from nasgen.genotypes.graphs import from_networkx, to_networkx
     from nasgen.layers.base import Layer
     from nasgen.operators.deap_style import from_deap
     from nasgen.registry import (

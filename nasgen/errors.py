@@ -38,6 +38,10 @@ class IncompatibleError(NasgenError, TypeError):
     """Two parts that cannot work together, such as an operator with the wrong signature."""
 
 
+class PlanError(IncompatibleError):
+    """A heredity plan that is not understood, or that names a tag or a parent that is not there."""
+
+
 class IllegalGenotypeError(NasgenError, ValueError):
     """A genotype that breaks a structural rule or a rule of its search space."""
 

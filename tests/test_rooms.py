@@ -23,6 +23,7 @@ DOORS = {
     "jinja2": {"report"},
     "pydantic": {"settings"},
     "sklearn": {"data", "predictors"},
+    "networkx": {"genotypes/graphs"},
     "rustworkx": {"predictors"},
     "PIL": {"data"},
     "pyarrow": {"bench"},

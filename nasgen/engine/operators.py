@@ -14,10 +14,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from nasgen.engine.individual import Individual
-from nasgen.errors import IllegalGenotypeError, NasgenError, NotApplicable, OperatorError
+from nasgen.errors import IllegalGenotypeError, NasgenError, NotApplicable, OperatorError, PlanError
 from nasgen.execution.timer import within
 from nasgen.genotypes import Child
 from nasgen.genotypes.derivation import Derivation
+from nasgen.phenotype.plans import parsed
 
 # What an operator requires of some parents: name -> one entry a parent.
 Materials = Callable[[Sequence[Individual], tuple[str, ...]], Mapping[str, Any]]
@@ -161,6 +162,13 @@ def children(
             raise OperatorError(
                 f"operator '{name}' must return a heredity plan that is JSON: {error}. NumPy "
                 "numbers need int() or float() around them."
+            ) from None
+        try:
+            parsed(child.plan, limit)
+        except PlanError as error:
+            raise OperatorError(
+                f"operator '{name}' returned a heredity plan that is not understood: {error} "
+                "docs/heredity-plans.md says what may stand there; `nasgen check` executes plans."
             ) from None
     return found
 

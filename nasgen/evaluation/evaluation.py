@@ -21,6 +21,7 @@ KINDS = (
     "timeout",
     "non-finite",
     "inheritance",
+    "plan",
     "operator",
     "refused",
     "infeasible",

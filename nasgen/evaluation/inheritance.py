@@ -9,7 +9,7 @@ from typing import Any, Literal, final
 import numpy as np
 import torch
 
-from nasgen.errors import FOREIGN, EvaluationError, NasgenError
+from nasgen.errors import FOREIGN, EvaluationError, NasgenError, PlanError
 from nasgen.evaluation import optimizer_state
 from nasgen.evaluation.evaluation import MAX_MESSAGE, Json
 from nasgen.evaluation.inference import TensorStore
@@ -42,12 +42,19 @@ class Inheritance:
 
         Where the optimiser's state alone cannot be had, "optimizer_not_inherited" says why.
         When it cannot be done, [training] on_bad_parent decides: the network stays as it was drawn,
-        with the reason under "not_inherited", or the trial fails with the kind "inheritance".
+        with the reason under "not_inherited", or the trial fails with the kind "inheritance". A
+        plan that cannot be executed always fails the trial, with the kind "plan".
         """
         try:
             report, weights = self._inherit(network, blueprint, given)
         except (MemoryError, torch.OutOfMemoryError):
             raise
+        except PlanError as error:  # no fault of the parents
+            raise EvaluationError(
+                f"operator '{given.get('operator', '?')}' wrote a heredity plan that cannot be "
+                f"executed: {error}",
+                "plan",
+            ) from error
         except FOREIGN as error:  # whatever a file or a plug-in's plan holds
             reason = f"the parents' weights cannot be inherited: {error}"
             if self.on_bad_parent == "drop":

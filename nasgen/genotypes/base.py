@@ -158,6 +158,12 @@ class Genotype(ABC):
         """
         return self.to_json(), self.outline().to_json()
 
+    def to_networkx(self) -> Any:
+        """Return it as a `networkx.DiGraph`; see `nasgen.genotypes.graphs`."""
+        from nasgen.genotypes import graphs  # which reads all kinds
+
+        return graphs.to_networkx(self)
+
     def bare_json(self) -> dict[str, Any]:
         """Return JSON data of a genotype with the same key, for readers who need no gene tags."""
         return self.to_json()

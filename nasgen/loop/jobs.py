@@ -44,6 +44,7 @@ def job(
         inherit = {
             "parents": [_parent(whole(parent.seq)) for parent in parents],
             "plan": dict(trial.plan),
+            "operator": trial.operator,
         }
     made: Json = {
         "seq": trial.seq,

@@ -13,11 +13,12 @@ from typing import Any, Final
 import numpy as np
 
 from nasgen import registry, seeding
-from nasgen.errors import FOREIGN, IncompatibleError, NotApplicable
+from nasgen.errors import FOREIGN, IncompatibleError, NotApplicable, PlanError
 from nasgen.genotypes import Child, Genotype, read
-from nasgen.genotypes.kinds import accepted, varies
 from nasgen.operators import mutation
+from nasgen.phenotype.plans import parsed
 from nasgen.search_spaces.base import SearchSpace
+from nasgen.search_spaces.fitting import fits
 from nasgen.layers.base import Shape
 
 Given = Callable[[Sequence[Genotype], int], dict[str, Any]]
@@ -33,7 +34,7 @@ ENOUGH = 4  # inner vertices of a parent from which a child is expected to keep 
 class Report:
     """What a check found. `ok` is False when `problems` names at least one broken rule.
 
-    `problems` holds one sentence a rule with its first counter-example; `warnings` what is allowed
+    `broken` holds one sentence a rule with its first counter-example; `warnings` what is allowed
     and yet hardly meant. `n_new` children have a key that none of their parents has.
     """
 
@@ -42,8 +43,13 @@ class Report:
     n_children: int = 0
     n_not_applicable: int = 0
     n_new: int = 0
-    problems: list[str] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[str]:
+        """The sentences about broken rules."""
+        return list(self.broken.values())
 
     @property
     def ok(self) -> bool:
@@ -77,7 +83,6 @@ def check_operator(
     n_parents = registry.get(group, name).arity[0]
     origin = registry.get(group, name).origin
     report = Report(f"{group}/{name}")
-    broken: dict[str, str] = {}
     for i in range(n):
         parents = [
             sampled_and_mutated(
@@ -88,8 +93,7 @@ def check_operator(
         found = _one(operator, parents, space, origin, (seed, i), report)
         for rule, message in found:
             where = f"seed {seed}, case {i}, first parent: {_outline(parents[0])}"
-            broken.setdefault(rule, f"{message} ({where})")
-    report.problems = list(broken.values())
+            report.broken.setdefault(rule, f"{message} ({where})")
     if n and report.n_not_applicable == report.n_tried:
         report.warnings.append(
             f"it raised NotApplicable in all {n} cases; is there any parent it can work on?"
@@ -126,11 +130,7 @@ def sampled_and_mutated(
     Genotypes that no built-in mutation works on stay as they were sampled.
     """
     parent = space.sample(rng)
-    names = [
-        entry.name
-        for entry in mutation.ENTRIES
-        if varies(accepted(entry), space.genotype)
-    ]
+    names = [entry.name for entry in mutation.ENTRIES if fits(entry, type(space))]
     for _ in range(int(rng.integers(4)) if names else 0):
         name = names[int(rng.integers(len(names)))]
         try:
@@ -159,7 +159,10 @@ def _one(
         except NotApplicable as refusal:
             results.append(refusal)
         except FOREIGN as error:
-            return [("raises", f"raised {_where(error, operator, origin)}")]
+            text = _where(error, operator, origin)
+            # One fault may be said in other numbers elsewhere: its place tells it.
+            place = f"raises: {type(error).__name__} {text[text.rfind('(line') :]}"
+            return [(place, f"raised {text}")]
     found: list[tuple[str, str]] = []
     if [json.dumps(parent.to_json()) for parent in parents] != before:
         found.append(("unchanged", "changed its input; work on parent.edit()."))
@@ -241,6 +244,11 @@ def _wrong(child: Child, parents: Sequence[Genotype], space: SearchSpace) -> lis
         found.append(("json", "gave a child that JSON does not return unchanged."))
     if _plan(child) == "not JSON":
         found.append(("plan", "gave a plan that is not JSON data; use texts, numbers, lists."))
+    else:
+        try:
+            parsed(child.plan, len(parents))
+        except PlanError as error:
+            found.append(("plan", f"gave a plan that is not understood: {error}"))
     return found + _wrong_tags(genotype, parents)
 
 

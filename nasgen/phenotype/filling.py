@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nasgen.errors import IncompatibleError
+from nasgen.errors import IncompatibleError, PlanError
 from nasgen.layers.base import find_layer
 from nasgen.phenotype.network import PREFIX, AxisTags, Tags, expanded, roles, shapes
 from nasgen.phenotype.plans import Bools, Floats, Ints, Rules, Table
@@ -242,7 +242,7 @@ class Filling:
         copied = table.having(wanted, "copy")
         if copied:
             i = copied[0][0]
-            raise IncompatibleError(
+            raise PlanError(
                 f"heredity plan: tag {mine[copies[i][0]]} copies {wanted[i]}, itself a copy; "
                 "name the original."
             )
@@ -268,9 +268,9 @@ class Filling:
             return
         here = f"heredity plan: an identity at vertex {self.step.tag} ('{self.step.layer}')"
         if self.recurrent or max(self.n_tiles) > 1:
-            raise IncompatibleError(f"{here}: expected a layer without gates or memory.")
+            raise PlanError(f"{here}: expected a layer without gates or memory.")
         if self.normalises or self.statistic:
-            raise IncompatibleError(
+            raise PlanError(
                 f"{here}: expected a layer without a norm, which changes what passes in training; "
                 "use 'linear' or 'conv-relu'."
             )
@@ -280,7 +280,7 @@ class Filling:
         self.origin.index_fill_(axis, where, SET)
         if "in" not in self.roles:
             if self.values.dim() != 1:
-                raise IncompatibleError(
+                raise PlanError(
                     f"{here}: tensor '{self.inner}' names no 'in' axis, so no channel it reads."
                 )
             return
@@ -290,7 +290,7 @@ class Filling:
         found, of = _meet(wanted, _nth(wanted), theirs if theirs is not None else wanted[:0])
         middles = [n for i, n in enumerate(self.values.shape) if i not in (axis, reads)]
         if len(found) != len(wanted) or any(n % 2 == 0 for n in middles):
-            raise IncompatibleError(
+            raise PlanError(
                 f"{here}: expected to read the channels {wanted[:3].tolist()} ... with a kernel "
                 f"of odd sides, got a tensor '{self.inner}' of shape {tuple(self.values.shape)}."
             )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nasgen.errors import IncompatibleError
+from nasgen.errors import PlanError
 from nasgen.genotypes import Plan, tags
 from nasgen.search_spaces.blueprint import Blueprint, Step
 
@@ -169,40 +169,54 @@ class Rules:
         return bool(self.rest) if rule is None else rule.verb == "mean"
 
 
-def read_plan(plan: Plan, child: Blueprint, parents: Sequence[Blueprint]) -> Rules:
-    """Return the rules of a plan; raises IncompatibleError for what names nothing that exists."""
+def parsed(plan: Any, n_parents: int) -> tuple[dict[str, dict[int, Rule]], dict[int, float]]:
+    """Return the rules of a plan by part and tag, and what averages the rest.
+
+    Raises PlanError for what is no plan, whatever networks it is about.
+    """
     if not isinstance(plan, Mapping) or not set(plan) <= set(PARTS):
-        raise IncompatibleError(
+        raise PlanError(
             f"heredity plan: expected the keys {', '.join(map(repr, PARTS))}, got {_shown(plan)}."
         )
-    known = _known(child) if plan else set()
-    known_by = [_known(parent) if plan else set() for parent in parents]
-    rest = _read_rest(plan["rest"], len(parents)) if "rest" in plan else {}
+    rest = _read_rest(plan["rest"], n_parents) if "rest" in plan else {}
     parts: dict[str, dict[int, Rule]] = {"tags": {}, "out": {}, "in": {}}
     for part, rules in plan.items():
         if part == "rest":
             continue
         if not isinstance(rules, Mapping):
-            raise IncompatibleError(f"heredity plan, '{part}': expected an object, got {rules!r}.")
+            raise PlanError(f"heredity plan, '{part}': expected an object, got {_shown(rules)}.")
         for text, data in rules.items():
             where = f"heredity plan, '{part}', tag {text}"
             try:
                 tag = int(text)
             except (TypeError, ValueError):
-                raise IncompatibleError(f"{where}: expected a gene tag (an integer).") from None
+                raise PlanError(f"{where}: expected a gene tag (an integer).") from None
+            rule = parts[part][tag] = _read_rule(data, where)
+            for parent, _, _ in rule.sources:
+                if not 0 <= parent < n_parents:
+                    raise PlanError(f"{where}: parent {parent} was named, there are {n_parents}.")
+    return parts, rest
+
+
+def read_plan(plan: Plan, child: Blueprint, parents: Sequence[Blueprint]) -> Rules:
+    """Return the rules of a plan; raises PlanError for what names nothing that exists."""
+    parts, rest = parsed(plan, len(parents))
+    known = _known(child) if plan else set()
+    known_by = [_known(parent) if plan else set() for parent in parents]
+    for part, rules in parts.items():
+        for tag, rule in rules.items():
+            where = f"heredity plan, '{part}', tag {tag}"
             if tag not in known:
-                raise IncompatibleError(
+                raise PlanError(
                     f"{where}: the child has no vertex or channel with this tag. "
                     "Plans name tags of the child; provisional ones must be minted with it."
                 )
-            rule = _read_rule(data, where)
             _check_sources(rule, known, known_by, where)
-            parts[part][tag] = rule
     steps = {step.tag for step in child.steps}
     vertices = {tag: rule for tag, rule in parts["tags"].items() if tag in steps}
     for tag, rule in vertices.items():
         if rule.verb in ("zero", "identity") or rule.scale != 1 or rule.noise:
-            raise IncompatibleError(
+            raise PlanError(
                 f"heredity plan: tag {tag} is a vertex, which can be inherited, copied, averaged "
                 "or fresh; scales, signs, zeros, identities and noise belong to channels."
             )
@@ -214,33 +228,29 @@ def read_plan(plan: Plan, child: Blueprint, parents: Sequence[Blueprint]) -> Rul
 
 
 def _check_sources(rule: Rule, known: set[int], known_by: Sequence[set[int]], where: str) -> None:
-    """Raise IncompatibleError when a rule names a parent or a tag that does not exist."""
+    """Raise PlanError when a rule names a tag that does not exist."""
     for parent, tag, _ in rule.sources:
-        if not 0 <= parent < len(known_by):
-            raise IncompatibleError(
-                f"{where}: parent {parent} was named, there are {len(known_by)}."
-            )
         own = rule.verb == "copy" and tag in known
         if tag not in known_by[parent] and not own:
-            raise IncompatibleError(f"{where}: parent {parent} has no vertex or channel {tag}.")
+            raise PlanError(f"{where}: parent {parent} has no vertex or channel {tag}.")
     for tag, _ in rule.noise:
         if tag not in known:
-            raise IncompatibleError(f"{where}: 'noise' names tag {tag}, which the child lacks.")
+            raise PlanError(f"{where}: 'noise' names tag {tag}, which the child lacks.")
 
 
 def _read_rest(data: Any, n_parents: int) -> dict[int, float]:
     where = "heredity plan, 'rest'"
     if not isinstance(data, Mapping) or not {"mean"} <= set(data) <= {"mean", "weights"}:
-        raise IncompatibleError(
+        raise PlanError(
             f"{where}: expected {{'mean': [parent, ...]}} and perhaps 'weights', got {data!r}."
         )
     parents = data["mean"]
     if not isinstance(parents, list | tuple) or not parents:
-        raise IncompatibleError(f"{where}: expected a list of parents, got {parents!r}.")
+        raise PlanError(f"{where}: expected a list of parents, got {parents!r}.")
     if any(type(i) is not int or not 0 <= i < n_parents for i in parents):
-        raise IncompatibleError(f"{where}: parents {parents!r} were named, there are {n_parents}.")
+        raise PlanError(f"{where}: parents {parents!r} were named, there are {n_parents}.")
     if len(set(parents)) != len(parents):
-        raise IncompatibleError(f"{where}: every parent once, got {parents!r}.")
+        raise PlanError(f"{where}: every parent once, got {parents!r}.")
     return dict(zip(parents, _weights(data, len(parents), where), strict=True))
 
 
@@ -251,7 +261,7 @@ def _weights(data: Mapping[str, Any], n: int, where: str) -> list[float]:
         or len(weights) != n
         or any(type(w) not in (int, float) or not (w > 0 and _fits(w)) for w in weights)
     ):
-        raise IncompatibleError(f"{where}: expected {n} weights above 0, got {weights!r}.")
+        raise PlanError(f"{where}: expected {n} weights above 0, got {weights!r}.")
     return [float(w) for w in weights]
 
 
@@ -262,26 +272,26 @@ def _read_rule(data: Any, where: str) -> Rule:
         "zero": set(), "fresh": set(), "identity": {"parent"}, "mean": {"weights", "scale"},
     }.get(verb, {"parent", "scale", "noise"})  # fmt: skip
     if not verb or not set(data) <= {verb} | allowed:
-        raise IncompatibleError(
+        raise PlanError(
             f"{where}: expected one of {', '.join(VERBS)} (with {_shown(sorted(allowed))}), "
             f"got {data!r}."
         )
     value = data[verb]
     if verb in ("zero", "fresh"):
         if value is not True:
-            raise IncompatibleError(f"{where}: expected {{'{verb}': true}}, got {data!r}.")
+            raise PlanError(f"{where}: expected {{'{verb}': true}}, got {data!r}.")
         return Rule(verb)
     scale = data.get("scale", 1.0)
     if type(scale) not in (int, float):
-        raise IncompatibleError(f"{where}: expected a scale (number), got {data!r}.")
+        raise PlanError(f"{where}: expected a scale (number), got {data!r}.")
     if not _fits(scale):
         shown = _shown(scale)
-        raise IncompatibleError(f"{where}: expected a scale that float32 can hold, got {shown}.")
+        raise PlanError(f"{where}: expected a scale that float32 can hold, got {shown}.")
     if verb == "mean":
         return Rule(verb, _read_mean(data, where), float(scale))
     parent = data.get("parent", 0)
     if type(value) is not int or type(parent) is not int:
-        raise IncompatibleError(
+        raise PlanError(
             f"{where}: expected a tag and a parent (integers) and a scale (number), got {data!r}."
         )
     noise = _pairs(data.get("noise", ()), (int, float), f"{where}, 'noise'")
@@ -295,7 +305,7 @@ def _read_rule(data: Any, where: str) -> Rule:
 def _read_mean(data: Mapping[str, Any], where: str) -> tuple[tuple[int, int, float], ...]:
     pairs = _pairs(data["mean"], (int,), f"{where}, 'mean'")
     if not pairs or len({parent for parent, _ in pairs}) != len(pairs):
-        raise IncompatibleError(
+        raise PlanError(
             f"{where}: expected [[parent, tag], ...] with every parent once, got {data!r}."
         )
     weights = _weights(data, len(pairs), where)
@@ -313,7 +323,7 @@ def _pairs(data: Any, second: tuple[type, ...], where: str) -> list[tuple[Any, A
         for pair in data
     )
     if not good:
-        raise IncompatibleError(f"{where}: expected a list of pairs of numbers, got {data!r}.")
+        raise PlanError(f"{where}: expected a list of pairs of numbers, got {data!r}.")
     return [(a, b) for a, b in data]
 
 

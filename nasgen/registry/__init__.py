@@ -102,7 +102,9 @@ class Entry:
     what it needs beyond genotypes (such as "weights", see `MATERIALS`).
     Of operators only: `n_parents`, a number or (fewest, most); `runs_in`, "driver" or "worker"; and
     in the worker `scope`, called for each "tensor" or once for the "network". `entries` fills in
-    what the group says where they are left out.
+    what the group says where they are left out. `space`, "package.module:Type" or a type, is the
+    search space that an operator in the driver needs, because it asks it for more than
+    `SearchSpace` promises; "" means any with the genotypes that it accepts.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Entry:
     n_parents: int | tuple[int, int] | None = None
     runs_in: str = ""
     scope: str = ""
+    space: str | type = ""
     origin: str = "built-in"
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -360,7 +363,7 @@ def _decorator(group: str) -> Callable[..., Callable[[T], T]]:
     named.__doc__ = (
         f"Register the decorated object in the group '{group}' under `name`; "
         "keywords: summary, reference, accepts, requires, options"
-        + (", n_parents, runs_in, scope." if group in PARENTS else ".")
+        + (", n_parents, runs_in, scope, space." if group in PARENTS else ".")
     )
     return named
 

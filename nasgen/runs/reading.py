@@ -18,6 +18,7 @@ from nasgen.registry import plugins
 from nasgen.runs import loose
 from nasgen.runs.paths import absolute, absolute_plugins
 from nasgen.runs.resolved import Resolved
+from nasgen.search_spaces import fitting
 from nasgen.settings import constraints, objectives
 from nasgen.settings.config import TABLES, SearchConfig, merge, parse
 from nasgen.settings.fidelity import n_finish, population
@@ -93,6 +94,12 @@ def _on_data(run: Resolved) -> list[str]:
 
 def _on_algorithm(run: Resolved) -> list[str]:
     section = run.config.algorithm
+    if not any(getattr(section, group) for group in TABLES):
+        return [
+            f"space.name: no operator fits '{run.config.space.name}', so every network is drawn at "
+            "random; register a mutation for it, or derive it from nasgen.search_spaces.graph."
+            "GraphSpace, which built-in operators on graphs need."
+        ]
     named = [group for group in ("crossovers", "matings") if getattr(section, group)]
     with run.scope.active():
         if not named or run.algorithm_type.crosses:
@@ -401,8 +408,8 @@ def _check_kind(run: Resolved, group: str, name: str) -> None:
     if not registry.known("search_spaces", space) or not registry.known(group, name):
         return
     if not run.fits(registry.get(group, name)):
+        why = fitting.misfit(registry.get(group, name), run.space_type)
         raise ConfigError(
-            f"algorithm.{group}: '{name}' does not work on the {run.space_type.genotype.kind} "
-            f"genotypes of '{space}'; "
+            f"algorithm.{group}: '{name}' {why} '{space}'; "
             f"expected some of {', '.join(run.applicable(group)) or 'none'}."
         )

@@ -29,7 +29,7 @@ from nasgen.evaluation.tasks.base import Task
 from nasgen.execution.base import Executor
 from nasgen.execution.timer import within
 from nasgen.genotypes import Genotype
-from nasgen.genotypes.kinds import accepted, reads, varies
+from nasgen.genotypes.kinds import accepted, reads
 from nasgen.loop.keeping import Keeping
 from nasgen.predictors.base import Features
 from nasgen.predictors.features.joined import Joined
@@ -39,6 +39,7 @@ from nasgen.registry import plugins
 from nasgen.runs import workers
 from nasgen.runs.origin import Origin
 from nasgen.runs.origin import read as read_origin
+from nasgen.search_spaces import fitting
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.settings import constraints, objectives, options
 from nasgen.settings.config import TABLES, SearchConfig
@@ -148,8 +149,7 @@ class Resolved:
         return found
 
     def applicable(self, group: str) -> list[str]:
-        """Return the operators of a group that work on the space's genotypes.
-
+        """Return the operators of a group that work in the space.
 
         That is: those that take part without being named. See `nasgen.registry.plugins`.
         """
@@ -157,8 +157,8 @@ class Resolved:
             return [e.name for e in registry.usual(group).values() if self.fits(e)]
 
     def fits(self, operator: registry.Entry) -> bool:
-        """Tell whether an operator works on the space's genotypes."""
-        return varies(accepted(operator), self.space_type.genotype)
+        """Tell whether an operator works on the space's genotypes and gets what it asks of it."""
+        return fitting.fits(operator, self.space_type)
 
     @looked_up
     def _space_options(self) -> dict[str, Any]:

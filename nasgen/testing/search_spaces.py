@@ -11,22 +11,32 @@ from typing import Any, ClassVar
 import torch
 
 from nasgen import registry, seeding
-from nasgen.errors import IllegalGenotypeError
-from nasgen.genotypes import Dag, Draft, read, tags
+from nasgen.errors import FOREIGN, IllegalGenotypeError, NotApplicable
+from nasgen.genotypes import Child, Dag, Draft, read, tags
 from nasgen.operators.conformance import shapes_of
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.blueprint import INPUT, Blueprint
 from nasgen.testing.base import Contract, Outcome, Rule, every_shape, examine_all
+from nasgen.testing.operators import relatives
 
 N_SAMPLES = 12
 N_CLASSES = (2, 10)
+N_VARIED = 3  # parents of each operator
+NO_OPERATOR = (
+    "no operator fits this space, so a search draws every network at random; register a mutation, "
+    "or derive the space from nasgen.search_spaces.graph.GraphSpace, which built-in operators on "
+    "graphs ask for layers, widths and limits."
+)
 Options = Mapping[str, Any]
 
 
 def check(group: str, name: str) -> Outcome:
     """Apply every rule to a search space with its default options."""
-    return examine_all((partial(rule, options={}) for rule in RULES), group, name)
+    found = examine_all((partial(rule, options={}) for rule in RULES), group, name)
+    if found.problems or relatives(_made(name, {}), registry.get(group, name).origin):
+        return found
+    return found + Outcome(notes=(NO_OPERATOR,))
 
 
 def _made(name: str, options: Options) -> Any:
@@ -163,7 +173,37 @@ def computes(name: str, options: Options) -> Iterator[str]:
         yield "" if good else f"sample {i}: expected finite logits (2, 5), got {logits.shape}."
 
 
-RULES = (describes, legal, repeatable, serialisable, decodes, refuses, computes)
+def varied(name: str, options: Options) -> Iterator[str]:
+    """Every operator that fits, built-in or of the same plug-in, has legal children or none."""
+    space, origin = _made(name, options), registry.get("search_spaces", name).origin
+    for i, (group, operator) in enumerate(relatives(space, origin)):
+        for j in range(N_VARIED):
+            rng = seeding.generator(0, "contract variation", i, j)
+            n_parents = registry.get(group, operator).arity[0]
+            parents = [space.sample(rng).mint(0, n_parents * j + k) for k in range(n_parents)]
+            try:
+                made = registry.resolve(group, operator)(*parents, space, rng)
+            except NotApplicable:
+                yield ""
+                continue
+            except FOREIGN as error:
+                yield (
+                    f"'{operator}', which fits a {type(space).__mro__[1].__name__}, raised "
+                    f"{type(error).__name__}: {error} in this space; what the class promises "
+                    "must hold here too."
+                )
+                return
+            children = made if isinstance(made, tuple | list) else [made]
+            wrong = [
+                text
+                for child in map(Child.of, children)
+                if child is not None
+                for text in space.problems(child.genotype)
+            ]
+            yield f"'{operator}' gave an illegal child in this space: {wrong[0]}" if wrong else ""
+
+
+RULES = (describes, legal, repeatable, serialisable, decodes, refuses, computes, varied)
 
 
 class SearchSpaceContract(Contract):
@@ -203,3 +243,12 @@ class SearchSpaceContract(Contract):
     def test_its_samples_compute(self) -> None:
         """Images in, finite logits out."""
         self.holds(self._with_options(computes))
+
+    def test_the_operators_that_fit_work_in_it(self) -> None:
+        """Those of nasgen and of the same plug-in: legal children, or none."""
+        with self.scope().active():
+            has = relatives(
+                _made(self.name, self.options), registry.get(self.group, self.name).origin
+            )
+        if has:
+            self.holds(self._with_options(varied))

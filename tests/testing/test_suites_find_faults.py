@@ -352,7 +352,9 @@ class Miscounting(Wrapped):
 
 def test_a_sound_search_space_has_no_fault() -> None:
     registry.register("search_spaces", "wrapped", Wrapped)
-    assert check_member("search_spaces", "wrapped").message == ""
+    finding = check_member("search_spaces", "wrapped")
+    assert finding.ok
+    assert finding.message == search_spaces.NO_OPERATOR  # it asks its author for one, no more
 
 
 @pytest.mark.parametrize(

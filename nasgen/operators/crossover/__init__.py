@@ -1,5 +1,6 @@
 """Crossovers: functions of (first, second, space, rng) that return one or two children."""
 
+from nasgen.operators.needs import CELLS, GRAPHS
 from nasgen.registry import Entry
 
 _HERE = "nasgen.operators.crossover"
@@ -12,6 +13,7 @@ ENTRIES = (
         "exchanges the longest unbranched chains of two parents",
         reference=_STIER,
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "bridge",
@@ -19,6 +21,7 @@ ENTRIES = (
         "exchanges the parts behind a bridge of each parent",
         reference=_STIER,
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "layer",
@@ -26,6 +29,7 @@ ENTRIES = (
         "matching layers get the average of both parents' channels",
         reference=_STIER,
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "subgraph",
@@ -33,6 +37,7 @@ ENTRIES = (
         "the head of one parent and the tail of the other, cut where one vertex carries all paths",
         reference="after Stier 2021, section 4.4",
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "uniform",
@@ -40,5 +45,6 @@ ENTRIES = (
         "every edge of a cell from either parent",
         reference="Syswerda 1989",
         accepts="cell",
+        space=CELLS,
     ),
 )

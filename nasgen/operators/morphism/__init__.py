@@ -5,6 +5,7 @@ in training and in evaluation, and the new weights can learn at once. A member t
 claim says so in its entry: options={"preserves": False}.
 """
 
+from nasgen.operators.needs import GRAPHS
 from nasgen.registry import Entry
 
 _HERE = "nasgen.operators.morphism"
@@ -19,6 +20,7 @@ ENTRIES = (
         "twin channels that cancel each other where they are read",
         reference=_PAINTER,
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "r2r-widen-all",
@@ -26,6 +28,7 @@ ENTRIES = (
         "twin channels for every vertex that can get them, in one step",
         reference=_PAINTER,
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "r2r-deepen",
@@ -33,6 +36,7 @@ ENTRIES = (
         "a residual module behind a vertex, zero by twins",
         reference=_PAINTER,
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "net2net-widen",
@@ -40,6 +44,7 @@ ENTRIES = (
         "replicated channels, their readers divided by the number of replicas",
         reference=_CHEN,
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "net2net-deepen",
@@ -47,6 +52,7 @@ ENTRIES = (
         "an identity behind a vertex: linear, or conv-relu where nothing is negative",
         reference=_CHEN,
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "zero-widen",
@@ -54,6 +60,7 @@ ENTRIES = (
         "fresh channels whose readers start at zero",
         reference=_WEI,
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "branch",
@@ -61,6 +68,7 @@ ENTRIES = (
         "a parallel branch that starts silent, in a concat or as a sum",
         reference=_PAINTER,
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "kernel",
@@ -68,6 +76,7 @@ ENTRIES = (
         "a larger kernel, zero around the old one",
         reference=_WEI,
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "skip",
@@ -75,6 +84,7 @@ ENTRIES = (
         "a shortcut through a linear layer that starts at zero",
         reference=_WEI,
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "random-pad",
@@ -82,6 +92,7 @@ ENTRIES = (
         "the control: grown as by r2r, the new weights drawn at random",
         reference=_PAINTER,
         accepts="dag",
+        space=GRAPHS,
         options={"preserves": False},
     ),
 )

@@ -1,5 +1,6 @@
 """Mutations: functions of (parent, space, rng) that return one changed genotype or `Child`."""
 
+from nasgen.operators.needs import CELLS, GRAPHS
 from nasgen.registry import Entry
 
 _HERE = "nasgen.operators.mutation"
@@ -12,6 +13,7 @@ ENTRIES = (
         "another operation or other settings for one vertex",
         reference=_STIER,
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "insert-subgraph",
@@ -19,14 +21,16 @@ ENTRIES = (
         "a chain, a parallel or a residual block of 1 to 3 vertices on an edge",
         reference=_STIER,
         accepts="dag",
+        space=GRAPHS,
     ),
-    Entry("remove", f"{_HERE}.remove:remove", "one vertex bypassed", accepts="dag"),
-    Entry("rewire", f"{_HERE}.rewire:rewire", "one edge moved to another source", accepts="dag"),
+    Entry("remove", f"{_HERE}.remove:remove", "one vertex bypassed", accepts="dag", space=GRAPHS),
+    Entry("rewire", f"{_HERE}.rewire:rewire", "one edge moved to another source", accepts="dag", space=GRAPHS),
     Entry(
         "channels",
         f"{_HERE}.channels:channels",
         "one vertex a step wider or narrower, its kept channels keep their tags",
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "insert-skip",
@@ -34,6 +38,7 @@ ENTRIES = (
         "a shortcut from an earlier vertex, joined by a merging vertex",
         reference="He 2016",
         accepts="dag",
+        space=GRAPHS,
     ),
     Entry(
         "relabel-edge",
@@ -41,5 +46,6 @@ ENTRIES = (
         "another operation on one edge of a cell",
         reference="White 2021",
         accepts="cell",
+        space=CELLS,
     ),
 )

@@ -1,0 +1,133 @@
+"""Genotypes as networkx graphs and back, for whoever draws, measures or stores graphs.
+
+GraphML by the way: `networkx.write_graphml(genotype.to_networkx(), FILE)`, and
+`nasgen.from_networkx(networkx.read_graphml(FILE))`. Needs the extra "networkx".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import count
+from typing import Any
+
+from nasgen.errors import FOREIGN, IllegalGenotypeError, MissingExtraError
+from nasgen.genotypes import tags
+from nasgen.genotypes.base import Genotype
+from nasgen.genotypes.kinds import read
+
+OWN = ("op", "channel_tags")  # attributes of a node that are no setting
+
+
+def to_networkx(genotype: Genotype) -> Any:
+    """Return a genotype as a `networkx.DiGraph` whose attributes GraphML can hold.
+
+    Graph: "kind". Nodes: their gene tags, with "op", each setting ("channels", "kernel", ...) and
+    "channel_tags", the ranges of the channels' tags as JSON text. Edges: "place", since the order
+    of a vertex's inputs matters to some layers. A genotype whose JSON has no vertices and edges,
+    such as a plug-in's, gives its outline, and itself as JSON text in the graph's "genotype".
+    Raises MissingExtraError without networkx.
+    """
+    graph = _networkx().DiGraph(kind=genotype.kind)
+    data = genotype.to_json()
+    if not {"vertices", "edges"} <= set(data):
+        outline = genotype.outline()
+        graph.graph["genotype"] = json.dumps(data)
+        for place, node in enumerate(outline.nodes):
+            graph.add_node(place, op=node.op, **node.params)
+        graph.add_edges_from(outline.edges)
+        return graph
+    for vertex in data["vertices"]:
+        graph.add_node(vertex["tag"], op=vertex["op"], **vertex.get("params", {}))
+        if "channel_tags" in vertex:
+            graph.nodes[vertex["tag"]]["channel_tags"] = json.dumps(vertex["channel_tags"])
+    for place, (source, target) in enumerate(data["edges"]):
+        graph.add_edge(source, target, place=place)
+    return graph
+
+
+def from_networkx(graph: Any) -> Genotype:
+    """Return the genotype of a directed graph.
+
+    One that `to_networkx` made comes back as it was, through GraphML too; it may have been edited.
+    Of any other graph each node needs "op" ("input", "output" or a layer) and the layer's settings;
+    it becomes a graph genotype ("dag"). New nodes and channels get provisional gene tags. Raises
+    IllegalGenotypeError for what is no genotype; whether a search space allows it, that says.
+    """
+    try:
+        return read(_json(graph))
+    except IllegalGenotypeError:
+        raise
+    except FOREIGN as error:
+        raise IllegalGenotypeError(
+            "expected a networkx.DiGraph whose nodes have 'op' and settings of numbers and texts, "
+            f"got {type(graph).__name__} ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _json(graph: Any) -> dict[str, Any]:
+    if not graph.is_directed() or graph.is_multigraph():
+        raise IllegalGenotypeError(
+            f"expected a networkx.DiGraph, got {type(graph).__name__}; networkx.DiGraph(graph) "
+            "makes one."
+        )
+    if "genotype" in graph.graph:
+        whole: dict[str, Any] = json.loads(graph.graph["genotype"])
+        return whole
+    is_ours = "kind" in graph.graph
+    named = {node: tag for node in graph if is_ours and (tag := _tag(node)) is not None}
+    fresh = _free_tags(graph, named.values())
+    vertices, tag_of = [], {}
+    for node, attributes in graph.nodes(data=True):
+        if not isinstance(attributes.get("op"), str):
+            raise IllegalGenotypeError(
+                f"node {node!r}: expected an attribute 'op' such as 'conv' or 'input', got "
+                f"{attributes.get('op')!r}."
+            )
+        settings = {name: value for name, value in attributes.items() if name not in OWN}
+        tag = tag_of[node] = named[node] if node in named else next(fresh)
+        vertex = {"tag": tag, "op": attributes["op"], "params": settings}
+        if "channel_tags" in attributes:
+            vertex["channel_tags"] = json.loads(attributes["channel_tags"])
+        elif (n := settings.get("channels")) is not None:
+            starts = [next(fresh) for _ in range(int(n))]
+            vertex["channel_tags"] = [[starts[0], len(starts)]] if starts else []
+        vertices.append(vertex)
+    edges = sorted(graph.edges(data=True), key=_place)
+    return {
+        "kind": graph.graph.get("kind", "dag"),
+        "vertices": vertices,
+        "edges": [[tag_of[source], tag_of[target]] for source, target, _ in edges],
+    }
+
+
+def _place(edge: tuple[Any, Any, Mapping[str, Any]]) -> float:
+    """Return where an edge stands among the others: those without a place stay behind, in order."""
+    return float(edge[2].get("place", "inf"))
+
+
+def _tag(node: Any) -> int | None:
+    """Return the gene tag that a node's name is; GraphML makes names texts."""
+    try:
+        return int(node)
+    except (TypeError, ValueError):
+        return None
+
+
+def _free_tags(graph: Any, taken: Any) -> Iterator[int]:
+    """Yield provisional tags behind all that the graph has."""
+    used = [tag for tag in taken if tags.is_provisional(tag)]
+    for _, text in graph.nodes(data="channel_tags"):
+        ranges = json.loads(text) if text else ()
+        used += [start + n - 1 for start, n in ranges if tags.is_provisional(start)]
+    return count(max(used, default=tags.PROVISIONAL - 1) + 1)
+
+
+def _networkx() -> Any:
+    try:
+        import networkx
+    except ModuleNotFoundError:
+        raise MissingExtraError(
+            "graphs need the package networkx: pip install 'nasgen[networkx]'."
+        ) from None
+    return networkx
