@@ -36,7 +36,9 @@ MAIN: Final = "__main__"
 
 _sources: dict[str, Members] = {}  # path of a file, INSTALLED or LOOSE -> what it registered
 _digests: dict[str, str] = {}  # path of a loaded file -> digest of its text
-_loading: list[tuple[str, str]] = []  # (source, origin) of what is being imported
+_imports: dict[str, frozenset[str]] = {}  # path of a loaded file -> the modules that it uses
+# (source, origin) of what is being imported; threads load beside each other.
+_loading: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("nasgen_loading", default=())
 _flags = {"installed": False}
 version = [0]  # grows with every change, so that what was looked up before is looked up again
 
@@ -46,7 +48,7 @@ version = [0]  # grows with every change, so that what was looked up before is l
 
 def add(group: str, name: str, entry: Any) -> None:
     """Keep an entry under the source that is being loaded, else as a loose one."""
-    source = _loading[-1][0] if _loading else LOOSE
+    source = _source()
     _sources.setdefault(source, {}).setdefault(group, {})[name] = entry
     version[0] += 1
 
@@ -61,12 +63,18 @@ def remove(group: str, name: str) -> None:
 
 def origin(target: Any) -> str:
     """Return where an object that is registered now comes from, as errors and lists say it."""
-    return _loading[-1][1] if _loading else str(getattr(target, "__module__", "?"))
+    loading = _loading.get()
+    return loading[-1][1] if loading else str(getattr(target, "__module__", "?"))
+
+
+def _source() -> str:
+    loading = _loading.get()
+    return loading[-1][0] if loading else LOOSE
 
 
 def taken(group: str) -> dict[str, Any]:
     """Return the plug-in members beside which what is registered now needs a name of its own."""
-    source = _loading[-1][0] if _loading else LOOSE
+    source = _source()
     return _of(INSTALLED, group) | _of(source, group)
 
 
@@ -263,7 +271,7 @@ def load_file(path: str | Path) -> Members:
         _sources.pop(source, None)
         _digests.pop(source, None)
         sys.modules[name] = module
-        _loading.append((source, source))
+        token = _loading.set((*_loading.get(), (source, source)))
         try:
             spec.loader.exec_module(module)
         except FOREIGN as error:  # a script may end with sys.exit(main())
@@ -276,10 +284,37 @@ def load_file(path: str | Path) -> Members:
                 f"(line {_last_line(error, path)}). Mend the file and try again."
             ) from error
         finally:
-            _loading.pop()
+            _loading.reset(token)
             version[0] += 1
         _digests[source] = digest
-    return {group: dict(own) for group, own in _sources.get(source, {}).items() if own}
+        _imports[source] = _used_by(module)
+    return _of_modules(_imports.get(source, frozenset()), _sources.get(source, {}))
+
+
+def _used_by(module: ModuleType) -> frozenset[str]:
+    """Return the modules that a module's names come from, but for nasgen's."""
+    names = {
+        value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        for value in vars(module).values()
+    }
+    own = (module.__name__, MAIN, "builtins")
+    return frozenset(n for n in names if isinstance(n, str) and n not in own)
+
+
+def _of_modules(modules: frozenset[str], own: Members) -> Members:
+    """Return a file's members with those that the modules it uses registered for another file.
+
+    A module is imported once in a process; what it registers belongs to each file that uses it.
+    """
+    found: Members = {group: dict(members) for group, members in own.items() if members}
+    for source, members in list(_sources.items()):
+        if source == INSTALLED:
+            continue
+        for group, entries in members.items():
+            for name, entry in entries.items():
+                if home(entry.target) in modules and name not in own.get(group, {}):
+                    found.setdefault(group, {})[name] = entry
+    return found
 
 
 def digest_of(path: Path) -> str:
@@ -327,7 +362,7 @@ def load_installed() -> None:
     _flags["installed"] = True
     for point in metadata.entry_points(group=ENTRY_POINTS):
         where = point.dist.name if point.dist else point.value
-        _loading.append((INSTALLED, where))
+        token = _loading.set((*_loading.get(), (INSTALLED, where)))
         try:
             point.load()
         except NasgenError:
@@ -338,7 +373,7 @@ def load_installed() -> None:
                 f"{type(error).__name__}: {error}. Uninstall or mend it."
             ) from error
         finally:
-            _loading.pop()
+            _loading.reset(token)
 
 
 def _of_module(dotted: str) -> Members:
