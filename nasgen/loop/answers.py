@@ -15,6 +15,7 @@ from nasgen import genotypes
 from nasgen.errors import NasgenError
 from nasgen.genotypes.derivation import Derivation
 from nasgen.settings.recordable import recordable
+from nasgen.settings.text import readable
 from nasgen.store.trial import Trial
 
 Json = dict[str, Any]
@@ -65,8 +66,7 @@ def _checked(result: Json, member: Trial, objectives: Collection[str]) -> Json:
     if kept["state"] == "FAILED":
         reason = kept.get("failure") or "the evaluator gave no reason."
         kept["failure_kind"] = kept.get("failure_kind") or "error"
-        # A lone surrogate is text that cannot be written.
-        kept["failure"] = reason.encode("utf-8", "replace").decode()
+        kept["failure"] = readable(reason)
     return kept
 
 

@@ -116,7 +116,7 @@ def test_every_console_can_show_what_commands_print(
     if arguments[0] == "bench":
         assert ("±" if encoding not in ("ascii",) else "+/-") in written[0]
     if "--json" in arguments:
-        assert "half \ud83d" in json.loads(written[0])["failure"]
+        assert "half \\ud83d, a dash –" in json.loads(written[0])["failure"]
 
 
 @given(
