@@ -123,7 +123,7 @@ def _trial(here: str, folder: RunFolder, which: str) -> Trial:
         )
     tables = folder.config_tables()
     shown = typed("show", folder.path, "--ledger", "URL", "--trial", "N", "--json")
-    folder.check_ledger(tables, f"write what {shown} prints to a file FILE.json, and name that")
+    folder.check_ledger(tables, f"write the trial to a file, as {shown} prints it, and name that")
     url = tables.get("store", {}).get("ledger")
     ledger = Ledger.open(folder.ledger_url(url), study_name(url, record["run"]))
     try:
