@@ -1,4 +1,4 @@
-"""The commands of the README run as they stand there, on tiny files in the place of DIR and FILE."""
+"""The commands of the README run as they stand there, on tiny files in place of DIR and FILE."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from nasgen.cli import app
 ROOT = Path(__file__).parents[1]
 SECTIONS = ("Other searches", "Your own operator")
 LESS = [
-    "--trials", "2", "--set", "training.epochs=0.1", "--set", "finish.networks=0", "--quiet",
-    "--set", "execution.executor=serial", "--set", "space.max_channels=8",
+    "--trials", "2", "--set", "training.epochs=0.1", "--set", "training.seconds=0.3", "--quiet",
+    "--set", "finish.networks=0", "--set", "execution.executor=serial",
+    "--set", "space.max_channels=8",
 ]  # fmt: skip
 ELSEWHERE = ("reproduce",)  # papers have tests of their own
 
@@ -34,7 +35,7 @@ def _commands() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Scheme -> what stands for DIR or FILE?target=COLUMN of it: forty rows of two or ten classes."""
+    """Scheme -> what stands for DIR or FILE?target=COLUMN: forty rows of two or ten classes."""
     home = tmp_path_factory.mktemp("readme")
     rng = np.random.default_rng(0)
     y = np.arange(40) % 2

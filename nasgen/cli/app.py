@@ -40,6 +40,8 @@ app = _App(
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
+SHORT_CELL, LONGEST_WORD = 10, 40  # letters: a number with its unit; what may be broken
+SPACING = 2  # letters between columns
 EXIT_BUG, EXIT_USER, EXIT_NOTHING, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 _debug: ContextVar[bool] = ContextVar("debug", default=False)
@@ -193,13 +195,39 @@ def within(mean: float, half: float | None, digits: int) -> str:
 
 
 def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows under column names; the first column is not broken into lines."""
+    """Print rows under column names; no word and no number is broken, the first column nowhere.
+
+    Where the words do not fit side by side, the lines are longer than the terminal is wide.
+    """
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title) if title else None, title_justify="left", header_style="bold")
-    for i, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=i == 0)
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    console_of().print(table)
+    table = Table(
+        title=Text(title) if title else None,
+        title_justify="left",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    texts = [[str(cell) for cell in row] for row in rows]
+    console, by_column = console_of(), list(zip(columns, *texts, strict=True))
+    least = [max(map(_least_width if i else len, cells)) for i, cells in enumerate(by_column)]
+    widths = [max(map(len, cells)) for cells in by_column]
+    while sum(widths) + SPACING * len(widths) > console.width and widths != least:
+        widest = max(range(len(widths)), key=lambda i: (widths[i] > least[i], widths[i]))
+        widths[widest] -= 1
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, overflow="fold", width=width)
+    for row in texts:
+        table.add_row(*map(Text, row))
+    console.width = max(console.width, sum(widths) + SPACING * len(widths))
+    console.print(table, crop=False)
+
+
+def _least_width(cell: str) -> int:
+    """Return how many letters of a cell must stand on one line."""
+    parts = [cell] if len(cell) <= SHORT_CELL else cell.split()
+    return min(max(map(len, parts), default=0), LONGEST_WORD)

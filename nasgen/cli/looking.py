@@ -60,27 +60,24 @@ def show(
         for item in trials:
             dump(item.history_row())
         return
-    names = [o.name for o in found.objectives]
-    rows = [
-        [
-            t.seq,
-            t.generation,
-            t.operator,
-            " ".join(map(str, t.parents)),
-            _state(t),
-            *(value(n, t.objectives.get(n)) for n in names),
-            value("n_params", t.metrics.get("n_params")),
-        ]
-        for t in trials
-    ]
-    columns = ["trial", "generation", "operator", "parents", "state", *names, "params"]
-    table_of("", columns, rows)
+    columns: dict[str, list[Any]] = {
+        "trial": [t.seq for t in trials],
+        "generation": [t.generation for t in trials],
+        "operator": [t.operator for t in trials],
+        "parents": [" ".join(map(str, t.parents)) for t in trials],
+        "state": [_state(t) for t in trials],
+    }
+    if set(columns["state"]) <= {"complete"}:
+        del columns["state"]
+    for name in dict.fromkeys((*(o.name for o in found.objectives), "n_params")):
+        columns[name] = [value(name, {**t.metrics, **t.objectives}.get(name)) for t in trials]
+    table_of("", list(columns), list(zip(*columns.values(), strict=True)))
 
 
 def _state(trial: Any) -> str:
     if trial.failure is not None:
-        return f"{trial.state}: {trial.failure}"
-    return "infeasible" if trial.violation > 0 else str(trial.state)
+        return f"{trial.state.lower()}: {trial.failure}"
+    return "infeasible" if trial.violation > 0 else str(trial.state.lower())
 
 
 def _show_trial(trial: Any, json_: bool) -> None:
@@ -90,6 +87,7 @@ def _show_trial(trial: Any, json_: bool) -> None:
         dump(dataclasses.asdict(trial))
         return
     from nasgen.genotypes import Outline
+    from nasgen.runs.progress import value
 
     outline = Outline.from_json(trial.outline)
     rows = [
@@ -103,7 +101,8 @@ def _show_trial(trial: Any, json_: bool) -> None:
     ]
     table_of(f"trial {trial.seq}: {trial.key}", ["vertex", "operation", "settings", "from"], rows)
     for name, measured in {**trial.metrics, **trial.objectives, **trial.constraints}.items():
-        print(f"{name}: {measured}")
+        is_number = isinstance(measured, int | float) and not isinstance(measured, bool)
+        print(f"{name}: {value(name, measured) if is_number else measured}")
     if trial.violation > 0:
         print(f"violation of the constraints: {trial.violation:g}")
 

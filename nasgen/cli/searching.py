@@ -5,8 +5,9 @@ from __future__ import annotations
 import faulthandler
 import math
 import os
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,6 +86,7 @@ def search(
 ) -> None:
     """Search for networks: evolve and train them, build an ensemble, write a report."""
     from nasgen import papers
+    from nasgen.errors import ConfigError
     from nasgen.runs.session import run
     from nasgen.runs.trust import check_config
     from nasgen.settings.config import assignments, merge, read_toml
@@ -92,6 +94,7 @@ def search(
     tables: dict[str, Any] = {}
     if preset is not None:
         tables = read_toml(papers.preset(preset))
+    presets, read = tables, dict[str, Any]()
     if config is not None:
         read = read_toml(config)
         check_config(config, read, plugin or ())
@@ -118,13 +121,30 @@ def search(
             flags["plugins"] = {"files": [*files, *(str(p.resolve()) for p in plugin)]}
     where = str(config) if config is not None else "settings"
     overrides = [flags, assignments(set_ or [])]
-    run_search(
-        lambda listeners: run(
-            tables, out=out, overrides=overrides, listeners=listeners, where=where
-        ),
-        json_,
-        quiet,
-    )
+
+    def start(listeners: tuple[Any, ...]) -> Any:
+        return run(tables, out=out, overrides=overrides, listeners=listeners, where=where)
+
+    try:
+        run_search(start, json_, quiet)
+    except ConfigError as error:
+        others = [read, *overrides]
+        raise ConfigError(_blaming(p, preset, presets, others) for p in error.problems) from None
+
+
+def _blaming(
+    problem: str,
+    preset: str | None,
+    tables: Mapping[str, Any],
+    later: Sequence[Mapping[str, Any]],
+) -> str:
+    """Return a problem with a setting, and whether it comes from the preset alone."""
+    found = re.search(r"(\w+)\.(\w+):", problem)
+    if found is None or found[2] not in tables.get(found[1], {}):
+        return problem
+    if any(found[2] in others.get(found[1], {}) for others in later):
+        return problem
+    return f"{problem} The preset '{preset}' sets it; change it by --set {found[1]}.{found[2]}=..."
 
 
 @command
@@ -139,7 +159,10 @@ def resume(
     data: DataNow = None,
     ledger: LedgerNow = None,
     verify: Annotated[
-        bool, typer.Option(help="First make all recorded networks again, and say what differs.")
+        bool,
+        typer.Option(
+            "--verify", help="First make all recorded networks again, and say what differs."
+        ),
     ] = False,
     json_: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,

@@ -113,7 +113,7 @@ def parsing(what: str, remedy: str) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Readable, int]]:
-    """Open a plain or gzip file (told by content); yield it and the most bytes it can hold."""
+    """Open a plain or gzip file (its content tells); yield it and the most bytes it can hold."""
     with reading(path):
         size = path.stat().st_size
         with path.open("rb") as plain:

@@ -40,7 +40,7 @@ class _Attempts:
 
 
 class Breeder:
-    """Makes candidates. `is_new` tells whether a proposal would be a trial not asked before.
+    """Makes candidates. `is_new` tells whether a proposal would be a new trial.
 
     `failures[operator][reason]` counts refused attempts: kinds of NotApplicable, "duplicate" and
     "infeasible". `violation` tells how far a network breaks the constraints that are known before
@@ -52,10 +52,10 @@ class Breeder:
     or None.
     `origin` is the network that `seed` gives first, instead of the space's own; `origin_trained`
     says that it has weights from which it goes on.
-    Candidates are numbered from 0 as they are asked for, those that could not be made included, and
-    each is drawn with a generator of its own, from (`root_seed`, its number). In a resumed run they
-    come from `recorded` as long as there are any. `materials` gives operators what they require of
-    their parents.
+    Candidates are numbered from 0 in the order of the requests, those that could not be made
+    included, and each is drawn with a generator of its own, from (`root_seed`, its number). In a
+    resumed run they come from `recorded` as long as there are any. `materials` gives operators what
+    they require of their parents.
     """
 
     def __init__(

@@ -63,7 +63,7 @@ def tournament(
 
 
 def best(individuals: Sequence[Individual], k: int, rng: np.random.Generator) -> list[Individual]:
-    """Return the k best; equal ones in the order in which they were asked for."""
+    """Return the k best; equal ones in the order in which they were proposed."""
     from deap import tools
 
     return list(tools.selBest(sorted(_checked(individuals, k), key=lambda i: i.seq), k))

@@ -118,7 +118,7 @@ def cohort_job(
     constants: Constants,
     whole: Callable[[int], Trial],
 ) -> Json:
-    """Return the job of trials that are trained jointly, in the order in which they were asked."""
+    """Return the job of trials that are trained jointly, in the order of proposal."""
     made: Json = {
         "seq": members[0].seq,
         "attempt": members[0].attempt,

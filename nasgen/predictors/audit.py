@@ -1,4 +1,4 @@
-"""Judges a filter by what it lets through unjudged: predictions made first, labels seen later.
+"""Evaluates a predictor on the unscreened candidates: predictions first, labels later.
 
 The unscreened candidates are a random slice of what the operators make, so on them a prediction can
 be compared with the truth without the bias of its own choices (prequential evaluation, Dawid 1984).

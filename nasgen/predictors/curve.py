@@ -25,7 +25,7 @@ N_LOOKS: Final = 2  # the latest value and, from the second look on, its slope
 
 @final
 class Curves(Stopper):
-    """Stops a training that will hardly become one of the best.
+    """Stops a training that is unlikely to become one of the best.
 
     - `chance`: probability in (0, 1) of beating the `n_best`-th best finished training, below which
       a training is stopped.

@@ -72,7 +72,7 @@ def draws(
 
 
 def splits_of(groups: Sequence[str], n_labels: int | None, n_repeats: int, seed: int) -> list[Split]:
-    """Return `draws` of so many labels, judged on the rest, `MAX_JUDGED` at most; None: `folds`."""
+    """Return `draws` of so many labels, evaluated on the rest, `MAX_JUDGED` at most; None: `folds`."""
     if n_labels is None:
         return folds(groups, n_repeats, seed)
     n_judged = min(MAX_JUDGED, max(2, len(set(groups)) - n_labels))

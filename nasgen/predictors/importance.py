@@ -27,7 +27,7 @@ def importances(
     splits: Sequence[Split],
     seed: int,
 ) -> Floats:
-    """Return (f,): by how much R2 on judged rows falls when a column is shuffled among them.
+    """Return (f,): by how much R2 on the evaluated rows falls when a column is shuffled among them.
 
     The mean over splits; below 0 by chance where a column tells nothing. Splits whose labels are
     equal are left out.

@@ -87,7 +87,7 @@ def history(view: ReportView) -> tuple[Markup, int, int]:
     values, n_off = robust([m.y for m in marks if m.y is not None], up)
     seqs = [float(t.seq) for t in view.trials]
     chart = charts.plot(
-        f"{words(name)} of every trial in the order in which they were asked for",
+        f"{words(name)} of every trial in the order in which they were proposed",
         axis(seqs, "trial", "trial", log=False, whole=True),
         axis(values, name, words(name), log=False),
         sorted(marks, key=lambda m: (m.shape == "diamond", m.ring)),

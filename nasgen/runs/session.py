@@ -403,7 +403,7 @@ class _Session:
         sweep(self.folder, keeping, search)
 
     def _correct(self, trial: Trial) -> NDArray[np.bool_]:
-        """Return which validation rows a trial answers rightly, (n_validation,).
+        """Return which validation rows a trial predicts correctly, (n_validation,).
 
         Where its predictions are damaged or gone it answers none, so that the run can go on.
         """
@@ -450,7 +450,7 @@ class _Session:
         return float(sum(leg["spent_s"] for leg in self.record["legs"]))
 
     def _save_clock(self, leg: dict[str, Any], force: bool = False) -> None:
-        """Add the time since the last call to the leg and keep it, so that a kill loses little."""
+        """Add the time since the last call to the segment, so that a kill loses little."""
         now = time.monotonic()
         since = now - (self._saved or self.began)
         if force or since >= SAVE_CLOCK_EVERY_S:

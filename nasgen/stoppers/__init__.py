@@ -41,7 +41,7 @@ ENTRIES = (
     Entry(
         "curve",
         "nasgen.predictors.curve:Curves",
-        "stops what will hardly become one of the best, by regression on learning curves",
+        "stops what is unlikely to become one of the best, by regression on learning curves",
         reference="Baker 2017",
     ),
 )

@@ -1,7 +1,7 @@
 """The ledger: an Optuna study in which every trial of a run is one Optuna trial.
 
 The study is called `nasgen`, so `optuna-dashboard sqlite:///RUN/ledger.db` opens any run. What
-nasgen needs to rebuild a trial stands in the user attributes "trial" (written when it is asked for)
+nasgen needs to rebuild a trial stands in the user attributes "trial" (written when it is proposed)
 and "result" (written when it has finished); parameters and values are there for Optuna's own tools.
 """
 
@@ -102,7 +102,7 @@ def _reported(url: str) -> Iterator[None]:
 
 
 class Ledger:
-    """One run's trials, in the order in which they were asked for. One process writes."""
+    """One run's trials, in the order in which they were proposed. One process writes."""
 
     def __init__(self, storage: BaseStorage, study_id: int, url: str, kind: str = "dag") -> None:
         self._kind = kind

@@ -197,6 +197,7 @@ def test_nothing_completed_is_exit_code_3(tmp_path: Path) -> None:
         (["search", "--budget", "10"], "with its unit, got '10'; write '10s' for seconds"),
         (["resume", "nowhere", "--budget", "+10"], "with its unit, got '10'"),
         (["tune", "nowhere", "--budget", "10"], "with its unit, got '10'"),
+        (["search", "--preset", "demo", "--trials", "1"], "The preset 'demo' sets it"),
         (["search", "--plugin", "missing.py"], "missing.py does not exist"),
         (["search", "--device", "cuda:99", "--trials", "1", "--quiet"], "cuda"),
         (["search", "--device", "gpu", "--trials", "1"], "gpu"),

@@ -129,7 +129,7 @@ class Algorithm(ABC):
 
     @abstractmethod
     def ready(self) -> bool:
-        """Tell whether a candidate can be asked for now; False means: wait for results."""
+        """Tell whether a candidate can be proposed now; False means: wait for results."""
 
     @abstractmethod
     def ask(self) -> Proposal | None:
@@ -142,7 +142,7 @@ class Algorithm(ABC):
 
     @abstractmethod
     def tell(self, individual: Individual) -> None:
-        """Take the result of a candidate that was asked for."""
+        """Take the result of a candidate that was proposed."""
 
     @abstractmethod
     def tell_failed(self, seq: int) -> None:
@@ -158,7 +158,7 @@ class Algorithm(ABC):
 
 
 class Generational(Algorithm):
-    """Base of algorithms that work in batches: `breed` a batch, `survive` when all are told.
+    """Base of algorithms that work in batches: `breed` a batch, `survive` when all results are in.
 
     The order in which results arrive inside a batch does not matter. With rungs a batch is
     `rungs.width` times as large, and `survive` sees those who reached the highest one.
