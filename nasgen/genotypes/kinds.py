@@ -8,6 +8,7 @@ from typing import Any
 from nasgen import registry
 from nasgen.errors import FOREIGN, IllegalGenotypeError, IncompatibleError, NasgenError, suggest
 from nasgen.genotypes.base import Genotype
+from nasgen.registry import plugins
 
 
 def read(data: Any) -> Genotype:
@@ -46,7 +47,9 @@ def accepted(entry: registry.Entry) -> type[Genotype]:
     """
     found: Any = entry.accepts or "dag"
     if isinstance(found, str):
-        found = registry.resolve("genotypes", found)
+        # A path is the operator's own, from code that runs already; a config cannot set it.
+        is_path = ":" in found
+        found = plugins.imported(found) if is_path else registry.resolve("genotypes", found)
     if not isinstance(found, type) or not issubclass(found, Genotype):
         raise IncompatibleError(
             f"'{entry.name}': accepts must be a subclass of nasgen.Genotype or the name of a kind "

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shutil
 import sys
@@ -286,3 +287,34 @@ def test_the_promise_stands_on_the_first_screen() -> None:
         assert what == NO_RUN or f"`{name}" in text, name
     for heading in ("What is trusted", "What is not trusted", "How to report"):
         assert f"## {heading}\n" in text
+
+
+def test_a_genotype_from_a_file_imports_nothing(
+    hostile: Path, tmp_path: Path, original: Path
+) -> None:
+    row = nasgen.load(original / "run").trials[0]
+    graph = json.loads(json.dumps(dict(row.genotype)))
+    inner = [v for v in graph["vertices"] if v["op"] not in ("input", "output")]
+    inner[0]["op"] = "trapped_module:last"
+    (tmp_path / "network.json").write_text(json.dumps(graph))
+    with pytest.raises(ConfigError, match="trapped_module:last"):
+        nasgen.run({"origin": {"network": str(tmp_path / "network.json")}}, out=tmp_path / "new")
+    quoted = json.dumps(graph).replace('"', '""')
+    lines = "".join(f'k{i},0.{i},100,"{quoted}"\n' for i in range(1, 9))
+    (tmp_path / "table.csv").write_text(f"key,val_accuracy,n_params,genotype\n{lines}")
+    arguments = ("--features", "structural", "--predictors", "ridge", "--labels", "5")
+    done = CliRunner().invoke(
+        app, ["predictors", "evaluate", str(tmp_path / "table.csv"), *arguments]
+    )
+    assert done.exit_code == 0, done.output  # a label is all that such features read of a layer
+    assert "module" not in marks(tmp_path)
+    assert "trapped_module" not in sys.modules
+
+
+def test_an_operator_in_the_worker_is_known_when_a_run_is_resumed(
+    original: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(original / "run", path)
+    rewritten(path, algorithm={"mutations": {"mine": 1.0}, "prunings": {"random": 1.0}})
+    assert len(nasgen.resume(path, trials="+1").trials) == 8
