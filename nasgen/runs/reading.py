@@ -202,8 +202,18 @@ def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
     def every(group: str) -> dict[str, float]:
         return dict.fromkeys(draft.applicable(group), 1.0)
 
+    # An operator that takes many parents finds them, unless the population was set.
+    needed = max(
+        (
+            registry.get(group, name).arity[0]
+            for group in ("crossovers", "matings")
+            for name in getattr(section, group)
+            if registry.known(group, name)
+        ),
+        default=0,
+    )
     written = {
-        "population": population(config),
+        "population": population(config) if section.population else max(population(config), needed),
         "morphisms": morphisms,
         "mutations": section.mutations or ({} if grows else every("mutations")),
         # Growth has one parent; where matings bring several, it still crosses none by itself.
@@ -214,7 +224,13 @@ def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
 
 def _with_predictor(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
     """Return the config with the predictor "auto" replaced by a name, or by "none"."""
-    section = config.predictor
+    section, trials = config.predictor, config.budget.trials
+    if section.name not in ("auto", "none"):  # asked for, so it is fitted in a short run too
+        few = trials is not None and trials <= section.warmup
+        if not few or trials is None or "warmup" in section.model_fields_set:
+            return config
+        written: dict[str, Any] = {"warmup": max(2, trials // 2)}
+        return config.model_copy(update={"predictor": section.model_copy(update=written)})
     if section.name != "auto":
         return config
     written = {"name": Resolved(config, scope).own_predictor}

@@ -306,7 +306,7 @@ class Resolved:
         wanted = self._idle_algorithm.n_trials
         if wanted is not None:
             return wanted + n_finish(self.config, wanted)
-        return max(DEFAULT_TRIALS, 2 * self.n_halving)
+        return max(DEFAULT_TRIALS, 2 * self.n_halving, 2 * (self.config.finish.networks or 0))
 
     @property
     def n_halving(self) -> int:

@@ -44,9 +44,18 @@ class GraphSpace(SearchSpace):
       what they are given (default: all that is legal).
     - `min_stages`, `max_stages`: what `sample` draws from; other genotypes are not bound by it.
 
+    A limit that is left at its default gives way to what is set: `min_depth` = 30 alone raises
+    `max_depth`.
     Raises ConfigError that lists every wrong option.
     """
 
+    # Options of which the first is at most the second.
+    limits: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("min_depth", "max_depth"), ("min_stages", "max_stages"), ("min_depth", "max_vertices"),
+        ("min_depth", "sample_min_depth"), ("sample_min_depth", "sample_max_depth"),
+        ("sample_max_depth", "max_depth"), ("sample_min_depth", "max_depth"),
+        ("min_depth", "sample_max_depth"), ("sample_min_depth", "max_vertices"),
+    )  # fmt: skip
     rank: ClassVar[int] = 3  # axes of the shapes that vertices read
     # Input shapes that differ in all that matters to the decoder; the second is the usual one.
     shapes: ClassVar[tuple[Shape, ...]] = ((1, 32, 32), (3, 32, 32), (3, 160, 160))
@@ -98,6 +107,7 @@ class GraphSpace(SearchSpace):
             if type(value) is not int or not 1 <= value <= most:
                 wrong.append(f"space.{name}: expected an integer in 1..{most}, got {value!r}.")
         if not wrong:
+            self._give_way()
             light = registry.usual("layers")
             defaults = {
                 "layers": tuple(op for op in light if self._is_offered(op)),
@@ -108,6 +118,20 @@ class GraphSpace(SearchSpace):
                 if not getattr(self, name):
                     object.__setattr__(self, name, default)
         return wrong
+
+    def _give_way(self) -> None:
+        """Let limits that were left at their defaults give way to what was set."""
+        usual = {option.name: option.default for option in fields(self)}
+        if self.widths and self.max_channels == usual["max_channels"]:
+            object.__setattr__(self, "max_channels", max(self.max_channels, *self.widths))
+        for low, high in self.limits:
+            least, most = getattr(self, low), getattr(self, high)
+            if least is None or most is None or least <= most:
+                continue
+            if least == usual[low]:
+                object.__setattr__(self, low, most)
+            elif most == usual[high]:
+                object.__setattr__(self, high, least)
 
     def _is_offered(self, op: str) -> bool:
         """Tell whether a layer is among the default ones: a vertex of the rank of this space."""
@@ -147,6 +171,9 @@ class GraphSpace(SearchSpace):
                 f"needed, such as '{'conv' if self.rank == 3 else 'dense'}'; got "
                 f"{list(self.layers)}."
             )
+        if offered and self.kernels == next(f.default for f in fields(self) if f.name == "kernels"):
+            usual = tuple(k for k in self.kernels if k in offered)
+            object.__setattr__(self, "kernels", usual or tuple(sorted(offered)))
         if list(self.widths) != sorted(set(self.widths)) or not all(
             1 <= w <= self.max_channels for w in self.widths
         ):
@@ -158,12 +185,7 @@ class GraphSpace(SearchSpace):
             wrong.append(
                 f"space.kernels: expected some of {sorted(offered)}, got {list(self.kernels)}."
             )
-        shallow, deep = "sample_min_depth", "sample_max_depth"
-        for low, high in (
-            ("min_depth", "max_depth"), ("min_stages", "max_stages"), ("min_depth", "max_vertices"),
-            ("min_depth", shallow), (shallow, deep), (deep, "max_depth"), (shallow, "max_depth"),
-            ("min_depth", deep), (shallow, "max_vertices"),
-        ):  # fmt: skip
+        for low, high in self.limits:
             least, most = getattr(self, low), getattr(self, high)
             if least is not None and most is not None and least > most:
                 wrong.append(f"space.{low}: expected at most {high} = {most}, got {least}.")

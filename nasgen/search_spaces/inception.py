@@ -8,7 +8,7 @@ the size that the budget can train.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 import numpy as np
 
@@ -35,6 +35,11 @@ class Inception(GraphSpace):
     Further options and the rules of legality are those of `GraphSpace`: operators may leave the
     plan of blocks. Raises ConfigError that lists every wrong option.
     """
+
+    limits: ClassVar[tuple[tuple[str, str], ...]] = (
+        *GraphSpace.limits,
+        ("width", "max_channels"),
+    )
 
     max_channels: int = 256
     kernels: tuple[int, ...] = (1, 3, 5)

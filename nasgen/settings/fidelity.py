@@ -15,6 +15,7 @@ DEFAULT_TRIALS: Final = 40
 N_IMAGES_A_TRIAL: Final = 30_000  # what "a cheap trial" shows a candidate when epochs are not set
 TRIALS_IN_20_MIN: Final = 14  # more and longer ones in a longer budget
 MAX_POPULATION: Final = 16  # when the config names none
+MOST_ASKED: Final = 64  # individuals of a tournament for which a default population grows
 FINISH_WITHIN: Final = 0.8  # share of a trial's time limit that the training of a finalist may fill
 
 
@@ -82,10 +83,21 @@ def population(config: SearchConfig) -> int:
     expected = DEFAULT_TRIALS if time_s is None else n_timed_trials(time_s)
     if trials is not None:
         expected = trials if time_s is None else min(trials, expected)
-    section = config.algorithm  # with rungs, each survivor takes so many trainings
-    expected //= sum(int(section.eta**rung) for rung in range(section.rungs))
+    section = config.algorithm
+    expected //= n_climbing(config)
     # In fours: the offspring, half as many, then keep two workers busy to the end.
-    return min(MAX_POPULATION, max(4, 4 * round(expected / 8)))
+    usual = min(MAX_POPULATION, max(4, 4 * round(expected / 8)))
+    if section.rungs > 1 and trials is not None:  # one generation at least must fit
+        usual = min(usual, max(2, expected))
+    # What is drawn of a population without replacement, and asked for, must be there.
+    asked = section.options.get("tournament")
+    few = asked if isinstance(asked, int) and asked <= MOST_ASKED else 0
+    return max(usual, section.parents, few)
+
+
+def n_climbing(config: SearchConfig) -> int:
+    """Return the trainings for each network that reaches the highest rung; 1 without rungs."""
+    return sum(int(config.algorithm.eta**rung) for rung in range(config.algorithm.rungs))
 
 
 def n_timed_trials(time_s: float) -> int:
@@ -147,4 +159,7 @@ def n_finish(config: SearchConfig, n_trials: int | None) -> int:
         wanted = population(config) // 2 if has_front else 2
         return wanted if n_trials is None else min(wanted, n_trials - 1)
     n_trials = n_trials or DEFAULT_TRIALS
-    return min(population(config), n_trials // 4) if has_front else min(3, n_trials // 10)
+    wanted = min(population(config), n_trials // 4) if has_front else min(3, n_trials // 10)
+    if config.algorithm.rungs > 1:  # one generation must fit beside them
+        wanted = max(0, min(wanted, n_trials - population(config) * n_climbing(config)))
+    return wanted

@@ -219,7 +219,7 @@ def test_growth_grows_by_morphisms_unless_told_otherwise() -> None:
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("members", 1), ("survivors", 0), ("survivors", 16), ("rounds", 0), ("epochs", 0.0),
+        ("members", 1), ("survivors", 0), ("survivors", 64), ("rounds", 0), ("epochs", 0.0),
         ("first_epochs", -1.0), ("selection", "worst"), ("shared", "perhaps"),
     ],
 )  # fmt: skip

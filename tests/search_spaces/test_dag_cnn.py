@@ -132,7 +132,7 @@ def test_a_sample_may_have_narrower_bounds_than_what_is_legal(space: Any) -> Non
 def test_a_sample_cannot_be_bound_beyond_what_is_legal() -> None:
     for options, said in (
         ({"sample_min_depth": 1, "min_depth": 3}, r"min_depth.*sample_min_depth = 1"),
-        ({"sample_max_depth": 30}, r"sample_max_depth.*max_depth = 24"),
+        ({"sample_max_depth": 30, "max_depth": 25}, r"sample_max_depth.*max_depth = 25"),
         ({"sample_min_depth": 9, "sample_max_depth": 8}, r"sample_max_depth = 8"),
         ({"sample_min_depth": "deep"}, r"sample_min_depth.*'deep'"),
         ({"min_depth": None}, r"min_depth.*None"),

@@ -69,7 +69,7 @@ def test_it_is_a_graph_space_of_its_own_and_leaves_the_other_as_it_was() -> None
     ("options", "expected"),
     [
         ({"width": 2}, "space.width"),
-        ({"width": 512}, "space.width"),
+        ({"width": 512, "max_channels": 300}, "space.width"),
         ({"blocks": 0}, "space.blocks"),
         ({"kernels": (3, 5)}, "need 1 and 3"),
         ({"layers": ("conv", "max_pool")}, "concat, sum"),

@@ -18,6 +18,7 @@ from nasgen.engine.individual import Individual
 from nasgen.engine.proposal import Proposal, Terms
 
 SHARE_OF_SURVIVORS = 3 / 10  # Painter's K of M
+MAX_POPULATION = 64  # of members that nobody set
 
 
 class Growth(Generational):
@@ -26,7 +27,8 @@ class Growth(Generational):
     Options, with the proposal's letters:
     - `first_epochs` (N1): training of the first network; default [training] epochs.
     - `epochs` (N2): training of each member in a round; default [training] epochs.
-    - `members` (M1): default `population`. `survivors` (M2): default three tenths of the members.
+    - `members` (M1): default `population`, or one more than `survivors`. `survivors` (M2): default
+      three tenths of the members.
     - `rounds` (K): default until the budget is spent.
     - `shared`: members of a round are trained jointly, parameters of relatives shared; False trains
       each on its own copy, on all workers.
@@ -56,7 +58,9 @@ class Growth(Generational):
         selection: Literal["best", "co-evolution"] = "best",
     ) -> None:
         super().__init__(population, seed)
-        self.n_members = population if members is None else members
+        least = (survivors or 0) + 1  # so many that not all survive
+        usual = max(population, least) if least <= MAX_POPULATION else population
+        self.n_members = usual if members is None else members
         if self.n_members < 2:
             raise options_error("growth", "members", "at least 2", members)
         default = max(1, round(SHARE_OF_SURVIVORS * self.n_members))
