@@ -181,7 +181,8 @@ class RunFolder:
     def unlock(self) -> None:
         """Give the claim back."""
         if self._lock is not None:
-            self._lock.close()
+            with suppress(OSError):  # a plug-in may have closed every file
+                self._lock.close()
             self._lock = None
         self._watched.clear()
 

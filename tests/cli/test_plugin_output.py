@@ -40,7 +40,7 @@ class Quits(RandomSearch):
         sys.exit(0)
 """
 SMALL = [
-    "--trials", "4", "--set", "algorithm.population=3", "--set", "algorithm.crossover_prob=0",
+    "--trials", "3", "--set", "algorithm.population=2", "--set", "algorithm.crossover_prob=0",
     "--set", "finish.networks=0", "--set", "training.epochs=0.1",
     "--set", "predictor.name=none", "--set", "space.max_channels=8", "--quiet",
 ]  # fmt: skip
@@ -65,7 +65,7 @@ def test_a_plugin_that_prints_leaves_the_json_alone(tmp_path: Path, data: str) -
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
-    assert json.loads(line)["trials"]["complete"] == 4
+    assert json.loads(line)["trials"]["complete"] == 3
     for what in (
         "on import", "of print", "of stdout", "of a library", "of a program", "of an objective",
         "of a library in a worker",

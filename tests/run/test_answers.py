@@ -108,7 +108,7 @@ PLAYED = Played(resolved_of("random"), 2, 0)
 MEMBER: Trial = PLAYED.run()[0]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4), st.sampled_from(answers.STATES))
 def test_any_answer_becomes_a_result_that_a_trial_takes(fields: Json, state: str) -> None:
     toy = Toy({}).evaluate({"seq": 0, "genotype": MEMBER.genotype, "inherit": None}, lambda r: True)

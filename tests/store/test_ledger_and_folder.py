@@ -290,3 +290,13 @@ def test_one_process_at_a_time_works_on_a_run(tmp_path: Path) -> None:
     other = RunFolder(tmp_path / "run")
     other.lock()
     other.unlock()
+
+
+def test_a_lock_whose_file_a_plugin_has_closed_is_given_back(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    folder.lock()
+    assert folder._lock is not None
+    os.close(folder._lock.fileno())  # what os.closerange does
+    folder.unlock()
+    folder.lock()
+    folder.unlock()
