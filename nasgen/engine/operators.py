@@ -154,11 +154,13 @@ def children(
         raise OperatorError(f"operator '{name}' must return {expected}, got {kinds}.")
     for child in found:
         legal(name, child.genotype, space)
-        if not child.plan:
+        if not child.plan and isinstance(child.plan, Mapping):
             continue
         try:
+            if not isinstance(child.plan, Mapping):
+                raise TypeError(f"expected an object, got {type(child.plan).__name__}")
             json.dumps(child.plan, allow_nan=False)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise OperatorError(
                 f"operator '{name}' must return a heredity plan that is JSON: {error}. NumPy "
                 "numbers need int() or float() around them."

@@ -14,6 +14,8 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Sequence
 
+from nasgen.errors import IllegalGenotypeError
+
 Range = tuple[int, int]  # (first tag, how many), tags are consecutive
 Ranges = tuple[Range, ...]
 
@@ -32,7 +34,10 @@ def mint(tag: int, root_seed: int, trial: int) -> int:
         return tag
     local = tag - PROVISIONAL
     if not 0 <= local < 1 << N_LOCAL_BITS:
-        raise ValueError(f"a trial may create {1 << N_LOCAL_BITS} tags at most, got index {local}.")
+        raise IllegalGenotypeError(
+            f"a trial may create {1 << N_LOCAL_BITS} gene tags at most, got the index {local}; "
+            "operators take new tags from the genotype that they edit."
+        )
     run = zlib.crc32(str(root_seed).encode()) & ((1 << N_RUN_BITS) - 1)
     return (run << (N_TRIAL_BITS + N_LOCAL_BITS)) | (trial << N_LOCAL_BITS) | local
 

@@ -188,8 +188,9 @@ def _judge(chain: Chain, kind: str, code: int, errors: str, is_alive: bool) -> N
     right = {0}  # it may have been done already
     if is_alive:
         right |= {"SIGKILL": {-9}, "group": {-9}, "SIGTERM": {-15}}.get(kind, set())
-        if kind in ("SIGINT", "double Ctrl-C"):  # while Python itself is starting, it is -2
-            right |= {INTERRUPTED, -signal.SIGINT, 1} if "Traceback" in errors else {INTERRUPTED}
+        if kind in ("SIGINT", "double Ctrl-C"):
+            # While Python itself starts or ends it is the latter, as for any program.
+            right |= {INTERRUPTED, -signal.SIGINT} | ({1} if "Traceback" in errors else set())
         if kind == "worker":
             right |= {2}  # one that is starting cannot be replaced, which is said
     if code not in right:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -107,12 +108,12 @@ class Results(Part):
     def _search(self, changes: Mapping[int, Any]) -> None:
         executor = Changing(TOY, {"objectives": ["val_accuracy"]})
         executor.changes = changes
-        ways = {"val_accuracy": "maximize"}
-        url = f"sqlite:///{self.folder / 'ledger.db'}"
-        ledger = Ledger.create(url, ways, ["sample", "finish"])
+        ways, failed = {"val_accuracy": "maximize"}, list[str]()
+        ledger = Ledger.create("memory", ways, ["sample", "finish"])
         try:
             played = Played(self.resolved, 4, 1, executor=executor, ledger=ledger)
             for trial in played.run():
+                json.dumps(dataclasses.asdict(trial), allow_nan=False)  # as a file needs it
                 finished = trial.state in ("COMPLETE", "FAILED", "PRUNED")
                 raises_wrong(finished, f"trial {trial.seq} is {trial.state!r} after the search")
                 if trial.state == "COMPLETE":
@@ -121,10 +122,11 @@ class Results(Part):
                     raises_wrong(is_number and math.isfinite(value), f"COMPLETE with {value!r}")
                 if trial.state == "FAILED":
                     raises_wrong(bool(trial.failure), "FAILED without a reason")
+                    failed.append(str(trial.failure))
+            if failed:
+                raise RefusedError(failed[0])
         finally:
             ledger.close()
-            for path in self.folder.glob("ledger.db*"):
-                path.unlink()
 
     def draw(self, rng: Rng) -> Act:
         which, seed = int(rng.integers(0, 4)), int(rng.integers(0, 2**31))
