@@ -64,11 +64,16 @@ def _form(name: str, key: str, value: Any) -> str:
     if hasattr(value, "columns"):
         return "table"
     is_list = isinstance(value, list | tuple)
-    if is_list and len({len(row) for row in value if isinstance(row, Sized)}) > 1:
+    if is_list and len({_length(row) for row in value if isinstance(row, Sized)}) > 1:
         return "sequence"
     if _is_mixed(value):
         return "table"
     return "table" if np.ndim(checks.as_array(name, key, value)) == 2 else "image"
+
+
+def _length(row: Sized) -> int:
+    """Return the length of a row; arrays of no axis have the method, but no length."""
+    return 0 if getattr(row, "ndim", 1) == 0 else len(row)
 
 
 def _is_mixed(value: Any) -> bool:
@@ -160,6 +165,11 @@ def sequences(name: str, key: str, value: Any) -> Inputs:
             x[i, : len(v)] = v
     if lengths.dtype.kind not in "iu":
         raise DataError(f"{name}: lengths must hold integers, got {lengths.dtype.name}.")
+    if x.dtype.kind not in "iufb":
+        raise DataError(
+            f"{name}: {key} must hold floats, or integers that stand for tokens, got "
+            f"{x.dtype.name}; number texts first."
+        )
     x = x.astype(np.float32, copy=False) if x.dtype.kind == "f" else x.astype(np.int64, copy=False)
     return {"x": x, "lengths": lengths.astype(np.int64, copy=False)}
 
@@ -195,8 +205,10 @@ def check(
     if form == "table" and not columns:
         raise DataError(f"{name}: {key} has no columns; at least one is needed beside the target.")
     for other, values in given.items():
+        shown = key if other == "x" else f"{key} ({other})"
+        if values.ndim == 0:
+            raise DataError(f"{name}: {shown} is a single value, expected one entry for each {what}.")
         if len(values) != n:
-            shown = key if other == "x" else f"{key} ({other})"
             raise DataError(
                 f"{name}: {shown} holds {len(values)} {what}s, {ky} {n} "
                 f"{'labels; each' if form == 'image' else 'targets; each'} {what} needs one "

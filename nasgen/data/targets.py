@@ -116,6 +116,8 @@ def check_training(
 
 def _plain(name: str, key: str, y: Any) -> Array:
     array = checks.as_array(name, key, y)
+    if array.ndim == 0:
+        raise DataError(f"{name}: {key} is a single value, expected one target for each row.")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     return array
