@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from nasgen.cli.output import apart, exits_are_said, write_anywhere
+from nasgen.cli.output import apart, complete, exits_are_said, to_nowhere, write_anywhere
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -91,7 +91,8 @@ def command(function: F) -> F:
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _warn
-                with exits_are_said(EXIT_USER), apart() if kwargs.get("json_") else nullcontext():
+                json_ = apart() if kwargs.get("json_") else nullcontext()
+                with exits_are_said(EXIT_USER), complete(), json_:
                     function(*args, **kwargs)
         except (NasgenError, typer.Exit, typer.BadParameter) as error:
             if not isinstance(error, NasgenError) or debugging():
@@ -102,7 +103,7 @@ def command(function: F) -> F:
         except KeyboardInterrupt:
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except BrokenPipeError:  # the reader of our output went away, as `| head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            to_nowhere(sys.stdout)
             raise typer.Exit(0) from None
         except Exception as error:
             if debugging():

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NoReturn, TextIO
 
+from nasgen.errors import NasgenError, StoreError
 from nasgen.settings.text import readable
 
 # What is written of text that the console's encoding has not; anything else as an escape.
@@ -97,9 +98,53 @@ def exits_are_said(code: int) -> Iterator[None]:
         os._exit = leave
 
 
+@contextmanager
+def complete() -> Iterator[None]:
+    """Raise StoreError where what is printed inside does not reach standard output, as a full disk.
+
+    Python itself would find that out when it exits.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        if isinstance(error, NasgenError | BrokenPipeError) or not _is_lost():
+            raise
+        raise _unwritten(error, sys.stdout) from None
+
+
 def dump(data: Any) -> None:
     """Print one line of JSON as an answer."""
-    print(json.dumps(data), file=_answers[-1] if _answers else sys.stdout, flush=True)
+    stream = _answers[-1] if _answers else sys.stdout
+    try:
+        print(json.dumps(data), file=stream, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritten(error, stream) from None
+
+
+def to_nowhere(stream: TextIO) -> None:
+    """Let a stream lead nowhere, so that what is left of it is no error at the exit."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _is_lost() -> bool:
+    """Tell whether standard output takes nothing: an error of a write names no file."""
+    try:
+        print(flush=True)
+    except OSError:
+        return True
+    return False
+
+
+def _unwritten(error: OSError, stream: TextIO) -> StoreError:
+    to_nowhere(stream)
+    return StoreError(
+        f"the answer cannot be written to standard output ({error.strerror or error}); free disk "
+        "space or send it elsewhere. What the command did is done."
+    )
 
 
 def _moved(stream: TextIO) -> tuple[int, int | None]:

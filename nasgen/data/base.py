@@ -217,7 +217,9 @@ def make(
                 f"{name}: {present}_{key} came without {absent}_{key}; give both or neither."
             )
     if x is None or y is None:
-        raise DataError(f"{name}: expected arrays x and y, got None for {'x' if x is None else 'y'}.")
+        raise DataError(
+            f"{name}: expected arrays x and y, got None for {'x' if x is None else 'y'}."
+        )
     whole = x_test is None
     kx, ky = ("x", "y") if whole else ("x_train", "y_train")
     parts = {kx: x, "x_val": x_val, "x_test": x_test}

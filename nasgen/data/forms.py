@@ -207,7 +207,9 @@ def check(
     for other, values in given.items():
         shown = key if other == "x" else f"{key} ({other})"
         if values.ndim == 0:
-            raise DataError(f"{name}: {shown} is a single value, expected one entry for each {what}.")
+            raise DataError(
+                f"{name}: {shown} is a single value, expected one entry for each {what}."
+            )
         if len(values) != n:
             raise DataError(
                 f"{name}: {shown} holds {len(values)} {what}s, {ky} {n} "
