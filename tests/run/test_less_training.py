@@ -219,7 +219,7 @@ def test_settings_that_do_not_go_with_rungs_are_refused() -> None:
         with pytest.raises(ConfigError, match=r"algorithm\.rungs: expected 1"):
             _resolved({"name": name, "rungs": 2})
     with pytest.raises(ConfigError, match=r"budget\.trials: expected at least 28"):
-        reading.resolved({"algorithm": RUNGS, "budget": {"trials": 28}})
+        reading.resolved({"algorithm": {**RUNGS, "population": 4}, "budget": {"trials": 27}})
     with pytest.raises(ConfigError, match="at most 1000, got 2187"):
         _resolved({"rungs": 8})
     substitute = {"name": "ridge", "mode": "substitute"}
