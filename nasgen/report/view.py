@@ -27,6 +27,7 @@ class ReportView:
     - `audit`: how good the predictor was, see `predictors.audit.Audit.to_json`; None without one.
     - `nearest`: a sentence about the network that violates the constraints least, where all do.
     - `ended_early`: a sentence where the search found no new candidates within its budget.
+    - `notes`: sentences about how the data were read.
     - `cautions`: sentences about what differed when the run was resumed, such as versions.
     - `directions`: objective -> "maximize" or "minimize"; the first objective ranks.
     - `operator_failures`: operator -> how often it gave nothing to train, by cause
@@ -55,6 +56,7 @@ class ReportView:
     nearest: str = ""
     ended_early: str = ""
     cautions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     metric: str = "accuracy"
     is_complete: bool = True
     unit: str = "images"

@@ -41,6 +41,7 @@ def write(run: Run, record: Mapping[str, Any], summary: Mapping[str, Any]) -> No
         versions=record["versions"],
         classes=tuple(data["classes"]),
         data_summary=data_summary(data),
+        notes=tuple(data.get("notes", ())),
         metric=run.task.metric,
         unit=unit(data.get("form", "image")) + "s",
     )

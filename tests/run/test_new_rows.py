@@ -309,6 +309,26 @@ def test_images_on_another_scale_are_remarked() -> None:
     assert "expected values as the data set has them" in said
 
 
+def test_what_is_said_of_the_data_stays_with_the_run(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = {part: rng.normal(size=(n, 3)) for part, n in (("train", 30), ("val", 9))}
+    labels = {part: np.array(["cat", "owl"])[np.arange(len(x)) % 2] for part, x in rows.items()}
+    arrays = {f"x_{p}": x for p, x in rows.items()} | {f"y_{p}": y for p, y in labels.items()}
+    np.savez(tmp_path / "d.npz", **arrays)
+    settings = {key: value for key, value in SETTINGS.items() if key != "space"}
+    source = f"npz:{tmp_path / 'd.npz'}"
+    run = nasgen.run({**settings, "data": {"source": source}}, out=tmp_path / "run")
+    assert run.record["data"]["notes"] == list(run.dataset.notes)
+    assert "9 rows of x_val validate; data.validation" in run.report_path.read_text()
+    network = run.network()
+    answers = network.predict_proba(rows["val"])
+    np.testing.assert_allclose(network.validation, answers, rtol=1e-5, atol=1e-6)
+    right = np.mean(
+        [a == b for a, b in zip(network.predict_names(rows["val"]), labels["val"], strict=True)]
+    )
+    assert run.summary["best"]["val_accuracy"] == pytest.approx(right)
+
+
 def test_what_has_no_classes_has_no_names(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(40, 3))
     settings = {key: value for key, value in SETTINGS.items() if key != "space"}
