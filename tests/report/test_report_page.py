@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from nasgen.report.page import masked, render
+from nasgen.report.page import WIDE, masked, render
 from nasgen.report.view import ReportView
 from nasgen.settings.config import parse
 
@@ -229,3 +229,23 @@ def test_the_report_loads_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ast.literal_eval(done.stdout) == []
+
+
+def test_what_can_be_scrolled_shows_it_and_drawings_fit_their_cards(make_view: Any) -> None:
+    html = render(make_view(40))
+    page = check(html)
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
+    assert style is not None
+    rules = re.findall(r"^([^{}@\n]+) \{([^{}]*)\}", style[1], re.MULTILINE)
+    shaded = next(names for names, rule in rules if "var(--shade)" in rule)
+    regions = [a for _, a in page.tags if "scrollable" in (a.get("aria-label") or "")]
+    assert len(regions) >= 5
+    for attributes in regions:
+        assert f".{(attributes['class'] or '').split()[0]}" in shaded.split(", ")
+    assert "Scroll sideways" in style[1]  # on screens that are narrower than a chart
+    dag = "".join(rule for names, rule in rules if names.startswith(".dag"))
+    assert "max-height" not in dag
+    assert "max-width: 100%" in dag
+    least = re.search(r"\.cards \{[^}]*minmax\(min\(100%, (\d+)px\)", style[1])
+    assert least is not None
+    assert int(least[1]) - 34 > WIDE  # borders and padding; what is wider gets a whole row
