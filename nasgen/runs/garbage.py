@@ -47,7 +47,9 @@ def collect_garbage(run: Run) -> int:
         n_finish = fidelity.n_finish(run.config, record["legs"][-1]["trials"])
         keeping = run.recorded.keeping(n_finish, members(record), run.objectives)
         alive = record.get("alive", record["population"])  # a further segment starts from them
-        refs = staying({trial.seq: trial for trial in run.trials}, alive, (), keeping)
+        with run.ledger() as ledger:
+            trials = ledger.trials()  # all: what a damaged one refers to must not be deleted
+        refs = staying({trial.seq: trial for trial in trials}, alive, (), keeping)
         if (folder.path / origin.FILE).is_file():
             refs |= {*folder.read_json(origin.FILE).get("refs", {}).values()}
         artifacts = folder.artifacts

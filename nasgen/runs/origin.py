@@ -127,7 +127,7 @@ def _trial(here: str, folder: RunFolder, which: str) -> Trial:
     url = tables.get("store", {}).get("ledger")
     ledger = Ledger.open(folder.ledger_url(url), study_name(url, record["run"]))
     try:
-        trials = {trial.seq: trial for trial in ledger.trials()}
+        trials = {trial.seq: trial for trial in ledger.readable()[0]}
     finally:
         ledger.close()
     seq = int(which) if which.isdecimal() else best if not which else -1

@@ -155,12 +155,16 @@ class Run:
 
     @cached_property
     def trials(self) -> list[Trial]:
-        """All trials by seq, as of the first look."""
-        with self._ledger() as ledger:
-            return ledger.trials()
+        """All trials by seq, as of the first look; damaged ones are left out with a warning."""
+        with self.ledger() as ledger:
+            found, faults = ledger.readable()
+        for fault in faults:
+            warnings.warn(f"{fault}; it is left out.", stacklevel=2)
+        return found
 
     @contextmanager
-    def _ledger(self) -> Iterator[Ledger]:
+    def ledger(self) -> Iterator[Ledger]:
+        """Give the open ledger of the run, and close it in the end."""
         self._check_ledger()
         # By the name it was born with: a folder may be renamed, a study elsewhere is not.
         study = study_name(self.config.store.ledger, self.record["run"])
@@ -181,7 +185,7 @@ class Run:
         try:  # a run from before there was such a record
             return self.recorded.objectives
         except UnknownNameError:  # a plug-in's
-            with self._ledger() as ledger:
+            with self.ledger() as ledger:
                 ways = ledger.directions()
             return tuple(Objective(n, cast(Direction, ways[n])) for n in names)
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import optuna
+from alembic.util.exc import CommandError
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -25,9 +26,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nasgen.errors import StoreError
 from nasgen.settings.fidelity import Fidelity
-from nasgen.store import migrations, places
+from nasgen.store import migrations, places, records
 from nasgen.store.places import shown
 from nasgen.store.quiet import quiet
+from nasgen.store.records import ASKED, TOLD, Row, signed
 from nasgen.store.sqlite import Sqlite
 from nasgen.store.trial import Trial
 
@@ -84,7 +86,27 @@ _TOLD = [
     "finished",
 ]
 
+# What the fields of a trial may be, for records that something has changed.
+_TYPES: dict[str, Any] = {f.name: Mapping for f in dataclasses.fields(Trial)} | {
+    **dict.fromkeys(("key", "identity", "operator", "state", "phase"), str),
+    **dict.fromkeys(("seq", "generation", "seed", "attempt", "asked_after"), int),
+    **dict.fromkeys(("told", "cohort", "number"), int | None),
+    **dict.fromkeys(("failure_kind", "failure", "started", "finished"), str | None),
+    **dict.fromkeys(("parents", "tags", "curve"), tuple),
+    **dict.fromkeys(("violation", "train_s"), int | float),
+    "goes_on": bool,
+    "fidelity": Fidelity,
+    "derivation": Mapping | None,
+}
+
 _DERIVED = ["genotype", "key", "derivation", "outline", "tags", "shown"]
+
+
+# What Optuna, its libraries and this module raise over a file that is not what it was.
+DAMAGE = (
+    ArithmeticError, AssertionError, AttributeError, CommandError, LookupError, RuntimeError,
+    TypeError, ValueError,
+)  # fmt: skip
 
 
 @contextmanager
@@ -98,6 +120,21 @@ def _reported(url: str) -> Iterator[None]:
         raise StoreError(
             f"the ledger {shown(url)} cannot be used: {reason}. Check that the file is a nasgen "
             "ledger, that the disk has space and that you may write there."
+        ) from error
+
+
+@contextmanager
+def _foreign(url: str) -> Iterator[None]:
+    """Say that a ledger is damaged, whatever Optuna and its libraries raise over it."""
+    try:
+        with _reported(url):
+            yield
+    except StoreError:
+        raise
+    except DAMAGE as error:
+        raise StoreError(
+            f"the ledger {shown(url)} is damaged, or none of nasgen ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]})."
         ) from error
 
 
@@ -158,7 +195,7 @@ class Ledger:
         path = places.file_of(url)
         if path is not None and not path.is_file():
             raise StoreError(f"the ledger {path} does not exist; is this a nasgen run folder?")
-        with quiet(), _reported(url):
+        with quiet(), _foreign(url):
             storage = _storage(url)
             try:
                 study_id = storage.get_study_id_from_name(study)
@@ -177,32 +214,63 @@ class Ledger:
 
     def directions(self) -> dict[str, str]:
         """Return objective -> "maximize" | "minimize", as the study was created."""
-        with _reported(self.url):
+        with _foreign(self.url):
             found = self._storage.get_study_directions(self._study_id)
             names = self._storage.get_study_system_attrs(self._study_id)["study:metric_names"]
         return {name: way.name.lower() for name, way in zip(names, found, strict=False)}
 
     def trials(self) -> list[Trial]:
-        """Return all trials by seq."""
-        with _reported(self.url):
-            frozen = self._storage.get_all_trials(self._study_id, deepcopy=False)
-        trials = []
-        for item in frozen:
-            if "trial" not in item.user_attrs:
-                continue  # put there by another tool
-            try:
-                trials.append(_to_trial(item, self._kind))
-            except (TypeError, KeyError, ValueError, AttributeError) as error:
-                raise StoreError(
-                    f"trial {item.number} of the ledger {shown(self.url)} is damaged ({error!r})."
-                ) from None
-            self._know(trials[-1].seq, item._trial_id)
-        return sorted(trials, key=lambda t: t.seq)
+        """Return all trials by seq; StoreError when one is damaged, because none may be missing."""
+        trials, faults = self.readable()
+        if faults:
+            raise StoreError(
+                f"{faults[0]}. The run can be read, but not continued; put its ledger back from a "
+                "copy, or begin a new run."
+            )
+        return trials
+
+    def readable(self) -> tuple[list[Trial], list[str]]:
+        """Return the trials that can be read, by seq, and a sentence about each that cannot."""
+        found: dict[int, Trial] = {}
+        faults = []
+        with _foreign(self.url):
+            for row in records.rows(self._storage, self._study_id):
+                if not row.records and not row.fault:
+                    continue  # put there by another tool
+                try:
+                    trial = self._trial(row)
+                    if trial.seq in found:
+                        raise ValueError(f"it calls itself {trial.seq}, as another does")
+                except DAMAGE as error:
+                    faults.append(
+                        f"trial {row.number} of the ledger {shown(self.url)} is damaged "
+                        f"({' '.join(str(error).split())[:200]})"
+                    )
+                    continue
+                found[trial.seq] = trial
+                self._know(trial.seq, row.trial_id)
+        missing = [seq for seq in range(max(found, default=-1)) if seq not in found]
+        if len(missing) > len(faults):
+            faults.append(f"trial {missing[0]} of the ledger {shown(self.url)} is missing")
+        return [found[seq] for seq in sorted(found)], faults
 
     def trial(self, seq: int) -> Trial:
         """Return one trial as it was written last."""
-        with _reported(self.url):
-            return _to_trial(self._storage.get_trial(self._ids[seq]), self._kind)
+        with _foreign(self.url):
+            return self._trial(records.row(self._storage, self._ids[seq]))
+
+    def _trial(self, row: Row) -> Trial:
+        if row.fault:
+            raise ValueError(row.fault)
+        fields, told = row.record(ASKED), row.record(TOLD)
+        # A result without its state was being written when the process died: still in flight.
+        if row.is_finished and told:
+            fields |= told
+        else:
+            fields["state"] = "RUNNING"
+        old = not migrations.is_current(fields)
+        params = self._storage.get_trial(row.trial_id).params if old else {}
+        return _to_trial(migrations.trial(fields, params, self._kind))
 
     # ---- writing -----------------------------------------------------------------------------
 
@@ -219,7 +287,7 @@ class Ledger:
         text = self._text(record)
         with _reported(self.url):
             if isinstance(self._storage, Sqlite):
-                trial_id = self._storage.add_trial(self._study_id, params, ("trial", text))
+                trial_id = self._storage.add_trial(self._study_id, params, (ASKED, text))
             else:
                 template = _Template(
                     number=-1,
@@ -231,7 +299,7 @@ class Ledger:
                     datetime_complete=None,
                     params={name: value for name, (value, _) in params.items()},
                     distributions={name: which for name, (_, which) in params.items()},
-                    user_attrs={"trial": record},
+                    user_attrs={ASKED: json.loads(text) if text else record},
                     system_attrs={},
                     intermediate_values={},
                 )
@@ -241,8 +309,10 @@ class Ledger:
     def ask_again(self, trial: Trial) -> None:
         """Write the new attempt of a trial that was in flight when the run stopped."""
         record = _asked(trial)
+        if text := self._text(record):
+            record = json.loads(text)
         with _reported(self.url):
-            self._storage.set_trial_user_attr(self._ids[trial.seq], "trial", record)
+            self._storage.set_trial_user_attr(self._ids[trial.seq], ASKED, record)
 
     def tell(self, trial: Trial) -> None:
         """Write a result; it outlives this process when this returns.
@@ -258,11 +328,12 @@ class Ledger:
             trial_id = self._ids[trial.seq]
             if isinstance(self._storage, Sqlite):
                 finish = self._storage.finish_trial
-                finish(trial_id, state, values, ("result", text), trial.looks)
+                finish(trial_id, state, values, (TOLD, text), trial.looks)
             else:
                 for epoch, value in trial.looks.items():
                     self._storage.set_trial_intermediate_value(trial_id, epoch, value)
-                self._storage.set_trial_user_attr(trial_id, "result", record)
+                stored = json.loads(text) if text else record
+                self._storage.set_trial_user_attr(trial_id, TOLD, stored)
                 self._storage.set_trial_state_values(trial_id, state, values)
 
     def close(self) -> None:
@@ -280,7 +351,7 @@ class Ledger:
 
     def _text(self, record: Mapping[str, Any]) -> str:
         # A ledger in memory keeps the objects and needs no text.
-        return "" if isinstance(self._storage, InMemoryStorage) else _json(record)
+        return "" if isinstance(self._storage, InMemoryStorage) else signed(_json(record))
 
     def _operator_choices(self) -> CategoricalDistribution:
         if self._choices is None:
@@ -303,21 +374,17 @@ def _asked(trial: Trial) -> dict[str, Any]:
     return record
 
 
-def _to_trial(item: FrozenTrial, kind: str) -> Trial:
-    fields: dict[str, Any] = dict(item.user_attrs["trial"])
-    told = dict(item.user_attrs.get("result", {}))
-    # A result without its state was being written when the process died: still in flight.
-    if item.state.is_finished() and told:
-        fields |= told
-    else:
-        fields["state"] = "RUNNING"
-    fields = migrations.trial(fields, item.params, kind)
+def _to_trial(fields: dict[str, Any]) -> Trial:
     fields["fidelity"] = Fidelity.of(fields["fidelity"])
-    known = {f.name for f in dataclasses.fields(Trial)}
-    fields = {k: v for k, v in fields.items() if k in known}
+    fields = {k: v for k, v in fields.items() if k in _TYPES}
     for name in ("parents", "tags"):
         fields[name] = tuple(fields.get(name, ()))
     fields["curve"] = tuple(fields.get("curve", ()))
+    for name, value in fields.items():
+        if not isinstance(value, _TYPES[name]):
+            raise TypeError(f"its {name} is {value!r}")
+    if fields["state"] not in ("RUNNING", *_STATES):
+        raise ValueError(f"its state is {fields['state']!r}")
     return Trial(**fields)
 
 

@@ -46,7 +46,12 @@ def trial(row: Mapping[str, Any], params: Mapping[str, Any], kind: str) -> Table
     `params` are the parameters that Optuna shows of it, `kind` is the genotypes' of the run's
     space: format 1 called all of them "dag".
     """
-    return _trial_1(dict(row), params, kind) if "number" not in row else dict(row)
+    return dict(row) if is_current(row) else _trial_1(dict(row), params, kind)
+
+
+def is_current(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row of the ledger is in the present format."""
+    return "number" in row
 
 
 def with_rejections(trials: Sequence[Trial], rejected: Sequence[Mapping[str, Any]]) -> list[Trial]:

@@ -116,15 +116,18 @@ def test_a_damaged_candidate_file_is_named_when_the_run_is_resumed(
         nasgen.resume(path)
 
 
-def test_a_damaged_trial_is_named(tmp_path: Path) -> None:
+def test_a_damaged_trial_is_named_and_the_others_are_read(tmp_path: Path) -> None:
     path = copy_of("stopped", tmp_path)
     with sqlite3.connect(path / "ledger.db") as db:
         db.execute(
             "update trial_user_attributes set value_json = '{\"seq\": 0}' where key = 'trial' "
             "and trial_id = (select min(trial_id) from trials)"
         )
-    with pytest.raises(StoreError, match=r"trial 0 of the ledger .* is damaged"):
-        _ = nasgen.load(path).trials
+    with pytest.warns(UserWarning, match=r"trial 0 of the ledger .* is damaged .* it is left out"):
+        trials = nasgen.load(path).trials
+    assert [t.seq for t in trials] == [t.seq for t in nasgen.load(OLD / "stopped").trials][1:]
+    with pytest.raises(StoreError, match="can be read, but not continued"):
+        nasgen.resume(path)
 
 
 @pytest.mark.parametrize("name", ["genetic", "stopped"])
