@@ -9,7 +9,6 @@ outside of the folder is connected to where it is named now.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +27,8 @@ from nasgen.store.folder import RunFolder
 Tables = dict[str, Any]
 
 ELSEWHERE: Final = "If the run's data lie elsewhere now, name them: --data SOURCE."
-DOTTED: Final = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
-NO_NAMES: Final = ("data", "store", "origin", "plugins", "budget")  # sections that name no members
+# Texts that name no member of the registry, though they may hold a colon.
+NO_NAMES: Final = frozenset({"data.source", "store.ledger", "origin.network", "execution.device"})
 
 
 @dataclass(frozen=True)
@@ -66,12 +65,17 @@ class Verdict:
 
 
 class Stored:
-    """A stored run with what its user names now. Raises StoreError and ConfigError."""
+    """A stored run with what its user names now. Raises StoreError and ConfigError.
 
-    def __init__(self, path: str | Path, named: Named | None = None) -> None:
+    `tables` are the settings (default: the stored ones).
+    """
+
+    def __init__(
+        self, path: str | Path, named: Named | None = None, tables: Mapping[str, Any] | None = None
+    ) -> None:
         self.folder = RunFolder.open(path)
         self.named = named or Named()
-        self.tables = self.folder.config_tables()
+        self.tables = self.folder.config_tables() if tables is None else dict(tables)
         given = plugins.named(self.named.plugins)
         self._modules = tuple(given["modules"])
         self._files = [str(Path(file).expanduser().resolve()) for file in given["files"]]
@@ -192,13 +196,15 @@ class Stored:
 
 
 def check_config(path: Path, tables: Mapping[str, Any], plugin_files: Sequence[Any] = ()) -> None:
-    """Raise ConfigError for the stored config of a run that would run code or connect elsewhere.
+    """Raise ConfigError for a config in a run folder that would run code or connect elsewhere.
 
-    A config that somebody names is theirs, its plug-ins too; one that lies in a run folder is data.
+    A config that somebody names is theirs, its plug-ins too; one that lies in a run folder is data,
+    whatever its name is.
     """
-    if path.name != "config.toml" or not (path.parent / "run.json").is_file():
+    if not (path.parent / "run.json").is_file():
         return
-    stored = Stored(path.parent, Named(plugin_files))
+    parse(tables, str(path))
+    stored = Stored(path.parent, Named(plugin_files), tables)
     problems = [*stored.verdict().refused]
     try:
         stored.folder.check_ledger(tables, "copy the config out of the run folder, and name that")
@@ -206,22 +212,27 @@ def check_config(path: Path, tables: Mapping[str, Any], plugin_files: Sequence[A
         problems.append(str(error))
     if dotted := sorted(_dotted(tables)):
         problems.append(
-            f"{path} is the stored config of a run and names {', '.join(dotted)}; to import what "
+            f"{path} lies in the folder of a run and names {', '.join(dotted)}; to import what "
             "dotted paths name, copy the config out of the run folder, and name that."
         )
     if problems:
         raise ConfigError(problems)
 
 
-def _dotted(value: Any) -> set[str]:
-    """Return the dotted paths in a config's tables that name nothing of nasgen's own."""
+def _dotted(value: Any, place: str = "") -> set[str]:
+    """Return the texts of a config that may be dotted paths and name nothing of nasgen's own.
+
+    Whatever has a colon counts: the registry imports what stands before it.
+    """
     if isinstance(value, str):
-        return {value} if DOTTED.fullmatch(value) and not _is_own(value) else set()
+        is_name = ":" in value and place not in NO_NAMES and not _is_own(value)
+        return {value} if is_name else set()
     if isinstance(value, Mapping):
-        parts = [v for k, v in value.items() if k not in NO_NAMES] + list(value)
+        parts = [(v, f"{place}.{k}".removeprefix(".")) for k, v in value.items() if k != "plugins"]
+        parts += [(key, "") for key in value]
     else:
-        parts = list(value) if isinstance(value, list | tuple) else []
-    return {dotted for part in parts for dotted in _dotted(part)}
+        parts = [(v, place) for v in value] if isinstance(value, list | tuple) else []
+    return {dotted for part, where in parts for dotted in _dotted(part, where)}
 
 
 def _is_own(dotted: str) -> bool:

@@ -377,9 +377,16 @@ class SearchConfig(Section):
 def parse(data: Mapping[str, Any], where: str = "config") -> SearchConfig:
     """Return the checked config; ConfigError lists every mistake with the nearest valid name."""
     try:
-        return SearchConfig.model_validate(dict(data))
+        found = SearchConfig.model_validate(dict(data))
     except ValidationError as error:
         raise ConfigError(f"{where}: {_sentence(e)}" for e in error.errors()) from None
+    _check_texts(data, where)
+    return found
+
+
+def _check_texts(data: Any, where: str) -> None:
+    if text.has_nul(data):
+        raise ConfigError(f"{where}: expected texts without the character NUL; take it out.")
 
 
 def read_toml(
@@ -397,6 +404,7 @@ def read_toml(
             f"config file {path} cannot be read ({error.strerror or error}); "
             "`nasgen new search.toml` writes one."
         ) from None
+    _check_texts(data, str(path))
     plugins = data.get("plugins")
     if isinstance(plugins, dict) and isinstance(plugins.get("files"), list):
         plugins["files"] = [

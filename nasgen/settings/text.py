@@ -6,7 +6,7 @@ plug-ins may hold them too. What is recorded or printed shows them as escapes in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,3 +56,12 @@ def checked(value: Any) -> Any:
         if not level:
             return value
     raise RecursionError
+
+
+def has_nul(value: Any) -> bool:
+    """Tell whether a text in parsed JSON or TOML holds NUL, which no path and no URL may hold."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, Mapping):
+        return any(map(has_nul, value)) or any(map(has_nul, value.values()))
+    return isinstance(value, list | tuple) and any(map(has_nul, value))

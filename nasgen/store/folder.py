@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from nasgen.data import arrays
-from nasgen.errors import ConfigError, StoreError, typed
-from nasgen.settings.config import read_toml
+from nasgen.errors import ConfigError, NasgenError, StoreError, typed
+from nasgen.settings.config import parse, read_toml
 from nasgen.settings.text import parsed, readable
 from nasgen.store import migrations, places
 from nasgen.store.artifacts import Artifacts
@@ -149,9 +149,21 @@ class RunFolder:
         return migrations.record(self.read_json("run.json"), f"{self.path}/run.json")
 
     def config_tables(self) -> dict[str, Any]:
-        """Return the tables of config.toml in the present format; its paths become absolute."""
+        """Return the tables of config.toml in the present format; its paths become absolute.
+
+        Raises ConfigError for a config that is none: whoever asks may rely on the types.
+        """
         found = int(self.read_json("run.json")["schema"])
-        tables = read_toml(self.config_path, lambda tables: migrations.config(tables, found))
+        try:
+            tables = read_toml(self.config_path, lambda tables: migrations.config(tables, found))
+        except (AttributeError, TypeError, ValueError) as error:  # of a step to a new format
+            if isinstance(error, NasgenError):
+                raise
+            raise StoreError(
+                f"{self.config_path} is damaged: no config of format {found} has such values "
+                f"({error}); restore the file."
+            ) from None
+        parse(tables, str(self.config_path))
         data = tables.get("data", {})
         if "source" in data:  # arrays that the run was given lie in its folder, wherever that is
             data["source"] = arrays.located(data["source"], self.path)

@@ -318,3 +318,47 @@ def test_an_operator_in_the_worker_is_known_when_a_run_is_resumed(
     shutil.copytree(original / "run", path)
     rewritten(path, algorithm={"mutations": {"mine": 1.0}, "prunings": {"random": 1.0}})
     assert len(nasgen.resume(path, trials="+1").trials) == 8
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('task = "classification"', 'task = "trapped_module:T"'),
+        ('name = "dag-cnn"', 'name = "trapped-module:T"'),
+        ('name = "greedy"', 'name = "trapped_module:1"'),
+        ('name = "greedy"', 'name = " trapped_module:T "'),
+        ('stopper = "none"', 'stopper = "trapped_module:T"'),
+        ('executor = "serial"', 'executor = "trapped_module:T"'),
+        ('"mine" = 1.0', '"trapped_module:T" = 1.0'),
+    ],
+)
+@pytest.mark.parametrize("name", ["config.toml", "search.toml"])
+def test_no_name_in_a_config_of_a_run_folder_is_imported(
+    old: str, new: str, name: str, hostile: Path, original: Path, tmp_path: Path
+) -> None:
+    shutil.copy(tmp_path / "trapped_module.py", tmp_path / "trapped-module.py")
+    text = (original / "run" / "config.toml").read_text()
+    assert old in text
+    (hostile / name).write_text(text.replace(old, new))
+    done = CliRunner().invoke(app, ["check", str(hostile / name)])
+    assert done.exit_code == 2, done.output
+    assert "copy the config out of the run folder" in done.output
+    assert marks(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'plugins = "a"', "plugins = 3", "plugins.files = 3", 'plugins.files = ["\\u0000"]',
+        "data = 3", "data.source = 3", "store = 5", 'data.source = "csv:\\u0000"',
+    ],
+)  # fmt: skip
+def test_a_stored_config_of_wrong_types_is_a_sentence(
+    line: str, original: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(original / "run", tmp_path / "run")
+    (tmp_path / "run" / "config.toml").write_text(f"{line}\n")
+    for command in (["status"], ["resume", "--trials", "+1"], ["train"]):
+        done = CliRunner().invoke(app, [command[0], str(tmp_path / "run"), *command[1:]])
+        assert done.exit_code == 2, done.output
+        assert f"{tmp_path}/run/config.toml: " in done.output.replace("\n", "")
