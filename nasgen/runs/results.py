@@ -180,7 +180,7 @@ class Run:
         """The objectives as the run recorded them; the first one ranks."""
         measured = self.record.get("measured", {}).get("objectives")
         names = self.config.objectives.names
-        if measured is not None:
+        if measured is not None and {*names} <= {*measured}:
             return tuple(Objective(n, measured[n]["direction"], measured[n]["unit"]) for n in names)
         try:  # a run from before there was such a record
             return self.recorded.objectives

@@ -238,8 +238,8 @@ class RunFolder:
             with suppress(OSError):  # on a read-only disk not even that is allowed
                 temporary.unlink(missing_ok=True)
             raise StoreError(
-                f"cannot write {path}: {error.strerror or error}. Free disk space; the run can be "
-                "resumed."
+                f"cannot write {path}: {error.strerror or error}. Free disk space, or copy the run "
+                "to where you may write; it can be resumed."
             ) from None
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> None:

@@ -13,6 +13,8 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import optuna
@@ -147,6 +149,7 @@ class Ledger:
         self._study_id = study_id
         self._ids = array("q")  # by seq: Optuna's trial id
         self._choices: CategoricalDistribution | None = None  # the operators' names
+        self._copy: TemporaryDirectory[str] | None = None  # what is read in the place of the file
         self.url = url
 
     # ---- opening -----------------------------------------------------------------------------
@@ -190,20 +193,22 @@ class Ledger:
     def open(cls, url: str, study: str = STUDY, kind: str = "dag") -> Ledger:
         """Open an existing ledger; a damaged or foreign one raises StoreError.
 
-        `kind` is that of the genotypes, which format 1 did not record.
+        `kind` is that of the genotypes, which format 1 did not record. What a killed process left
+        in a folder where nobody may write is read from a copy: SQLite writes to read such a file.
         """
         path = places.file_of(url)
         if path is not None and not path.is_file():
             raise StoreError(f"the ledger {path} does not exist; is this a nasgen run folder?")
-        with quiet(), _foreign(url):
-            storage = _storage(url)
-            try:
-                study_id = storage.get_study_id_from_name(study)
-            except KeyError:
-                raise StoreError(f"the ledger {shown(url)} holds no study '{study}'.") from None
-            schema = storage.get_study_user_attrs(study_id).get("schema")
-        migrations.checked(schema, f"the ledger {shown(url)}")
-        return cls(storage, study_id, url, kind)
+        copy: TemporaryDirectory[str] | None = None
+        try:
+            storage, study_id = _opened(url, study)
+        except StoreError:
+            if (copy := places.copied(path)) is None:
+                raise
+            storage, study_id = _opened(places.sqlite_url(Path(copy.name, places.COPY)), study)
+        ledger = cls(storage, study_id, url, kind)
+        ledger._copy = copy
+        return ledger
 
     def upgrade(self) -> None:
         """Mark the ledger as one that this version writes; rows stay as they are."""
@@ -343,6 +348,8 @@ class Ledger:
         elif isinstance(self._storage, RDBStorage):
             self._storage.remove_session()
             self._storage.engine.dispose()
+        if self._copy is not None:
+            self._copy.cleanup()
 
     def _know(self, seq: int, trial_id: int) -> None:
         if seq >= len(self._ids):
@@ -393,6 +400,19 @@ def _json(record: Mapping[str, Any]) -> str:
         return json.dumps(record, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise StoreError(f"a trial record is no JSON ({error}): {sorted(record)}.") from None
+
+
+def _opened(url: str, study: str) -> tuple[BaseStorage, int]:
+    """Return the storage and the number of a study in it."""
+    with quiet(), _foreign(url):
+        storage = _storage(url)
+        try:
+            study_id = storage.get_study_id_from_name(study)
+        except KeyError:
+            raise StoreError(f"the ledger {shown(url)} holds no study '{study}'.") from None
+        schema = storage.get_study_user_attrs(study_id).get("schema")
+    migrations.checked(schema, f"the ledger {shown(url)}")
+    return storage, study_id
 
 
 def _is_left_over(storage: BaseStorage, study: str, place: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from nasgen import genotypes
 from nasgen.errors import StoreError
+from nasgen.settings.record import faults
 from nasgen.store.trial import Trial
 
 FORMAT: Final = 2  # raise it with each change of what is stored, and add a step below
@@ -31,8 +32,19 @@ def checked(found: Any, where: str) -> int:
 
 
 def record(data: Mapping[str, Any], where: str) -> Tables:
-    """Return run.json in the present format."""
-    return _through(_RECORD, dict(data), checked(data.get("schema"), where)) | {"schema": FORMAT}
+    """Return run.json in the present format; StoreError where it lacks what a run records."""
+    found = checked(data.get("schema"), where)
+    try:
+        present = _through(_RECORD, dict(data), found) | {"schema": FORMAT}
+    except (KeyError, TypeError, ValueError):  # it lacks what the step reads: said below
+        present = dict(data)
+    if problems := faults(present):
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise StoreError(
+            f"{where} is damaged: {problems[0]}{more}. Put it back from a copy; the ledger beside "
+            "it is not concerned."
+        )
+    return present
 
 
 def config(tables: Mapping[str, Any], found: int) -> Tables:

@@ -7,7 +7,11 @@ is a blank. So a path is never pasted into a URL, nor cut out of one, but here. 
 
 from __future__ import annotations
 
+import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from sqlalchemy import URL, make_url
@@ -18,6 +22,7 @@ from nasgen.errors import StoreError
 SQLITE: Final = "sqlite"
 JOURNAL: Final = "journal:"
 MEMORY: Final = ":memory:"
+COPY: Final = "ledger.db"
 
 
 def sqlite_url(path: Path) -> str:
@@ -43,6 +48,25 @@ def file_of(url: str) -> Path | None:
     if parsed.drivername != SQLITE or parsed.database in (None, "", MEMORY):
         return None
     return Path(str(parsed.database))
+
+
+def copied(path: Path | None) -> TemporaryDirectory[str] | None:
+    """Return a folder with a copy of a SQLite file, as `COPY`, and of what was not merged into it.
+
+    None where one may write beside the file, which then needs no copy.
+    """
+    effective = os.access in os.supports_effective_ids
+    if path is None or os.access(path.parent, os.W_OK, effective_ids=effective):
+        return None
+    folder = TemporaryDirectory(prefix="nasgen-ledger-")
+    try:
+        shutil.copyfile(path, Path(folder.name, COPY))
+        with suppress(FileNotFoundError):
+            shutil.copyfile(f"{path}-wal", Path(folder.name, f"{COPY}-wal"))
+    except OSError:
+        folder.cleanup()
+        return None
+    return folder
 
 
 def absolute(url: str) -> str:

@@ -1,0 +1,166 @@
+"""What run.json holds, as far as nasgen relies on it; other keys may stand beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Count = Annotated[int, Field(ge=0, strict=True)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class _Leg(_Part):
+    trials: Count | None
+    time_s: Seconds | None
+    spent_s: Seconds
+    done: bool
+    n_done: Count
+    n_estimated: Count = 0
+
+
+class _Data(_Part):
+    source: str
+    digest: str
+    form: str
+    task: str
+    shape: list[Count]
+    columns: list[Any] = []
+    classes: list[str]
+    n_train: Count
+    n_test: Count
+
+
+class _Tested(_Part):
+    """Results on validation and test rows, val_NAME and test_NAME of the task's metric."""
+
+    @model_validator(mode="after")
+    def _has_both(self) -> _Tested:
+        names = set(self.model_extra or {})
+        metrics = {name.removeprefix("val_") for name in names if name.startswith("val_")}
+        if not any(f"test_{metric}" in names for metric in metrics):
+            raise ValueError("expected val_NAME and test_NAME of one metric")
+        for name in names:
+            value = (self.model_extra or {})[name]
+            if name.startswith(("val_", "test_")) and not isinstance(value, int | float | None):
+                raise ValueError(f"expected a number as {name}, got {value!r}")
+        return self
+
+
+class _Best(_Tested):
+    trial: Count
+    n_params: Number | None
+    flops: Number | None
+    latency_ms: Number | None
+
+
+class _Member(_Part):
+    run: str
+    trial: Count
+    weight: Number
+
+
+class _Ensemble(_Tested):
+    members: list[_Member]
+
+
+class _Trials(_Part):
+    complete: Count
+    failed: Count
+    pruned: Count
+    estimated: Count = 0
+    filtered: Count
+
+
+class _Front(_Part):
+    trial: Count
+    objectives: dict[str, Number] = {}
+
+
+class _Nearest(_Part):
+    trial: Count
+    message: str
+
+
+class _Summary(_Part):
+    run: str
+    trials: _Trials
+    best: _Best | None
+    ensemble: _Ensemble | None
+    wall_s: Seconds
+    train_s: Seconds
+    nearest: _Nearest | None = None
+    front: list[_Front] = []
+    front_left_out: Count = 0
+    ended_early: str | None = None
+    infeasible: Count = 0
+
+
+class _Metric(_Part):
+    metric: str
+    direction: Literal["maximize", "minimize"]
+
+
+class _Objective(_Part):
+    direction: Literal["maximize", "minimize"]
+    unit: str
+
+
+class _Measured(_Part):
+    task: _Metric | None = None
+    objectives: dict[str, _Objective] | None = None
+
+
+class _Record(_Part):
+    run: str
+    seed: int
+    created: str
+    machine: dict[str, Any]
+    data: _Data
+    versions: dict[str, str]
+    legs: Annotated[list[_Leg], Field(min_length=1)]
+    summary: _Summary | None
+    recipe: str | None = None
+    threads: Count | None = None
+    plugins: dict[str, str] = {}
+    population: list[Count] = []
+    alive: list[Count] = []
+    pareto: list[Count] = []
+    operators: dict[str, dict[str, Count]] = {}
+    audit: dict[str, Any] | None = None
+    filtered: Count = 0
+    cautions: list[str] = []
+    measured: _Measured = _Measured()
+
+    @model_validator(mode="after")
+    def _is_tested(self) -> _Record:
+        task, summary = self.measured.task, self.summary
+        if task is None or summary is None:
+            return self
+        for name in ("best", "ensemble"):
+            part = getattr(summary, name)
+            wanted = [f"{rows}_{task.metric}" for rows in ("val", "test")]
+            if part is not None and (lost := [w for w in wanted if w not in part.model_extra]):
+                raise ValueError(f"expected {lost[0]} in summary.{name}")
+        for row in summary.front:
+            if lost := [n for n in self.measured.objectives or () if n not in row.objectives]:
+                raise ValueError(f"expected {lost[0]} of trial {row.trial} in summary.front")
+        return self
+
+
+def faults(data: Mapping[str, Any]) -> list[str]:
+    """Return what is missing in a run's record or wrong with it, "legs.0.done: ..."; or nothing."""
+    try:
+        _Record.model_validate(data)
+    except ValidationError as error:
+        return [
+            f"{'.'.join(map(str, problem['loc'])) or 'all'}: {problem['msg']}"
+            for problem in error.errors(include_url=False, include_input=False)
+        ]
+    return []
