@@ -20,7 +20,7 @@ https://pytorch.org/get-started/locally shows the URL when you choose pip and CP
 endef
 export LARGE
 
-.PHONY: demo test lint evidence campaigns cuda clean
+.PHONY: demo test lint evidence campaigns cuda lowest clean
 
 demo: $(VENV)/.installed
 	$(BIN)/nasgen search --preset demo
@@ -46,6 +46,14 @@ cuda: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m cuda -ra tests
 	$(BIN)/python benchmarks/support.py --device cuda --batch 256
 
+# The lowest versions that pyproject.toml allows. Warnings of old libraries about new ones are let be.
+lowest:
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(PYTHON) benchmarks/lowest.py > $(VENV)-lowest/lowest.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet -c $(VENV)-lowest/lowest.txt -e '.[dev]'
+	$(VENV)-lowest/bin/python -m pytest -q -o filterwarnings=default tests/cli tests/data tests/genotypes \
+		tests/predictors tests/progress tests/report tests/run/test_search_loop.py tests/stoppers tests/store
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nasgen needs Python 3.11 or newer; set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
@@ -63,4 +71,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest .pytest_cache .mypy_cache .ruff_cache .hypothesis
