@@ -26,15 +26,15 @@ import nasgen
 from tests.campaigns.rows import ROOT
 
 KINDS: Final = ("SIGKILL", "SIGTERM", "SIGINT", "double Ctrl-C", "worker", "group")
-KILLS: Final = 5  # of a batch
-N_BATCHES: Final = 3  # of an algorithm
+KILLS: Final = 13  # of a batch: each kind twice and one three times
+N_BATCHES: Final = 1  # of an algorithm
 EXIT_S: Final = 30.0  # within which a process must end after a signal
 GONE_S: Final = 10.0  # within which nothing that it started may be left
 LONGEST_S: Final = 300.0  # a search on a busy machine
 BREEDS: Final = ("algorithm.crossover_prob=0.5",)
 TWO: Final = 'objectives.names=["val_accuracy", "n_params"]'
-# Workers of every other batch, and settings. `aging` is asynchronous, so that a seed repeats with
-# one worker only.
+# Workers of every other run, and settings; the other runs have one worker, which changes nothing but
+# for `aging`, which is asynchronous.
 ALGORITHMS: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "random": (2, ()),
     "genetic": (2, BREEDS),
@@ -59,7 +59,8 @@ class Chain:
     algorithm: str
     seed: int
     run: Path
-    trials: int = 10
+    trials: int = 8
+    workers: int = 1
     counts: Counter[str] = field(default_factory=Counter)
     texts: list[str] = field(default_factory=list)
 
@@ -69,7 +70,7 @@ class Chain:
         if (self.run / "run.json").exists() and not (self.run / ".beginning").exists():
             return [*nasgen_, "resume", str(self.run), "--quiet"]
         most, own = ALGORITHMS[self.algorithm]
-        workers = most if self.seed % 2 == 0 else 1
+        workers = min(self.workers, most)
         return [
             *nasgen_, "search", "--data", "digits", "--algorithm", self.algorithm, "--quiet",
             "--trials", str(self.trials), "--seed", str(self.seed), "--workers", str(workers),
@@ -82,6 +83,7 @@ class Chain:
         return subprocess.Popen(
             self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             cwd=self.run.parent, env=os.environ | {"PYTHONPATH": str(ROOT)}, process_group=0,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
         )  # fmt: skip
 
     def finish(self) -> float:
@@ -231,12 +233,12 @@ def _is_there(pid: int) -> bool:
 
 
 def batch(
-    algorithm: str, number: int, kinds: Sequence[str] | None = None, trials: int = 10
+    algorithm: str, number: int, kinds: Sequence[str] | None = None, trials: int = 8
 ) -> dict[str, Any]:
     """Run a batch and return its counts; `kinds` are those of its kills, in order."""
     began, moments = time.monotonic(), random.Random(f"{algorithm} {number}")
     if kinds is None:
-        kinds = moments.sample(KINDS, KILLS)
+        kinds = moments.sample([KINDS[i % len(KINDS)] for i in range(KILLS)], KILLS)
     counts, texts, by_kind, n_runs = Counter[str](), [], Counter[str](), 0
     with tempfile.TemporaryDirectory(prefix="campaign-kills-") as folder:
         plain = Chain(algorithm, number, Path(folder) / "plain", trials)
@@ -246,7 +248,8 @@ def batch(
         while waiting:
             # The same name for every chain, because a run's name is part of what it records.
             n_runs += 1
-            chain = Chain(algorithm, number, Path(folder) / f"{n_runs}" / "plain", trials)
+            path = Path(folder) / f"{n_runs}" / "plain"
+            chain = Chain(algorithm, number, path, trials, workers=1 + n_runs % 2)
             chain.run.parent.mkdir()
             while waiting and not chain.is_complete():
                 if killed(chain, waiting[0], moments, lasts_s):
