@@ -53,6 +53,17 @@ SIGNATURES: dict[str, tuple[str, ...]] = {
     "predictors": ("seed",),
     "datasets": ("rest",),
 }
+# Group -> the class whose subclasses its members are.
+CONTRACTS: dict[str, tuple[str, str]] = {
+    "genotypes": ("nasgen.genotypes.base", "Genotype"),
+    "search_spaces": ("nasgen.search_spaces.base", "SearchSpace"),
+    "algorithms": ("nasgen.engine.algorithms.base", "Algorithm"),
+    "layers": ("nasgen.layers.base", "Layer"),
+    "feeds": ("nasgen.evaluation.feeds.base", "Feed"),
+    "tasks": ("nasgen.evaluation.tasks.base", "Task"),
+    "executors": ("nasgen.execution.base", "Executor"),
+    "stoppers": ("nasgen.stoppers.base", "Stopper"),
+}
 # Group of operators -> how many parents its members take, from and to, unless they say otherwise.
 PARENTS = {
     "mutations": (1, 1),
@@ -217,7 +228,7 @@ def known(group: str, name: str) -> bool:
     """Tell whether a name, or a dotted path, stands for a member."""
     try:
         get(group, name)
-    except UnknownNameError:
+    except (UnknownNameError, IncompatibleError):
         return False
     return True
 
@@ -246,8 +257,11 @@ def get(group: str, name: str) -> Entry:
         if entry is not None:
             return replace(entry, name=name)
         doc = (inspect.getdoc(target) or "").strip().splitlines()
-        made = Entry(name, target, doc[0] if doc else "", origin=plugins.home(name))
-        return completed(group, made)
+        made = completed(
+            group, Entry(name, target, doc[0] if doc else "", origin=plugins.home(name))
+        )
+        check_signature(group, name, target, made)
+        return made
     missing = plugins.active().missing
     if missing:
         raise UnknownNameError(
@@ -302,19 +316,25 @@ def _ordinals(n: int) -> tuple[str, ...]:
 
 
 def check_signature(group: str, name: str, target: Any, entry: Entry | None = None) -> None:
-    """Raise IncompatibleError when a function member does not take its family's parameters.
+    """Raise IncompatibleError when a member is no class of its family, or takes other parameters.
 
     `entry` (default: the group's defaults) says how many parents and what else it is given.
     """
+    if group in CONTRACTS:
+        _check_class(group, name, target)
+    elif not callable(target):
+        raise IncompatibleError(
+            f"{group} '{name}': expected a function or a class, got {type(target).__name__}."
+        )
     entry = completed(group, entry or Entry(name, target))
     for expected in parameters(group, entry):
-        if not callable(target):
-            raise IncompatibleError(
-                f"{group} '{name}': expected a function of ({', '.join(expected)}), "
-                f"got {type(target).__name__}."
-            )
         star = expected.index("*") if "*" in expected else len(expected)
-        signature = inspect.signature(target)
+        try:
+            signature = inspect.signature(target)
+        except (TypeError, ValueError):  # of builtins, which say nothing of their parameters
+            raise IncompatibleError(
+                f"{group} '{name}': expected a function of ({', '.join(expected)}), got {target!r}."
+            ) from None
         try:
             signature.bind(*expected[:star], **dict.fromkeys(expected[star + 1 :]))
         except TypeError:
@@ -322,6 +342,20 @@ def check_signature(group: str, name: str, target: Any, entry: Entry | None = No
                 f"{group} '{name}': expected a function of ({', '.join(expected)}), "
                 f"got {signature}. Change its parameters to match."
             ) from None
+
+
+def _check_class(group: str, name: str, target: Any) -> None:
+    """Raise IncompatibleError unless a member is a class with the contract of its family.
+
+    A module that nobody has imported holds no class of which the member could be a subclass.
+    """
+    module, contract = CONTRACTS[group]
+    base = getattr(sys.modules.get(module), contract, None)
+    if base is None or not (isinstance(target, type) and issubclass(target, base)):
+        got = f"the class {target.__name__}" if isinstance(target, type) else type(target).__name__
+        raise IncompatibleError(
+            f"{group} '{name}': expected a subclass of {module}.{contract}, got {got}."
+        )
 
 
 def register(group: str, name: str, target: Any, **fields: Any) -> None:

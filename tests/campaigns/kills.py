@@ -33,8 +33,8 @@ GONE_S: Final = 10.0  # within which nothing that it started may be left
 LONGEST_S: Final = 300.0  # a search on a busy machine
 BREEDS: Final = ("algorithm.crossover_prob=0.5",)
 TWO: Final = 'objectives.names=["val_accuracy", "n_params"]'
-# Workers of every other run, and settings; the other runs have one worker, which changes nothing but
-# for `aging`, which is asynchronous.
+# Workers of every other run, and settings. The other runs have one worker, which changes nothing;
+# `aging` is asynchronous, so that it would.
 ALGORITHMS: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "random": (2, ()),
     "genetic": (2, BREEDS),

@@ -15,6 +15,7 @@ from nasgen.engine.individual import Individual, fitness_class
 from nasgen.engine.operators import Operator, Operators
 from nasgen.errors import ConfigError, IncompatibleError, NasgenError, OperatorError
 from nasgen.registry.plugins import Scope
+from nasgen.runs import reading
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.testing import check_file
 
@@ -177,3 +178,27 @@ def test_all_bad_plugins_of_a_config_are_told_at_once(write: Write, tmp_path: Pa
         nasgen.run({"plugins": {"files": [str(bad), str(tmp_path / "no.py")]}}, out=tmp_path / "r")
     assert len(error.value.problems) == 2
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("path", ["nasgen.errors:NasgenError", "os:getcwd", "math:pi"])
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ("data", "task"),
+        ("space", "name"),
+        ("algorithm", "name"),
+        ("execution", "executor"),
+        ("stopping", "stopper"),
+        ("predictor", "name"),
+    ],
+)
+def test_a_dotted_path_to_another_thing_is_told(section: str, key: str, path: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected a (subclass of nasgen|function)") as error:
+        reading.resolved({section: {key: path}})
+    assert path in str(error.value)
+
+
+@pytest.mark.parametrize("group", ["mutations", "crossovers"])
+def test_a_dotted_path_to_no_operator_is_told(group: str) -> None:
+    with pytest.raises(ConfigError, match="expected a function"):
+        reading.resolved({"algorithm": {group: {"nasgen.errors:NasgenError": 1.0}}})
