@@ -19,12 +19,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from importlib import metadata
-from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeVar, cast
 
 from nasgen.errors import FOREIGN, IncompatibleError, NasgenError, UnknownNameError, suggest
+from nasgen.registry import code
 
 T = TypeVar("T")
 Members = dict[str, dict[str, Any]]  # group -> name -> entry
@@ -121,7 +121,8 @@ class Scope:
 
     Nothing is imported before `load`. `looked_up` caches what names meant in this scope.
     `importable` are the modules that dotted paths may name, None: all; a stored run may name none
-    that its user does not. `missing` are sentences on plug-ins of the run that are not there.
+    that its user does not. `missing` are sentences on plug-ins of the run that are not there,
+    `digests` what plug-ins must be, by file or module: another code is not executed.
     """
 
     def __init__(
@@ -130,12 +131,14 @@ class Scope:
         modules: Iterable[str] = (),
         importable: Iterable[str] | None = None,
         missing: Iterable[str] = (),
+        digests: Mapping[str, str] | None = None,
     ) -> None:
         self.files = tuple(str(Path(file).expanduser().resolve()) for file in files)
         self.modules = tuple(modules)
         self.importable = None if importable is None else frozenset(importable)
         self.members: Members = {}
         self.missing = [*missing]
+        self.digests = dict(digests or {})
         self.looked_up: dict[tuple[str, str], Any] = {}
         self.version = -1
 
@@ -150,8 +153,8 @@ class Scope:
         Two plug-ins of one scope that register the same name are an error.
         """
         loaders: list[tuple[str, Callable[[str], Members]]]
-        loaders = [(file, load_file) for file in self.files]
-        loaders += [(name, _of_module) for name in self.modules]
+        loaders = [(file, self._of_file) for file in self.files]
+        loaders += [(name, self._of_module) for name in self.modules]
         found: Members = {}
         for source, members_of in loaders:
             try:
@@ -162,6 +165,16 @@ class Scope:
                 problems.append(str(error))
         self.members = found
         return self
+
+    def _of_file(self, file: str) -> Members:
+        return load_file(file, self.digests.get(file))
+
+    def _of_module(self, dotted: str) -> Members:
+        module = dotted.partition(":")[0]
+        place, expected = code.place_of(module), self.digests.get(module)
+        if expected is not None and place is not None:
+            code.require(module, code.digest_of(place), expected)
+        return _of_module(dotted)
 
     def permits(self, dotted: str) -> bool:
         """Tell whether a dotted path may be imported."""
@@ -249,31 +262,40 @@ def named(plugins: Iterable[Any]) -> dict[str, list[str]]:
 # ---- loading -------------------------------------------------------------------------------------
 
 
-def load_file(path: str | Path) -> Members:
+def load_file(path: str | Path, expected: str | None = None) -> Members:
     """Import a plug-in file, once unless its text has changed, and return what it registered.
 
     The file is code and runs with the user's rights: only files that the user names are loaded. If
-    it fails half-way nothing of it stays registered.
+    it fails half-way nothing of it stays registered. With a digest other than `expected` it is not
+    executed.
     """
     load_installed()
     path = Path(path).expanduser().resolve()
     source = str(path)
     if not path.is_file():
         raise NasgenError(f"plug-in file {path} does not exist; check --plugin and [plugins].")
-    digest = digest_of(path)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise NasgenError(f"plug-in {path} cannot be read ({error.strerror or error}).") from None
+    digest = hashlib.blake2b(text, digest_size=8).hexdigest()
+    if expected is not None:
+        code.require(source, digest, expected)
     if _digests.get(source) != digest:
         stem = hashlib.blake2b(source.encode(), digest_size=6).hexdigest()
         name = f"nasgen_plugin_{path.stem}_{stem}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
+        if path.suffix != ".py":
             raise NasgenError(f"plug-in {path}: expected a Python file (.py), got '{path.suffix}'.")
+        loader = code.Read(name, source, text)
+        spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+        assert spec is not None
         module = importlib.util.module_from_spec(spec)
         _sources.pop(source, None)
         _digests.pop(source, None)
         sys.modules[name] = module
         token = _loading.set((*_loading.get(), (source, source)))
         try:
-            spec.loader.exec_module(module)
+            loader.exec_module(module)
         except FOREIGN as error:  # a script may end with sys.exit(main())
             _sources.pop(source, None)
             sys.modules.pop(name, None)
@@ -317,32 +339,17 @@ def _of_modules(modules: frozenset[str], own: Members) -> Members:
     return found
 
 
-def digest_of(path: Path) -> str:
-    """Return 16 hex digits of a file's content, or of all Python files in a package's folder."""
-    hasher = hashlib.blake2b(digest_size=8)
-    for file in sorted(path.rglob("*.py")) if path.is_dir() else (path,):
-        if path.is_dir():
-            hasher.update(f"{file.relative_to(path)}\0".encode("utf-8", "surrogateescape"))
-        hasher.update(file.read_bytes())
-    return hasher.hexdigest()
+def digests_of(files: Iterable[str], modules: Iterable[str]) -> dict[str, str]:
+    """Return plug-in -> digest of its code, by which another process knows it again.
 
-
-def place_of(module: str) -> Path | None:
-    """Return the file of a module, the folder of a package; None where Python's path has none.
-
-    Nothing is imported for it, not even the packages around it.
+    Of a file that this process has loaded: as it was then. Of a dotted path: its module's.
     """
-    name, where, spec = "", None, None
-    for part in module.split("."):
-        name = f"{name}.{part}".removeprefix(".")
-        spec = PathFinder.find_spec(name, where)
-        if spec is None:
-            return None
-        where = spec.submodule_search_locations
-    if spec is None or not spec.has_location or spec.origin is None:
-        return None
-    path = Path(spec.origin).resolve()
-    return path.parent if spec.submodule_search_locations is not None else path
+    found = {f: _digests.get(f) or code.digest_of(Path(f)) for f in files if Path(f).is_file()}
+    for dotted in modules:
+        module = dotted.partition(":")[0]
+        if (place := code.place_of(module)) is not None:
+            found[module] = code.digest_of(place)
+    return found
 
 
 def _last_line(error: BaseException, path: Path) -> str:

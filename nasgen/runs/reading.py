@@ -33,14 +33,15 @@ def resolved(
     overrides: Iterable[Mapping[str, Any]] = (),
     dataset: Dataset | None = None,
     importable: Iterable[str] | None = None,
+    digests: Mapping[str, str] | None = None,
 ) -> Resolved:
     """Return the checked config of a run, every name looked up; all mistakes are reported at once.
 
     Plug-in files are loaded, and the data set where task, search space or objective follow from it;
     `dataset` is it when the caller has it already, `importable` are the modules that dotted paths
-    may name (None: all). These are written out, as are frequencies of
-    operators that were left empty and the predictor that the algorithm brings, so that the stored
-    config says what took part. Paths become absolute, because the stored config is read from
+    may name (None: all), `digests` what plug-ins must be. These are written out, as are frequencies
+    of operators that were left empty and the predictor that the algorithm brings, so that the
+    stored config says what took part. Paths become absolute, because the stored config is read from
     another folder on resume.
     """
     merged: dict[str, Any] = dict(data)
@@ -55,7 +56,7 @@ def resolved(
         config = _readable(merged)
     config = absolute_plugins(config)
     named = config.plugins
-    scope = plugins.Scope(named.files, named.modules, importable).load(problems)
+    scope = plugins.Scope(named.files, named.modules, importable, digests=digests).load(problems)
     with scope.active():
         read = dataset or _data(config, scope)
         config = _with_data(config, read)

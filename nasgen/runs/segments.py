@@ -17,10 +17,9 @@ from typing import Any
 from nasgen.data.base import Dataset
 from nasgen.errors import ConfigError
 from nasgen.evaluation.recipe import Recipe
-from nasgen.registry.plugins import digest_of, named, place_of
+from nasgen.registry.plugins import digests_of, named
 from nasgen.runs import reading
 from nasgen.runs.resolved import Resolved
-from nasgen.settings.config import SearchConfig
 from nasgen.store.folder import versions
 
 MATTER = ("nasgen", "torch", "numpy")  # libraries that results depend on
@@ -35,7 +34,7 @@ def facts(resolved: Resolved, dataset: Dataset) -> dict[str, Any]:
         "recipe": hashlib.blake2b(recipe.encode(), digest_size=8).hexdigest(),
         "threads": config.execution.threads_per_trial,
         "versions": versions(),
-        "plugins": _digests(config),
+        "plugins": digests_of(config.plugins.files, config.plugins.modules),
         "measured": {
             "task": {"metric": resolved.task.metric, "direction": resolved.task.direction},
             "objectives": {
@@ -43,16 +42,6 @@ def facts(resolved: Resolved, dataset: Dataset) -> dict[str, Any]:
             },
         },
     }
-
-
-def _digests(config: SearchConfig) -> dict[str, str]:
-    """Return plug-in -> digest of its code, by which a later process knows it again."""
-    places = {file: Path(file) for file in config.plugins.files}
-    for dotted in config.plugins.modules:
-        module = dotted.partition(":")[0]
-        if (place := place_of(module)) is not None:
-            places[module] = place
-    return {name: digest_of(place) for name, place in places.items()}
 
 
 def changes(record: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -141,9 +141,9 @@ def resume(
     stored.check_ledger()
     verdict = stored.verdict().complete()
     stored.say(verdict)
-    where, importable = str(folder.config_path), verdict.importable
+    where, allowed = str(folder.config_path), (None, verdict.importable, verdict.digests)
     overrides = [] if workers is None else [{"execution": {"workers": workers}}]
-    resolved = reading.resolved(tables, where, overrides, importable=importable)
+    resolved = reading.resolved(tables, where, overrides, *allowed)
     folder.lock()
     try:
         record = folder.record()
@@ -155,7 +155,7 @@ def resume(
             # As the run was, without what this resume alone changes.
             kept = resolved
             if overrides:
-                kept = reading.resolved(tables, where, importable=importable)
+                kept = reading.resolved(tables, where, (), *allowed)
             record["data"]["source"] = kept.config.data.source
             folder.write_text("config.toml", to_toml(with_own_origin(folder, kept.config)))
         now = segments.facts(resolved, dataset)
@@ -189,7 +189,8 @@ def verify(
     verdict = stored.verdict().complete()
     stored.say(verdict)
     where = str(stored.folder.config_path)
-    resolved = reading.resolved(stored.tables, where, importable=verdict.importable)
+    allowed = (None, verdict.importable, verdict.digests)
+    resolved = reading.resolved(stored.tables, where, (), *allowed)
     with resolved.scope.active():
         dataset = stored.dataset_of(resolved)
         return _Session(stored.folder, resolved, dataset, (), time.monotonic()).verify()

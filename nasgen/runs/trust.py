@@ -17,7 +17,7 @@ from typing import Any, Final
 from nasgen import registry
 from nasgen.data.base import Dataset
 from nasgen.errors import ConfigError, DataError, StoreError
-from nasgen.registry import plugins
+from nasgen.registry import code, plugins
 from nasgen.runs.paths import absolute_plugins, absolute_source
 from nasgen.runs.resolved import Resolved
 from nasgen.settings.config import SearchConfig, parse
@@ -49,13 +49,15 @@ class Named:
 class Verdict:
     """Which plug-ins of a run may be executed, and why: plug-in -> reason.
 
-    `refused` has a sentence for each that may not, `importable` the modules that are named now.
+    `refused` has a sentence for each that may not, `importable` the modules that are named now,
+    `digests` what those that are not named must be.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
     modules: Mapping[str, str] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     importable: frozenset[str] = frozenset()
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def complete(self) -> Verdict:
         """Return this; ConfigError says all that is refused, if anything is."""
@@ -123,32 +125,41 @@ class Stored:
         for dotted in config.plugins.modules:
             module = dotted.partition(":")[0]
             is_named = permitting.permits(module)
-            place = None if is_named else plugins.place_of(module)
-            why = "" if is_named else self._against(module, place, known.get(module))
+            place = None if is_named else code.place_of(module)
+            why = "" if is_named else self._against(module, place, known.get(module), module)
             if why:
                 refused.append(f"the plug-in module {module} of {self.folder.path} {why}")
             else:
                 found["modules"][dotted] = _reason(is_named)
+        unchanged = {*found["files"], *(m.partition(":")[0] for m in found["modules"])} - {
+            *self._files,
+            *self._modules_named,
+        }
         return Verdict(
-            found["files"], found["modules"], tuple(dict.fromkeys(refused)), self._modules_named
+            found["files"],
+            found["modules"],
+            tuple(dict.fromkeys(refused)),
+            self._modules_named,
+            {name: known[name] for name in unchanged if name in known},
         )
 
     @property
     def _modules_named(self) -> frozenset[str]:
         return frozenset(name.partition(":")[0] for name in self._modules)
 
-    def _against(self, name: str, place: Path | None, digest: str | None) -> str:
+    def _against(self, name: str, place: Path | None, digest: str | None, module: str = "") -> str:
         """Return why code that is not named now must not be executed, "" if nothing is against."""
         remedy = f"if you trust it, name it: --plugin {name}."
         if place is None or not place.exists():
-            if name.endswith(".py"):
+            if not module:
                 return "does not exist any more; name the file that takes its place: --plugin FILE."
             return f"is not found on Python's path; {remedy}"
-        if place.resolve().is_relative_to(self.folder.path.resolve()):
+        run = self.folder.path.resolve()
+        if any(path.is_relative_to(run) for path in (place.resolve(), *code.executed_for(module))):
             return f"lies in the run folder, from which no code is run unasked; {remedy}"
         if digest is None:
             return f"has no recorded digest that could show that it is unchanged; {remedy}"
-        if plugins.digest_of(place) != digest:
+        if code.digest_of(place) != digest:
             return f"has changed since the run used it; {remedy}"
         return ""
 
@@ -165,11 +176,11 @@ class Stored:
         Those that are gone, broken or refused are passed over: what needs them says so.
         """
         verdict, config = self.verdict(), self.config
-        allowed = {"files": tuple(verdict.files), "modules": tuple(verdict.modules)}
-        scope = plugins.Scope(**allowed, importable=verdict.importable, missing=verdict.refused)
+        files, modules, digests = tuple(verdict.files), tuple(verdict.modules), verdict.digests
+        scope = plugins.Scope(files, modules, verdict.importable, verdict.refused, digests)
         self.say(verdict)
         scope.load(scope.missing)
-        section = config.plugins.model_copy(update=allowed)
+        section = config.plugins.model_copy(update={"files": files, "modules": modules})
         made = Resolved(config.model_copy(update={"plugins": section}), scope)
         if self.named.data is not None:
             self.dataset_of(made)

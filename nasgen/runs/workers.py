@@ -20,7 +20,7 @@ EVALUATOR: Final = "nasgen.runs.workers:evaluator"
 def plugins_of(config: SearchConfig, scope: plugins.Scope) -> dict[str, Any]:
     """Return what [plugins] names, and where Python looks for modules in this process.
 
-    With it what dotted paths may name, and what of the run is not there: see `Scope`.
+    With it what dotted paths may name, what of the run is not there, and the digests: see `Scope`.
     """
     section = config.plugins
     path = [entry or os.getcwd() for entry in sys.path] if section.modules else []
@@ -31,6 +31,7 @@ def plugins_of(config: SearchConfig, scope: plugins.Scope) -> dict[str, Any]:
         "path": path,
         "importable": None if scope.importable is None else sorted(scope.importable),
         "missing": list(scope.missing),
+        "digests": plugins.digests_of(scope.files, modules),
     }
 
 
@@ -40,7 +41,8 @@ def scope_of(context: Mapping[str, Any]) -> plugins.Scope:
     # Behind what is there: a module beside the driver's script must not hide one of Python's.
     sys.path += [entry for entry in given.get("path", ()) if entry not in sys.path]
     files, modules = given.get("files", ()), given.get("modules", ())
-    scope = plugins.Scope(files, modules, given.get("importable"), given.get("missing", ()))
+    importable, missing = given.get("importable"), given.get("missing", ())
+    scope = plugins.Scope(files, modules, importable, missing, given.get("digests"))
     # What a stored run cannot load is passed over: what needs it says so.
     return scope.load(None if scope.importable is None else scope.missing)
 

@@ -239,6 +239,27 @@ def test_a_module_is_known_again_by_its_digest(
     sys.modules.pop("module_of_operators", None)
 
 
+def test_a_package_in_the_run_folder_is_not_run_for_a_link_to_a_known_file(
+    original: Path, tmp_path: Path, trap: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, known = tmp_path / "run", tmp_path / "known.py"
+    shutil.copytree(original / "run", path)
+    known.write_text(OPERATOR.format(name="mine"))
+    (path / "around").mkdir()
+    (path / "around" / "__init__.py").write_text(trap("around"))
+    (path / "around" / "py.py").symlink_to(known)
+    rewritten(path, plugins={"files": [], "modules": ["around.py"]})
+    record = json.loads((path / "run.json").read_text())
+    record["plugins"]["around.py"] = plugins.digests_of([str(known)], [])[str(known)]
+    (path / "run.json").write_text(json.dumps(record))
+    monkeypatch.syspath_prepend(str(path))  # as where Python is started in the folder
+    done = CliRunner().invoke(app, ["resume", str(path), "--trials", "+1", "--quiet"])
+    assert done.exit_code == 2
+    assert "around.py" in done.output
+    assert "lies in the run folder" in done.output
+    assert marks(tmp_path) == set()
+
+
 @pytest.mark.parametrize("command", ["search", "check", "tune"])
 def test_the_config_in_a_run_folder_is_data_until_it_is_copied_out(
     command: str, hostile: Path, tmp_path: Path
