@@ -53,9 +53,8 @@ SIGNATURES: dict[str, tuple[str, ...]] = {
     "predictors": ("seed",),
     "datasets": ("rest",),
 }
-# Group -> the class whose subclasses its members are.
+# Group -> the class whose subclasses its members are, as dotted paths are checked.
 CONTRACTS: dict[str, tuple[str, str]] = {
-    "genotypes": ("nasgen.genotypes.base", "Genotype"),
     "search_spaces": ("nasgen.search_spaces.base", "SearchSpace"),
     "algorithms": ("nasgen.engine.algorithms.base", "Algorithm"),
     "layers": ("nasgen.layers.base", "Layer"),
@@ -260,6 +259,7 @@ def get(group: str, name: str) -> Entry:
         made = completed(
             group, Entry(name, target, doc[0] if doc else "", origin=plugins.home(name))
         )
+        _check_kind(group, name, target)
         check_signature(group, name, target, made)
         return made
     missing = plugins.active().missing
@@ -316,18 +316,17 @@ def _ordinals(n: int) -> tuple[str, ...]:
 
 
 def check_signature(group: str, name: str, target: Any, entry: Entry | None = None) -> None:
-    """Raise IncompatibleError when a member is no class of its family, or takes other parameters.
+    """Raise IncompatibleError when a function member does not take its family's parameters.
 
     `entry` (default: the group's defaults) says how many parents and what else it is given.
     """
-    if group in CONTRACTS:
-        _check_class(group, name, target)
-    elif not callable(target):
-        raise IncompatibleError(
-            f"{group} '{name}': expected a function or a class, got {type(target).__name__}."
-        )
     entry = completed(group, entry or Entry(name, target))
     for expected in parameters(group, entry):
+        if not callable(target):
+            raise IncompatibleError(
+                f"{group} '{name}': expected a function of ({', '.join(expected)}), "
+                f"got {type(target).__name__}."
+            )
         star = expected.index("*") if "*" in expected else len(expected)
         try:
             signature = inspect.signature(target)
@@ -344,11 +343,17 @@ def check_signature(group: str, name: str, target: Any, entry: Entry | None = No
             ) from None
 
 
-def _check_class(group: str, name: str, target: Any) -> None:
-    """Raise IncompatibleError unless a member is a class with the contract of its family.
+def _check_kind(group: str, name: str, target: Any) -> None:
+    """Raise IncompatibleError where a dotted path leads to a thing that no such member can be.
 
-    A module that nobody has imported holds no class of which the member could be a subclass.
+    A module that nobody has imported holds no class of which it could be a subclass.
     """
+    if group not in CONTRACTS:
+        if not callable(target):
+            raise IncompatibleError(
+                f"{group} '{name}': expected a function or a class, got {type(target).__name__}."
+            )
+        return
     module, contract = CONTRACTS[group]
     base = getattr(sys.modules.get(module), contract, None)
     if base is None or not (isinstance(target, type) and issubclass(target, base)):
