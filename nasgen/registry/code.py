@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType
 
@@ -49,28 +48,14 @@ def place_of(module: str) -> Path | None:
 
     Nothing is imported for it, not even the packages around it.
     """
-    *_, spec = (None, *_specs(module))
-    if spec is None or spec.name != module or not spec.has_location or spec.origin is None:
-        return None
-    path = Path(spec.origin).resolve()
-    return path.parent if spec.submodule_search_locations is not None else path
-
-
-def executed_for(module: str) -> list[Path]:
-    """Return the files that importing a module executes of it and the packages around it.
-
-    Links in a folder are not followed.
-    """
-    places = [Path(s.origin) for s in _specs(module) if s.has_location and s.origin is not None]
-    return [place.parent.resolve() / place.name for place in places]
-
-
-def _specs(module: str) -> Iterator[ModuleSpec]:
-    name, where = "", None
+    name, where, spec = "", None, None
     for part in module.split("."):
         name = f"{name}.{part}".removeprefix(".")
         spec = PathFinder.find_spec(name, where)
         if spec is None:
-            return
-        yield spec
+            return None
         where = spec.submodule_search_locations
+    if spec is None or not spec.has_location or spec.origin is None:
+        return None
+    path = Path(spec.origin).resolve()
+    return path.parent if spec.submodule_search_locations is not None else path

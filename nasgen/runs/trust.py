@@ -126,7 +126,7 @@ class Stored:
             module = dotted.partition(":")[0]
             is_named = permitting.permits(module)
             place = None if is_named else code.place_of(module)
-            why = "" if is_named else self._against(module, place, known.get(module), module)
+            why = "" if is_named else self._against(module, place, known.get(module))
             if why:
                 refused.append(f"the plug-in module {module} of {self.folder.path} {why}")
             else:
@@ -147,15 +147,14 @@ class Stored:
     def _modules_named(self) -> frozenset[str]:
         return frozenset(name.partition(":")[0] for name in self._modules)
 
-    def _against(self, name: str, place: Path | None, digest: str | None, module: str = "") -> str:
+    def _against(self, name: str, place: Path | None, digest: str | None) -> str:
         """Return why code that is not named now must not be executed, "" if nothing is against."""
         remedy = f"if you trust it, name it: --plugin {name}."
         if place is None or not place.exists():
-            if not module:
+            if name in self.config.plugins.files:
                 return "does not exist any more; name the file that takes its place: --plugin FILE."
             return f"is not found on Python's path; {remedy}"
-        run = self.folder.path.resolve()
-        if any(path.is_relative_to(run) for path in (place.resolve(), *code.executed_for(module))):
+        if place.resolve().is_relative_to(self.folder.path.resolve()):
             return f"lies in the run folder, from which no code is run unasked; {remedy}"
         if digest is None:
             return f"has no recorded digest that could show that it is unchanged; {remedy}"

@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -141,8 +141,26 @@ class RunFolder:
             raise StoreError(
                 f"{folder.path} is no nasgen run: expected a folder with run.json and config.toml."
             )
+        folder.check_links()
         folder.record()
         return folder
+
+    def check_links(self) -> None:
+        """Raise StoreError for a link out of the folder: who writes here would write there."""
+        run = self.path.resolve()
+        try:
+            for link in _links(run):
+                if not (to := link.resolve()).is_relative_to(run):
+                    here = self.path / link.relative_to(run)
+                    raise StoreError(
+                        f"{here} is a link to {to}, outside of the run folder, in which all "
+                        "files of a run must lie; put the file in the place of the link, or link "
+                        "the whole folder."
+                    )
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+            if isinstance(error, StoreError):
+                raise
+            raise StoreError(f"{self.path} cannot be read ({error}).") from None
 
     def record(self) -> dict[str, Any]:
         """Return run.json in the present format."""
@@ -279,6 +297,15 @@ class RunFolder:
             raise StoreError(
                 f"{self.path / name}: expected a JSON object on each line, but {error}."
             ) from None
+
+
+def _links(folder: Path) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                yield Path(entry.path)
+            elif entry.is_dir():
+                yield from _links(Path(entry.path))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

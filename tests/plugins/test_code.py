@@ -1,4 +1,4 @@
-"""What runs of a plug-in is what has its digest: no bytecode, no package around it."""
+"""What runs of a plug-in is what has its digest: no bytecode, no later text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nasgen.errors import NasgenError
-from nasgen.registry import code, plugins
+from nasgen.registry import plugins
 from nasgen.runs import workers
 from nasgen.settings.config import parse
 from tests.plugins.test_trust import OPERATOR, TRAP
@@ -59,18 +59,3 @@ def test_what_a_worker_loads_is_what_the_driver_loaded(
             workers.scope_of({"plugins": given})
         changed.write_text(before)
     sys.modules.pop("module_that_changes", None)
-
-
-def test_all_that_importing_a_module_executes_is_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    outside, package = tmp_path / "elsewhere.py", tmp_path / "run" / "around"
-    package.mkdir(parents=True)
-    outside.write_text("")
-    (package / "__init__.py").write_text("raise SystemExit\n")
-    (package / "inner.py").symlink_to(outside)
-    monkeypatch.syspath_prepend(str(tmp_path / "run"))
-    assert code.place_of("around.inner") == outside
-    assert code.executed_for("around.inner") == [package / "__init__.py", package / "inner.py"]
-    assert code.place_of("around.none") is None

@@ -239,27 +239,6 @@ def test_a_module_is_known_again_by_its_digest(
     sys.modules.pop("module_of_operators", None)
 
 
-def test_a_package_in_the_run_folder_is_not_run_for_a_link_to_a_known_file(
-    original: Path, tmp_path: Path, trap: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, known = tmp_path / "run", tmp_path / "known.py"
-    shutil.copytree(original / "run", path)
-    known.write_text(OPERATOR.format(name="mine"))
-    (path / "around").mkdir()
-    (path / "around" / "__init__.py").write_text(trap("around"))
-    (path / "around" / "py.py").symlink_to(known)
-    rewritten(path, plugins={"files": [], "modules": ["around.py"]})
-    record = json.loads((path / "run.json").read_text())
-    record["plugins"]["around.py"] = plugins.digests_of([str(known)], [])[str(known)]
-    (path / "run.json").write_text(json.dumps(record))
-    monkeypatch.syspath_prepend(str(path))  # as where Python is started in the folder
-    done = CliRunner().invoke(app, ["resume", str(path), "--trials", "+1", "--quiet"])
-    assert done.exit_code == 2
-    assert "around.py" in done.output
-    assert "lies in the run folder" in done.output
-    assert marks(tmp_path) == set()
-
-
 @pytest.mark.parametrize("command", ["search", "check", "tune"])
 def test_the_config_in_a_run_folder_is_data_until_it_is_copied_out(
     command: str, hostile: Path, tmp_path: Path
@@ -383,3 +362,29 @@ def test_a_stored_config_of_wrong_types_is_a_sentence(
         done = CliRunner().invoke(app, [command[0], str(tmp_path / "run"), *command[1:]])
         assert done.exit_code == 2, done.output
         assert f"{tmp_path}/run/config.toml: " in done.output.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    "name", [".lock", "log.jsonl", "report.html", "ledger.db", "artifacts", "trained/weights"]
+)
+def test_no_command_writes_or_deletes_through_a_link_out_of_the_run(
+    name: str, original: Path, tmp_path: Path
+) -> None:
+    path, mine, link = tmp_path / "run", tmp_path / "mine", tmp_path / "run" / name
+    shutil.copytree(original / "run", path)
+    link.parent.mkdir(exist_ok=True)
+    if link.is_dir():
+        shutil.rmtree(link)
+        mine.mkdir()
+        (mine / "work.tmp").write_text("mine")
+    else:
+        link.unlink(missing_ok=True)
+        mine.write_text("mine")
+    link.symlink_to(mine)
+    for command in ("status", "report", "gc", "resume", "train"):
+        done = CliRunner().invoke(app, [command, str(path)])
+        assert done.exit_code == 2, done.output
+        assert f"is a link to {mine}, outside of the run folder" in done.output
+    assert (mine / "work.tmp" if mine.is_dir() else mine).read_text() == "mine"
+    (tmp_path / "another").symlink_to(original / "run")
+    assert CliRunner().invoke(app, ["show", str(tmp_path / "another")]).exit_code == 0
