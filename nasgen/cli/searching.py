@@ -380,7 +380,7 @@ def ensemble(
 ) -> None:
     """Choose an ensemble from the trained networks of one or more runs, and test it."""
     from nasgen.runs.combining import combine_runs, ensemble_summary
-    from nasgen.runs.progress import value
+    from nasgen.runs.progress import share, value
     from nasgen.runs.session import load
 
     chosen = combine_runs([load(r, plugin or (), data, ledger, said) for r in runs], method, rounds)
@@ -388,7 +388,7 @@ def ensemble(
     if json_:
         dump(summary)
         return
-    rows = [[m["run"], m["trial"], f"{m['weight']:.2f}"] for m in summary["members"]]
+    rows = [[m["run"], m["trial"], share(m["weight"])] for m in summary["members"]]
     table_of("", ["run", "trial", "weight"], rows)
     for part in ("val", "test"):
         print(f"{part} {metric}: {value(metric, summary[f'{part}_{metric}'])}")

@@ -148,7 +148,8 @@ def _tune_recipe(
 
     if not quiet:
         console.print(
-            f"{subject.name}: {subject.epochs:g} epochs for each recipe",
+            f"{subject.name}: {subject.epochs:g} epoch{'' if subject.epochs == 1 else 's'} "
+            "for each recipe",
             markup=False,
             highlight=False,
         )
@@ -169,7 +170,7 @@ def _tune_recipe(
     mean += "" if n == 1 else f", mean of {n}"
     labels = ["number", mean, *names]
     table_of(
-        f"{len(tuned.rows)} recipes for {subject.name}",
+        f"{len(tuned.rows)} recipe{'' if len(tuned.rows) == 1 else 's'} for {subject.name}",
         columns,
         [[label, *(row[1 + i] for row in rows)] for i, label in enumerate(labels)],
     )

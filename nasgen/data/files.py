@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Protocol
 
 from nasgen.errors import DataError, NasgenError, suggest
+from nasgen.registry import plugins
 
 CHUNK = 1 << 20
+ELSEWHERE = "If the run's data lie elsewhere now, name them: --data SOURCE."
 OPTION = re.compile(r"\w+=")
 # What zipfile, numpy and the standard library raise as they read archives and headers of arrays
 # that somebody else wrote.
@@ -167,4 +169,5 @@ def _path(scheme: str, rest: str, what: str, expected: str) -> Path:
     raise DataError(
         f"{scheme}: {path} does not exist; the nearest existing folder is {nearest}, which has no "
         f"'{missing.name}'{suggest(missing.name, names)} Expected {expected}."
+        + (f" {ELSEWHERE}" if plugins.active().is_stored else "")
     )

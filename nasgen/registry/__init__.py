@@ -267,8 +267,14 @@ def get(group: str, name: str) -> Entry:
         raise UnknownNameError(
             f"{singular} '{name}' came with a plug-in of the run: {' '.join(missing)}"
         )
+    stored = plugins.active().is_stored
     raise UnknownNameError(
         f"{singular} '{name}' is not registered{suggest(name, found)} See `nasgen list {group}`."
+        + (
+            " If a script or a plug-in registers it, name the file: --plugin FILE."
+            if stored
+            else ""
+        )
     )
 
 

@@ -176,6 +176,11 @@ class Scope:
             code.require(module, code.digest_of(place), expected)
         return _of_module(dotted)
 
+    @property
+    def is_stored(self) -> bool:
+        """Tell whether these are the plug-ins of a run that is read or resumed."""
+        return self.importable is not None
+
     def permits(self, dotted: str) -> bool:
         """Tell whether a dotted path may be imported."""
         if self.importable is None:

@@ -53,6 +53,11 @@ def value(name: str, number: float | None) -> str:
     return plain(numbers.quantity(name, number))
 
 
+def share(part: float) -> str:
+    """Return a share of 1 as the report writes it: 66.7 %."""
+    return plain(numbers.percent(part))
+
+
 def announcement(
     path: Path,
     resolved: Resolved,
@@ -62,15 +67,17 @@ def announcement(
 ) -> list[str]:
     """Return what a search is about to do, for how long and where, a line each.
 
-    `data` is what the record of the run says of its data; `trials` and `time_s` are the limits of
-    the segment that begins.
+    `data` is what the record of the run says of its data. `trials` is how many the run has in the
+    end, `time_s` how long the segment that begins may take.
     """
     config = resolved.config
     n_workers = fidelity.n_workers(config)
     if time_s is not None:
-        limit = f"for {clock(time_s)}" + ("" if trials is None else f" or {trials} networks")
+        limit = f"for {clock(time_s)}" + (
+            "" if trials is None else f" or {trials} network{'' if trials == 1 else 's'}"
+        )
     else:
-        limit = f"until {trials} networks are trained"
+        limit = f"until {trials} network{' is' if trials == 1 else 's are'} trained"
         if not {"trials", "time"} & config.budget.model_fields_set:
             limit += " (the default; --trials 100 or --budget 10m sets another limit)"
     is_default = config.data.source == type(config.data).model_fields["source"].default

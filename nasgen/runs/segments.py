@@ -127,7 +127,7 @@ def added_leg(
         )
     n_added: int | None = None
     if trials is not None:
-        planned = sum(leg["n_done"] if leg["done"] else leg["trials"] or 0 for leg in legs)
+        planned = _planned(legs)
         text = str(trials)
         try:
             n_added = int(text) if text.startswith("+") else int(text) - planned
@@ -140,6 +140,17 @@ def added_leg(
                 f"--trials {text}: {path} already has {planned} trials; add more: --trials +100."
             )
     return leg_record(n_added, time_s)
+
+
+def total(record: Mapping[str, Any], coming: Mapping[str, Any]) -> int | None:
+    """Return how many trials the run has when the segment `coming` ends; None: no limit."""
+    if coming["trials"] is None:
+        return None
+    return _planned(record["legs"][: record["legs"].index(coming) + 1])
+
+
+def _planned(legs: Iterable[Mapping[str, Any]]) -> int:
+    return sum(leg["n_done"] if leg["done"] else leg["trials"] or 0 for leg in legs)
 
 
 def more_plugins(

@@ -285,7 +285,7 @@ class _Session:
         folder = self.folder
         coming = next((leg for leg in self.record["legs"] if not leg["done"]), None)
         if coming is not None:
-            limits = {"trials": coming["trials"], "time_s": coming["time_s"]}
+            limits = {"trials": segments.total(self.record, coming), "time_s": coming["time_s"]}
             about = {"path": folder.path, "resolved": self.resolved, "data": self.record["data"]}
             for listener in self.listeners:
                 listener("run", about | limits)

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from nasgen import registry
 from nasgen.data.base import Dataset
+from nasgen.data.files import ELSEWHERE
 from nasgen.errors import ConfigError, DataError, StoreError
 from nasgen.registry import code, plugins
 from nasgen.runs.paths import absolute_plugins, absolute_source
@@ -26,7 +27,6 @@ from nasgen.store.folder import RunFolder
 
 Tables = dict[str, Any]
 
-ELSEWHERE: Final = "If the run's data lie elsewhere now, name them: --data SOURCE."
 # Texts that name no member of the registry, though they may hold a colon.
 NO_NAMES: Final = frozenset({"data.source", "store.ledger", "origin.network", "execution.device"})
 
@@ -192,7 +192,9 @@ class Stored:
         try:
             dataset = resolved.dataset
         except DataError as error:
-            raise error if is_named else DataError(f"{error} {ELSEWHERE}") from None
+            if is_named or ELSEWHERE in str(error):
+                raise
+            raise DataError(f"{error} {ELSEWHERE}") from None
         then = self.folder.record()["data"]["digest"]
         if dataset.digest != then:
             raise DataError(
@@ -253,10 +255,13 @@ def with_files(tables: Tables, given: Sequence[str], run: Path) -> Tables:
     """Return a run's tables with plug-in files replaced by those of the same name.
 
     Where one of the run's files is gone, a file of another name may replace it, and so may a single
-    file a single one. Raises ConfigError for a file that replaces nothing.
+    file a single one. Raises ConfigError for a file that replaces nothing. A run that has no files
+    gets those: a script or a notebook may have registered what they register now.
     """
     section = tables.get("plugins", {})
     files = [str(file) for file in section.get("files", [])]
+    if not files:
+        return {**tables, "plugins": {**section, "files": [*given]}} if given else dict(tables)
     problems = []
     by_name = {Path(path).name: path for path in given}
     names = {Path(file).name for file in files}
@@ -276,7 +281,7 @@ def with_files(tables: Tables, given: Sequence[str], run: Path) -> Tables:
         for i in places:
             files[i] = path
         if not places:
-            has = ", ".join(Path(file).name for file in files) or "none"
+            has = ", ".join(Path(file).name for file in files)
             problems.append(
                 f"--plugin {path} takes the place of no plug-in file of {run}, which has {has}."
             )

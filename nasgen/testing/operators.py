@@ -28,11 +28,12 @@ FAR = registry.MOST_PARENTS  # trials between the parents of one case and those 
 
 
 def spaces(group: str, name: str) -> list[SearchSpace]:
-    """Return the search spaces that an operator fits, the usual one first.
+    """Return the search spaces that an operator fits, the first in which it applies before others.
 
     They are built-in, or registered by the same plug-in, with their default options; behind the
     first stands its `narrow` variant, in which an operator that ignores its `space` argument soon
-    errs. Raises IncompatibleError when no space has genotypes that the operator accepts.
+    errs. An operator of dense layers finds nothing to do among convolutions. Raises
+    IncompatibleError when no space has genotypes that the operator accepts.
     """
     operator = registry.get(group, name)
     wanted, origin = accepted(operator), operator.origin
@@ -48,7 +49,8 @@ def spaces(group: str, name: str) -> list[SearchSpace]:
             "built-in search space or of one in the same plug-in; register the space there, or "
             "change accepts."
         )
-    usual, *others = fitting
+    usual = next((space for space in fitting if _applies_in(group, name, space())), fitting[0])
+    others = [space for space in fitting if space is not usual]
     narrow = [usual(**usual.narrow)] if usual.narrow else []
     return [usual(), *narrow, *(space() for space in others)]
 
@@ -283,6 +285,16 @@ def _children(
         return []
     several = result if isinstance(result, tuple | list) else [result]
     return [one if isinstance(one, Child) else Child(one) for one in several]
+
+
+def _applies_in(group: str, name: str, space: SearchSpace) -> bool:
+    """Tell whether an operator does anything with some of the first parents of a space."""
+    try:
+        return any(
+            _children(group, name, _parents(group, name, space, i), space, i) for i in range(20)
+        )
+    except FOREIGN:  # the suite will say of what
+        return True
 
 
 def _operator(group: str, name: str, space: SearchSpace) -> Callable[..., Any]:

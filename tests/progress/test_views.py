@@ -135,6 +135,7 @@ def test_the_live_view_shows_progress_best_front_rate_and_failures() -> None:
     [
         ({}, ("digits (the default; see --data)", "until 40 networks are trained (the default")),
         ({"budget": {"trials": 7}}, ("until 7 networks are trained, on",)),
+        ({"budget": {"trials": 1}}, ("until 1 network is trained, on",)),
         ({"budget": {"time": "10m"}}, ("for 10 min, on",)),
         ({"budget": {"time": "90s", "trials": 9}}, ("for 1 min 30 s or 9 networks, on",)),
         (

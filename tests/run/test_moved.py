@@ -17,6 +17,7 @@ import nasgen
 from nasgen.cli import app
 from nasgen.data.base import load as load_data
 from nasgen.errors import DataError, NasgenError, StoreError
+from nasgen.evaluation import shared
 from nasgen.registry import plugins
 from nasgen.runs.beginning import default_folder
 from nasgen.runs.paths import absolute_source
@@ -101,6 +102,11 @@ def test_moved_data_and_plugins_are_named_and_must_be_the_same(command: str, her
         "tune": ("--trials", "1", "--epochs", "0.1", "--quiet"),
     }[command]  # fmt: skip
     run, file = here / "renamed?run", here / "now" / "layers.py"
+    for kept in (shared.dataset, shared.split, shared.transform, shared.prepared, shared.tensors):
+        kept.cache_clear()  # another process than that of the run
+    done = invoke(command, run, *more, "--plugin", file)
+    assert done.exit_code == 2, done.output
+    assert done.output.count("If the run's data lie elsewhere now, name them: --data SOURCE.") == 1
     data = f"npz:{here / 'now' / 'renamed.npz'}"
     done = invoke(command, run, *more, "--data", data)
     assert done.exit_code == 2, done.output
@@ -112,6 +118,8 @@ def test_moved_data_and_plugins_are_named_and_must_be_the_same(command: str, her
     done = invoke(command, run, *more, "--plugin", file, "--data", data)
     assert done.exit_code == 0, done.output
     assert f"{file} (named now)" in done.stderr
+    if command == "ensemble":
+        assert "100 %" in done.stdout, "weights are written as the report writes them"
     if command == "resume":  # the run keeps where they are now
         again = nasgen.load(run)
         assert len(again.trials) == 3

@@ -11,9 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 import nasgen
+from nasgen import registry
 from nasgen.cli.app import app
-from nasgen.errors import ConfigError
+from nasgen.errors import ConfigError, NasgenError
 from nasgen.evaluation import recipe
+from nasgen.operators.mutation.relabel import relabel
 from nasgen.runs import segments, trust
 
 PLUGIN = """
@@ -149,6 +151,28 @@ def test_a_plug_in_that_replaces_nothing_is_an_error(
         other.write_text(PLUGIN)
     with pytest.raises(ConfigError, match=r"takes the place of no plug-in file .* has ops\.py"):
         nasgen.resume(path, plugins=others, trials="+2")
+
+
+def test_a_run_of_a_script_goes_on_with_a_file_that_registers_the_same(
+    tmp_path: Path, registry_restored: None
+) -> None:
+    nasgen.mutation("mine")(lambda parent, space, rng: relabel(parent, space, rng))
+    tables = settings(tmp_path / "ops.py") | {"plugins": {}, "budget": {"trials": 4}}
+    nasgen.run(tables, out=tmp_path / "run")
+    registry.unregister("mutations", "mine")
+    with pytest.raises(NasgenError, match=r"'mine' is not registered.*name the file: --plugin"):
+        nasgen.resume(tmp_path / "run", trials="+2")
+    file = tmp_path / "ops.py"
+    file.write_text(PLUGIN)
+    totals: list[int] = []
+
+    def listen(event: str, data: Any) -> None:
+        if event == "run":
+            totals.append(data["trials"])
+
+    again = nasgen.resume(tmp_path / "run", trials="+2", plugins=[file], listeners=(listen,))
+    assert again.config.plugins.files == (str(file),)
+    assert totals == [len(again.trials)] == [6]
 
 
 def test_a_new_revision_of_the_training_is_said_and_gives_trials_another_identity(

@@ -23,6 +23,7 @@ from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.search_spaces.decode import decode
 from nasgen.search_spaces.mlp import Mlp
 from nasgen.testing.check import Finding, check_member
+from nasgen.testing.operators import spaces
 
 pytestmark = pytest.mark.usefixtures("registry_restored")
 NO_SUCH_TAG = {"tags": {"12345": {"fresh": True}}}
@@ -63,6 +64,19 @@ def test_what_an_operator_raises_is_said_once_for_all_spaces() -> None:
 
     finding = checked("mutations", mutate)
     assert finding.message.count("raised KeyError") == 1
+
+
+def test_an_operator_of_dense_layers_is_checked_where_it_applies() -> None:
+    def mutate(parent: Dag, space: Any, rng: np.random.Generator) -> Dag:
+        dense = [v for v in parent.vertices if v.op == "dense"]  # of which `dag-cnn` has none
+        if not dense:
+            raise NotApplicable("no dense layer.")
+        vertex = dense[rng.integers(len(dense))]
+        return parent.change(vertex.tag, channels=max(1, vertex.channels // 2))
+
+    finding = checked("mutations", mutate)
+    assert finding.verdict == "fine", finding.message
+    assert isinstance(spaces("mutations", "mine")[0], Mlp)
 
 
 def test_a_crossover_that_never_applies_is_not_fine() -> None:
