@@ -34,6 +34,7 @@ class RunFolder:
         self.artifacts = Artifacts(self.path / "artifacts")
         self._lock: IO[str] | None = None
         self._watched: dict[Path, tuple[int, int] | None] = {}  # while it is claimed
+        self._cwd = ""  # the working folder when it was claimed
 
     @property
     def name(self) -> str:
@@ -206,6 +207,7 @@ class RunFolder:
                 f"another process is working on {self.path}; wait for it or stop it."
             ) from None
         self._lock = file
+        self._cwd = os.getcwd()
         self.watch(self.path)
 
     def unlock(self) -> None:
@@ -224,6 +226,11 @@ class RunFolder:
         """Raise StoreError when something of a claimed run was deleted or replaced since."""
         for path, then in self._watched.items():
             if _identity(path) != then:
+                if not path.is_absolute() and (here := os.getcwd()) != self._cwd:
+                    raise StoreError(
+                        f"the working folder was {self._cwd} and is {here} now, so {path} is not "
+                        "found: code of a plug-in calls os.chdir(). Mend it, then resume the run."
+                    )
                 raise StoreError(
                     f"{path} was deleted, moved or replaced while the run was going on, which has "
                     "stopped; put it back, or resume the run where it is now. What was deleted is "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -161,3 +162,17 @@ def test_garbage_is_decided_on_under_the_lock(run: nasgen.Run) -> None:
     kept = run.folder.artifacts.stored()
     assert collect_garbage(run) == 0
     assert run.folder.artifacts.stored() == kept
+
+
+def test_a_plug_in_that_changes_the_working_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # and back, after the test
+    (tmp_path / "elsewhere").mkdir()
+
+    def listen(event: str, data: Mapping[str, Any]) -> None:
+        if event == "told":
+            os.chdir(tmp_path / "elsewhere")
+
+    with pytest.raises(StoreError, match=r"the working folder was .* code of a plug-in calls"):
+        nasgen.run({**TABLES, "budget": {"trials": 5}}, out="run", listeners=(listen,))
