@@ -37,13 +37,16 @@ class Artifacts:
         return self.folder / f"{ref}.safetensors"
 
     def save(self, tensors: Tensors) -> str:
-        """Write arrays and return their reference; equal content is stored once."""
+        """Write arrays and return their reference; equal content is stored once.
+
+        A file that is there under this name and is damaged is written again.
+        """
         # Not ascontiguousarray, which gives a scalar an axis: heredity compares shapes.
         arrays = {k: np.asarray(tensors[k], order="C") for k in sorted(tensors)}
         data = save_bytes(arrays)
         ref = hashlib.blake2b(data, digest_size=20).hexdigest()
         path = self.path(ref)
-        if not path.exists():
+        if not _holds(path, data):
             temporary = path.with_suffix(f".{os.getpid()}.tmp")
             try:
                 self.folder.mkdir(exist_ok=True)  # without parents: a deleted run stays deleted
@@ -103,3 +106,11 @@ class Artifacts:
     def stored(self) -> set[str]:
         """Return the references of all artifacts, left-overs of killed workers included."""
         return {path.stem for path in self.folder.glob("*.safetensors")}
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Tell whether a file is there with just this content, which its name only promises."""
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False

@@ -232,6 +232,19 @@ def test_artifacts_are_named_by_content_and_checked(tmp_path: Path) -> None:
         store.load(ref)
 
 
+@pytest.mark.parametrize("damage", [b"", b"cut", None])
+def test_saving_again_repairs_a_damaged_artifact(damage: bytes | None, tmp_path: Path) -> None:
+    store, arrays = Artifacts(tmp_path), {"w": np.arange(6, dtype=np.float32)}
+    path = store.path(store.save(arrays))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"!" if damage is None else damage)
+    np.testing.assert_array_equal(store.load(store.save(arrays))["w"], arrays["w"])
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    before = path.stat().st_ino
+    store.save(arrays)
+    assert path.stat().st_ino == before, "a whole one is not written again"
+
+
 def test_an_artifact_that_is_no_safetensors_file_is_refused_even_under_its_right_name(
     tmp_path: Path,
 ) -> None:
