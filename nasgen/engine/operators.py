@@ -154,7 +154,7 @@ def children(
         raise OperatorError(f"operator '{name}' must return {expected}, got {kinds}.")
     for child in found:
         legal(name, child.genotype, space)
-        if not child.plan and isinstance(child.plan, Mapping):
+        if isinstance(child.plan, Mapping) and not child.plan:
             continue
         try:
             if not isinstance(child.plan, Mapping):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -277,7 +278,7 @@ def load_file(path: str | Path, expected: str | None = None) -> Members:
     load_installed()
     path = Path(path).expanduser().resolve()
     source = str(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # False for names that are too long, where Path raises
         raise NasgenError(f"plug-in file {path} does not exist; check --plugin and [plugins].")
     try:
         text = path.read_bytes()
@@ -349,7 +350,7 @@ def digests_of(files: Iterable[str], modules: Iterable[str]) -> dict[str, str]:
 
     Of a file that this process has loaded: as it was then. Of a dotted path: its module's.
     """
-    found = {f: _digests.get(f) or code.digest_of(Path(f)) for f in files if Path(f).is_file()}
+    found = {f: _digests.get(f) or code.digest_of(Path(f)) for f in files if os.path.isfile(f)}
     for dotted in modules:
         module = dotted.partition(":")[0]
         if (place := code.place_of(module)) is not None:

@@ -32,7 +32,10 @@ def number(value: Any) -> float | None:
     """Return a finite float, or None for anything else (text, NaN, a truth value)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) else None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer of more than 308 digits
+        return None
 
 
 def percent(share: float, decimals: int = 1) -> str:

@@ -44,10 +44,9 @@ class Rows:
         return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
 
     def current(self) -> list[dict[str, Any]]:
-        """Return the rows that count: of each campaign, those of the code that it ran on last."""
-        rows = self.read()
-        last = {row["campaign"]: row["code"] for row in rows}
-        return [row for row in rows if row["code"] == last[row["campaign"]]]
+        """Return the rows that count: the last one of each batch, on whichever code it was run."""
+        last = {(row["campaign"], row["part"], row["batch"]): row for row in self.read()}
+        return list(last.values())
 
     def has(self, campaign: str, part: str, batch: int) -> bool:
         """Tell whether a batch was run on this code."""

@@ -16,7 +16,7 @@ from tests.campaigns.rows import Rows, n_faults, table
 SHORT = {"run folder": 25, "ledger": 25, "config": 40, "image folder": 60, "layer": 40}
 
 
-@pytest.mark.parametrize("name", [name for name in members() if name != "ledger"])
+@pytest.mark.parametrize("name", members())
 def test_no_damaged_input_escapes_hangs_or_takes_much_memory(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry_restored: None
 ) -> None:
@@ -101,3 +101,5 @@ def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
     rows.add("inputs", "csv", 1, {"inputs": 3, "accepted": 3, "refused": 0, "escaped": 0})
     assert "| inputs | csv | 10 | 7 | 2 | 1 |" in table(rows.current())
     assert [n_faults(row) for row in rows.current()] == [1, 0]
+    rows.add("inputs", "csv", 0, {"inputs": 7, "accepted": 4, "refused": 3, "escaped": 0})
+    assert "| inputs | csv | 10 | 7 | 3 | 0 |" in table(rows.current())

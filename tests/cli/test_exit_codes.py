@@ -104,7 +104,7 @@ def _not_begun(run: Path) -> None:
 WITHOUT_LEDGER: Final = ("status", "compare")
 OF_LEDGERS: Final = (_no_ledger, _ledger_no_database, _ledger_of_another)
 BROKEN: Final = (
-    _missing, _empty, _a_file, _record_no_json, _record_other_json,
+    _missing, _empty, _a_file, _record_no_json, _record_other_json, _record_without_parts,
     _record_of_the_future, _config_no_toml, _config_unknown, _no_ledger, _ledger_no_database,
     _ledger_of_another, _not_begun,
 )  # fmt: skip
