@@ -91,16 +91,14 @@ class Artifacts:
         freed = 0
         for path in (self.path(ref) for ref in refs):
             if path.exists():
-                freed += path.stat().st_size
-                path.unlink(missing_ok=True)
+                freed += _deleted(path)
         return freed
 
     def remove_unfinished(self) -> int:
         """Delete what killed workers left half-written; return the bytes freed."""
         freed = 0
         for path in self.folder.glob("*.tmp"):
-            freed += path.stat().st_size
-            path.unlink(missing_ok=True)
+            freed += _deleted(path)
         return freed
 
     def stored(self) -> set[str]:
@@ -114,3 +112,15 @@ def _holds(path: Path, data: bytes) -> bool:
         return path.stat().st_size == len(data) and path.read_bytes() == data
     except OSError:
         return False
+
+
+def _deleted(path: Path) -> int:
+    """Delete a file and return its bytes; one that is gone by now had none."""
+    try:
+        n = path.stat().st_size
+        path.unlink()
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise StoreError(f"cannot delete {path}: {error.strerror or error}.") from None
+    return n

@@ -104,7 +104,13 @@ class RunFolder:
 
     def begun(self) -> None:
         """Take the mark away: from now on the folder is a run, which `open` accepts."""
-        (self.path / BEGINNING).unlink()
+        try:
+            (self.path / BEGINNING).unlink()
+        except OSError as error:
+            raise StoreError(
+                f"cannot delete {self.path / BEGINNING}: {error.strerror or error}. Mend the disk "
+                "or choose another --out."
+            ) from None
 
     def discard(self) -> None:
         """Delete a folder that is no run yet, as far as that can be done."""
