@@ -96,7 +96,7 @@ def _problems(result: Json, member: Trial, objectives: Collection[str]) -> Itera
     curve = result.get("curve", ())
     if not isinstance(curve, list | tuple) or not all(map(_is_row, curve)):
         yield f"curve: expected rows with an epoch, all numbers, got {_shown(curve)}"
-    if not _is_number(seconds := result.get("train_s", 0.0)):
+    if not _is_finite(seconds := result.get("train_s", 0.0)):
         yield f"train_s: expected seconds, got {_shown(seconds)}"
     for name in ("failure", "failure_kind", "finished"):
         if not isinstance(text := result.get(name), str | None):
