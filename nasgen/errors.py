@@ -38,6 +38,10 @@ class IncompatibleError(NasgenError, TypeError):
     """Two parts that cannot work together, such as an operator with the wrong signature."""
 
 
+class ChangedError(NasgenError):
+    """The code of a plug-in is no longer what it was when the run loaded it."""
+
+
 class PlanError(IncompatibleError):
     """A heredity plan that is not understood, or that names a tag or a parent that is not there."""
 

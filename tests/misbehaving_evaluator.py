@@ -43,6 +43,11 @@ def sleep(job: Job, report: Any) -> None:
     time.sleep(1000)
 
 
+def nap(job: Job, report: Any) -> None:
+    """Hang for a while that a test can wait for."""
+    time.sleep(1.0)
+
+
 def swallow(job: Job, report: Any) -> None:
     """Sleep, and hold on to it."""
     while True:

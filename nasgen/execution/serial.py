@@ -14,7 +14,9 @@ from nasgen.execution.timer import within
 class Serial(Executor):
     """One job at a time, run when it is collected.
 
-    Limits hold where Python can be interrupted: in the main thread, outside of foreign code.
+    Limits hold where Python can be interrupted: in the main thread, outside of foreign code. In any
+    other thread a plug-in that hangs is not ended, neither by `training.time_limit` nor by the time
+    budget: the run waits until it returns. There `processes` is the executor to use.
     """
 
     def __init__(self, factory: str, context: Mapping[str, Any], workers: int = 1) -> None:

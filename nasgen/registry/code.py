@@ -7,7 +7,7 @@ from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType
 
-from nasgen.errors import NasgenError
+from nasgen.errors import ChangedError
 
 
 class Read(SourceFileLoader):
@@ -35,9 +35,9 @@ def digest_of(path: Path) -> str:
 
 
 def require(name: str, digest: str, expected: str) -> None:
-    """Raise NasgenError for code that is no longer what it was when the run loaded it."""
+    """Raise ChangedError for code that is no longer what it was when the run loaded it."""
     if digest != expected:
-        raise NasgenError(
+        raise ChangedError(
             f"plug-in {name} has changed while the run used it; to use it as it is now, "
             f"name it when you resume the run: --plugin {name}."
         )

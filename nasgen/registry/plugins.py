@@ -24,7 +24,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeVar, cast
 
-from nasgen.errors import FOREIGN, IncompatibleError, NasgenError, UnknownNameError, suggest
+from nasgen.errors import (
+    FOREIGN,
+    ChangedError,
+    IncompatibleError,
+    NasgenError,
+    UnknownNameError,
+    suggest,
+)
 from nasgen.registry import code
 
 T = TypeVar("T")
@@ -151,6 +158,7 @@ class Scope:
     def load(self, problems: list[str] | None = None) -> Scope:
         """Import the plug-ins and return the scope; NasgenError unless `problems` take the errors.
 
+        That one of them is not what its digest says is always raised: it changed in mid-run.
         Two plug-ins of one scope that register the same name are an error.
         """
         loaders: list[tuple[str, Callable[[str], Members]]]
@@ -161,7 +169,7 @@ class Scope:
             try:
                 _join(found, members_of(source), source)
             except NasgenError as error:
-                if problems is None:
+                if problems is None or isinstance(error, ChangedError):
                     raise
                 problems.append(str(error))
         self.members = found

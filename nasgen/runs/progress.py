@@ -80,12 +80,14 @@ def announcement(
         limit = f"until {trials} network{' is' if trials == 1 else 's are'} trained"
         if not {"trials", "time"} & config.budget.model_fields_set:
             limit += " (the default; --trials 100 or --budget 10m sets another limit)"
+    where = f"on {n_workers} worker{'' if n_workers == 1 else 's'}"
+    if config.execution.executor == "serial":
+        where = "one after the other in this process"
     is_default = config.data.source == type(config.data).model_fields["source"].default
     return [
         f"data:   {config.data.source}{' (the default; see --data)' if is_default else ''}, "
         f"{data_summary(data)}",
-        f"search: {config.algorithm.name}, {limit}, on {n_workers} "
-        f"worker{'' if n_workers == 1 else 's'}",
+        f"search: {config.algorithm.name}, {limit}, {where}",
         f"folder: {path}; Ctrl-C stops early, and {typed('resume', path)} goes on",
     ]
 

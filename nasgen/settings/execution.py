@@ -10,7 +10,11 @@ from nasgen.settings.sections import Duration, Section
 class Execution(Section):
     """Where trials run."""
 
-    executor: str = Field("processes", description="serial | processes")
+    executor: str = Field(
+        "processes",
+        description="processes | serial (in this process, for debugging; outside of Python's main "
+        "thread no limit ends code that hangs)",
+    )
     workers: int | None = Field(
         None,
         ge=1,

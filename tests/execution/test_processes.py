@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,6 +190,23 @@ def test_serial_jobs_are_interrupted_too() -> None:
     assert [results[seq]["failure_kind"] for seq in range(3)] == ["timeout"] * 3
     assert "training.time_limit" in results[1]["failure"]
     assert "the time budget" in results[2]["failure"]
+
+
+@pytest.mark.parametrize("kind", [Processes, Serial])
+def test_from_another_thread_only_processes_end_what_hangs(kind: type[Executor]) -> None:
+    """Nothing in a process can end one of its threads, as SECURITY.md and the settings say."""
+    executor = kind(FACTORY, {"behaviour": {"0": "nap"}}, 1)
+    states: list[str] = []
+
+    def drive() -> None:
+        results = _played(executor, [{"seq": 0, "limit_s": 0.1}])
+        states.append(results[0]["state"])
+
+    driver = threading.Thread(target=drive)
+    driver.start()
+    driver.join()
+    assert states == ["FAILED" if kind is Processes else "COMPLETE"]
+    executor.close()
 
 
 def test_a_long_message_is_read_in_linear_time_and_an_endless_one_is_not_kept() -> None:

@@ -55,7 +55,8 @@ def test_what_a_worker_loads_is_what_the_driver_loaded(
     for changed in (file, module):
         before = changed.read_text()
         changed.write_text(before + "raise SystemExit\n")
-        with pytest.raises(NasgenError, match=f"{changed.stem}.* has changed while"):
-            workers.scope_of({"plugins": given})
+        for importable in (None, ["module_that_changes"]):  # of a new run, and of a resumed one
+            with pytest.raises(NasgenError, match=f"{changed.stem}.* has changed while"):
+                workers.scope_of({"plugins": {**given, "importable": importable}})
         changed.write_text(before)
     sys.modules.pop("module_that_changes", None)

@@ -142,6 +142,7 @@ def test_the_live_view_shows_progress_best_front_rate_and_failures() -> None:
             {"data": {"source": "digits", "validation": 0.1}},
             ("1,437 training and 360 test images",),
         ),
+        ({"execution": {"executor": "serial"}}, ("one after the other in this process",)),
         ({"execution": {"workers": 1}}, ("on 1 worker", "nasgen resume 'runs/a b'")),
     ],
 )
