@@ -39,7 +39,7 @@ LAST_RESORT_S = 5.0  # after the time budget and its grace
 def search(
     config: Annotated[
         Path | None,
-        typer.Argument(metavar="[CONFIG.toml]", help="Settings; `nasgen new` writes a file."),
+        typer.Argument(metavar="CONFIG.toml", help="Settings; `nasgen new` writes a file."),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Preset to start from; see `nasgen list presets`.")

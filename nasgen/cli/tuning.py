@@ -29,7 +29,7 @@ N_RECIPES, N_TRIALS, N_SEEDS = 20, 50, 20  # when they are not given
 def tune(
     source: Annotated[
         Path | None,
-        typer.Argument(metavar="[RUN|CONFIG.toml]", help="Run or config whose network is tuned."),
+        typer.Argument(metavar="RUN|CONFIG.toml", help="Run or config whose network is tuned."),
     ] = None,
     search: Annotated[
         bool, typer.Option("--search", help="Tune the settings of the search, on a bench.")

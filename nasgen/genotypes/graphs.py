@@ -1,7 +1,7 @@
 """Genotypes as networkx graphs and back, for whoever draws, measures or stores graphs.
 
 GraphML by the way: `networkx.write_graphml(genotype.to_networkx(), FILE)`, and
-`nasgen.from_networkx(networkx.read_graphml(FILE))`. Needs the extra "networkx".
+`nasgen.from_networkx(networkx.read_graphml(FILE))`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
-from nasgen.errors import FOREIGN, IllegalGenotypeError, MissingExtraError
+from nasgen.errors import FOREIGN, IllegalGenotypeError
 from nasgen.genotypes import tags
 from nasgen.genotypes.base import Genotype
 from nasgen.genotypes.kinds import read
@@ -19,16 +19,21 @@ from nasgen.genotypes.kinds import read
 OWN = ("op", "channel_tags")  # attributes of a node that are no setting
 
 
-def to_networkx(genotype: Genotype) -> Any:
-    """Return a genotype as a `networkx.DiGraph` whose attributes GraphML can hold.
+def to_networkx(genotype: Genotype | Mapping[str, Any]) -> Any:
+    """Return a genotype, or the JSON of one as trials hold it, as a `networkx.DiGraph`.
+
+    GraphML can hold all its attributes.
 
     Graph: "kind". Nodes: their gene tags, with "op", each setting ("channels", "kernel", ...) and
     "channel_tags", the ranges of the channels' tags as JSON text. Edges: "place", since the order
     of a vertex's inputs matters to some layers. A genotype whose JSON has no vertices and edges,
     such as a plug-in's, gives its outline, and itself as JSON text in the graph's "genotype".
-    Raises MissingExtraError without networkx.
     """
-    graph = _networkx().DiGraph(kind=genotype.kind)
+    if isinstance(genotype, Mapping):
+        genotype = read(genotype)
+    from networkx import DiGraph  # late: it takes a while to import
+
+    graph = DiGraph(kind=genotype.kind)
     data = genotype.to_json()
     if not {"vertices", "edges"} <= set(data):
         outline = genotype.outline()
@@ -121,13 +126,3 @@ def _free_tags(graph: Any, taken: Any) -> Iterator[int]:
         ranges = json.loads(text) if text else ()
         used += [start + n - 1 for start, n in ranges if tags.is_provisional(start)]
     return count(max(used, default=tags.PROVISIONAL - 1) + 1)
-
-
-def _networkx() -> Any:
-    try:
-        import networkx
-    except ModuleNotFoundError:
-        raise MissingExtraError(
-            "graphs need the package networkx: pip install 'nasgen[networkx]'."
-        ) from None
-    return networkx

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 
 import nasgen
 from nasgen import registry
-from nasgen.errors import IllegalGenotypeError, MissingExtraError, NotApplicable
+from nasgen.errors import IllegalGenotypeError, NotApplicable
 from nasgen.genotypes import Child, Dag, Genotype, tags
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.dag_cnn import DagCnn
@@ -46,6 +45,8 @@ def test_a_genotype_comes_back_as_it_was_and_through_graphml(seed: int, n: int) 
     dag = mutated(seed, n)
     graph = dag.to_networkx()
     assert nasgen.from_networkx(graph) == dag
+    as_recorded = nasgen.to_networkx(dag.to_json())
+    assert nx.utils.graphs_equal(as_recorded, graph)
     text = "\n".join(nx.generate_graphml(graph))
     assert nasgen.from_networkx(nx.parse_graphml(text)) == dag
 
@@ -146,16 +147,3 @@ def test_what_is_no_genotype_is_refused_by_a_sentence(graph: Any, said: str) -> 
     with pytest.raises(IllegalGenotypeError) as caught:
         nasgen.from_networkx(graph)
     assert said in str(caught.value)
-
-
-def test_without_networkx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = builtins.__import__
-
-    def without(name: str, *more: Any, **kinds: Any) -> Any:
-        if name == "networkx":
-            raise ModuleNotFoundError(name)
-        return found(name, *more, **kinds)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtraError, match=r"nasgen\[networkx\]"):
-        mutated(1, 0).to_networkx()
