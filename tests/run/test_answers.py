@@ -78,7 +78,7 @@ def test_a_result_that_is_none_fails_its_trial_alone(more: Json, reason: str) ->
 def test_text_that_cannot_be_written_becomes_text_that_can() -> None:
     change = _changed(state="FAILED", failure_kind="error", failure="\ud800 bad")
     trials = Played(resolved_of("random"), 4, 0, executor=_Answering(change)).run()
-    assert trials[2].failure == "? bad"
+    assert trials[2].failure == r"\ud800 bad"
 
 
 @pytest.mark.parametrize(
