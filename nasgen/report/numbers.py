@@ -105,6 +105,8 @@ def quantity(name: str, value: Any) -> str:
         return f"{three(found)}{GAP}ms"
     if name.endswith("_mib"):
         return f"{three(found)}{GAP}MiB"
+    if name.endswith("_per_s"):
+        return f"{count(found)}/s"
     if name.endswith("_s"):
         return duration(found)
     if name == "flops" or name.startswith("n_"):

@@ -32,6 +32,7 @@ def plain(text: str) -> str:
         ("n_params", 640, "640"),
         ("flops", 30_200_000, "30.2 M"),
         ("latency_ms", 1.8444, "1.84 ms"),
+        ("images_per_s", 3902.0, "3.90 k/s"),
         ("train_s", 245.0, "4 min 5 s"),
         ("train_s", 59.99, "1 min"),
         ("train_s", 86400 * 2 + 3 * 3600, "2 d 3 h"),
