@@ -7,6 +7,7 @@ held to more by the contract suites.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any
@@ -22,13 +23,19 @@ from nasgen.search_spaces.blueprint import Step
 
 
 def number(value: Any, what: str) -> float:
-    """Return a value as a float: a number, or an array or tensor of one; EvaluationError else."""
+    """Return a value as a float: a number, or an array or tensor of one; EvaluationError else.
+
+    A whole number beyond all floats is infinite, as in floating point.
+    """
     found = value
     if getattr(value, "ndim", None) == 0 or getattr(value, "shape", None) == (1,):
         found = value.item()
     if isinstance(found, bool) or not isinstance(found, Real):
         raise EvaluationError(f"{what} must return a number, got {_shown(value)}.")
-    return float(found)
+    try:
+        return float(found)
+    except OverflowError:
+        return math.inf if found == abs(found) else -math.inf
 
 
 def check_layers(network: Network, example: Mapping[str, Tensor]) -> None:

@@ -203,3 +203,12 @@ def test_an_objective_that_returns_no_number_fails_its_trial(
 def test_numbers_of_any_library_are_numbers(value: Any) -> None:
     assert number(value, "it") == 0.5
     assert number(np.int64(3), "it") == 3.0
+    assert number(-(10**400), "it") == -float("inf")
+
+
+def test_a_number_beyond_all_floats_is_not_finite(tmp_path: Path) -> None:
+    evaluator = _evaluator(tmp_path)
+    evaluator.objectives["mine"] = lambda measured: 10**400
+    result = evaluator.evaluate(_job())
+    assert result["failure_kind"] == "non-finite"
+    assert "objective 'mine' must return a finite number, got inf" in result["failure"]
