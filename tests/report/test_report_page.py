@@ -177,6 +177,12 @@ def test_an_unreadable_outline_costs_its_drawing_only(make_view: Any) -> None:
     assert "cannot be drawn" in page.text
 
 
+def test_a_population_that_was_never_full_is_not_counted(make_view: Any) -> None:
+    view = make_view(5, n_finish=0)
+    assert "networks at the end" in check(render(view)).text
+    assert "networks at the end" not in check(render(replace(view, population=[]))).text
+
+
 def test_the_policy_allows_exactly_the_style_and_script_of_the_page(make_view: Any) -> None:
     html = render(make_view(5, n_finish=0))
     policy = next(
