@@ -150,10 +150,12 @@ def limit_s(config: SearchConfig) -> float | None:
 def n_finish(config: SearchConfig, n_trials: int | None) -> int:
     """Return how many trials of a segment train the best candidates again.
 
-    Unless set: of several objectives the front is the result, and a front has many members.
+    At most half of them, since each finalist was a candidate before. Unless set: of several
+    objectives the front is the result, and a front has many members.
     """
     if config.finish.networks is not None:
-        return config.finish.networks
+        wanted = config.finish.networks
+        return wanted if n_trials is None else min(wanted, n_trials // 2)
     has_front = len(config.objectives.names) > 1
     if config.budget.time is not None:
         wanted = population(config) // 2 if has_front else 2

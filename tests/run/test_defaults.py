@@ -95,6 +95,12 @@ def test_many_finalists_leave_a_search_to_choose_them_from() -> None:
     assert resolved.default_trials == 100
 
 
+@pytest.mark.parametrize("n_trials", [2, 5, 8])
+def test_finalists_leave_a_search_to_choose_them_from_in_a_short_run(n_trials: int) -> None:
+    config = reading.resolved({"finish": {"networks": n_trials - 1}}).config
+    assert n_finish(config, n_trials) == n_trials // 2
+
+
 @pytest.mark.parametrize(
     ("tables", "said"),
     [
