@@ -246,7 +246,8 @@ class Finish(Section):
         ge=0,
         description="number of them, half of the trials at most; default: 2 with a time budget, "
         "else a tenth of the trials, 3 at most; with several objectives, whose result is a front: "
-        "half of the population with a time budget, else a quarter of the trials, the population at most; 0: none",
+        "half of the population with a time budget, else a quarter of the trials, the population "
+        "at most; 0: none",
     )
     share: Share = Field(0.6, description="share of a time budget that is reserved for them")
     epochs: float | None = Field(
