@@ -62,6 +62,17 @@ class Batches:
     def begin(self, run: Run) -> None:
         """Called once, before the first epoch; `run` is the network in eval mode, no gradients."""
 
+    def scale(self, progress: float) -> float:
+        """Return the side of training inputs at a progress as a share of the full one; here 1."""
+        return 1.0
+
+    def seen(self, inputs: Inputs, progress: float) -> Inputs:
+        """Return inputs in the size in which the network is trained on them at a progress.
+
+        A network whose schedule is not over is measured on such inputs.
+        """
+        return inputs
+
     def epoch(self) -> Iterator[Batch]:
         """Yield each batch of one epoch: what the network reads, and the targets."""
         order = self.rows[torch.randperm(len(self.rows), generator=self.generator)].to(self.device)

@@ -156,11 +156,18 @@ class Deriver:
     def _parent(self, given: Mapping[str, Any]) -> _Parent:
         genotype, blueprint = self.inference.decode(given["genotype"])
         weights = {k: torch.from_numpy(v) for k, v in self._load(given, "weights").items()}
+        for name in prunable(blueprint, weights):  # what an operator gets to see
+            if not bool(torch.isfinite(weights[name]).all()):
+                raise EvaluationError(
+                    f"{_who(given)}: tensor '{name}' holds NaN or infinite values; a parent that "
+                    "diverged cannot give weights.",
+                    "inheritance",
+                )
         masks = self._load(given, "support") if "support" in given["refs"] else {}
         return _Parent(genotype, blueprint, weights, support.completed(blueprint, masks))
 
     def _load(self, given: Mapping[str, Any], name: str) -> dict[str, Array]:
-        who = f"parent trial {given.get('seq', repr(given['identity']))}"
+        who = _who(given)
         if name not in given["refs"]:
             raise EvaluationError(f"{who} kept no {name}, which the operator needs.", "inheritance")
         try:
@@ -182,6 +189,10 @@ class Deriver:
 
     def _decode(self, genotype: Any) -> Blueprint:
         return self.inference.decode(genotype.to_json())[1]
+
+
+def _who(given: Mapping[str, Any]) -> str:
+    return f"parent trial {given.get('seq', repr(given['identity']))}"
 
 
 def prunable(blueprint: Blueprint, tensors: Mapping[str, Tensor]) -> list[str]:

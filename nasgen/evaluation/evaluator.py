@@ -20,7 +20,7 @@ from torch import nn
 
 from nasgen import registry, seeding
 from nasgen.errors import FOREIGN, EvaluationError
-from nasgen.evaluation import device, measure, optimizer_state, shared
+from nasgen.evaluation import batches, device, measure, optimizer_state, shared
 from nasgen.evaluation.cohort import Cohort, blame, check_alike
 from nasgen.evaluation.derivation import Deriver
 from nasgen.evaluation.evaluation import Evaluation, Json, failing
@@ -30,6 +30,7 @@ from nasgen.evaluation.metrics import Measured
 from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.promises import check_layers, number
 from nasgen.evaluation.recipe import Recipe
+from nasgen.evaluation.schedule import Stretch
 from nasgen.evaluation.training import History, Look, Row, Trainee, make_optimizer, train_together
 from nasgen.genotypes import Genotype
 from nasgen.genotypes.derivation import Derivation
@@ -39,6 +40,7 @@ from nasgen.phenotype.shared import SUPPORT
 from nasgen.phenotype.support import Support
 from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.settings import config, constraints
+from nasgen.settings.fidelity import Fidelity
 from nasgen.stoppers.base import Curve, Stopper, Watch
 
 Array = np.ndarray[Any, Any]
@@ -89,7 +91,7 @@ class Evaluator:
     def evaluate(self, job: Mapping[str, Any], report: Report = lambda row: True) -> Json:
         """Build, train and measure the genotype of a job; return the result message.
 
-        `job` holds seq, attempt, genotype, fidelity {epochs, fraction, seconds}, seed,
+        `job` holds seq, attempt, genotype, fidelity (as `Fidelity.to_json` writes it), seed,
         with_validation and inherit (None or {"parents": [{"genotype", "refs"}], "plan"}). "wants"
         names what is kept of "weights", "predictions" (those two by default) and "optimizer"; the
         result's "refs" are {name: reference}. Parents whose refs have an "optimizer" give their
@@ -106,18 +108,18 @@ class Evaluator:
         `cohort`): same fidelity for all, seconds and time limit count for each on average. The
         result is {"seq", "cohort": [result, ...]}; rows for `report` carry the member's seq.
         """
+        jobs = list(job["cohort"]) if "cohort" in job else [job]
         limit_s = self.training.time_limit
-        with device.threads(self.inference.n_threads), device.flushed_denormals():
-            if "cohort" in job:
-                members: list[Mapping[str, Any]] = list(job["cohort"])
-                trials = [Evaluation(m, limit_s and limit_s * len(members)) for m in members]
-                with failing(trials):
+        trials = [Evaluation(member, limit_s and limit_s * len(jobs)) for member in jobs]
+        with failing(trials):
+            n_threads = _fidelity(jobs[0]).threads
+            with self.inference.threads(n_threads), device.flushed_denormals():
+                if "cohort" in job:
                     self._evaluate_cohort(trials, report)
-                return {"seq": job["seq"], "cohort": [trial.message() for trial in trials]}
-            trial = Evaluation(job, limit_s)
-            with failing([trial]):
-                self._evaluate(trial, report)
-            return trial.message()
+                else:
+                    self._evaluate(trials[0], report)
+        messages = [trial.message() for trial in trials]
+        return {"seq": job["seq"], "cohort": messages} if "cohort" in job else messages[0]
 
     # ---- one trial, or several -------------------------------------------------------------
 
@@ -133,7 +135,7 @@ class Evaluator:
         self._train([trial], [trainee], optimizer)
         keep = "optimizer" in trial.wants
         candidate.state = optimizer_state.read(optimizer, parameters) if keep else {}
-        self._conclude(trial, candidate, trainee.history)
+        self._conclude(trial, candidate, trainee)
 
     def _evaluate_cohort(self, trials: Sequence[Evaluation], report: Report) -> None:
         """Evaluate relatives that train together; who cannot be built fails alone."""
@@ -165,7 +167,7 @@ class Evaluator:
         for member, (trial, candidate) in enumerate(built):
             with failing([trial]), cohort.released(member) as state:
                 candidate.state = state if "optimizer" in trial.wants else {}
-                self._conclude(trial, candidate, trainees[member].history)
+                self._conclude(trial, candidate, trainees[member])
 
     def _candidate(self, trial: Evaluation) -> _Candidate:
         job, metrics = trial.job, trial.result["metrics"]
@@ -253,9 +255,10 @@ class Evaluator:
         """Return what a training does after an epoch: validate, and ask the stopper."""
         inputs, targets, rows = self.inference.part("validation")
         name, objective = next(iter(self.objectives.items()))
+        forward = _as_trained(trial.job, trainee, trainee.forward)
 
         def value() -> float:
-            found = self.inference.answers(trainee.forward, inputs, rows)
+            found = self.inference.answers(forward, inputs, rows)
             if not np.isfinite(found).all():  # it may recover; the last values are checked again
                 return math.nan
             metrics = trial.result["metrics"] | _training_metrics(trainee.history)
@@ -292,12 +295,15 @@ class Evaluator:
         forked = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=forked):
             torch.manual_seed(seeding.integer(job["seed"], "training"))
-            epochs = self._epochs(job)
-            train_together(trainees, optimizer, self.recipe, epochs, seconds, time_left_s, turns)
+            epochs, stretch = self._epochs(job), Stretch(*_fidelity(job).stretch)
+            train_together(
+                trainees, optimizer, self.recipe, epochs, seconds, time_left_s, turns, stretch
+            )
 
-    def _conclude(self, trial: Evaluation, candidate: _Candidate, history: History) -> None:
+    def _conclude(self, trial: Evaluation, candidate: _Candidate, trainee: Trainee) -> None:
         """Measure a trained network, keep its tensors, complete the result."""
         result, metrics, network = trial.result, trial.result["metrics"], candidate.network
+        history = trainee.history
         with_validation = bool(trial.job.get("with_validation", False))
         result["curve"], result["train_s"] = history.curve, history.train_s
         metrics |= _training_metrics(history)
@@ -312,7 +318,10 @@ class Evaluator:
             inputs, targets, rows = self.inference.part("validation")
             network.eval()
             began = time.perf_counter()
-            predictions = self.inference.answers(network, inputs, rows, trial.check_time)
+            forward = _as_trained(trial.job, trainee, network)
+            predictions = self.inference.answers(forward, inputs, rows, trial.check_time)
+            if (scale := trainee.batches.scale(_fidelity(trial.job).stretch[1])) != 1:
+                metrics["val_scale"] = scale
             metrics["val_s"] = time.perf_counter() - began
             metrics |= self._validated(predictions, targets)
         network.eval()
@@ -320,6 +329,7 @@ class Evaluator:
         objectives = dict(self._objectives(measured, with_validation))
         if "latency_ms" in objectives:
             metrics["latency_ms"] = objectives["latency_ms"]
+        _check_finite(network)
         kept: dict[str, Mapping[str, Array]] = {"weights": _arrays(network)}
         if predictions is not None:
             kept["predictions"] = {"validation": predictions}
@@ -373,6 +383,37 @@ class Evaluator:
                     f"objective '{name}' must return a finite number, got {value}", "non-finite"
                 )
             yield name, value
+
+
+def _check_finite(network: nn.Module) -> None:
+    """Raise EvaluationError for weights that no network could be handed over or go on with."""
+    for name, weight in network.named_parameters():
+        # A finite sum needs one pass; only one that is not (it may be too large) needs more.
+        if not math.isfinite(weight.detach().sum()) and not torch.isfinite(weight).all():
+            raise EvaluationError(
+                f"the weight '{name}' became NaN or infinite; a lower [training] lr may help",
+                "non-finite",
+            )
+
+
+def _fidelity(job: Mapping[str, Any]) -> Fidelity:
+    return Fidelity.of(job.get("fidelity", {}))
+
+
+def _as_trained(
+    job: Mapping[str, Any], trainee: Trainee, forward: Callable[..., torch.Tensor]
+) -> Callable[..., torch.Tensor]:
+    """Return what answers as `forward` does to what the network was trained on last.
+
+    A network that has seen small images only would be a stranger to large ones. At the end of the
+    schedule inputs are as they are.
+    """
+    _, end = _fidelity(job).stretch
+
+    def answer(x: torch.Tensor, **others: torch.Tensor) -> torch.Tensor:
+        return batches.answered(forward, trainee.batches.seen({"x": x, **others}, end))
+
+    return answer
 
 
 def _training_metrics(history: History) -> Json:

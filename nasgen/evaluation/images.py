@@ -12,9 +12,9 @@ import torch.nn.functional as F
 
 from nasgen.evaluation.batches import Batch, Batches, Inputs, Run
 from nasgen.evaluation.feeds.image import moments
+from nasgen.evaluation.schedule import image_scale
 
 Array = np.ndarray[Any, Any]
-FULL_SIZE_FROM = 0.7  # progress at which progressive resizing has ended
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,6 @@ def resized(images: torch.Tensor, scale: float) -> torch.Tensor:
     return F.interpolate(images, size=sides, mode="bilinear", align_corners=False)
 
 
-def image_scale(progress: float, start: float) -> float:
-    """Return the side of training images as a share of the full one at `progress` in [0, 1].
-
-    Progressive resizing (Howard 2018, "Training Imagenet in 3 hours"): linear from `start` to 1,
-    which it reaches at `FULL_SIZE_FROM`; the rest is trained at full size, for the norm statistics
-    too.
-    """
-    return min(1.0, start + (1.0 - start) * progress / FULL_SIZE_FROM)
-
-
 class ImageBatches(Batches):
     """Shuffled, augmented, at first smaller batches of the rows `rows` of `images`.
 
@@ -128,6 +118,12 @@ class ImageBatches(Batches):
         except RuntimeError:
             self.start_scale = 1.0
 
+    def scale(self, progress: float) -> float:
+        return image_scale(progress, self.start_scale)
+
+    def seen(self, inputs: Inputs, progress: float) -> Inputs:
+        return inputs | {"x": resized(inputs["x"], self.scale(progress))}
+
     def epoch(self) -> Iterator[Batch]:
         """Yield each batch of one epoch: images (B, C, H, W) float32 channels last, targets."""
         n, draw = len(self.rows), self.generator
@@ -143,5 +139,5 @@ class ImageBatches(Batches):
             if self.crop or self.flip:
                 dy, dx = shifts[:, part]
                 images = shift_and_flip(images, dy, dx, mirror[part], self.crop)
-            images = resized(self.normalise(images), image_scale(self.progress, self.start_scale))
-            yield {"x": images}, self.targets.index_select(0, picked)
+            found = self.seen({"x": self.normalise(images)}, self.progress)
+            yield found, self.targets.index_select(0, picked)

@@ -5,7 +5,8 @@ It knows the data of a run, its search space and where tensors are kept; it trai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,6 +63,17 @@ class Inference:
         self.transform = kept or shared.transform(self.data)
         self.feed, self.task = self.transform.feed, self.transform.task
         self.classes = self.transform.classes
+
+    @contextmanager
+    def threads(self, n: int | None = None) -> Iterator[None]:
+        """Lend torch `n` threads inside, default: those of the context; also for `answers`."""
+        usual = self.n_threads
+        self.n_threads = n or usual
+        try:
+            with device.threads(self.n_threads):
+                yield
+        finally:
+            self.n_threads = usual
 
     # ---- networks ----------------------------------------------------------------------------
 
@@ -173,7 +185,7 @@ class Inference:
         parts = []
         with (
             torch.inference_mode(),
-            device.threads(self.n_threads),
+            self.threads(),
             device.flushed_denormals(),
         ):
             for batch in batches.evaluation_batches(self.feed, prepared, rows, self.device):

@@ -111,7 +111,12 @@ class Inheritance:
     ) -> State:
         """Return the optimiser's state of a child, from parents whose weights it has."""
         refs = [parent["refs"].get("optimizer") for parent in given["parents"]]
-        states = [optimizer_state.from_arrays(self.artifacts.load(r)) if r else {} for r in refs]
+        kept = [self.artifacts.load(ref) if ref else {} for ref in refs]
+        for i, arrays in enumerate(kept):
+            for name, array in arrays.items():
+                if not np.isfinite(array).all():
+                    raise EvaluationError(f"parent {i}: its moment '{name}' is not finite.")
+        states = [optimizer_state.from_arrays(arrays) if arrays else {} for arrays in kept]
         givers = [(*parent, state) for parent, state in zip(weights, states, strict=True)]
         parameters = dict(network.named_parameters())
         return optimizer_state.moved(blueprint, parameters, givers, given.get("plan") or {})

@@ -15,6 +15,7 @@ MIN_BATCH = 16
 MIN_STEPS = 32  # an epoch of a small data set has about this many steps, or too few updates happen
 MIN_SIDE_TO_SHRINK = 24  # pixels; smaller images are trained on at full size throughout
 START_SCALE = 0.5
+AVERAGE = 0.1  # share of the steps over which weights are averaged before the schedule is over
 MIN_SIDE_TO_CROP = 16  # pixels; in an 8x8 digit a shift by one pixel costs more than it teaches
 REVISION = 1  # raise it when training changes in a way that these settings do not show
 
@@ -26,7 +27,8 @@ class Recipe:
     `lr` is the peak of the one-cycle schedule, `warmup` the share of it in which the rate rises,
     `crop` the largest shift in pixels, `flip` whether half of the images are mirrored,
     `start_scale` the side of the first training images as a share of the full one, `precision` what
-    `mixed_precision` is asked for.
+    `mixed_precision` is asked for, `average` the share of the steps over which weights are averaged
+    (None: as `average_at` says).
     """
 
     optimizer: str
@@ -39,6 +41,7 @@ class Recipe:
     crop: int
     start_scale: float = 1.0
     precision: str = "auto"
+    average: float | None = None
 
     @classmethod
     def of(cls, training: Training, shape: Shape) -> Recipe:
@@ -63,11 +66,19 @@ class Recipe:
             crop=training.crop if training.crop is not None else crop,
             start_scale=scale if training.start_scale is None else training.start_scale,
             precision=training.precision,
+            average=training.average,
         )
 
     def batch_for(self, n_rows: int) -> int:
         """Return the batch size for a training set of `n_rows`: smaller when it is small."""
         return max(1, min(self.batch_size, max(MIN_BATCH, n_rows // MIN_STEPS), n_rows))
+
+    def average_at(self, end: float) -> float:
+        """Return the share of the steps to average over in a training up to the progress `end`.
+
+        By default none at the end of the schedule: there the learning rate has gone to 0.
+        """
+        return self.average if self.average is not None else AVERAGE if end < 1 else 0.0
 
     def digest(self) -> str:
         """Return a text that differs whenever the settings differ; part of a trial's identity."""

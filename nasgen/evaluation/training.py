@@ -1,9 +1,7 @@
-"""The training loop: one cycle of the learning rate, read from top to bottom.
+"""The training loop, read from top to bottom: a stretch of the schedule, or all of it.
 
-It runs one network, or several in turns on parameters that they share (`cohort`).
-
-One-cycle schedules train small networks in few epochs (Smith and Topin 2018,
-"Super-convergence"); weight decay is decoupled (Loshchilov and Hutter 2019).
+It runs one network, or several in turns on parameters that they share (`cohort`). Weight decay is
+decoupled (Loshchilov and Hutter 2019); for the learning rate see `schedule`.
 """
 
 from __future__ import annotations
@@ -11,21 +9,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from nasgen.errors import EvaluationError
+from nasgen.evaluation.average import Average, buffers
 from nasgen.evaluation.batches import Batch, Batches, answered
 from nasgen.evaluation.precision import mixed_precision
 from nasgen.evaluation.recipe import Recipe
+from nasgen.evaluation.schedule import WHOLE, Stretch, one_cycle
 
 Row = dict[str, float]
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs (B, ...), targets (B, ...) -> mean loss
 Look = Callable[[int], tuple[Row, bool]]  # epochs done -> (more for the row, whether to go on)
 BETAS = (0.9, 0.999)  # AdamW's decay of its moments
-START = 1 / 25  # first learning rate, as a share of the peak
 CHECK_EVERY = 10  # steps between checks of the losses; each check makes a GPU wait
 REPORT_EVERY_S = 1.0
 
@@ -52,8 +52,8 @@ class Trainee:
     """One network in training: what it sees, who hears of it, what has happened so far.
 
     `loss` is the task's. `forward` runs the network where its parameters live elsewhere; default:
-    the network itself. `look` is called after each epoch but the last; it leaves the network in
-    training mode.
+    the network itself. `look` is called after each epoch but the last, with the weights that the
+    training would hand over (see `Average`); it leaves the network in training mode.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Trainee:
         self.network, self.batches, self.loss, self.report = network, batches, loss, report
         self.look: Look = lambda epoch: ({}, True)
         self.forward = forward or network
+        self.averaged: Callable[[], AbstractContextManager[None]] = nullcontext
         self.history = History()
         self.stream: Iterator[Batch] = iter(())
         self.loss_sum = 0.0  # of the epoch so far
@@ -81,23 +82,11 @@ class Trainee:
         }
         if end is not None:
             if not is_over:
-                seen, goes_on = self.look(round(history.epochs_done))
+                with self.averaged():
+                    seen, goes_on = self.look(round(history.epochs_done))
                 row |= seen
             history.curve.append(row | end)
         history.stopped = not (self.report(row) and goes_on)
-
-
-def one_cycle(progress: float, warmup: float) -> float:
-    """Return the learning rate as a share of its peak; `progress` and `warmup` are in [0, 1].
-
-    Rises linearly from 1/25 to 1 during `warmup`, then falls to 0 along a cosine.
-    """
-    progress = min(max(progress, 0.0), 1.0)
-    if progress < warmup:
-        return START + (1 - START) * progress / warmup
-    if warmup >= 1:
-        return 1.0
-    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -124,18 +113,20 @@ def train(
     time_left_s: Callable[[], float] = lambda: math.inf,
     report: Callable[[Row], bool] = lambda row: True,
     optimizer: torch.optim.Optimizer | None = None,
+    stretch: Stretch = WHOLE,
 ) -> History:
     """Train `network` in place for `epochs` (may be fractional) and return what happened.
 
-    With `seconds` the schedule ends after that long at the latest, fully annealed. `report` gets
-    {"epoch", "train_loss", "elapsed_s"} after each epoch and about once a second within; False
-    stops the training. `optimizer` is one that `make_optimizer` gave for this network, when it
-    brings moments along. Raises EvaluationError: "non-finite" when the loss is no number any more,
+    It covers a `stretch` of the schedule; with `seconds` it ends after that long at the latest, and
+    the stretch with it. What is left in the network is the mean of its weights, as the recipe says.
+    `report` gets {"epoch", "train_loss", "elapsed_s"} after each epoch and about once a second
+    within; False stops the training. `optimizer` is one that `make_optimizer` gave for this
+    network, when it brings moments along. Raises EvaluationError: "non-finite" when the loss is no number any more,
     "timeout" when `time_left_s` is used up.
     """
     trainee = Trainee(network, batches, loss, report)
     optimizer = optimizer or make_optimizer(network, recipe)
-    train_together([trainee], optimizer, recipe, epochs, seconds, time_left_s)
+    train_together([trainee], optimizer, recipe, epochs, seconds, time_left_s, stretch=stretch)
     return trainee.history
 
 
@@ -147,22 +138,28 @@ def train_together(
     seconds: float | None = None,
     time_left_s: Callable[[], float] = lambda: math.inf,
     turns: torch.Generator | None = None,
+    stretch: Stretch = WHOLE,
 ) -> None:
     """Train networks in rounds; in a round each of them makes one update, in an order of `turns`.
 
     One optimiser holds the parameters of all of them (Painter 2018, joint training). `epochs` and
     `seconds` are what each may use, `seconds` on average; all stop after the same round, so they
     have made equally many steps. Their batches must be equally many in an epoch. One whose
-    `report` answers False stops alone. Fills in every trainee's `history` and raises like `train`;
-    of the one whose loss was the first to be no number, `history.diverged` is set.
+    `report` answers False stops alone. Weights are averaged after each round. Fills in every
+    trainee's `history` and raises like `train`; of the one whose loss was the first to be no
+    number, `history.diverged` is set.
     """
     device, n_steps = trainees[0].batches.device, trainees[0].batches.n_steps
     side = trainees[0].batches.side
     precision, (autocast, scaler) = mixed_precision(recipe.precision, device, side)
     n_total = max(1, round(epochs * n_steps))
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    statistics = buffers(trainee.network for trainee in trainees)
+    average = Average((*weights, *statistics), recipe.average_at(stretch.end))
     for trainee in trainees:
         _begin(trainee)
         trainee.history.precision = precision
+        trainee.averaged = average.lent
     active = list(trainees)
     losses: list[tuple[Trainee, torch.Tensor]] = []  # not yet looked at
     last = last_report = time.perf_counter()
@@ -172,9 +169,10 @@ def train_together(
         for trainee in active:
             trainee.stream, trainee.loss_sum = trainee.batches.epoch(), 0.0
         for n_epoch in range(1, n_steps + 1):
-            progress = (step + 0.5) / n_total
+            own = (step + 0.5) / n_total
             if seconds is not None:
-                progress = max(progress, elapsed / max(seconds - round_s, 1e-9))
+                own = max(own, elapsed / max(seconds - round_s, 1e-9))
+            progress = stretch.at(own)
             lr = recipe.lr * one_cycle(progress, recipe.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = lr
@@ -202,6 +200,7 @@ def train_together(
                 trainee.history.train_s += now - last
                 last = now
 
+            average.update()
             step += 1
             round_s = (last - began) / len(active)
             elapsed = sum(trainee.history.train_s for trainee in active) / len(active)
@@ -229,6 +228,7 @@ def train_together(
                 active = [trainee for trainee in active if not trainee.history.stopped]
             if ends or not active:
                 break
+    average.settle()
     rest_s = time.perf_counter() - last
     for trainee in trainees:
         trainee.history.train_s += rest_s / len(trainees)

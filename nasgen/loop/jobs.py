@@ -58,7 +58,9 @@ def job(
     }
     if constants.limit_s is not None:
         made["limit_s"] = constants.limit_s
-    if searched and (constants.keep_optimizer or trial.rungs_below):
+    # What ends before the schedule does is there to be gone on from.
+    goes_on = searched and (constants.keep_optimizer or trial.rungs_below)
+    if goes_on or trial.fidelity.is_partial:
         made["wants"].append("optimizer")
     if searched and constants.compares != "none":
         made["others"] = [curve.to_json() for curve in compared(trial, trials, constants)]

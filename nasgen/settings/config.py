@@ -211,6 +211,12 @@ class Training(Section):
         description="images: progressive resizing; side of the first training images, as a share "
         "of the full side, which is reached at the end; default 0.5 from 24 pixels on, else 1",
     )
+    average: Share | None = Field(
+        None,
+        description="what a training hands over is the mean of its weights, which looks back on "
+        "about this share of its steps; 1: on all of them alike; 0: the last weights; default: 0.1 "
+        "where the learning rate has not gone to 0 at its end, else 0",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="number format of training; auto: bfloat16 on GPUs since Ampere, float16 on "

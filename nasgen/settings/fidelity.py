@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
+from nasgen.errors import ConfigError
 from nasgen.settings.config import SearchConfig
 
 DEFAULT_TRIALS: Final = 40
@@ -27,6 +28,12 @@ class Fidelity:
     - `fraction`: share of the training rows in (0, 1].
     - `seconds`: training ends within this time, its schedule with it; None: without a limit.
     - `rung` of `rungs`: the place in successive halving, from 0; None without it.
+    - `begin`, `end`: the stretch of the schedule that it covers, 0 <= begin < end <= 1; None: 0 and
+      1. Who trains a network on from 0.5 to 1 goes on where a training from 0 to 0.5 ended: learning
+      rate and size of images are those of one schedule.
+    - `threads`: of the processor, 1 or more; None: the run's.
+
+    Raises ConfigError for a stretch that is none, and for threads below 1.
     """
 
     epochs: float | None = None
@@ -34,6 +41,34 @@ class Fidelity:
     seconds: float | None = None
     rung: int | None = None
     rungs: int | None = None
+    begin: float | None = None
+    end: float | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        places = (self.begin, self.end, self.threads)
+        if places == (None, None, None):
+            return
+        if not all(isinstance(n, int | float) for n in places if n is not None):
+            raise ConfigError(f"fidelity: expected numbers or None, got {places}.")
+        (begin, end), threads = self.stretch, self.threads
+        if not 0 <= begin < end <= 1:
+            raise ConfigError(
+                "fidelity: expected a stretch of the schedule with 0 <= begin < end <= 1, got "
+                f"begin = {begin}, end = {end}."
+            )
+        if threads is not None and (threads < 1 or threads != int(threads)):
+            raise ConfigError(f"fidelity: expected threads to be 1, 2, ..., got {threads}.")
+
+    @property
+    def stretch(self) -> tuple[float, float]:
+        """Begin and end of what it covers of the schedule, 0 and 1 where they are not set."""
+        return self.begin or 0.0, 1.0 if self.end is None else self.end
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the schedule is not over at its end, so that something is to go on from it."""
+        return self.stretch[1] < 1
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:
@@ -48,7 +83,7 @@ class Fidelity:
         return replace(self, epochs=epochs, seconds=seconds)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields; those of rungs only where there are any.
+        """Return the fields; those of rungs, stretch and threads only where they are set.
 
         The trial identity is a digest of this text, so it must stay the same for stored runs.
         """
@@ -57,7 +92,8 @@ class Fidelity:
         }  # fmt: skip
         if self.rungs is not None:
             data |= {"rung": self.rung, "rungs": self.rungs}
-        return data
+        optional = {"begin": self.begin, "end": self.end, "threads": self.threads}
+        return data | {name: value for name, value in optional.items() if value is not None}
 
 
 def n_cores() -> int:

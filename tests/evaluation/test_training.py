@@ -16,7 +16,8 @@ from nasgen.errors import EvaluationError
 from nasgen.evaluation import measure
 from nasgen.evaluation.images import ImageBatches, Normaliser
 from nasgen.evaluation.recipe import Recipe
-from nasgen.evaluation.training import Row, make_optimizer, one_cycle, train
+from nasgen.evaluation.schedule import one_cycle
+from nasgen.evaluation.training import Row, make_optimizer, train
 from nasgen.settings.config import Training
 
 SHAPE = (1, 8, 8)

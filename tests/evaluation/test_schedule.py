@@ -1,0 +1,362 @@
+"""Trainings that cover stretches of one schedule see what one whole training sees."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from nasgen.errors import ConfigError
+from nasgen.evaluation import training as module
+from nasgen.evaluation.evaluator import Evaluator
+from nasgen.evaluation.images import ImageBatches, Normaliser, resized
+from nasgen.evaluation.recipe import AVERAGE, Recipe
+from nasgen.evaluation.schedule import FULL_SIZE_FROM, WHOLE, Stretch, image_scale
+from nasgen.evaluation.training import make_optimizer, train
+from nasgen.loop import jobs
+from nasgen.loop.constants import Constants
+from nasgen.settings.config import Training
+from nasgen.settings.fidelity import Fidelity
+from nasgen.store.trial import Trial
+from tests.evaluation.test_cohort import _dag, _evaluator, _job
+
+Json = dict[str, Any]
+SIDE, N_STEPS = 16, 16
+HALF = Normaliser(torch.full((1, 1, 1, 1), 128.0), torch.full((1, 1, 1, 1), 64.0))
+WITH_OPTIMIZER = ["weights", "predictions", "optimizer"]
+
+
+class Training16:
+    """A network on 16x16 images, in epochs of 4 steps; it remembers what every step was like."""
+
+    def __init__(self, **settings: Any) -> None:
+        torch.manual_seed(0)
+        layers = (nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.network = nn.Sequential(*layers, nn.Linear(4, 2))
+        self.recipe = Recipe.of(Training(**settings), (1, SIDE, SIDE))
+        draw = torch.Generator().manual_seed(0)
+        labels = torch.arange(32) % 2
+        noise = torch.randint(0, 100, (32, 1, SIDE, SIDE), generator=draw)
+        images = (noise + labels.view(-1, 1, 1, 1) * 120).to(torch.uint8)
+        self.batches = ImageBatches(
+            images, labels, torch.arange(32), 8, HALF, draw, start_scale=0.5
+        )
+        self.optimizer = make_optimizer(self.network, self.recipe)
+        self.rates: list[float] = []
+        self.sides: list[int] = []
+        self.optimizer.register_step_post_hook(
+            lambda optimizer, *_: self.rates.append(optimizer.param_groups[0]["lr"])
+        )
+        self.network.register_forward_pre_hook(
+            lambda network, given: self.sides.append(given[0].shape[-1]) if network.training else None
+        )
+
+    def run(self, epochs: float, stretch: Stretch = WHOLE) -> list[torch.Tensor]:
+        train(
+            self.network, self.batches, F.cross_entropy, self.recipe, epochs,
+            optimizer=self.optimizer, stretch=stretch,
+        )  # fmt: skip
+        return [tensor.clone() for tensor in self.network.state_dict().values()]
+
+
+@given(own=st.floats(-1, 2), begin=st.floats(0, 0.9), share=st.floats(0.01, 1))
+def test_progress_stays_in_the_stretch(own: float, begin: float, share: float) -> None:
+    stretch = Stretch(begin, min(1.0, begin + share * (1 - begin)))
+    assert stretch.begin <= stretch.at(own) <= stretch.end + 1e-12
+    assert stretch.at(0) == stretch.begin
+    assert stretch.at(1) == pytest.approx(stretch.end)
+    assert WHOLE.at(own) == min(max(own, 0.0), 1.0)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("at", [0.25, 0.5, 0.75])
+def test_two_stretches_are_one_training_to_the_bit(optimizer: str, at: float) -> None:
+    whole, parts = (Training16(optimizer=optimizer, average=0) for _ in range(2))
+    at_once = whole.run(4)
+    parts.run(4 * at, Stretch(0.0, at))
+    in_parts = parts.run(4 * (1 - at), Stretch(at, 1.0))
+    assert parts.rates == whole.rates
+    assert parts.sides == whole.sides
+    assert len(whole.rates) == N_STEPS
+    assert {SIDE // 2, SIDE} < set(whole.sides)
+    assert all(torch.equal(a, b) for a, b in zip(at_once, in_parts, strict=True))
+
+
+def test_time_moves_a_training_through_its_stretch_and_no_further() -> None:
+    late = Training16()
+    train(
+        late.network, late.batches, F.cross_entropy, late.recipe, 10_000, seconds=0.2,
+        optimizer=late.optimizer, stretch=Stretch(0.5, 0.75),
+    )  # fmt: skip
+    whole = Training16()
+    whole.run(4)
+    assert late.rates == sorted(late.rates, reverse=True)
+    assert late.rates[0] <= whole.rates[N_STEPS // 2 - 1]
+    assert late.rates[-1] >= whole.rates[3 * N_STEPS // 4]
+    assert late.rates[-1] < 0.7 * late.rates[0]
+
+
+# ---- averaged weights ----------------------------------------------------------------------------
+
+
+def _weights_of_steps(share: float, n: int) -> torch.Tensor:
+    """How much each of `n` steps counts: the k-th k (k + 1) ... (k + 1 / share - 2), normalised."""
+    order = round(1 / share)
+    counts = [float(np.prod([k + i for i in range(order - 1)])) for k in range(1, n + 1)]
+    return torch.tensor(counts, dtype=torch.float64) / sum(counts)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
+def test_what_is_left_is_the_mean_over_the_steps_statistics_included(share: float) -> None:
+    training = Training16(average=share)
+    seen: list[list[torch.Tensor]] = []
+    training.optimizer.register_step_post_hook(
+        lambda *_: seen.append([t.double() for t in training.network.state_dict().values()])
+    )
+    left = training.run(4, Stretch(0.0, 0.5))
+    counts = _weights_of_steps(share, N_STEPS)
+    for i, tensor in enumerate(left):
+        steps = torch.stack([of[i] for of in seen])
+        is_counter = not tensor.is_floating_point()  # of batches, in a norm
+        expected = steps[-1] if is_counter else torch.tensordot(counts, steps, dims=1)
+        torch.testing.assert_close(tensor.double(), expected, rtol=1e-4, atol=1e-6)
+        assert is_counter or not torch.equal(tensor.double(), steps[-1])
+
+
+def test_weights_are_averaged_by_default_where_the_schedule_is_not_over() -> None:
+    recipe = Recipe.of(Training(), (3, 32, 32))
+    assert (recipe.average_at(0.99), recipe.average_at(1.0)) == (AVERAGE, 0.0)
+    asked = Recipe.of(Training(average=0.3), (3, 32, 32))
+    assert (asked.average_at(0.99), asked.average_at(1.0)) == (0.3, 0.3)
+    ends = [Training16(average=share).run(2) for share in (None, 0, 0.1)]
+    same = [all(map(torch.equal, ends[0], end, strict=True)) for end in ends]
+    assert same == [True, True, False]
+
+
+def test_a_look_sees_the_mean_and_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, alone = Training16(average=0.5), Training16(average=0.5)
+    seen: list[list[torch.Tensor]] = []
+
+    def look(epoch: int) -> tuple[dict[str, float], bool]:
+        seen.append([t.clone() for t in looked.network.state_dict().values()])
+        return {}, True
+
+    class Looking(module.Trainee):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            self.look = look
+
+    expected = alone.run(3)
+    monkeypatch.setattr(module, "Trainee", Looking)
+    assert all(map(torch.equal, looked.run(3), expected, strict=True))
+    assert len(seen) == 2
+    # The mean of one epoch does not depend on how the training goes on but through its rates.
+    assert not any(torch.equal(a, b) for a, b in zip(seen[1][:2], expected[:2], strict=True))
+    first = Training16(average=0.5)
+    first.optimizer.register_step_post_hook(
+        lambda *_: steps.append(first.network[4].weight.detach().clone())
+    )
+    steps: list[torch.Tensor] = []
+    first.run(3)
+    counts = _weights_of_steps(0.5, 4)
+    mean = torch.tensordot(counts, torch.stack(steps[:4]).double(), dims=1)
+    torch.testing.assert_close(seen[0][-2].double(), mean, rtol=1e-5, atol=1e-6)
+
+
+# ---- trials --------------------------------------------------------------------------------------
+
+
+def _partial(seq: int, begin: float, end: float, **changes: Any) -> Json:
+    epochs = round(4 * (end - begin), 6)
+    fidelity = Fidelity(epochs, 1.0, begin=begin, end=end).to_json()
+    return _job(seq, _dag(), wants=WITH_OPTIMIZER) | {"fidelity": fidelity} | changes
+
+
+def _goes_on(result: Json) -> Json:
+    return {"parents": [{"genotype": _dag().to_json(), "refs": result["refs"]}], "plan": {}}
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluator, Json, Json]:
+    evaluator = _evaluator(tmp_path_factory.mktemp("halves"), optimizer="sgd")
+    first = evaluator.evaluate(_partial(1, 0.0, 0.5))
+    second = evaluator.evaluate(_partial(2, 0.5, 1.0, inherit=_goes_on(first)))
+    assert [first["state"], second["state"]] == ["COMPLETE"] * 2
+    return evaluator, first, second
+
+
+def test_a_trial_that_goes_on_has_the_rates_and_the_moments_of_one_training(halves: Any) -> None:
+    evaluator, first, second = halves
+    whole = evaluator.evaluate(_job(3, _dag(), 4) | {"fidelity": {"epochs": 4.0, "fraction": 1.0}})
+    rates = [row["lr"] for result in (first, second) for row in result["curve"]]
+    assert rates == pytest.approx([row["lr"] for row in whole["curve"]])
+    assert second["metrics"]["n_fresh"] == 0
+    assert "optimizer_not_inherited" not in second["metrics"]
+    assert second["metrics"]["val_loss"] < first["metrics"]["val_loss"]
+    cold = _goes_on(first | {"refs": {"weights": first["refs"]["weights"]}})
+    without = evaluator.evaluate(_partial(2, 0.5, 1.0, inherit=cold))
+    assert without["refs"]["weights"] != second["refs"]["weights"]
+
+
+def test_what_is_validated_is_what_is_kept(halves: Any) -> None:
+    evaluator, first, _ = halves
+    kept = evaluator.artifacts.load(first["refs"]["predictions"])["validation"]
+    weights = first["refs"]["weights"]
+    again = evaluator.inference.predict(_dag().to_json(), weights, "validation")
+    np.testing.assert_allclose(again, kept, atol=1e-6)
+    last = _evaluator(evaluator.artifacts.folder, optimizer="sgd", average=0)
+    assert last.evaluate(_partial(1, 0.0, 0.5))["refs"]["weights"] != weights
+
+
+def test_a_cohort_of_one_is_averaged_as_the_job_is(halves: Any) -> None:
+    evaluator, first, _ = halves
+    cohort = evaluator.evaluate({"seq": 1, "cohort": [_partial(1, 0.0, 0.5)]})
+    assert cohort["cohort"][0]["refs"] == first["refs"]
+
+
+def test_a_mean_keeps_what_a_support_holds_down_at_zero(tmp_path: Path) -> None:
+    evaluator = _evaluator(tmp_path, optimizer="sgd", average=0.7)
+    name = "steps.conv_1.conv.weight"
+    mask = np.random.default_rng(0).random((8, 6, 3, 3)) < 0.5
+    ref = evaluator.artifacts.save({name: mask})
+    first = evaluator.evaluate(_partial(1, 0.0, 0.5, support=ref))
+    second = evaluator.evaluate(_partial(2, 0.5, 1.0, inherit=_goes_on(first)))
+    for result in (first, second):
+        assert result["state"] == "COMPLETE", result["failure"]
+        weights = evaluator.artifacts.load(result["refs"]["weights"])[name]
+        assert not weights[~mask].any()
+        assert weights[mask].all()
+
+
+def test_a_network_of_small_images_is_validated_on_small_images(tmp_path: Path) -> None:
+    evaluator = _evaluator(tmp_path, start_scale=0.5)
+    small = evaluator.evaluate(_partial(1, 0.0, 0.1))
+    scale = image_scale(0.1, 0.5)
+    assert small["metrics"]["val_scale"] == scale < 0.6
+    network = evaluator.inference.network(_dag().to_json(), small["refs"]["weights"])
+    inputs, _, rows = evaluator.inference.part("validation")
+    images = evaluator.inference.feed.batch({"x": torch.from_numpy(inputs["x"][rows])})["x"]
+    with torch.no_grad():
+        answers = network(resized(images, scale)).softmax(1)
+    kept = evaluator.artifacts.load(small["refs"]["predictions"])["validation"]
+    np.testing.assert_allclose(answers.numpy(), kept, atol=1e-5)
+    for end in (FULL_SIZE_FROM, 1.0):
+        full = evaluator.evaluate(_partial(1, end - 0.1, end))
+        assert "val_scale" not in full["metrics"]
+
+
+def test_a_trial_has_the_threads_that_it_asks_for(tmp_path: Path) -> None:
+    found: list[int] = []
+
+    def threads(measured: Any) -> float:
+        found.append(torch.get_num_threads())
+        return 0.0
+
+    evaluator = _evaluator(tmp_path)
+    evaluator.objectives = {"n_params": threads}
+    before = torch.get_num_threads()
+    asked = [None, 2, 1, 2]
+    members = [
+        _job(1, _dag()) | {"fidelity": Fidelity(0.1, 0.5, threads=n).to_json()} for n in asked
+    ]
+    for job in (*members[:3], {"seq": 1, "cohort": members[3:]}):
+        evaluator.evaluate(job)
+    assert found == [1, 2, 1, 2]
+    assert torch.get_num_threads() == before
+    with evaluator.inference.threads(2):
+        inputs, _, rows = evaluator.inference.part("validation")
+
+        def forward(x: torch.Tensor) -> torch.Tensor:
+            found.append(torch.get_num_threads())
+            return torch.zeros(len(x), 10)
+
+        evaluator.inference.answers(forward, inputs, rows)
+    assert found[-1] == 2
+
+
+# ---- parents that diverged -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_parent_that_diverged_gives_no_weights(tmp_path: Path, value: float) -> None:
+    evaluator, strict = _evaluator(tmp_path), _evaluator(tmp_path, on_bad_parent="drop")
+    parent = evaluator.evaluate(_job(0, _dag(), wants=WITH_OPTIMIZER))
+    weights = evaluator.artifacts.load(parent["refs"]["weights"])
+    weights["steps.conv_1.conv.weight"][0, 0, 0, 0] = value
+    sick = parent | {"refs": parent["refs"] | {"weights": evaluator.artifacts.save(weights)}}
+    job = _job(1, _dag(), inherit=_goes_on(sick))
+    reason = "'steps.conv_1.conv.weight' holds NaN or infinite values"
+    cold = evaluator.evaluate(job)
+    assert reason in cold["metrics"]["not_inherited"]
+    assert cold["refs"] == evaluator.evaluate(_job(1, _dag()))["refs"]
+    dropped = strict.evaluate(job)
+    assert (dropped["state"], dropped["failure_kind"]) == ("FAILED", "inheritance")
+    assert reason in dropped["failure"]
+
+
+def test_moments_that_diverged_are_left_behind(halves: Any) -> None:
+    evaluator, first, _ = halves
+    moments = evaluator.artifacts.load(first["refs"]["optimizer"])
+    name = next(name for name in moments if name.endswith("momentum_buffer"))
+    moments[name].flat[0] = np.inf
+    sick = first | {"refs": first["refs"] | {"optimizer": evaluator.artifacts.save(moments)}}
+    result = evaluator.evaluate(_partial(2, 0.5, 1.0, inherit=_goes_on(sick)))
+    assert result["state"] == "COMPLETE"
+    assert result["metrics"]["n_fresh"] == 0
+    assert f"'{name}' is not finite" in result["metrics"]["optimizer_not_inherited"]
+
+
+def test_weights_that_are_no_numbers_are_handed_over_by_no_trial(tmp_path: Path) -> None:
+    def spoiled(measured: Any) -> float:  # as a last step can do, when nothing is validated
+        next(measured.network.parameters()).data.fill_(float("nan"))
+        return 0.0
+
+    evaluator = _evaluator(tmp_path)
+    evaluator.objectives = {"n_params": spoiled}
+    result = evaluator.evaluate(_job(1, _dag(), with_validation=True))
+    assert (result["state"], result["failure_kind"]) == ("FAILED", "non-finite")
+    assert "conv_0" in result["failure"]
+    assert result["refs"] == {}
+
+
+# ---- fidelity and jobs ---------------------------------------------------------------------------
+
+
+def test_a_fidelity_says_only_what_is_set() -> None:
+    assert set(Fidelity(1.0).to_json()) == {"epochs", "fraction", "seconds"}
+    whole = Fidelity(1.0, begin=0.25, end=0.5, threads=2)
+    assert Fidelity.of(json.loads(json.dumps(whole.to_json()))) == whole
+    assert (whole.stretch, Fidelity().stretch) == ((0.25, 0.5), (0.0, 1.0))
+    assert [f.is_partial for f in (whole, Fidelity(), Fidelity(begin=0.5, end=1.0))] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"begin": 0.5, "end": 0.5}, {"begin": 0.7, "end": 0.2}, {"begin": -0.1}, {"end": 1.1},
+        {"end": float("nan")}, {"begin": 1.0}, {"begin": "0"}, {"threads": 0}, {"threads": 1.5},
+    ],
+)  # fmt: skip
+def test_what_is_no_stretch_is_refused(wrong: Json) -> None:
+    with pytest.raises(ConfigError, match="fidelity: expected"):
+        Fidelity(1.0, **wrong)
+
+
+@pytest.mark.parametrize("phase", ["search", "finish"])
+@pytest.mark.parametrize("end", [None, 0.5, 1.0])
+def test_what_ends_before_the_schedule_keeps_its_optimiser(phase: Any, end: float | None) -> None:
+    trial = Trial(
+        0, "RUNNING", _dag().to_json(), "key", "identity", "sample",
+        phase=phase, fidelity=Fidelity(1.0, end=end),
+    )  # fmt: skip
+    constants = Constants(0, (), Fidelity(1.0), Fidelity(), "", "")
+    wants = jobs.job(trial, {0: trial}, constants, lambda seq: trial)["wants"]
+    assert ("optimizer" in wants) == (end == 0.5)
