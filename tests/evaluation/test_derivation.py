@@ -93,6 +93,19 @@ def test_a_pruned_child_keeps_its_share_and_its_zeros(name: str, tmp_path: Path)
     assert first["genotype"]["kind"] == "dag"
 
 
+def test_a_parent_that_diverged_is_not_shown_to_an_operator(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    parent = worker.parent(1)
+    artifacts = worker.evaluator.artifacts
+    weights = artifacts.load(parent["refs"]["weights"])
+    name = next(name for name in weights if weights[name].ndim == 4)
+    weights[name] = np.full_like(weights[name], np.nan)
+    sick = parent | {"refs": parent["refs"] | {"weights": artifacts.save(weights)}}
+    result = worker.derived("prunings", "magnitude", sick, retention=0.5)
+    assert (result["state"], result["failure_kind"]) == ("FAILED", "inheritance")
+    assert f"'{name}' holds NaN or infinite values" in result["failure"]
+
+
 def test_prune_then_widen_then_cross(tmp_path: Path) -> None:
     worker = Worker(tmp_path)
     draft = Draft()
