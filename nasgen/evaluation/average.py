@@ -37,7 +37,9 @@ class Average:
         """Take in the values after one more step."""
         self.n_steps += 1
         if self._values:
-            torch._foreach_lerp_(self._means, self._values, 1 / (1 + self.share * (self.n_steps - 1)))
+            torch._foreach_lerp_(
+                self._means, self._values, 1 / (1 + self.share * (self.n_steps - 1))
+            )
 
     def settle(self) -> None:
         """Leave the mean in the tensors."""

@@ -158,10 +158,12 @@ def test_a_look_sees_the_mean_and_moves_nothing(monkeypatch: pytest.MonkeyPatch)
     looked, alone = Training16(average=0.5), Training16(average=0.5)
     steps: list[torch.Tensor] = []
     seen: list[torch.Tensor] = []
-    looked.optimizer.register_step_post_hook(lambda *_: steps.append(looked.head.weight.double()))
+    looked.optimizer.register_step_post_hook(
+        lambda *_: steps.append(looked.head.weight.detach().double())
+    )
 
     def look(epoch: int) -> tuple[dict[str, float], bool]:
-        seen.append(looked.head.weight.double())
+        seen.append(looked.head.weight.detach().double())
         return {}, True
 
     class Looking(module.Trainee):
@@ -343,7 +345,11 @@ def test_a_fidelity_says_only_what_is_set() -> None:
     whole = Fidelity(1.0, begin=0.25, end=0.5, threads=2)
     assert Fidelity.of(json.loads(json.dumps(whole.to_json()))) == whole
     assert (whole.stretch, Fidelity().stretch) == ((0.25, 0.5), (0.0, 1.0))
-    assert [f.is_partial for f in (whole, Fidelity(), Fidelity(begin=0.5, end=1.0))] == [True, False, False]
+    assert [f.is_partial for f in (whole, Fidelity(), Fidelity(begin=0.5, end=1.0))] == [
+        True,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(
