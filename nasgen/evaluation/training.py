@@ -121,8 +121,8 @@ def train(
     the stretch with it. What is left in the network is the mean of its weights, as the recipe says.
     `report` gets {"epoch", "train_loss", "elapsed_s"} after each epoch and about once a second
     within; False stops the training. `optimizer` is one that `make_optimizer` gave for this
-    network, when it brings moments along. Raises EvaluationError: "non-finite" when the loss is no number any more,
-    "timeout" when `time_left_s` is used up.
+    network, when it brings moments along. Raises EvaluationError: "non-finite" when the loss is no
+    number any more, "timeout" when `time_left_s` is used up.
     """
     trainee = Trainee(network, batches, loss, report)
     optimizer = optimizer or make_optimizer(network, recipe)

@@ -29,8 +29,8 @@ class Fidelity:
     - `seconds`: training ends within this time, its schedule with it; None: without a limit.
     - `rung` of `rungs`: the place in successive halving, from 0; None without it.
     - `begin`, `end`: the stretch of the schedule that it covers, 0 <= begin < end <= 1; None: 0 and
-      1. Who trains a network on from 0.5 to 1 goes on where a training from 0 to 0.5 ended: learning
-      rate and size of images are those of one schedule.
+      1. A training from 0.5 to 1 goes on where one from 0 to 0.5 ended: learning rate and size of
+      images are those of one schedule.
     - `threads`: of the processor, 1 or more; None: the run's.
 
     Raises ConfigError for a stretch that is none, and for threads below 1.
