@@ -1,0 +1,375 @@
+"""What a budget buys: how the time of a search is shared out before its first training.
+
+A search with a time budget is one training whose architecture changes on the way. One schedule
+(learning rate, size of images) runs over the whole budget; a trial covers a stretch of it. A few
+first networks are trained for a short stretch, on one core each. Of these the better half goes on,
+until as many are left as are trained to the end; then a round trains these on, and beside each of
+them challengers, its children, for the same stretch. What is left goes on from its own weights to
+the end of the schedule, on all cores, and gets most of the budget: there alone is training time
+worth its price. Where a stretch would be too short to tell networks apart, one network gets all the
+time.
+
+`planned` is a pure function, so that a plan can be checked, shown and stored before it is followed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, Self
+
+Strategy = Literal["one", "lines"]
+
+FINISH_SHARE: Final = 0.78  # of the time for training; 10 % more to the search costs 0.2 points
+JOB_S: Final = 0.3  # what a trial takes beside training and validation: building, loading, writing
+PARTIAL_VALIDATION: Final = 0.5  # of a whole one: in the middle of the schedule images are small
+MIN_STRETCH_IMAGES: Final = 5_000  # of full size; less than that says nothing about a network
+MIN_SLOTS: Final = 3  # first networks, and two rounds: fewer make no search
+MAX_SLOTS: Final = 48
+SLOTS: Final = 8  # where a worker can be shown IMAGES; four times as many make twice the slots
+IMAGES: Final = 340_000  # CIFAR-10 for ten minutes on a core
+ENOUGH_EPOCHS, ENOUGH_IMAGES = 40.0, 300_000  # what each of two finalists must still be shown
+MOST_FINALISTS: Final = 4
+FREE: Final = 0.9  # of a network's speed alone: at that, another one beside it costs nothing
+PARALLEL: Final = 0.75  # t threads are t ** PARALLEL times as fast as one, if nothing is measured
+FIRST: Final = 4  # one of so many slots is for first networks
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a typical first network is trained here, measured before the first training.
+
+    - `image_s`: seconds a training image of full size takes a worker while all workers train.
+    - `image_s_all`: the same for one network that has all `threads` threads for itself.
+    - `threads`: threads of all workers together.
+    - `val_s`: seconds of one pass over the validation rows in one worker.
+    - `start_s`: seconds of the budget that are gone when the first training begins.
+    - `end_s`: seconds that the ending takes: the last validation, ensemble, test, report.
+    """
+
+    image_s: float
+    image_s_all: float
+    val_s: float
+    start_s: float = 0.0
+    end_s: float = 0.0
+    threads: int = 1
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Self:
+        """Return the speed that `to_json` wrote; keys of other programs are left out."""
+        return cls(**{k: v for k, v in data.items() if k in cls.__dataclass_fields__})
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One generation: how many networks are trained on, and how many new ones beside them."""
+
+    carried: int
+    new: int
+
+    @property
+    def size(self) -> int:
+        return self.carried + self.new
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a segment of a run does with its budget.
+
+    - `strategy`: "one": what the first round trains is trained to the end at once; "lines": rounds,
+      and then the finish.
+    - `rounds`: the first has new networks alone. Stretches of all rounds are equally long.
+    - `stretch_s`: seconds of training in a round; None where epochs alone limit it.
+    - `until`: the progress of the schedule in [0, 1] at which the last round ends.
+    - `finalists`: networks that go on from there to 1; `at_once` of them at a time, each on
+      `threads` threads (None: those of a worker).
+    - `finish_s`: seconds of training that each of them is expected to get; None without a limit.
+    - `speed`: what it was planned with; None where nothing was measured.
+    """
+
+    strategy: Strategy
+    rounds: tuple[Round, ...]
+    stretch_s: float | None
+    until: float
+    finalists: int
+    at_once: int = 1
+    threads: int | None = None
+    finish_s: float | None = None
+    speed: Speed | None = None
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Self:
+        """Return the plan that `to_json` wrote; keys of other programs are left out."""
+        known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
+        known["rounds"] = tuple(Round(*pair) for pair in known["rounds"])
+        if known.get("speed") is not None:
+            known["speed"] = Speed.of(known["speed"])
+        return cls(**known)
+
+    def to_json(self) -> dict[str, Any]:
+        data = asdict(self)
+        data["rounds"] = [[r.carried, r.new] for r in self.rounds]
+        return data
+
+    @property
+    def n_search(self) -> int:
+        """Trials of the search, all rounds together."""
+        return sum(r.size for r in self.rounds)
+
+    @property
+    def n_trials(self) -> int:
+        """Trials in all, those of the finish included."""
+        return self.n_search + self.finalists
+
+    @property
+    def finish_waves(self) -> int:
+        """How many finalists are trained one after the other."""
+        return math.ceil(self.finalists / self.at_once) if self.finalists else 0
+
+    def stretch(self, round_: int) -> tuple[float, float]:
+        """Return the progress at which the stretch of a round (from 0) begins and ends."""
+        share = self.until / len(self.rounds)
+        return round(share * round_, 6), round(share * (round_ + 1), 6)
+
+
+def planned(
+    budget_s: float | None,
+    n_train: int,
+    workers: int,
+    speed: Speed | None = None,
+    *,
+    breeds: bool = True,
+    has_lines: bool = False,
+    n_trials: int | None = None,
+    first: int | None = None,
+    finalists: int | None = None,
+    finish_share: float | None = None,
+    epochs: float = 1.0,
+    finish_epochs: float = 4.0,
+) -> Plan:
+    """Return what a segment does in `budget_s` seconds, or in `n_trials` trials, or in both.
+
+    `n_train` are the training rows, `workers` the networks that are trained at a time. Without
+    `speed`, time alone is shared out. `breeds`: rounds have challengers; otherwise the search
+    halves what it began with, and begins with more. `has_lines`: an earlier segment has left
+    networks that this one breeds on, so there are no first ones. `first`, `finalists` and
+    `finish_share` are what the user has set, else None. `epochs` and `finish_epochs` are the passes
+    of a stretch and of a finalist; they share out the schedule where there is no time. One of
+    `budget_s` and `n_trials` must be given.
+    """
+    has_lines &= breeds
+    if budget_s is None:
+        return _by_trials(n_trials or 1, breeds, has_lines, first, finalists, epochs, finish_epochs)
+    left = max(0.0, budget_s - (speed.start_s + speed.end_s if speed else 0.0))
+    share = FINISH_SHARE if finish_share is None else finish_share
+    most = math.inf if n_trials is None else n_trials if has_lines else n_trials // 2
+    spread = _spread(left * share, n_train, workers, speed, finalists, most)
+    job_s = JOB_S + (PARTIAL_VALIDATION * speed.val_s if speed else 0.0)
+    least = 4 * job_s
+    n_slots = SLOTS * math.sqrt(left / 600)
+    if speed is not None:
+        least = max(least, MIN_STRETCH_IMAGES * speed.image_s)
+        n_slots = SLOTS * math.sqrt(left / speed.image_s / IMAGES)
+    search_s = left * (1 - share if spread.n else 1.0)
+    n_slots = min(round(n_slots), int(search_s / (least + job_s)), MAX_SLOTS)
+    most = math.inf if n_trials is None else n_trials - spread.n
+    if has_lines:
+        rounds = _bred((), n_slots, workers, max(1, spread.n), most)
+    else:
+        rounds = _rounds(n_slots, workers, max(1, spread.n), breeds, first, most)
+        if n_slots < MIN_SLOTS or rounds[0].size < 2:
+            return _one(left, n_train, workers, speed, finalists, n_trials)
+    n_used = _slots(rounds, workers)
+    stretch_s = round(max(0.5, search_s / max(1, n_used) - job_s), 3)
+    finish_s = (left - n_used * (stretch_s + job_s)) / max(1, spread.waves)
+    # In seconds of one worker; all that a finalist computes counts, not its time alone.
+    searched, finished = len(rounds) * stretch_s, finish_s * spread.gain
+    until = searched / (searched + finished) if spread.n else 1.0
+    return Plan(
+        "lines",
+        rounds,
+        stretch_s,
+        round(until, 6),
+        spread.n,
+        spread.at_once,
+        spread.threads,
+        math.floor(1000 * finish_s) / 1000 if spread.n else None,
+        speed,
+    )
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """How finalists use the cores: `n` of them, `at_once` at a time, `threads` each (None: those of
+    a worker). `gain`: how much faster than a worker's is the training of one that has its turn.
+    """
+
+    n: int
+    at_once: int = 1
+    threads: int | None = None
+    gain: float = 1.0
+
+    @property
+    def waves(self) -> int:
+        return math.ceil(self.n / self.at_once)
+
+    @property
+    def worth(self) -> float:
+        """What each gets of the training that a worker gives a network in the same time."""
+        return self.gain / max(1, self.waves)
+
+
+def _spread(
+    left: float,
+    n_train: int,
+    workers: int,
+    speed: Speed | None,
+    wanted: int | None,
+    most: float = MOST_FINALISTS,
+) -> _Spread:
+    """Return the finalists and how they share the cores: one, unless more can be afforded.
+
+    A further one must cost the others next to nothing, because threads bring them little, or leave
+    each of them enough images, the more so the more there are; then their ensemble gains more than
+    one longer training would.
+    """
+    if wanted is not None or most < 1:
+        wanted = int(min(wanted or 0, most))
+        return _best_spread(wanted, workers, speed) if wanted else _Spread(0)
+    chosen = _best_spread(1, workers, speed)
+    for n in range(2, int(min(most, MOST_FINALISTS)) + 1):
+        more = _best_spread(n, workers, speed)
+        is_free = more.worth >= FREE * chosen.worth
+        enough = (n - 1) * max(ENOUGH_EPOCHS * n_train, ENOUGH_IMAGES)
+        if not is_free and (speed is None or left * more.worth / speed.image_s < enough):
+            break
+        chosen = more
+    return chosen
+
+
+def _best_spread(n: int, workers: int, speed: Speed | None) -> _Spread:
+    """Return the way of training `n` finalists that gives each of them the most."""
+    ways = [_Spread(n, at_once) for at_once in range(1, min(n, workers) + 1)]
+    total = speed.threads if speed is not None else workers
+    for at_once in range(1, min(n, workers) + 1):
+        if (threads := total // at_once) > max(1, total // workers):
+            ways.append(_Spread(n, at_once, threads, _gain(threads, total, workers, speed)))
+    return max(ways, key=lambda way: (round(way.worth, 3), way.at_once, -(way.threads or 0)))
+
+
+def _gain(threads: int, total: int, workers: int, speed: Speed | None) -> float:
+    """Return how much faster than by a worker a network is trained on some of all threads.
+
+    Between one worker's threads and all of them, as Amdahl's law has it.
+    """
+    own = max(1, total // workers)
+    if speed is None:
+        return float((threads / own) ** PARALLEL)
+    gain = speed.image_s / speed.image_s_all
+    if threads >= total or total <= own:
+        return gain
+    parallel = (1 - 1 / gain) / (1 - own / total)
+    return 1 / (1 - parallel + parallel * own / threads)
+
+
+def _rounds(
+    n_slots: float,
+    workers: int,
+    lines: int,
+    breeds: bool,
+    first: int | None,
+    most: float = math.inf,
+) -> tuple[Round, ...]:
+    """Return the rounds that fit into `n_slots` trials of each worker, `most` trials in all.
+
+    The first networks are halved until `lines` are left, in rounds that fill the workers with
+    challengers; then rounds have at least one challenger. A search that does not `breed` begins
+    with as many networks as halving leaves time for.
+    """
+    if not breeds and first is None:
+        n = lines
+        while _fits(_halving(n + 1, workers, lines, False), n_slots, workers, most):
+            n += 1
+        return _halving(n, workers, lines, False)
+    n = first or max(lines, 2, workers * max(1, round(n_slots / FIRST)))
+    rounds = _halving(int(min(n, most)), workers, lines, breeds)
+    while not _fits(rounds, n_slots, workers, most) and len(rounds) > 1:
+        rounds = rounds[:-1]
+    return _bred(rounds, n_slots, workers, lines, most) if breeds else rounds
+
+
+def _bred(
+    rounds: tuple[Round, ...], n_slots: float, workers: int, lines: int, most: float
+) -> tuple[Round, ...]:
+    """Return the rounds and as many further ones as fit, each with a challenger at least."""
+    more = Round(lines, workers * math.ceil((lines + 1) / workers) - lines)
+    while _fits((*rounds, more), n_slots, workers, most):
+        rounds = (*rounds, more)
+    return rounds
+
+
+def _halving(first: int, workers: int, lines: int, breeds: bool) -> tuple[Round, ...]:
+    rounds = [Round(0, first)]
+    carried = math.ceil(first / 2)
+    while carried > lines:
+        rounds.append(Round(carried, -carried % workers if breeds else 0))
+        carried = math.ceil(carried / 2)
+    return tuple(rounds)
+
+
+def _slots(rounds: tuple[Round, ...], workers: int) -> int:
+    """Return how many trials each worker trains, one after the other."""
+    return sum(math.ceil(r.size / workers) for r in rounds)
+
+
+def _fits(rounds: tuple[Round, ...], n_slots: float, workers: int, most: float) -> bool:
+    return _slots(rounds, workers) <= n_slots and sum(r.size for r in rounds) <= most
+
+
+def _one(
+    left: float,
+    n_train: int,
+    workers: int,
+    speed: Speed | None,
+    finalists: int | None,
+    n_trials: int | None,
+) -> Plan:
+    """Return the plan that trains one network for all the time, or more where cores allow it."""
+    spread = _spread(left, n_train, workers, speed, finalists or None)
+    n = max(1, min(spread.n, spread.at_once, n_trials or spread.n))
+    if n != spread.n:
+        spread = _best_spread(n, workers, speed)
+    seconds = round(max(0.5, left), 3)
+    return Plan("one", (Round(0, n),), seconds, 1.0, 0, spread.at_once, spread.threads, None, speed)
+
+
+def _by_trials(
+    n_trials: int,
+    breeds: bool,
+    has_lines: bool,
+    first: int | None,
+    finalists: int | None,
+    epochs: float,
+    finish_epochs: float,
+) -> Plan:
+    """Return the plan of a segment that trials limit, which does not depend on the machine."""
+    n = min(1 if finalists is None else finalists, n_trials // 2)
+    if n_trials < 2:
+        return Plan("one", (Round(0, n_trials),), None, 1.0, 0)
+    most = n_trials - n
+    begin = min(first or max(2, 2 * round(most / (2 * FIRST))), most)
+    lines = min(max(1, n), begin)
+    if has_lines:
+        rounds = _bred((), math.inf, 2, lines, most)
+    else:
+        rounds = _rounds(math.inf, 2, lines, breeds, begin if breeds else first, most)
+    searched = len(rounds) * epochs
+    until = searched / (searched + finish_epochs) if n else 1.0
+    return Plan("lines", rounds, None, round(until, 6), n)
+
+
+__all__ = ["Plan", "Round", "Speed", "Strategy", "planned"]

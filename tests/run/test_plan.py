@@ -1,0 +1,156 @@
+"""How a budget is shared out, before anything is trained: a pure function and what it promises."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nasgen.settings.plan import JOB_S, PARTIAL_VALIDATION, Plan, Speed, planned
+
+N_TRAIN = 45_000
+# Two cores; a network of 27 million multiply-adds on images of 32 pixels.
+CIFAR = Speed(1 / 600, 1 / 1020, 2.5, start_s=6.0, end_s=10.0, threads=2)
+TINY = Speed(60e-6, 90e-6, 0.05, start_s=4.0, end_s=4.0, threads=2)  # threads bring it nothing
+
+speeds = st.builds(
+    lambda image_s, gain, val_s, threads: Speed(image_s, image_s / gain, val_s, 4.0, 5.0, threads),
+    st.floats(1e-5, 1e-2),
+    st.floats(0.5, 4.0),
+    st.floats(0.01, 10.0),
+    st.sampled_from([1, 2, 8]),
+)
+
+
+def slots(plan: Plan, workers: int) -> int:
+    return sum(math.ceil(r.size / workers) for r in plan.rounds)
+
+
+@given(
+    st.floats(12.0, 20_000.0),
+    st.integers(200, 100_000),
+    st.none() | speeds,
+    st.booleans(),
+    st.booleans(),
+    st.none() | st.integers(1, 40),
+    st.none() | st.integers(0, 3),
+    st.none() | st.floats(0.1, 0.9),
+)
+def test_a_plan_spends_its_time_once_and_its_schedule_whole(
+    budget_s: float,
+    n_train: int,
+    speed: Speed | None,
+    breeds: bool,
+    has_lines: bool,
+    n_trials: int | None,
+    finalists: int | None,
+    share: float | None,
+) -> None:
+    workers = 2 if speed is None else speed.threads
+    plan = planned(
+        budget_s, n_train, workers, speed, breeds=breeds, has_lines=has_lines, n_trials=n_trials,
+        finalists=finalists, finish_share=share,
+    )  # fmt: skip
+    assert Plan.of(plan.to_json()) == plan
+    left = budget_s - (speed.start_s + speed.end_s if speed else 0.0)
+    job_s = JOB_S + (PARTIAL_VALIDATION * speed.val_s if speed else 0.0)
+    if plan.strategy == "one":
+        assert plan.stretch_s is not None
+        assert plan.stretch_s <= max(0.5, left) + 1e-3
+        assert (plan.finalists, plan.until, len(plan.rounds)) == (0, 1.0, 1)
+    else:
+        spent = slots(plan, workers) * ((plan.stretch_s or 0.0) + job_s)
+        spent += plan.finish_waves * (plan.finish_s or 0.0)
+        assert spent <= left + 0.6 * slots(plan, workers)  # where a stretch has its least length
+        most = min(n_trials or math.inf, math.inf if finalists is None else finalists)
+        assert plan.finalists <= most
+        assert n_trials or finalists in (None, plan.finalists)
+    if n_trials is not None:
+        assert plan.n_trials <= n_trials
+    # Whoever is carried on was trained in the round before, and the stretches meet.
+    begun = has_lines and breeds
+    for k, now in enumerate(plan.rounds):
+        assert now.size > 0
+        if k or begun:
+            assert now.carried >= 1
+        else:
+            assert now.carried == 0
+        assert now.new == 0 or breeds or not k
+        begin, end = plan.stretch(k)
+        assert 0 <= begin < end <= 1
+        assert begin == (plan.stretch(k - 1)[1] if k else 0.0)
+    if plan.rounds:
+        assert plan.stretch(len(plan.rounds) - 1)[1] == pytest.approx(plan.until, abs=1e-6)
+    assert plan.at_once <= workers
+    if plan.threads is not None and speed is not None:
+        assert plan.threads * plan.at_once <= speed.threads
+
+
+@given(st.floats(20.0, 7200.0), st.floats(1.0, 4.0), speeds)
+def test_more_time_never_makes_one_training_of_a_search(
+    budget_s: float, factor: float, speed: Speed
+) -> None:
+    def strategy_of(seconds: float) -> str:
+        return planned(seconds, N_TRAIN, speed.threads, speed, finalists=1).strategy
+
+    if strategy_of(budget_s) == "lines":
+        assert strategy_of(budget_s * factor) == "lines"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "kind", "first", "bred", "share"),
+    [
+        (1, "one", 1, 0, 1.0),
+        (5, "lines", 2, 2, 0.74),
+        (10, "lines", 4, 4, 0.74),
+        (20, "lines", 6, 6, 0.74),
+        (60, "lines", 8, 8, 0.74),
+    ],
+)  # fmt: skip
+def test_what_minutes_of_small_images_buy(
+    minutes: int, kind: str, first: int, bred: int, share: float
+) -> None:
+    plan = planned(60.0 * minutes, N_TRAIN, 2, CIFAR)
+    left = 60.0 * minutes - CIFAR.start_s - CIFAR.end_s
+    assert plan.strategy == kind
+    assert plan.rounds[0].size >= first
+    assert sum(r.new for r in plan.rounds[1:]) >= bred
+    assert plan.threads == 2 or minutes > 20
+    if kind == "one":
+        assert plan.stretch_s == pytest.approx(left, rel=0.01)
+        return
+    assert plan.finish_s is not None
+    assert plan.stretch_s is not None
+    assert plan.finish_s * plan.finish_waves >= share * left
+    assert plan.stretch_s / CIFAR.image_s >= 5_000
+    # The finalist has had its stretches already: progress counts what was computed.
+    assert 0.05 < plan.until < 0.25
+    drawn = planned(60.0 * minutes, N_TRAIN, 2, CIFAR, breeds=False)
+    assert drawn.rounds[0].size > plan.rounds[0].size
+    assert slots(drawn, 2) <= slots(plan, 2) + 1
+    assert drawn.finish_s == pytest.approx(plan.finish_s, rel=0.05)
+
+
+def test_more_finalists_only_where_each_still_gets_enough() -> None:
+    assert [planned(60.0 * m, N_TRAIN, 2, CIFAR).finalists for m in (5, 10, 20)] == [1, 1, 1]
+    hours = planned(3 * 3600.0, N_TRAIN, 2, CIFAR)
+    assert hours.finalists > 1
+    assert hours.threads is None
+    # Threads that bring nothing are workers for further networks.
+    free = planned(60.0, 1257, 2, TINY)
+    assert free.finalists >= 2
+    assert free.at_once == 2
+    assert free.threads is None
+    assert planned(600.0, N_TRAIN, 1, Speed(1e-3, 1e-3, 1.0, threads=1)).threads is None
+
+
+def test_trials_alone_are_planned_without_the_machine() -> None:
+    plan = planned(None, 1000, 8, n_trials=12, epochs=2.0, finish_epochs=8.0)
+    assert plan == planned(None, 1000, 1, n_trials=12, epochs=2.0, finish_epochs=8.0)
+    assert plan.n_trials <= 12
+    assert plan.stretch_s is None
+    assert plan.finalists == 1
+    assert plan.until == pytest.approx(2 * len(plan.rounds) / (2 * len(plan.rounds) + 8), abs=1e-5)
+    assert planned(None, 1000, 2, n_trials=1).n_trials == 1
