@@ -67,6 +67,21 @@ def shift_and_flip(
     return images.reshape(b, c, -1).gather(2, index).view(b, c, h, w)
 
 
+def viewed(images: torch.Tensor, shift: int, mirror: bool) -> torch.Tensor:
+    """Return (B, C, H, W) images moved down and right by `shift` pixels, and mirrored if asked.
+
+    A negative shift moves them up and left. What is moved out is lost; the edge is repeated where
+    something is missing.
+    """
+    if shift:
+        n, (height, width) = abs(shift), images.shape[2:]
+        start = n - shift
+        images = F.pad(images, (n, n, n, n), mode="replicate")
+        images = images[:, :, start : start + height, start : start + width]
+    images = images.flip(3) if mirror else images
+    return images.contiguous(memory_format=torch.channels_last)
+
+
 def resized(images: torch.Tensor, scale: float) -> torch.Tensor:
     """Return (B, C, H, W) images scaled to `scale` in (0, 1] of each side, in steps of 4 pixels."""
     h, w = images.shape[2:]
@@ -124,20 +139,30 @@ class ImageBatches(Batches):
     def seen(self, inputs: Inputs, progress: float) -> Inputs:
         return inputs | {"x": resized(inputs["x"], self.scale(progress))}
 
+    def mirrored(self, order: torch.Tensor) -> torch.Tensor:
+        """Draw which images of an epoch are mirrored, (n,) bool; `order` (n,) are their rows."""
+        drawn = torch.rand(len(order), generator=self.generator) < (0.5 if self.flip else 0.0)
+        return drawn.to(self.device)
+
+    def cut(
+        self, images: torch.Tensor, dy: torch.Tensor, dx: torch.Tensor, mirror: torch.Tensor
+    ) -> torch.Tensor:
+        """Return a batch of stored images, shifted and mirrored; see `shift_and_flip`."""
+        return shift_and_flip(images, dy, dx, mirror, self.crop)
+
     def epoch(self) -> Iterator[Batch]:
         """Yield each batch of one epoch: images (B, C, H, W) float32 channels last, targets."""
         n, draw = len(self.rows), self.generator
         # The draws of a whole epoch at once: one transfer to the device instead of one a step.
         order = self.rows[torch.randperm(n, generator=draw)].to(self.device)
         shifts = torch.randint(0, 2 * self.crop + 1, (2, n), generator=draw).to(self.device)
-        mirror = torch.rand(n, generator=draw) < (0.5 if self.flip else 0.0)
-        mirror = mirror.to(self.device)
+        mirror = self.mirrored(order)
         for step in range(self.n_steps):
             part = slice(step * self.batch_size, (step + 1) * self.batch_size)
             picked = order[part]
             images = self.images.index_select(0, picked)
             if self.crop or self.flip:
                 dy, dx = shifts[:, part]
-                images = shift_and_flip(images, dy, dx, mirror[part], self.crop)
+                images = self.cut(images, dy, dx, mirror[part])
             found = self.seen({"x": self.normalise(images)}, self.progress)
             yield found, self.targets.index_select(0, picked)
