@@ -40,7 +40,10 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     folder = tmp_path_factory.mktemp("trainer")
     rng = np.random.default_rng(0)
     y = np.arange(96) % 3
-    x = rng.integers(0, 120, (96, 3, 16, 16)) + 60 * (y == np.arange(3)[:, None]).T[:, :, None, None]
+    x = (
+        rng.integers(0, 120, (96, 3, 16, 16))
+        + 60 * (y == np.arange(3)[:, None]).T[:, :, None, None]
+    )
     np.savez(folder / "images.npz", x=x.astype(np.uint8), y=y)
     draft = Draft()
     at = draft.input
@@ -192,7 +195,9 @@ def test_whitened_patches_are_uncorrelated_with_variance_1(load: Any) -> None:
     images = images + 0.8 * images.roll(1, 3) + 0.5 * images.roll(1, 1)
     filters = load("tricks.whitened_stem").whitening(images, 2)
     answers = nn.functional.conv2d(images, filters).permute(1, 0, 2, 3).flatten(1)
-    torch.testing.assert_close(answers @ answers.T / answers.shape[1], torch.eye(12), atol=0.1, rtol=0)
+    torch.testing.assert_close(
+        answers @ answers.T / answers.shape[1], torch.eye(12), atol=0.1, rtol=0
+    )
 
 
 def test_the_whitened_stem_is_frozen_and_its_bias_later_on(made: Callable[..., Any]) -> None:
@@ -218,7 +223,9 @@ def test_a_whitened_start_changes_the_first_convolution_alone(made: Callable[...
 
 
 def test_partial_identities_pass_on_their_first_channels(made: Callable[..., Any]) -> None:
-    convolutions = [m for m in made("partial_identity").network.modules() if isinstance(m, nn.Conv2d)]
+    convolutions = [
+        m for m in made("partial_identity").network.modules() if isinstance(m, nn.Conv2d)
+    ]
     assert [c.out_channels for c in convolutions] == [8, 8, 4]
     for convolution in convolutions:
         x = torch.randn(2, convolution.in_channels, 5, 5)
@@ -267,7 +274,7 @@ def test_reflecting_padding_continues_an_image_by_its_mirror(load: Any) -> None:
 def test_muon_makes_singular_values_about_equal(load: Any, shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     values = torch.linalg.svdvals(load("tricks.muon").orthogonal(matrix))
-    assert 0.3 < float(values.min())
+    assert float(values.min()) > 0.3
     assert float(values.max()) < 1.5
     assert float(torch.linalg.svdvals(matrix).max()) > 1.5
 
@@ -284,7 +291,9 @@ def test_muon_moves_convolutions_by_its_own_rate_and_leaves_the_rest(
         elif isinstance(a, nn.Conv2d):
             assert b.weight.grad is None
             # Of the norm of an orthogonal matrix, a twentieth of one added to it.
-            assert float(b.weight.detach().norm()) / len(b.weight) ** 0.5 == pytest.approx(1, abs=0.08)
+            assert float(b.weight.detach().norm()) / len(b.weight) ** 0.5 == pytest.approx(
+                1, abs=0.08
+            )
 
 
 def test_lookahead_ends_at_the_mean(made: Callable[..., Any]) -> None:

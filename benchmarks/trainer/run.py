@@ -30,13 +30,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from provenance import RESULTS, short, stamp
-from trainer import tricks
-from trainer.fixed import Fixed, Row, Task
 
 from nasgen.bench.summary import spread
 from nasgen.errors import EvaluationError, NasgenError
 from nasgen.settings.fidelity import n_cores
 from nasgen.store.rows import Rows
+from trainer import tricks
+from trainer.fixed import Fixed, Row, Task
 
 # Those of cifar10-airbench; views at prediction cost no training and stand in every row.
 USUAL = (
@@ -183,9 +183,7 @@ def main() -> None:
     missing = [key for key in keys if not known(key)]
     at_once = 1 if given.seconds is not None else max(1, min(n_cores(), len(missing)))
     with ProcessPoolExecutor(at_once, get_context("spawn")) as pool:
-        going = {
-            pool.submit(measured, key["tricks"], task, key["seed"]): key for key in missing
-        }
+        going = {pool.submit(measured, key["tricks"], task, key["seed"]): key for key in missing}
         for done in as_completed(going):
             key = going[done]
             row = rows.measured(partial(lambda found: found | stamp(), done.result()), **key)

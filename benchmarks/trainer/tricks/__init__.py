@@ -10,9 +10,8 @@ from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 
-from trainer.fixed import Fixed
-
 from nasgen.evaluation.recipe import Recipe
+from trainer.fixed import Fixed
 
 NAMES = tuple(sorted(f.stem for f in Path(__file__).parent.glob("*.py") if f.stem != "__init__"))
 SETTINGS = tuple(field.name for field in fields(Recipe))

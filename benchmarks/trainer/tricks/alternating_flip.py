@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from trainer.fixed import Fixed
 
 from nasgen.evaluation.images import ImageBatches
 from nasgen.evaluation.recipe import Recipe
+from trainer.fixed import Fixed
 
 
 class Trick(Fixed):

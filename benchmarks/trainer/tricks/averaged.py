@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trainer.fixed import Fixed
-
 from nasgen.evaluation.recipe import Recipe
+from trainer.fixed import Fixed
 
 
 class Trick(Fixed):

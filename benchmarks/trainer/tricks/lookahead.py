@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import torch
+
 from trainer.fixed import Fixed
 
 EVERY = 5  # steps

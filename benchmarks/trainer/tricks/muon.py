@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
 from trainer.fixed import Fixed, before_steps, regroup
 
 MOMENTUM = 0.9

@@ -6,9 +6,9 @@ The rest of its filters stays as it was drawn.
 from __future__ import annotations
 
 from torch import nn
-from trainer.fixed import Fixed
 
 from nasgen.layers.base import Shape
+from trainer.fixed import Fixed
 
 
 class Trick(Fixed):

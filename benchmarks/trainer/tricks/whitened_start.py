@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import torch
 from torch import nn
-from trainer.fixed import Fixed
-from trainer.tricks.whitened_stem import N_IMAGES, whitening
 
 from nasgen.layers.base import Shape
 from nasgen.phenotype.network import Network
 from nasgen.search_spaces.blueprint import INPUT
+from trainer.fixed import Fixed
+from trainer.tricks.whitened_stem import N_IMAGES, whitening
 
 
 class Trick(Fixed):

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from trainer.fixed import Fixed, before_steps
 
 from nasgen.layers.base import Shape
+from trainer.fixed import Fixed, before_steps
 
 KERNEL = 2
 N_IMAGES = 2000
