@@ -101,7 +101,8 @@ def resolved(
     tables: dict[str, Any] = {
         "seed": seed,
         "space": dict(find(bench).space),
-        "algorithm": {"name": name, **section, **_variant(variant)},
+        # Tables have no images that designs could be scaled to.
+        "algorithm": {"name": name, "designs": False, **section, **_variant(variant)},
     }
     # A search that names no predictor is played without one, whatever it brings elsewhere.
     tables["predictor"] = {"name": predictor, **PREDICTOR} if predictor else {"name": "none"}

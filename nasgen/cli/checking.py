@@ -41,6 +41,7 @@ def list_(
 
 def _list(group: str | None, name: str | None, json_: bool) -> None:
     from nasgen import papers, registry
+    from nasgen.runs import designs
     from nasgen.search_spaces import networks
 
     if group is not None and name is not None:
@@ -55,6 +56,8 @@ def _list(group: str | None, name: str | None, json_: bool) -> None:
             {"name": n, **{k: networks.read(n)[k] for k in ("summary", "reference")}}
             for n in networks.names()
         ]
+    elif group == "designs":
+        rows = [design.row() for design in designs.listed()]
     elif group is not None:
         rows = [
             {"name": e.name, "summary": e.summary, "origin": e.origin, "reference": e.reference}
@@ -67,6 +70,7 @@ def _list(group: str | None, name: str | None, json_: bool) -> None:
             if registry.names(g)
         ]
         rows.append({"name": "networks", "summary": ", ".join(networks.names())})
+        rows.append({"name": "designs", "summary": f"of {', '.join(designs.spaces())}"})
         rows.append({"name": "presets", "summary": ", ".join(papers.presets())})
     if json_:
         for row in rows:
@@ -80,6 +84,7 @@ def _explain(group: str, name: str, json_: bool) -> None:
     """Print what one member does, and the options that a config may give it."""
     from nasgen import papers, registry
     from nasgen.errors import UnknownNameError, suggest
+    from nasgen.runs import designs
     from nasgen.search_spaces import networks
 
     if group == "networks":
@@ -89,6 +94,14 @@ def _explain(group: str, name: str, json_: bool) -> None:
                 "See `nasgen list networks`."
             )
         dump({"name": name, **networks.read(name)})
+        return
+    if group == "designs":
+        found = {design.name: design for design in designs.listed()}
+        if name not in found:
+            raise UnknownNameError(
+                f"design '{name}' does not exist{suggest(name, found)} See `nasgen list designs`."
+            )
+        dump({**found[name].row(), "genotype": found[name].genotype.to_json()})
         return
     if group == "presets":
         text = papers.preset(name).read_text(encoding="utf-8")

@@ -263,7 +263,8 @@ def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool
 
 
 def print_summary(summary: Mapping[str, Any], run: Any) -> None:
-    from nasgen.runs.progress import duration, value
+    from nasgen.report.gains import sentence
+    from nasgen.runs.progress import duration, plain, value
 
     rows, metric = [], run.task.metric
     best, ensemble = summary["best"], summary["ensemble"]
@@ -295,6 +296,9 @@ def print_summary(summary: Mapping[str, Any], run: Any) -> None:
     if summary.get("front_left_out"):
         more = f"{summary['front_left_out']} more on the front"
         print(f"note:   {more} were not trained longer; see finish.networks")
+    if text := sentence(summary.get("evolution")):
+        part = "finalists" if summary["evolution"]["phase"] == "finish" else "search"
+        print(f"{part}: {plain(text)}")
     counts = ", ".join(f"{k} {state}" for state, k in summary["trials"].items() if k)
     print(f"trials: {counts or 'none'}; {duration(summary['wall_s'])}")
     if summary.get("ended_early"):

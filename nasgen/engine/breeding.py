@@ -4,48 +4,36 @@ from __future__ import annotations
 
 import copy
 import math
-import traceback
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from nasgen import seeding
+from nasgen.engine.acceptance import Acceptance, Attempts
 from nasgen.engine.credit import Credit
+from nasgen.engine.draws import designed, drawn
 from nasgen.engine.individual import Individual
 from nasgen.engine.needs import Recorded, Screen, Space
-from nasgen.engine.operators import Materials, Operators, draw, late, legal, nothing_kept
+from nasgen.engine.operators import Materials, Operators, draw, nothing_kept
 from nasgen.engine.operators import children as made
 from nasgen.engine.proposal import NO_TERMS, Proposal, Terms
 from nasgen.errors import NasgenError, NotApplicable, OperatorError
-from nasgen.execution.timer import within
 from nasgen.genotypes import Genotype
+from nasgen.search_spaces.base import Design
 
 N_ATTEMPTS = 50  # before a candidate is drawn at random, and then before there is none
 N_DRY = 5  # draws for a candidate after all draws for another one were known
 N_STEPS = 10  # of a walk away from a parent whose children are all known
 
 
-@dataclass
-class _Attempts:
-    """What came of the attempts at one candidate.
-
-    `refused` are operators that gave nothing, with their last reasons; `infeasible` proposals that
-    break constraints, with their violation.
-    """
-
-    refused: dict[str, str] = field(default_factory=dict)
-    infeasible: list[tuple[float, Proposal]] = field(default_factory=list)
-
-
 class Breeder:
     """Makes candidates. `is_new` tells whether a proposal would be a new trial.
 
-    `failures[operator][reason]` counts refused attempts: kinds of NotApplicable, "duplicate" and
-    "infeasible". `violation` tells how far a network breaks the constraints that are known before
-    training, 0 if it keeps them. What breaks them is passed over; only where no attempt keeps
-    them, the candidate that breaks them least is made, so that the search can come closer.
+    `violation` tells how far a network breaks the constraints that are known before training, 0 if
+    it keeps them. What breaks them is passed over; only where no attempt keeps them, the candidate
+    that breaks them least is made, so that the search can come closer. `failures` counts what was
+    refused, see `Acceptance`.
     With a `screen`, several candidates, bred or drawn, are made for each one returned. `forget`
     takes back what `is_new` reserved for the others, so that they may be proposed again; those that
     were judged count in `n_filtered` and go to `on_rejected` with their predicted first objective,
@@ -75,6 +63,8 @@ class Breeder:
         self.space = space
         self.operators = operators
         self.is_new = is_new
+        self._gate = Acceptance(is_new, violation)
+        self.failures = self._gate.failures
         self.screen = screen
         self.forget = forget
         self.on_rejected = on_rejected
@@ -85,14 +75,15 @@ class Breeder:
         self.limit_s = math.inf  # for one child, or one draw of the space
         # Raises when parents lack what an operator in the worker needs; a run sets it.
         self.require: Callable[[Sequence[Individual], tuple[str, ...]], None] = _unchecked
+        # The space's own good networks, best first; a run that begins with them sets it.
+        self.designs: Callable[[], Iterable[Design]] = tuple
+        self._designs: list[Design] | None = None  # those that may be trained
         self.n_asked = 0  # candidates, the number of the next one
         self.recorded: Recorded | None = None
         self.n_filtered = 0
-        self._refusals: dict[str, dict[str, int]] = {}  # since the last candidate
         self._n_rejected = 0  # since the last candidate
         self._is_dry = False  # the last draws were all known: more of them cost much for little
         self.credit = Credit() if operators.adapt else None
-        self.failures: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def observe(self, individual: Individual) -> None:
         """Take note of a finished and measured individual, before the algorithm does."""
@@ -108,6 +99,16 @@ class Breeder:
             self._next(generation, terms, lambda rng: self._sample(rng, generation, terms))
         )
 
+    def first(self, generation: int = 0, terms: Terms = NO_TERMS) -> Proposal | None:
+        """Return a member of a first generation: a design that is new, else a random candidate.
+
+        None when no draw is new either. With a screen it is the most promising of several, designs
+        before draws.
+        """
+        return self._drawing(
+            self._next(generation, terms, lambda rng: self._first(rng, generation, terms))
+        )
+
     def seed(self, generation: int, terms: Terms = NO_TERMS) -> Proposal | None:
         """Return the network from which growth starts: the origin, else the space's seed.
 
@@ -117,12 +118,16 @@ class Breeder:
 
         def make(rng: np.random.Generator) -> Proposal | None:
             first = seeding.generator(self.root_seed, "seed", generation)
-            drawn = self.origin or self._drawn("seed", self.space.seed, first)
+            network = self.origin or drawn(
+                "seed", lambda: self.space.seed(first), self.space, self.limit_s
+            )
             proposal = Proposal(
-                drawn, operator="seed", generation=generation, terms=terms,
+                network, operator="seed", generation=generation, terms=terms,
                 goes_on=self.origin_trained,
             )  # fmt: skip
-            return proposal if self._accepted(proposal) else self._sample(rng, generation, terms)
+            return (
+                proposal if self._gate.accepts(proposal) else self._sample(rng, generation, terms)
+            )
 
         return self._drawing(self._next(generation, terms, make))
 
@@ -139,7 +144,7 @@ class Breeder:
         return self._next(
             generation,
             terms,
-            lambda rng: proposal if self._accepted(proposal) else None,
+            lambda rng: proposal if self._gate.accepts(proposal) else None,
             parent.seq,
         )
 
@@ -155,7 +160,7 @@ class Breeder:
         """
 
         def make(rng: np.random.Generator) -> Proposal | None:
-            attempts = _Attempts()
+            attempts = Attempts()
             child = self._offspring(parents, rng, generation, terms, attempts)
             return child or self._sample(rng, generation, terms, attempts.refused)
 
@@ -174,7 +179,7 @@ class Breeder:
         return self._next(
             generation,
             terms,
-            lambda rng: self._offspring(parents, rng, generation, terms, _Attempts()),
+            lambda rng: self._offspring(parents, rng, generation, terms, Attempts()),
         )
 
     def distant(
@@ -195,9 +200,7 @@ class Breeder:
 
     def restore(self, proposal: Proposal) -> None:
         """Count again what preceded a candidate that a resumed run has made before."""
-        for operator, reasons in proposal.refusals.items():
-            for reason, n in reasons.items():
-                self.failures[operator][reason] += n
+        self._gate.restore(proposal.refusals)
         self.n_filtered += proposal.screening.get("n_rejected", 0)
         if self.screen is not None:
             self.screen.take(proposal.genotype.key, proposal.screening)
@@ -220,7 +223,8 @@ class Breeder:
             try:
                 found = make(seeding.generator(self.root_seed, "candidate", number))
             except NasgenError:
-                self._refusals, self._n_rejected = {}, 0  # they preceded none
+                self._gate.recent()
+                self._n_rejected = 0  # they preceded none
                 raise
             return None if found is None else self._numbered(found, number)
 
@@ -244,7 +248,7 @@ class Breeder:
         screening = dict(proposal.screening)
         if self._n_rejected:
             screening["n_rejected"] = self._n_rejected
-        refusals, self._refusals, self._n_rejected = self._refusals, {}, 0
+        refusals, self._n_rejected = self._gate.recent(), 0
         return replace(proposal, number=number, refusals=refusals, screening=screening)
 
     def _sample(
@@ -259,8 +263,38 @@ class Breeder:
         return self._chosen(
             lambda attempts, _: self._sampled(rng, generation, terms, why, attempts),
             rng,
-            _Attempts(),
+            Attempts(),
         )
+
+    def _first(self, rng: np.random.Generator, generation: int, terms: Terms) -> Proposal | None:
+        """Return what `first` does."""
+        waiting = self._designed(generation, terms)
+        return self._chosen(
+            lambda attempts, _: (
+                next(waiting, None) or self._sampled(rng, generation, terms, {}, attempts)
+            ),
+            rng,
+            Attempts(),
+        )
+
+    def _designed(self, generation: int, terms: Terms) -> Iterator[Proposal]:
+        """Yield the designs that are new, best first; each is reserved as it is asked for.
+
+        That one is known, or breaks a constraint, is no refusal: it was never asked for.
+        """
+        if self._designs is None:
+            offered = designed(self.designs, self.space, self.limit_s)
+            self._designs = [d for d in offered if self.violation(d.genotype) == 0]
+        for design in self._designs:
+            proposal = Proposal(
+                design.genotype,
+                operator="design",
+                generation=generation,
+                terms=terms,
+                screening={"design": design.name},
+            )
+            if self.is_new(proposal):
+                yield proposal
 
     def _offspring(
         self,
@@ -268,7 +302,7 @@ class Breeder:
         rng: np.random.Generator,
         generation: int,
         terms: Terms,
-        first: _Attempts,
+        first: Attempts,
     ) -> Proposal | None:
         """Return what `offspring` does; `first` takes the attempts at the first child."""
         return self._chosen(
@@ -281,9 +315,9 @@ class Breeder:
 
     def _chosen(
         self,
-        attempt: Callable[[_Attempts, bool], Proposal | None],
+        attempt: Callable[[Attempts, bool], Proposal | None],
         rng: np.random.Generator,
-        first: _Attempts,
+        first: Attempts,
     ) -> Proposal | None:
         """Return the screen's choice of as many proposals as it wants, or None without any.
 
@@ -292,14 +326,14 @@ class Breeder:
         """
         offered: list[Proposal] = []
         for _ in range(1 if self.screen is None else self.screen.n_wanted):
-            proposal = attempt(_Attempts() if offered else first, bool(offered))
+            proposal = attempt(Attempts() if offered else first, bool(offered))
             if proposal is None:
                 break
             offered.append(proposal)
             if not proposal.genotype.is_explicit:
                 return proposal
         if not offered:
-            return self._last_resort(first)
+            return self._gate.last_resort(first)
         return offered[0] if self.screen is None else self._screened(self.screen, offered, rng)
 
     def _screened(
@@ -318,7 +352,7 @@ class Breeder:
         chosen = offered[verdict.index]
         if verdict.forecast is None:
             return chosen
-        return replace(chosen, screening={"forecast": verdict.forecast})
+        return replace(chosen, screening={**chosen.screening, "forecast": verdict.forecast})
 
     def _sampled(
         self,
@@ -326,15 +360,15 @@ class Breeder:
         generation: int,
         terms: Terms,
         instead_of: Mapping[str, str],
-        attempts: _Attempts,
+        attempts: Attempts,
     ) -> Proposal | None:
         """Return an accepted random candidate, or None when all attempts fail; see `_attempted`."""
         for _ in range(N_DRY if self._is_dry else N_ATTEMPTS):
-            drawn = self._drawn("sample", self.space.sample, rng)
+            network = drawn("sample", lambda: self.space.sample(rng), self.space, self.limit_s)
             proposal = Proposal(
-                drawn, generation=generation, terms=terms, fell_back_from=instead_of
+                network, generation=generation, terms=terms, fell_back_from=instead_of
             )
-            if self._kept_to(proposal, attempts) and self._accepted(proposal, attempts):
+            if self._gate.takes(proposal, attempts):
                 return proposal
         return None
 
@@ -344,7 +378,7 @@ class Breeder:
         rng: np.random.Generator,
         generation: int,
         terms: Terms,
-        attempts: _Attempts,
+        attempts: Attempts,
         in_driver: bool,
     ) -> Proposal | None:
         """Return an accepted child, or None when all fail; `attempts` takes what came of them.
@@ -365,7 +399,7 @@ class Breeder:
             try:
                 children = made(pool[name], chosen, self.space, rng, self.materials, self.limit_s)
             except NotApplicable as refusal:
-                self._refused(name, refusal.kind, attempts)
+                self._gate.refused(name, refusal.kind, attempts)
                 continue
             # Several parents may have several children; which one is looked at first is drawn.
             for i in rng.permutation(len(children)) if len(children) > 1 else (0,):
@@ -378,7 +412,7 @@ class Breeder:
                     terms,
                     {other: why for other, why in attempts.refused.items() if other != name},
                 )
-                if self._kept_to(proposal, attempts) and self._accepted(proposal, attempts):
+                if self._gate.takes(proposal, attempts):
                     return proposal
         return None
 
@@ -386,7 +420,7 @@ class Breeder:
         self, parent: Individual, rng: np.random.Generator, generation: int, terms: Terms
     ) -> Proposal | None:
         """Return what `distant` does."""
-        attempts, here = _Attempts(), parent
+        attempts, here = Attempts(), parent
         pool = self.operators.pool(several=False, n_parents=1, in_driver=True)
         shares = {name: op.share for name, op in pool.items() if not op.requires}
         for attempt in range(N_ATTEMPTS if shares else 0):
@@ -396,7 +430,7 @@ class Breeder:
             try:
                 child = made(pool[name], [here], self.space, rng, self.materials, self.limit_s)[0]
             except NotApplicable as refusal:
-                self._refused(name, refusal.kind, attempts)
+                self._gate.refused(name, refusal.kind, attempts)
                 continue
             except OperatorError:
                 if here is parent:
@@ -411,63 +445,11 @@ class Breeder:
                 terms,
                 {other: why for other, why in attempts.refused.items() if other != name},
             )
-            if self._kept_to(proposal, attempts) and self._accepted(proposal, attempts):
+            if self._gate.takes(proposal, attempts):
                 return proposal
             here = copy.copy(parent)
             here.genotype = child.genotype
-        return self._last_resort(attempts)
-
-    def _refused(self, operator: str, reason: str, attempts: _Attempts | None = None) -> None:
-        self.failures[operator][reason] += 1
-        counts = self._refusals.setdefault(operator, {})
-        counts[reason] = counts.get(reason, 0) + 1
-        if attempts is not None:
-            attempts.refused[operator] = reason
-
-    def _kept_to(self, proposal: Proposal, attempts: _Attempts) -> bool:
-        """Tell whether a proposal keeps the constraints, as far as they are known; note others."""
-        if not proposal.genotype.is_explicit:  # the worker judges what comes of it
-            return True
-        broken = self.violation(proposal.genotype)
-        if broken == 0:
-            return True
-        self._refused(proposal.operator, "infeasible", attempts)
-        attempts.infeasible.append((broken, proposal))
-        return False
-
-    def _last_resort(self, attempts: _Attempts) -> Proposal | None:
-        """Return the new proposal that breaks the constraints least, or None."""
-        ordered = sorted(attempts.infeasible, key=lambda pair: pair[0])
-        return next((p for _, p in ordered if self._accepted(p)), None)
-
-    def _accepted(self, proposal: Proposal, attempts: _Attempts | None = None) -> bool:
-        if self.is_new(proposal):
-            return True
-        self._refused(proposal.operator, "duplicate", attempts)
-        return False
-
-    def _drawn(
-        self,
-        what: str,
-        draw: Callable[[np.random.Generator], Genotype],
-        rng: np.random.Generator,
-    ) -> Genotype:
-        source = f"the search space's {what}()"
-        try:
-            genotype = within(
-                self.limit_s,
-                lambda: draw(rng),
-                lambda seconds, where: late(source, seconds, where),
-            )
-        except (NasgenError, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # SystemExit too: it must not end the program
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            raise OperatorError(
-                f"{source} raised {type(error).__name__}: {error} "
-                f"({frame.filename}, line {frame.lineno}). Mend it, then resume the run."
-            ) from error
-        return legal(what, genotype, self.space)
+        return self._gate.last_resort(attempts)
 
 
 def _unchecked(parents: Sequence[Individual], names: tuple[str, ...]) -> None:

@@ -49,7 +49,8 @@ class Proposal:
     What a resumed run needs, because it does not make candidates again: `number` counts requests
     for candidates; `refusals[operator][reason]` counts all that was refused since the candidate
     before; `screening` says what the filter did: "n_rejected" candidates and what was "forecast" of
-    this one. `trial` is the seq of the trial that it is already.
+    this one; and the name of the "design" that it is, if it is one. `trial` is the seq of the trial
+    that it is already.
     """
 
     genotype: Genotype

@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined
 
 from nasgen.errors import NasgenError
 from nasgen.genotypes import Outline
-from nasgen.report import drawing, figures, lineage, numbers, tables
+from nasgen.report import drawing, figures, gains, lineage, numbers, tables
 from nasgen.report.view import ReportView
 from nasgen.settings.writing import to_toml
 from nasgen.store.trial import Trial
@@ -125,6 +125,7 @@ def _headline(view: ReportView) -> dict[str, Any]:
         "unit": view.unit,
         "sizes": sizes,
         "states": tables.states(view.trials),
+        "evolution": gains.sentence(view.evolution),
         "first": first,
         "speedup": view.train_s / view.wall_s if view.wall_s > 0 else None,
     }

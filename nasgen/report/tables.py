@@ -11,7 +11,13 @@ from nasgen.report.numbers import number
 from nasgen.report.view import ReportView
 from nasgen.store.trial import Trial
 
-NOT_OPERATORS = ("sample", "seed", "continue", "finish")  # first networks, further trainings
+NOT_OPERATORS = (
+    "sample",
+    "design",
+    "seed",
+    "continue",
+    "finish",
+)  # first networks, further trainings
 
 
 def value(trial: Trial, name: str) -> float | None:

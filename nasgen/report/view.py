@@ -22,6 +22,8 @@ class ReportView:
     - `front`: with several objectives, what the search returns: for each member "trial" (its seq),
       "objectives" and "test_METRIC"; `front_left_out`: how many more were not trained longer.
     - `ensemble`: "members" (each "run", "trial", "weight"), "val_METRIC", "test_METRIC".
+    - `evolution`: what evolution added to what the search began with, see `loop.gains.gained`; None
+      before there are results.
     - `is_complete`: whether nothing that was asked of the run is left to do.
     - `population`: seqs alive at the end; `n_filtered`: candidates a predictor rejected.
     - `audit`: how good the predictor was, see `predictors.audit.Audit.to_json`; None without one.
@@ -51,6 +53,7 @@ class ReportView:
     classes: tuple[str, ...]
     data_summary: str
     audit: Mapping[str, Any] | None = None
+    evolution: Mapping[str, Any] | None = None
     front: Sequence[Mapping[str, Any]] = ()
     front_left_out: int = 0
     nearest: str = ""

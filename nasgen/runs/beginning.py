@@ -65,7 +65,7 @@ def prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int
         {o.name: o.direction for o in resolved.objectives},
         [
             *(name for table in TABLES for name in getattr(config.algorithm, table)),
-            *("sample", "seed", "continue", "finish"),
+            *("sample", "design", "seed", "continue", "finish"),
         ],
         study_name(config.store.ledger, folder.name),
         f"{platform.node()}:{folder.path.resolve()}",

@@ -29,6 +29,7 @@ def write(run: Run, record: Mapping[str, Any], summary: Mapping[str, Any]) -> No
         ended_early=summary.get("ended_early") or "",
         nearest=(summary.get("nearest") or {}).get("message", ""),
         ensemble=summary["ensemble"],
+        evolution=summary.get("evolution"),
         population=record.get("population", []),
         n_filtered=summary["trials"]["filtered"],
         audit=record.get("audit"),

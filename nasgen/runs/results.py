@@ -19,8 +19,9 @@ from nasgen.genotypes.derivation import Derivation
 from nasgen.loop import front
 from nasgen.loop.ranks import ranked
 from nasgen.registry.plugins import CLOSED
-from nasgen.runs import reporting, segments, workers
+from nasgen.runs import reporting, workers
 from nasgen.runs.combining import ensemble_summary
+from nasgen.runs.counting import counted
 from nasgen.runs.resolved import NO_RECIPE, Resolved
 from nasgen.runs.trust import Named, Stored
 from nasgen.settings import constraints, fidelity
@@ -32,13 +33,6 @@ from nasgen.store.trial import Trial
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-STATES = {
-    "complete": "COMPLETE",
-    "failed": "FAILED",
-    "pruned": "PRUNED",
-    "estimated": "ESTIMATED",
-}
 
 
 def _in_scope(method: Callable[P, T]) -> Callable[P, T]:
@@ -141,7 +135,7 @@ class Run:
         """What `nasgen search --json` prints last; counts alone while the run is not complete."""
         summary = self.record["summary"]
         if summary is None:
-            return self._counts()
+            return counted(self)
         summary = {**summary, "run": str(self.path)}  # a folder may have been moved or copied
         if chosen := summary["ensemble"]:  # of its own networks
             own = [{**member, "run": self.name} for member in chosen["members"]]
@@ -336,7 +330,7 @@ class Run:
         The summary comes last: it says that the run is complete, its report included. What is
         damaged is left out, with a warning that the run keeps.
         """
-        summary = self._counts(n_filtered)
+        summary = counted(self, n_filtered)
         cautions: list[str] = []
 
         def left_out(text: str) -> None:
@@ -356,31 +350,6 @@ class Run:
             record["cautions"] = [*record.get("cautions", ()), *cautions]
         reporting.write(self, record, summary)
         self.folder.write_json("run.json", record)
-
-    def _counts(self, n_filtered: int = 0) -> dict[str, Any]:
-        trials = self.trials
-        counts = {k: sum(t.state == state for t in trials) for k, state in STATES.items()}
-        constrained: dict[str, Any] = {}
-        if self.constraints:
-            n = sum(t.state == "COMPLETE" and not t.is_feasible for t in trials)
-            constrained = {"infeasible": n, "nearest": self.nearest}
-        several: dict[str, Any] = {}
-        if len(self.objectives) > 1:
-            several["front"] = [
-                {"trial": t.seq, "objectives": dict(t.objectives)} for t in self.front
-            ]
-            several["front_left_out"] = front.left_out(trials, self.objectives)
-        return {
-            "run": str(self.path),
-            "trials": {**counts, "filtered": n_filtered},
-            **constrained,
-            "ended_early": segments.ended_early(self.record, len(trials)),
-            "best": None,
-            **several,
-            "ensemble": None,
-            "wall_s": round(sum(leg["spent_s"] for leg in self.record["legs"]), 3),
-            "train_s": round(sum(t.train_s for t in trials), 3),
-        }
 
     def _ensemble_summary(self, left_out: Callable[[str], Any]) -> dict[str, Any] | None:
         if not (networks := self.networks()):

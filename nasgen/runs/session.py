@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from nasgen.loop.constants import Constants
 from nasgen.loop.materials import Materials, require
 from nasgen.loop.resuming import Difference
 from nasgen.loop.search import Listener, Search
-from nasgen.runs import reading, segments
+from nasgen.runs import designs, reading, segments
 from nasgen.runs.beginning import dataset_of, default_folder, prepare, with_own_origin
 from nasgen.runs.garbage import members, sweep
 from nasgen.runs.resolved import Resolved
@@ -260,6 +261,7 @@ class _Session:
             keep_optimizer=resolved.inherits,
             limit_s=fidelity.limit_s(config),
         )
+        self.designs = partial(designs.offered, resolved, folder.path, dataset, parts.train)
         self.targets = dataset.targets[parts.validation]
         self.task = resolved.task.fit(dataset, parts.train)
         # What testing costs, in multiples of a validation pass: see `_reserve`.
@@ -332,6 +334,7 @@ class _Session:
             lambda proposal, predicted: search.reject(proposal, predicted),
         )
         algorithm.correct = lambda seq: self._correct(search.trials[seq])
+        algorithm.breeder.designs = self.designs
         algorithm.breeder.materials = lambda parents, names: Materials(
             [search.trials[parent.seq] for parent in parents], names, self.folder.artifacts.load
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,14 @@ from nasgen.errors import IllegalGenotypeError
 from nasgen.genotypes import Dag, Genotype, Outline
 from nasgen.layers.base import Shape
 from nasgen.search_spaces.blueprint import Blueprint
+
+
+@dataclass(frozen=True)
+class Design:
+    """A network that is known to be good, under a name such as "resnet9-w16"."""
+
+    name: str
+    genotype: Genotype
 
 
 class SearchSpace(ABC):
@@ -46,6 +55,18 @@ class SearchSpace(ABC):
     def seed(self, rng: np.random.Generator) -> Genotype:
         """Return the small network from which growth starts. Default: a sample."""
         return self.sample(rng)
+
+    def designs(
+        self, input_shape: Shape, n_outputs: int, macs: float | None = None
+    ) -> Sequence[Design]:
+        """Return networks that are known to be good, with which a first generation begins.
+
+        `input_shape` and `n_outputs` are those of the data. `macs` is what one forward pass of a
+        row may cost, in multiply-adds, for a network that the budget can train; None: usual. The
+        first ones fit it best. All are legal, differ in their keys and names, and have provisional
+        tags; nothing is drawn. Default: none.
+        """
+        return ()
 
     def reads(self, genotype: object) -> bool:
         """Tell whether something is a genotype of this space's type, legal or not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 
 from nasgen.genotypes.vertex import Value
 from nasgen.layers.base import Shape
@@ -44,3 +45,18 @@ class Blueprint:
     n_classes: int
     steps: tuple[Step, ...]
     vertex_shapes: dict[int, Shape] = field(default_factory=dict)  # gene tag -> (C, H, W)
+
+
+def cost(blueprint: Blueprint) -> tuple[float, float]:
+    """Return (multiply-adds of one row, trainable values), both at least 1.
+
+    Roughly: layers with channels of their own and the head count, as if they read all channels.
+    """
+    n_macs = n_weights = 1.0
+    for step in blueprint.steps:
+        params = dict(step.params)
+        if "channels" in params or "classes" in params:
+            weights = step.in_shapes[0][0] * step.out_shape[0] * int(params.get("kernel", 1)) ** 2
+            n_weights += weights
+            n_macs += weights * prod(step.out_shape[1:])
+    return n_macs, n_weights

@@ -13,7 +13,10 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from nasgen.genotypes import Dag
+from nasgen.layers.base import Shape
 from nasgen.search_spaces import sampling
+from nasgen.search_spaces.base import Design
+from nasgen.search_spaces.designs import convolutional
 from nasgen.search_spaces.graph import GraphSpace
 
 
@@ -42,3 +45,9 @@ class DagCnn(GraphSpace):
         """
         dag = sampling.plain(self)
         return sampling.sample(self, rng) if self.problems(dag) else dag
+
+    def designs(
+        self, input_shape: Shape, n_outputs: int, macs: float | None = None
+    ) -> tuple[Design, ...]:
+        """Return residual chains and others of several widths; see `designs.convolutional`."""
+        return convolutional.designs(self, input_shape, n_outputs, macs)

@@ -8,16 +8,25 @@ the size that the budget can train.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Final, final
 
 import numpy as np
 
 from nasgen.genotypes import Dag, Draft
+from nasgen.layers.base import Shape
+from nasgen.search_spaces.base import Design
+from nasgen.search_spaces.designs import convolutional, families
 from nasgen.search_spaces.graph import GraphSpace
 
 RESIDUAL_PROB: Final = 0.3  # that a drawn block is a residual one
 NEEDED: Final = ("conv", "concat", "sum", "max_pool")  # what the blocks are made of
 LEAST: Final = 4  # channels of a branch: fewer are noise
+# Blocks of each stage of the designs, in the order of their use: "i" inception, "r" residual.
+DESIGNS: Final = {
+    "residual": "r", "inception": "i", "inception-residual": "ir", "residual2": "rr",
+    "inception2": "ii",
+}  # fmt: skip
 
 
 @final
@@ -87,6 +96,21 @@ class Inception(GraphSpace):
     def seed(self, rng: np.random.Generator) -> Dag:
         """Return the smallest network: `min_stages` stages of one inception block; draws nothing."""
         return self._network([["i"]] * self.min_stages, float(self.width))
+
+    def designs(
+        self, input_shape: Shape, n_outputs: int, macs: float | None = None
+    ) -> tuple[Design, ...]:
+        """Return networks of the same blocks in every stage, with fewer stages on small images."""
+        side = convolutional.seen_side(input_shape)
+        n_stages = max(self.min_stages, convolutional.n_pools(side, self.max_stages))
+        made: dict[str, families.Family] = {
+            name: partial(self._uniform, [[*blocks]] * n_stages) for name, blocks in DESIGNS.items()
+        }
+        macs = macs or convolutional.usual_macs(side)
+        return families.offered(self, made, convolutional.WIDTHS, input_shape, n_outputs, macs)
+
+    def _uniform(self, kinds: list[list[str]], width: int) -> Dag:
+        return self._network(kinds, float(width))
 
     def _network(self, kinds: list[list[str]], width: float) -> Dag:
         draft = Draft()

@@ -16,6 +16,8 @@ import numpy as np
 from nasgen.errors import ConfigError
 from nasgen.genotypes import Dag, Draft
 from nasgen.layers.base import Shape
+from nasgen.search_spaces.base import Design
+from nasgen.search_spaces.designs import dense
 from nasgen.search_spaces.graph import GraphSpace
 from nasgen.search_spaces.sampling import chain
 
@@ -69,6 +71,12 @@ class Mlp(GraphSpace):
         draft.connect(here, draft.output)
         dag = draft.freeze()
         return self.sample(rng) if self.problems(dag) else dag
+
+    def designs(
+        self, input_shape: Shape, n_outputs: int, macs: float | None = None
+    ) -> tuple[Design, ...]:
+        """Return plain, residual and other dense networks of several widths."""
+        return dense.designs(self, input_shape, n_outputs, macs)
 
     def _drawn(self, rng: np.random.Generator) -> Dag:
         draft = Draft()

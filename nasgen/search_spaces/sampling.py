@@ -10,13 +10,13 @@ outside `MACS` and `WEIGHTS` are drawn again.
 
 from __future__ import annotations
 
-from math import exp, log, prod
+from math import exp, log
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nasgen.genotypes import Dag, Draft
-from nasgen.search_spaces.blueprint import Blueprint
+from nasgen.search_spaces.blueprint import Blueprint, cost
 
 if TYPE_CHECKING:
     from nasgen.search_spaces.dag_cnn import DagCnn
@@ -63,13 +63,7 @@ def plain(space: DagCnn) -> Dag:
 
 def _miss(blueprint: Blueprint) -> float:
     """Return how many factors of e the cost lies outside its range; 0 inside."""
-    n_macs = n_weights = 1.0
-    for step in blueprint.steps:
-        params = dict(step.params)
-        if "channels" in params or "classes" in params:
-            weights = step.in_shapes[0][0] * step.out_shape[0] * int(params.get("kernel", 1)) ** 2
-            n_weights += weights
-            n_macs += weights * prod(step.out_shape[1:])
+    n_macs, n_weights = cost(blueprint)
     return sum(
         max(0.0, log(low / value), log(value / high))
         for value, (low, high) in ((n_macs, MACS), (n_weights, WEIGHTS))

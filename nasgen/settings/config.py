@@ -73,6 +73,12 @@ class Algorithm(OptionSection):
         description="networks in the population; default: half of the trials, from 4 to 16 in "
         "steps of 4",
     )
+    designs: bool = Field(
+        True,
+        description="begin with the search space's own designs, networks that are known to be good "
+        "(`nasgen list designs`), where the algorithm has a first generation; false: draw it at "
+        "random. random, growth and fixed use none",
+    )
     rungs: int = Field(
         1,
         ge=1,

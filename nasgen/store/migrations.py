@@ -2,7 +2,8 @@
 
 Commands that read a run migrate in memory; resuming it writes the new format, but leaves recorded
 trials as they are, since a ledger may hold rows of several formats. Format 1 is that of 0.1.0; 2
-records with each trial what preceded it, its outline, tags and shown parameters.
+records with each trial what preceded it, its outline, tags and shown parameters; 3 is that of runs
+that may begin with designs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from nasgen.errors import StoreError
 from nasgen.settings.record import faults
 from nasgen.store.trial import Trial
 
-FORMAT: Final = 2  # raise it with each change of what is stored, and add a step below
+FORMAT: Final = 3  # raise it with each change of what is stored, and add a step below
 Tables = dict[str, Any]
 
 
@@ -109,6 +110,11 @@ def _config_1(tables: Tables) -> Tables:
     return tables
 
 
+def _config_2(tables: Tables) -> Tables:
+    # Such a run began with draws, so what it lacks of a first generation is drawn too.
+    return tables | {"algorithm": {**tables.get("algorithm", {}), "designs": False}}
+
+
 def _trial_1(row: Tables, params: Mapping[str, Any], kind: str) -> Tables:
     row.setdefault("goes_on", row["operator"] == "continue")
     fell_back = row.get("fell_back_from", {})
@@ -126,8 +132,8 @@ def _trial_1(row: Tables, params: Mapping[str, Any], kind: str) -> Tables:
     return row
 
 
-_RECORD: Final[dict[int, Callable[[Tables], Tables]]] = {1: _record_1}
-_CONFIG: Final[dict[int, Callable[[Tables], Tables]]] = {1: _config_1}
+_RECORD: Final[dict[int, Callable[[Tables], Tables]]] = {1: _record_1, 2: dict}
+_CONFIG: Final[dict[int, Callable[[Tables], Tables]]] = {1: _config_1, 2: _config_2}
 
 
 def _through(steps: Mapping[int, Callable[[Tables], Tables]], data: Tables, found: int) -> Tables:

@@ -53,7 +53,7 @@ class Trial:
     genotype: Mapping[str, Any]
     key: str
     identity: str
-    operator: str  # "sample", "seed", "continue", an operator's name, "finish"
+    operator: str  # "sample", "design", "seed", "continue", an operator's name, "finish"
     outline: Mapping[str, Any] = field(default_factory=dict)  # JSON of the genotype's outline
     tags: tuple[int, ...] = ()  # gene tags of the genotype, ascending
     shown: Mapping[str, int] = field(default_factory=dict)  # counts for Optuna's tools
@@ -74,7 +74,8 @@ class Trial:
     number: int | None = None  # of the request that it answers; None: of before it was recorded
     # Since the candidate before: operator -> reason -> how often it gave nothing new.
     refusals: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    # What the filter did: "n_rejected" others, "forecast" of this one, "estimate" in its place.
+    # What the filter did: "n_rejected" others, "forecast" of this one, "estimate" in its place;
+    # and the name of the space's "design" that it is, if it is one.
     screening: Mapping[str, Any] = field(default_factory=dict)
     objectives: Mapping[str, float] = field(default_factory=dict)
     # What the config constrains, as measured, and the sum of the violations; 0: feasible.
@@ -117,6 +118,12 @@ class Trial:
         """The predicted objective that stands in for training, None for a trial to be trained."""
         found = self.screening.get("estimate", {}).get("value")
         return None if found is None else float(found)
+
+    @property
+    def design(self) -> str | None:
+        """The name of the space's own design that it is, None for another network."""
+        found = self.screening.get("design")
+        return None if found is None else str(found)
 
     @property
     def is_sparse(self) -> bool:
@@ -221,6 +228,8 @@ class Trial:
             "objectives": dict(self.objectives),
             "attempt": self.attempt,
         }
+        if self.design is not None:
+            row["design"] = self.design
         if self.constraints or self.violation:
             row |= {"constraints": dict(self.constraints), "violation": self.violation}
         return row

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import product
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +16,7 @@ from nasgen.errors import FOREIGN, IllegalGenotypeError, NotApplicable
 from nasgen.genotypes import Child, Dag, Draft, read, tags
 from nasgen.operators.conformance import shapes_of
 from nasgen.phenotype.network import build
-from nasgen.search_spaces.base import SearchSpace
+from nasgen.search_spaces.base import Design, SearchSpace
 from nasgen.search_spaces.blueprint import INPUT, Blueprint
 from nasgen.testing.base import Contract, Outcome, Rule, every_shape, examine_all
 from nasgen.testing.operators import relatives
@@ -23,6 +24,7 @@ from nasgen.testing.operators import relatives
 N_SAMPLES = 12
 N_CLASSES = (2, 10)
 N_VARIED = 3  # parents of each operator
+FEW_MACS = 1e5  # multiply-adds that a small budget affords
 NO_OPERATOR = (
     "no operator fits this space, so a search draws every network at random; register a mutation, "
     "or derive the space from nasgen.search_spaces.graph.GraphSpace, which built-in operators on "
@@ -85,6 +87,38 @@ def repeatable(name: str, options: Options) -> Iterator[str]:
         keys.add(dag.key)
         yield "" if dag == same else f"sample {i}: two results for one seed; draw from `rng` only."
     yield "" if len(keys) > 1 else f"{N_SAMPLES} seeds gave one and the same network."
+
+
+def designed(name: str, options: Options) -> Iterator[str]:
+    """Its designs are legal for inputs of every form, differ, and are the same when asked again."""
+    space = _made(name, options)
+    for shape, macs in product(shapes_of(space), (None, FEW_MACS)):
+        here = f"designs({shape}, {N_CLASSES[-1]}, {macs})"
+        found = tuple(space.designs(shape, N_CLASSES[-1], macs))
+        if not all(isinstance(design, Design) for design in found):
+            yield f"{here}: expected nasgen.search_spaces.base.Design objects."
+            return
+        yield (
+            ""
+            if found == tuple(space.designs(shape, N_CLASSES[-1], macs))
+            else (f"{here}: two answers to one question; nothing may be drawn.")
+        )
+        for what, values in (
+            ("name", [design.name for design in found]),
+            ("network", [design.genotype.key for design in found]),
+        ):
+            twice = len(values) - len(set(values))
+            yield f"{here}: each {what} once, {twice} of them came again." if twice else ""
+        for design in found:
+            if wrong := space.problems(design.genotype):
+                yield f"{here}: '{design.name}' is illegal: {wrong[0]}"
+            elif not all(tags.is_provisional(tag) for tag in design.genotype.tags):
+                yield f"{here}: '{design.name}' needs provisional gene tags."
+            elif read(json.loads(json.dumps(design.genotype.to_json()))) != design.genotype:
+                yield f"{here}: '{design.name}' does not come back unchanged from JSON."
+            else:
+                wrong_order = _disorder(space.blueprint(design.genotype, shape, N_CLASSES[-1]))
+                yield f"{here}: '{design.name}': {wrong_order}" if wrong_order else ""
 
 
 def serialisable(name: str, options: Options) -> Iterator[str]:
@@ -203,7 +237,7 @@ def varied(name: str, options: Options) -> Iterator[str]:
             yield f"'{operator}' gave an illegal child in this space: {wrong[0]}" if wrong else ""
 
 
-RULES = (describes, legal, repeatable, serialisable, decodes, refuses, computes, varied)
+RULES = (describes, legal, repeatable, designed, serialisable, decodes, refuses, computes, varied)
 
 
 class SearchSpaceContract(Contract):
@@ -227,6 +261,10 @@ class SearchSpaceContract(Contract):
     def test_a_seed_gives_one_sample(self) -> None:
         """And different seeds give different ones."""
         self.holds(self._with_options(repeatable))
+
+    def test_its_designs_are_legal(self) -> None:
+        """If it has any: different ones, the same each time, for inputs of every form."""
+        self.holds(self._with_options(designed))
 
     def test_its_samples_survive_json(self) -> None:
         """With the same key."""

@@ -41,7 +41,7 @@ TINY: dict[str, Any] = {
     "budget": {"trials": 8}, "predictor": {"name": "none"},
     "execution": {"executor": "serial", "device": "cpu"},
 }  # fmt: skip
-FIRST = ("sample", "seed", "continue", "finish")
+FIRST = ("sample", "design", "seed", "continue", "finish")
 
 
 @pytest.fixture(scope="module")

@@ -202,7 +202,7 @@ def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
     Ledger.create(url, DIRECTIONS, []).close()
     study = optuna.load_study(study_name="nasgen", storage=url)
     study.set_user_attr("schema", 99)
-    with pytest.raises(StoreError, match=r"format 99.*formats 1 to 2"):
+    with pytest.raises(StoreError, match=r"format 99.*formats 1 to 3"):
         Ledger.open(url)
 
 

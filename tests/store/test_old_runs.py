@@ -97,11 +97,11 @@ def test_a_newer_format_is_refused_with_one_sentence(tmp_path: Path) -> None:
     path = copy_of("stopped", tmp_path)
     record = json.loads((path / "run.json").read_text())
     (path / "run.json").write_text(json.dumps({**record, "schema": migrations.FORMAT + 1}))
-    with pytest.raises(StoreError, match=r"run\.json has format 3.*formats 1 to 2.*newer version"):
+    with pytest.raises(StoreError, match=r"run\.json has format 4.*formats 1 to 3.*newer version"):
         nasgen.load(path)
     with sqlite3.connect(path / "ledger.db") as db:
-        db.execute("update study_user_attributes set value_json = '3' where key = 'schema'")
-    with pytest.raises(StoreError, match=r"ledger .* has format 3.*newer version"):
+        db.execute("update study_user_attributes set value_json = '4' where key = 'schema'")
+    with pytest.raises(StoreError, match=r"ledger .* has format 4.*newer version"):
         Ledger.open(f"sqlite:///{path / 'ledger.db'}")
 
 

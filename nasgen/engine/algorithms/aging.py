@@ -46,9 +46,9 @@ class Aging(Algorithm):
     def _candidate(self) -> Proposal | None:
         rng = self.rng("ask", self._n_asked)
         self._n_asked += 1
-        # Until the first population has been asked for, and while none of it is back, draw.
+        # Until the first population has been asked for, and while none of it is back.
         if self._n_asked <= self.population_size + self._n_failed_early or not self.population:
-            return self.toolbox.sample(self.generation)
+            return self.toolbox.first(self.generation)
         size = min(self.tournament, len(self.population))
         chosen = self.toolbox.select(self.population, self.n_parents, rng, tournament=size)
         return self.toolbox.vary(self.gathered(chosen, rng), self.generation)

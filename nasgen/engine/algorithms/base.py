@@ -28,10 +28,10 @@ class Algorithm(ABC):
     `tell_failed`) once for each candidate asked. An algorithm draws only from `self.rng(...)`, so
     its decisions depend on the root seed and on the results it got, never on the number of workers.
 
-    `toolbox` is DEAP's: `sample(generation)`, `vary(parents, generation)` and, where these find
-    nothing new, `walk(parents, generation)` make candidates, each with a generator of its own; an
-    algorithm registers `select` and `survive`, both
-    (individuals, k, rng).
+    `toolbox` is DEAP's: `first(generation)` (a design of the space, or a draw),
+    `sample(generation)` (a draw), `vary(parents, generation)` and, where these find nothing new,
+    `walk(parents, generation)` make candidates, each with a generator of its own; an algorithm
+    registers `select` and `survive`, both (individuals, k, rng).
 
     Class attributes
     - `is_generational`: asks a whole batch before it uses the results.
@@ -80,6 +80,7 @@ class Algorithm(ABC):
         """Take what makes the candidates; called once, after `halve` and before the first `ask`."""
         self.breeder = breeder
         first = self.rungs.terms(0)
+        self.toolbox.register("first", breeder.first, terms=first)
         self.toolbox.register("sample", breeder.sample, terms=first)
         self.toolbox.register("vary", breeder.child, terms=first)
         self.toolbox.register("walk", breeder.distant, terms=first)
@@ -255,10 +256,10 @@ class Generational(Algorithm):
             else:
                 yield self.toolbox.sample(self.generation)
 
-    def drawn(self, n: int) -> list[Proposal]:
-        """Return up to `n` random candidates, fewer when a draw finds none."""
-        draws = (self.toolbox.sample(self.generation) for _ in range(n))
-        return list(takewhile(lambda proposal: proposal is not None, draws))
+    def beginners(self, n: int) -> list[Proposal]:
+        """Return up to `n` members of a first generation, fewer when a draw finds none."""
+        made = (self.toolbox.first(self.generation) for _ in range(n))
+        return list(takewhile(lambda proposal: proposal is not None, made))
 
     def _close(self) -> None:
         offspring = sorted(self._told, key=lambda individual: individual.seq)

@@ -66,7 +66,7 @@ class Genetic(Generational):
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
         # The first generation, and gaps that failed trials left. What cannot be drawn is bred.
-        missing = self.drawn(self.population_size - len(self.population))
+        missing = self.beginners(self.population_size - len(self.population))
         if missing or not self.population:
             return [*missing] or [None]
         selected = self.toolbox.select(self.population, self.n_offspring + 1, rng)

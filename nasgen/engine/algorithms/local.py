@@ -1,7 +1,8 @@
 """Local search with restarts: climb from the best neighbour, start anew when stuck (White 2021).
 
 Strong at small budgets. On graphs the neighbourhood is endless, so a batch of mutated children
-stands for it; crossovers and matings take no part.
+stands for it; crossovers and matings take no part. It starts from the space's designs, the best
+first, then from draws.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class LocalSearch(Generational):
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
         if not self.population:
-            return [self.toolbox.sample(self.generation)]
+            return [self.toolbox.first(self.generation)]
         here = self.population[0]
         return [self.toolbox.vary([here], self.generation) for _ in range(self.population_size)]
 

@@ -27,7 +27,7 @@ class Nsga2(Generational):
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
         n = self.population_size
-        missing = self.drawn(n - len(self.population))
+        missing = self.beginners(n - len(self.population))
         if missing or not self.population:
             return [*missing] or [None]
         winners = self.toolbox.select(self.population, n, rng)

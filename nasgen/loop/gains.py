@@ -1,0 +1,68 @@
+"""By how much evolution has beaten what a search began with: designs and random draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from nasgen.loop.ranks import ranked
+from nasgen.settings.objectives import Objective
+from nasgen.store.trial import Trial
+
+Origin = Literal["design", "draw", "evolved"]
+BEGINNINGS: Final[Mapping[str, Origin]] = {"design": "design", "sample": "draw", "seed": "draw"}
+
+
+def first_of(trial: Trial, trials: Mapping[int, Trial]) -> Trial:
+    """Return the first training of a trial's network: what it goes on from, however often."""
+    while (trial.goes_on or trial.phase == "finish") and trial.parents:
+        if trial.parents[0] not in trials:
+            break
+        trial = trials[trial.parents[0]]
+    return trial
+
+
+def gained(trials: Iterable[Trial], objectives: Sequence[Objective]) -> dict[str, Any] | None:
+    """Return the best network of each origin by the first objective, None before there are any.
+
+    {"phase", "objective", "design", "draw", "evolved", "over", "gain"}: an origin has "trial" (a
+    seq), "value" and, for a design, "name", or is None. "over" names the origin, "design" or
+    "draw", of the best that the search began with, "gain" is by how much the best evolved network
+    is better, whatever the objective's direction; None where there are not both. What is compared
+    had the same part of the training: the latest part in which there are both, else the first.
+    """
+    all_trials = {trial.seq: trial for trial in trials}
+    parts: dict[tuple[bool, int], dict[Origin, Trial]] = {}
+    for trial in ranked(all_trials.values(), objectives):
+        first = first_of(trial, all_trials)
+        origin: Origin = BEGINNINGS.get(first.operator, "evolved")
+        if trial.is_feasible:
+            part = (trial.phase == "finish", trial.fidelity.rung or 0)
+            parts.setdefault(part, {}).setdefault(origin, trial)
+    if not parts:
+        return None
+    both = [part for part in sorted(parts) if "evolved" in parts[part] and len(parts[part]) > 1]
+    chosen = both[-1] if both else min(parts)
+    goal, found = objectives[0], parts[chosen]
+
+    def told(origin: Origin) -> dict[str, Any] | None:
+        if (trial := found.get(origin)) is None:
+            return None
+        name = first_of(trial, all_trials).design
+        value = {"trial": trial.seq, "value": trial.objectives[goal.name]}
+        return value if name is None else {"name": name, **value}
+
+    gain = over = None
+    begun = {found[origin].seq: origin for origin in BEGINNINGS.values() if origin in found}
+    if "evolved" in found and begun:
+        best = ranked((all_trials[seq] for seq in begun), objectives)[0]
+        over = begun[best.seq]
+        gain = found["evolved"].objectives[goal.name] - best.objectives[goal.name]
+        gain = gain if goal.direction == "maximize" else -gain
+    return {
+        "phase": "finish" if chosen[0] else "search",
+        "objective": goal.name,
+        **{origin: told(origin) for origin in ("design", "draw", "evolved")},
+        "over": over,
+        "gain": gain,
+    }

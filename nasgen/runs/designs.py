@@ -1,0 +1,116 @@
+"""The designs that a run begins with, scaled to its data and to its budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from numpy.typing import NDArray
+
+from nasgen import registry
+from nasgen.data.base import Dataset
+from nasgen.engine.draws import designed
+from nasgen.errors import FOREIGN, ConfigError
+from nasgen.evaluation.transform import Transform
+from nasgen.genotypes import Genotype
+from nasgen.layers.base import Shape
+from nasgen.search_spaces.base import Design, SearchSpace
+from nasgen.search_spaces.blueprint import cost
+
+if TYPE_CHECKING:
+    from nasgen.runs.resolved import Resolved
+    from nasgen.settings.config import SearchConfig
+
+# What two cores train well in ten minutes: a ResNet-9 of width 16 on 32 x 32 images.
+MACS_IN_10_MIN: Final = 24e6
+MACS_A_ROW: Final = 2000.0  # of the training part: few rows cannot fill many weights
+
+
+def offered(run: Resolved, folder: Path, dataset: Dataset, rows: NDArray[Any]) -> Sequence[Design]:
+    """Return the designs of the run's search space, none where its settings want none.
+
+    `rows` are those of the training part; the run folder knows how they are read.
+    """
+    space = run.space
+    if not run.config.algorithm.designs or not has_designs(type(space)):
+        return ()
+    transform = Transform.load(folder) or Transform.fit(dataset, rows)
+    shape, n_outputs = transform.feed.input_shape, transform.task.n_outputs
+    with run.scope.active():
+        return space.designs(shape, n_outputs, affordable_macs(run.config, len(rows)))
+
+
+def affordable_macs(config: SearchConfig, n_train: int) -> float | None:
+    """Return what one forward pass may cost in multiply-adds; None: usual, without a time budget.
+
+    The best size of a network and the number of rows that it sees both grow with the square root of
+    what its training costs (Hoffmann 2022). It depends on settings alone, so a resumed run begins
+    with the same designs.
+    """
+    if config.budget.time is None:
+        return None
+    return min(MACS_IN_10_MIN * math.sqrt(config.budget.time / 600), MACS_A_ROW * n_train)
+
+
+# Inputs for which designs are listed, by their axes: a table, a sequence, a colour image.
+USUAL_INPUTS: Final[dict[int, Shape]] = {1: (24,), 2: (5, 24), 3: (3, 32, 32)}
+USUAL_OUTPUTS: Final = 10
+LIMIT_S: Final = 60.0  # for the designs of a plug-in's space
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A design as `nasgen list designs` shows it, for a usual input and 10 classes."""
+
+    name: str
+    space: str
+    input_shape: Shape
+    n_macs: float
+    n_weights: float
+    genotype: Genotype
+
+    def row(self) -> dict[str, Any]:
+        """Return what a table shows of it."""
+        return {
+            "name": self.name,
+            "space": self.space,
+            "input": " x ".join(map(str, self.input_shape)),
+            "weights": round(self.n_weights),
+            "multiply-adds": round(self.n_macs),
+        }
+
+
+def spaces() -> dict[str, type[SearchSpace]]:
+    """Return name -> class of the registered search spaces that have designs."""
+    named = {n: registry.resolve("search_spaces", n) for n in registry.names("search_spaces")}
+    return {name: found for name, found in named.items() if has_designs(found)}
+
+
+def has_designs(space_type: type[SearchSpace]) -> bool:
+    """Tell whether a search space has designs of its own."""
+    return getattr(space_type, "designs", SearchSpace.designs) is not SearchSpace.designs
+
+
+def listed() -> Iterator[Listed]:
+    """Yield the designs of all registered search spaces with their default options.
+
+    Raises ConfigError for a plug-in's space that cannot be made without options, and OperatorError
+    for one whose designs are none.
+    """
+    for name, space_type in spaces().items():
+        try:
+            space = space_type()
+        except FOREIGN as error:
+            raise ConfigError(
+                f"search space '{name}' cannot be made with its default options: "
+                f"{type(error).__name__}: {error}."
+            ) from error
+        shape = USUAL_INPUTS[(space.ranks or (3,))[0]]
+        offered = partial(space.designs, shape, USUAL_OUTPUTS)
+        for design in designed(offered, space, LIMIT_S):
+            n_macs, n_weights = cost(space.blueprint(design.genotype, shape, USUAL_OUTPUTS))
+            yield Listed(design.name, name, shape, n_macs, n_weights, design.genotype)
