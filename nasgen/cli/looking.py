@@ -63,7 +63,7 @@ def show(
     columns: dict[str, list[Any]] = {
         "trial": [t.seq for t in trials],
         "generation": [t.generation for t in trials],
-        "operator": [f"{t.operator} {t.design or ''}".rstrip() for t in trials],
+        "operator": [t.source for t in trials],
         "parents": [" ".join(map(str, t.parents)) for t in trials],
         "state": [_state(t) for t in trials],
     }

@@ -31,7 +31,7 @@ def colours(view: ReportView) -> dict[str, str]:
 
 def summary(view: ReportView, trial: Trial) -> str:
     """Return the tooltip of a trial."""
-    parts = [f"trial {trial.seq}", trial.operator]
+    parts = [f"trial {trial.seq}", trial.source]
     if trial.state != "COMPLETE":
         parts.append(
             trial.state.lower() + (f": {trial.failure_kind}" if trial.failure_kind else "")

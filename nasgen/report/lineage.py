@@ -94,7 +94,7 @@ def descent(view: ReportView, seq: int) -> tuple[Markup | None, int, int]:
         found = tables.value(trial, name)
         pieces = [
             (f"{trial.seq}", "strong"),
-            (_short(trial.operator), "operator"),
+            (_short(trial.source), "operator"),
             (trial.state.lower() if found is None else quantity(name, found), "strong"),
         ]
         # A gain is an improvement; the sign shown is that of the objective itself.

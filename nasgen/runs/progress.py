@@ -147,7 +147,7 @@ class PlainLog:
             broken = described(data["search"].constants.constraints, trial.constraints)
             outcome += f", violates the constraints: {broken}" if broken else ""
             self._print(
-                f"trial {trial.seq} {trial.operator}: {trial.state.lower()}, {outcome}"
+                f"trial {trial.seq} {trial.source}: {trial.state.lower()}, {outcome}"
                 f" ({trial.train_s:.1f} s)"
             )
             if trial.fallback:
@@ -212,7 +212,7 @@ class LiveView:
         elif event == "submitted":
             trial: Trial = data["trial"]
             self._tasks[trial.seq] = self._trainings.add_task(
-                f"{trial.seq} {trial.operator}", total=1.0, note="starting"
+                f"{trial.seq} {trial.source}", total=1.0, note="starting"
             )
         elif event == "progress":
             if (task := self._tasks.get(data["seq"])) is not None:
@@ -273,7 +273,7 @@ class LiveView:
         best = next(iter(search.ranked(1)), None)
         if best is not None:
             text.append(
-                f"\n  best: trial {best.seq} ({best.operator}), {_objectives(best)}", "bold"
+                f"\n  best: trial {best.seq} ({best.source}), {_objectives(best)}", "bold"
             )
             if broken := described(search.constants.constraints, best.constraints):
                 text.append(

@@ -126,6 +126,11 @@ class Trial:
         return None if found is None else str(found)
 
     @property
+    def source(self) -> str:
+        """What made it, as people read it: its operator, with the name of a design."""
+        return self.operator if self.design is None else f"{self.operator} {self.design}"
+
+    @property
     def is_sparse(self) -> bool:
         """Whether some of its weights do not exist: it has a support."""
         return "support" in self.refs
@@ -202,7 +207,7 @@ class Trial:
             fidelity=_same(self.fidelity),
             fell_back_from=_NOTHING,
             refusals=_NOTHING,
-            screening=_NOTHING,
+            screening=_NOTHING if self.design is None else {"design": self.design},
             constraints=self.constraints or _NOTHING,
             metrics={k: self.metrics[k] for k in SLIM_METRICS if k in self.metrics} or _NOTHING,
             curve=tuple(
