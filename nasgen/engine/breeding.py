@@ -63,7 +63,7 @@ class Breeder:
         self.space = space
         self.operators = operators
         self.is_new = is_new
-        self._gate = Acceptance(is_new, violation)
+        self._gate = Acceptance(lambda p: self.is_new(p), lambda g: self.violation(g))
         self.failures = self._gate.failures
         self.screen = screen
         self.forget = forget

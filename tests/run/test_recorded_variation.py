@@ -205,8 +205,9 @@ def test_another_seed_is_named_by_verifying() -> None:
     first = Playing()
     first.run()
     found = resuming.verify(Playing(ledger=first.ledger, seed=5).search, first.ledger.trials())
-    assert found[0].trial == 0
-    assert "network" in found[0].what
+    first_drawn = next(t.seq for t in first.ledger.trials() if t.operator != "design")
+    assert found[0].trial == first_drawn > 0, "designs are the same for all seeds"
+    assert any("network" in difference.what for difference in found)
 
 
 def test_an_algorithm_that_asks_otherwise_is_an_error_and_not_a_guess() -> None:

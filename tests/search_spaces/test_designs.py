@@ -101,7 +101,7 @@ LIMITS: list[dict[str, Any]] = [
     DagCnn.narrow,
     {"max_channels": 6},
     {"max_stages": 1},
-    {"max_depth": 4, "max_vertices": 4},
+    {"max_depth": 6, "max_vertices": 6},
     {"min_depth": 10},
     {"kernels": [5, 7]},
     {"layers": ["conv", "avg_pool", "concat"]},

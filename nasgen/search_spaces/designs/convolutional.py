@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from math import sqrt
 from typing import TYPE_CHECKING, Final, Self
 
 from nasgen.genotypes import Dag, Draft
 from nasgen.layers.base import Shape
-from nasgen.search_spaces import sampling
 from nasgen.search_spaces.base import Design
 from nasgen.search_spaces.decode import STEM_ABOVE
 from nasgen.search_spaces.designs.families import Family, offered
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 WIDTHS: Final = (4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128)  # of the first layer
 LEAST_SIDE: Final = 3  # pixels that a pool leaves: what is global is left to the head
 USUAL_SIDE: Final = 32
+USUAL_MACS: Final = 1.4e7  # of a draw for images of that side, in the middle of many
 
 
 def designs(
@@ -46,8 +45,11 @@ def designs(
 
 
 def usual_macs(side: int) -> float:
-    """Return what a draw costs, in multiply-adds of an image, in proportion to its side."""
-    return sqrt(sampling.MACS[0] * sampling.MACS[1]) * side / USUAL_SIDE
+    """Return what a draw costs, in multiply-adds of an image of this side.
+
+    Smaller images have wider networks: with the same widths the cost would fall with the square.
+    """
+    return USUAL_MACS * float((side / USUAL_SIDE) ** 1.5)
 
 
 def seen_side(input_shape: Shape) -> int:
