@@ -272,9 +272,7 @@ class LiveView:
             text.append(f", {rate:.1f} trials/min{self._left(search, rate)}")
         best = next(iter(search.ranked(1)), None)
         if best is not None:
-            text.append(
-                f"\n  best: trial {best.seq} ({best.source}), {_objectives(best)}", "bold"
-            )
+            text.append(f"\n  best: trial {best.seq} ({best.source}), {_objectives(best)}", "bold")
             if broken := described(search.constants.constraints, best.constraints):
                 text.append(
                     f"\n  no network satisfies the constraints yet; nearest is trial {best.seq}: "
