@@ -226,7 +226,8 @@ class Training(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="number format of training; auto: bfloat16 on GPUs since Ampere, float16 on "
-        "older ones; bfloat16 on processors with AMX for images of 24 pixels or more; else float32",
+        "older ones; bfloat16 on processors with AMX or AVX512_BF16 for images of 24 pixels or "
+        "more; else float32",
     )
     inherit_weights: bool = Field(
         False,

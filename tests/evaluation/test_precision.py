@@ -31,6 +31,20 @@ def test_auto_is_bfloat16_only_where_the_hardware_multiplies_matrices_in_it() ->
     assert mixed_precision("bfloat16", CPU, 8)[0] == "bfloat16"
 
 
+@pytest.mark.parametrize(
+    ("has", "fast"),
+    [({"avx512_bf16"}, True), ({"amx_bf16"}, True), ({"avx512_f", "amx_int8"}, False)],
+)
+def test_a_processor_is_judged_by_its_units(
+    has: set[str], fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = dict.fromkeys(has, True) | dict.fromkeys({"avx512_bf16", "amx_bf16"} - has, False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert is_fast(CPU) == fast
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not is_fast(CPU)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_auto_is_never_float32_on_cuda() -> None:
     assert mixed_precision("auto", torch.device("cuda"), 8)[0] in ("bfloat16", "float16")
