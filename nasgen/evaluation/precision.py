@@ -16,10 +16,10 @@ Mixed = tuple[AbstractContextManager[object], torch.amp.GradScaler]
 # the time of float32 with `benchmarks/training_loop.py --shape 1 8 8 --batch 32 --precision
 # bfloat16`, 0.71 times with its 32x32 images.
 MIN_SIDE = 24
-# AVX512_BF16 without AMX pays too: on an AMD EPYC, one thread, the named ResNet-9 (batches of 128)
-# took 0.66, 0.58 and 0.68 times the processor time of float32 on images of 16, 24 and 32 pixels with
-# `benchmarks/training_loop.py --network resnet9 --images 256 --rounds 3 --precision bfloat16 --shape
-# 3 16 16`; eight networks drawn from dag-cnn took 0.68 to 0.92 times as long (28 and 32 pixels).
+# AVX512_BF16 without AMX pays too: on an AMD EPYC, one thread, the named ResNet-9 took 0.66, 0.58
+# and 0.68 times the processor time of float32 on images of 16, 24 and 32 pixels, batches of 128:
+# `benchmarks/training_loop.py --network resnet9 --images 256 --rounds 3 --precision bfloat16
+# --shape 3 16 16`. Eight networks drawn from dag-cnn took 0.68 to 0.92 times as long.
 MATRIX_UNITS = ("amx_bf16", "avx512_bf16")
 
 
