@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import learned
+import worth
+from line import Line, wide
+
 # Measured apart from this code with 100 seeds: mean best c10v_valid_200 at 50 and 100 queries.
 INDEPENDENT = {"local": {"50": 91.43, "100": 91.56}, "aging": {"50": 91.09, "100": 91.46}}
 N_INDEPENDENT = 100
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of the table; `reached` None: there is no goal, or one seed cannot tell."""
-
-    what: str
-    measured: str
-    goal: str = ""
-    reached: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -57,12 +50,6 @@ def documents(file: Path) -> list[Any]:
     return found
 
 
-def _wide(found: Json, sign: str = "+") -> str:
-    """Return a mean with half of its interval, which one seed alone does not have."""
-    half = found["ci95"]
-    return f"{found['mean']:{sign}.2f} ± {'–' if half is None else format(half, '.2f')}"
-
-
 # ---- tables of known accuracies ------------------------------------------------------------------
 
 
@@ -78,7 +65,7 @@ def bench(found: list[Any]) -> Iterator[Line]:
                 means = [own[n]["val"][q]["mean"] for n in (name, "local")]
                 yield Line(
                     f"{about}`{name}` minus local search at {q} queries, validation",
-                    f"{means[0]:.2f} − {means[1]:.2f} %, paired {_wide(gain)}",
+                    f"{means[0]:.2f} − {means[1]:.2f} %, paired {wide(gain)}",
                     "interval above 0" if has_goals else "",
                     gain["mean"] - gain["ci95"] > 0
                     if has_goals and gain["ci95"] is not None
@@ -102,7 +89,7 @@ def bench(found: list[Any]) -> Iterator[Line]:
                 noise = None if at["ci95"] is None else at["ci95"] * wider + 0.005
                 yield Line(
                     f"{about}`{name}` at {q} queries, validation",
-                    f"{_wide(at, '')} %",
+                    f"{wide(at, '')} %",
                     f"{theirs[q]} %, measured independently, within noise",
                     None if noise is None else abs(at["mean"] - theirs[q]) <= noise,
                 )
@@ -118,7 +105,7 @@ def operators(found: list[Any]) -> Iterator[Line]:
             yield Line(
                 f"{result['bench']}, {result['seeds']} seeds: mean best score of `{name}` at "
                 f"{last} queries",
-                _wide(at, ""),
+                wide(at, ""),
             )
 
 
@@ -173,26 +160,6 @@ def filtered(found: list[Any]) -> Iterator[Line]:
             "not reached" if n is None else f"{n:g}, 1/{factor:.2f} (1/{low:.2f} to 1/{high:.2f})",
             "≤ 1/1.7",
             factor >= 1.7,
-        )
-
-
-def screened(rows: list[Any]) -> Iterator[Line]:
-    """Read the rows of benchmarks/screened.py."""
-    import screened as script
-
-    for group in _groups(rows, "settings"):
-        found = script.summary(group)
-        if not found["seeds"]:
-            continue
-        gain, n = found["difference"], found["trainings"]
-        yield Line(
-            f"{group[0]['settings']['data']}, real training, paired seeds: "
-            f"{found['seeds']}, best validation accuracy of {n['screened']} trainings with a "
-            f"filter minus {n['plain']} without, points",
-            f"{found['screened']:.2f} − {found['plain']:.2f} %, paired {_wide(gain)}",
-            "no loss: mean ≥ 0",
-            # Not the interval's upper end: the noisier a loss, the easier that would reach 0.
-            gain["mean"] >= 0,
         )
 
 
@@ -294,7 +261,7 @@ def training_loop(found: list[Any]) -> Iterator[Line]:
         yield Line(f"training time in {found[0]['precision']}, of float32", f"{exact:.2f} ×")
 
 
-# ---- growth, heredity, less training -------------------------------------------------------------
+# ---- growth --------------------------------------------------------------------------------------
 
 
 # Of the reproduction: what is compared, first and second arm, goal, least difference in points.
@@ -351,63 +318,15 @@ def lineage(rows: list[Any]) -> Iterator[Line]:
         )
 
 
-def heredity(rows: list[Any]) -> Iterator[Line]:
-    """Read the rows of benchmarks/heredity.py: half of the epochs."""
-    import heredity as script
-
-    for group in _groups(rows, "data", "seed", "fraction", "epochs"):
-        half = script.summary(group).get("share 0.5", {})
-        about = f"{group[0]['data']}: children, half of the epochs, minus all epochs from scratch, "
-        all_, plan, random = (half.get(name, {}) for name in (
-            "inherited", "inherited, operators with a plan", "unplanned, the same children"
-        ))  # fmt: skip
-        if "gain" in all_:
-            yield Line(
-                f"{about}weights inherited, points",
-                f"{all_['gain']:+.2f} ± {all_['ci95']:.2f} ({all_['n']} children)",
-                "≥ 0",
-                all_["gain"] >= 0,
-            )
-        if "gain" in plan and "gain" in random:
-            yield Line(
-                f"{about}function preserved, and the same with random padding, points",
-                f"{plan['gain']:+.2f} ± {plan['ci95']:.2f}, "
-                f"{random['gain']:+.2f} ± {random['ci95']:.2f} ({plan['n']} children)",
-            )
-
-
-def less_training(rows: list[Any]) -> Iterator[Line]:
-    """Read the rows of benchmarks/less_training.py."""
-    import less_training as script
-
-    for group in _groups(rows, "settings"):
-        found = {
-            arm: row["to_same_best"]
-            for arm, row in script.summary(group).items()
-            if arm != script.BASE and "to_same_best" in row
-        }
-        seeds, data = len({row["seed"] for row in group}), group[0]["settings"]["data"]
-        arms = sorted(found.items(), key=lambda item: item[1]["train_s"])
-        if arms:
-            yield Line(
-                f"{data}, seeds: {seeds}, training time to the accuracy that both reach, of that "
-                "of full training, median",
-                ", ".join(f"{arm} {shares['train_s']:.2f}" for arm, shares in arms),
-            )
-
-
-def _groups(rows: Sequence[Json], *keys: str) -> list[list[Json]]:
-    """Return the rows that agree in some keys together, in order of appearance."""
-    found: dict[str, list[Json]] = {}
-    for row in rows:
-        text = json.dumps([row[key] for key in keys], sort_keys=True)
-        found.setdefault(text, []).append(row)
-    return list(found.values())
-
-
 # DATA stands for the folder of images, GOLEM for an interpreter that has thegolem, GROWN for the
 # folder of a finished growth.
 TOOLS = {
+    "pays": Tool(
+        "python benchmarks/pays.py --tasks cifar10-10m cifar10-20m fashion-10m digits-1m "
+        "--seeds 0 1 2",
+        worth.lines,
+        True,
+    ),
     "bench-nasbench201": Tool(
         "nasgen bench nasbench201 --algorithms aging,local,genetic+rank --seeds 500 "
         "--queries 25,50,100,150 --json",
@@ -426,7 +345,7 @@ TOOLS = {
     ),
     "filter": Tool("python benchmarks/filter.py --seeds 100", filtered),
     "screened": Tool(
-        "python benchmarks/screened.py --data mnist:DATA/fashion-mnist", screened, True
+        "python benchmarks/screened.py --data mnist:DATA/fashion-mnist", learned.screened, True
     ),
     "engine": Tool("python benchmarks/engine.py", engine),
     "features": Tool("python benchmarks/features.py", features),
@@ -441,12 +360,14 @@ TOOLS = {
     ),
     "lineage": Tool("python benchmarks/lineage.py GROWN", lineage, True),
     "heredity": Tool(
-        "python benchmarks/heredity.py --data cifar10:DATA/cifar-10-batches-bin", heredity, True
+        "python benchmarks/heredity.py --data cifar10:DATA/cifar-10-batches-bin",
+        learned.heredity,
+        True,
     ),
     "less-training": Tool(
         "python benchmarks/less_training.py --data mnist:DATA/fashion-mnist --fraction 0.02 "
-        "--validation 0.02 --trials 24 --seeds 1",
-        less_training,
+        "--validation 0.02 --trials 24 --seeds 5",
+        learned.less_training,
         True,
     ),
 }

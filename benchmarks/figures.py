@@ -2,7 +2,7 @@
 
     python benchmarks/figures.py demo --seeds 0 1 2 3 4     # searches: a row an arm and seed
     python benchmarks/figures.py engine features            # other commands: their output, stamped
-    python benchmarks/figures.py --table                    # writes docs/figures.md and README.md
+    python benchmarks/figures.py --table                    # writes the tables of the documents
 
 What is there is not run again; delete a row or a file to repeat it. `python benchmarks/NAME.py >
 docs/results/NAME.json` is as good, but for commit and machine. Nothing else should use the cores
@@ -27,7 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import headlines
-from claims import TOOLS, Line, documents, values
+import worth
+from claims import TOOLS, documents, values
+from line import Line
 from provenance import RESULTS, ROOT, commit, stamp
 
 from nasgen.settings.fidelity import n_cores
@@ -36,6 +38,13 @@ from nasgen.store.rows import Row, Rows
 SEARCHES = "searches.jsonl"
 README = ROOT / "README.md"
 FIGURES = ROOT / "docs" / "figures.md"
+WORTH = ROOT / "docs" / "is-it-worth-it.md"
+# Parts of that page that come from other commands than pays.py.
+BESIDE = {
+    "saving": ("less-training", "screened", "heredity"),
+    "trainer": ("trainer",),
+    "predictors": ("transfer",),
+}
 PLACES = {
     "DATA": os.environ.get("NASGEN_DATA", str(ROOT.parent / "shared" / "data")),
     "GOLEM": os.environ.get("GOLEM_PYTHON", sys.executable),
@@ -198,29 +207,30 @@ def lines() -> Iterator[tuple[Line, str, str]]:
             for line in search_lines(arm, found):
                 yield line, found[0]["command"], on(_machines_of(found), known)
     for name, tool in TOOLS.items():
-        if not (found := outputs(name)):
-            continue
-        try:
-            found_lines = list(tool.lines(found))
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            sys.exit(
-                f"{RESULTS / name}: expected what `{tool.command}` prints, but reading it failed "
-                f"({type(error).__name__}: {error}). Delete it and measure again."
-            )
-        machines = on(_machines_of(stamped(name)), known)
-        yield from ((line, tool.command, machines) for line in found_lines)
+        machines = on(_machines_of([row for row in stamped(name) if _counts(row)]), known)
+        yield from ((line, tool.command, machines) for line in tool_lines(name))
+
+
+def tool_lines(name: str) -> list[Line]:
+    """Return the lines of a command; none where nothing is kept of it or it is unknown."""
+    if name not in TOOLS or not (found := outputs(name)):
+        return []
+    tool = TOOLS[name]
+    try:
+        return list(tool.lines(found))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        sys.exit(
+            f"{RESULTS / name}: expected what `{tool.command}` prints, but reading it failed "
+            f"({type(error).__name__}: {error}). Delete it and measure again."
+        )
 
 
 def table() -> str:
     """Return the table of all figures, each command above what it measured, and notes."""
     text = ["| command, and what it measured | measured | goal | reached |", "|---|---|---|---|"]
-    said = {None: "–", True: "yes", False: "**no**"}
     for (command, machines), group in itertools.groupby(lines(), key=lambda found: found[1:]):
         text.append(f"| `{command}` | {machines}| | |")
-        text += (
-            f"| {line.what} | {line.measured} | {line.goal or '–'} | {said[line.reached]} |"
-            for line, *_ in group
-        )
+        text += (line.cells() for line, *_ in group)
     note = (
         "Intervals are 95 %. Searches are medians over seeds; networks and ensembles are chosen on "
         "validation images, test images are used once. The raw output of each command stands in "
@@ -243,6 +253,11 @@ def stamped(name: str) -> list[Any]:
     return [row for file in files if file.exists() for row in values(file.read_text("utf-8"))]
 
 
+def _counts(row: Any) -> bool:
+    """Tell whether a row is of the present code, where rows say which."""
+    return not isinstance(row, dict) or row.get("stage", worth.FINAL) == worth.FINAL
+
+
 def _machines_of(found: Sequence[Any]) -> list[str]:
     machines = [row["machine"] for row in found if isinstance(row, dict) and "machine" in row]
     return sorted({f"{machine['cores']} cores, {machine['processor']}" for machine in machines})
@@ -260,8 +275,12 @@ def on(machines: Sequence[str], known: Sequence[str]) -> str:
 
 
 def write_table() -> None:
-    """Put all figures into docs/figures.md and the headlines into README.md."""
+    """Put all figures into their documents: all of them, the headlines, whether a search pays."""
     _between(FIGURES, "figures", table())
+    for name, text in worth.page(outputs("pays")).items():
+        _between(WORTH, name, text)
+    for name, tools in BESIDE.items():
+        _between(WORTH, name, worth.as_table([n for tool in tools for n in tool_lines(tool)]))
     _between(README, "headlines", headlines.table(line for line, *_ in lines()))
 
 
@@ -279,7 +298,7 @@ def main() -> None:
         "--seeds", type=int, nargs="+", default=[0], help="random seeds of searches (default: 0)"
     )
     parser.add_argument("--runs", type=Path, help="folder in which the run folders are kept")
-    parser.add_argument("--table", action="store_true", help="write docs/figures.md and README.md")
+    parser.add_argument("--table", action="store_true", help="write the tables of the documents")
     given = parser.parse_args()
     if unknown := [name for name in given.names if name not in ARMS and name not in TOOLS]:
         parser.error(f"expected some of {', '.join([*ARMS, *TOOLS])}, got {', '.join(unknown)}")

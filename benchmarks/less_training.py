@@ -5,10 +5,11 @@
 
 Every arm searches with the same settings and seed; one row for each goes to
 `docs/results/less-training.jsonl`. What stands there is not run again, so a stopped benchmark goes
-on. Printed are, over all seeds, the means of each arm and, seed by seed against the arm `full`,
-what share of its training it took to reach the accuracy that both reach ("to_same_best"), median
-over the seeds. Trainings count as images shown and as seconds, looks at validation images included
-in the seconds. With `--equal images` an arm goes on until it has shown as many as `full` did.
+on; rows of another recipe of training are not counted. Printed are, over all seeds, the means of
+each arm and, seed by seed against the arm `full`, what share of its training it took to reach the
+accuracy that both reach ("to_same_best"), median over the seeds. Trainings count as images shown
+and as seconds, looks at validation images included in the seconds. With `--equal images` an arm
+goes on until it has shown as many as `full` did.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from provenance import RESULTS, short, stamp
+from provenance import RESULTS, recipe, short, stamp
 
 import nasgen
 from nasgen.engine.rungs import Rungs
@@ -31,7 +32,7 @@ from nasgen.store.rows import Row, Rows
 
 BASE = "full"
 ARMS: dict[str, dict[str, Any]] = {
-    BASE: {},
+    BASE: {"training": {"inherit_weights": False}},
     "median": {"stopping": {"stopper": "median"}},
     "percentile": {"stopping": {"stopper": "percentile"}},
     "successive-halving": {"stopping": {"stopper": "successive-halving"}},
@@ -115,7 +116,8 @@ def settings(given: argparse.Namespace) -> Row:
     names = (
         "algorithm", "population", "trials", "epochs", "fraction", "validation", "equal", "device"
     )  # fmt: skip
-    return {"data": short(given.data)} | {name: getattr(given, name) for name in names}
+    found = {"data": short(given.data)} | {name: getattr(given, name) for name in names}
+    return found | {"recipe": recipe(given.data)}
 
 
 def to_reach(row: Mapping[str, Any], accuracy: float, column: int) -> float:

@@ -28,6 +28,18 @@ def short(source: str) -> str:
     return f"{kind}{colon}{Path(where).name}"
 
 
+def recipe(source: str) -> str:
+    """Return the digest of how nasgen trains on a data set by default.
+
+    Rows that were measured with another one are not comparable.
+    """
+    from nasgen.data.base import load
+    from nasgen.evaluation.recipe import Recipe
+    from nasgen.settings.config import Training
+
+    return Recipe.of(Training(), load(source).shape).digest()
+
+
 def stamp() -> dict[str, Any]:
     """Return {"commit", "measured", "machine"}, to be laid beside what was measured."""
     found = machine()

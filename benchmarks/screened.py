@@ -4,8 +4,9 @@
 
 Both arms are the same genetic search with the same first population, on a tenth of the images for
 three epochs: 60 trainings of candidates that a predictor let pass, against 100 of all. One row an
-arm and seed goes to docs/results/screened.jsonl; what stands there is not run again. Printed is the
-difference between the best validation accuracies, paired by seed, in points.
+arm and seed goes to docs/results/screened.jsonl; what stands there is not run again, and rows of
+another recipe of training are not counted. Printed is the difference between the best validation
+accuracies, paired by seed, in points.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from provenance import RESULTS, short, stamp
+from provenance import RESULTS, recipe, short, stamp
 
 import nasgen
 from nasgen.bench.summary import spread
@@ -35,6 +36,7 @@ def settings(given: argparse.Namespace) -> Row:
         "data": short(given.data),
         **{name: getattr(given, name) for name in names},
         "trials": {"plain": given.plain_trials, "screened": given.screened_trials},
+        "recipe": recipe(given.data),
     }
 
 

@@ -41,9 +41,10 @@ def figures(script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_p
     results = tmp_path / "results"
     results.mkdir()
     monkeypatch.setattr(module, "RESULTS", results)
-    for document, marks in (("FIGURES", "figures"), ("README", "headlines")):
+    parts = [*script("worth").page([]), *module.BESIDE]
+    for document, names in (("FIGURES", ["figures"]), ("README", ["headlines"]), ("WORTH", parts)):
         file = tmp_path / document
-        file.write_text(MARKS.replace("figures", marks))
+        file.write_text("".join(MARKS.replace("figures", name) for name in names))
         monkeypatch.setattr(module, document, file)
     return module
 
@@ -135,7 +136,8 @@ def test_the_documents_hold_what_lies_in_the_results(
     script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     module = script("figures")
-    before = {name: getattr(module, name).read_text() for name in ("FIGURES", "README")}
+    names = ("FIGURES", "README", "WORTH")
+    before = {name: getattr(module, name).read_text() for name in names}
     for name, text in before.items():
         monkeypatch.setattr(module, name, tmp_path / name)
         (tmp_path / name).write_text(text)
@@ -143,14 +145,16 @@ def test_the_documents_hold_what_lies_in_the_results(
     assert before == {name: (tmp_path / name).read_text() for name in before}
 
 
-def test_every_headline_stands_in_the_readme_beside_its_control(
+def test_the_first_headlines_that_are_measured_stand_in_the_readme_beside_their_controls(
     script: Callable[[str], Any],
 ) -> None:
     headlines, text = script("headlines"), (ROOT / "README.md").read_text()
+    lines = [line for line, *_ in script("figures").lines()]
     shown = text.split("<!-- headlines: begin -->")[1].split("<!-- headlines: end -->")[0]
     rows = [line.split(" | ") for line in shown.splitlines() if line.startswith("| ")][1:]
-    assert [row[0].removeprefix("| ") for row in rows] == [h.what for h in headlines.HEADLINES]
-    assert len(rows) == 5
+    measured = [headline.what for headline, *_ in headlines.measured(lines)]
+    assert [row[0].removeprefix("| ") for row in rows] == measured
+    assert len(rows) == headlines.N_SHOWN == 5
     assert all(len(row) == 3 and any(c.isdigit() for c in row[1]) for row in rows)
 
 

@@ -1,0 +1,148 @@
+"""What rows of real trainings say, as lines of the table: heredity, less training, tricks.
+
+`claims.py` names the commands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from line import Json, Line, groups, wide
+
+from nasgen.bench.summary import spread
+
+BySeed = dict[int, Json]
+
+
+def heredity(rows: list[Any]) -> Iterator[Line]:
+    """Read the rows of benchmarks/heredity.py: half of the epochs."""
+    import heredity as script
+
+    for group in groups(rows, "data", "seed", "fraction", "epochs"):
+        half = script.summary(group).get("share 0.5", {})
+        about = f"{group[0]['data']}: children, half of the epochs, minus all epochs from scratch, "
+        all_, plan, random = (half.get(name, {}) for name in (
+            "inherited", "inherited, operators with a plan", "unplanned, the same children"
+        ))  # fmt: skip
+        if "gain" in all_:
+            yield Line(
+                f"{about}weights inherited, points",
+                f"{all_['gain']:+.2f} ± {all_['ci95']:.2f} ({all_['n']} children)",
+                "≥ 0",
+                all_["gain"] >= 0,
+            )
+        if "gain" in plan and "gain" in random:
+            yield Line(
+                f"{about}function preserved, and the same with random padding, points",
+                f"{plan['gain']:+.2f} ± {plan['ci95']:.2f}, "
+                f"{random['gain']:+.2f} ± {random['ci95']:.2f} ({plan['n']} children)",
+            )
+
+
+def less_training(rows: list[Any]) -> Iterator[Line]:
+    """Read the rows of benchmarks/less_training.py."""
+    import less_training as script
+
+    for group in _latest(rows):
+        found = {
+            arm: row["to_same_best"]
+            for arm, row in script.summary(group).items()
+            if arm != script.BASE and "to_same_best" in row
+        }
+        seeds, data = len({row["seed"] for row in group}), group[0]["settings"]["data"]
+        arms = sorted(found.items(), key=lambda item: item[1]["train_s"])
+        if arms:
+            yield Line(
+                f"{data}, seeds: {seeds}, training time to the accuracy that both reach, of that "
+                "of full training, median",
+                ", ".join(f"{arm} {shares['train_s']:.2f}" for arm, shares in arms),
+            )
+
+
+def screened(rows: list[Any]) -> Iterator[Line]:
+    """Read the rows of benchmarks/screened.py."""
+    import screened as script
+
+    for group in _latest(rows):
+        found = script.summary(group)
+        if not found["seeds"]:
+            continue
+        gain, n = found["difference"], found["trainings"]
+        yield Line(
+            f"{group[0]['settings']['data']}, real training, paired seeds: "
+            f"{found['seeds']}, best validation accuracy of {n['screened']} trainings with a "
+            f"filter minus {n['plain']} without, points",
+            f"{found['screened']:.2f} − {found['plain']:.2f} %, paired {wide(gain)}",
+            "no loss: mean ≥ 0",
+            # Not the interval's upper end: the noisier a loss, the easier that would reach 0.
+            gain["mean"] >= 0,
+        )
+
+
+def _latest(rows: Sequence[Json]) -> list[list[Json]]:
+    """Return the rows of equal settings together, of those that differ in the recipe the last."""
+    found = {}
+    for group in groups(rows, "settings"):
+        settings = {k: v for k, v in group[0]["settings"].items() if k != "recipe"}
+        found[json.dumps(settings, sort_keys=True)] = group
+    return list(found.values())
+
+
+# ---- the trainer, trick by trick -----------------------------------------------------------------
+
+
+def tricks(rows: Sequence[Json]) -> Iterator[Line]:
+    """Read the rows of benchmarks/trainer/run.py: each trick alone, and all of them but each."""
+    for settings, arms in _settings(rows):
+        every = max(arms, key=len)
+        for names, own in sorted(arms.items()):
+            left_out = sorted(set(every) - set(names))
+            if len(names) == 1:
+                yield from _against(settings, f"`{names[0]}` alone, minus plain", own, arms.get(()))
+            elif names == every and len(names) > 1:
+                yield from _against(settings, "all tricks, minus plain", own, arms.get(()))
+            elif len(left_out) == 1 and len(names) > 1:
+                yield from _against(
+                    settings, f"all tricks, minus all but `{left_out[0]}`", arms[every], own
+                )
+
+
+def _settings(rows: Sequence[Json]) -> Iterator[tuple[Json, dict[tuple[str, ...], BySeed]]]:
+    """Yield settings, and {tricks: {seed: row}} of the trainings that succeeded."""
+    found: dict[str, dict[tuple[str, ...], BySeed]] = {}
+    for row in rows:
+        if "failed" not in row:
+            arms = found.setdefault(json.dumps(row["settings"], sort_keys=True), {})
+            arms.setdefault(tuple(sorted(row["tricks"])), {})[row["seed"]] = row
+    yield from ((json.loads(text), arms) for text, arms in found.items())
+
+
+def _against(
+    settings: Mapping[str, Any], what: str, own: BySeed, other: BySeed | None
+) -> Iterator[Line]:
+    """Yield the difference of two arms in points, with one view and with all views."""
+    common = sorted(set(own) & set(other or {}))
+    if not common or other is None:
+        return
+    texts = []
+    views = [v for v in own[common[0]]["accuracy"] if v in other[common[0]]["accuracy"]]
+    for v in dict.fromkeys((views[0], views[-1])):
+        gains = [own[s]["accuracy"][v] - other[s]["accuracy"][v] for s in common]
+        texts.append(wide(spread(100 * np.array(gains))))
+    cost = (
+        f"{settings['seconds']:g} s"
+        if settings["seconds"] is not None
+        else f"operations of {settings['epochs']:g} epochs"
+    )
+    network = settings["network"].removesuffix(".json")
+    widened = "" if settings["widen"] == 1 else f", {settings['widen']:g} × as wide"
+    part = "test" if settings["on_all"] else "validation"
+    seeds = f"{len(common)} seed{'' if len(common) == 1 else 's'}"
+    yield Line(
+        f"{settings['data'].rpartition(':')[2]}, {network}{widened}, {cost}, {seeds}, {part}: {what}, "
+        "points with one view and with all",
+        ", ".join(texts),
+    )

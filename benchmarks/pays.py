@@ -1,0 +1,168 @@
+"""Does a search pay? The default search beside its controls, at equal wall time, seed by seed.
+
+    python benchmarks/pays.py --widths 12 16 24 --tasks cifar10-10m --seeds 100
+    python benchmarks/pays.py --tasks cifar10-10m fashion-10m --seeds 0 1 2
+    python benchmarks/pays.py --tasks cifar10-10m --arms tpe --seeds 0 1 2
+
+One row a stage, task, arm and seed goes to docs/results/pays.jsonl; what stands there is not run
+again. A stage names a state of the code: "final" is what the documents report. Nothing else should
+use the cores meanwhile. Networks are chosen on validation images, the test images are used once.
+
+- `default`: `nasgen search` with nothing but data and budget.
+- `random`: the same, children are drawn instead of bred.
+- `first`: the first random network has the whole budget on all cores.
+- `handmade`: a ResNet-9 in a plain loop, `handmade.py`, on all training images and cores. Its width
+  is the best of `--widths`, which are measured on seeds of their own (by test images: what that
+  gains, the control gains).
+- `tpe`: Optuna's TPE over layers, widths and kernels of the same space, `tpe.py`.
+- `fixed`: a ResNet-9 of nasgen's list, nasgen's trainer, the whole budget on all cores.
+
+`python benchmarks/figures.py --table` writes docs/is-it-worth-it.md from the rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import worth
+from provenance import RESULTS, ROOT, short, stamp
+
+from nasgen.settings.fidelity import n_cores
+from nasgen.settings.sections import seconds as in_seconds
+from nasgen.store.rows import Row, Rows
+
+DATA = Path(os.environ.get("NASGEN_DATA", str(ROOT.parent / "shared" / "data")))
+SOURCES = {
+    "cifar10": f"cifar10:{DATA / 'cifar-10-batches-bin'}",
+    "fashion": f"mnist:{DATA / 'fashion-mnist'}",
+    "digits": "digits",
+}
+ARMS = tuple(worth.ARMS)
+SEARCHES = ("default", "random")
+WIDTHS = (12, 16, 24)
+FIRST_SEED_OF_WIDTHS = 100  # the seeds of the arms lie below
+WHOLE = 0.95  # share of the budget that the only network of an arm is trained for
+# What libraries take for the number of threads, when arms mean to have all cores.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def command(arm: str, task: str, seed: int, width: int | None = None) -> list[str]:
+    """Return the command of an arm, after the interpreter; its last line of output is JSON."""
+    data, budget = task.split("-")
+    given = {"data": SOURCES[data], "seed": seed}
+    if arm.startswith("handmade"):
+        given |= {"seconds": in_seconds(budget), "width": width}
+    elif arm == "tpe":
+        given |= {"budget": budget}
+    if arm.startswith(("handmade", "tpe")):
+        script = ROOT / "benchmarks" / f"{arm.partition('-')[0]}.py"
+        return [str(script.relative_to(ROOT)), *(f"--{name}={v}" for name, v in given.items())]
+    only = [
+        "--trials", "1", "--set", "finish.networks=0", "--set", "training.epochs=10000",
+        "--set", f"training.seconds={in_seconds(budget) * WHOLE:g}",
+        "--set", f"execution.threads_per_trial={n_cores()}",
+    ]  # fmt: skip
+    more = {
+        "default": [],
+        "random": ["--algorithm", "random"],
+        "first": ["--algorithm", "random", *only],
+        "fixed": ["--algorithm", "fixed", "--set", "origin.network=resnet9", *only],
+    }
+    search = ["-m", "nasgen", "search", "--data", SOURCES[data], "--budget", budget, *more[arm]]
+    return [*search, "--seed", str(seed), "--json", "--quiet"]
+
+
+def shown(arguments: Sequence[str]) -> str:
+    """Return a command as the row keeps it: DATA stands for the folder of data."""
+    return shlex.join(["python", *(a.replace(str(DATA), "DATA") for a in arguments)])
+
+
+def tidied(found: Mapping[str, Any]) -> Row:
+    """Return an output without what names this machine's folders."""
+    kept = {name: value for name, value in found.items() if name != "run"}
+    if isinstance(kept.get("data"), str):
+        kept["data"] = short(kept["data"])
+    return kept
+
+
+def measure(arm: str, task: str, seed: int, runs: Path, width: int | None = None) -> Row:
+    """Run an arm and return its row; accuracies are shares of test images."""
+    arguments, stamped, began = command(arm, task, seed, width), stamp(), time.monotonic()
+    folder = runs / f"{task}-{arm}-{seed}"
+    out = ["--out", str(folder)] if arguments[0] == "-m" else []
+    done = subprocess.run(
+        [sys.executable, *arguments, *out], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if k not in THREADS} | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    return {
+        **stamped,
+        "command": shown(arguments),
+        "took_s": round(time.monotonic() - began, 1),
+        "found": tidied(json.loads(done.stdout.splitlines()[-1])),
+    }
+
+
+def width_for(rows: Sequence[Row], task: str) -> int:
+    """Return the width of `handmade`; ends the program where none was measured."""
+    if (width := worth.chosen_width(rows, task)) is None:
+        sys.exit(
+            f"The width of the hand-made network for {task} was not chosen yet; run `python "
+            f"benchmarks/pays.py --widths --tasks {task}` first."
+        )
+    return width
+
+
+def main() -> None:
+    """Run what is missing."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--tasks", nargs="+", required=True, help="such as cifar10-10m")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, help="default: those of the plan")
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2; of widths: 100")
+    parser.add_argument(
+        "--widths", type=int, nargs="*", metavar="WIDTH",
+        help="measure widths of the hand-made network instead of the arms (default: 12 16 24)",
+    )  # fmt: skip
+    parser.add_argument("--stage", default=worth.FINAL)
+    parser.add_argument("--runs", type=Path, help="folder in which the run folders are kept")
+    given = parser.parse_args()
+    of_widths = given.widths is not None
+    seeds = given.seeds or ([FIRST_SEED_OF_WIDTHS] if of_widths else [0, 1, 2])
+    if any((seed >= FIRST_SEED_OF_WIDTHS) != of_widths for seed in seeds):
+        parser.error(
+            f"--seeds: expected seeds from {FIRST_SEED_OF_WIDTHS} on for widths and lower ones for "
+            f"arms, so that a width is not chosen on what it is compared on; got {seeds}."
+        )
+    if unknown := [task for task in given.tasks if task.partition("-")[0] not in SOURCES]:
+        parser.error(
+            f"--tasks: expected DATA-BUDGET with one of {', '.join(SOURCES)}, such as "
+            f"cifar10-10m, got {', '.join(unknown)}."
+        )
+    widths = [f"handmade-{n}" for n in given.widths or WIDTHS] if of_widths else []
+    stage = worth.WIDTHS if of_widths else given.stage
+    rows = Rows.open(RESULTS / "pays.jsonl", ("stage", "task", "arm", "seed"))
+    with tempfile.TemporaryDirectory() as scratch:
+        for seed in seeds:
+            for task in given.tasks:
+                planned, _ = worth.PLAN.get(task, (ARMS, 0))
+                for arm in widths or given.arms or planned:
+                    width = worth.width_of(arm) if of_widths else None
+                    if arm == "handmade":
+                        width = width_for(rows.read, task)
+                    make = partial(measure, arm, task, seed, given.runs or Path(scratch), width)
+                    row = rows.measured(make, stage=stage, task=task, arm=arm, seed=seed)
+                    print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()

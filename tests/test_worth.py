@@ -1,0 +1,242 @@
+"""The controls of a search run, and what their rows say is what the documents say."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from nasgen.search_spaces.dag_cnn import DagCnn
+
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks"
+MACHINE = {"processor": "Some CPU", "cores": 2}
+TASK = "cifar10-20m"
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests import scripts of benchmarks/ by their names."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+@pytest.fixture
+def worth() -> Any:
+    return importlib.import_module("worth")
+
+
+@pytest.fixture
+def pays() -> Any:
+    return importlib.import_module("pays")
+
+
+def rows_of(
+    gain: float, noise: float = 0.0005, ensemble: float = 0.01, n_seeds: int = 3, task: str = TASK
+) -> list[dict[str, Any]]:
+    """Return rows of the arms; the default search is `gain` better than its controls."""
+
+    def row(arm: str, seed: int, accuracy: float) -> dict[str, Any]:
+        found: dict[str, Any] = {"test_accuracy": accuracy, "test_accuracy_views": accuracy + 0.01}
+        if arm != "handmade":
+            parts = {"best": accuracy, "ensemble": accuracy + ensemble}
+            found = {
+                name: {"test_accuracy": a + 0.01, "test_accuracy_one_view": a, "views": 6}
+                for name, a in parts.items()
+            }
+        return {
+            "stage": "final", "task": task, "arm": arm, "seed": seed, "commit": "abc",
+            "measured": "now", "machine": MACHINE, "took_s": 1200.0, "found": found,
+        }  # fmt: skip
+
+    return [
+        row(arm, seed, 0.88 + 0.003 * seed + own)
+        for seed in range(n_seeds)
+        for arm, own in (
+            ("default", gain + noise * (seed - (n_seeds - 1) / 2)),
+            ("random", 0.0),
+            ("handmade", 0.0),
+        )
+    ]
+
+
+def test_pairs_have_seed_and_machine_in_common(worth: Any) -> None:
+    rows = rows_of(0.01)
+    found = worth.Evidence(rows).difference(TASK, "default", "handmade")
+    assert found == worth.Evidence(rows).difference(
+        TASK, "default", "handmade", "single, six views"
+    )
+    assert found["n"] == 3
+    assert found["mean"] == pytest.approx(1.0)
+    gains = np.array([0.95, 1.0, 1.05])
+    half = 4.3027 * gains.std(ddof=1) / np.sqrt(3)  # Student's t of two degrees of freedom
+    assert found["ci95"] == pytest.approx(half, rel=1e-3)
+    rows[2]["machine"] = {"processor": "Another", "cores": 2}
+    assert rows[2]["arm"] == "handmade"
+    assert worth.Evidence(rows).difference(TASK, "default", "handmade")["n"] == 2
+    assert worth.Evidence(rows, "before").difference(TASK, "default", "handmade") == {"n": 0}
+
+
+@pytest.mark.parametrize(
+    ("gain", "noise", "ensemble", "n_seeds", "expected"),
+    [
+        (0.01, 0.0005, 0.01, 3, "**A search pays here**"),
+        (0.01, 0.02, 0.0, 3, "**A search does not pay here**"),
+        (-0.001, 0.0005, 0.01, 3, "**A search pays here by its ensemble alone**"),
+        (-0.03, 0.0005, 0.01, 3, "**A search does not pay here**"),
+        (0.05, 0.0, 0.01, 1, "One seed cannot tell"),
+    ],
+)
+def test_the_verdict_follows_the_intervals(
+    worth: Any, gain: float, noise: float, ensemble: float, n_seeds: int, expected: str
+) -> None:
+    text = worth.verdict(rows_of(gain, noise, ensemble, n_seeds))
+    assert expected in text
+    assert text.count("**A search") == (n_seeds > 1)
+    assert "CIFAR-10, 20 minutes" in text
+
+
+def test_goals_are_reached_and_missed(worth: Any) -> None:
+    def reached(rows: list[dict[str, Any]]) -> dict[str, bool | None]:
+        return {
+            line.what.partition(": ")[2]: line.reached for line in worth.goals(rows) if line.goal
+        }
+
+    names = ("default search minus hand-made ResNet-9, plain loop, points",
+             "default search minus random search, points",
+             "ensemble minus its best network, points")  # fmt: skip
+    assert reached(rows_of(0.01)) == dict.fromkeys(names, True)
+    assert reached(rows_of(-0.01, ensemble=0.001)) == dict.fromkeys(names, False)
+    assert reached(rows_of(0.002))[names[1]] is False  # above 0, but by less than 0.3 points
+    assert reached(rows_of(0.01, n_seeds=1))[names[0]] is None
+    # Where no loss is the goal, the mean counts: noise must not hide a loss.
+    ten = [{**row, "task": "cifar10-10m"} for row in rows_of(-0.001, noise=0.02)]
+    assert reached(ten)[names[0]] is False
+
+
+def test_nothing_measured_is_said_so(worth: Any) -> None:
+    early = [{**row, "stage": "before"} for row in rows_of(0.01)]
+    parts = worth.page(early)
+    assert "does not say when a search pays" in parts["verdict"]
+    assert parts["arms"] == parts["goals"] == parts["widths"] == worth.NOTHING
+    assert parts["before"].count("| CIFAR-10, 20 minutes |") == 3
+    assert list(worth.lines(early)) == []
+    n_planned = sum(len(arms) for arms, _ in worth.PLAN.values())
+    assert len(parts["missing"].splitlines()) == n_planned
+    later = worth.page(rows_of(0.01))["missing"].splitlines()
+    assert len(later) == n_planned - 3
+    assert not any("20 minutes" in line for line in later)
+
+
+def test_the_width_is_the_best_on_other_seeds(worth: Any, pays: Any) -> None:
+    def row(width: int, seed: int, accuracy: float, task: str = "cifar10-10m") -> dict[str, Any]:
+        return {
+            "stage": "widths", "task": task, "arm": f"handmade-{width}", "seed": seed,
+            "machine": MACHINE, "found": {"test_accuracy": accuracy},
+        }  # fmt: skip
+
+    rows = [row(12, 100, 0.86), row(16, 100, 0.88), row(16, 101, 0.87), row(24, 100, 0.87)]
+    assert worth.chosen_width(rows, "cifar10-10m") == 16
+    assert worth.chosen_width(rows, TASK) == 16  # the same data set, another budget
+    assert worth.chosen_width([*rows, row(24, 100, 0.89, TASK)], TASK) == 24
+    assert worth.chosen_width(rows, "digits-1m") is None
+    with pytest.raises(SystemExit, match="--widths --tasks digits-1m"):
+        pays.width_for(rows, "digits-1m")
+    assert worth.widths_table(rows).count("chosen") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--tasks", "digits-1m", "--seeds", "100"],
+        ["--tasks", "digits-1m", "--widths", "--seeds", "0"],
+        ["--tasks", "letters-1m"],
+    ],
+)
+def test_widths_and_arms_share_no_seed_and_tasks_have_data(
+    pays: Any, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["pays.py", *words])
+    with pytest.raises(SystemExit):
+        pays.main()
+    assert "expected" in capsys.readouterr().err
+
+
+def test_rows_name_no_folder_of_the_machine(pays: Any) -> None:
+    for arm in pays.ARMS:
+        words = pays.command(arm, "cifar10-10m", 3, width=16)
+        assert str(ROOT.parent) not in pays.shown(words)
+        assert "3" in " ".join(words)
+    found = pays.tidied({"run": "/a/b", "data": f"cifar10:{pays.DATA}/x", "best": {}})
+    assert found == {"data": "cifar10:x", "best": {}}
+
+
+def test_documents_take_headlines_from_the_rows_once_there_are_some(worth: Any) -> None:
+    headlines, old = importlib.import_module("headlines"), importlib.import_module("claims").Line
+    before = [old("cifar10: children weights inherited, points", "+2.11")]
+    assert len(headlines.measured(before)) == 1
+    found = headlines.measured([*before, *worth.lines(rows_of(0.01))])
+    assert [h.what.split(":")[0] for h, *_ in found[:2]] == [
+        "CIFAR-10 in 20 minutes on two cores"
+    ] * 2
+    assert "hand-made ResNet-9: 88.30 ± " in found[0][2]
+
+
+# ---- the controls --------------------------------------------------------------------------------
+
+
+def test_the_hand_made_network_learns_digits_in_two_seconds() -> None:
+    script = BENCHMARKS / "handmade.py"
+    assert len(script.read_text().splitlines()) <= 80
+    done = subprocess.run(
+        [sys.executable, str(script), "--seconds", "2", "--width", "4", "--seed", "1"],
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["test_accuracy"] > 0.8
+    assert found["test_accuracy_views"] > 0.5
+    assert found["epochs"] > 1
+    assert (found["width"], found["seed"], found["seconds"]) == (4, 1, 2.0)
+
+
+@pytest.fixture
+def tpe() -> Iterator[Any]:
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield importlib.import_module("tpe")
+    optuna.logging.set_verbosity(verbosity)
+
+
+def test_tpe_draws_networks_of_the_space(tpe: Any) -> None:
+    space = DagCnn()
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    networks = [tpe.drawn(study.ask(), space) for _ in range(200)]
+    assert all(space.problems(dag) == [] for dag in networks)
+    ops = {v.op for dag in networks for v in dag.inner}
+    assert ops == {"conv", "sum", "max_pool"}
+    usual = [tpe.is_usual(dag, space) for dag in networks]
+    assert 10 < sum(usual) < 190  # some cost too much or too little, enough do not
+
+
+def test_tpe_hands_back_a_network_that_it_trained_again(tpe: Any, tmp_path: Path) -> None:
+    own = argparse.Namespace(
+        data="digits", seed=0, worker=0, folder=tmp_path, trial_s=0.5, until=time.time() + 4
+    )
+    tpe.search(own)
+    assert time.time() < own.until + 2
+    study = tpe.study_of(tmp_path, 0, 0)
+    refused = study.get_trials(states=[TrialState.FAIL])
+    found = tpe.finished(study, tpe.Trainer("digits", 0, 1, tmp_path), time.time() + 2)
+    assert found["candidates"] == len(study.trials) - len(refused) >= 2
+    assert found["best"]["test_accuracy"] > 0.5  # chance is 0.1
+    assert found["network"] == study.best_params
