@@ -141,8 +141,9 @@ def _against(
     widened = "" if settings["widen"] == 1 else f", {settings['widen']:g} × as wide"
     part = "test" if settings["on_all"] else "validation"
     seeds = f"{len(common)} seed{'' if len(common) == 1 else 's'}"
+    data = settings["data"].rpartition(":")[2]
     yield Line(
-        f"{settings['data'].rpartition(':')[2]}, {network}{widened}, {cost}, {seeds}, {part}: {what}, "
-        "points with one view and with all",
+        f"{data}, {network}{widened}, {cost}, {seeds}, {part}: {what}, points with one view and "
+        "with all",
         ", ".join(texts),
     )

@@ -151,6 +151,7 @@ def main() -> None:
     widths = [f"handmade-{n}" for n in given.widths or WIDTHS] if of_widths else []
     stage = worth.WIDTHS if of_widths else given.stage
     rows = Rows.open(RESULTS / "pays.jsonl", ("stage", "task", "arm", "seed"))
+    failed = []
     with tempfile.TemporaryDirectory() as scratch:
         for seed in seeds:
             for task in given.tasks:
@@ -160,8 +161,16 @@ def main() -> None:
                     if arm == "handmade":
                         width = width_for(rows.read, task)
                     make = partial(measure, arm, task, seed, given.runs or Path(scratch), width)
-                    row = rows.measured(make, stage=stage, task=task, arm=arm, seed=seed)
-                    print(json.dumps(row), flush=True)
+                    try:
+                        row = rows.measured(make, stage=stage, task=task, arm=arm, seed=seed)
+                        print(json.dumps(row), flush=True)
+                    except subprocess.CalledProcessError as error:
+                        failed.append(f"{task}, {arm}, seed {seed}: exit code {error.returncode}")
+                        print(failed[-1], file=sys.stderr, flush=True)
+    if failed:
+        sys.exit(
+            f"{len(failed)} arms failed and have no row; repeat the command to try them again."
+        )
 
 
 if __name__ == "__main__":
