@@ -40,6 +40,7 @@ SEARCHING = 0.4  # share of the budget
 N_IN_20_MIN = 14  # candidates; their number grows with the square root of the budget
 N_DRAWN = 5  # candidates that are drawn at random, before the first ones that TPE proposes
 MAX_LAYERS = 3  # convolutions of a stage
+NARROW, WIDE = 8, 32  # channels of the first stage; the ends double from stage to stage
 TESTING = 1.3  # how much longer validation and test may take than was measured
 FINAL = 1_000_000  # number of the final training: no candidate has it
 ENDLESS = 10_000.0  # epochs: time ends a training, its learning-rate cycle with it
@@ -54,10 +55,11 @@ def drawn(trial: Any, space: Any) -> Dag:
     draft = Draft()
     here = draft.input
     for stage in range(trial.suggest_int("stages", 2, space.max_stages)):
-        width = trial.suggest_int(f"width{stage}", 0, len(space.widths) - 1)
+        usual = [w for w in space.widths if NARROW << stage <= w <= WIDE << stage]
+        width = usual[trial.suggest_int(f"width{stage}", 0, len(usual) - 1)]
         kernel = trial.suggest_categorical(f"kernel{stage}", space.kernels)
         n_layers = trial.suggest_int(f"layers{stage}", 1, MAX_LAYERS)
-        settings = {"kernel": kernel, "channels": space.widths[width]}
+        settings = {"kernel": kernel, "channels": width}
         first = here = draft.add("conv", [here], **settings)
         for _ in range(n_layers - 1):
             here = draft.add("conv", [here], **settings)

@@ -100,7 +100,8 @@ def scores(row: Row) -> Scores:
         averaged = tested.get("test_accuracy") if tested.get("views", 1) > 1 else None
         values |= {name: plain, name + VIEWS: averaged}
     if "best" not in found:  # a script without an ensemble
-        values |= {SINGLE: found["test_accuracy"], SINGLE + VIEWS: found["test_accuracy_views"]}
+        values[SINGLE] = found["test_accuracy"]
+        values[SINGLE + VIEWS] = found.get("test_accuracy_views")
     return {name: 100 * value for name, value in values.items() if value is not None}
 
 
