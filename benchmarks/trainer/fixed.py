@@ -67,7 +67,7 @@ class Fixed:
         found: Any = read_network(task.network, wide, "dag-cnn").genotype
         self.genotype = wide.widened(found, task.widen).mint(0, 0)
         # As it is in the space that searches use, unless that has no place for it.
-        most = max(DagCnn().max_channels, *(vertex.channels for vertex in self.genotype.inner))
+        most = max(DagCnn().max_channels, *(int(v.get("channels", 0)) for v in self.genotype.inner))
         context = {
             "space": {"name": "dag-cnn", "max_channels": most},
             "data": {"source": task.data, "validation": task.validation},
