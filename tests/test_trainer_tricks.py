@@ -36,7 +36,7 @@ def load() -> Any:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """Return a data set of 96 colour images, and a network of three convolutions for it."""
+    """Return a data set of 96 colour images, and a network of three convolutions and a pool."""
     folder = tmp_path_factory.mktemp("trainer")
     rng = np.random.default_rng(0)
     y = np.arange(96) % 3
@@ -49,6 +49,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     at = draft.input
     for channels in (8, 8, 4):
         at = draft.add("conv", [at], channels=channels, kernel=3)
+    at = draft.add("max_pool", [at])
     draft.connect(at, draft.output)
     (folder / "small.json").write_text(json.dumps(draft.freeze().to_json()))
     return f"npz:{folder / 'images.npz'}", str(folder / "small.json")
