@@ -30,7 +30,9 @@ def predictors(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="RUN|BENCH|FILE", help="A run, nasbench201, or a file of `nasgen dataset`."
+            metavar="RUN|BENCH|FILE|transfer",
+            help="A run, nasbench201, a file of `nasgen dataset`; or transfer: the table of "
+            "trainings that comes with nasgen (or such a FILE.jsonl.gz), each image set left out.",
         ),
     ],
     names: Annotated[
@@ -44,7 +46,9 @@ def predictors(
     labels: Annotated[
         int | None,
         typer.Option(
-            help="Networks to learn from (default: 100 for a bench, else cross-validation).", min=5
+            help="Networks to learn from (default: 100 for a bench, none for transfer, else "
+            "cross-validation).",
+            min=5,
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
@@ -64,7 +68,22 @@ def predictors(
 
     if action != "evaluate":
         raise ConfigError(f"nasgen predictors: expected 'evaluate', got '{action}'.")
+    if source == "transfer" or source.endswith(".jsonl.gz"):
+        if names or features or signal:
+            raise ConfigError(
+                "--predictors, --features and --signal are for runs, benches and files of `nasgen "
+                "dataset`; leave them out for a table of trainings."
+            )
+        _left_out(source, seed, labels or 0, repeats, json_)
+        return
     chosen = names.split(",") if names else list(registry.names("predictors"))
+    informed = [n for n in chosen if "trainings" in registry.get("predictors", n).requires]
+    if names and informed:
+        raise ConfigError(
+            f"--predictors: '{informed[0]}' is judged by `nasgen predictors evaluate transfer`, on "
+            "image sets of its table; leave it out."
+        )
+    chosen = [name for name in chosen if name not in informed]
     alone = {name for name in chosen if "scores" in registry.get("predictors", name).requires}
     factories = {name: registry.resolve("predictors", name) for name in chosen}
     own: dict[str, labelled.Labelled] = {}
@@ -112,6 +131,31 @@ def predictors(
         ["predictor", "R2", "Kendall tau", "tau in the best tenth"],
         [[name, *(_cell(scores, s) for s in evaluate.SCORES)] for name, scores in rows],
     )
+
+
+def _left_out(source: str, seed: int, n_labels: int, repeats: int, json_: bool) -> None:
+    """Evaluate the predictor 'transfer' on each image set of its table without that set."""
+    from nasgen.predictors import leaving_out, trainings
+
+    path = trainings.SHIPPED if source == "transfer" else Path(source)
+    each = leaving_out.left_out(trainings.read(path), seed, n_labels, repeats)
+    whole = leaving_out.summary(each)
+    if json_:
+        dump({"source": source, "n_labels": n_labels, "left_out": whole, "sets": each})
+        return
+    rows = [
+        [row["left_out"] if i == 0 else "", str(row["n"]) if i == 0 else "", name,
+         *(NOTHING if scores[s] is None else f"{scores[s]:.3f}" for s in leaving_out.SCORES)]
+        for row in whole
+        for i, (name, scores) in enumerate(row["predictors"].items())
+    ]  # fmt: skip
+    table_of(
+        f"{source}: each known image set left out with all that comes from it, {n_labels} labels "
+        "of its own, networks compared at equal training time",
+        ["left out", "networks", "predictor", "Kendall tau", "tau in the best tenth",
+         f"worse than the best of {leaving_out.N_OFFERED}"],
+        rows,
+    )  # fmt: skip
 
 
 def _cell(scores: Any, name: str) -> str:

@@ -52,6 +52,13 @@ ENTRIES = (
         reference="White 2021b",
     ),
     Entry(
+        "transfer",
+        "nasgen.predictors.transfer:Transfer",
+        "knows trainings on other image sets before the first one, then learns from the run too",
+        reference="Friedman 2001; MacKay 1992",
+        requires=("trainings",),
+    ),
+    Entry(
         "zero-cost",
         "nasgen.predictors.zero_cost:ZeroCost",
         "no model: the score of the untrained network that predictor.score names",

@@ -22,6 +22,7 @@ import numpy as np
 
 from nasgen import seeding
 from nasgen.predictors import saving, scores
+from nasgen.predictors.base import Floats
 
 N_FIRST: Final = 10  # labels of the slice before the first judgement
 N_STEP: Final = 5  # further ones before the next
@@ -39,7 +40,7 @@ class Forecast:
 
     `size` is what a straight line in log parameters predicted.
     `would_reject` is what the filter would have done with this one of `n_offered` candidates;
-    `screened` whether it did decide. `level` is the mean of the labels known then.
+    `screened` whether it did decide. `level` is the mean of the labels known then, None without any.
     """
 
     predicted: float
@@ -47,7 +48,7 @@ class Forecast:
     n_offered: int = 1
     would_reject: bool = False
     screened: bool = False
-    level: float = 0.0
+    level: float | None = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers under their names."""
@@ -230,30 +231,27 @@ class Audit:
     def _judged(self, rows: list[tuple[Forecast, float]]) -> Judgement:
         whole = [row for row in rows if not row[0].screened]
         piece = whole[-N_WINDOW:]
-        labels = np.array([label - f.level for f, label in piece])
-        predicted = np.array([f.predicted - f.level for f, _ in piece])
-        size = np.array([f.size - f.level for f, _ in piece])
+        levels = _levels(rows)
+        labels, predicted, size = _distances(piece, levels)
         p_chance = scores.p_chance(predicted, labels)
         rng = seeding.generator(self.seed, "audit", len(self.judgements))
         better = scores.p_better(predicted, size, labels, rng)
         change = self._change(p_chance < ALPHA and (better is None or better > 0.5))
         false, chance = _rejects(piece)
         n_saved, saved_s = self.saved()
-        screened = [label - f.level for f, label in rows if f.screened][-N_WINDOW:]
+        all_labels, all_predicted, _ = _distances(whole, levels)
+        screened, *_ = _distances([row for row in rows if row[0].screened][-N_WINDOW:], levels)
         return Judgement(
             n=len(piece),
             tau=scores.kendall(predicted, labels),
-            top_tau=scores.top_kendall(
-                np.array([f.predicted - f.level for f, _ in whole]),
-                np.array([label - f.level for f, label in whole]),
-            ),
+            top_tau=scores.top_kendall(all_predicted, all_labels),
             n_top=scores.n_top(len(whole)),
             size_tau=scores.kendall(size, labels),
             p_chance=p_chance,
             p_better=better,
             false_reject=false,
             chance_reject=chance,
-            gain=float(np.mean(screened) - labels.mean()) if screened else None,
+            gain=float(screened.mean() - labels.mean()) if len(screened) else None,
             n_rejected=self.n_rejected,
             n_saved=n_saved,
             saved_s=saved_s,
@@ -270,6 +268,27 @@ class Audit:
         if is_good:
             return "on" if before >= 1.0 else "narrowed"
         return "off" if self.share >= 1.0 else "widened"
+
+
+def _levels(rows: list[tuple[Forecast, float]]) -> Floats:
+    """Return the means of label, prediction and size's prediction before there was any label.
+
+    What an informed predictor says before its first label has no level to count from. It is that of
+    the trials that were begun then.
+    """
+    first = [(label, f.predicted, f.size) for f, label in rows if f.level is None]
+    return np.mean(first, axis=0) if first else np.zeros(3)
+
+
+def _distances(rows: list[tuple[Forecast, float]], first: Floats) -> Floats:
+    """Return labels, predictions and size's predictions as distances from their level, (3, n)."""
+    found = np.array(
+        [
+            np.array([label, f.predicted, f.size]) - (first if f.level is None else f.level)
+            for f, label in rows
+        ]
+    )
+    return found.reshape(-1, 3).T
 
 
 def _rejects(piece: list[tuple[Forecast, float]]) -> tuple[float | None, float | None]:

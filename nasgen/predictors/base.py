@@ -72,6 +72,34 @@ class Standard:
 Factory = Callable[[int], Predictor]  # seed in [0, 2**31) -> an unfitted predictor
 
 
+@runtime_checkable
+class Informed(Protocol):
+    """What a predictor has besides that knows something before its first label.
+
+    It may be asked before `fit`, and `fit` gets labels as they are, one or more, not standardised:
+    the values of an objective in [0, 1] of which more is better.
+    """
+
+    @property
+    def slope(self) -> float:
+        """By how much what it knows rises with ln(parameters), on average: size's own forecast."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a run before its first training.
+
+    `shape` of a row, channels first; `n_outputs` of a network; `n_rows` to train on. What a
+    training may use is `images`, rows shown in all, or `seconds` on one thread; one of them is None.
+    """
+
+    shape: tuple[int, ...]
+    n_outputs: int
+    n_rows: int
+    images: float | None = None
+    seconds: float | None = None
+
+
 class Features(Protocol):
     """Describes a genotype by numbers; a class without arguments, unless it requires data."""
 

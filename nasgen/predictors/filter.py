@@ -4,6 +4,8 @@ The filter passes everything on until it has `warmup` labels, and always lets a 
 unjudged: without them the surrogate would only ever learn from what it likes itself. On that share
 it is evaluated (see `audit`), and loses its work while it is no better than chance or size.
 
+One that knows something before its first label (`Informed`) judges from the first candidate on.
+
 In the mode "substitute" it chooses nothing and stands in for training instead: a share of the
 candidates gets its prediction as fitness, as the paper does with half of them.
 """
@@ -21,7 +23,15 @@ from nasgen.genotypes import Genotype
 from nasgen.settings.objectives import Direction
 from nasgen.predictors.acquisition import ACQUISITIONS
 from nasgen.predictors.audit import Audit, Forecast, Judgement
-from nasgen.predictors.base import Factory, Features, Floats, Predictor, Verdict, encode_all
+from nasgen.predictors.base import (
+    Factory,
+    Features,
+    Floats,
+    Informed,
+    Predictor,
+    Verdict,
+    encode_all,
+)
 from nasgen.predictors.features.structural import log_params
 
 N_DECIMALS: Final = 9  # of a standardised prediction: differences below it depend on the machine
@@ -45,6 +55,8 @@ class Filter:
     - `size`: the logarithm of a genotype's parameters, on which the audit's opponent draws a line.
       Only for feature sets without `log_params`; the predictor does not see it.
     - `is_asked`: whether somebody named it, see `audit`.
+    - `is_informed`: whether what `make` returns is `Informed`; then `warmup` does not count, except
+      in the mode "substitute", and the objective has values in [0, 1] of which more is better.
 
     What it decides depends on these settings, the labels and the generators that it is given, not
     on the order in which the labels came. Estimates are asked for one by one, while other trials of
@@ -67,6 +79,7 @@ class Filter:
         estimated: float = 0.5,
         size: Callable[[Any], float] = log_params,
         is_asked: bool = True,
+        is_informed: bool = False,
     ) -> None:
         wrong = [
             f"predictor.{name}: expected {expected}, got {value!r}."
@@ -95,11 +108,13 @@ class Filter:
         self.acquisition = acquisition
         self.size = size
         self.is_substitute = mode == "substitute"
+        self.is_informed = is_informed
         self.audit = Audit(1 - estimated if self.is_substitute else unscreened, seed, is_asked)
         self._labels: dict[int, tuple[Floats, float, float]] = {}  # seq -> features, size, label
         self._held: dict[int, tuple[int, Genotype, float, float]] = {}  # labels of running generations
         self._fitted: Predictor | None = None
         self._scale = (0.0, 1.0)  # mean and standard deviation of the labels
+        self._level: float | None = None  # mean of the labels, higher is better
         self._range = (0.0, 0.0)  # least and greatest standardised label
         self._line = (0.0, 0.0)  # slope and offset of standardised labels over size
         self._is_stale = False  # labels came since the audit looked
@@ -249,8 +264,7 @@ class Filter:
         size = self.sign * self._in_unit(offset + slope * self._size(genotype, row))
         # In the labels' unit: the scale changes with every fit.
         value = self.sign * self._in_unit(predicted)
-        level = self.sign * self._in_unit(0.0)
-        return Forecast(value, size, n_offered, bool(would_reject), bool(screened), level)
+        return Forecast(value, size, n_offered, bool(would_reject), bool(screened), self._level)
 
     def _size(self, genotype: Genotype, row: Floats) -> float:
         """Return the logarithm of a genotype's parameters; `row` are its features."""
@@ -279,6 +293,8 @@ class Filter:
     def _missing(self) -> str | None:
         """Return why the labels so far teach nothing, None when they do."""
         n, n_without = len(self._labels), len(self._featureless)
+        if self.is_informed and not self.is_substitute:
+            return None
         if n < self.warmup:
             if n_without and not n:
                 return f"no finite features of any of {n_without} networks"
@@ -300,17 +316,25 @@ class Filter:
         if self._missing() is not None:
             return None
         ordered = [self._labels[seq] for seq in sorted(self._labels)]
-        rows = np.stack([row for row, _, _ in ordered])
-        values = np.array([value for _, _, value in ordered])
-        mean, std = self._scale = self._moments()
-        labels = (values - mean) / std
-        self._range = (float(labels.min()), float(labels.max()))
-        self._line = _line(np.array([size for _, size, _ in ordered]), labels)
+        rows = np.array([row for row, _, _ in ordered]).reshape(len(ordered), -1)
+        labels = np.array([value for _, _, value in ordered])
+        if len(labels):
+            self._level = float(labels.mean())
+        if not self.is_informed:  # which knows what its values mean
+            mean, std = self._scale = self._moments()
+            labels = (labels - mean) / std
         try:
             fresh = self.make(self.seed)
-            fresh.fit(rows, labels)
+            if len(labels):
+                fresh.fit(rows, labels)
+            slope = fresh.slope if isinstance(fresh, Informed) else 0.0
         except FOREIGN as error:
             raise _failure(f"fit on X {rows.shape}", error) from error
+        self._line = (slope, 0.0)
+        if len(labels):
+            self._range = (float(labels.min()), float(labels.max()))
+        if len(labels) > 1:
+            self._line = _line(np.array([size for _, size, _ in ordered]), labels)
         return fresh
 
     def _predicted(self, surrogate: Predictor, rows: Floats) -> tuple[Floats, Floats]:

@@ -90,8 +90,8 @@ IN_DRIVER = (
 MATERIALS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(PARENTS, ("weights", "support", "predictions")),
     "selections": ("predictions",),
-    "predictors": ("scores",),
-    "features": ("data",),
+    "predictors": ("scores", "trainings"),
+    "features": ("data", "facts"),
 }
 ANY_GENOTYPE = "nasgen.genotypes.base:Genotype"
 POSITIONAL = ("weights", "support")  # which operators in the worker take as arguments anyway

@@ -19,13 +19,16 @@ def absolute_plugins(config: SearchConfig) -> SearchConfig:
 
 
 def absolute(config: SearchConfig) -> SearchConfig:
-    """Return the config with the paths of data set and ledger made absolute.
+    """Return the config with the paths of data set, ledger and table of trainings made absolute.
 
     Raises StoreError for a ledger's URL that is none.
     """
     written: dict[str, dict[str, Any]] = {"data": {"source": absolute_source(config.data.source)}}
     if config.store.ledger is not None:
         written["store"] = {"ledger": places.absolute(config.store.ledger)}
+    if config.predictor.table is not None:
+        table = Path(config.predictor.table).expanduser().resolve()
+        written["predictor"] = {"table": str(table)}
     sections = {k: getattr(config, k).model_copy(update=v) for k, v in written.items()}
     return config.model_copy(update=sections)
 

@@ -15,7 +15,7 @@ from nasgen.data.targets import CLASSIFICATION, MANY_CLASSES, REGRESSION
 from nasgen.errors import ConfigError, NasgenError, StoreError
 from nasgen.genotypes.kinds import accepted, reads
 from nasgen.registry import plugins
-from nasgen.runs import loose
+from nasgen.runs import loose, screening
 from nasgen.runs.paths import absolute, absolute_plugins
 from nasgen.runs.resolved import Resolved
 from nasgen.search_spaces import fitting
@@ -228,14 +228,13 @@ def _with_predictor(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
     section, trials = config.predictor, config.budget.trials
     if section.name not in ("auto", "none"):  # asked for, so it is fitted in a short run too
         few = trials is not None and trials <= section.warmup
-        if not few or trials is None or "warmup" in section.model_fields_set:
-            return config
-        written: dict[str, Any] = {"warmup": max(2, trials // 2)}
-        return config.model_copy(update={"predictor": section.model_copy(update=written)})
+        written: dict[str, Any] = {}
+        if few and trials is not None and "warmup" not in section.model_fields_set:
+            written["warmup"] = max(2, trials // 2)
+        return screening.completed(config, written)
     if section.name != "auto":
         return config
-    written = {"name": Resolved(config, scope).own_predictor}
-    return config.model_copy(update={"predictor": section.model_copy(update=written)})
+    return screening.completed(config, {"name": Resolved(config, scope).own_predictor})
 
 
 def _readable(data: Mapping[str, Any]) -> SearchConfig:
@@ -304,11 +303,7 @@ def _check_names(run: Resolved, problems: list[str]) -> None:
         _gather(problems, lambda: _check_substitute(run))
     for name in run.feature_names:
         _gather(problems, partial(_check_features, run, name))
-    if config.predictor.features is not None and run.is_score_alone:
-        problems.append(
-            "predictor.features: the predictor 'zero-cost' reads predictor.score alone, got "
-            f"'{config.predictor.features}'; leave it out, or choose another predictor."
-        )
+    _gather(problems, lambda: screening.check(run))
     _gather(problems, lambda: registry.get("scores", config.predictor.score))
     _gather(problems, lambda: run.keeps_predictions)
     _gather(problems, lambda: run.stopper)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, overload
 
-from nasgen import registry, seeding
+from nasgen import registry
 from nasgen.data import arrays
 from nasgen.data.base import Dataset, load
 from nasgen.engine.algorithms.base import Algorithm
@@ -29,14 +28,11 @@ from nasgen.evaluation.tasks.base import Task
 from nasgen.execution.base import Executor
 from nasgen.execution.timer import within
 from nasgen.genotypes import Genotype
-from nasgen.genotypes.kinds import accepted, reads
 from nasgen.loop.keeping import Keeping
 from nasgen.predictors.base import Features
-from nasgen.predictors.features.joined import Joined
-from nasgen.predictors.features.structural import log_params
-from nasgen.predictors.filter import SIZE, Filter
+from nasgen.predictors.filter import Filter
 from nasgen.registry import plugins
-from nasgen.runs import workers
+from nasgen.runs import screening, workers
 from nasgen.runs.origin import Origin
 from nasgen.runs.origin import read as read_origin
 from nasgen.search_spaces import fitting
@@ -47,8 +43,6 @@ from nasgen.settings.fidelity import DEFAULT_TRIALS, n_finish, n_workers, popula
 from nasgen.settings.objectives import Objective
 from nasgen.stoppers.base import Stopper, stopper_of
 
-GRAPH_FEATURES: Final = "structural"  # what a predictor reads of graphs by default
-ANY_FEATURES: Final = "zero-cost"  # and of other genotypes
 # Settings of [training] that say how much is spent or where weights come from, not how to train.
 NO_RECIPE: Final = (
     "epochs", "fraction", "seconds", "time_limit", "on_bad_parent", "inherit_weights",
@@ -359,11 +353,7 @@ class Resolved:
     @looked_up
     def own_predictor(self) -> str:
         """The predictor that the algorithm brings, for one objective; else "none"."""
-        name = self.config.algorithm.name
-        if not registry.known("algorithms", name) or len(self.config.objectives.names) > 1:
-            return "none"
-        own: str = registry.resolve("algorithms", name).predictor
-        return own
+        return screening.own_predictor(self)
 
     @property
     def is_predictor_asked(self) -> bool:
@@ -371,86 +361,18 @@ class Resolved:
         return self.config.predictor.name not in ("none", self.own_predictor)
 
     @looked_up
-    def is_score_alone(self) -> bool:
-        """Whether the predictor is an untrained network's score and nothing else."""
-        name = self.config.predictor.name
-        if not registry.known("predictors", name):
-            return False
-        return "scores" in registry.get("predictors", name).requires
-
-    @looked_up
     def feature_names(self) -> tuple[str, ...]:
-        """The names of the features that a predictor reads.
-
-        If none are named: those made for the search space, else those that any graph has, else
-        those of the untrained network. A score alone comes with the size of networks, against which
-        it is evaluated.
-        """
-        section = self.config.predictor
-        if self.is_score_alone:
-            return (section.score, "n_params")
-        usual = GRAPH_FEATURES if self._reads_graphs else ANY_FEATURES
-        names = section.features or self.space_type.features or usual
-        return tuple(names.split("+"))
-
-    @looked_up
-    def _reads_graphs(self) -> bool:
-        """Whether what reads graphs reads the space's genotypes."""
-        return reads(accepted(registry.get("features", GRAPH_FEATURES)), self.space_type.genotype)
+        """The names of the features that a predictor reads."""
+        return screening.feature_names(self)
 
     @looked_up
     def features(self) -> Features:
         """The features that a predictor reads; those that need images and torch load them."""
-        parts = [self._features(name) for name in self.feature_names]
-        return parts[0] if len(parts) == 1 else Joined(parts)
-
-    def _features(self, name: str) -> Features:
-        made: Features
-        if name in registry.entries("scores"):
-            context = self.worker_context(Path())
-            made = registry.resolve("features", "zero-cost")(context, (name,))
-        elif "data" in registry.get("features", name).requires:
-            made = registry.resolve("features", name)(self.worker_context(Path()))
-        else:
-            made = registry.resolve("features", name)()
-        return made
+        return screening.features(self)
 
     def screen(self) -> Filter | None:
         """Return the filter that [predictor] describes, without labels, or None for "none"."""
-        section = self.config.predictor
-        if section.name == "none":
-            return None
-        with self.scope.active():
-            predictor = registry.resolve("predictors", section.name)
-        return Filter(
-            predictor,
-            self.features,
-            seed=seeding.integer(self.config.seed, "predictor"),
-            direction=self.objectives[0].direction,
-            warmup=section.warmup,
-            oversample=section.oversample,
-            unscreened=section.unscreened,
-            acquisition=section.acquisition,
-            mode=section.mode,
-            estimated=section.estimated,
-            size=self._size,
-            is_asked=self.is_predictor_asked,
-        )
-
-    @looked_up
-    def _size(self) -> Callable[[Any], float]:
-        """What tells the logarithm of a genotype's parameters, for features that do not.
-
-        Cells have no channels, so features of the search space that know the size are asked. Of
-        what is no graph, the number of its parts stands for its size.
-        """
-        own = self.space_type.features
-        if own and SIZE in (made := self._features(own)).names:
-            place = made.names.index(SIZE)
-            return lambda genotype: float(made.encode(genotype)[place])
-        if self._reads_graphs:
-            return log_params
-        return lambda genotype: math.log1p(len(genotype.outline().inner))
+        return screening.screen(self)
 
     # ---- training ------------------------------------------------------------------------------
 

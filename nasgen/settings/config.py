@@ -13,6 +13,7 @@ from nasgen.errors import ConfigError, suggest
 from nasgen.settings import text
 from nasgen.settings.constraints import texts
 from nasgen.settings.execution import Execution
+from nasgen.settings.predictor import Predictor
 from nasgen.settings.sections import Duration, OptionSection, Section, Share, Weights, listed
 
 # What older versions called a setting; the error about such a name suggests the new one.
@@ -295,47 +296,6 @@ class Store(Section):
     )
     ledger: str | None = Field(
         None, description="Optuna storage URL; default: ledger.db in the run folder"
-    )
-
-
-class Predictor(Section):
-    """A predictor that screens candidates before they are trained."""
-
-    name: str = Field(
-        "auto",
-        description="auto: the algorithm's own, with one objective | none | see `nasgen list "
-        "predictors`",
-    )
-    features: str | None = Field(
-        None,
-        description="what it reads; see `nasgen list features`; + joins several, and zero-cost "
-        "scores, as in 'structural+synflow'; default: those of the search space, else structural",
-    )
-    score: str = Field(
-        "jacob_cov",
-        description="score that the predictor 'zero-cost' uses; see `nasgen list scores`",
-    )
-    oversample: float = Field(2.0, ge=1, le=1000, description="candidates for each training")
-    warmup: int = Field(16, ge=2, description="trained networks before it may reject any")
-    unscreened: Share = Field(
-        0.2,
-        description="share of the candidates that is trained without screening, on which the "
-        "predictor is evaluated; it grows while the predictor is no better than chance or network "
-        "size",
-    )
-    acquisition: Literal["mean", "ucb", "ei", "thompson"] = Field(
-        "mean", description="how candidates are ranked by prediction: mean | ucb | ei | thompson"
-    )
-    mode: Literal["filter", "substitute"] = Field(
-        "filter",
-        description="filter: choose which candidates are trained | substitute: give a share of the "
-        "candidates a predicted fitness instead of a training",
-    )
-    estimated: float = Field(
-        0.5,
-        ge=0,
-        lt=1,
-        description="share of the candidates that is predicted in the mode 'substitute'",
     )
 
 

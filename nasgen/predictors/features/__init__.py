@@ -1,6 +1,7 @@
 """Feature sets: how a genotype becomes a row of numbers for a predictor.
 
-One that requires "data" is made with a worker's context, all others without arguments.
+One that requires "data" is made with a worker's context, one that requires "facts" with the search
+space and what is known of the run (`Facts`), all others without arguments.
 """
 
 from nasgen.registry import Entry
@@ -11,6 +12,13 @@ ENTRIES = (
         "nasgen.predictors.features.structural:Structural",
         "counts, depth, stages, widths, kernels and size, read from the graph alone",
         reference="after Stier 2021, section 4.4",
+    ),
+    Entry(
+        "network",
+        "nasgen.predictors.features.network:NetworkFeatures",
+        "cost, layers at each resolution and widths on the data at hand, and the images shown",
+        reference="after Stier 2021, section 4.4; Kadlecova 2024",
+        requires=("facts",),
     ),
     Entry(
         "stier2021",

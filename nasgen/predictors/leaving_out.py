@@ -1,0 +1,181 @@
+"""How well a table of trainings tells networks apart on an image set that it does not have.
+
+Each known set is left out in turn, with all that is derived from it, and the networks that were
+trained on these are put in order. Networks are compared at equal training time, as in a search with
+a time budget; how many images each is shown in that time is predicted too. Opponents are size and
+operations alone: straight lines through the other sets' trainings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from nasgen import seeding
+from nasgen.errors import DataError
+from nasgen.predictors import scores
+from nasgen.predictors.base import Floats
+from nasgen.predictors.features.network import NETWORK
+from nasgen.predictors.pace import Pace
+from nasgen.predictors.ridge import ridge
+from nasgen.predictors.trainings import Trainings
+from nasgen.predictors.transfer import Transfer, logit
+
+MIN_NETWORKS: Final = 15  # of an image set that is judged
+N_OFFERED: Final = 30  # candidates of which one is chosen
+N_DRAWS: Final = 400  # of so many candidates
+SHARE: Final = 0.25  # of the trainings that end before the time at which a set is compared
+SCORES: Final = ("kendall", "top_kendall", "chosen")
+RIVALS: Final = {"size alone": "log_params", "operations alone": "log_macs"}
+
+Order = Callable[[Floats], Floats]  # features (n, f) -> predictions (n,)
+
+
+def at_equal_time(table: Trainings, number: int) -> tuple[Floats, Floats]:
+    """Return features and accuracies of the networks of an image set after the same seconds.
+
+    Between measurements the logit of the accuracy is taken to rise with the logarithm of the
+    seconds. The images of the features are those that `Pace` predicts.
+    """
+    own = table.where(table.sets == number)
+    networks = np.unique(own.networks)
+    parts = [own.where(own.networks == network) for network in networks]
+    time_s = float(np.quantile([part.seconds.max() for part in parts], SHARE))
+    rows, labels = [], []
+    pace = Pace.usual()
+    for part in parts:
+        if not part.seconds.min() <= time_s <= part.seconds.max():
+            continue
+        value = np.interp(np.log(time_s), np.log(part.seconds), logit(part.accuracy))
+        row = part.X[0].copy()
+        row[-1] = np.log(pace.images_in(time_s, row[: len(NETWORK)]))
+        rows.append(row)
+        labels.append(1 / (1 + np.exp(-value)))
+    return np.array(rows).reshape(-1, table.X.shape[1]), np.array(labels)
+
+
+def judged(predicted: Floats, labels: Floats, rng: np.random.Generator) -> dict[str, float | None]:
+    """Return Kendall's tau, that of the best tenth, and the place of the best of `N_OFFERED`.
+
+    "chosen" is the mean share of all networks that are worse than the one with the highest
+    prediction among candidates drawn by lot: 0.5 by chance, about 0.97 for perfect foresight.
+    """
+    below = np.array([np.mean(labels < label) + 0.5 * np.mean(labels == label) for label in labels])
+    n = min(N_OFFERED, len(labels))
+    draws = [rng.choice(len(labels), n, replace=False) for _ in range(N_DRAWS)]
+    noise = rng.random(len(labels))  # of equal predictions any may be the highest
+    order = np.lexsort((noise, predicted))
+    place = np.empty(len(labels), dtype=np.int64)
+    place[order] = np.arange(len(labels))
+    return {
+        "kendall": scores.kendall(predicted, labels),
+        "top_kendall": scores.top_kendall(predicted, labels),
+        "chosen": float(np.mean([below[d[np.argmax(place[d])]] for d in draws])),
+    }
+
+
+def left_out(
+    table: Trainings, seed: int = 0, n_labels: int = 0, n_repeats: int = 3
+) -> list[dict[str, Any]]:
+    """Return one row an image set, in the order of the known set that is left out.
+
+    {"left_out", "set", "n", "predictors": {name: scores}}; with `n_labels` the predictors learn
+    from so many networks of the image set besides, drawn `n_repeats` times, and are judged on the
+    rest. Raises DataError for a table in which no image set has enough networks.
+    """
+    found = []
+    for known in table.known:
+        rest = table.without([known])
+        if not len(rest.X):
+            continue
+        orders = _orders(rest)
+        for number, name in enumerate(table.names):
+            if known not in table.parents[number] or not (table.sets == number).any():
+                continue
+            rows, labels = at_equal_time(table, number)
+            if len(labels) < MIN_NETWORKS + n_labels or np.ptp(labels) == 0:
+                continue
+            found.append(
+                {
+                    "left_out": known,
+                    "set": name,
+                    "n": len(labels),
+                    "predictors": _compared(rest, orders, rows, labels, seed, n_labels, n_repeats),
+                }
+            )
+    if not found:
+        raise DataError(
+            f"no image set of the table has {MIN_NETWORKS + n_labels} networks to be judged; collect "
+            "more trainings."
+        )
+    return found
+
+
+def summary(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row a known set: the means over its image sets; the last is over all known sets."""
+    rows = []
+    for known in dict.fromkeys(row["left_out"] for row in found):
+        own = [row for row in found if row["left_out"] == known]
+        rows.append(
+            {
+                "left_out": known,
+                "sets": len(own),
+                "n": sum(row["n"] for row in own),
+                "predictors": _means([row["predictors"] for row in own]),
+            }
+        )
+    rows.append(
+        {
+            "left_out": "all, one by one",
+            "sets": sum(row["sets"] for row in rows),
+            "n": sum(row["n"] for row in rows),
+            "predictors": _means([row["predictors"] for row in rows]),
+        }
+    )
+    return rows
+
+
+def _orders(rest: Trainings) -> dict[str, Order]:
+    """Return the opponents, each a straight line through equal-time rows of the other image sets."""
+    parts = [at_equal_time(rest, number) for number in np.unique(rest.sets)]
+    rows = np.concatenate([X for X, _ in parts])
+    labels = np.concatenate([logit(y) - logit(y).mean() for _, y in parts])
+    found: dict[str, Order] = {}
+    for name, feature in RIVALS.items():
+        place = NETWORK.index(feature)
+        line = ridge(0).fit(rows[:, [place]], labels)
+        found[name] = lambda X, line=line, place=place: line.predict(X[:, [place]])  # type: ignore[misc]
+    return found
+
+
+def _compared(
+    rest: Trainings, orders: dict[str, Order], rows: Floats, labels: Floats, seed: int,
+    n_labels: int, n_repeats: int,
+) -> dict[str, dict[str, float | None]]:  # fmt: skip
+    each = []
+    for repeat in range(n_repeats if n_labels else 1):
+        rng = seeding.generator(seed, "left out", repeat)
+        order = rng.permutation(len(labels))
+        own, judge = order[:n_labels], order[n_labels:]
+        predictor = Transfer(seed, rest)
+        if n_labels:
+            predictor.fit(rows[own], labels[own])
+        predicted = {"transfer": predictor.predict(rows[judge])}
+        if n_labels > 1:
+            alone = Transfer(seed).fit(rows[own], labels[own])
+            predicted["labels alone"] = alone.predict(rows[judge])
+        predicted |= {name: order(rows[judge]) for name, order in orders.items()}
+        each.append({name: judged(p, labels[judge], rng) for name, p in predicted.items()})
+    return _means(each)
+
+
+def _means(parts: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name in parts[0]:
+        found[name] = {}
+        for score in parts[0][name]:
+            values = [v for part in parts if (v := part[name][score]) is not None]
+            found[name][score] = round(float(np.mean(values)), 4) if values else None
+    return found

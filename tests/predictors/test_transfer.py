@@ -1,0 +1,248 @@
+"""A table of trainings on other image sets: what it tells, what is left out, what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nasgen.errors import DataError, IncompatibleError, NasgenError, UnknownNameError
+from nasgen.genotypes import Dag
+from nasgen.predictors import leaving_out, trainings
+from nasgen.predictors.base import Facts
+from nasgen.predictors.features.network import NETWORK, NetworkFeatures, of_network
+from nasgen.predictors.filter import Filter
+from nasgen.predictors.pace import Pace
+from nasgen.predictors.trainings import Trainings
+from nasgen.predictors.transfer import Transfer
+from nasgen.search_spaces.dag_cnn import DagCnn
+
+SPACE = DagCnn()
+SETS = {
+    "grey": {"parents": ["grey"], "shape": [1, 28, 28], "classes": 10, "rows": 5000},
+    "small": {"parents": ["grey"], "shape": [1, 14, 14], "classes": 10, "rows": 5000},
+    "colour": {"parents": ["colour"], "shape": [3, 32, 32], "classes": 5, "rows": 20_000},
+    "mixed": {"parents": ["colour", "grey"], "shape": [3, 32, 32], "classes": 5, "rows": 900},
+}
+LEVELS = {"grey": 1.5, "small": 1.0, "colour": -0.5, "mixed": 0.0}  # logits: how hard they are
+DAGS = [SPACE.sample(np.random.default_rng([3, i])) for i in range(90)]
+FRESH = [SPACE.sample(np.random.default_rng([4, i])) for i in range(60)]
+SHAPE, N_CLASSES = (3, 24, 24), 7  # of an image set that the table has not
+FEATURES = NetworkFeatures(SPACE, Facts(SHAPE, N_CLASSES, 3000, images=4000))
+
+
+def truth(dag: Dag, shape: tuple[int, ...], classes: int, images: float, level: float) -> float:
+    """An accuracy by a rule that holds on all sets: deep and cheap networks learn well."""
+    of = dict(zip(NETWORK, of_network(SPACE.blueprint(dag, shape, classes)), strict=True))
+    logit = level + 0.25 * (of["depth"] - 8) - 0.6 * (of["log_macs"] - 15)
+    return float(1 / (1 + np.exp(-logit - 0.4 * np.log(images / 4000))))
+
+
+def rows() -> list[dict[str, Any]]:
+    found = []
+    for i, dag in enumerate(DAGS):
+        name = list(SETS)[i % len(SETS)]
+        about = SETS[name]
+        shape, classes = tuple(about["shape"]), about["classes"]
+        points = []
+        for images in (2000, 4000, 8000):
+            value = truth(dag, shape, classes, images, LEVELS[name])
+            seconds = Pace.usual().image_s(*_costs(dag, shape, classes)) * images
+            points.append([images, value, 1 - value, seconds])
+        found.append({"set": name, "genotype": dag.to_json(), "points": points})
+    return found
+
+
+def _costs(dag: Dag, shape: tuple[int, ...], classes: int) -> tuple[float, float, float]:
+    _, macs, values, n_steps, *_ = of_network(SPACE.blueprint(dag, shape, classes))
+    return float(np.exp(macs)), float(np.exp(values)), n_steps
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("table") / "trainings.jsonl.gz"
+    trainings.write(path, SETS, rows(), {"name": "dag-cnn"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def table(file: Path) -> Trainings:
+    return trainings.read(file)
+
+
+def wanted(dags: list[Dag]) -> np.ndarray[Any, Any]:
+    return np.array([truth(dag, SHAPE, N_CLASSES, 4000, -1.0) for dag in dags])
+
+
+def encoded(dags: list[Dag]) -> np.ndarray[Any, Any]:
+    return np.stack([FEATURES.encode(dag) for dag in dags])
+
+
+# ---- the table -----------------------------------------------------------------------------------
+
+
+def test_a_table_is_read_as_it_was_written(file: Path, table: Trainings) -> None:
+    assert table.X.shape == (3 * len(DAGS), len(NetworkFeatures.names))
+    assert table.known == ("colour", "grey")
+    row = FEATURES.names.index("log_images")
+    assert np.exp(table.X[:3, row]) == pytest.approx([2000, 4000, 8000])
+    first = SPACE.blueprint(DAGS[0], (1, 28, 28), 10)
+    assert table.X[0, : len(NETWORK)] == pytest.approx(of_network(first), abs=1e-4)
+    again = file.with_name("again.jsonl.gz")
+    trainings.write(again, SETS, rows(), {"name": "dag-cnn"})
+    assert again.read_bytes() == file.read_bytes()
+
+
+def test_what_is_left_out_takes_all_that_comes_from_it_along(table: Trainings) -> None:
+    left = table.without(["grey"])
+    assert {left.names[i] for i in left.sets} == {"colour"}  # "mixed" comes from both
+    assert {table.names[i] for i in table.without(["small"]).sets} == {"grey", "colour", "mixed"}
+    with pytest.raises(UnknownNameError, match=r"'gray' is no image set.*did you mean 'grey'"):
+        table.without(["gray"])
+
+
+def test_features_that_have_changed_are_computed_from_the_genotypes(
+    file: Path, table: Trainings
+) -> None:
+    def older(lines: list[dict[str, Any]]) -> None:
+        lines[0]["features"] = ["something"]
+        for row in lines[1:]:
+            row["x"] = [1.0]
+
+    assert trainings.read(changed(file, older)).X == pytest.approx(table.X, abs=1e-4)
+
+
+def changed(file: Path, change: Callable[[list[dict[str, Any]]], Any]) -> Path:
+    """Return a copy of a table whose lines were changed."""
+    lines = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
+    change(lines)
+    path = file.with_name(f"{len(list(file.parent.iterdir()))}.jsonl.gz")
+    path.write_bytes(gzip.compress("\n".join(map(json.dumps, lines)).encode()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        (lambda lines: lines[0].update(kind="cell"), IncompatibleError, "kind 'dag'.*got 'cell'"),
+        (lambda lines: lines[0].update(format=0), DataError, "format 1, got format 0"),
+        (lambda lines: lines[0].update(format=9), DataError, "A newer nasgen made it"),
+        (lambda lines: lines[0].pop("format"), DataError, "got no format"),
+        (lambda lines: lines[1].update(set="unheard"), DataError, "cannot be read as a table"),
+        (lambda lines: lines[1]["points"][0].__setitem__(1, 7.0), DataError, r"lie in \[0, 1\]"),
+        (lambda lines: lines[1]["x"].pop(), DataError, "cannot be read as a table"),
+        (lambda lines: lines.__setitem__(0, [1]), DataError, "got no format"),
+    ],
+)
+def test_a_foreign_old_or_changed_table_is_one_sentence(
+    file: Path, change: Callable[[list[dict[str, Any]]], Any], error: type[NasgenError], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        trainings.read(changed(file, change))
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"nothing", lambda b: b""])
+def test_a_damaged_table_is_one_sentence(file: Path, damage: Callable[[bytes], bytes]) -> None:
+    path = file.with_name("damaged.jsonl.gz")
+    path.write_bytes(damage(file.read_bytes()))
+    trainings._read.cache_clear()
+    with pytest.raises(DataError, match="cannot be read as a table of trainings"):
+        trainings.read(path)
+    with pytest.raises(DataError, match="found no such file"):
+        trainings.read(file.with_name("absent.jsonl.gz"))
+
+
+# ---- the predictor -------------------------------------------------------------------------------
+
+
+def test_it_orders_networks_on_images_that_the_table_has_not(table: Trainings) -> None:
+    predictor = Transfer(0, table)
+    predicted = predictor.predict(encoded(FRESH))
+    assert ((predicted > 0) & (predicted < 1)).all()
+    assert np.corrcoef(predicted, wanted(FRESH))[0, 1] > 0.7
+
+
+def test_one_label_sets_the_level_and_many_correct_the_order(table: Trainings) -> None:
+    X, y = encoded(FRESH), wanted(FRESH)  # noqa: N806
+    one = Transfer(0, table).fit(X[:1], y[:1])
+    assert one.predict(X[:1]) == pytest.approx(y[:1], abs=1e-6)
+    turned = 1 - y  # a task on which all is the other way round
+    many = Transfer(0, table).fit(X[:40], turned[:40])
+    assert np.corrcoef(many.predict(X[40:]), turned[40:])[0, 1] > 0.7
+
+
+def test_labels_that_are_no_accuracies_are_refused(table: Trainings) -> None:
+    with pytest.raises(DataError, match=r"accuracies in \[0, 1\]"):
+        Transfer(0, table).fit(encoded(FRESH[:3]), np.array([0.3, 1.7, 0.2]))
+
+
+def test_at_equal_time_a_fast_network_is_shown_more(table: Trainings) -> None:
+    timed = NetworkFeatures(SPACE, Facts(SHAPE, N_CLASSES, 3000, seconds=2.0))
+    rows = np.stack([timed.encode(dag) for dag in FRESH])
+    macs, images = (rows[:, timed.names.index(name)] for name in ("log_macs", "log_images"))
+    assert np.corrcoef(macs, images)[0, 1] < -0.8
+    assert len({float(row[-1]) for row in encoded(FRESH)}) == 1  # so many images for all
+
+
+# ---- the filter ----------------------------------------------------------------------------------
+
+
+def screen_of(table: Trainings, **settings: Any) -> Filter:
+    return Filter(
+        lambda seed: Transfer(seed, table), FEATURES, seed=1, is_informed=True, oversample=10,
+        **{"unscreened": 0.0, **settings},
+    )  # fmt: skip
+
+
+def test_candidates_are_chosen_before_there_is_a_label(table: Trainings) -> None:
+    screen = screen_of(table)
+    assert screen.n_wanted == 10
+    ranks = []
+    for i in range(0, len(FRESH), 10):
+        verdict = screen.choose(FRESH[i : i + 10], np.random.default_rng(i))
+        assert verdict.screened
+        assert verdict.forecast is not None
+        assert verdict.forecast["level"] is None
+        values = wanted(FRESH[i : i + 10])
+        ranks.append(float((values < values[verdict.index]).sum()) / 9)
+    assert np.mean(ranks) > 0.75  # chance: 0.5
+    screen.observe(0, FRESH[0], 0.42)
+    assert screen.choose(FRESH[:10], np.random.default_rng(0)).forecast["level"] == 0.42  # type: ignore[index]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_audit_counts_what_was_said_before_the_first_label(table: Trainings, sign: int) -> None:
+    """Where the table is right it keeps its work; where it is wrong it loses it."""
+    screen = screen_of(table, unscreened=0.5)
+    values = wanted(FRESH) if sign > 0 else 1 - wanted(FRESH)
+    of = {dag.key: value for dag, value in zip(FRESH, values, strict=True)}
+    picks = [
+        FRESH[i : i + 2][screen.choose(FRESH[i : i + 2], np.random.default_rng(i)).index]
+        for i in range(0, len(FRESH), 2)
+    ]
+    for seq, dag in enumerate(picks):  # all were begun before the first had ended
+        screen.observe(seq, dag, of[dag.key])
+    screen.review()
+    last = screen.audit.judgements[-1]
+    assert (last.tau or 0) * sign > 0.3
+    assert (last.change == "widened" or screen.audit.share > 0.5) == (sign < 0)
+
+
+# ---- judging it ----------------------------------------------------------------------------------
+
+
+def test_each_image_set_is_judged_by_the_others_at_equal_time(table: Trainings) -> None:
+    number = table.names.index("colour")
+    _, labels = leaving_out.at_equal_time(table, number)
+    assert 0 < len(labels) <= (table.sets == number).sum() / 3
+    found = leaving_out.left_out(table)
+    assert {(row["left_out"], row["set"]) for row in found} >= {("colour", "colour")}
+    whole = leaving_out.summary(found)[-1]["predictors"]
+    assert whole["transfer"]["kendall"] > 0.5
+    assert whole["transfer"]["chosen"] > 0.75
+    assert set(whole) == {"transfer", *leaving_out.RIVALS}

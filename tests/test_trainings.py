@@ -1,0 +1,105 @@
+"""benchmarks/trainings.py: rows are collected once, survive a kill, and become the table."""
+
+from __future__ import annotations
+
+import importlib
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nasgen import genotypes
+from nasgen.predictors import trainings
+from nasgen.predictors.features.network import NETWORK, of_network
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the script, which trains on digits alone, and as little as it can."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    module = importlib.import_module("trainings")
+    monkeypatch.setattr(module, "schedule", lambda: ["digits"])
+    monkeypatch.setattr(module, "LEVELS", ((0.01, 1.0),))
+    monkeypatch.setattr(module, "MACS", (3e5, 6e5))
+    monkeypatch.setattr(module, "UNIT", 100)
+    return module
+
+
+def asked(folder: Path, until: int) -> Namespace:
+    return Namespace(
+        data=folder, out=folder / "rows.jsonl", table=folder / "table.jsonl.gz", until=until,
+        seconds=float("inf"),
+    )  # fmt: skip
+
+
+def test_rows_are_collected_once_and_become_a_table(script: Any, tmp_path: Path) -> None:
+    given = asked(tmp_path, 2)
+    script.collect(script.missing(given), given)
+    first = given.out.read_bytes()
+    with given.out.open("ab") as file:
+        file.write(b'{"number": 2, "vers')  # a kill in the middle of a row
+    given.until = 3
+    assert script.missing(given) == [2]
+    script.pack(given)
+    assert given.out.read_bytes() == first
+    given.out.unlink()  # the table alone knows them too
+    assert script.missing(given) == [2]
+
+    table = trainings.read(given.table)
+    assert table.known == ("digits",)
+    assert np.unique(table.networks).tolist() == [0, 1]
+    images = np.exp(table.X[:3, -1])
+    assert images == pytest.approx([100, 200, 400])
+    row = trainings.lines(given.table)[1][0]
+    work = script.work(0, tmp_path)  # the same again from its number
+    assert (row["set"], row["origin"]) == (work.data, work.origin)
+    assert genotypes.read(row["genotype"]).key == work.dag.key
+    assert table.accuracy.min() >= 0.05
+    assert (np.diff(table.seconds.reshape(2, 3)) > 0).all()
+
+
+def test_networks_cost_what_was_drawn_and_all_origins_occur(script: Any) -> None:
+    found = [script.network(np.random.default_rng(i)) for i in range(40)]
+    place = NETWORK.index("log_macs")
+    costs = [
+        float(np.exp(of_network(script.SPACE.blueprint(dag, (3, 32, 32), 10))[place]))
+        for origin, dag in found
+        if origin == "sample"
+    ]
+    assert np.median(costs) == pytest.approx(4.5e5, rel=0.5)
+    assert {"sample", "mutated"} <= {origin.split()[0] for origin, _ in found}
+
+
+def test_the_average_lies_on_the_last_steps(script: Any) -> None:
+    """Of weights that grow by 1 a step it is behind the last one by a tenth of the steps."""
+    import torch
+
+    net = torch.nn.Linear(1, 1, bias=False)
+    average = script.Averaged(net)
+    n = 400
+    for step in range(1, n + 1):
+        with torch.no_grad():
+            net.weight.fill_(float(step))
+        average.take()
+    behind = n - next(average.network.parameters()).item()
+    assert behind == pytest.approx(n / (script.TAIL + 2), rel=0.1)
+
+
+def test_every_image_set_names_where_it_comes_from(script: Any) -> None:
+    sets = importlib.import_module("image_sets")
+    grey = np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 1, 28, 28)
+
+    def known(name: str) -> tuple[Any, Any]:
+        asked_for.append(name)
+        images = np.repeat(grey, 3, axis=1) if name == sets.CIFAR else grey
+        return images, np.array([0, 2])
+
+    for name, source in sets.SOURCES.items():
+        asked_for: list[str] = []
+        images, labels = source.make(known)
+        assert set(asked_for) == set(source.parents), name
+        assert images.dtype == np.uint8
+        assert len(images) == len(labels)
+    assert sorted(sets.schedule()).count("cifar10") == sets.SOURCES["cifar10"].share
