@@ -87,7 +87,7 @@ def only(x: Array, y: Array, classes: Sequence[int]) -> tuple[Array, Array]:
 
 
 def scenes(items: Array, labels: Array, backs: Array, n: int, seed: int) -> tuple[Array, Array]:
-    """Return up to `n` colour images (n, 3, 32, 32): a grey item, tinted, somewhere before a background.
+    """Return up to `n` colour images (n, 3, 32, 32): a tinted item somewhere before a background.
 
     Size, place and colours are drawn; the background are two tinted `backs`, shifted around the
     border. `items` and `backs` are (N, 1, 28, 28).

@@ -316,7 +316,7 @@ class Filter:
         if self._missing() is not None:
             return None
         ordered = [self._labels[seq] for seq in sorted(self._labels)]
-        rows = np.array([row for row, _, _ in ordered]).reshape(len(ordered), -1)
+        rows = np.array([row for row, _, _ in ordered])
         labels = np.array([value for _, _, value in ordered])
         if len(labels):
             self._level = float(labels.mean())
