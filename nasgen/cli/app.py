@@ -42,6 +42,7 @@ app = _App(
 F = TypeVar("F", bound=Callable[..., Any])
 SHORT_CELL, LONGEST_WORD = 10, 40  # letters: a number with its unit; what may be broken
 SPACING = 2  # letters between columns
+MOST_THREADS = 1024  # as execution.threads_per_trial has it
 EXIT_BUG, EXIT_USER, EXIT_NOTHING, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 _debug: ContextVar[bool] = ContextVar("debug", default=False)
@@ -50,6 +51,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other progra
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]
 Trials = Annotated[
     str | None, typer.Option(help="More networks to train: +100; a plain number is a new total.")
+]
+Threads = Annotated[
+    str | None,
+    typer.Option(
+        "--threads",
+        metavar="N|auto",
+        help="CPU threads that compute; auto (default): as many as are fastest, which is tried "
+        "out. Another number changes results in their last digits.",
+    ),
 ]
 # What is named again for a stored run: its folder is data, which neither runs code nor connects.
 Plugins = Annotated[
@@ -176,6 +186,19 @@ def seconds_of(option: str, text: str | None) -> float | None:
         return None if text is None else float(seconds(text.removeprefix("+")))
     except ValueError as error:
         raise ConfigError(f"{option}: {error}.") from None
+
+
+def threads_of(text: str | None) -> int | None:
+    """Return the number of --threads, None for auto; ConfigError for anything else."""
+    from nasgen.errors import ConfigError
+
+    if text in (None, "auto"):
+        return None
+    if not (text.isdecimal() and 1 <= int(text) <= MOST_THREADS):
+        raise ConfigError(
+            f"--threads: expected auto or a number from 1 to {MOST_THREADS}, got '{text}'."
+        )
+    return int(text)
 
 
 def debugging() -> bool:

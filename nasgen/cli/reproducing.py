@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nasgen.cli.app import Json, command, console_of, table_of
+from nasgen.cli.app import Json, command, console_of, table_of, threads_of
 from nasgen.cli.output import dump
 
 
@@ -24,6 +24,13 @@ def reproduce(
     seed: Annotated[
         list[int] | None, typer.Option(help="Random seed (default: 0); may be repeated.", min=0)
     ] = None,
+    threads: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="CPU threads of each training; auto (default): as the experiment has them.",
+        ),
+    ] = None,
     json_: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
@@ -31,13 +38,14 @@ def reproduce(
     from nasgen.papers.base import Request, find
     from nasgen.runs.progress import PlainLog
 
-    run = find(paper)
+    run, n_threads = find(paper), threads_of(threads)
     console = console_of(stderr=True)
     request = Request(
         scale=scale,
         data=data,
         out=out or Path("runs") / f"reproduce-{paper}",
         seeds=tuple(seed or (0,)),
+        overrides=() if n_threads is None else ({"execution": {"threads_per_trial": n_threads}},),
         listeners=() if quiet else (PlainLog(console),),
         note=lambda text: None if quiet else console.print(text, style="bold", highlight=False),
     )

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,12 +24,14 @@ from nasgen.cli.app import (
     LedgerNow,
     Plugins,
     RunPath,
+    Threads,
     Trials,
     command,
     console_of,
     said,
     seconds_of,
     table_of,
+    threads_of,
 )
 from nasgen.cli.output import apart, dump
 
@@ -64,6 +67,14 @@ def search(
     workers: Annotated[
         int | None, typer.Option(help="Worker processes (default: one per core; one with a GPU).")
     ] = None,
+    threads: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="CPU threads of each training; auto (default): 1, and for the networks that are "
+            "trained last as many as are fastest.",
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto (default), cpu, cuda or cuda:N.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder to create (default: a new one in runs/).")
@@ -85,6 +96,7 @@ def search(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Search for networks: evolve and train them, build an ensemble, write a report."""
+    began = time.monotonic()
     from nasgen import papers
     from nasgen.errors import ConfigError
     from nasgen.runs.session import run
@@ -107,6 +119,7 @@ def search(
         "budget.trials": trials,
         "budget.time": budget,
         "execution.workers": workers,
+        "execution.threads_per_trial": None if threads is None else threads_of(threads) or 1,
         "execution.device": device,
     }.items():
         if given is not None:
@@ -123,7 +136,9 @@ def search(
     overrides = [flags, assignments(set_ or [])]
 
     def start(listeners: tuple[Any, ...]) -> Any:
-        return run(tables, out=out, overrides=overrides, listeners=listeners, where=where)
+        return run(
+            tables, out=out, overrides=overrides, listeners=listeners, where=where, began=began
+        )
 
     try:
         run_search(start, json_, quiet)
@@ -155,6 +170,12 @@ def resume(
     workers: Annotated[
         int | None, typer.Option(help="Worker processes (default: as before).", min=1)
     ] = None,
+    threads: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto", help="CPU threads of each training; auto (default): as before."
+        ),
+    ] = None,
     plugin: Plugins = None,
     data: DataNow = None,
     ledger: LedgerNow = None,
@@ -168,6 +189,7 @@ def resume(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Continue an interrupted run, or give a finished run more networks or more time."""
+    began = time.monotonic()
     from nasgen.runs.session import resume as continue_run
 
     time_s = seconds_of("--budget", budget)
@@ -181,8 +203,10 @@ def resume(
             trials=trials,
             time_s=time_s,
             workers=workers,
+            threads=threads_of(threads),
             listeners=listeners,
             say=said,
+            began=began,
             **named,
         ),
         json_,
@@ -230,6 +254,10 @@ def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool
     def remember(event: str, data: Mapping[str, Any]) -> None:
         if event == "run":
             path.append(data["path"])
+            if data["time_s"] is not None:
+                grace_s = data["resolved"].config.execution.grace
+                seconds = data["time_s"] + grace_s + LAST_RESORT_S
+                faulthandler.dump_traceback_later(seconds, exit=True, file=2)
         elif event == "start" and not math.isinf(ends_in_s := data["search"].budget.ends_in_s):
             # The last resort: code that never lets Python run again; its place is printed.
             faulthandler.dump_traceback_later(ends_in_s + LAST_RESORT_S, exit=True, file=2)
@@ -333,6 +361,7 @@ def train(
             help="Override a training setting, for example one that `nasgen tune` found.",
         ),
     ] = None,
+    threads: Threads = None,
     plugin: Plugins = None,
     data: DataNow = None,
     ledger: LedgerNow = None,
@@ -340,6 +369,7 @@ def train(
 ) -> None:
     """Train one network of a run from scratch, longer than the search did, and test it."""
     from nasgen.errors import ConfigError
+    from nasgen.runs.progress import epochs as of_epochs
     from nasgen.runs.progress import value
     from nasgen.runs.session import load
     from nasgen.settings.config import assignments
@@ -349,10 +379,10 @@ def train(
     console = console_of(stderr=True)
 
     def note(row: Mapping[str, Any]) -> None:
-        text = f"epoch {row['epoch']:.1f}/{row['n_epochs']:g}, loss {row['train_loss']:.4f}"
-        console.print(text, end="\r" if console.is_terminal else "\n")
+        text = f"{of_epochs(row)}, loss {row['train_loss']:.4f}"
+        console.print(text, end="\r" if console.is_terminal else "\n", highlight=False)
 
-    found = load(run, plugin or (), data, ledger, said)
+    found = load(run, plugin or (), data, ledger, said, threads_of(threads))
     if set_:
         found = found.with_recipe(assignments(set_))
     record, metric = found.train(trial, epochs, with_validation, note), found.task.metric
@@ -377,6 +407,7 @@ def ensemble(
         int | None,
         typer.Option(help="Selection rounds (default: those of the first run).", min=1),
     ] = None,
+    threads: Threads = None,
     plugin: Plugins = None,
     data: DataNow = None,
     ledger: LedgerNow = None,
@@ -387,7 +418,9 @@ def ensemble(
     from nasgen.runs.progress import share, value
     from nasgen.runs.session import load
 
-    chosen = combine_runs([load(r, plugin or (), data, ledger, said) for r in runs], method, rounds)
+    n_threads = threads_of(threads)
+    found = [load(r, plugin or (), data, ledger, said, n_threads) for r in runs]
+    chosen = combine_runs(found, method, rounds)
     summary, metric = ensemble_summary(chosen), chosen.members[0].inference.task.metric
     if json_:
         dump(summary)

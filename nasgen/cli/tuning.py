@@ -13,11 +13,13 @@ from nasgen.cli.app import (
     Json,
     LedgerNow,
     Plugins,
+    Threads,
     command,
     console_of,
     said,
     seconds_of,
     table_of,
+    threads_of,
 )
 from nasgen.cli.output import dump
 
@@ -62,6 +64,7 @@ def tune(
         int | None,
         typer.Option(help="With --search: searches for each setting (default: 20).", min=1),
     ] = None,
+    threads: Threads = None,
     plugin: Plugins = None,
     data: DataNow = None,
     ledger: LedgerNow = None,
@@ -73,7 +76,7 @@ def tune(
 
     given = {
         "--budget": budget, "--epochs": epochs, "--networks": networks, "--out": out, "RUN": source,
-        "--plugin": plugin, "--data": data, "--ledger": ledger,
+        "--plugin": plugin, "--data": data, "--ledger": ledger, "--threads": threads,
     }  # fmt: skip
     if search:
         wrong = [name for name, value in given.items() if value is not None]
@@ -89,7 +92,10 @@ def tune(
     time_s = seconds_of("--budget", budget)
     named = {"plugins": plugin or (), "data": data, "ledger": ledger}
     n_recipes = trials or N_RECIPES
-    _tune_recipe(source, named, n_recipes, time_s, epochs, networks, seed, out, json_, quiet)
+    _tune_recipe(
+        source, named, n_recipes, time_s, epochs, networks, seed, out, json_, quiet,
+        threads_of(threads),
+    )  # fmt: skip
 
 
 def _tune_recipe(
@@ -103,10 +109,12 @@ def _tune_recipe(
     out: Path | None,
     json_: bool,
     quiet: bool,
+    n_threads: int | None,
 ) -> None:
     from nasgen.errors import ConfigError, typed
     from nasgen.runs import reading, tuning
     from nasgen.runs.progress import duration, value
+    from nasgen.runs.progress import epochs as of_epochs
     from nasgen.runs.session import load
     from nasgen.runs.trust import check_config
     from nasgen.settings.config import read_toml
@@ -143,7 +151,7 @@ def _tune_recipe(
 
     def progress(row: Mapping[str, Any]) -> None:
         if console.is_terminal:
-            text = f"recipe {row['number']}: epoch {row['epoch']:.1f}/{row['n_epochs']:g}"
+            text = f"recipe {row['number']}: {of_epochs(row)}"
             console.print(f"{text}, loss {row['train_loss']:.4f}", end="\r", highlight=False)
 
     if not quiet:
@@ -154,7 +162,7 @@ def _tune_recipe(
             highlight=False,
         )
     quietly: dict[str, Any] = {} if quiet else {"told": told, "progress": progress}
-    tuned = tuning.tune(subject, folder, trials, seed, time_s, **quietly)
+    tuned = tuning.tune(subject, folder, trials, seed, time_s, **quietly, n_threads=n_threads)
     if json_:
         dump(tuned.to_json())
         return

@@ -71,6 +71,11 @@ class TrainedNetwork:
         """The task's predictions on the test rows, (n_test, ...); look once, at the end."""
         return self.inference.predict(self.trial.genotype, self.weights_ref, "test")
 
+    @property
+    def is_tested(self) -> bool:
+        """Whether its answers on the test rows are there, so that they cost nothing."""
+        return "test" in self.__dict__
+
     @cached_property
     def test_metrics(self) -> dict[str, float]:
         """What the task measures on the test rows, such as {"accuracy": ..., "loss": ...}."""

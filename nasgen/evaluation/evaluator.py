@@ -20,7 +20,8 @@ from torch import nn
 
 from nasgen import registry, seeding
 from nasgen.errors import FOREIGN, EvaluationError
-from nasgen.evaluation import batches, device, measure, optimizer_state, shared
+from nasgen.evaluation import batches, device, measure, optimizer_state, shared, speed
+from nasgen.evaluation.batches import Batches
 from nasgen.evaluation.cohort import Cohort, blame, check_alike
 from nasgen.evaluation.derivation import Deriver
 from nasgen.evaluation.evaluation import Evaluation, Json, failing
@@ -31,7 +32,15 @@ from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.promises import check_layers, number
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.schedule import Stretch
-from nasgen.evaluation.training import History, Look, Row, Trainee, make_optimizer, train_together
+from nasgen.evaluation.training import (
+    History,
+    Look,
+    Row,
+    Trainee,
+    make_optimizer,
+    n_updates,
+    train_together,
+)
 from nasgen.genotypes import Genotype
 from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support
@@ -107,7 +116,12 @@ class Evaluator:
         {"seq", "cohort": [job, ...]} trains relatives together on the weights that they share (see
         `cohort`): same fidelity for all, seconds and time limit count for each on average. The
         result is {"seq", "cohort": [result, ...]}; rows for `report` carry the member's seq.
+
+        {"seq", "speed", "genotypes", "seed"} times a network (see `speed`); what was found are the
+        result's metrics.
         """
+        if "speed" in job:
+            return self._timed(job)
         jobs = list(job["cohort"]) if "cohort" in job else [job]
         limit_s = self.training.time_limit
         trials = [Evaluation(member, limit_s and limit_s * len(jobs)) for member in jobs]
@@ -120,6 +134,14 @@ class Evaluator:
                     self._evaluate(trials[0], report)
         messages = [trial.message() for trial in trials]
         return {"seq": job["seq"], "cohort": messages} if "cohort" in job else messages[0]
+
+    def _timed(self, job: Mapping[str, Any]) -> Json:
+        trial = Evaluation(job, None)
+        with failing([trial]), device.flushed_denormals():
+            data = self._batches(job)
+            trial.result["metrics"] = speed.measured(self.inference, self.recipe, data, job)
+            trial.result["state"] = "COMPLETE"
+        return trial.message()
 
     # ---- one trial, or several -------------------------------------------------------------
 
@@ -225,21 +247,12 @@ class Evaluator:
         forward: Callable[..., torch.Tensor] | None = None,
     ) -> Trainee:
         job, network = trial.job, candidate.network
-        fraction = float(job.get("fidelity", {}).get("fraction", self.training.fraction))
-        rows = shared.rows(self.inference.data, fraction, bool(job.get("with_validation", False)))
-        inputs, targets = shared.tensors(self.inference.data, str(self.device))
-        data = self.inference.feed.batches(
-            inputs,
-            targets,
-            torch.from_numpy(rows),
-            self.recipe.batch_for(len(rows)),
-            torch.Generator().manual_seed(seeding.integer(job["seed"], "batches")),
-            self.recipe,
-        )
+        data = self._batches(job)
         n_epochs = self._epochs(job)
+        whole = n_updates(n_epochs, data.n_steps) / data.n_steps  # what whole updates come to
 
         def tell(row: Row) -> bool:
-            return report({"seq": job["seq"], "n_epochs": n_epochs, **row}) is not False
+            return report({"seq": job["seq"], "n_epochs": whole, **row}) is not False
 
         loss = partial(self.inference.task.loss, smoothing=self.recipe.label_smoothing)
         trainee = Trainee(network, data, loss, tell, forward)
@@ -248,6 +261,20 @@ class Evaluator:
             watch = self.stopper.watch(job["seq"], n_epochs, others)
             trainee.look = self._look(watch, trial, candidate, trainee)
         return trainee
+
+    def _batches(self, job: Mapping[str, Any]) -> Batches:
+        """Return the batches of a job's training."""
+        fraction = float(job.get("fidelity", {}).get("fraction", self.training.fraction))
+        rows = shared.rows(self.inference.data, fraction, bool(job.get("with_validation", False)))
+        inputs, targets = shared.tensors(self.inference.data, str(self.device))
+        return self.inference.feed.batches(
+            inputs,
+            targets,
+            torch.from_numpy(rows),
+            self.recipe.batch_for(len(rows)),
+            torch.Generator().manual_seed(seeding.integer(job["seed"], "batches")),
+            self.recipe,
+        )
 
     def _look(
         self, watch: Watch, trial: Evaluation, candidate: _Candidate, trainee: Trainee

@@ -6,7 +6,7 @@ It knows the data of a run, its search space and where tensors are kept; it trai
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,11 +18,13 @@ from nasgen import genotypes, registry
 from nasgen.data import checks
 from nasgen.errors import DamagedError, EvaluationError, StoreError
 from nasgen.evaluation import batches, device, measure, shared
+from nasgen.evaluation.pace import Pace
 from nasgen.evaluation.transform import Transform
 from nasgen.genotypes import Genotype
 from nasgen.phenotype.network import Network, build
 from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.settings import config
+from nasgen.settings.fidelity import n_cores, thread_counts
 
 Array = np.ndarray[Any, Any]
 
@@ -41,7 +43,8 @@ class Inference:
     """Builds and runs networks on one data set, kept weights included.
 
     `context` is JSON: "space" {"name", **options}, "data" (the config section as a mapping),
-    "device" (auto, cpu, cuda, cuda:N) and "threads"; "transform" when a folder keeps the feed and
+    "device" (auto, cpu, cuda, cuda:N) and "threads" (0: as many as answer fastest, which the first
+    large batches show); "transform" when a folder keeps the feed and
     the task, else they are fitted on the data set; "digest" when the data set must be the very one
     that the run began with. Further keys are others' business. Torch has that number of threads
     while it computes, and as many as before afterwards. Raises the errors of the config, the
@@ -50,6 +53,7 @@ class Inference:
 
     def __init__(self, context: Mapping[str, Any], artifacts: TensorStore) -> None:
         self.n_threads = int(context.get("threads", 1))
+        self._pace = Pace(thread_counts(n_cores()))  # when that is 0
         self.artifacts = artifacts
         self.device = device.resolve(context.get("device", "cpu"))
         self.data = config.Data.model_validate(dict(context["data"]))
@@ -70,7 +74,7 @@ class Inference:
         usual = self.n_threads
         self.n_threads = n or usual
         try:
-            with device.threads(self.n_threads):
+            with device.threads(self.n_threads) if self.n_threads else nullcontext():
                 yield
         finally:
             self.n_threads = usual
@@ -182,14 +186,13 @@ class Inference:
         check: Callable[[], None] = lambda: None,
     ) -> Array:
         """Return the task's predictions, float32 (n, ...); `check` is called after each batch."""
-        parts = []
-        with (
-            torch.inference_mode(),
-            self.threads(),
-            device.flushed_denormals(),
-        ):
+        parts, most = [], self.feed.rows_at_once
+        pace = Pace([self.n_threads]) if self.n_threads else self._pace
+        with torch.inference_mode(), device.flushed_denormals():
             for batch in batches.evaluation_batches(self.feed, prepared, rows, self.device):
-                parts.append(self._predicted(batches.answered(forward, batch).float()))
+                n_rows = len(batch["x"])
+                with pace.batch(n_rows, n_rows == most):
+                    parts.append(self._predicted(batches.answered(forward, batch).float()))
                 check()
         return torch.cat(parts).cpu().numpy()
 

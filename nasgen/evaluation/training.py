@@ -130,6 +130,11 @@ def train(
     return trainee.history
 
 
+def n_updates(epochs: float, n_steps: int) -> int:
+    """Return the updates of a training of `epochs`, each of `n_steps`: at least one."""
+    return max(1, round(epochs * n_steps))
+
+
 def train_together(
     trainees: Sequence[Trainee],
     optimizer: torch.optim.Optimizer,
@@ -152,7 +157,7 @@ def train_together(
     device, n_steps = trainees[0].batches.device, trainees[0].batches.n_steps
     side = trainees[0].batches.side
     precision, (autocast, scaler) = mixed_precision(recipe.precision, device, side)
-    n_total = max(1, round(epochs * n_steps))
+    n_total = n_updates(epochs, n_steps)
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     statistics = buffers(trainee.network for trainee in trainees)
     average = Average((*weights, *statistics), recipe.average_at(stretch.end))

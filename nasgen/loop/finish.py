@@ -49,6 +49,7 @@ class Finish:
     violation: Callable[[Genotype], float] = lambda genotype: (
         0.0
     )  # of what is known before training
+    extra_s: float = 0.0  # what a trial takes beside training: the most of the last ones
 
     @property
     def begun(self) -> tuple[Trial, ...]:
@@ -107,7 +108,8 @@ class Finish:
         """Return a finalist's fidelity, its time bounded by what the budget has left.
 
         All workers take a finish trial `waves` times (default: until this segment's have finished).
-        Validation comes on top of training; its source trial tells how long it takes.
+        What a trial takes beside training comes on top of it: the most that one of the last ones
+        took, at least the validation of its source.
         """
         left = self.budget.left_s
         if math.isinf(left):
@@ -115,9 +117,9 @@ class Finish:
         if waves is None:
             n_open = self.budget.n_finish - sum(t.told is not None for t in self.begun)
             waves = max(1, math.ceil(n_open / self.workers))
-        validation_s = float(self.trials[trial.parents[0]].metrics.get("val_s", 0.0))
+        validation_s = self.trials[trial.parents[0]].val_s
         limit = trial.fidelity.seconds or math.inf
-        seconds = max(0.5, min(limit, left / waves - validation_s))
+        seconds = max(0.5, min(limit, left / waves - max(validation_s, self.extra_s)))
         return replace(trial.fidelity, seconds=seconds)
 
     def widened(self, trial: Trial) -> Trial:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nasgen.errors import DamagedError, NotApplicable, StoreError
+from nasgen.evaluation.tasks.base import Array, Task
 from nasgen.store.trial import Trial
 
 
@@ -71,6 +75,31 @@ def require(parents: Sequence[Trial], names: Sequence[str], exists: Callable[[st
                 raise _missing(parent, name, "it kept none.")
             if ref is not None and not exists(ref):
                 raise _missing(parent, name, f"the artifact {ref} is gone.")
+
+
+def correct(
+    trial: Trial,
+    load: Callable[[str], dict[str, Any]],
+    task: Task,
+    targets: Array,
+    caution: Callable[[str], Any],
+) -> NDArray[np.bool_]:
+    """Return which validation rows a trial predicts correctly, (n_validation,).
+
+    Where its predictions are damaged or gone it answers none, so that the run can go on; `caution`
+    is told.
+    """
+    if trial.predictions_ref is None:
+        raise StoreError(
+            f"trial {trial.seq} kept no predictions, which the selection of the algorithm needs; "
+            "choose another algorithm.selection."
+        )
+    try:
+        predictions = load(trial.predictions_ref)["validation"]
+    except StoreError as error:
+        caution(f"the selection takes trial {trial.seq} for wrong on every row: {error}")
+        return np.zeros(len(targets), dtype=bool)
+    return task.correct(predictions, targets)
 
 
 def _missing(parent: Trial, name: str, why: str) -> StoreError:

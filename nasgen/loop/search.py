@@ -86,6 +86,7 @@ class Search:
         self._ends = math.inf  # time.monotonic() at which whatever runs is ended
         self._began: dict[int, float] = {}
         self._durations: deque[float] = deque(maxlen=16)
+        self._extra: deque[float] = deque(maxlen=4)  # of trials, beside their training
         self._fitness = fitness_class(tuple(o.direction for o in constants.objectives))
 
     # ---- the loop ----------------------------------------------------------------------------
@@ -168,9 +169,11 @@ class Search:
     def ending(self) -> Finish:
         space, workers = self.algorithm.breeder.space, self.executor.workers
         violation = self.algorithm.breeder.violation
-        before = self.n_before
+        before, extra_s = self.n_before, max((0.0, *self._extra))
         trials, whole = self.trials, self.whole
-        return Finish(self.constants, self.budget, space, trials, before, workers, whole, violation)
+        return Finish(
+            self.constants, self.budget, space, trials, before, workers, whole, violation, extra_s
+        )
 
     # ---- candidates --------------------------------------------------------------------------
 
@@ -375,9 +378,12 @@ class Search:
                 trial = trial.with_genotype(genotype, self.algorithm.breeder.space)
             trial = self.constants.judged(trial)
             self.ledger.tell(trial)
+            took = (self.budget.clock() - self._began[trial.seq]) / len(members)
             if trial.phase == "search":
-                took = self.budget.clock() - self._began[trial.seq]
-                self._durations.append(took / len(members))
+                self._durations.append(took)
+            if trial.state == "COMPLETE":
+                smaller_s = trial.val_s - float(trial.metrics.get("val_s") or 0.0)
+                self._extra.append(took - trial.train_s + smaller_s)
             self.tell(trial)
             told.append(trial)
         # Only now, because listeners may delete what a repetition of the cohort would need.

@@ -35,6 +35,7 @@ def counted(run: Run, n_filtered: int = 0) -> dict[str, Any]:
         "run": str(run.path),
         "trials": {**counts, "filtered": n_filtered},
         **constrained,
+        "plan": run.record["legs"][-1].get("plan"),
         "ended_early": segments.ended_early(run.record, len(trials)),
         "best": None,
         **several,

@@ -53,6 +53,12 @@ def value(name: str, number: float | None) -> str:
     return plain(numbers.quantity(name, number))
 
 
+def epochs(row: Mapping[str, Any]) -> str:
+    """Return how far a training has come, "epoch 3.5/12"; two digits below one epoch."""
+    digits = 1 if row["n_epochs"] >= 1 else 2
+    return f"epoch {row['epoch']:.{digits}f}/{round(row['n_epochs'], digits):g}"
+
+
 def share(part: float) -> str:
     """Return a share of 1 as the report writes it: 66.7 %."""
     return plain(numbers.percent(part))
@@ -92,6 +98,58 @@ def announcement(
     ]
 
 
+def plan_lines(plan: Mapping[str, Any], unit: str = "image") -> list[str]:
+    """Return what a search does with its budget, as run.json records it, a line each."""
+    lines = [f"plan:   {_planned(plan)}"]
+    if (speed := plan.get("speed")) is not None:
+        one, alone = value("latency_ms", 1000 * speed["image_s"]), ""
+        if speed["threads"] > 1 and speed["image_s_all"] < speed["image_s"]:
+            alone = f", {value('latency_ms', 1000 * speed['image_s_all'])} on "
+            alone += f"{speed['threads']} threads"
+        lines.append(
+            f"speed:  {one} to train on one {unit}{alone}; {duration(speed['val_s'])} to validate; "
+            f"{duration(speed['end_s'])} for the ending (measured with a typical first network)"
+        )
+    if (predictor := plan.get("predictor")) is not None and predictor["fitted"] is not None:
+        what = "screens candidates" if predictor["fitted"] else "is not used"
+        lines.append(
+            f"        the predictor '{predictor['name']}' {what}: it needs more than "
+            f"{predictor['needs']} trained networks"
+        )
+    return lines
+
+
+def _planned(plan: Mapping[str, Any]) -> str:
+    each = "" if plan["trial_s"] is None else f" of about {clock(plan['trial_s'])} each"
+    n = plan["finalists"]
+    if plan["strategy"] == "one":
+        n = plan["trials"]
+        return f"{_networks(n)} trained{each}: with so little time, one good training is better"
+    finalists = "the best one" if n == 1 else f"the best {n}"
+    last = ""
+    if n:
+        goes_on = "goes on" if n == 1 else "go on"
+        if plan["strategy"] == "trials":
+            goes_on = "is trained again" if n == 1 else "are trained again"
+        last = f"; then {finalists} {goes_on}"
+        if plan["finish_s"] is not None:
+            last += f" for {clock(plan['finish_s'])}"
+        if (threads := plan.get("threads")) is not None and threads > 1:
+            last += f" on {threads} threads"
+    if plan["trials"] is None:
+        return f"networks{each}{last}"
+    n_search = plan["trials"] - n
+    about = "about " if plan["strategy"] == "trials" and plan["trial_s"] is not None else ""
+    within = ""
+    if (generations := plan["generations"]) is not None:
+        within = f" in {generations} generation{'' if generations == 1 else 's'}"
+    return f"{about}{_networks(n_search)}{each}{within}{last}"
+
+
+def _networks(n: int) -> str:
+    return f"{n} network{'' if n == 1 else 's'}"
+
+
 def _objectives(trial: Trial) -> str:
     parts = [f"{name} {value(name, number)}" for name, number in trial.objectives.items()]
     for name in ("n_params", "flops"):
@@ -123,6 +181,9 @@ class PlainLog:
     def __call__(self, event: str, data: Mapping[str, Any]) -> None:
         if event == "run":
             for line in announcement(**data):
+                self._print(line)
+        elif event == "plan":
+            for line in plan_lines(**data):
                 self._print(line)
         elif event == "start" and data["n_stored"]:
             self._print(f"resumed; {data['n_stored']} trials are stored already")
@@ -205,6 +266,9 @@ class LiveView:
             for line in announcement(**data):
                 self.console.print(line, markup=False, highlight=False, soft_wrap=True)
             self._title = f"nasgen: {data['resolved'].config.data.source} in {data['path']}"
+        elif event == "plan":
+            for line in plan_lines(**data):
+                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
         elif event == "phase":
             self._phase = data["phase"]
         elif event == "caution":
@@ -217,9 +281,7 @@ class LiveView:
         elif event == "progress":
             if (task := self._tasks.get(data["seq"])) is not None:
                 share = data["epoch"] / max(data["n_epochs"], 1e-9)
-                note = (
-                    f"epoch {data['epoch']:.1f}/{data['n_epochs']:g}, loss {data['train_loss']:.3f}"
-                )
+                note = f"{epochs(data)}, loss {data['train_loss']:.3f}"
                 self._trainings.update(task, completed=share, note=note)
         elif event == "told":
             self._told(data["trial"])

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 from nasgen.data.base import Dataset
-from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork, choose
-from nasgen.errors import ConfigError, EvaluationError, StoreError, UnknownNameError, typed
+from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork
+from nasgen.errors import ConfigError, StoreError, UnknownNameError, typed
 from nasgen.evaluation.tasks.base import Goal, ranked_by
 from nasgen.genotypes.derivation import Derivation
 from nasgen.loop import front
 from nasgen.loop.ranks import ranked
 from nasgen.registry.plugins import CLOSED
-from nasgen.runs import reporting, workers
-from nasgen.runs.combining import ensemble_summary
+from nasgen.runs import reporting, threads, workers
 from nasgen.runs.counting import counted
 from nasgen.runs.resolved import NO_RECIPE, Resolved
 from nasgen.runs.trust import Named, Stored
@@ -66,6 +65,8 @@ class Run:
         self.config = config
         self.recorded = Resolved(config, CLOSED)
         self._live, self._check_ledger = live, check_ledger
+        self._networks: dict[int, TrainedNetwork] = {}  # those that were asked for
+        self.threads: int | None = None  # that compute here; None: as many as are fastest
 
     @cached_property
     def resolved(self) -> Resolved:
@@ -84,7 +85,9 @@ class Run:
 
     def again(self) -> Run:
         """Return the run as it is now."""
-        return Run(self.folder, self.config, lambda: self.resolved, self._check_ledger)
+        found = Run(self.folder, self.config, lambda: self.resolved, self._check_ledger)
+        found.threads = self.threads
+        return found
 
     def with_recipe(self, tables: Mapping[str, Any]) -> Run:
         """Return the run with other settings of [training], for `train`; nothing is written.
@@ -107,7 +110,9 @@ class Run:
             return Resolved(other, self.resolved.scope)
 
         config = self.config.model_copy(update={"training": training})
-        return Run(self.folder, config, live, self._check_ledger)
+        found = Run(self.folder, config, live, self._check_ledger)
+        found.threads = self.threads
+        return found
 
     @property
     def path(self) -> Path:
@@ -273,21 +278,25 @@ class Run:
     # ---- networks ----------------------------------------------------------------------------
 
     def evaluator(self, threads: int | None = None) -> Any:
-        """Return the evaluator of this run's data and recipe, in this process (loads torch)."""
-        return workers.evaluator(self._context(threads))
+        """Return the evaluator of this run's data and recipe, in this process (loads torch).
 
-    def _context(self, threads: int | None = None) -> dict[str, Any]:
+        `threads` default to those of the run, else to the cores.
+        """
+        return workers.evaluator(self._context(threads or self.threads or fidelity.n_cores()))
+
+    def _context(self, n_threads: int) -> dict[str, Any]:
         context = self.resolved.worker_context(self.folder.artifacts.folder)
         context["transform"] = str(self.path)
         context["digest"] = self.record["data"]["digest"]
-        context["threads"] = threads or fidelity.n_cores()
+        context["threads"] = n_threads
         context["training"]["time_limit"] = None  # it bounds trials
         return context
 
     @cached_property
-    def _predictor(self) -> Predicts:
-        predictor: Predicts = workers.inference(self._context())
-        return predictor
+    def inference(self) -> Predicts:
+        """What answers with trained networks, in this process (loads torch)."""
+        found: Predicts = workers.inference(self._context(self.threads or 0))
+        return found
 
     def network(self, seq: int | None = None) -> TrainedNetwork:
         """Return a trained network (default: the best); StoreError when its weights are gone."""
@@ -298,17 +307,20 @@ class Run:
                 f"'{self.config.store.keep_weights}'); "
                 f"{typed('train', self.path, '--trial', trial.seq)} trains it again."
             )
-        return TrainedNetwork(self.name, trial, self._predictor)
+        return self._trained(trial)
+
+    def _trained(self, trial: Trial) -> TrainedNetwork:
+        """Return the network of a trial, the same one each time: its answers are kept."""
+        if trial.seq not in self._networks:
+            self._networks[trial.seq] = TrainedNetwork(self.name, trial, self.inference)
+        return self._networks[trial.seq]
 
     def networks(self) -> list[TrainedNetwork]:
         """Return the ensemble's candidates: the best feasible ones whose weights are kept."""
         feasible = [t for t in self.trials if t.is_feasible]
         kept = [t for t in feasible if self.folder.artifacts.exists(t.weights_ref)]
         kept.sort(key=lambda t: (t.rungs_below, *ranked_by(self.task, t.metrics), t.seq))
-        return [
-            TrainedNetwork(self.name, t, self._predictor)
-            for t in kept[: self.config.ensemble.candidates]
-        ]
+        return [self._trained(t) for t in kept[: self.config.ensemble.candidates]]
 
     @cached_property
     def ensemble(self) -> TrainedEnsemble:
@@ -320,62 +332,6 @@ class Run:
             )
         members = [self.network(m["trial"]) for m in chosen["members"]]
         return TrainedEnsemble(tuple(members), tuple(m["weight"] for m in chosen["members"]))
-
-    # ---- the ending --------------------------------------------------------------------------
-
-    @_in_scope
-    def conclude(self, n_filtered: int, wall_s: Callable[[], float]) -> None:
-        """Choose the ensemble on validation rows, test it and the best network once, report.
-
-        The summary comes last: it says that the run is complete, its report included. What is
-        damaged is left out, with a warning that the run keeps.
-        """
-        summary = counted(self, n_filtered)
-        cautions: list[str] = []
-
-        def left_out(text: str) -> None:
-            cautions.append(text)
-            warnings.warn(text, stacklevel=2)
-
-        best = self.best
-        if best is not None:
-            tested = self._tested(best, left_out)
-            summary["best"] = {**tested, "latency_ms": self._predictor.latency_ms(best.genotype)}
-            for row in summary.get("front", ()):
-                row |= self._tested(self.trial(row["trial"]), left_out)
-            summary["ensemble"] = self._ensemble_summary(left_out)
-        summary["wall_s"] = round(wall_s(), 3)
-        record = {**self.record, "summary": summary}
-        if cautions:
-            record["cautions"] = [*record.get("cautions", ()), *cautions]
-        reporting.write(self, record, summary)
-        self.folder.write_json("run.json", record)
-
-    def _ensemble_summary(self, left_out: Callable[[str], Any]) -> dict[str, Any] | None:
-        if not (networks := self.networks()):
-            return None
-        settings = self.config.ensemble
-        try:
-            return ensemble_summary(choose(networks, settings.name, settings.rounds, left_out))
-        except (StoreError, EvaluationError) as error:
-            left_out(str(error))
-            return None
-
-    def _tested(self, trial: Trial, left_out: Callable[[str], Any]) -> dict[str, Any]:
-        """Return what the summary says of a network; its test metric is computed now."""
-        metric, tested = self.task.metric, None
-        if self.folder.artifacts.exists(trial.weights_ref):
-            try:
-                tested = self.network(trial.seq).test_metrics[metric]
-            except (StoreError, EvaluationError) as error:
-                left_out(f"trial {trial.seq} could not be tested: {error}")
-        return {
-            "trial": trial.seq,
-            f"val_{metric}": trial.metrics.get(f"val_{metric}"),
-            f"test_{metric}": tested,
-            "n_params": trial.metrics.get("n_params"),
-            "flops": trial.metrics.get("flops"),
-        }
 
     def report(self) -> Path:
         """Write report.html and return its path."""
@@ -392,11 +348,12 @@ class Run:
         with_validation: bool = False,
         progress: Callable[[Mapping[str, Any]], None] = lambda row: None,
     ) -> dict[str, Any]:
-        """Train one architecture into a finished network, on all cores, and test it once.
+        """Train one architecture into a finished network, and test it once.
 
-        `epochs` defaults to four times the search's. `with_validation` adds the validation rows
-        to the training, so that no validation result is left to report. Weights and a record go
-        to `trained/` in the run folder; nothing of the search's history changes.
+        It is trained on `threads` threads of the run, by default on as many as train it fastest,
+        which is tried out. `epochs` defaults to four times the search's. `with_validation` adds
+        the validation rows to the training, so that no validation result is left to report. Weights
+        and a record go to `trained/` in the run folder; nothing of the search's history changes.
         """
         trial = self.trial(seq)
         if trial.genotype["kind"] == Derivation.kind:
@@ -412,12 +369,14 @@ class Run:
             return True
 
         began = time.monotonic()
+        n_threads = self.threads or threads.fastest(evaluator, trial.genotype, trial.seed)
+        cost = {"epochs": epochs, "fraction": 1.0, "seconds": None, "threads": n_threads}
         result = evaluator.evaluate(
             {
                 "seq": trial.seq,
                 "attempt": 1,
                 "genotype": dict(trial.genotype),
-                "fidelity": {"epochs": epochs, "fraction": 1.0, "seconds": None},
+                "fidelity": cost,
                 "seed": trial.seed,
                 "with_validation": with_validation,
                 "inherit": None,
@@ -435,6 +394,7 @@ class Run:
             "run": str(self.path),
             "trial": trial.seq,
             "epochs": epochs,
+            "threads": n_threads,
             "with_validation": with_validation,
             f"val_{metric}": result["metrics"].get(f"val_{metric}"),
             f"test_{metric}": network.test_metrics[metric],

@@ -5,6 +5,7 @@ The command line is a thin face of this module.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -12,22 +13,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nasgen.data import arrays
 from nasgen.data.base import AUTO, Dataset
+from nasgen.data.forms import unit
 from nasgen.data.split import split, split_digest
-from nasgen.engine.proposal import Proposal
 from nasgen.errors import StoreError
+from nasgen.execution.base import Executor
 from nasgen.loop import resuming
 from nasgen.loop.constants import Constants
-from nasgen.loop.materials import Materials, require
+from nasgen.loop.materials import Materials, correct, require
 from nasgen.loop.resuming import Difference
 from nasgen.loop.search import Listener, Search
-from nasgen.runs import designs, reading, segments
+from nasgen.runs import designs, journal, planning, reading, segments
 from nasgen.runs.beginning import dataset_of, default_folder, prepare, with_own_origin
+from nasgen.runs.concluding import conclude
 from nasgen.runs.garbage import members, sweep
+from nasgen.runs.journal import CANDIDATES, LOG
+from nasgen.runs.planning import TooShortError
+from nasgen.runs.reserve import N_TESTED, Reserve
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
 from nasgen.runs.segments import added_leg
@@ -40,13 +43,10 @@ from nasgen.settings.writing import to_toml
 from nasgen.store import migrations, places
 from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name, utc_now
-from nasgen.store.trial import Trial
 
-LOG = "log.jsonl"  # what happened when, one JSON object a line, resumed sessions included
-CANDIDATES = "candidates.jsonl"  # what a predictor rejected, one JSON object a line
 SWEEP_EVERY = 8  # finished trials between two clean-ups of the artifacts
 SAVE_CLOCK_EVERY_S = 2.0
-ENDING_S = 4.0  # loading torch, drawing the report
+OVERRUN = 1.02  # of the budget, within which networks are tested
 
 
 def run(
@@ -58,6 +58,7 @@ def run(
     where: str = "config",
     plugins: Sequence[Any] = (),
     data: Any = None,
+    began: float | None = None,
 ) -> Run:
     """Search, choose an ensemble, test once and write the report; return the finished run.
 
@@ -66,10 +67,11 @@ def run(
     `where` names the config in messages. `plugins` are modules, registered functions or classes,
     dotted paths or files (.py) whose members this run may use, besides those that [plugins] names.
     `data` are arrays in the place of a source, (x, y) or (x_train, y_train, x_test, y_test) as
-    `nasgen.data.base.make` takes them, or a `Dataset`; the run keeps them. Raises ConfigError,
-    DataError or StoreError before anything is trained.
+    `nasgen.data.base.make` takes them, or a `Dataset`; the run keeps them. A time budget counts
+    from `began` (`time.monotonic()`, default: now). Raises ConfigError, DataError or StoreError
+    before anything is trained.
     """
-    began = time.monotonic()
+    began = time.monotonic() if began is None else began
     if isinstance(config, str | Path):
         tables: Mapping[str, Any] = read_toml(config)
         where = str(config)
@@ -110,7 +112,11 @@ def _new(
             for listener in listeners:
                 listener("caution", {"text": text})
         resolved = resolved.within(folder.path)
-        return _Session(folder, resolved, dataset, listeners, began).work()
+        try:
+            return _Session(folder, resolved, dataset, listeners, began).work()
+        except TooShortError:  # nothing is trained yet: free the name
+            folder.discard()
+            raise
     finally:
         folder.unlock()
 
@@ -121,29 +127,34 @@ def resume(
     trials: str | int | None = None,
     time_s: float | None = None,
     workers: int | None = None,
+    threads: int | None = None,
     plugins: Sequence[Any] = (),
     data: str | None = None,
     ledger: str | None = None,
     listeners: tuple[Listener, ...] = (),
     say: Callable[[str], None] | None = None,
+    began: float | None = None,
 ) -> Run:
     """Continue a run: what was interrupted, then `trials` ("+100", or a new total) or more time.
 
     At most the trials that were in flight are trained again, and no operator is run again.
     `plugins` are files that take the places of the run's plug-in files of the same names, or
     modules: those that changed, moved or lie in the run folder are run only when they are named.
+    `workers` and `threads` (of each training) are those of this session, by default as before.
     `data` is the source where the run's data lie now, `ledger` the URL of a ledger outside of the
     run folder. What has changed since and could change results is said by a "caution" event; `say`
-    hears which plug-ins are run.
+    hears which plug-ins are run; `began` is as in `run`.
     """
-    began = time.monotonic()
+    began = time.monotonic() if began is None else began
     stored = Stored(path, _named(plugins, data, ledger, say))
     folder, tables, former = stored.folder, stored.tables, RunFolder.open(path).config_tables()
     stored.check_ledger()
     verdict = stored.verdict().complete()
     stored.say(verdict)
     where, allowed = str(folder.config_path), (None, verdict.importable, verdict.digests)
-    overrides = [] if workers is None else [{"execution": {"workers": workers}}]
+    given = {"workers": workers, "threads_per_trial": threads}
+    changed = {name: value for name, value in given.items() if value is not None}
+    overrides = [{"execution": changed}] if changed else []
     resolved = reading.resolved(tables, where, overrides, *allowed)
     folder.lock()
     try:
@@ -168,7 +179,12 @@ def resume(
         segments.take(record, now)
         folder.write_json("run.json", record)
         with resolved.scope.active():
-            return _Session(folder, resolved, dataset, listeners, began).work()
+            try:
+                return _Session(folder, resolved, dataset, listeners, began).work()
+            except TooShortError:  # the run is as complete as it was
+                record = folder.record()
+                folder.write_json("run.json", {**record, "legs": record["legs"][:-1]})
+                raise
     finally:
         folder.unlock()
 
@@ -203,14 +219,17 @@ def load(
     data: str | None = None,
     ledger: str | None = None,
     say: Callable[[str], None] | None = None,
+    threads: int | None = None,
 ) -> Run:
     """Open a run folder for reading, which imports no plug-in.
 
     Networks and ensembles of a run with plug-ins run these: files and modules that are unchanged
     and lie outside of the run folder, and those that `plugins` name. `data`, `ledger` and `say` are
-    as in `resume`.
+    as in `resume`. `threads` are those that train and predict; None: as many as are fastest.
     """
-    return Run.open(path, _named(plugins, data, ledger, say))
+    found = Run.open(path, _named(plugins, data, ledger, say))
+    found.threads = threads
+    return found
 
 
 def _named(
@@ -264,8 +283,9 @@ class _Session:
         self.designs = partial(designs.offered, resolved, folder.path, dataset, parts.train)
         self.targets = dataset.targets[parts.validation]
         self.task = resolved.task.fit(dataset, parts.train)
-        # What testing costs, in multiples of a validation pass: see `_reserve`.
+        # What testing costs, in multiples of a validation pass.
         self.test_ratio = len(dataset.targets_test) / max(1, len(parts.validation))
+        self._left_s: Callable[[], float] = lambda: math.inf  # until tests should be over
         self._saved = 0.0
 
     def _ledger(self) -> Ledger:
@@ -277,7 +297,7 @@ class _Session:
         ledger = self._ledger()
         try:
             leg = self.record["legs"][-1]
-            search = self._search(leg, ledger, self._budget(leg), ())
+            search = self._search(leg, ledger, self._budget(leg), self._executor())
             lines = self.folder.read_lines(CANDIDATES)
             return resuming.verify(search, migrations.with_rejections(ledger.trials(), lines))
         finally:
@@ -301,7 +321,7 @@ class _Session:
             for listener in self.listeners:
                 listener("phase", {"phase": "conclude"})
             result = Run(folder, self.config, lambda: self.resolved)
-            result.conclude(self.record.get("filtered", 0), self._wall_s)
+            conclude(result, self.record.get("filtered", 0), self._wall_s, self._left_s)
             return result
         finally:
             ledger.close()
@@ -313,7 +333,6 @@ class _Session:
             time_s=leg["time_s"],
             finish_share=self.config.finish.share,
             spent_s=leg["spent_s"],
-            reserve_s=ENDING_S if leg["time_s"] else 0.0,
             grace_s=self.config.execution.grace,
             started=self._saved or self.began,
         )
@@ -323,7 +342,8 @@ class _Session:
         leg: Mapping[str, Any],
         ledger: Ledger,
         budget: Budget,
-        listeners: tuple[Listener, ...],
+        executor: Executor,
+        listeners: tuple[Listener, ...] = (),
     ) -> Search:
         search: Search
         screen = self.resolved.screen()
@@ -333,15 +353,17 @@ class _Session:
             lambda proposal: search.forget(proposal),
             lambda proposal, predicted: search.reject(proposal, predicted),
         )
-        algorithm.correct = lambda seq: self._correct(search.trials[seq])
+        load = self.folder.artifacts.load
+        algorithm.correct = lambda seq: correct(
+            search.trials[seq], load, self.task, self.targets, self._caution
+        )
         algorithm.breeder.designs = self.designs
         algorithm.breeder.materials = lambda parents, names: Materials(
-            [search.trials[parent.seq] for parent in parents], names, self.folder.artifacts.load
+            [search.trials[parent.seq] for parent in parents], names, load
         )
         algorithm.breeder.require = lambda parents, names: require(
             [search.trials[parent.seq] for parent in parents], names, self.folder.artifacts.exists
         )
-        executor = self.resolved.executor(self.folder.artifacts.folder.resolve())
         search = Search(
             self._leg_constants(leg),
             algorithm,
@@ -357,31 +379,34 @@ class _Session:
     def _leg(self, leg: dict[str, Any], ledger: Ledger) -> None:
         record = self.record
         before = record["legs"][: record["legs"].index(leg)]
-        budget = self._budget(leg)
+        budget, executor = self._budget(leg), self._executor()
         search: Search
         n_written = len(self.folder.read_lines(CANDIDATES))
         keeping = self.resolved.keeping(budget.n_finish, members(record))
 
         def housekeeping(event: str, data: Mapping[str, Any]) -> None:
             if event == "told":
-                budget.reserve_s = self._reserve(search, budget)
+                reserve.note(data["trial"])
+                if budget.time_s is not None:
+                    budget.reserve_s = reserve.seconds(search.ranked(N_TESTED))
                 if search.n_told % SWEEP_EVERY == 0:
                     sweep(self.folder, keeping, search)
             elif event == "tick":
                 self.folder.check()
             elif event == "rejected" and data["number"] > n_written:
                 # A replay rejects again, in the same order, what is written already.
-                self.folder.append_line(CANDIDATES, _candidate(data))
+                self.folder.append_line(CANDIDATES, journal.candidate(data))
             elif event == "spent":
                 leg["spent"] = True
                 self._save_clock(leg, force=True)
-            if (line := _log_line(event, data)) is not None:
+            if (line := journal.line(event, data)) is not None:
                 self.folder.append_line(LOG, {"time": utc_now(), "event": event, **line})
             self._save_clock(leg)
 
-        search = self._search(leg, ledger, budget, (housekeeping, *self.listeners))
-        algorithm, executor, screen = search.algorithm, search.executor, search.screen
         try:
+            reserve = self._plan(leg, budget, executor)
+            search = self._search(leg, ledger, budget, executor, (housekeeping, *self.listeners))
+            algorithm, screen = search.algorithm, search.screen
             # Ledgers count estimates, budgets do not.
             n_before = sum(b["n_done"] + b.get("n_estimated", 0) for b in before)
             lines = self.folder.read_lines(CANDIDATES)
@@ -406,22 +431,26 @@ class _Session:
         self.folder.write_json("run.json", record)
         sweep(self.folder, keeping, search)
 
-    def _correct(self, trial: Trial) -> NDArray[np.bool_]:
-        """Return which validation rows a trial predicts correctly, (n_validation,).
+    def _executor(self) -> Executor:
+        return self.resolved.executor(self.folder.artifacts.folder.resolve())
 
-        Where its predictions are damaged or gone it answers none, so that the run can go on.
-        """
-        if trial.predictions_ref is None:
-            raise StoreError(
-                f"trial {trial.seq} kept no predictions, which the selection of the algorithm "
-                "needs; choose another algorithm.selection."
-            )
-        try:
-            predictions = self.folder.artifacts.load(trial.predictions_ref)["validation"]
-        except StoreError as error:
-            self._caution(f"the selection takes trial {trial.seq} for wrong on every row: {error}")
-            return np.zeros(len(self.targets), dtype=bool)
-        return self.task.correct(predictions, self.targets)
+    def _plan(self, leg: dict[str, Any], budget: Budget, executor: Executor) -> Reserve:
+        """Plan a segment, unless that was done before it was interrupted; say and record it."""
+        if leg.get("plan") is None:
+            constants = self._leg_constants(leg)
+            about = (self.record, leg, self.resolved, constants)
+            ratio, firsts = self.test_ratio, self.designs
+            leg["plan"] = planning.made(*about, budget, executor, ratio, firsts)
+            self._save_clock(leg, force=True)
+            line = {"time": utc_now(), "event": "plan", "plan": leg["plan"]}
+            self.folder.append_line(LOG, line)
+        for listener in self.listeners:
+            listener("plan", {"plan": leg["plan"], "unit": unit(self.record["data"]["form"])})
+        reserve = Reserve.of(leg["plan"], self.test_ratio)
+        if (time_s := budget.time_s) is not None:
+            budget.reserve_s = reserve.seconds()
+            self._left_s = lambda: OVERRUN * time_s - budget.elapsed_s - reserve.drawing_s
+        return reserve
 
     def _caution(self, text: str) -> None:
         """Say something once in the life of the run, and keep it for the report."""
@@ -439,15 +468,6 @@ class _Session:
             finish_fidelity=fidelity.finish_fidelity(self.config, self.constants.n_train, timed),
         )
 
-    def _reserve(self, search: Search, budget: Budget) -> float:
-        """Return the seconds to keep for the ending: testing the likely members, the report."""
-        if budget.time_s is None:
-            return 0.0
-        passes = [
-            float(t.metrics.get("val_s", 0.0)) for t in search.ranked(max(8, budget.n_finish))
-        ]
-        return ENDING_S + self.test_ratio * sum(passes) / fidelity.n_workers(self.config)
-
     def _wall_s(self) -> float:
         """Return the run's wall time so far, and keep it."""
         self._save_clock(self.record["legs"][-1], force=True)
@@ -461,33 +481,3 @@ class _Session:
             leg["spent_s"] += since
             self._saved = now
             self.folder.write_json("run.json", self.record)
-
-
-def _candidate(data: Mapping[str, Any]) -> dict[str, Any]:
-    proposal: Proposal = data["proposal"]
-    return {
-        "generation": proposal.generation,
-        "operator": proposal.operator,
-        "parents": list(proposal.parents),
-        "key": proposal.genotype.key,
-        "predicted": data["predicted"],
-    }
-
-
-def _log_line(event: str, data: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what the log keeps of an event, None for those that come too often to keep."""
-    if event == "audit":
-        line: dict[str, Any] = data["judgement"].to_json()
-        return line
-    if event in ("submitted", "told", "estimated"):
-        trial = data["trial"]
-        line = {"seq": trial.seq, "operator": trial.operator, "attempt": trial.attempt}
-        if trial.fell_back_from and event == "submitted":
-            line["fell_back_from"] = dict(trial.fell_back_from)
-        if event != "submitted":
-            line |= {"state": trial.state, "objectives": dict(trial.objectives)}
-            line |= {"train_s": trial.train_s, "failure": trial.failure}
-        return line
-    if event in ("start", "phase", "generation", "spent", "end"):
-        return {k: v for k, v in data.items() if k != "search"}
-    return None

@@ -27,7 +27,7 @@ from nasgen.data.split import split
 from nasgen.errors import ConfigError, EvaluationError, StoreError
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.tasks.base import TIE, ranked_by
-from nasgen.runs import workers
+from nasgen.runs import threads, workers
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
 from nasgen.settings import fidelity
@@ -183,13 +183,15 @@ def tune(
     time_s: float | None = None,
     told: Callable[[Row], None] = lambda row: None,
     progress: Callable[[Mapping[str, Any]], None] = lambda row: None,
+    n_threads: int | None = None,
 ) -> Tuned:
     """Try `n_trials` recipes in all, the one in use included, and return the best.
 
     The study goes to FOLDER/tune.db, a row a recipe to FOLDER/tune.jsonl, the best recipe to
     FOLDER/tune.toml; what is there already is not trained again. After `time_s` the recipe in
     training is dropped, unless it is the one in use. `told` hears of each new row, `progress` of
-    each epoch. Raises EvaluationError when the recipe in use cannot be trained.
+    each epoch. Networks are trained on `n_threads` threads, by default on as many as train the
+    first one fastest. Raises EvaluationError when the recipe in use cannot be trained.
     """
     began = time.monotonic()
     try:
@@ -201,7 +203,7 @@ def tune(
     try:
         rows = Rows.open(folder / ROWS, ("study", "number"))
         deadline = math.inf if time_s is None else began + time_s
-        tuning = _Tuning(subject, seed, rows, deadline, told, progress)
+        tuning = _Tuning(subject, seed, rows, deadline, told, progress, n_threads)
         with tempfile.TemporaryDirectory(prefix="nasgen-tune-") as weights:
             tuning.run(Path(weights), (folder / STUDY).resolve(), n_trials)
         baseline, best = tuning.rows[0], tuning.best
@@ -238,9 +240,10 @@ class _Tuning:
         deadline: float,
         told: Callable[[Row], None],
         progress: Callable[[Mapping[str, Any]], None],
+        n_threads: int | None,
     ) -> None:
         self.subject, self.seed, self.file, self.deadline = subject, seed, rows, deadline
-        self.told, self.progress = told, progress
+        self.told, self.progress, self.n_threads = told, progress, n_threads
         self.study = f"recipe-{subject.digest(seed)}"
         config = subject.resolved.config
         shape = subject.resolved.dataset.shape
@@ -360,9 +363,9 @@ class _Tuning:
         self.told(self.file.measured(lambda: row, **key))
 
     def _evaluated(self, settings: Settings, epochs: float) -> list[dict[str, Any]]:
-        """Return the result messages of the networks, on all cores; none after one that failed."""
+        """Return the result messages of the networks, one after the other, up to one that fails."""
         context = self.subject.resolved.worker_context(self.weights)
-        context["threads"] = fidelity.n_cores()
+        context["threads"] = self.n_threads or fidelity.n_cores()
         context["objectives"] = [self.metric]
         context["training"] |= {**settings, "seconds": None, "time_limit": None}
         number = len(self.rows)
@@ -372,13 +375,17 @@ class _Tuning:
             return time.monotonic() < self.deadline
 
         evaluator = workers.evaluator(context)
+        if self.n_threads is None:
+            self.n_threads = threads.fastest(evaluator, self.subject.genotypes[0], self.seed)
+        cost = {"epochs": epochs, "fraction": self.subject.fraction, "seconds": None}
+        cost["threads"] = self.n_threads
         results: list[dict[str, Any]] = []
         for place, genotype in enumerate(self.subject.genotypes):
             job = {
                 "seq": number,
                 "attempt": 1,
                 "genotype": dict(genotype),
-                "fidelity": {"epochs": epochs, "fraction": self.subject.fraction, "seconds": None},
+                "fidelity": cost,
                 "seed": seeding.integer(self.seed, "tune/training", place),
                 "with_validation": False,
                 "inherit": None,

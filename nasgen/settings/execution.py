@@ -25,8 +25,9 @@ class Execution(Section):
         1,
         ge=1,
         le=1024,
-        description="CPU threads of each training; it changes results in their last digits, so "
-        "keep it equal where runs must agree",
+        description="CPU threads of each training (--threads); it changes results in their last "
+        "digits, so keep it equal where runs must agree. What has the machine for itself, as the "
+        "last network of a time budget, gets as many as are fastest",
     )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto | cpu | cuda | cuda:N"

@@ -17,6 +17,7 @@ N_IMAGES_A_TRIAL: Final = 30_000  # what "a cheap trial" shows a candidate when 
 TRIALS_IN_20_MIN: Final = 14  # more and longer ones in a longer budget
 MAX_POPULATION: Final = 16  # when the config names none
 MOST_ASKED: Final = 64  # individuals of a tournament for which a default population grows
+THREADS_GAIN: Final = 0.95  # share of the time at which more threads are worth taking them
 FINISH_WITHIN: Final = 0.8  # share of a trial's time limit that the training of a finalist may fill
 
 
@@ -99,6 +100,17 @@ class Fidelity:
 def n_cores() -> int:
     """Return the cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_counts(most: int) -> list[int]:
+    """Return the numbers of threads to try: 1, 2, 4, ... and `most`."""
+    return [*(2**i for i in range(most.bit_length()) if 2**i < most), most]
+
+
+def fastest(seconds: Mapping[int, float]) -> int:
+    """Return the number of threads to take: the fewest that no others are clearly faster than."""
+    best = min(seconds.values())
+    return min(n for n, found in seconds.items() if best > THREADS_GAIN * found)
 
 
 def n_workers(config: SearchConfig) -> int:

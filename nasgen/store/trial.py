@@ -31,7 +31,7 @@ REFUSALS = {
 
 
 # What ranks trials, says how long they take, and is shown of the best one while a search runs.
-SLIM_METRICS = ("val_loss", "val_s", "epochs_done", "n_params", "flops")
+SLIM_METRICS = ("val_loss", "val_s", "val_scale", "epochs_done", "n_params", "flops")
 _NOTHING: Mapping[str, Any] = {}  # never written to: nothing writes to a trial
 _same = lru_cache(maxsize=64)(lambda fidelity: fidelity)  # one object for equal ones
 
@@ -112,6 +112,16 @@ class Trial:
     def predictions_ref(self) -> str | None:
         """The reference of its predictions on the validation data."""
         return self.refs.get("predictions")
+
+    @property
+    def val_s(self) -> float:
+        """Seconds of a pass over the validation rows in their full size, 0 where none was made.
+
+        In the middle of a schedule images may be smaller: "val_scale" is the share of their sides.
+        """
+        seconds, scale = self.metrics.get("val_s"), self.metrics.get("val_scale", 1.0)
+        are_numbers = all(isinstance(n, int | float) and n > 0 for n in (seconds, scale))
+        return float(seconds) / float(scale) ** 2 if are_numbers and seconds else 0.0
 
     @property
     def estimate(self) -> float | None:

@@ -1,0 +1,159 @@
+"""How fast this machine trains a network and answers with it: a few batches of each, timed.
+
+What a time budget buys is planned from it, and the number of threads is chosen by it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from nasgen import seeding
+from nasgen.errors import FOREIGN, EvaluationError
+from nasgen.evaluation import device, measure
+from nasgen.evaluation.batches import Batch, Batches, Run
+from nasgen.evaluation.inference import Inference
+from nasgen.evaluation.recipe import Recipe
+from nasgen.evaluation.training import Loss, make_optimizer, train
+from nasgen.phenotype.network import Network, build
+from nasgen.settings.fidelity import THREADS_GAIN
+
+N_TIMED: Final = 4  # steps that are timed after one that warms up
+N_ANSWERED: Final = 128  # rows of a batch that is answered
+
+
+def measured(
+    inference: Inference,
+    recipe: Recipe,
+    batches: Batches,
+    job: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what a job about speed asks for, in seconds.
+
+    `job` holds "genotypes", of which the one of median operations is timed, "seed", and "speed":
+    {"threads": [numbers in rising order], "limit_s", "validation": True by default}. The limit is
+    for each number of threads, and exceeded where a few steps take longer; more threads than those
+    that were slower are not tried. The result is {"row_s": {number of threads: seconds for each row
+    trained on}, "val_s": of a pass over the validation rows on the inference's threads, if asked
+    for, "flops" and "n_params" of the network, "wall_s"}. Raises EvaluationError when none of the
+    networks can be built.
+    """
+    began, wanted = time.perf_counter(), job["speed"]
+    limit_s = float(wanted["limit_s"])
+    network = typical(inference, job["genotypes"], seeding.integer(job["seed"], "weights"))
+    example = inference.feed.example()
+    facts: dict[str, float] = {}
+    facts |= {"flops": measure.flops(network, example), "n_params": measure.n_params(network)}
+    network = inference.placed(network)
+
+    def seconds(n_threads: int) -> float:
+        with device.threads(n_threads):
+            return row_s(network, batches, inference.task.loss, recipe, limit_s)
+
+    forked = [inference.device] if inference.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=forked):  # layers such as dropout draw from it
+        found = tried(wanted["threads"], seconds)
+    if wanted.get("validation", True):
+        n_rows = len(inference.targets("validation"))
+        facts["val_s"] = n_rows * answer_s(inference, network, limit_s)
+    by_threads = {str(n): seconds for n, seconds in found.items()}
+    return {"row_s": by_threads, **facts, "wall_s": time.perf_counter() - began}
+
+
+def typical(inference: Inference, genotypes: Sequence[Mapping[str, Any]], seed: int) -> Network:
+    """Return the network of median operations; those that cannot be built are passed over."""
+    built: list[tuple[int, int, Network]] = []
+    failure: BaseException | None = None
+    for place, genotype in enumerate(genotypes):
+        try:
+            network = build(inference.decode(genotype)[1], seed)
+            built.append((measure.flops(network, inference.feed.example()), place, network))
+        except FOREIGN as error:  # its trial will say what is wrong with it
+            failure = error
+    if not built:
+        raise EvaluationError(f"no network of the first ones can be built: {failure}")
+    built.sort(key=lambda one: one[:2])
+    return built[len(built) // 2][2]
+
+
+def tried(counts: Sequence[int], seconds: Callable[[int], float]) -> dict[int, float]:
+    """Return the seconds for each number of threads, until more of them are slower."""
+    found: dict[int, float] = {}
+    for n in counts:
+        found[n] = seconds(n)
+        if found[n] > min(found.values()) / THREADS_GAIN:
+            break
+    return found
+
+
+def row_s(network: Network, batches: Batches, loss: Loss, recipe: Recipe, limit_s: float) -> float:
+    """Return the seconds that training takes for each row; images have their full size.
+
+    The network is trained on for about `limit_s` seconds, five steps at least.
+    """
+    optimizer = make_optimizer(network, recipe)
+
+    def steps(n_warm: int, n: int) -> tuple[float, int]:
+        few = _Few(batches, n_warm + n)
+        train(network, few, loss, recipe, epochs=1.0, optimizer=optimizer)
+        return time.perf_counter() - few.began[n_warm], sum(few.n_rows[n_warm:])
+
+    first_s, n_rows = steps(0, 1)  # memory is taken and kernels are made
+    if first_s > limit_s:
+        return first_s / n_rows
+    spent_s, n_rows = 0.0, 0
+    while spent_s < limit_s:
+        seconds, n = steps(1, N_TIMED)
+        spent_s, n_rows = spent_s + seconds, n_rows + n
+    return spent_s / n_rows
+
+
+def answer_s(inference: Inference, network: Network, limit_s: float) -> float:
+    """Return the seconds that answering takes for each row, in large batches."""
+    inputs, targets, rows = inference.part("validation")
+    chosen = np.arange(len(targets)) if rows is None else rows
+    chosen = chosen[: min(inference.feed.rows_at_once, N_ANSWERED)]
+    network.eval()
+    for _ in range(2):  # the first one warms up
+        began = time.perf_counter()
+        inference.answers(network, inputs, chosen)
+        took = time.perf_counter() - began
+        if took > limit_s:
+            break
+    return took / len(chosen)
+
+
+class _Few(Batches):
+    """`n_steps` batches of another, as at the end of its schedule.
+
+    `began` is when each was asked for, `n_rows` how many rows it has.
+    """
+
+    def __init__(self, inner: Batches, n_steps: int) -> None:
+        self.inner, self.n = inner, n_steps
+        self.device, self.side = inner.device, inner.side
+        self.began: list[float] = []
+        self.n_rows: list[int] = []
+
+    @property
+    def n_steps(self) -> int:
+        return self.n
+
+    def begin(self, run: Run) -> None:
+        self.inner.begin(run)
+
+    def epoch(self) -> Iterator[Batch]:
+        stream: Iterator[Batch] = iter(())
+        for _ in range(self.n):
+            self.began.append(time.perf_counter())
+            self.inner.progress = 1.0
+            found = next(stream, None)
+            if found is None:
+                stream = self.inner.epoch()
+                found = next(stream)
+            self.n_rows.append(len(found[1]))
+            yield found

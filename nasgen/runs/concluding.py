@@ -1,0 +1,137 @@
+"""The ending of a run: ensemble, test, report.
+
+Validation rows choose the ensemble. It and the best network are tested once. What a time budget has
+left bounds how many members are tested, so that a machine that has become slow does not overrun it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork, choose
+from nasgen.errors import EvaluationError, StoreError
+from nasgen.runs import reporting
+from nasgen.runs.combining import ensemble_summary
+from nasgen.runs.counting import counted
+from nasgen.store.trial import Trial
+
+if TYPE_CHECKING:
+    from nasgen.runs.results import Run
+
+Say = Callable[[str], Any]
+
+
+def conclude(
+    run: Run,
+    n_filtered: int,
+    wall_s: Callable[[], float],
+    left_s: Callable[[], float] = lambda: math.inf,
+) -> None:
+    """Choose the ensemble on validation rows, test it and the best network once, write the report.
+
+    `n_filtered` candidates were rejected, `wall_s` gives the run's wall time, `left_s` the seconds
+    in which tests should be over. The summary comes last: it says that the run is complete, its
+    report included. What is damaged is left out, with a warning that the run keeps.
+    """
+    with run.resolved.scope.active():
+        _conclude(run, n_filtered, wall_s, left_s)
+
+
+def _conclude(
+    run: Run, n_filtered: int, wall_s: Callable[[], float], left_s: Callable[[], float]
+) -> None:
+    summary = counted(run, n_filtered)
+    cautions: list[str] = []
+
+    def left_out(text: str) -> None:
+        cautions.append(text)
+        warnings.warn(text, stacklevel=2)
+
+    best = run.best
+    if best is not None:
+        latency_ms = run.inference.latency_ms(best.genotype)  # loads torch and the data
+        began = time.monotonic()
+        summary["best"] = {**_tested(run, best, left_out), "latency_ms": latency_ms}
+        test_s = time.monotonic() - began
+        for row in summary.get("front", ()):
+            row |= _tested(run, run.trial(row["trial"]), left_out)
+
+        def cost_s(network: TrainedNetwork) -> float:
+            """About how long its test takes, whose seconds grow with its operations."""
+            if network.is_tested:
+                return 0.0
+            own, of_best = (float(t.metrics.get("flops") or 0) for t in (network.trial, best))
+            return test_s * (own / of_best if own and of_best else 1.0)
+
+        summary["ensemble"] = _ensemble(run, left_out, cost_s, left_s)
+    summary["wall_s"] = round(wall_s(), 3)
+    record = {**run.record, "summary": summary}
+    if cautions:
+        record["cautions"] = [*record.get("cautions", ()), *cautions]
+    reporting.write(run, record, summary)
+    run.folder.write_json("run.json", record)
+
+
+def _tested(run: Run, trial: Trial, left_out: Say) -> dict[str, Any]:
+    """Return what the summary says of a network; its test metric is computed now."""
+    metric, tested = run.task.metric, None
+    if run.folder.artifacts.exists(trial.weights_ref):
+        try:
+            tested = run.network(trial.seq).test_metrics[metric]
+        except (StoreError, EvaluationError) as error:
+            left_out(f"trial {trial.seq} could not be tested: {error}")
+    return {
+        "trial": trial.seq,
+        f"val_{metric}": trial.metrics.get(f"val_{metric}"),
+        f"test_{metric}": tested,
+        "n_params": trial.metrics.get("n_params"),
+        "flops": trial.metrics.get("flops"),
+    }
+
+
+def _ensemble(
+    run: Run,
+    left_out: Say,
+    cost_s: Callable[[TrainedNetwork], float],
+    left_s: Callable[[], float],
+) -> Mapping[str, Any] | None:
+    if not (networks := run.networks()):
+        return None
+    try:
+        chosen = _chosen(run, networks, left_out)
+        fitting = affordable(chosen.members, cost_s, left_s())
+        if len(fitting) < len(chosen.members):
+            left_out(
+                f"the ensemble has {len(fitting)} of {len(chosen.members)} members, the heaviest: "
+                "the time budget left no time to test all of them."
+            )
+            chosen = _chosen(run, fitting, left_out)
+        return ensemble_summary(chosen)
+    except (StoreError, EvaluationError) as error:
+        left_out(str(error))
+        return None
+
+
+def _chosen(run: Run, networks: Sequence[TrainedNetwork], left_out: Say) -> TrainedEnsemble:
+    settings = run.config.ensemble
+    return choose(networks, settings.name, settings.rounds, left_out)
+
+
+def affordable(
+    members: Sequence[TrainedNetwork], cost_s: Callable[[TrainedNetwork], float], left_s: float
+) -> list[TrainedNetwork]:
+    """Return the first members that can be tested in `left_s` seconds, one at least.
+
+    Those whose test costs nothing stay wherever they stand.
+    """
+    kept = []
+    for member in members:
+        cost = cost_s(member)
+        if cost <= max(left_s, 0.0):
+            kept.append(member)
+            left_s -= cost
+    return kept or list(members[:1])

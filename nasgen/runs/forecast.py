@@ -1,0 +1,86 @@
+"""What is to be expected of a budget: how many networks, how long each, in how many generations.
+
+A search in lines follows its plan (`nasgen.settings.plan`). Others share time out as
+`nasgen.settings.fidelity` says; what comes of that is estimated here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from nasgen.engine.algorithms.base import Algorithm
+from nasgen.loop.constants import Constants
+from nasgen.runs.resolved import Resolved
+from nasgen.settings.budget import Budget
+from nasgen.settings.fidelity import n_workers
+from nasgen.settings.plan import JOB_S, Plan, Speed
+
+Json = dict[str, Any]
+
+
+def of_plan(plan: Plan, resolved: Resolved) -> Json:
+    """Return what run.json keeps of a plan that is followed, and what is shown of it."""
+    val_s = plan.speed.val_s if plan.speed is not None else 0.0
+    return {
+        **plan.to_json(),
+        "trials": plan.n_trials,
+        "trial_s": None if plan.stretch_s is None else round(plan.stretch_s + val_s, 3),
+        "generations": len(plan.rounds),
+        "predictor": _predictor(resolved, plan.n_search),
+    }
+
+
+def of_settings(
+    resolved: Resolved, constants: Constants, budget: Budget, speed: Speed | None
+) -> Json:
+    """Return the same of a search whose settings say how long its trials are."""
+    workers, n_finish = n_workers(resolved.config), budget.n_finish
+    trial_s = _trial_s(constants, speed)
+    n_search = budget.n_search
+    if budget.time_s is not None and trial_s is not None:
+        waves = max(0.0, budget.search_left_s) / trial_s
+        n_timed = max(1, workers * math.floor(waves))
+        n_search = n_timed if n_search is None else min(n_search, n_timed)
+    finish_s = None
+    if budget.time_s is not None and n_finish:
+        left = (budget.time_s - budget.reserve_s) * budget.finish_share
+        each = left / math.ceil(n_finish / workers) - (speed.val_s if speed is not None else 0.0)
+        finish_s = round(max(0.5, each), 3)
+    return {
+        "strategy": "trials",
+        "trials": None if n_search is None else n_search + n_finish,
+        "trial_s": None if trial_s is None else round(trial_s, 3),
+        "generations": _generations(resolved.algorithm(lambda proposal: True), n_search),
+        "finalists": n_finish,
+        "finish_s": finish_s,
+        "predictor": _predictor(resolved, n_search),
+        "speed": None if speed is None else speed.to_json(),
+    }
+
+
+def _trial_s(constants: Constants, speed: Speed | None) -> float | None:
+    """Return the seconds of one trial of the search; None where nothing says it."""
+    fidelity = constants.search_fidelity
+    limit = math.inf if fidelity.seconds is None else fidelity.seconds
+    if speed is None:
+        return None if math.isinf(limit) else limit + JOB_S
+    n_rows = (fidelity.epochs or 1.0) * fidelity.fraction * constants.n_train
+    return min(limit, n_rows * speed.image_s) + speed.val_s + JOB_S
+
+
+def _generations(algorithm: Algorithm, n: int | None) -> int | None:
+    """Return the generations that so many trials make; None where there are none."""
+    if n is None or not algorithm.is_generational:
+        return None
+    first = algorithm.population_size
+    return 1 + math.ceil(max(0, n - first) / int(getattr(algorithm, "n_offspring", first)))
+
+
+def _predictor(resolved: Resolved, n_search: int | None) -> Json | None:
+    """Return whether the predictor will have enough labels before the search ends."""
+    section = resolved.config.predictor
+    if section.name == "none":
+        return None
+    fitted = None if n_search is None else n_search > section.warmup
+    return {"name": section.name, "needs": section.warmup, "fitted": fitted}

@@ -1,0 +1,232 @@
+"""What a budget buys, found out and said before the first training.
+
+The workers time a typical first network while all of them are busy, as they will be in the search;
+then one of them times it with all threads. `nasgen.settings.plan` makes a plan of that. A budget in
+which not even one network can be trained and tested is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from nasgen import seeding
+from nasgen.engine.draws import designed, drawn
+from nasgen.errors import ConfigError, NasgenError, OperatorError
+from nasgen.execution.base import Executor
+from nasgen.loop.constants import Constants
+from nasgen.runs import forecast
+from nasgen.runs.reserve import Reserve
+from nasgen.runs.resolved import Resolved
+from nasgen.search_spaces.base import Design
+from nasgen.settings.budget import Budget
+from nasgen.settings.fidelity import fastest, n_cores, thread_counts
+from nasgen.settings.plan import Speed
+
+Json = dict[str, Any]
+
+TIMING_SHARE: Final = 0.02  # of the budget for timing a network, in the bounds
+LEAST_S, MOST_S = 0.4, 2.0
+PATIENCE_S, PATIENCE = 10.0, 0.5  # of the budget; then there is no speed to plan with
+N_DRAWN: Final = 5  # networks, of which the one of median operations is typical
+SHORT_ROWS: Final = 2_000  # shown in the shortest training that is worth its name
+MARGIN: Final = 1.1  # by which the shortest budget that is named exceeds what was measured
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What was measured, in seconds.
+
+    - `row_s`: of training, for each row, in a worker while all workers train.
+    - `row_s_all`: the same for a network that has `threads` threads for itself.
+    - `val_s`: of a pass over the validation rows, in a worker.
+    - `load_s`: until a worker had loaded torch and read the data.
+    """
+
+    row_s: float
+    row_s_all: float
+    threads: int
+    val_s: float
+    load_s: float
+
+    @property
+    def gain(self) -> float:
+        """How many times as fast all threads are as one worker's."""
+        return self.row_s / self.row_s_all
+
+
+def timed(
+    executor: Executor,
+    networks: Sequence[Json],
+    seed: int,
+    threads: int,
+    most_threads: int,
+    budget_s: float,
+) -> Timing | None:
+    """Start the workers and time one of the networks in them; None where that fails.
+
+    Then the trials will say why. `threads` are those of a worker; numbers of threads up to
+    `most_threads` are tried for a network that has the machine for itself. What a worker cannot
+    start with is raised.
+    """
+    if not networks:
+        return None
+    counts = [n for n in thread_counts(most_threads) if n >= threads]
+    limit_s = min(max(TIMING_SHARE * budget_s, LEAST_S), MOST_S) / (1 + len(counts))
+
+    def job(place: int, counts: Sequence[int], validation: bool) -> Json:
+        return {
+            "seq": -1 - place,  # no trial's
+            "attempt": 1,
+            "seed": seeding.integer(seed, "speed"),
+            "genotypes": list(networks),
+            "speed": {"threads": list(counts), "limit_s": limit_s, "validation": validation},
+            "limit_s": max(PATIENCE_S, PATIENCE * budget_s),
+        }
+
+    began = time.monotonic()
+    executor.start()
+    busy = _answers(executor, [job(place, [threads], True) for place in range(executor.workers)])
+    if not busy:
+        return None
+    row_s = _mean([next(iter(found["row_s"].values())) for _, found in busy])
+    load_s = max(0.0, _mean([at - began - found["wall_s"] for at, found in busy]))
+    val_s = _mean([found["val_s"] for _, found in busy])
+    alone = {threads: row_s}
+    if len(counts) > 1:
+        for _, found in _answers(executor, [job(0, counts, False)]):
+            alone = {int(n): seconds for n, seconds in found["row_s"].items()}
+    best = fastest(alone)
+    return Timing(row_s, min(row_s, alone[best]), best, val_s, load_s)
+
+
+def _answers(executor: Executor, jobs: Sequence[Json]) -> list[tuple[float, Json]]:
+    """Return when each job that succeeded was answered, and what was measured."""
+    waiting, validation = {job["seq"] for job in jobs}, jobs[0]["speed"]["validation"]
+    for job in jobs:
+        executor.submit(job)
+    found = []
+    while waiting:
+        for message in executor.collect(timeout=0.2):
+            if (result := message.get("result")) is not None:
+                waiting.discard(result["seq"])
+                if _is_sound(measured := result.get("metrics"), validation):
+                    found.append((time.monotonic(), measured))
+    return found
+
+
+def _is_sound(measured: Any, validation: bool) -> bool:
+    """Tell whether a worker, in which plug-ins run, answered with what was asked for."""
+    if not isinstance(measured, Mapping) or not isinstance(measured.get("row_s"), Mapping):
+        return False
+    counts = measured["row_s"]
+    values = [*counts.values(), measured.get("wall_s")]
+    values += [measured.get("val_s")] if validation else []
+    are_numbers = all(type(v) in (int, float) and math.isfinite(v) and v > 0 for v in values)
+    return are_numbers and bool(counts) and all(str(n).isdecimal() for n in counts)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def typical(
+    resolved: Resolved,
+    designs: Callable[[], Iterable[Design]] = tuple,
+    limit_s: float = math.inf,
+) -> list[Json]:
+    """Return networks of the kind with which the search begins, as JSON: designs, else draws.
+
+    None where a draw is refused, as a search may get over. Raises OperatorError for what a space
+    must not give, or does not give within execution.operator_limit or `limit_s` seconds.
+    """
+    config, space = resolved.config, resolved.space
+    if resolved.origin is not None:
+        return [resolved.origin.genotype.to_json()]
+    rng = seeding.generator(config.seed, "speed")
+    limit_s = min(limit_s, config.execution.operator_limit)
+    try:
+        found = [d.genotype for d in designed(designs, space, limit_s)]
+        if not found or resolved.config.algorithm.name == "random":
+            sample = partial(space.sample, rng)
+            found = [drawn("sample", sample, space, limit_s) for _ in range(N_DRAWN)]
+        legal = [genotype for genotype in found if resolved.violation(genotype) <= 0]
+    except OperatorError:
+        raise
+    except NasgenError:
+        return []
+    return [genotype.to_json() for genotype in (legal or found)[:N_DRAWN]]
+
+
+def made(
+    record: Mapping[str, Any],
+    leg: Mapping[str, Any],
+    resolved: Resolved,
+    constants: Constants,
+    budget: Budget,
+    executor: Executor,
+    test_ratio: float,
+    designs: Callable[[], Iterable[Design]] = tuple,
+) -> Json:
+    """Return the plan of a segment of a run that begins now, as run.json keeps it.
+
+    With a time budget the workers are started and timed. Raises TooShortError for a budget in which
+    no network can be trained and tested.
+    """
+    speed, timing = None, None
+    time_s, n_train = budget.time_s, constants.n_train
+    if time_s is not None:
+        threads = resolved.config.execution.threads_per_trial
+        most = max(threads, min(n_cores(), threads * executor.workers))
+        executor.deadline = time.monotonic() + budget.ends_in_s
+        networks = typical(resolved, designs, budget.ends_in_s)
+        timing = timed(executor, networks, resolved.config.seed, threads, most, time_s)
+    if timing is not None and time_s is not None:
+        reserve = Reserve(timing.load_s, test_ratio, timing.gain, timing.val_s)
+        budget.reserve_s = reserve.seconds()
+        if not budget.spent_s:  # what was begun is brought to its end
+            check(time_s, n_train, timing, budget.elapsed_s, reserve.seconds(n=1))
+        speed = Speed(
+            timing.row_s,
+            timing.row_s_all,
+            timing.val_s,
+            start_s=round(budget.elapsed_s, 3),
+            end_s=round(budget.reserve_s + timing.val_s, 3),
+            threads=timing.threads,
+        )
+    elif time_s is not None and budget.elapsed_s > time_s and not budget.spent_s:
+        raise _too_short(time_s, 2 * budget.elapsed_s, f"the start takes {budget.elapsed_s:.1f} s")
+    found = forecast.of_settings(resolved, constants, budget, speed)
+    return found if timing is None else {**found, "load_s": round(timing.load_s, 3)}
+
+
+class TooShortError(ConfigError):
+    """A time budget in which no network can be trained and tested."""
+
+
+def check(budget_s: float, n_train: int, timing: Timing, gone_s: float, ending_s: float) -> None:
+    """Raise TooShortError for a budget in which no network can be trained and tested.
+
+    `gone_s` is what starting took of it, `ending_s` what the test and the report will take.
+    """
+    training_s = min(n_train, SHORT_ROWS) * timing.row_s_all + timing.val_s
+    needed_s = gone_s + training_s + ending_s
+    if needed_s > budget_s:
+        raise _too_short(
+            budget_s,
+            MARGIN * needed_s,
+            f"the start takes {gone_s:.1f} s, the shortest training of one network with its "
+            f"validation {training_s:.1f} s, test and report {ending_s:.1f} s",
+        )
+
+
+def _too_short(budget_s: float, least_s: float, why: str) -> TooShortError:
+    shortest = 5 * math.ceil(least_s / 5)
+    return TooShortError(
+        f"budget.time: expected at least {shortest} s, got {budget_s:g} s: on this machine {why}. "
+        f"Use --budget {shortest}s or more."
+    )

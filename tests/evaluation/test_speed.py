@@ -1,0 +1,143 @@
+"""How fast a network is: timed on a few batches, and what follows for the threads."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nasgen.evaluation import speed
+from nasgen.evaluation.evaluator import Evaluator
+from nasgen.evaluation.pace import Pace
+from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.settings.fidelity import THREADS_GAIN as GAIN
+from nasgen.settings.fidelity import fastest
+from nasgen.store.artifacts import Artifacts
+
+
+@pytest.fixture(scope="module")
+def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
+    context = {
+        "seed": 0,
+        "space": {"name": "dag-cnn", "max_channels": 512},
+        "data": {"source": "digits"},
+        "training": {},
+        "objectives": ["val_accuracy"],
+        "device": "cpu",
+        "threads": 1,
+    }
+    return Evaluator(context, Artifacts(tmp_path_factory.mktemp("speed")))
+
+
+def _genotype(seed: int, widen: float = 1.0) -> dict[str, Any]:
+    space = DagCnn(max_channels=512)
+    drawn = space.sample(np.random.default_rng(seed))
+    return (space.widened(drawn, widen) if widen > 1 else drawn).mint(0, seed).to_json()
+
+
+def _timed(evaluator: Evaluator, genotypes: list[Any], counts: list[int]) -> dict[str, Any]:
+    wanted = {"threads": counts, "limit_s": 0.05}
+    job = {"seq": -1, "attempt": 1, "seed": 3, "genotypes": genotypes, "speed": wanted}
+    return evaluator.evaluate(json.loads(json.dumps(job)))
+
+
+def test_a_network_is_timed_and_the_process_is_as_before(evaluator: Evaluator) -> None:
+    state, n_threads = torch.random.get_rng_state(), torch.get_num_threads()
+    kept = evaluator.artifacts.stored()  # type: ignore[attr-defined]
+    result = _timed(evaluator, [_genotype(0)], [1, 2])
+    assert result["state"] == "COMPLETE", result["failure"]
+    metrics = json.loads(json.dumps(result))["metrics"]
+    assert "1" in metrics["row_s"]
+    assert set(metrics["row_s"]) <= {"1", "2"}
+    for seconds in (*metrics["row_s"].values(), metrics["val_s"], metrics["wall_s"]):
+        assert 0 < seconds < 60
+    # Validation has more rows than one, and its time is of them all.
+    assert metrics["wall_s"] > metrics["row_s"]["1"]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.get_num_threads() == n_threads
+    assert evaluator.artifacts.stored() == kept  # type: ignore[attr-defined]
+
+
+def test_the_network_of_median_operations_is_timed(evaluator: Evaluator) -> None:
+    drawn = [_genotype(seed) for seed in range(5)]
+    flops = sorted(_timed(evaluator, [one], [1])["metrics"]["flops"] for one in drawn)
+    assert _timed(evaluator, drawn, [1])["metrics"]["flops"] == flops[2]
+    broken = {"kind": "dag"}
+    result = _timed(evaluator, [broken, drawn[0], broken], [1])
+    assert result["state"] == "COMPLETE"
+    result = _timed(evaluator, [broken], [1])
+    assert result["state"] == "FAILED"
+    assert "can be built" in result["failure"]
+
+
+def test_a_larger_network_is_slower(evaluator: Evaluator) -> None:
+    small, large = (
+        _timed(evaluator, [_genotype(3, widen)], [1])["metrics"] for widen in (1.0, 6.0)
+    )
+    assert large["row_s"]["1"] > 2 * small["row_s"]["1"]
+    assert large["val_s"] > small["val_s"]
+
+
+@given(st.dictionaries(st.integers(1, 64), st.floats(1e-6, 1e3), min_size=1))
+def test_more_threads_are_taken_only_where_they_gain(found: dict[int, float]) -> None:
+    n = fastest(found)
+    best = min(found.values())
+    assert found[n] * GAIN < best <= found[n]
+    assert all(found[fewer] * GAIN >= best for fewer in found if fewer < n)
+
+
+def test_no_more_threads_are_tried_than_help() -> None:
+    asked: list[int] = []
+
+    def seconds(n: int) -> float:
+        asked.append(n)
+        return {1: 1.0, 2: 0.6, 4: 0.5, 8: 0.9, 16: 0.1}[n]
+
+    found = speed.tried([1, 2, 4, 8, 16], seconds)
+    assert asked == [1, 2, 4, 8]
+    assert fastest(found) == 4
+
+
+def test_the_fastest_threads_answer_and_small_batches_decide_nothing() -> None:
+    before, used = torch.get_num_threads(), []
+
+    def answer(pace: Pace, n_rows: int, is_full: bool) -> None:
+        with pace.batch(n_rows, is_full):
+            n = torch.get_num_threads()
+            used.append(n)
+            time.sleep({1: 0.02, 2: 0.005, 3: 0.04}[n])
+
+    pace = Pace([1, 2, 3])
+    for n_rows in (4, 500):
+        answer(pace, n_rows, is_full=False)
+    assert used == [1, 3]
+    assert pace.chosen is None
+    for _ in range(6):
+        answer(pace, 512, is_full=True)
+    assert used[2:] == [1, 1, 2, 3, 2, 2]
+    assert pace.chosen == 2
+    answer(pace, 4, is_full=False)
+    assert used[-1] == 2
+    answer(given := Pace([3]), 4, is_full=False)
+    assert given.chosen == used[-1] == 3
+    assert torch.get_num_threads() == before
+
+
+def test_a_training_shorter_than_an_update_says_what_it_does(
+    evaluator: Evaluator, tmp_path: Path
+) -> None:
+    rows = []
+    job = {
+        "seq": 0, "attempt": 1, "genotype": _genotype(0), "seed": 0, "inherit": None,
+        "fidelity": {"epochs": 1e-3, "fraction": 1.0, "seconds": None}, "wants": [],
+    }  # fmt: skip
+    result = evaluator.evaluate(job, lambda row: not rows.append(row))
+    assert result["state"] == "COMPLETE"
+    assert rows[-1]["epoch"] == rows[-1]["n_epochs"] == result["metrics"]["epochs_done"] > 1e-3

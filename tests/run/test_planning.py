@@ -1,0 +1,287 @@
+"""What a budget buys is measured, said and recorded before the first training, or refused."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nasgen
+from nasgen.errors import ConfigError
+from nasgen.evaluation.tasks.classification import Classification
+from nasgen.execution.serial import Serial
+from nasgen.runs import planning, reading
+from nasgen.runs.journal import LOG
+from nasgen.runs.planning import Timing, TooShortError, check, timed, typical
+from nasgen.runs.progress import plan_lines
+from nasgen.settings.fidelity import thread_counts
+from nasgen.settings.plan import Speed
+from tests.played import resolved_of
+
+TINY = {
+    "algorithm": {"name": "genetic"},
+    "space": {"max_channels": 16},
+    "training": {"epochs": 0.1},
+    "execution": {"executor": "serial"},
+    "finish": {"networks": 0},
+}
+
+
+# ---- timing --------------------------------------------------------------------------------------
+
+
+class Stopwatch:
+    """Answers jobs about speed as it is told to; each has its own seconds."""
+
+    def __init__(self, context: Mapping[str, Any]) -> None:
+        self.answers, self.asked = list(context["answers"]), 0
+
+    def evaluate(self, job: Mapping[str, Any], report: Callable[..., bool]) -> dict[str, Any]:
+        answer = self.answers[self.asked]
+        self.asked += 1
+        assert job["seq"] < 0  # no trial's
+        if answer is None:
+            return {"seq": job["seq"], "state": "FAILED", "failure": "broken", "metrics": {}}
+        row_s = {str(n): answer["row_s"][str(n)] for n in job["speed"]["threads"]}
+        return {"seq": job["seq"], "state": "COMPLETE", "metrics": {**answer, "row_s": row_s}}
+
+
+def make(context: Mapping[str, Any]) -> Stopwatch:
+    """The entry point."""
+    return Stopwatch(context)
+
+
+GOOD = {"row_s": {"1": 4.0, "2": 2.5, "4": 3.0}, "val_s": 7.0, "wall_s": 0.001}
+
+
+def _timing(*answers: Any, most: int = 4) -> Timing | None:
+    executor = Serial("tests.run.test_planning:make", {"answers": answers})
+    return timed(executor, [{"kind": "dag"}], 0, 1, most, 60.0)
+
+
+def test_one_thread_and_more_are_timed_and_the_fastest_counts() -> None:
+    timing = _timing(GOOD, GOOD)
+    assert timing is not None
+    assert (timing.row_s, timing.row_s_all, timing.threads, timing.val_s) == (4.0, 2.5, 2, 7.0)
+    assert timing.gain == pytest.approx(1.6)
+    assert 0 <= timing.load_s < 5
+    slower = {**GOOD, "row_s": {"1": 1.0, "2": 1.5, "4": 2.0}}
+    timing = _timing(slower, slower)
+    assert timing is not None
+    assert (timing.row_s_all, timing.threads) == (1.0, 1)  # more threads gain nothing
+    timing = _timing(GOOD, most=1)
+    assert timing is not None
+    assert timing.gain == 1.0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"val_s": math.nan},
+        {"val_s": "7"},
+        {"val_s": -1.0},
+        {"wall_s": None},
+        {"row_s": {"1": math.inf, "2": 1.0, "4": 1.0}},
+        {"row_s": {"1": True, "2": 1.0, "4": 1.0}},
+    ],
+    ids=str,
+)
+def test_an_answer_that_is_no_speed_is_not_believed(wrong: dict[str, Any]) -> None:
+    assert _timing({**GOOD, **wrong}, {**GOOD, **wrong}) is None
+    timing = _timing(GOOD, {**GOOD, **wrong})
+    assert timing is not None
+    assert timing.threads == (2 if "val_s" in wrong else 1)  # which only the first answer has
+
+
+def test_without_a_speed_there_is_none() -> None:
+    assert _timing(None) is None
+    executor = Serial("tests.run.test_planning:make", {"answers": ()})
+    assert timed(executor, [], 0, 1, 4, 60.0) is None
+
+
+@given(st.integers(1, 300))
+def test_numbers_of_threads_double_up_to_all(most: int) -> None:
+    counts = thread_counts(most)
+    assert counts[0] == 1
+    assert counts[-1] == most
+    assert counts == sorted(set(counts))
+    assert all(b <= 2 * a for a, b in itertools.pairwise(counts))
+
+
+def test_typical_networks_are_those_that_a_search_begins_with() -> None:
+    drawn = typical(resolved_of("random"))
+    assert len(drawn) == planning.N_DRAWN
+    assert drawn == typical(resolved_of("random"))  # the seed's
+    bounded = resolved_of("random", objectives={"constraint": "n_params < 100k"})
+    few = typical(bounded)
+    assert few
+    assert all(one in drawn for one in few)
+    fixed = reading.resolved({"algorithm": {"name": "fixed"}, "origin": {"network": "resnet9"}})
+    assert len(typical(fixed)) == 1
+
+
+# ---- a budget that is too short ------------------------------------------------------------------
+
+SECONDS = st.floats(1e-6, 100.0)
+
+
+@given(SECONDS, SECONDS, SECONDS, SECONDS, st.floats(10.0, 1e4), st.integers(2, 100_000))
+def test_the_shortest_budget_that_is_named_works(
+    row_s: float, val_s: float, gone_s: float, ending_s: float, budget_s: float, n_train: int
+) -> None:
+    timing = Timing(row_s, row_s, 1, val_s, 1.0)
+    needed = min(n_train, planning.SHORT_ROWS) * row_s + val_s + gone_s + ending_s
+    try:
+        check(budget_s, n_train, timing, gone_s, ending_s)
+        assert budget_s >= needed
+    except TooShortError as error:
+        assert budget_s < needed
+        shortest = float(str(error).split("--budget ")[1].split("s ")[0])
+        assert shortest > budget_s
+        check(shortest, n_train, timing, gone_s, ending_s)
+
+
+@dataclass(frozen=True)
+class _Slow(Classification):  # type: ignore[misc]
+    """A task of three classes whose loss takes its time: an epoch takes a quarter of a minute."""
+
+    @classmethod
+    def fit(cls, dataset: Any, rows: Any) -> _Slow:
+        return cls(3)
+
+    def loss(self, outputs: Any, targets: Any, smoothing: float = 0.0) -> Any:
+        time.sleep(0.5)
+        return super().loss(outputs, targets, smoothing)
+
+
+@pytest.fixture
+def slow(registry_restored: None) -> str:
+    nasgen.task("slow")(_Slow)
+    return "slow"
+
+
+def test_a_budget_shorter_than_a_training_is_refused_and_leaves_nothing(
+    slow: str, tmp_path: Path
+) -> None:
+    timed_out = {**TINY, "data": {"task": slow}, "budget": {"time": "10s"}}
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, (1200, 1, 8, 8)).astype(np.uint8), np.arange(1200) % 3
+    with pytest.raises(ConfigError, match=r"budget.time: expected at least \d+ s, got 10 s"):
+        nasgen.run(timed_out, out=tmp_path / "run", plugins=[_Slow], data=data)
+    assert not (tmp_path / "run").exists()
+    some = {**timed_out, "budget": {"trials": 1}, "training": {"epochs": 0.01}}
+    run = nasgen.run(some, out=tmp_path / "run", plugins=[_Slow], data=data)
+    before = {**run.record}
+    with pytest.raises(ConfigError, match=r"Use --budget \d+s or more"):
+        nasgen.resume(run.path, time_s=10.0, plugins=[_Slow])
+    assert nasgen.load(run.path).record["legs"] == before["legs"]
+    assert nasgen.load(run.path).is_complete
+
+
+# ---- a run with a plan ---------------------------------------------------------------------------
+
+
+class Seen:
+    """A listener that keeps what happened; `stop_at` ends the run as Ctrl-C does."""
+
+    def __init__(self, stop_at: str = "") -> None:
+        self.events: list[tuple[str, Mapping[str, Any]]] = []
+        self.stop_at = stop_at
+
+    def __call__(self, event: str, data: Mapping[str, Any]) -> None:
+        self.events.append((event, data))
+        if event == self.stop_at:
+            raise KeyboardInterrupt
+
+    def named(self, name: str) -> list[Mapping[str, Any]]:
+        return [data for event, data in self.events if event == name]
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seen]:
+    """A run with a time budget that was interrupted at its first training."""
+    seen, path = Seen("submitted"), tmp_path_factory.mktemp("planned") / "run"
+    tables = {**TINY, "budget": {"trials": 3, "time": "5m"}, "predictor": {"name": "forest"}}
+    with pytest.raises(KeyboardInterrupt):
+        nasgen.run(tables, out=path, listeners=(seen,))
+    return path, seen
+
+
+def test_the_plan_comes_before_the_first_training(stopped: tuple[Path, Seen]) -> None:
+    path, seen = stopped
+    names = [name for name, _ in seen.events]
+    assert names.index("run") < names.index("plan") < names.index("submitted")
+    (shown,) = seen.named("plan")
+    plan = shown["plan"]
+    assert nasgen.load(path).record["legs"][0]["plan"] == json.loads(json.dumps(plan))
+    lines = [json.loads(line) for line in (path / LOG).read_text().splitlines()]
+    events = [line["event"] for line in lines]
+    assert events.index("plan") < events.index("submitted")
+    assert lines[events.index("plan")]["plan"] == json.loads(json.dumps(plan))
+    assert plan["trials"] == 3
+    assert plan["predictor"] == {"name": "forest", "needs": 2, "fitted": True}
+    speed = Speed.of(plan["speed"])
+    assert 0 < speed.image_s_all <= speed.image_s < 1
+    assert 0 < speed.val_s < plan["trial_s"] < 60
+    assert speed.end_s > plan["load_s"] > 0
+    text = "\n".join(plan_lines(**shown))
+    for part in ("plan:   about 3 networks of about", "to train on one image", "'forest' screens"):
+        assert part in text
+
+
+def test_a_resumed_run_follows_the_recorded_plan(stopped: tuple[Path, Seen]) -> None:
+    path, _ = stopped
+    record = json.loads((path / "run.json").read_text())
+    record["legs"][0]["plan"]["load_s"] = 12.5  # as on another day
+    (path / "run.json").write_text(json.dumps(record))
+    seen = Seen()
+    run = nasgen.resume(path, listeners=(seen,))
+    (shown,) = seen.named("plan")
+    assert shown["plan"] == record["legs"][0]["plan"]
+    (start,) = seen.named("start")
+    assert start["search"].budget.reserve_s > 12.5
+    assert run.record["legs"][0]["plan"]["load_s"] == 12.5
+    assert len(run.trials) == 3
+
+
+PLANNED = {
+    "trials": 10, "trial_s": 12.4, "generations": 3, "finalists": 2, "finish_s": 200.0,
+    "predictor": {"name": "forest", "needs": 16, "fitted": False}, "speed": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        (
+            {"strategy": "trials", **PLANNED},
+            "about 8 networks of about 12 s each in 3 generations; then the best 2 are trained "
+            "again for 3 min 20 s",
+        ),
+        (
+            {"strategy": "lines", **PLANNED, "finalists": 1, "threads": 2},
+            "9 networks of about 12 s each in 3 generations; then the best one goes on for 3 min "
+            "20 s on 2 threads",
+        ),
+        ({"strategy": "one", **PLANNED, "trials": 1, "finalists": 0}, "1 network trained of about"),
+        (
+            {"strategy": "trials", **PLANNED, "trial_s": None, "finish_s": None},
+            "8 networks in 3 generations; then the best 2 are trained again",
+        ),
+    ],
+    ids=str,
+)
+def test_a_plan_is_said_in_words(plan: dict[str, Any], said: str) -> None:
+    lines = plan_lines(plan)
+    assert said in lines[0]
+    assert "'forest' is not used: it needs more than 16 trained networks" in lines[-1]

@@ -1,0 +1,168 @@
+"""What a time budget keeps for its end follows what was measured, and the end keeps to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nasgen
+from nasgen.execution.base import Message
+from nasgen.execution.serial import Serial
+from nasgen.runs.concluding import affordable, conclude
+from nasgen.runs.reserve import N_TESTED, WINDOW, Reserve
+from nasgen.settings.budget import Budget
+from nasgen.store.trial import Trial
+from tests.played import TOY, Played, resolved_of
+
+SECONDS = st.floats(1e-3, 1e3)
+
+
+def _trial(seq: int, val_s: Any, flops: Any = 1e6) -> Trial:
+    metrics = {"val_s": val_s, "flops": flops}
+    return Trial(seq, "COMPLETE", {}, f"k{seq}", f"i{seq}", "sample", metrics=metrics)
+
+
+@given(SECONDS, SECONDS, st.floats(0.1, 10.0), st.floats(1.0, 8.0), st.floats(1.0, 10.0))
+def test_all_of_the_ending_takes_in_proportion_to_what_was_measured(
+    load_s: float, val_s: float, ratio: float, gain: float, factor: float
+) -> None:
+    best = [_trial(i, val_s) for i in range(N_TESTED)]
+    before = Reserve(load_s, ratio, gain).seconds(best)
+    slower = [_trial(i, factor * val_s) for i in range(N_TESTED)]
+    after = Reserve(factor * load_s, ratio, gain).seconds(slower)
+    assert after == pytest.approx(factor * before)
+    assert before > load_s + ratio * N_TESTED * val_s / gain
+    assert Reserve(load_s, 2 * ratio, gain).seconds(best) > before
+
+
+@given(st.floats(1.0, 20.0), st.lists(st.floats(1e5, 1e9), min_size=WINDOW, max_size=WINDOW))
+def test_a_machine_that_becomes_slower_is_noticed_whatever_is_trained(
+    factor: float, flops: list[float]
+) -> None:
+    reserve = Reserve(3.0, 1.0)
+    for seq, n in enumerate(flops):
+        reserve.note(_trial(seq, 1e-7 * n, n))
+    assert reserve.slowdown == pytest.approx(1.0)
+    fast = reserve.seconds([_trial(0, 0.5)])
+    for seq, n in enumerate(reversed(flops)):
+        reserve.note(_trial(seq, factor * 1e-7 * n, n))
+    assert reserve.slowdown == pytest.approx(factor)
+    assert reserve.drawing_s == pytest.approx(factor * Reserve(3.0, 1.0).drawing_s)
+    assert reserve.seconds([_trial(0, 0.5)]) >= fast
+
+
+def test_what_was_not_measured_counts_for_nothing() -> None:
+    reserve = Reserve(2.0, 1.0, val_s=1.5)
+    for trial in (_trial(0, None), _trial(1, 0.0), _trial(2, 0.5, None)):
+        reserve.note(trial)
+    assert reserve.slowdown == 1.0
+    assert (
+        reserve.seconds()
+        == reserve.seconds([_trial(0, None)])
+        == Reserve(2.0, 1.0).seconds([_trial(i, 1.5) for i in range(N_TESTED)])
+    )
+    old = Reserve.of({}, 1.0)  # of a version that measured nothing
+    assert old.seconds() > 0
+
+
+def test_a_validation_on_small_images_counts_as_one_on_whole_ones() -> None:
+    whole, half = _trial(0, 4.0), _trial(1, 1.0)
+    half.metrics["val_scale"] = 0.5  # type: ignore[index]
+    assert half.val_s == whole.val_s
+    assert Reserve(1.0, 1.0).seconds([half]) == Reserve(1.0, 1.0).seconds([whole])
+
+
+class _Clocked(Serial):
+    """A machine whose clock is set: each trial takes `extra_s` beside its training."""
+
+    def __init__(self, now: list[float], train_s: float, extra_s: float) -> None:
+        super().__init__(TOY, {"objectives": ["val_accuracy"]})
+        self.now, self.train_s, self.extra_s = now, train_s, extra_s
+
+    def collect(self, timeout: float) -> list[Message]:
+        messages = super().collect(timeout)
+        for message in messages:
+            if "result" in message:
+                self.now[0] += self.train_s + self.extra_s
+                message["result"]["train_s"] = self.train_s
+        return messages
+
+
+def _finalist(extra_s: float, later_s: float) -> tuple[Trial, Played, float]:
+    """Return the one finalist of 200 s, and what was left when its training began.
+
+    From the seventh trial on, trials take `later_s` instead of `extra_s` beside their training.
+    """
+    now = [1.0]
+    machine = _Clocked(now, 6.0, extra_s)
+    played = Played(resolved_of("random"), executor=machine)
+    played.search.budget = Budget(None, 1, time_s=200.0, clock=lambda: now[0], started=1.0)
+    left: list[float] = []
+
+    def look(event: str, data: Mapping[str, Any]) -> None:
+        if event == "told" and data["trial"].seq == 6:
+            machine.extra_s = later_s
+        if event == "phase" and data["phase"] == "finish":
+            left.append(played.search.budget.left_s)
+
+    played.search.listeners = (look,)
+    trials = played.run()
+    (last,) = [t for t in trials if t.phase == "finish"]
+    return last, played, left[0]
+
+
+@pytest.mark.parametrize(("extra_s", "later_s"), [(0.0, 0.0), (2.0, 2.0), (1.0, 9.0)])
+def test_the_last_training_leaves_time_for_what_trials_take_beside_it(
+    extra_s: float, later_s: float
+) -> None:
+    """A slow objective, a slow metric, a busy machine: whatever it is, it was measured."""
+    last, played, left = _finalist(extra_s, later_s)
+    assert last.fidelity.seconds == pytest.approx(left - later_s)
+    assert played.search.budget.time_s is not None
+    ended = played.search.budget.elapsed_s - 6.0 + (last.fidelity.seconds or 0.0)
+    assert ended == pytest.approx(played.search.budget.time_s)
+
+
+class _Named:
+    def __init__(self, cost: float) -> None:
+        self.cost = cost
+
+
+@given(st.lists(st.floats(0.0, 10.0), min_size=1, max_size=8), st.floats(-5.0, 50.0))
+def test_no_more_members_are_tested_than_there_is_time(costs: list[float], left: float) -> None:
+    members: Any = [_Named(cost) for cost in costs]
+    kept = affordable(members, lambda m: m.cost, left)  # type: ignore[attr-defined]
+    assert kept
+    assert [m for m in members if m in kept] == kept
+    if len(kept) > 1 or kept[0].cost <= max(left, 0.0):  # type: ignore[attr-defined]
+        assert sum(m.cost for m in kept) <= max(left, 0.0) + 1e-9  # type: ignore[attr-defined]
+    if sum(costs) <= left:
+        assert kept == members
+
+
+def test_an_ending_out_of_time_tests_no_more_than_it_must(tmp_path: Path) -> None:
+    tables = {
+        "algorithm": {"name": "random"},
+        "space": {"max_channels": 16},
+        "training": {"epochs": 0.1},
+        "execution": {"executor": "serial"},
+        "ensemble": {"name": "average"},
+        "budget": {"trials": 3},
+        "finish": {"networks": 0},
+    }
+    run = nasgen.run(tables, out=tmp_path / "run")
+    assert len(run.summary["ensemble"]["members"]) == 3
+    with pytest.warns(UserWarning, match="1 of 3 members"):
+        conclude(run.again(), 0, lambda: 1.0, lambda: -1.0)
+    summary = run.summary
+    assert [m["trial"] for m in summary["ensemble"]["members"]] == [summary["best"]["trial"]]
+    assert summary["ensemble"]["test_accuracy"] == summary["best"]["test_accuracy"]
+    assert any("1 of 3 members" in text for text in run.record["cautions"])
+    conclude(run.again(), 0, lambda: 1.0, lambda: math.inf)
+    assert len(run.summary["ensemble"]["members"]) == 3
