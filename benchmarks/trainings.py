@@ -72,7 +72,7 @@ WARMUP = 1000  # images in which the rate rises
 TAIL = 8  # the average's weight lies on the last 1 / (TAIL + 1) of the steps
 SCORES = ("synflow", "naswot", "jacob_cov")
 SCORED = 64  # images
-ORIGINS = (("sample", 0.45), ("mutated", 0.35), ("design", 0.2))
+ORIGINS = (("sample", 0.35), ("mutated", 0.3), ("design", 0.35))
 POINT = ("images", "accuracy", "loss", "cpu_s")
 MOST_BYTES = 5_000_000  # of the table
 VERSION = 1  # of how rows are made: another one begins anew
@@ -116,14 +116,12 @@ def network(rng: np.random.Generator) -> tuple[str, Dag]:
     names, shares = zip(*ORIGINS, strict=True)
     origin = str(rng.choice(names, p=shares))
     macs = float(np.exp(rng.uniform(*np.log(MACS))))
-    own = getattr(SPACE, "designs", None)
-    designs = list(own((3, 32, 32), 10, macs)) if origin == "design" and own is not None else []
-    if designs:
+    if origin == "design":
+        designs = SPACE.designs((3, 32, 32), 10, macs)
         design = designs[int(rng.integers(len(designs)))]
         # Scaled, since what fits a budget is of one size; sometimes with a mutation or two.
         origin, dag, n = f"design {design.name}", design.genotype, int(rng.integers(0, 3))
     else:
-        origin = "sample" if origin == "design" else origin
         dag, n = SPACE.sample(rng), int(rng.integers(1, 6)) if origin == "mutated" else 0
     dag, done = mutated(scaled(dag, macs), n, rng)
     return " ".join((origin, *done)), dag

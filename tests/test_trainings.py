@@ -69,7 +69,7 @@ def test_networks_cost_what_was_drawn_and_all_origins_occur(script: Any) -> None
         if origin == "sample"
     ]
     assert np.median(costs) == pytest.approx(4.5e5, rel=0.5)
-    assert {"sample", "mutated"} <= {origin.split()[0] for origin, _ in found}
+    assert {"sample", "mutated", "design"} == {origin.split()[0] for origin, _ in found}
 
 
 def test_the_average_lies_on_the_last_steps(script: Any) -> None:
