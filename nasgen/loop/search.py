@@ -417,7 +417,10 @@ class Search:
             if self.screen is not None and is_measured and not trial.fidelity.rung:
                 first = self.constants.objectives[0].name
                 value, batch = trial.objectives[first], self.batch(trial.generation)
-                self.screen.observe(trial.seq, individual.genotype, value, trial.train_s, batch)
+                begin = trial.fidelity.stretch[0] if trial.fidelity.is_partial else None
+                self.screen.observe(
+                    trial.seq, individual.genotype, value, trial.train_s, batch, begin
+                )
         self.note_generation()
 
     def note_generation(self) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -148,6 +148,7 @@ class Audit:
         self.unfitted: str | None = None  # why the predictor could not be fitted so far
         self._waiting: defaultdict[str, deque[Forecast]] = defaultdict(deque)
         self._known: dict[int, tuple[Forecast, float]] = {}  # seq -> (forecast, label)
+        self._groups: dict[int, float] = {}  # seq -> trials that it compares with, if not all
         self._train_s: dict[int, float] = {}  # seq -> seconds that its training took
         self._next = N_FIRST
 
@@ -186,8 +187,7 @@ class Audit:
         """
         n: float | None = self.n_estimated
         if not self.n_estimated:
-            rows = [self._known[seq] for seq in sorted(self._known)]
-            offered = [(f, label) for f, label in rows if f.n_offered > 1]
+            offered = [(f, label) for f, label in self._compared() if f.n_offered > 1]
             n = saving.trainings(
                 np.array([label for f, label in offered if f.screened]),
                 np.array([label for f, label in offered if not f.screened]),
@@ -205,12 +205,17 @@ class Audit:
         n, seconds = self.saved()
         return None if n is None else f"the predictor {_saved(n, seconds)}"
 
-    def settle(self, seq: int, key: str, label: float, train_s: float = 0.0) -> None:
+    def settle(
+        self, seq: int, key: str, label: float, train_s: float = 0.0, group: float | None = None
+    ) -> None:
         """Take the label (higher is better) of a trial and the seconds that its training took.
 
-        Without a forecast the label does not count.
+        Labels of a `group` compare among themselves alone. Without a forecast the label does not
+        count.
         """
         self._train_s[seq] = train_s
+        if group is not None:
+            self._groups[seq] = group
         if seq not in self._known and self._waiting.get(key):
             self._known[seq] = (self._waiting[key].popleft(), label)
 
@@ -221,26 +226,52 @@ class Audit:
 
     def review(self) -> None:
         """Judge when enough new labels of the slice are there, and set the share by it."""
-        rows = [self._known[seq] for seq in sorted(self._known)]
+        rows = self._compared()
         n = sum(not forecast.screened for forecast, _ in rows)
         if n < self._next:
             return
         self._next = n + N_STEP
         self.judgements.append(self._judged(rows))
 
+    def _compared(self) -> list[tuple[Forecast, float]]:
+        """Return forecasts with their labels, in the order of the trials.
+
+        Those of a group count as distances from its mean, as do those that were made before there
+        was any label: they have no level to count from.
+        """
+        rows = {seq: self._known[seq] for seq in sorted(self._known)}
+        groups: dict[Any, list[int]] = defaultdict(list)
+        for seq, (forecast, _) in rows.items():
+            if seq in self._groups or forecast.level is None:
+                groups[self._groups.get(seq)].append(seq)
+        for members in groups.values():
+            own = [(seq, *rows[seq]) for seq in members]
+            # The level that was known rises in mid-group, with the first label of a new stretch.
+            first = [(f.predicted, f.size) for _, f, _ in own if f.level is None]
+            base = np.mean(first, axis=0) if first else np.zeros(2)
+            values = np.array(
+                [
+                    (label, *np.subtract((f.predicted, f.size), base if f.level is None else f.level))
+                    for _, f, label in own
+                ]
+            )
+            for seq, row in zip(members, (values - values.mean(axis=0)).tolist(), strict=True):
+                label, predicted, size = row
+                rows[seq] = replace(rows[seq][0], predicted=predicted, size=size, level=0.0), label
+        return list(rows.values())
+
     def _judged(self, rows: list[tuple[Forecast, float]]) -> Judgement:
         whole = [row for row in rows if not row[0].screened]
         piece = whole[-N_WINDOW:]
-        levels = _levels(rows)
-        labels, predicted, size = _distances(piece, levels)
+        labels, predicted, size = _distances(piece)
         p_chance = scores.p_chance(predicted, labels)
         rng = seeding.generator(self.seed, "audit", len(self.judgements))
         better = scores.p_better(predicted, size, labels, rng)
         change = self._change(p_chance < ALPHA and (better is None or better > 0.5))
         false, chance = _rejects(piece)
         n_saved, saved_s = self.saved()
-        all_labels, all_predicted, _ = _distances(whole, levels)
-        screened, *_ = _distances([row for row in rows if row[0].screened][-N_WINDOW:], levels)
+        all_labels, all_predicted, _ = _distances(whole)
+        screened, *_ = _distances([row for row in rows if row[0].screened][-N_WINDOW:])
         return Judgement(
             n=len(piece),
             tau=scores.kendall(predicted, labels),
@@ -270,25 +301,10 @@ class Audit:
         return "off" if self.share >= 1.0 else "widened"
 
 
-def _levels(rows: list[tuple[Forecast, float]]) -> Floats:
-    """Return the means of label, prediction and size's prediction before there was any label.
-
-    What an informed predictor says before its first label has no level to count from. It is that of
-    the trials that were begun then.
-    """
-    first = [(label, f.predicted, f.size) for f, label in rows if f.level is None]
-    return np.mean(first, axis=0) if first else np.zeros(3)
-
-
-def _distances(rows: list[tuple[Forecast, float]], first: Floats) -> Floats:
+def _distances(rows: list[tuple[Forecast, float]]) -> Floats:
     """Return labels, predictions and size's predictions as distances from their level, (3, n)."""
-    found = np.array(
-        [
-            np.array([label, f.predicted, f.size]) - (first if f.level is None else f.level)
-            for f, label in rows
-        ]
-    )
-    return found.reshape(-1, 3).T
+    found = [np.array([label, f.predicted, f.size]) - (f.level or 0.0) for f, label in rows]
+    return np.array(found).reshape(-1, 3).T
 
 
 def _rejects(piece: list[tuple[Forecast, float]]) -> tuple[float | None, float | None]:

@@ -111,6 +111,7 @@ class Filter:
         self.is_informed = is_informed
         self.audit = Audit(1 - estimated if self.is_substitute else unscreened, seed, is_asked)
         self._labels: dict[int, tuple[Floats, float, float]] = {}  # seq -> features, size, label
+        self._groups: dict[int, float | None] = {}  # seq -> trials that it compares with
         self._held: dict[int, tuple[int, Genotype, float, float]] = {}  # labels of running generations
         self._fitted: Predictor | None = None
         self._scale = (0.0, 1.0)  # mean and standard deviation of the labels
@@ -130,16 +131,19 @@ class Filter:
         value: float,
         train_s: float = 0.0,
         generation: int | None = None,
+        group: float | None = None,
     ) -> None:
         """Take the first objective of a completed search trial; one that is not finite is left out.
 
         `train_s` is how long it was trained, in seconds. Told twice, as after a resume, a trial
         counts once. `generation` is that of the trial where the search works in generations.
+        Values of a `group` compare among themselves alone: those of trials that cover the same
+        stretch of a schedule.
         """
         if self.is_substitute and generation is not None:
             self._held[seq] = (generation, genotype, value, train_s)
         else:
-            self._learn(seq, genotype, value, train_s)
+            self._learn(seq, genotype, value, train_s, group)
 
     def release(self, before: int | None = None) -> None:
         """Learn from the labels of generations `before` one, or from all that were held back."""
@@ -148,12 +152,20 @@ class Filter:
                 _, genotype, value, train_s = self._held.pop(seq)
                 self._learn(seq, genotype, value, train_s)
 
-    def _learn(self, seq: int, genotype: Genotype, value: float, train_s: float) -> None:
+    def _learn(
+        self,
+        seq: int,
+        genotype: Genotype,
+        value: float,
+        train_s: float,
+        group: float | None = None,
+    ) -> None:
         row = self.features.encode(genotype)
         if math.isfinite(value) and np.isfinite(row).all():
             self._labels[seq] = (row, self._size(genotype, row), self.sign * value)
+            self._groups[seq] = group
             self._is_stale = True
-            self.audit.settle(seq, genotype.key, self.sign * value, train_s)
+            self.audit.settle(seq, genotype.key, self.sign * value, train_s, group)
         elif math.isfinite(value):
             self._featureless.add(seq)
         self.audit.unfitted = self._missing()
@@ -305,9 +317,20 @@ class Filter:
             return "the labels have no finite spread"
         return "all labels are equal" if std == 0 else None
 
+    def _values(self) -> Floats:
+        """Return the labels by seq, (n,); each group is brought to the mean of the latest."""
+        seqs = sorted(self._labels)
+        values = np.array([self._labels[seq][2] for seq in seqs])
+        groups = np.array([self._groups[seq] for seq in seqs], dtype=np.float64)  # None: NaN
+        stretches = np.unique(groups[~np.isnan(groups)])
+        for group in stretches:
+            own, latest = groups == group, groups == stretches[-1]
+            values[own] += values[latest].mean() - values[own].mean()
+        return values
+
     def _moments(self) -> tuple[float, float]:
         """Return mean and standard deviation of the labels, 0 where it is but rounding."""
-        values = np.array([self._labels[seq][2] for seq in sorted(self._labels)])
+        values = self._values()
         with np.errstate(over="ignore", invalid="ignore"):
             mean, std = float(values.mean()), float(values.std())
         return mean, 0.0 if math.isfinite(mean) and std <= 1e-12 * abs(mean) else std
@@ -317,7 +340,7 @@ class Filter:
             return None
         ordered = [self._labels[seq] for seq in sorted(self._labels)]
         rows = np.array([row for row, _, _ in ordered])
-        labels = np.array([value for _, _, value in ordered])
+        labels = self._values()
         if len(labels):
             self._level = float(labels.mean())
         if not self.is_informed:  # which knows what its values mean

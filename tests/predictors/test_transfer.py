@@ -18,6 +18,7 @@ from nasgen.predictors.base import Facts
 from nasgen.predictors.features.network import NETWORK, NetworkFeatures, of_network
 from nasgen.predictors.filter import Filter
 from nasgen.predictors.pace import Pace
+from nasgen.predictors.ridge import ridge
 from nasgen.predictors.trainings import Trainings
 from nasgen.predictors.transfer import Transfer
 from nasgen.search_spaces.dag_cnn import DagCnn
@@ -246,3 +247,24 @@ def test_each_image_set_is_judged_by_the_others_at_equal_time(table: Trainings) 
     assert whole["transfer"]["kendall"] > 0.5
     assert whole["transfer"]["chosen"] > 0.75
     assert set(whole) == {"transfer", *leaving_out.RIVALS}
+
+
+# ---- rounds of one training ----------------------------------------------------------------------
+
+
+def test_trials_of_a_stretch_compare_with_those_of_the_same_stretch() -> None:
+    """What a further stretch adds to all networks changes no choice and no judgement."""
+    said = []
+    for gain in (0.0, 0.2):
+        screen = Filter(ridge, FEATURES, seed=1, oversample=10, unscreened=0.5, warmup=8)
+        for seq, dag in enumerate(FRESH[:40]):
+            pair = [dag, DAGS[seq]]
+            picked = pair[screen.choose(pair, np.random.default_rng(seq)).index]
+            begin = 0.1 * (seq // 8)
+            screen.observe(seq, picked, 0.5 * wanted([picked])[0] + gain * begin, group=begin)
+        rng = np.random.default_rng(0)
+        choices = [screen.choose(FRESH[i : i + 5], rng).index for i in range(40)]
+        said.append((choices, [(j.tau, j.gain) for j in screen.audit.judgements]))
+    assert said[0][0] == said[1][0]
+    assert said[0][1]
+    assert np.allclose(*(np.array(s[1], dtype=float) for s in said), equal_nan=True)
