@@ -25,6 +25,7 @@ _NAMES = {
     "Child": "nasgen.genotypes",
     "Dag": "nasgen.genotypes",
     "Draft": "nasgen.genotypes",
+    "Environment": "nasgen.operators.environment.base",
     "Genotype": "nasgen.genotypes",
     "Node": "nasgen.genotypes",
     "Outline": "nasgen.genotypes",
@@ -42,6 +43,7 @@ _NAMES = {
     "morphism": "nasgen.registry",
     "mating": "nasgen.registry",
     "pruning": "nasgen.registry",
+    "environment": "nasgen.registry",
     "layer": "nasgen.registry",
     "objective": "nasgen.registry",
     "score": "nasgen.registry",
@@ -58,6 +60,7 @@ __all__ = [  # as in _NAMES; a test compares them
     "Dag",
     "Dataset",
     "Draft",
+    "Environment",
     "Feed",
     "Genotype",
     "Layer",
@@ -73,6 +76,7 @@ __all__ = [  # as in _NAMES; a test compares them
     "__version__",
     "crossover",
     "dataset",
+    "environment",
     "feed",
     "from_deap",
     "from_networkx",
@@ -103,9 +107,11 @@ if TYPE_CHECKING:
     from nasgen.genotypes.graphs import from_networkx, to_networkx
     from nasgen.layers.base import Layer
     from nasgen.operators.deap_style import from_deap
+    from nasgen.operators.environment.base import Environment
     from nasgen.registry import (
         crossover,
         dataset,
+        environment,
         feed,
         genotype,
         layer,

@@ -395,9 +395,11 @@ class Breeder:
             name = draw(shares if self.credit is None else self.credit.adapted(shares), rng)
             chosen = parents[: pool[name].n_parents[1]]
             if pool[name].runs_in == "worker":
-                self.require(chosen, ("weights", "support", *pool[name].requires))
+                self.require(chosen, pool[name].artifacts)
             try:
-                children = made(pool[name], chosen, self.space, rng, self.materials, self.limit_s)
+                children = made(
+                    pool[name], chosen, self.space, rng, self.materials, self.limit_s, generation
+                )
             except NotApplicable as refusal:
                 self._gate.refused(name, refusal.kind, attempts)
                 continue

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from nasgen.phenotype.plans import parsed
 
 # What an operator requires of some parents: name -> one entry a parent.
 Materials = Callable[[Sequence[Individual], tuple[str, ...]], Mapping[str, Any]]
+RANKS: Final = "ranks"  # required of parents as well, and known without an artifact
 
 
 class Legal(Protocol):
@@ -53,6 +54,11 @@ class Operator:
     def is_for_several(self) -> bool:
         """Whether it is among the operators that `crossover_prob` gives its share."""
         return self.group in ("crossovers", "matings")
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        """What must be kept of its parents, of one that runs in the worker."""
+        return tuple(name for name in ("weights", "support", *self.requires) if name != RANKS)
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,7 @@ def children(
     rng: np.random.Generator,
     materials: Materials,
     limit_s: float = math.inf,
+    generation: int = 0,
 ) -> list[Child]:
     """Return what an operator makes of its parents: one child, or up to as many as the parents.
 
@@ -118,6 +125,10 @@ def children(
         identities = tuple(parent.identity for parent in parents)
         seed = int(rng.integers(2**63)) if operator.draws else 0
         settings = dict(operator.settings)
+        if "environment" in settings:
+            settings["generation"] = generation
+        if RANKS in operator.requires:
+            settings[RANKS] = ranks(parents)
         return [Child(Derivation(identities, operator.group, operator.name, settings, seed))]
     name, given = operator.name, {}
     if operator.requires:
@@ -173,6 +184,12 @@ def children(
                 "docs/heredity-plans.md says what may stand there; `nasgen check` executes plans."
             ) from None
     return found
+
+
+def ranks(parents: Sequence[Individual]) -> list[float]:
+    """Return the fitness rank of each parent, 1 for the fittest; equal ones have their mean."""
+    own = [parent.fitness for parent in parents]
+    return [1 + sum(a > b for a in own) + (sum(a == b for a in own) - 1) / 2 for b in own]
 
 
 def late(what: str, seconds: float, where: str) -> OperatorError:

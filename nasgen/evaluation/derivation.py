@@ -1,10 +1,10 @@
 """Executes derivations: what an operator makes of its parents' weights, as an explicit network.
 
-1. The parents are loaded and moved onto the first one's frame: index i of an array is in all of
-   them the synapse with the same gene tags, absent where a parent has none (`heredity.align`).
+1. The parents are loaded and moved onto a common frame: index i of an array is in all of them the
+   synapse with the same gene tags, absent where a parent has none (`framing`).
 2. The operator is called, tensor by tensor or for the network, and what it returns is checked.
-3. A mating's child has each weight as the mean over the parents that have it; if its synapses are
-   more than its parents' share on average, the weakest go.
+3. Of what a mating left, an environment says what survives (`surviving`); without one the strongest
+   do, as many as the parents have on average. A weight is the mean over the parents that have it.
 4. What is dead leaves (`phenotype.compaction`), and constraints that are known now are checked.
 
 Only weights of layers may be pruned: tensors of two axes or more, the classifier's excepted. The
@@ -13,9 +13,8 @@ optimiser's moments are not inherited: they belong to another support.
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
@@ -24,13 +23,16 @@ from torch import Tensor
 
 from nasgen import registry, seeding
 from nasgen.errors import FOREIGN, EvaluationError, NotApplicable, OperatorError, StoreError
+from nasgen.evaluation import gradients, surviving
 from nasgen.evaluation.evaluation import Json
+from nasgen.evaluation.framing import Frame, Parent, averaged, framed
 from nasgen.evaluation.inference import Inference
 from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support, survival
 from nasgen.phenotype.compaction import compact
 from nasgen.phenotype.heredity import align, inherit
 from nasgen.phenotype.network import PREFIX, Network, build
+from nasgen.phenotype.stock import Stock
 from nasgen.phenotype.survival import Array, Mask
 from nasgen.search_spaces.blueprint import Blueprint, Step
 
@@ -50,22 +52,6 @@ class Derived:
     metrics: Json
 
 
-@dataclass(frozen=True)
-class _Parent:
-    genotype: Any
-    blueprint: Blueprint
-    weights: dict[str, Tensor]
-    support: dict[str, Mask]  # of every parameter
-
-
-@dataclass
-class _Framed:
-    """A parent's tensors at the places of the first parent's."""
-
-    weights: dict[str, Tensor]
-    support: dict[str, Mask]
-
-
 @final
 @dataclass(frozen=True)
 class Deriver:
@@ -77,72 +63,77 @@ class Deriver:
         """Return the child of the parents in `given` ({"parents": [{"genotype", "refs"}]}).
 
         `seed` draws what no parent gives. Raises EvaluationError with a sentence: kind
-        "inheritance" for parents whose tensors are gone or do not fit, "refused" where it does not
+        "inheritance" for parents whose tensors are gone or do not fit, "collapsed" where they share
+        no path from the image to the classifier, "refused" where it does not
         apply, "operator" for what the operator returned or raised, which no other trial mends.
         """
         parents = self._parents(derivation, given)
-        first = parents[0]
         entry = registry.get(derivation.group, derivation.operator)
         who = f"{derivation.group.removesuffix('s')} '{derivation.operator}'"
-        names = prunable(first.blueprint, first.weights)
+        frame = framed(self._decode, parents, bool(derivation.settings.get("tags", True)))
+        names = prunable(frame.blueprint, frame.tensors)
         materials = {
-            name: self._materials(who, name, given)
+            name: self._materials(who, name, given, derivation)
             for name in entry.requires
             if name not in registry.POSITIONAL
         }
-        framed = [_Framed(first.weights, first.support)]
-        framed += [_in_frame(first, parent) for parent in parents[1:]]
-        call = _Call(who, derivation, entry, names, framed, materials, first.blueprint)
+
+        def squared() -> dict[str, Array]:
+            found = [gradients.squared(self.inference, parent) for parent in frame.parents]
+            return {n: arrays for n, arrays in averaged(frame, found).items() if n in names}
+
+        call = _Call(who, derivation, entry, names, frame, materials, squared)
         try:
-            weights, masks, strengths = call.result(_densities(parents))
+            made = call.result(_n_most(parents, frame))
         except NotApplicable as refusal:
             raise EvaluationError(f"{who} does not apply: {refusal}", "refused") from None
         except OperatorError as error:
             raise EvaluationError(str(error), "operator") from error
-        repaired = _repair(masks, strengths, call.living)
-        return self._explicit(who, first, parents, framed, weights, masks, repaired, seed)
+        made.metrics["n_living_parents"] = [support.n_living(p.support) for p in parents]
+        return self._explicit(who, frame, made, seed)
 
-    def _explicit(
-        self,
-        who: str,
-        first: _Parent,
-        parents: Sequence[_Parent],
-        framed: Sequence[_Framed],
-        weights: Mapping[str, Array],
-        masks: Mapping[str, Mask],
-        repaired: Sequence[str],
-        seed: int,
-    ) -> Derived:
+    def _explicit(self, who: str, frame: Frame, made: _Made, seed: int) -> Derived:
         """Return the child without what is dead."""
-        whole = {
-            name: np.logical_or.reduce([f.support[name] for f in framed]) for name in first.support
-        }
-        closed = support.closed(first.blueprint, {**whole, **masks})
-        n_left = sum(survival.n_synapses(closed[name]) for name in masks)
-        if masks and not n_left:
+        masks = made.masks
+        repaired = [*made.repaired]
+        if made.stock is None:  # an environment repairs what it lets die, of what it was given
+            repaired += _repair(masks, made.strengths, frame.whole)
+        whole = frame.whole
+        closed = support.closed(frame.blueprint, {**whole, **masks})
+        if masks and not _n_left(closed, masks) and made.stock is not None:
+            more = surviving.reconnected(frame.blueprint, whole, masks, made.stock)
+            if more is None:
+                raise EvaluationError(
+                    f"{who} left no path of living synapses from the input to the output, and its "
+                    "parents have none in common that could be given back: the lineage has "
+                    "collapsed. Keep more (environment.retention_clusters, retention_synapses).",
+                    "collapsed",
+                )
+            repaired += [name for name in more if name not in repaired]
+            closed = support.closed(frame.blueprint, {**whole, **masks})
+        if masks and not _n_left(closed, masks):
             raise EvaluationError(
                 f"{who} left no path of living synapses from the input to the output.", "refused"
             )
-        tensors = _mixed(first, parents, framed)
-        tensors |= {name: torch.from_numpy(w).to(tensors[name]) for name, w in weights.items()}
-        small = compact(self._decode, first.genotype, closed)
+        tensors = _mixed(frame)
+        tensors |= {name: torch.from_numpy(w).to(tensors[name]) for name, w in made.weights.items()}
+        small = compact(self._decode, frame.genotype, closed)
         genotype, blueprint, plan, left = small.genotype, small.blueprint, small.plan, small.support
         if self.inference.space.problems(genotype):  # such as a width that the space lacks
-            genotype, blueprint, plan, left = first.genotype, first.blueprint, {}, closed
+            genotype, blueprint, plan, left = frame.genotype, frame.blueprint, {}, closed
         network = build(blueprint, seed)
-        inherit(network, blueprint, [(first.blueprint, tensors)], plan)
+        inherit(network, blueprint, [(frame.blueprint, tensors)], plan)
         support.Support.of(network, left)
         if all(mask.all() for mask in left.values()):
             left = {}
-        metrics = {
-            "n_living_parents": [support.n_living(parent.support) for parent in parents],
-            "repaired": list(repaired),
-        }
+        metrics = {**made.metrics, "repaired": repaired}
+        if made.stock is not None:
+            metrics |= surviving.achieved({name: closed[name] for name in masks}, made.stock)
         return Derived(genotype, blueprint, network, left, metrics)
 
     # ---- parents -----------------------------------------------------------------------------
 
-    def _parents(self, derivation: Derivation, given: Mapping[str, Any]) -> list[_Parent]:
+    def _parents(self, derivation: Derivation, given: Mapping[str, Any]) -> list[Parent]:
         known = [parent.get("identity") for parent in given["parents"]]
         for name in derivation.parents:
             if name not in known:
@@ -153,7 +144,7 @@ class Deriver:
                 )
         return [self._parent(given["parents"][known.index(name)]) for name in derivation.parents]
 
-    def _parent(self, given: Mapping[str, Any]) -> _Parent:
+    def _parent(self, given: Mapping[str, Any]) -> Parent:
         genotype, blueprint = self.inference.decode(given["genotype"])
         weights = {k: torch.from_numpy(v) for k, v in self._load(given, "weights").items()}
         for name in prunable(blueprint, weights):  # what an operator gets to see
@@ -164,7 +155,7 @@ class Deriver:
                     "inheritance",
                 )
         masks = self._load(given, "support") if "support" in given["refs"] else {}
-        return _Parent(genotype, blueprint, weights, support.completed(blueprint, masks))
+        return Parent(genotype, blueprint, weights, support.completed(blueprint, masks))
 
     def _load(self, given: Mapping[str, Any], name: str) -> dict[str, Array]:
         who = _who(given)
@@ -180,8 +171,12 @@ class Deriver:
             ) from error
         return found
 
-    def _materials(self, who: str, name: str, given: Mapping[str, Any]) -> tuple[Array, ...]:
-        """Return what an operator requires besides: one read-only array a parent."""
+    def _materials(
+        self, who: str, name: str, given: Mapping[str, Any], derivation: Derivation
+    ) -> tuple[Any, ...]:
+        """Return what an operator requires besides: a number or a read-only array a parent."""
+        if name == "ranks":  # known when the child was proposed
+            return tuple(map(float, derivation.settings[name]))
         arrays = tuple(self._load(parent, name)["validation"] for parent in given["parents"])
         for array in arrays:
             array.flags.writeable = False
@@ -209,45 +204,40 @@ def _step(steps: Mapping[str, Step], name: str) -> Step:
     return steps[name.removeprefix(f"{PREFIX}.").partition(".")[0]]
 
 
-def _n_synapses(parent: _Parent) -> int:
-    names = prunable(parent.blueprint, parent.weights)
-    return survival.n_synapses({name: parent.support[name] for name in names})
+def _n_most(parents: Sequence[Parent], frame: Frame) -> int:
+    """Return how many synapses a child has at most without an environment: its parents' mean.
 
-
-def _densities(parents: Sequence[_Parent]) -> float:
-    """Return the mean share of synapses that the parents have."""
-    shares = []
+    Where the frame does not hold all of them, it is the mean of the shares that they have.
+    """
+    counts, sizes = [], []
     for parent in parents:
         names = prunable(parent.blueprint, parent.weights)
-        size = sum(parent.support[name].size for name in names)
-        shares.append(_n_synapses(parent) / size if size else 1.0)
-    return sum(shares) / len(shares)
+        counts.append(survival.n_synapses({name: parent.support[name] for name in names}))
+        sizes.append(sum(parent.support[name].size for name in names))
+    if frame.is_union:
+        return round(sum(counts) / len(counts))
+    shares = [n / size if size else 1.0 for n, size in zip(counts, sizes, strict=True)]
+    names = prunable(frame.blueprint, frame.tensors)
+    return round(sum(shares) / len(shares) * sum(frame.tensors[name].numel() for name in names))
 
 
-def _in_frame(first: _Parent, parent: _Parent) -> _Framed:
-    """Return a parent's tensors at the places of the first one's; what it lacks is 0 and absent."""
-    zeros = {name: torch.zeros_like(tensor) for name, tensor in first.weights.items()}
-    weights, _ = align(first.blueprint, zeros, [(parent.blueprint, parent.weights)], {})
-    absent = {name: zeros[name] for name in first.support}
-    there = {name: torch.from_numpy(mask).float() for name, mask in parent.support.items()}
-    masks, _ = align(first.blueprint, absent, [(parent.blueprint, there)], {}, scaled=False)
-    return _Framed(weights, {name: (mask > 0.5).numpy() for name, mask in masks.items()})
+def _n_left(closed: Mapping[str, Mask], names: Iterable[str]) -> int:
+    return sum(survival.n_synapses(closed[name]) for name in names)
 
 
-def _mixed(
-    first: _Parent, parents: Sequence[_Parent], framed: Sequence[_Framed]
-) -> dict[str, Tensor]:
+def _mixed(frame: Frame) -> dict[str, Tensor]:
     """Return the parents' tensors, each parameter averaged over the parents that have it."""
-    if len(parents) == 1:
-        return dict(first.weights)
-    givers = [(parent.blueprint, parent.weights) for parent in parents]
-    plan = {"rest": {"mean": list(range(len(parents)))}}
-    mixed, _ = align(first.blueprint, first.weights, givers, plan)
-    for name, own in first.support.items():
-        total, count = np.zeros(own.shape), np.zeros(own.shape, dtype=np.int64)
-        for one in framed:
-            has = one.support[name]
-            total += np.where(has, one.weights[name].numpy(), 0.0)
+    if len(frame.parents) == 1:
+        return dict(frame.tensors)
+    givers = [(parent.blueprint, parent.weights) for parent in frame.parents]
+    plan = {"rest": {"mean": list(range(len(givers)))}}
+    mixed, _ = align(frame.blueprint, frame.tensors, givers, plan)
+    for name in frame.parameters:
+        total: Array = np.zeros(tuple(frame.tensors[name].shape))
+        count = np.zeros(total.shape, dtype=np.int64)
+        for member in frame.members:
+            has = member.support[name]
+            total += np.where(has, member.weights[name].numpy(), 0.0)
             count += has
         mixed[name] = torch.from_numpy(total / np.maximum(count, 1)).to(mixed[name])
     return mixed
@@ -268,6 +258,21 @@ def _repair(
     return repaired
 
 
+@dataclass
+class _Made:
+    """What an operator made of its parents: `masks` can be written to.
+
+    `weights` are those that it changed, `stock` what an environment chose from.
+    """
+
+    weights: dict[str, Array]
+    masks: dict[str, Mask]
+    strengths: dict[str, Array]
+    stock: Stock | None = None
+    repaired: tuple[str, ...] = ()
+    metrics: Json = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class _Call:
     """One call of an operator, or one a tensor, on aligned parents."""
@@ -276,46 +281,57 @@ class _Call:
     derivation: Derivation
     entry: registry.Entry
     names: Sequence[str]
-    framed: Sequence[_Framed]
+    frame: Frame
     materials: Mapping[str, Any]
-    blueprint: Blueprint
+    gradients: Callable[[], Mapping[str, Array]]  # squared, of the loss, as the parents' mean
 
-    @property
-    def living(self) -> dict[str, Mask]:
-        """The synapses that any parent has."""
-        return {
-            name: np.logical_or.reduce([f.support[name] for f in self.framed])
-            for name in self.names
-        }
-
-    def result(self, density: float) -> tuple[dict[str, Array], dict[str, Mask], dict[str, Array]]:
-        """Return changed weights, supports that can be written to, and strengths, by tensor.
-
-        `density` is the share of synapses that a mating's child has at most.
-        """
-        weights = [{n: self._locked(f.weights[n].numpy()) for n in self.names} for f in self.framed]
-        supports = [{n: self._locked(f.support[n]) for n in self.names} for f in self.framed]
-        strengths: dict[str, Array] = {n: np.abs(weights[0][n]) for n in self.names}
-        changed: dict[str, Array] = {}
-        masks: dict[str, Mask]
+    def result(self, n_most: int) -> _Made:
+        """Return what the operator makes; `n_most` synapses at most by a mating alone."""
+        members = self.frame.members
+        weights = [{n: _locked(m.weights[n].numpy()) for n in self.names} for m in members]
+        supports = [{n: _locked(m.support[n]) for n in self.names} for m in members]
         if self.derivation.group == "matings":
-            found = self._pairs((weights, supports))
-            mates = {
-                n: survival.mated(self.who, n, found[n], [s[n] for s in supports])
-                for n in self.names
-            }
-            strengths = {n: strength for n, (strength, _) in mates.items()}
-            union = {n: mask for n, (_, mask) in mates.items()}
-            n_most = round(density * sum(mask.size for mask in union.values()))
-            masks = dict(survival.strongest(strengths, union, n_most)) if union else {}
-        elif self.derivation.group == "prunings":
-            masks = self._pruned(weights[0], supports[0])
+            return self._mated(weights, supports, n_most)
+        strengths: dict[str, Array] = {n: np.abs(weights[0][n]) for n in self.names}
+        if self.derivation.group == "prunings":
+            masks, changed = self._pruned(weights[0], supports[0]), {}
         else:
             found = self._pairs((weights[0], supports[0]))
             pairs = {n: survival.changed(self.who, n, found[n], weights[0][n]) for n in self.names}
             changed = {n: weight for n, (weight, _) in pairs.items()}
             masks = {n: mask for n, (_, mask) in pairs.items()}
-        return changed, {n: mask.copy() for n, mask in masks.items()}, strengths
+        return _Made(changed, {n: mask.copy() for n, mask in masks.items()}, strengths)
+
+    def _mated(
+        self, weights: list[dict[str, Array]], supports: list[dict[str, Mask]], n_most: int
+    ) -> _Made:
+        found = self._pairs((weights, supports))
+        mates = {
+            n: survival.mated(self.who, n, found[n], [s[n] for s in supports]) for n in self.names
+        }
+        strengths = {n: strength for n, (strength, _) in mates.items()}
+        left = {n: mask for n, (_, mask) in mates.items()}
+        settings = self.derivation.settings
+        if not left or "environment" not in settings:
+            masks = survival.strongest(strengths, left, n_most) if left else {}
+            return _Made({}, {n: mask.copy() for n, mask in masks.items()}, strengths)
+        living = surviving.Living(self.frame.blueprint, self.frame.whole)
+        stock = Stock(
+            strengths,
+            {n: _locked(mask) for n, mask in living(left).items()},
+            supports,
+            bool(self.entry.options.get("intersects", False)),
+            int(settings.get("generation", 1)),
+            living,
+        )
+        rngs = {n: self._rng(n, "environment") for n in self.names}
+        with surviving.named(settings["environment"]) as environment:
+            if environment.needs_gradients:
+                stock = replace(stock, importance=self.gradients())
+            returned = environment.survivors(stock, rngs)
+        kept = surviving.checked(settings["environment"], returned, stock)
+        metrics = surviving.wanted(kept)
+        return _Made({}, dict(kept.masks), strengths, stock, kept.repaired, metrics)
 
     def _pruned(
         self, weights: Mapping[str, Array], supports: Mapping[str, Mask]
@@ -362,22 +378,18 @@ class _Call:
         except (NotApplicable, OperatorError, MemoryError):
             raise
         except FOREIGN as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            raise OperatorError(
-                f"{self.who} raised {type(error).__name__}: {error} ({frame.filename}, line "
-                f"{frame.lineno}). Mend it and test it with `nasgen check`."
-            ) from error
+            raise surviving.raised(self.who, error) from error
 
-    def _rng(self, name: str | tuple[str, ...]) -> np.random.Generator:
+    def _rng(self, name: str | tuple[str, ...], role: str = "derivation") -> np.random.Generator:
         """Return the generator of a tensor: by gene tag, whatever precedes it in the network."""
         if not isinstance(name, str):
-            return seeding.generator(self.derivation.seed, "derivation")
-        step = _step({step.name: step for step in self.blueprint.steps}, name)
+            return seeding.generator(self.derivation.seed, role)
+        step = _step({step.name: step for step in self.frame.blueprint.steps}, name)
         inner = name.split(".", 2)[2]
-        return seeding.generator(self.derivation.seed, f"derivation/{step.tag}/{inner}")
+        return seeding.generator(self.derivation.seed, f"{role}/{step.tag}/{inner}")
 
-    @staticmethod
-    def _locked(array: Array) -> Array:
-        view = array.view()
-        view.flags.writeable = False
-        return view
+
+def _locked(array: Array) -> Array:
+    view = array.view()
+    view.flags.writeable = False
+    return view

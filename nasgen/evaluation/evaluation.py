@@ -24,6 +24,7 @@ KINDS = (
     "plan",
     "operator",
     "refused",
+    "collapsed",
     "infeasible",
     "store",
 )

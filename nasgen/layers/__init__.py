@@ -5,6 +5,11 @@ from nasgen.registry import Entry
 ENTRIES = (
     Entry("conv", "nasgen.layers.conv:Conv", "convolution, batch norm, ReLU"),
     Entry("conv-relu", "nasgen.layers.conv_relu:ConvRelu", "convolution, bias, ReLU"),
+    Entry(
+        "conv-bias",
+        "nasgen.layers.conv_bias:ConvBias",
+        "convolution of any size, padded or not, bias, with or without ReLU",
+    ),
     Entry("linear", "nasgen.layers.linear:Linear", "bare 1x1 convolution, or dense layer"),
     Entry("max_pool", "nasgen.layers.pool:MaxPool", "2x2 maximum, halves the map"),
     Entry(
@@ -14,9 +19,24 @@ ENTRIES = (
         reference="Szegedy 2015",
     ),
     Entry("avg_pool", "nasgen.layers.pool:AvgPool", "2x2 average, halves the map"),
+    Entry("max_pool3s2", "nasgen.layers.pool:MaxPool3s2", "3x3 maximum, halves the map"),
+    Entry("avg_pool3s2", "nasgen.layers.pool:AvgPool3s2", "3x3 average, halves the map"),
     Entry("sum", "nasgen.layers.merge:Sum", "element-wise sum of its inputs"),
     Entry("concat", "nasgen.layers.merge:Concat", "channels of its inputs side by side"),
     Entry("skip", "nasgen.layers.merge:Skip", "identity"),
+    Entry("relu", "nasgen.layers.relu:Relu", "ReLU by itself"),
+    Entry(
+        "dropout",
+        "nasgen.layers.dropout:Dropout",
+        "a share of the values is 0 in training",
+        reference="Srivastava 2014",
+    ),
+    Entry("pad", "nasgen.layers.pad:Pad", "image in the middle of a larger one"),
+    Entry(
+        "flatten-dense",
+        "nasgen.layers.flatten_dense:FlattenDense",
+        "dense layer on all pixels, bias, with or without ReLU",
+    ),
     Entry("resize", "nasgen.layers.adapt:Resize", "decoder only: smaller map"),
     Entry("project", "nasgen.layers.adapt:Project", "decoder only: 1x1 convolution"),
     Entry("stem", "nasgen.layers.adapt:Stem", "decoder only: strided first convolution"),

@@ -48,7 +48,7 @@ class Layer(ABC):
     - `merges`: False for exactly one input, True for one or more.
     - `align`: for merging layers, what the decoder makes equal before: "space" (H and W),
       "channels" (H, W and C), or "nothing".
-    - `halves`: whether the map shrinks (the decoder counts these as stages).
+    - `halves`: whether the map shrinks to half of its pixels or less (these count as stages).
     - `domain`: setting -> legal values in ascending order. An empty tuple for "channels" means: the
       widths of the search space; the vertex then owns channel tags.
     - `axes`: parameter or buffer name in the module -> what each axis is: "out" (own channels),

@@ -19,6 +19,19 @@ class Summed(nn.Module):
         return total
 
 
+class Padded(nn.Module):
+    """(B, C, H, W) with `margins` (left, right, top, bottom) of the mean of its corner pixels."""
+
+    def __init__(self, margins: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.margins = margins
+
+    def forward(self, x: Tensor) -> Tensor:
+        corners = x[:, :, 0, 0] + x[:, :, 0, -1] + x[:, :, -1, 0] + x[:, :, -1, -1]
+        outside = 1 - F.pad(x.new_ones((1, 1, *x.shape[2:])), self.margins)
+        return F.pad(x, self.margins) + outside * (corners / 4)[:, :, None, None]
+
+
 class Concatenated(nn.Module):
     """Tensors (B, C_i, H, W) joined along the channels."""
 

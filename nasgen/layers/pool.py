@@ -1,7 +1,8 @@
-"""Pooling: keeps channels and their tags. 2x2 with stride 2 halves the map, `max_pool3` keeps it.
+"""Pooling: keeps channels and their tags. With stride 2 it halves the map, `max_pool3` keeps it.
 
 A map whose shorter side is below 4 passes unchanged, so that any number of pools fits any image
 (Suganuma 2017 stops at 1 x 1; stopping at 2 x 2 keeps batch statistics defined for a batch of one).
+The 3x3 pools with stride 2, of networks without norms, go down to 1 x 1.
 """
 
 from __future__ import annotations
@@ -48,6 +49,47 @@ class AvgPool(_Pool):
         from torch import nn
 
         return nn.Identity() if out_shape == in_shapes[0] else nn.AvgPool2d(2)
+
+
+class _Pool3s2(Layer):
+    """3x3 windows with stride 2, padded as MatConvNet's networks are: one row below, one column on
+    the right, which hold nothing. A side of H pixels becomes floor(H / 2)."""
+
+    halves: ClassVar[bool] = True
+    channelwise: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
+    sign: ClassVar[str] = "kept"
+    drawn: ClassVar[str] = "never"
+
+    def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
+        c, h, w = in_shapes[0]
+        return (c, h, w) if min(h, w) < 2 else (c, h // 2, w // 2)
+
+
+class MaxPool3s2(_Pool3s2):
+    """The largest value of each 3x3 window, stride 2 (MatConvNet, `cnn_cifar_init`)."""
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        from torch import nn
+
+        same = out_shape == in_shapes[0]
+        # ceil((H - 3) / 2) + 1 = floor(H / 2): the last window may lie half outside.
+        return nn.Identity() if same else nn.MaxPool2d(3, 2, ceil_mode=True)
+
+
+class AvgPool3s2(_Pool3s2):
+    """The mean of each 3x3 window, stride 2, over the pixels that lie inside of the map."""
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        from torch import nn
+
+        same = out_shape == in_shapes[0]
+        pool = nn.AvgPool2d(3, 2, ceil_mode=True, count_include_pad=False)
+        return nn.Identity() if same else pool
 
 
 class MaxPool3(Layer):

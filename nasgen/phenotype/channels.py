@@ -135,9 +135,12 @@ def _passed(step: Step, layer: Layer) -> tuple[Ints, Ints] | None:
     return (of, to) if len(np.unique(to)) == n else None
 
 
-def flow(blueprint: Blueprint, masks: Masks) -> Flow:
-    """Return which slots are fed and needed; `masks` holds all parameters of the network."""
-    wires = wired(blueprint, {name: mask.shape for name, mask in masks.items()})
+def flow(blueprint: Blueprint, masks: Masks, wires: tuple[Wire, ...] = ()) -> Flow:
+    """Return which slots are fed and needed; `masks` holds all parameters of the network.
+
+    `wires` are the network's, as `wired` gives them, where they are known already.
+    """
+    wires = wires or wired(blueprint, {name: mask.shape for name, mask in masks.items()})
     n_image = blueprint.input_shape[0]
     fed = np.zeros(wires[-1].own.stop, np.bool_)
     needed = np.zeros_like(fed)

@@ -83,6 +83,11 @@ def pruned(who: str, name: str, returned: Any, support: Mask) -> Mask:
     return _support(who, name, returned, support, "the parent")
 
 
+def within_stock(who: str, name: str, returned: Any, support: Mask) -> Mask:
+    """Return what an environment let survive of a tensor, as a copy; OperatorError for others."""
+    return _support(who, name, returned, support, "the mated stock").copy()
+
+
 def within(who: str, supports: Mask | Masks, budget: int) -> None:
     """Raise OperatorError when a pruning kept more weights than its budget."""
     if (n := n_synapses(supports)) > budget:

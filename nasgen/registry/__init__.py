@@ -29,6 +29,7 @@ FAMILIES: dict[str, str] = {
     "morphisms": "nasgen.operators.morphism",
     "matings": "nasgen.operators.mating",
     "prunings": "nasgen.operators.pruning",
+    "environments": "nasgen.operators.environment",
     "algorithms": "nasgen.engine.algorithms",
     "selections": "nasgen.engine.selections",
     "predictors": "nasgen.predictors",
@@ -56,6 +57,7 @@ SIGNATURES: dict[str, tuple[str, ...]] = {
 # Group -> the class whose subclasses its members are, as dotted paths are checked.
 CONTRACTS: dict[str, tuple[str, str]] = {
     "search_spaces": ("nasgen.search_spaces.base", "SearchSpace"),
+    "environments": ("nasgen.operators.environment.base", "Environment"),
     "algorithms": ("nasgen.engine.algorithms.base", "Algorithm"),
     "layers": ("nasgen.layers.base", "Layer"),
     "feeds": ("nasgen.evaluation.feeds.base", "Feed"),
@@ -89,6 +91,7 @@ IN_DRIVER = (
 # Group -> what its members may require; all that a member requires is given to it.
 MATERIALS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(PARENTS, ("weights", "support", "predictions")),
+    "matings": ("weights", "support", "predictions", "ranks"),
     "selections": ("predictions",),
     "predictors": ("scores", "trainings"),
     "features": ("data", "facts"),
@@ -98,7 +101,10 @@ POSITIONAL = ("weights", "support")  # which operators in the worker take as arg
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
 # Group -> section of the config whose further keys are options of the member that it names.
-CONFIGURED = {"search_spaces": "space", "algorithms": "algorithm", "stoppers": "stopping"}
+CONFIGURED = {
+    "search_spaces": "space", "environments": "environment", "algorithms": "algorithm",
+    "stoppers": "stopping",
+}  # fmt: skip
 ENGINE_ARGUMENTS = ("population", "seed", "direction")  # which are no options
 
 
@@ -418,6 +424,7 @@ crossover = _decorator("crossovers")
 morphism = _decorator("morphisms")
 mating = _decorator("matings")
 pruning = _decorator("prunings")
+environment = _decorator("environments")
 layer = _decorator("layers")
 objective = _decorator("objectives")
 score = _decorator("scores")

@@ -15,12 +15,12 @@ from nasgen.data.targets import CLASSIFICATION, MANY_CLASSES, REGRESSION
 from nasgen.errors import ConfigError, NasgenError, StoreError
 from nasgen.genotypes.kinds import accepted, reads
 from nasgen.registry import plugins
-from nasgen.runs import loose, screening
+from nasgen.runs import deriving, loose, screening
 from nasgen.runs.paths import absolute, absolute_plugins
 from nasgen.runs.resolved import Resolved
-from nasgen.search_spaces import fitting
+from nasgen.search_spaces import fitting, networks
 from nasgen.settings import constraints, objectives
-from nasgen.settings.config import TABLES, SearchConfig, merge, parse
+from nasgen.settings.config import TABLES, SearchConfig, Space, merge, parse
 from nasgen.settings.fidelity import n_finish, population
 
 FEW_VALUES: Final = 10  # so few different whole numbers may well be classes
@@ -59,7 +59,7 @@ def resolved(
     scope = plugins.Scope(named.files, named.modules, importable, digests=digests).load(problems)
     with scope.active():
         read = dataset or _data(config, scope)
-        config = _with_data(config, read)
+        config = _with_origin(_with_data(config, read))
         config = _with_operators(_with_predictor(config, scope), scope)
         config = loose.with_modules(config, read)
         try:
@@ -180,6 +180,19 @@ def _with_data(config: SearchConfig, dataset: Dataset | NasgenError | None) -> S
     )
 
 
+def _with_origin(config: SearchConfig) -> SearchConfig:
+    """Return the config with the limits written out that a named network of [origin] needs.
+
+    What the config sets itself stays as it is.
+    """
+    name = config.origin.network
+    needed = dict(networks.read(name).get("space", {})) if name in networks.names() else {}
+    if needed.pop("name", None) != config.space.name:
+        return config
+    space = Space.model_validate({**needed, **config.space.model_dump()})
+    return config.model_copy(update={"space": space})
+
+
 def _usual(group: str, name: str, option: str, default: str) -> str:
     """Return what a form or a task is searched with by default, which its entry says."""
     entry = registry.entries(group).get(name)
@@ -283,6 +296,7 @@ def _check_names(run: Resolved, problems: list[str]) -> None:
             f"algorithm: '{name}' is named as a {one} and as a {other}." for name in sorted(both)
         ]
     _gather(problems, lambda: _check_parents(run))
+    _gather(problems, lambda: deriving.environment(config.environment))
     _gather(problems, lambda: run.origin)
     _gather(problems, lambda: registry.get("executors", config.execution.executor))
     _gather(problems, lambda: registry.get("ensembles", config.ensemble.name))

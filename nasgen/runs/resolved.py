@@ -32,7 +32,7 @@ from nasgen.loop.keeping import Keeping
 from nasgen.predictors.base import Features
 from nasgen.predictors.filter import Filter
 from nasgen.registry import plugins
-from nasgen.runs import screening, workers
+from nasgen.runs import deriving, screening, workers
 from nasgen.runs.origin import Origin
 from nasgen.runs.origin import read as read_origin
 from nasgen.search_spaces import fitting
@@ -201,8 +201,8 @@ class Resolved:
             group,
             entry.requires,
             entry.runs_in,
-            {"retention": section.retention} if group == "prunings" else {},
-            bool(entry.options.get("draws", True)),
+            deriving.settings(self.config, group),
+            deriving.draws(self.config, entry, group),
         )
 
     @looked_up

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from nasgen.errors import ConfigError, suggest
 from nasgen.settings import text
 from nasgen.settings.constraints import texts
+from nasgen.settings.environment import Environment
 from nasgen.settings.execution import Execution
 from nasgen.settings.predictor import Predictor
 from nasgen.settings.sections import Duration, OptionSection, Section, Share, Weights, listed
@@ -332,6 +333,7 @@ class SearchConfig(Section):
     data: Data = Data()
     space: Space = Space()
     algorithm: Algorithm = Algorithm()
+    environment: Environment = Environment()
     origin: Origin = Origin()
     objectives: Objectives = Objectives()
     training: Training = Training()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,7 +19,9 @@ def read(target: Any, given: Mapping[str, Any], where: str) -> dict[str, Any]:
 
     Raises ConfigError with a sentence for each option that it does not take or cannot read.
     """
-    hints = typing.get_type_hints(target.__init__) | typing.get_type_hints(target)
+    hints = typing.get_type_hints(target)
+    if not is_dataclass(target):  # whose constructor is that of its fields, read where they stand
+        hints = typing.get_type_hints(target.__init__) | hints
     valid = list(registry.options_of(target))
     problems, found = [], {}
     for key, value in given.items():

@@ -89,8 +89,8 @@ class Trial:
     # References of the tensors it keeps: "weights", "predictions" on the validation data,
     # "optimizer" (its state, for children that go on with it), "support" of a sparse network.
     refs: Mapping[str, str] = field(default_factory=dict)
-    # "error", "memory", "timeout", "non-finite", "inheritance", "plan", "refused", "infeasible",
-    # "worker"
+    # "error", "memory", "timeout", "non-finite", "inheritance", "plan", "refused", "collapsed",
+    # "infeasible", "worker"
     failure_kind: str | None = None
     failure: str | None = None
     started: str | None = None  # ISO 8601, UTC

@@ -23,6 +23,7 @@ _NAMES = {
     "MorphismContract": "nasgen.testing.operators",
     "MatingContract": "nasgen.testing.matings",
     "PruningContract": "nasgen.testing.prunings",
+    "EnvironmentContract": "nasgen.testing.environments",
     "SearchSpaceContract": "nasgen.testing.search_spaces",
     "LayerContract": "nasgen.testing.layers",
     "ObjectiveContract": "nasgen.testing.objectives",
@@ -37,6 +38,7 @@ _NAMES = {
 __all__ = [
     "CrossoverContract",
     "DatasetContract",
+    "EnvironmentContract",
     "FeedContract",
     "Finding",
     "GenotypeContract",
@@ -56,6 +58,7 @@ __all__ = [
 if TYPE_CHECKING:
     from nasgen.testing.check import Finding, check_file
     from nasgen.testing.datasets import DatasetContract
+    from nasgen.testing.environments import EnvironmentContract
     from nasgen.testing.feeds import FeedContract
     from nasgen.testing.genotypes import GenotypeContract
     from nasgen.testing.layers import LayerContract

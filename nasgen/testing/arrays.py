@@ -104,6 +104,9 @@ def materials(required: tuple[str, ...], n_parents: int, seed: int) -> dict[str,
             locked(rng.dirichlet(np.ones(N_CLASSES), shape[0]).astype(np.float32))
             for _ in range(n_parents)
         )
+    if "ranks" in required:
+        rng = seeding.generator(SEED, "random ranks", seed)
+        given["ranks"] = tuple(float(rank) for rank in 1 + rng.permutation(n_parents))
     return given
 
 

@@ -24,6 +24,7 @@ SUITES = {
     "crossovers": "nasgen.testing.operators",
     "matings": "nasgen.testing.matings",
     "prunings": "nasgen.testing.prunings",
+    "environments": "nasgen.testing.environments",
     "search_spaces": "nasgen.testing.search_spaces",
     "layers": "nasgen.testing.layers",
     "objectives": "nasgen.testing.objectives",

@@ -164,7 +164,7 @@ def shapes(name: str) -> Iterator[str]:
 
 
 def halving(name: str) -> Iterator[str]:
-    """`halves` says whether a map of 32 x 32 becomes smaller."""
+    """`halves` says whether a map of 32 x 32 loses half of its pixels or more."""
     if name in DECODER_ONLY:
         yield ""  # the decoder knows its own layers
         return
@@ -172,7 +172,7 @@ def halving(name: str) -> Iterator[str]:
         if len(case.shapes[0]) < 3:
             yield ""
             continue
-        shrinks = prod(case.out_shape[1:]) < min(prod(shape[1:]) for shape in case.shapes)
+        shrinks = 2 * prod(case.out_shape[1:]) <= min(prod(shape[1:]) for shape in case.shapes)
         same = shrinks == case.layer.halves
         yield "" if same else f"{case}: halves is {case.layer.halves}, out is {case.out_shape}."
 

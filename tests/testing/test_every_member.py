@@ -18,6 +18,7 @@ from nasgen.genotypes.derivation import Derivation
 from nasgen.testing import (
     CrossoverContract,
     DatasetContract,
+    EnvironmentContract,
     FeedContract,
     GenotypeContract,
     LayerContract,
@@ -76,6 +77,11 @@ class TestEveryMating(Named, MatingContract):
 
 @every(registry.names("prunings"))
 class TestEveryPruning(Named, PruningContract):
+    pass
+
+
+@every(registry.names("environments"))
+class TestEveryEnvironment(Named, EnvironmentContract):
     pass
 
 

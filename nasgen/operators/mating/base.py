@@ -10,19 +10,23 @@ array is the synapse with the same gene tags (Chung 2018).
 - `weights`: one float array a parent, all of one shape (1 to 4 axes); 0 where `supports` is False.
 - `supports`: one bool array a parent, True where that parent has the synapse.
 - `rng`: a `numpy.random.Generator` that is the tensor's own, the only source of randomness.
-- `given`: what the entry's `requires` names beyond these two, such as `predictions`: one array a
-  parent.
+- `given`: what the entry's `requires` names beyond these two: `predictions`, one array a parent, or
+  `ranks`, one number a parent, 1 for the fittest.
 
 Returned are `strengths` (float, finite, >= 0, of that shape) and `support` (bool, of that shape,
 within the union of the parents' supports). Strengths say who survives, they are no weights: a child
-inherits the mean weight over the parents that have the synapse, and if its support is larger than
-its parents' are on average, its weakest synapses go until it is as large.
+inherits the mean weight over the parents that have the synapse. Which of the support survive is the
+environment's to say ([environment] in the config, `nasgen list environments`); without one, if it
+is larger than the parents' are on average, its weakest synapses go until it is as large.
 
 With `scope="network"` in the entry it is called once: `name` is the tuple of all names, each
 parent's weights and support are {name: array}, and it returns two such mappings.
 
 A member that draws nothing says options={"draws": False}: then the same parents have one child by
 it, and a second one is refused as a duplicate.
+
+A member whose support is what all parents have says options={"intersects": True}: environments then
+thin it by R**(1/m) for m parents.
 
 The order of the parents must not matter where their weights are equal; a member for which it does
 says options={"ordered": True}. Arrays that come in are read-only. The number of parents is the

@@ -1,4 +1,8 @@
-"""Named networks to begin with, one JSON file each: {"summary", "reference", "genotype"}."""
+"""Named networks to begin with, one JSON file each: {"summary", "reference", "genotype"}.
+
+"space", if a file has it, are the name and options of the search space that the network needs: in a
+run that begins with it they take the place of the defaults.
+"""
 
 from __future__ import annotations
 

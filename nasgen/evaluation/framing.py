@@ -1,0 +1,191 @@
+"""Brings parents of different shape to common places: index i is one synapse in all of them.
+
+Kernels meet by the gene tags of their channels (Chung 2018), through compaction. Relatives that
+differ only in which channels they have left meet in a network with the channels of all of them;
+of others the first is the frame, and what it lacks is left out. With `tagged=False` channels meet
+by their place instead, and the longer list is cut to the shorter one: the control of Chung 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nasgen.errors import IllegalGenotypeError
+from nasgen.genotypes import tags
+from nasgen.genotypes.tags import Ranges
+from nasgen.phenotype.heredity import align
+from nasgen.phenotype.network import Network
+from nasgen.phenotype.survival import Array, Mask
+from nasgen.search_spaces.blueprint import Blueprint
+
+Decode = Callable[[Any], Blueprint]
+FREE: Final = 1 << 40  # provisional tags from here on are nobody's
+
+
+@final
+@dataclass(frozen=True)
+class Parent:
+    """A trained network: `support` is that of every parameter."""
+
+    genotype: Any
+    blueprint: Blueprint
+    weights: Mapping[str, Tensor]
+    support: Mapping[str, Mask]
+
+
+@final
+@dataclass(frozen=True)
+class Framed:
+    """A parent's tensors at the places of the frame; what it lacks is 0 and absent."""
+
+    weights: Mapping[str, Tensor]
+    support: Mapping[str, Mask]
+
+
+@final
+@dataclass(frozen=True)
+class Frame:
+    """A genotype that the parents' tensors are brought to, and the tensors.
+
+    `parents` are the parents as they are to be read: by place, their tags are not their own.
+    `tensors` have the frame's names and shapes; `is_union` says that no synapse was left out.
+    """
+
+    genotype: Any
+    blueprint: Blueprint
+    tensors: Mapping[str, Tensor]
+    parents: tuple[Parent, ...]
+    members: tuple[Framed, ...]
+    is_union: bool = True
+
+    @cached_property
+    def whole(self) -> dict[str, Mask]:
+        """What any parent has of each parameter."""
+        return {
+            name: np.logical_or.reduce([member.support[name] for member in self.members])
+            for name in self.parameters
+        }
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the tensors that have a support."""
+        return tuple(self.members[0].support)
+
+
+def framed(decode: Decode, parents: Sequence[Parent], tagged: bool = True) -> Frame:
+    """Return the parents in a common frame; `decode` reads a genotype as a blueprint."""
+    if not tagged:
+        parents = _by_place(decode, parents)
+    first = parents[0]
+    channels = _channels(parents, _union if tagged else _shorter)
+    genotype, blueprint, is_union = first.genotype, first.blueprint, tagged and channels is not None
+    if channels:
+        try:
+            changed = first.genotype.narrowed(channels)
+            genotype, blueprint = changed, decode(changed)
+        except IllegalGenotypeError:  # the space has no room for all channels
+            genotype, is_union = first.genotype, False
+    tensors = first.weights if blueprint is first.blueprint else _zeros(blueprint)
+    members = tuple(
+        Framed(parent.weights, parent.support)
+        if parent.blueprint is blueprint
+        else _in_frame(blueprint, tensors, first.support, parent)
+        for parent in parents
+    )
+    return Frame(genotype, blueprint, tensors, tuple(parents), members, is_union)
+
+
+def averaged(frame: Frame, tensors: Sequence[Mapping[str, Tensor]]) -> dict[str, Array]:
+    """Return the mean over the parents of further tensors under the names of their parameters.
+
+    What a parent lacks counts 0.
+    """
+    zeros = {name: torch.zeros_like(frame.tensors[name]) for name in frame.parameters}
+    total = dict(zeros)
+    for parent, given in zip(frame.parents, tensors, strict=True):
+        moved, _ = align(frame.blueprint, zeros, [(parent.blueprint, given)], {}, scaled=False)
+        total = {name: total[name] + moved[name] for name in total}
+    return {name: (tensor / len(tensors)).numpy() for name, tensor in total.items()}
+
+
+def _channels(
+    parents: Sequence[Parent], joined: Callable[[Ranges, Ranges], Ranges]
+) -> dict[int, Ranges] | None:
+    """Return the channels of the frame where they are not the first parent's, by vertex.
+
+    None unless the parents are the same but for their channels.
+    """
+    first, *others = (parent.genotype for parent in parents)
+    own: Mapping[int, Ranges] | None = getattr(first, "channel_tags", None)
+    if own is None or not hasattr(first, "narrowed"):
+        return None
+    found = dict(own)
+    for other in others:
+        theirs = getattr(other, "channel_tags", None)
+        if theirs is None or theirs.keys() != own.keys() or other.narrowed(own) != first:
+            return None
+        found = {tag: joined(found[tag], theirs[tag]) for tag in found}
+    return {tag: ranges for tag, ranges in found.items() if ranges != own[tag]}
+
+
+def _union(first: Ranges, second: Ranges) -> Ranges:
+    """Return the channels of both in the order of their tags, which is that of the ancestor."""
+    own = set(tags.expand(first))
+    joined = sorted(own | set(tags.expand(second)))
+    if len(joined) == len(own):
+        return first
+    return tags.chosen([(tag, 1) for tag in joined], [True] * len(joined))
+
+
+def _shorter(first: Ranges, second: Ranges) -> Ranges:
+    return min(first, second, key=tags.count)
+
+
+def _by_place(decode: Decode, parents: Sequence[Parent]) -> list[Parent]:
+    """Return the parents with the first one's channel tags, given by place."""
+    own: Mapping[int, Ranges] = getattr(parents[0].genotype, "channel_tags", {})
+    found = [parents[0]]
+    for parent in parents[1:]:
+        free = tags.PROVISIONAL + FREE
+        channels = {}
+        for tag, theirs in getattr(parent.genotype, "channel_tags", {}).items():
+            if tag not in own:
+                continue
+            n = tags.count(theirs)
+            kept = tags.take(own[tag], n)
+            more = n - tags.count(kept)
+            channels[tag] = (*kept, (free, more)) if more else kept
+            free += more
+        genotype = parent.genotype.narrowed(channels) if channels else parent.genotype
+        found.append(replace(parent, genotype=genotype, blueprint=decode(genotype)))
+    return found
+
+
+def _zeros(blueprint: Blueprint) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        network = Network(blueprint)
+    return {
+        name: torch.zeros(tensor.shape, dtype=tensor.dtype)
+        for name, tensor in network.state_dict().items()
+    }
+
+
+def _in_frame(
+    blueprint: Blueprint,
+    tensors: Mapping[str, Tensor],
+    parameters: Mapping[str, Mask],
+    parent: Parent,
+) -> Framed:
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+    weights, _ = align(blueprint, zeros, [(parent.blueprint, parent.weights)], {})
+    absent = {name: zeros[name].float() for name in parameters}
+    there = {name: torch.from_numpy(mask).float() for name, mask in parent.support.items()}
+    masks, _ = align(blueprint, absent, [(parent.blueprint, there)], {}, scaled=False)
+    return Framed(weights, {name: (mask > 0.5).numpy() for name, mask in masks.items()})

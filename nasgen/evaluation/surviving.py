@@ -1,0 +1,140 @@
+"""Asks an environment what survives, keeps a path from the image to the classifier, counts."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from nasgen import registry
+from nasgen.errors import FOREIGN, NasgenError, OperatorError
+from nasgen.evaluation.evaluation import Json
+from nasgen.phenotype import clusters, support, survival
+from nasgen.phenotype.channels import flow, limited, wired
+from nasgen.phenotype.stock import Stock, Survivors
+from nasgen.phenotype.survival import Mask, Masks
+from nasgen.search_spaces.blueprint import Blueprint
+from nasgen.settings import options
+
+GROUP: Final = "environments"
+
+
+@contextmanager
+def named(settings: Mapping[str, Any]) -> Iterator[Any]:
+    """Lend the environment of a derivation's settings, {"name", **options}.
+
+    What it raises is an OperatorError with its name, errors of nasgen's own excepted.
+    """
+    given = dict(settings)
+    name = str(given.pop("name"))
+    target = registry.resolve(GROUP, name)
+    try:
+        yield target(**options.read(target, given, "environment"))
+    except (NasgenError, MemoryError):
+        raise
+    except FOREIGN as error:
+        raise raised(f"environment '{name}'", error) from error
+
+
+def checked(settings: Mapping[str, Any], found: Any, stock: Stock) -> Survivors:
+    """Return what an environment returned, its masks as copies; OperatorError for other things."""
+    who = f"environment '{settings['name']}'"
+    if not isinstance(found, Survivors):
+        raise OperatorError(f"{who}: expected Survivors, got {type(found).__name__}.")
+    masks = survival.by_tensor(who, found.masks, stock.names)
+    for name in stock.names:
+        masks[name] = survival.within_stock(who, name, masks[name], stock.support[name])
+    return replace(found, masks=masks)
+
+
+def raised(who: str, error: BaseException) -> OperatorError:
+    """Return the error that code of an operator or an environment has raised one."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return OperatorError(
+        f"{who} raised {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno}). "
+        "Mend it and test it with `nasgen check`."
+    )
+
+
+class Living:
+    """Tells what of supports is alive in a network: fed by the image, needed by the classifier.
+
+    `whole` is the support of all its parameters where a support names no others.
+    """
+
+    def __init__(self, blueprint: Blueprint, whole: Masks) -> None:
+        self.blueprint, self.whole = blueprint, whole
+        self.wires = wired(blueprint, {name: mask.shape for name, mask in whole.items()})
+        self._axes = {
+            name: (wire, axes) for wire in self.wires for name, axes in wire.tensors.items()
+        }
+
+    def __call__(self, masks: Masks) -> dict[str, Mask]:
+        """Return what of the masks is alive."""
+        found = flow(self.blueprint, {**self.whole, **masks}, self.wires)
+        alive = {}
+        for name, mask in masks.items():
+            wire, axes = self._axes[name]
+            own = {} if wire.step.role == "head" else {"out": found.live[wire.own]}
+            keep = {"in": found.fed[wire.reads], **own}
+            alive[name] = mask if wire.opaque else limited(mask, axes, keep)
+        return alive
+
+
+def wanted(kept: Survivors) -> Json:
+    """Return the shares that were wanted, as metrics, and whether mating had gone below them."""
+    shares = {f"kept_{level}_wanted": float(share) for level, share in kept.wanted.items()}
+    return {**shares, "over_shrunk": kept.over_shrunk}
+
+
+def achieved(child: Masks, stock: Stock) -> Json:
+    """Return the counts of a child's closed support, and as shares of its parents' mean.
+
+    The classifier is not among the tensors, so it does not count.
+    """
+    counts = _counted(child)
+    parents = [_counted(parent) for parent in stock.parents]
+    means = {name: sum(p[name] for p in parents) / len(parents) for name in counts}
+    shares = {
+        name.replace("n_", "kept_"): n / means[name] for name, n in counts.items() if means[name]
+    }
+    return {**counts, **shares}
+
+
+def _counted(masks: Masks) -> dict[str, int]:
+    return {
+        "n_synapses": survival.n_synapses(masks),
+        "n_kernels": clusters.n_clusters(masks, "kernel"),
+        "n_filters": clusters.n_clusters(masks, "filter"),
+    }
+
+
+def reconnected(
+    blueprint: Blueprint, whole: Masks, masks: dict[str, Mask], stock: Stock
+) -> list[str] | None:
+    """Give back the strongest kernels that join the image to the classifier, in place.
+
+    Layer by layer from the image on: one whose channels nothing feeds gets the strongest kernel of
+    the stock that reads a fed channel and from which the stock leads on. `whole` is the support of
+    all parameters. Returns the names of the tensors, None if the stock has no such path.
+    """
+    candidates = support.closed(blueprint, {**whole, **stock.support})
+    changed = []
+    for wire in flow(blueprint, {**whole, **masks}).wires:
+        for name in (n for n in wire.tensors if n in masks):
+            found = flow(blueprint, {**whole, **masks})
+            if found.fed[wire.own].any():
+                continue
+            axes = wire.tensors[name]
+            there = limited(candidates[name], axes, {"in": found.fed[wire.reads]})
+            alive = clusters.living(there, "kernel")
+            strength = clusters.summed(np.where(there, stock.strengths[name], 0.0), "kernel")
+            best = survival.strongest(strength, alive, 1)
+            masks[name] |= there & clusters.spread(best, there.shape)
+            changed.append(name)
+    left = support.closed(blueprint, {**whole, **masks})
+    return changed if any(left[name].any() for name in masks) else None

@@ -1,0 +1,214 @@
+"""The contract of an environment: which synapses of a mated stock survive.
+
+    class Mine(Environment):
+        def choose(self, stock, rngs) -> Choice: ...
+
+It runs where the weights are, after a mating, once for the whole network. A member is a frozen
+dataclass; its fields are its options, further keys of [environment] in the config. `choose` is
+called with the `Stock` that the mating left and {tensor name: numpy Generator}: the generators
+belong to the gene tags of the layers, so a layer's draws do not depend on the layers before it, and
+are the only source of randomness. Arrays that come in are read-only.
+
+What was absent stays absent: nothing outside of `stock.support` survives, whatever an equation says
+of a weight of 0 (exp(0 - 1) = 0.37).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from nasgen.errors import ConfigError
+from nasgen.phenotype import clusters, survival
+from nasgen.phenotype.stock import Stock, Survivors
+from nasgen.phenotype.survival import Arrays, Masks
+
+Draws = Mapping[str, np.random.Generator]
+Level = Literal["clusters", "synapses"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an environment chose: `masks` within the stock's support, {tensor name: bool array}.
+
+    `worth` says which of the chosen leave first where there are too many (the least), one finite
+    number a synapse, comparable over the network. `wanted` are the numbers of "clusters" and
+    "synapses" that should survive, where the environment has a target.
+    """
+
+    masks: Masks
+    worth: Arrays
+    wanted: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Environment(ABC):
+    """What all environments share.
+
+    - `cluster`: "kernel", one (out, in) slice (Shafiee 2016), or "filter" (the text of Chung 2017).
+    - `floor`: clusters that each layer keeps at least; a layer with fewer is given back its
+      strongest ones, and the result names it.
+    - `cap`: largest share of the parents' mean number of synapses that a child may have; of what is
+      above, the weakest leave. Default: none, numbers are met on average.
+    - `noise`: mutation of the strengths before anything is chosen: each is multiplied by exp(noise
+      times a normal number). Default: 0.
+    """
+
+    cluster: Literal["kernel", "filter"] = "kernel"
+    floor: int = 1
+    cap: float | None = None
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if wrong := list(self.wrong()):
+            raise ConfigError(wrong)
+
+    def wrong(self) -> list[str]:
+        """Return a sentence for each option that is out of range."""
+        found = []
+        if self.cluster not in clusters.KINDS:
+            found.append(expected("cluster", "'kernel' or 'filter'", self.cluster))
+        if not isinstance(self.floor, int) or self.floor < 1:
+            found.append(expected("floor", "a whole number of 1 or more", self.floor))
+        if self.cap is not None and not (math.isfinite(self.cap) and 0 < self.cap <= 1):
+            found.append(expected("cap", "a number above 0 and up to 1", self.cap))
+        if not (math.isfinite(self.noise) and self.noise >= 0):
+            found.append(expected("noise", "a number of 0 or more", self.noise))
+        return found
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether `Stock.importance` must hold squared gradients. Default: no."""
+        return False
+
+    @property
+    def draws(self) -> bool:
+        """Whether two children of the same parents differ. Default: yes."""
+        return True
+
+    @abstractmethod
+    def choose(self, stock: Stock, rngs: Draws) -> Choice:
+        """Return which synapses of the stock survive; see `Choice`."""
+
+    def survivors(self, stock: Stock, rngs: Draws) -> Survivors:
+        """Return what survives, with `cap` and `floor` applied to what `choose` returned."""
+        if self.noise > 0:
+            factors = {
+                n: np.exp(self.noise * rngs[n].standard_normal(a.shape))
+                for n, a in stock.strengths.items()
+            }
+            changed = {n: a * factors[n] for n, a in stock.strengths.items()}
+            stock = replace(stock, strengths=changed)
+        choice = self.choose(stock, rngs)
+        masks = {n: np.array(choice.masks[n]) & stock.support[n] for n in stock.names}
+        mean = sum(survival.n_synapses(p) for p in stock.parents) / len(stock.parents)
+        if self.cap is not None and survival.n_synapses(masks) > self.cap * mean:
+            worth = {n: choice.worth[n] for n in masks}
+            masks = dict(survival.strongest(worth, masks, int(self.cap * mean)))
+        repaired = tuple(n for n in masks if self._given_back(stock, n, masks[n]))
+        n_clusters = [clusters.n_clusters(p, self.cluster) for p in stock.parents]
+        of = {
+            "clusters": (f"{self.cluster}s", sum(n_clusters) / len(n_clusters)),
+            "synapses": ("synapses", mean),
+        }
+        shares = {of[k][0]: n / of[k][1] for k, n in choice.wanted.items() if of[k][1]}
+        return Survivors(masks, shares, repaired, self.is_over_shrunk(stock))
+
+    def is_over_shrunk(self, stock: Stock) -> bool:
+        """Tell whether mating alone left fewer than should survive. Default: nothing is wanted."""
+        return False
+
+    def _given_back(self, stock: Stock, name: str, mask: Any) -> bool:
+        """Give a layer its strongest clusters back, in place, while it has fewer than the floor."""
+        support = stock.support[name]
+        alive, there = (clusters.living(m, self.cluster) for m in (mask, support))
+        missing = min(self.floor, int(there.sum())) - int(alive.sum())
+        if missing <= 0:
+            return False
+        strength = clusters.summed(np.where(support, stock.strengths[name], 0.0), self.cluster)
+        back = survival.strongest(strength, there & ~alive, missing)
+        mask |= support & clusters.spread(back, support.shape)
+        return True
+
+
+@dataclass(frozen=True)
+class Solved(Environment):
+    """An environment that keeps wanted shares.
+
+    - `retention_clusters`, `retention_synapses`: shares of the clusters, and of the synapses within
+      the clusters that survive, that a child has of its parents' mean number. Shafiee 2016 has 0.8
+      for both, as its tables imply.
+    - `solve`: "network" counts over all layers together, "layer" keeps the share in each layer,
+      which leaves narrow first layers with a cluster or two after some generations.
+    - `final`, `generations`: a gradual schedule: the child of generation g has the share
+      final + (1 - final) (1 - g / generations)^3 of the ancestor's synapses (Zhu 2017), so that
+      large steps come first. It takes the place of the product of the two retentions, of which
+      each keeps its part.
+    """
+
+    retention_clusters: float = 0.8
+    retention_synapses: float = 0.8
+    solve: Literal["network", "layer"] = "network"
+    final: float | None = None
+    generations: int | None = None
+
+    def wrong(self) -> list[str]:
+        """Return a sentence for each option that is out of range."""
+        found = super().wrong()
+        for name in ("retention_clusters", "retention_synapses"):
+            value = getattr(self, name)
+            if not 0 < value < 1:  # NaN is neither
+                found.append(expected(name, "a number above 0 and below 1", value))
+        if self.solve not in ("network", "layer"):
+            found.append(expected("solve", "'network' or 'layer'", self.solve))
+        if (self.final is None) != (self.generations is None):
+            found.append("environment.final and environment.generations: expected both or neither.")
+        if self.final is not None and not 0 < self.final < 1:
+            found.append(expected("final", "a number above 0 and below 1", self.final))
+        if self.generations is not None and self.generations < 1:
+            found.append(expected("generations", "a number of 1 or more", self.generations))
+        return found
+
+    def retentions(self, generation: int) -> tuple[float, float]:
+        """Return the shares of clusters, and of synapses within them, in a generation (from 1)."""
+        both = self.retention_clusters, self.retention_synapses
+        if self.final is None or self.generations is None:
+            return both
+        now, before = (_scheduled(self.final, self.generations, g) for g in (generation, generation - 1))
+        part = math.log(both[0]) / (math.log(both[0]) + math.log(both[1]))
+        return (now / before) ** part, (now / before) ** (1.0 - part)
+
+    def groups(self, stock: Stock) -> list[tuple[str, ...]]:
+        """Return the tensors that are solved for together."""
+        return [stock.names] if self.solve == "network" else [(name,) for name in stock.names]
+
+    def wanted(self, stock: Stock, names: Sequence[str], level: Level) -> float:
+        """Return how many clusters of some tensors, or synapses in them, should survive."""
+        of_clusters, of_synapses = self.retentions(stock.generation)
+        if level == "synapses":
+            return stock.wanted_synapses(names, of_synapses)
+        n = stock.wanted_clusters(names, self.cluster, of_clusters)
+        if self.solve == "network":
+            return n
+        return max(n, min(self.floor, clusters.n_clusters(stock.support[names[0]], self.cluster)))
+
+    def is_over_shrunk(self, stock: Stock) -> bool:
+        """Tell whether fewer synapses are left than the child should have."""
+        mean = sum(survival.n_synapses(p) for p in stock.parents) / len(stock.parents)
+        return survival.n_synapses(stock.support) < math.prod(self.retentions(stock.generation)) * mean
+
+
+def _scheduled(final: float, generations: int, generation: int) -> float:
+    """Return the share of the ancestor's synapses that a generation has."""
+    left = 1.0 - min(max(generation, 0), generations) / generations
+    return final + (1.0 - final) * left**3
+
+
+def expected(option: str, what: str, got: object) -> str:
+    """Return the sentence about an option of [environment] that is out of range."""
+    return f"environment.{option}: expected {what}, got {got!r}."

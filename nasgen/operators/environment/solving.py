@@ -1,0 +1,121 @@
+"""Solves for the factor, or the normaliser, at which the expected number of survivors is as wanted.
+
+Both work on all values that compete with each other as one array, and in log space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from nasgen.phenotype.survival import Array
+
+EXACT: Final = 0.25  # survivors by which the expected number may be off
+SLACK: Final = 0.005  # share by which what lives on may be off
+MOST_STEPS: Final = 60
+MOST_ATTEMPTS: Final = 10  # at drawing what should live on
+FARTHEST: Final = 1e12  # largest normaliser: by then all but values of 0 survive
+
+
+def with_factor(log_p: Array, n: float) -> Array:
+    """Return log min(1, phi P), with phi such that the sum of the probabilities is `n`.
+
+    By filling up: what is above 1 counts 1, the rest shares what is left, until nothing more is.
+    """
+    if n >= len(log_p):
+        return np.zeros(len(log_p))
+    if n <= 0:
+        return np.full(len(log_p), -np.inf)
+    p = np.exp(log_p - log_p.max())
+    is_full = np.zeros(len(p), np.bool_)
+    while True:
+        phi = (n - np.count_nonzero(is_full)) / p[~is_full].sum()
+        found = is_full | (phi * p >= 1)
+        if np.array_equal(found, is_full):
+            return np.where(is_full, 0.0, np.minimum(0.0, np.log(phi) + log_p - log_p.max()))
+        is_full = found
+
+
+def with_normaliser(x: Array, n: float) -> Array:
+    """Return log min(1, exp(lambda x - 1)), with lambda >= 0 such that the probabilities sum to n.
+
+    `x` are strengths as shares of their layer's largest, so Z = largest / lambda. At lambda = 0
+    each survives with probability 1/e, so a smaller number is out of reach of any Z; then Z stays
+    the layer's largest and a factor is solved for, as in `with_factor`. So it is where more are
+    wanted than have any strength.
+    """
+    if n >= len(x):
+        return np.zeros(len(x))
+    if n < len(x) / np.e:
+        return with_factor(x - 1.0, n)
+    low, high = 0.0, 1.0
+    while (above := _expected(x, high) - n) < 0 and high < FARTHEST:
+        low, high = high, 2.0 * high
+    if above < 0:
+        return with_factor(np.minimum(0.0, high * x - 1.0), n)
+    below = _expected(x, low) - n
+    found = root(lambda value: _expected(x, value) - n, (low, below), (high, above), EXACT)
+    return np.minimum(0.0, found * x - 1.0)
+
+
+def met(
+    targets: Sequence[float],
+    most: Sequence[float],
+    attempt: Callable[[Sequence[float]], tuple[int, int]],
+) -> None:
+    """Call `attempt` with numbers of which as many live on as `targets` say, in all.
+
+    What is drawn may die when what feeds it, or what reads it, is gone. `attempt` draws so many of
+    each group and returns (how many were drawn, how many of them live); its draws must be nested,
+    so that more of them means more that live. The last attempt counts. `most` are the largest
+    numbers. What is left of chance stays: of `n` expected the share that lives is made up for.
+    """
+    total = sum(targets)
+
+    def excess(scale: float) -> float:
+        numbers = [min(m, scale * t) for t, m in zip(targets, most, strict=True)]
+        drawn, alive = attempt(numbers)
+        return sum(numbers) * alive / max(drawn, 1) - total
+
+    tolerance = max(SLACK * total, 0.5)
+    below = excess(1.0)
+    if below >= -tolerance:
+        return
+    farthest = max(m / t for m, t in zip(most, targets, strict=True) if t > 0)
+    above = excess(farthest)
+    if above > tolerance:
+        root(excess, (1.0, below), (farthest, above), tolerance, MOST_ATTEMPTS)
+
+
+def root(
+    function: Callable[[float], float],
+    low: tuple[float, float],
+    high: tuple[float, float],
+    tolerance: float,
+    n_steps: int = MOST_STEPS,
+) -> float:
+    """Return where a rising function is 0, by regula falsi (Illinois).
+
+    `low` and `high` are (place, value), below and above 0; the place that is returned was the last
+    one that was asked for. It ends when the value is within the tolerance.
+    """
+    (left, below), (right, above), side = low, high, 0
+    found = right
+    for _ in range(n_steps):
+        found = (left * above - right * below) / (above - below)
+        value = function(found)
+        if abs(value) <= tolerance or not left < found < right:
+            break
+        if value > 0:
+            right, above = found, value
+            below, side = (below / 2 if side == 1 else below), 1
+        else:
+            left, below = found, value
+            above, side = (above / 2 if side == -1 else above), -1
+    return found
+
+
+def _expected(x: Array, normaliser: float) -> float:
+    return float(np.exp(np.minimum(0.0, normaliser * x - 1.0)).sum())

@@ -1,0 +1,276 @@
+"""Networks are mated in an environment: sound supports, by tag, reported, alive or collapsed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nasgen import registry
+from nasgen.evaluation.framing import Parent, framed
+from nasgen.genotypes import Dag, Draft
+from nasgen.genotypes.derivation import Derivation
+from nasgen.operators.environment.base import Choice, Draws, Environment
+from nasgen.phenotype import support
+from nasgen.phenotype.stock import Stock, Survivors
+from tests.evaluation.test_derivation import Json, Worker, assert_sparse
+
+pytestmark = pytest.mark.usefixtures("registry_restored")
+FACTOR = {"name": "factor", "retention_clusters": 0.8, "retention_synapses": 0.8}
+
+
+def chain(*widths: int) -> Dag:
+    draft = Draft()
+    here = draft.input
+    for n in widths:
+        here = draft.add("conv", [here], channels=n, kernel=3)
+    draft.connect(here, draft.output)
+    return draft.freeze()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("synthesis")
+
+
+@pytest.fixture(scope="module")
+def ancestor(folder: Path) -> Json:
+    return Worker(folder).parent(1, chain(16, 16, 16).mint(0, 1))
+
+
+@pytest.fixture(scope="module")
+def parents(folder: Path, ancestor: Json) -> list[Json]:
+    """Three children of one ancestor, of different shape."""
+    worker = Worker(folder)
+    env = {"name": "factor", "cluster": "filter", "retention_clusters": 0.7}
+    return [
+        worker.told(
+            worker.derived("matings", "mean", ancestor, seed=i, environment=env), None, f"p{i}"
+        )
+        for i in range(3)
+    ]
+
+
+def n_synapses(worker: Worker, result: Json) -> int:
+    masks = worker.loaded(result, "support")
+    return sum(int(m.sum()) for n, m in masks.items() if m.ndim > 1 and "head" not in n)
+
+
+@pytest.mark.parametrize("name", ["literal", "factor", "normaliser", "rank"])
+def test_a_child_of_one_parent_keeps_its_share_and_says_so(
+    name: str, folder: Path, ancestor: Json
+) -> None:
+    worker = Worker(folder)
+    result = worker.derived("matings", "mean", ancestor, environment={"name": name})
+    assert_sparse(worker, result)
+    metrics = result["metrics"]
+    assert metrics["n_synapses"] == n_synapses(worker, result)
+    assert metrics["over_shrunk"] is False
+    assert metrics["kept_synapses"] == pytest.approx(metrics["n_synapses"] / 9 / (16 + 256 * 2))
+    if name != "literal":
+        wanted = metrics["kept_synapses_wanted"]
+        assert metrics["kept_synapses"] == pytest.approx(wanted, abs=0.05)
+    assert metrics["n_kernels"] <= metrics["n_synapses"]
+    assert metrics["n_filters"] <= 48
+    again = worker.derived("matings", "mean", ancestor, environment={"name": name})
+    assert again["refs"] == result["refs"]
+
+
+def test_loss_based_importance_asks_the_parents_for_gradients(folder: Path, ancestor: Json) -> None:
+    worker = Worker(folder)
+    env = {"name": "rank", "score": "loss", "retention_synapses": 0.3}
+    result = worker.derived("matings", "mean", ancestor, environment=env)
+    assert_sparse(worker, result)
+    plain = worker.derived("matings", "mean", ancestor, environment={**env, "score": "magnitude"})
+    assert n_synapses(worker, plain) == pytest.approx(n_synapses(worker, result), rel=0.1)
+    assert plain["refs"]["support"] != result["refs"]["support"]
+
+
+@pytest.mark.parametrize(
+    "mating", ["mean", "intersect-mean", "product", "product-all", "fitness-mean"]
+)
+def test_parents_of_another_shape_meet_by_tag(
+    mating: str, folder: Path, parents: list[Json]
+) -> None:
+    worker = Worker(folder)
+    shapes = {str([v.get("params") for v in p["genotype"]["vertices"]]) for p in parents}
+    assert len(shapes) > 1, "the parents should differ in shape"
+    more = {"ranks": [1, 2, 3]} if mating == "fitness-mean" else {}
+    result = worker.derived("matings", mating, *parents, environment=FACTOR, **more)
+    assert_sparse(worker, result)
+    child = Dag.from_json(result["genotype"])
+    own = [Dag.from_json(p["genotype"]) for p in parents]
+    for vertex in child.inner:
+        tags = [
+            {t + i for t, n in g.vertex(vertex.tag).channel_tags for i in range(n)} for g in own
+        ]
+        mine = {t + i for t, n in vertex.channel_tags for i in range(n)}
+        assert mine <= set.union(*tags)
+        if mating in ("intersect-mean", "product-all"):
+            assert len(mine - set.intersection(*tags)) <= 1  # a layer may keep one dead channel
+    metrics = result["metrics"]
+    if mating in ("mean", "fitness-mean"):
+        # Of the union too, a child has a share of what its parents have on average.
+        assert 0.5 < metrics["kept_synapses"] < 0.8
+
+
+def test_a_union_holds_channels_that_the_first_parent_has_lost(
+    folder: Path, parents: list[Json]
+) -> None:
+    """The frame is no parent's: what the first one lacks is there."""
+    worker = Worker(folder)
+    inference = worker.evaluator.inference
+    loaded = []
+    for given in parents:
+        genotype, blueprint = inference.decode(given["genotype"])
+        weights = inference.artifacts.load(given["refs"]["weights"])
+        masks = inference.artifacts.load(given["refs"]["support"])
+        tensors = {k: torch.from_numpy(v) for k, v in weights.items()}
+        loaded.append(Parent(genotype, blueprint, tensors, support.completed(blueprint, masks)))
+
+    def decode(genotype: Any) -> Any:
+        return inference.decode(genotype.to_json())[1]
+
+    frame = framed(decode, loaded)
+    assert frame.is_union
+    for parent, member in zip(loaded, frame.members, strict=True):
+        for name in frame.parameters:
+            assert member.support[name].sum() == parent.support[name].sum(), name
+            there = member.weights[name].numpy()[member.support[name]]
+            assert np.array_equal(there, parent.weights[name].numpy()[parent.support[name]])
+    by_place = framed(decode, loaded, tagged=False)
+    assert not by_place.is_union
+    for tag in frame.genotype.channel_tags:
+        widths = [p.genotype.vertex(tag).channels for p in loaded]
+        assert by_place.genotype.vertex(tag).channels == min(widths)
+        assert frame.genotype.vertex(tag).channels >= max(widths)
+
+
+def test_without_tags_another_network_comes_out(folder: Path, parents: list[Json]) -> None:
+    worker = Worker(folder)
+    tagged, by_place = (
+        worker.derived("matings", "intersect-mean", *parents, environment=FACTOR, tags=tags)
+        for tags in (True, False)
+    )
+    assert by_place["state"] == "COMPLETE", by_place["failure"]
+    assert tagged["refs"]["support"] != by_place["refs"]["support"]
+    assert by_place["genotype"] != tagged["genotype"]
+
+
+def test_draws_of_a_layer_do_not_depend_on_what_precedes_it(tmp_path: Path) -> None:
+    """The same layers, by tag, behind one layer more; another offspring draws otherwise."""
+    drawn: list[list[int]] = []
+
+    class Drawing(Environment):
+        """Keeps everything and notes what the generators of the last two layers give."""
+
+        def choose(self, stock: Stock, rngs: Draws) -> Choice:
+            drawn.append([int(rngs[n].integers(2**62)) for n in stock.names[-2:]])
+            return Choice(stock.support, stock.strengths)
+
+    registry.register("environments", "drawing", Drawing)
+    worker = Worker(tmp_path)
+    short = chain(8, 8).mint(0, 1)
+    draft = short.edit()
+    draft.disconnect(draft.input, short.inner[0].tag)
+    draft.connect(draft.add("conv", [draft.input], channels=3, kernel=3), short.inner[0].tag)
+    longer = draft.freeze().mint(0, 2)
+    env = {"name": "drawing"}
+    for i, dag in enumerate((short, longer)):
+        worker.derived("matings", "mean", worker.parent(i, dag), environment=env)
+    worker.derived("matings", "mean", worker.parent(0, short), environment=env, seed=6)
+    assert drawn[0] == drawn[1]
+    assert not set(drawn[0]) & set(drawn[2])
+    assert drawn[0][0] != drawn[0][1]
+
+
+def test_a_network_without_a_path_gets_one_back_and_a_lineage_without_any_has_collapsed(
+    tmp_path: Path,
+) -> None:
+    worker = Worker(tmp_path)
+    parent = worker.parent(1, chain(8, 8, 8).mint(0, 1))
+
+    class Crossed(Environment):
+        """Keeps kernels that do not meet: the first layer's output 0, the second's input 1."""
+
+        def choose(self, stock: Stock, rngs: Draws) -> Choice:
+            masks = {n: np.zeros_like(s) for n, s in stock.support.items()}
+            names = list(masks)
+            masks[names[0]][0] = True
+            masks[names[1]][:, 1] = True
+            masks[names[2]][2] = True
+            return Choice(masks, stock.strengths)
+
+    registry.register("environments", "crossed", Crossed)
+    result = worker.derived("matings", "mean", parent, environment={"name": "crossed"})
+    assert result["state"] == "COMPLETE", result["failure"]
+    assert result["metrics"]["repaired"] == ["steps.conv_1.conv.weight"]
+    assert result["metrics"]["n_synapses"] == 27  # a kernel a layer, and no channel more
+    assert [v.channels for v in Dag.from_json(result["genotype"]).inner] == [1, 1, 1]
+
+    def nothing(name: str, weights: Any, supports: Any, rng: Any) -> Any:
+        return np.abs(weights[0]), np.zeros_like(supports[0])
+
+    registry.register("matings", "nothing", nothing, n_parents=1)
+    dead = worker.derived("matings", "nothing", parent, environment={"name": "factor"})
+    assert (dead["state"], dead["failure_kind"]) == ("FAILED", "collapsed")
+    assert "the lineage has collapsed" in dead["failure"]
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (lambda s: {}, "expected {tensor name: array}"),
+        (
+            lambda s: {n: np.ones_like(m) for n, m in s.support.items()},
+            "that the mated stock has not",
+        ),
+        (
+            lambda s: {n: m[:1] for n, m in s.support.items()},
+            "expected a support as an array of bool",
+        ),
+        (lambda s: {n: m * 1.0 for n, m in s.support.items()}, "expected a support as an array of"),
+        (lambda s: 1 / 0, "environment 'mine' raised ZeroDivisionError"),
+    ],
+)
+def test_an_environment_that_breaks_its_contract_fails_its_trial_by_name(
+    returned: Any, said: str, folder: Path, parents: list[Json]
+) -> None:
+    class Mine(Environment):
+        """Returns what the case says."""
+
+        def choose(self, stock: Stock, rngs: Draws) -> Choice:
+            raise NotImplementedError
+
+        def survivors(self, stock: Stock, rngs: Draws) -> Survivors:
+            return Survivors(returned(stock))
+
+    registry.register("environments", "mine", Mine)
+    worker = Worker(folder)
+    result = worker.derived("matings", "mean", parents[0], environment={"name": "mine"})
+    assert (result["state"], result["failure_kind"]) == ("FAILED", "operator")
+    assert said in result["failure"]
+    assert "environment 'mine'" in result["failure"]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_what_was_not_synthesised_stays_0_through_a_hundred_steps(
+    optimizer: str, folder: Path, parents: list[Json]
+) -> None:
+    worker = Worker(folder)
+    worker.evaluator.recipe = type(worker.evaluator.recipe)(
+        **{**worker.evaluator.recipe.__dict__, "optimizer": optimizer}
+    )
+    names = tuple(p["identity"] for p in parents)
+    derivation = Derivation(names, "matings", "product", {"environment": FACTOR}, 1)
+    fidelity = {"epochs": 3.2, "fraction": 1.0, "seconds": None}
+    result = worker.evaluator.evaluate(
+        {
+            "seq": 7, "attempt": 1, "genotype": derivation.to_json(), "fidelity": fidelity,
+            "seed": 3, "inherit": {"parents": parents, "plan": {}},
+        }
+    )  # fmt: skip
+    assert_sparse(worker, result)
