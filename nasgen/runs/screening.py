@@ -85,7 +85,9 @@ def unfit(run: Resolved) -> list[str]:
             f"{name}: expected '{TABLE_OBJECTIVE}' as the first objective, which the table of "
             f"trainings tells, got '{config.objectives.names[0]}'; choose another predictor."
         )
-    if 3 not in run.space_type.ranks or config.data.task not in ("auto", TASK):
+    # Spaces of dense layers read images too, as rows of pixels; the table's networks convolve.
+    has_maps = 3 in run.space_type.ranks and getattr(run.space_type, "rank", 3) == 3
+    if not has_maps or config.data.task not in ("auto", TASK):
         wrong.append(
             f"{name}: expected classes of images and a search space for them, as in the table of "
             f"trainings, got space.name = '{config.space.name}', data.task = "

@@ -21,54 +21,16 @@ from nasgen.predictors.pace import Pace
 from nasgen.predictors.ridge import ridge
 from nasgen.predictors.trainings import Trainings
 from nasgen.predictors.transfer import Transfer
-from nasgen.search_spaces.dag_cnn import DagCnn
+from tests.a_table import DAGS, SPACE, truth, written
 
-SPACE = DagCnn()
-SETS = {
-    "grey": {"parents": ["grey"], "shape": [1, 28, 28], "classes": 10, "rows": 5000},
-    "small": {"parents": ["grey"], "shape": [1, 14, 14], "classes": 10, "rows": 5000},
-    "colour": {"parents": ["colour"], "shape": [3, 32, 32], "classes": 5, "rows": 20_000},
-    "mixed": {"parents": ["colour", "grey"], "shape": [3, 32, 32], "classes": 5, "rows": 900},
-}
-LEVELS = {"grey": 1.5, "small": 1.0, "colour": -0.5, "mixed": 0.0}  # logits: how hard they are
-DAGS = [SPACE.sample(np.random.default_rng([3, i])) for i in range(90)]
 FRESH = [SPACE.sample(np.random.default_rng([4, i])) for i in range(60)]
 SHAPE, N_CLASSES = (3, 24, 24), 7  # of an image set that the table has not
 FEATURES = NetworkFeatures(SPACE, Facts(SHAPE, N_CLASSES, 3000, images=4000))
 
 
-def truth(dag: Dag, shape: tuple[int, ...], classes: int, images: float, level: float) -> float:
-    """An accuracy by a rule that holds on all sets: deep and cheap networks learn well."""
-    of = dict(zip(NETWORK, of_network(SPACE.blueprint(dag, shape, classes)), strict=True))
-    logit = level + 0.25 * (of["depth"] - 8) - 0.6 * (of["log_macs"] - 15)
-    return float(1 / (1 + np.exp(-logit - 0.4 * np.log(images / 4000))))
-
-
-def rows() -> list[dict[str, Any]]:
-    found = []
-    for i, dag in enumerate(DAGS):
-        name = list(SETS)[i % len(SETS)]
-        about = SETS[name]
-        shape, classes = tuple(about["shape"]), about["classes"]
-        points = []
-        for images in (2000, 4000, 8000):
-            value = truth(dag, shape, classes, images, LEVELS[name])
-            seconds = Pace.usual().image_s(*_costs(dag, shape, classes)) * images
-            points.append([images, value, 1 - value, seconds])
-        found.append({"set": name, "genotype": dag.to_json(), "points": points})
-    return found
-
-
-def _costs(dag: Dag, shape: tuple[int, ...], classes: int) -> tuple[float, float, float]:
-    _, macs, values, n_steps, *_ = of_network(SPACE.blueprint(dag, shape, classes))
-    return float(np.exp(macs)), float(np.exp(values)), n_steps
-
-
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("table") / "trainings.jsonl.gz"
-    trainings.write(path, SETS, rows(), {"name": "dag-cnn"})
-    return path
+    return written(tmp_path_factory.mktemp("table") / "trainings.jsonl.gz")
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +57,7 @@ def test_a_table_is_read_as_it_was_written(file: Path, table: Trainings) -> None
     first = SPACE.blueprint(DAGS[0], (1, 28, 28), 10)
     assert table.X[0, : len(NETWORK)] == pytest.approx(of_network(first), abs=1e-4)
     again = file.with_name("again.jsonl.gz")
-    trainings.write(again, SETS, rows(), {"name": "dag-cnn"})
-    assert again.read_bytes() == file.read_bytes()
+    assert written(again).read_bytes() == file.read_bytes()
 
 
 def test_what_is_left_out_takes_all_that_comes_from_it_along(table: Trainings) -> None:
