@@ -18,10 +18,7 @@ from tests.test_rooms import DOORS
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "nasgen"
 TEXT = (ROOT / "ARCHITECTURE.md").read_text()
-NO_DOOR = (
-    "", "options of a member: its parameters", "a file or a run in `origin.network`",
-    "method `designs` of the search space",
-)  # fmt: skip
+NO_DOOR = ("", "options of a member: its parameters", "a file or a run in `origin.network`")
 # Families that plug-ins join by dotted path alone.
 UNDECORATED = {"algorithms", "selections", "features", "ensembles", "executors"}
 

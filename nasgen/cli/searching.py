@@ -59,7 +59,10 @@ def search(
     ] = None,
     algorithm: Annotated[
         str | None,
-        typer.Option(help="genetic (default), random, aging, ...; see `nasgen list algorithms`."),
+        typer.Option(
+            help="lineage (default with a time budget), genetic (otherwise), random, ...; see "
+            "`nasgen list algorithms`."
+        ),
     ] = None,
     trials: Annotated[int | None, typer.Option(help="Total number of networks to train.")] = None,
     budget: Annotated[str | None, typer.Option(help="Wall time in total: 90s, 10m, 1h.")] = None,

@@ -1,6 +1,8 @@
 """The phase "finish": the best candidates of a segment are trained again, longer.
 
 Where children inherit weights a finalist goes on from its own; otherwise it starts from nothing.
+With a plan it goes on where the search has left the schedule, and one that fails gives way to the
+next.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from nasgen.loop.front import finalists
 from nasgen.loop.ranks import ranked
 from nasgen.settings.budget import Budget
 from nasgen.settings.fidelity import Fidelity
+from nasgen.settings.plan import Plan
 from nasgen.store.trial import Trial, recorded
 
 # What a finalist must be shown before a wider network would make more of the time: ARCHITECTURE.md.
@@ -37,6 +40,8 @@ class Finish:
     """The finalists of a segment; its trials begin at `n_before`.
 
     `trials` are all as they come, without their genotypes; `whole` gives one with all it has.
+    `workers` train at a time. With a `plan`, `sources` are the seqs of those that may go on, in
+    order.
     """
 
     constants: Constants
@@ -50,6 +55,8 @@ class Finish:
         0.0
     )  # of what is known before training
     extra_s: float = 0.0  # what a trial takes beside training: the most of the last ones
+    plan: Plan | None = None
+    sources: tuple[int, ...] = ()
 
     @property
     def begun(self) -> tuple[Trial, ...]:
@@ -62,12 +69,10 @@ class Finish:
 
         `known` are the identities of the trials so far.
         """
+        if self.plan is not None:
+            return self._going_on(asked_after)
         done = {p for t in self.trials.values() if t.phase == "finish" for p in t.parents}
-        n_missing = self.budget.n_finish - len(self.begun)
-        if self.budget.n_trials is not None:
-            own = [t for t in self.trials.values() if t.seq >= self.n_before]
-            n_trained = sum(t.state != "ESTIMATED" for t in own)
-            n_missing = min(n_missing, self.budget.n_trials - n_trained)
+        n_missing = self._bounded_n(self.budget.n_finish - len(self.begun))
         sources: dict[str, Trial] = {}
         for trial in ranked(self.trials.values(), self.constants.objectives):
             # Of a sparse network its weights are a part.
@@ -75,34 +80,74 @@ class Finish:
             identity = self.constants.identity(trial.key, self.constants.finish_fidelity, initial)
             if trial.phase == "search" and trial.seq not in done and identity not in known:
                 sources.setdefault(identity, trial)
-        first = len(self.trials)
         identities = {trial.seq: identity for identity, trial in sources.items()}
         chosen = finalists(list(sources.values()), self.constants.objectives, n_missing)
+        fidelity = self.constants.finish_fidelity
         return [
-            replace(
-                self.whole(source.seq),
-                seq=first + i,
-                state="RUNNING",
-                operator="finish",
-                phase="finish",
-                parents=(source.seq,),
-                plan={},
-                derivation=None,
-                goes_on=False,
-                fidelity=self.constants.finish_fidelity,
-                identity=identities[source.seq],
-                seed=seeding.integer(self.constants.seed, "trial", first + i),
-                attempt=1,
-                asked_after=asked_after,
-                told=None,
-                cohort=None,
-                fell_back_from={},
-                number=None,
-                refusals={},
-                screening={},
-            )
+            self._trial(len(self.trials) + i, source, identities[source.seq], fidelity, asked_after)
             for i, source in enumerate(chosen)
         ]
+
+    def _going_on(self, asked_after: int) -> list[Trial]:
+        """Return the finish trials of those that go on in the schedule where they are."""
+        assert self.plan is not None
+        n_living = sum(t.state != "FAILED" for t in self.begun)
+        n_missing = self._bounded_n(self.budget.n_finish - n_living)
+        taken = {(t.key, t.refs.get("support")) for t in self.begun}
+        chosen: list[Trial] = []
+        for source in (self.trials[seq] for seq in self.sources):
+            network = source.key, source.refs.get("support")
+            if len(chosen) < n_missing and network not in taken:
+                taken.add(network)
+                chosen.append(source)
+        waiting = []
+        for i, source in enumerate(chosen):
+            # What an earlier segment trained to the end begins anew.
+            is_amid = source.seq >= self.n_before and source.fidelity.is_partial
+            fidelity = replace(
+                self.constants.finish_fidelity,
+                begin=source.fidelity.end if is_amid else None,
+                threads=self.plan.threads,
+            )
+            initial = (source.weights_ref,)
+            identity = self.constants.identity(source.key, fidelity, initial)
+            seq = len(self.trials) + i
+            waiting.append(self._trial(seq, source, identity, fidelity, asked_after))
+        return waiting
+
+    def _bounded_n(self, n_missing: int) -> int:
+        """Return how many finalists are missing, as far as the segment has trials for them."""
+        if self.budget.n_trials is None:
+            return n_missing
+        own = [t for t in self.trials.values() if t.seq >= self.n_before]
+        n_trained = sum(t.state != "ESTIMATED" for t in own)
+        return min(n_missing, self.budget.n_trials - n_trained)
+
+    def _trial(
+        self, seq: int, source: Trial, identity: str, fidelity: Fidelity, asked_after: int
+    ) -> Trial:
+        return replace(
+            self.whole(source.seq),
+            seq=seq,
+            state="RUNNING",
+            operator="finish",
+            phase="finish",
+            parents=(source.seq,),
+            plan={},
+            derivation=None,
+            goes_on=False,
+            fidelity=fidelity,
+            identity=identity,
+            seed=seeding.integer(self.constants.seed, "trial", seq),
+            attempt=1,
+            asked_after=asked_after,
+            told=None,
+            cohort=None,
+            fell_back_from={},
+            number=None,
+            refusals={},
+            screening={},
+        )
 
     def bounded(self, trial: Trial, waves: int | None = None) -> Fidelity:
         """Return a finalist's fidelity, its time bounded by what the budget has left.

@@ -105,6 +105,8 @@ def replay(search: Search, stored: list[Trial]) -> None:
         again = replace(trial, attempt=trial.attempt + 1, started=utc_now())
         if trial.phase == "finish":  # since it was asked, time of the budget has passed
             again = replace(again, fidelity=search.ending.bounded(trial))
+        else:
+            again = replace(again, fidelity=search.plans.bounded(search, trial.fidelity))
         search.ledger.ask_again(again)
         search.launch(again)
     search.launch_begun_cohort()
@@ -119,6 +121,7 @@ def _through(
     for trial in stored:
         while search.n_told < trial.asked_after:
             search.tell(told[search.n_told])
+        search.plans.enter(search, trial.seq)
         if trial.phase == "search":
             estimated(search, trial, _asked_again(search, trial))
         is_estimate = trial.estimate is not None

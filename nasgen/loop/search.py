@@ -6,12 +6,10 @@ It prints nothing; what happens leaves as events. It knows no torch: jobs and re
 from __future__ import annotations
 
 import math
-import threading
 import time
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -22,7 +20,6 @@ from nasgen.engine.operators import late
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.statistics import Memory
 from nasgen.errors import NasgenError, OperatorError, StoreError
-from nasgen.execution import timer
 from nasgen.execution.base import Executor
 from nasgen.execution.timer import within
 from nasgen.genotypes import Genotype
@@ -31,8 +28,10 @@ from nasgen.loop import answers, jobs
 from nasgen.loop.constants import Constants
 from nasgen.loop.finish import Finish
 from nasgen.loop.memory import rare_collections
+from nasgen.loop.planning import Plans
 from nasgen.loop.ranks import Rank, rank
 from nasgen.loop.resuming import replay
+from nasgen.loop.watching import watched
 from nasgen.predictors.filter import Filter
 from nasgen.settings.budget import Budget
 from nasgen.settings.fidelity import Fidelity
@@ -40,6 +39,7 @@ from nasgen.store.ledger import Ledger, utc_now
 from nasgen.store.trial import Trial, recorded
 
 Listener = Callable[[str, Mapping[str, Any]], None]
+LEAST_FINISH_S: Final = 2.0  # with less time left, no other finalist is begun in the place of one
 STUCK_S: Final = 2.0  # after the time budget and its grace, for the timer to interrupt what hangs
 # Failures that are no fault of the candidate: the run stops, and resumes with that very trial.
 FATAL_KINDS: Final[dict[str | None, type[NasgenError]]] = {
@@ -61,6 +61,7 @@ class Search:
         known: set[str],
         listeners: tuple[Listener, ...] = (),
         screen: Filter | None = None,
+        plans: Plans | None = None,
     ) -> None:
         self.constants = constants
         self.algorithm = algorithm
@@ -70,6 +71,7 @@ class Search:
         self.known = known
         self.listeners = listeners
         self.screen = screen
+        self.plans = plans or Plans()
         self.memory = Memory()
         self.trials: dict[int, Trial] = {}  # those that have finished without their genotypes
         self.genotypes: dict[int, Genotype] = {}  # of trials in flight: not read from JSON
@@ -99,13 +101,14 @@ class Search:
         """
         ends_in_s = self.budget.ends_in_s
         self._ends = self.executor.deadline = time.monotonic() + ends_in_s
-        with rare_collections(), self._watched(ends_in_s + STUCK_S):
+        with rare_collections(), watched(ends_in_s + STUCK_S, self._stuck):
             self._run(stored, n_before)
 
     def _run(self, stored: list[Trial], n_before: int) -> None:
         self.n_before = n_before
         self.executor.start()
         replay(self, stored)
+        self.plans.enter(self, len(self.trials))
         self.emit("start", n_stored=len(stored))
         stored.clear()
         self.stored = {}
@@ -143,15 +146,21 @@ class Search:
 
     def _finish(self) -> None:
         """Train the best candidates of the search again, longer (phase "finish")."""
-        ending = self.ending
         is_over = time.monotonic() >= self._ends
-        waiting = [] if is_over else ending.waiting(self.known, self.n_told)
-        if not waiting and not self.in_flight:
-            return
-        self.emit("phase", phase="finish", n=len(waiting))
-        waves = math.ceil((len(waiting) + len(self.in_flight)) / self.executor.workers)
+        waiting = [] if is_over else self.ending.waiting(self.known, self.n_told)
+        if waiting or self.in_flight:
+            self.emit("phase", phase="finish", n=len(waiting))
+        while waiting or self.in_flight:
+            self._train_longer(waiting)
+            # With a plan, a finalist that failed gives way to the next one.
+            is_done = self.ending.plan is None or self.budget.left_s < LEAST_FINISH_S
+            waiting = [] if is_done else self.ending.waiting(self.known, self.n_told)
+
+    def _train_longer(self, waiting: list[Trial]) -> None:
+        ending = self.ending
+        waves = math.ceil((len(waiting) + len(self.in_flight)) / ending.workers)
         for trial in waiting:
-            while not self.executor.has_room():
+            while not self.executor.has_room() or len(self.in_flight) >= ending.workers:
                 self._collect()
             if time.monotonic() >= self._ends:
                 break  # something hung
@@ -160,29 +169,41 @@ class Search:
             wider = ending.widened(bounded)
             # Two may become one: layers end at the widest that the space has.
             self._start(bounded if wider.identity in self.known else wider)
-            if len(self.in_flight) == self.executor.workers:
+            if len(self.in_flight) == ending.workers:
                 waves = max(1, waves - 1)
         while self.in_flight:
             self._collect()
 
     @property
     def ending(self) -> Finish:
-        space, workers = self.algorithm.breeder.space, self.executor.workers
-        violation = self.algorithm.breeder.violation
-        before, extra_s = self.n_before, max((0.0, *self._extra))
-        trials, whole = self.trials, self.whole
+        plan, chosen = self.plans.now(self), self.algorithm.finalists
+        at_once = self.executor.workers
+        if plan is not None and plan.finalists:
+            at_once = min(at_once, plan.at_once)
         return Finish(
-            self.constants, self.budget, space, trials, before, workers, whole, violation, extra_s
+            self.constants,
+            self.budget,
+            self.algorithm.breeder.space,
+            self.trials,
+            self.n_before,
+            at_once,
+            self.whole,
+            self.algorithm.breeder.violation,
+            max((0.0, *self._extra)),
+            None if chosen is None else plan,
+            tuple(individual.seq for individual in chosen or ()),
         )
 
     # ---- candidates --------------------------------------------------------------------------
 
     def _may_ask(self) -> bool:
-        return (
-            not self.is_over
-            and self.budget.may_search(self._n_asked, self.trial_s)
-            and self.algorithm.ready()
-        )
+        algorithm, budget = self.algorithm, self.budget
+        if self.is_over or not algorithm.ready():
+            return False
+        if algorithm.is_amid:  # what is begun counts only as a whole
+            return budget.left_s > 0 and budget.may_search(self._n_asked, -math.inf)
+        waves = math.ceil(algorithm.n_next / self.executor.workers)
+        return budget.may_search(self._n_asked, self.trial_s * waves)
 
     @property
     def trial_s(self) -> float:
@@ -212,7 +233,7 @@ class Search:
             parents=proposal.parents,
             goes_on=proposal.goes_on,
             plan=minted_plan(proposal.plan, self.constants.seed, seq),
-            fidelity=self._fidelity(proposal),
+            fidelity=self.plans.bounded(self, self._fidelity(proposal)),
             seed=seeding.integer(self.constants.seed, "trial", seq),
             asked_after=self.n_told,
             cohort=cohort if terms.joint else None,
@@ -410,7 +431,7 @@ class Search:
             if self.screen is not None:
                 self.screen.audit.drop(trial.key)
         else:
-            if is_measured and not trial.rungs_below:
+            if is_measured and (not trial.rungs_below or trial.fidelity.rungs is None):
                 self.algorithm.breeder.observe(individual)
             self.algorithm.tell(individual)
             # The lowest rung has all candidates, so its labels are alike and not chosen.
@@ -461,26 +482,8 @@ class Search:
     def genotype(self, trial: Trial) -> Genotype:
         return self.genotypes.get(trial.seq) or genotypes.read(trial.genotype)
 
-    @contextmanager
-    def _watched(self, seconds: float) -> Iterator[None]:
-        """Tell listeners after some seconds, from another thread, which plug-in is stuck.
-
-        Until then a timer interrupts those that can be interrupted: see `nasgen.execution.timer`.
-        """
-        thread = threading.get_ident()
-
-        def tell() -> None:
-            if (text := timer.running(thread)) is not None:
-                self.emit("stuck", text=text)
-
-        watch = threading.Timer(min(seconds, threading.TIMEOUT_MAX), tell)
-        watch.daemon = True
-        if not math.isinf(seconds):
-            watch.start()
-        try:
-            yield
-        finally:
-            watch.cancel()
+    def _stuck(self, text: str) -> None:
+        self.emit("stuck", text=text)
 
     def emit(self, event: str, **data: Any) -> None:
         """Hand an event to all listeners."""

@@ -19,7 +19,7 @@ from nasgen.engine.draws import designed, drawn
 from nasgen.errors import ConfigError, NasgenError, OperatorError
 from nasgen.execution.base import Executor
 from nasgen.loop.constants import Constants
-from nasgen.runs import forecast
+from nasgen.runs import forecast, strategy
 from nasgen.runs.reserve import Reserve
 from nasgen.runs.resolved import Resolved
 from nasgen.search_spaces.base import Design
@@ -200,7 +200,12 @@ def made(
         )
     elif time_s is not None and budget.elapsed_s > time_s and not budget.spent_s:
         raise _too_short(time_s, 2 * budget.elapsed_s, f"the start takes {budget.elapsed_s:.1f} s")
-    found = forecast.of_settings(resolved, constants, budget, speed)
+    limit_s = time_s if speed is not None or time_s is None else budget.left_s
+    plan = strategy.plan_of(resolved, record, leg, n_train, limit_s, speed)
+    if plan is None:
+        found = forecast.of_settings(resolved, constants, budget, speed)
+    else:
+        found = forecast.of_plan(plan, resolved)
     return found if timing is None else {**found, "load_s": round(timing.load_s, 3)}
 
 

@@ -15,7 +15,7 @@ from nasgen.data.targets import CLASSIFICATION, MANY_CLASSES, REGRESSION
 from nasgen.errors import ConfigError, NasgenError, StoreError
 from nasgen.genotypes.kinds import accepted, reads
 from nasgen.registry import plugins
-from nasgen.runs import deriving, loose, screening
+from nasgen.runs import deriving, loose, screening, strategy
 from nasgen.runs.paths import absolute, absolute_plugins
 from nasgen.runs.resolved import Resolved
 from nasgen.search_spaces import fitting, networks
@@ -59,7 +59,7 @@ def resolved(
     scope = plugins.Scope(named.files, named.modules, importable, digests=digests).load(problems)
     with scope.active():
         read = dataset or _data(config, scope)
-        config = _with_origin(_with_data(config, read))
+        config = strategy.with_algorithm(_with_origin(_with_data(config, read)))
         config = _with_operators(_with_predictor(config, scope), scope)
         config = loose.with_modules(config, read)
         try:
@@ -206,12 +206,13 @@ def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
     """
     section, draft = config.algorithm, Resolved(config, scope)
     usual: tuple[str, ...] = ()
-    crosses = True
+    crosses, mutates, planned = True, False, False
     if registry.known("algorithms", section.name):
         usual, crosses = draft.algorithm_type.morphisms, draft.algorithm_type.crosses
+        mutates, planned = draft.algorithm_type.mutates, strategy.follows_plan(draft)
     fitting = draft.applicable("morphisms")
     morphisms = section.morphisms or {name: 1.0 for name in usual if name in fitting}
-    grows = bool(usual and morphisms)
+    grows = bool(usual and morphisms) and not mutates
 
     def every(group: str) -> dict[str, float]:
         return dict.fromkeys(draft.applicable(group), 1.0)
@@ -226,8 +227,10 @@ def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
         ),
         default=0,
     )
+    size = population(config) if section.population else max(population(config), needed)
     written = {
-        "population": population(config) if section.population else max(population(config), needed),
+        # A plan says how many networks it begins with, unless they are set.
+        "population": section.population if planned else size,
         "morphisms": morphisms,
         "mutations": section.mutations or ({} if grows else every("mutations")),
         # Growth has one parent; where matings bring several, it still crosses none by itself.
@@ -322,6 +325,7 @@ def _check_names(run: Resolved, problems: list[str]) -> None:
     _gather(problems, lambda: run.keeps_predictions)
     _gather(problems, lambda: run.stopper)
     _gather(problems, lambda: _check_rungs(run, problems))
+    _gather(problems, lambda: strategy.check(run))
     problems += loose.problems(run)
     if config.budget.time is not None and config.budget.time < MIN_TIME_S:
         problems.append(

@@ -385,9 +385,9 @@ class Resolved:
     def recipe_digest(self) -> str:
         """The digest of everything about training that is no fidelity."""
         recipe = self.config.training.model_dump(exclude=set(NO_RECIPE) - {"inherit_weights"})
-        if recipe["average"] is None:  # older runs, whose trials keep their identities, had none
-            del recipe["average"]
         recipe["threads"] = self.config.execution.threads_per_trial
+        if recipe["average"] is None:  # which older versions had not
+            del recipe["average"]
         text = json.dumps(recipe, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 

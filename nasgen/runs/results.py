@@ -316,9 +316,13 @@ class Run:
         return self._networks[trial.seq]
 
     def networks(self) -> list[TrainedNetwork]:
-        """Return the ensemble's candidates: the best feasible ones whose weights are kept."""
-        feasible = [t for t in self.trials if t.is_feasible]
-        kept = [t for t in feasible if self.folder.artifacts.exists(t.weights_ref)]
+        """Return the ensemble's candidates: the best feasible ones whose weights are kept.
+
+        Of those whose schedule is not over none, if there are others.
+        """
+        found = [t for t in self.trials if t.is_feasible]
+        found = [t for t in found if self.folder.artifacts.exists(t.weights_ref)]
+        kept = [t for t in found if not t.fidelity.is_partial] or found
         kept.sort(key=lambda t: (t.rungs_below, *ranked_by(self.task, t.metrics), t.seq))
         return [self._trained(t) for t in kept[: self.config.ensemble.candidates]]
 

@@ -20,6 +20,7 @@ from nasgen.evaluation.recipe import Recipe
 from nasgen.registry.plugins import digests_of, named
 from nasgen.runs import reading
 from nasgen.runs.resolved import Resolved
+from nasgen.settings.plan import FOLLOWED, Plan
 from nasgen.store.folder import versions
 
 MATTER = ("nasgen", "torch", "numpy")  # libraries that results depend on
@@ -90,6 +91,16 @@ def take(record: dict[str, Any], now: Mapping[str, Any]) -> None:
 def leg_record(trials: int | None, time_s: float | None) -> dict[str, Any]:
     """Return what run.json holds of a segment that is to be searched."""
     return {"trials": trials, "time_s": time_s, "spent_s": 0.0, "done": False, "n_done": 0}
+
+
+def plans(record: Mapping[str, Any]) -> dict[int, Plan]:
+    """Return the plans of the segments that follow one, by the seq of their first trial."""
+    found, first = {}, 0
+    for leg in record["legs"]:
+        if (leg.get("plan") or {}).get("strategy") in FOLLOWED:
+            found[first] = Plan.of(leg["plan"])
+        first += leg["n_done"] + leg.get("n_estimated", 0)
+    return found
 
 
 def ended_early(record: Mapping[str, Any], n_trials: int) -> str | None:

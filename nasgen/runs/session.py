@@ -22,6 +22,7 @@ from nasgen.execution.base import Executor
 from nasgen.loop import resuming
 from nasgen.loop.constants import Constants
 from nasgen.loop.materials import Materials, correct, require
+from nasgen.loop.planning import Plans
 from nasgen.loop.resuming import Difference
 from nasgen.loop.search import Listener, Search
 from nasgen.runs import designs, journal, planning, reading, segments
@@ -331,7 +332,7 @@ class _Session:
             n_trials=leg["trials"],
             n_finish=fidelity.n_finish(self.config, leg["trials"]),
             time_s=leg["time_s"],
-            finish_share=self.config.finish.share,
+            finish_share=fidelity.finish_share(self.config),
             spent_s=leg["spent_s"],
             grace_s=self.config.execution.grace,
             started=self._saved or self.began,
@@ -373,6 +374,7 @@ class _Session:
             set(),
             listeners,
             screen=screen,
+            plans=Plans(segments.plans(self.record)),
         )
         return search
 

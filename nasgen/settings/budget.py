@@ -13,8 +13,8 @@ class Budget:
 
     `n_trials` counts its trials, `n_finish` how many of them train the best again. With a
     time limit, `time_s` is the segment's wall time, of which `spent_s` was used before a resume;
-    `finish_share` of it is kept for the finish, `reserve_s` for ensemble, test and report. What
-    still runs `grace_s` after it is ended.
+    `finish_share` of it is kept for the finish, or `finish_s` seconds where a plan says it,
+    `reserve_s` for ensemble, test and report. What still runs `grace_s` after it is ended.
     """
 
     n_trials: int | None
@@ -24,6 +24,7 @@ class Budget:
     spent_s: float = 0.0
     reserve_s: float = 0.0
     grace_s: float = 10.0
+    finish_s: float | None = None
     clock: Callable[[], float] = time.monotonic
     started: float = field(default=0.0)
 
@@ -45,6 +46,8 @@ class Budget:
         """Seconds until the search must give way to the finish; infinite without a time limit."""
         if self.time_s is None:
             return float("inf")
+        if self.finish_s is not None:
+            return self.left_s - self.finish_s
         share = self.finish_share if self.n_finish else 0.0
         return (self.time_s - self.reserve_s) * (1 - share) - self.elapsed_s
 

@@ -64,16 +64,18 @@ class Algorithm(OptionSection):
     """How new candidates are made and who survives."""
 
     name: str = Field(
-        "genetic",
-        description="random | genetic | aging | local | nsga2 | nsga3 | growth | fixed; "
-        "other keys are passed to it (`nasgen list algorithms NAME` lists them), such as "
+        "auto",
+        description="auto: lineage with a time budget, one objective and nothing that it cannot "
+        "do, else genetic | lineage | random | genetic | aging | local | nsga2 | nsga3 | growth | "
+        "fixed; other keys are passed to it (`nasgen list algorithms NAME` lists them), such as "
         "tournament = 3",
     )
     population: int | None = Field(
         None,
         ge=2,
         description="networks in the population; default: half of the trials, from 4 to 16 in "
-        "steps of 4",
+        "steps of 4; for lineage, and for random with a time budget, networks to begin with; "
+        "default: as the budget allows",
     )
     designs: bool = Field(
         True,
@@ -233,7 +235,9 @@ class Training(Section):
     )
     inherit_weights: bool = Field(
         False,
-        description="start children from the weights of their parents instead of from scratch",
+        description="start children from the weights of their parents instead of from scratch; "
+        "lineage always does. With a time budget, random search trains its networks on, too, "
+        "unless this is set to false",
     )
     on_bad_parent: Literal["scratch", "drop"] = Field(
         "scratch",
@@ -259,12 +263,17 @@ class Finish(Section):
     networks: int | None = Field(
         None,
         ge=0,
-        description="number of them, half of the trials at most; default: 2 with a time budget, "
-        "else a tenth of the trials, 3 at most; with several objectives, whose result is a front: "
+        description="number of them, half of the trials at most; default: 1 with lineage, more "
+        "where each would still see 40 epochs; otherwise 2 with a time budget, else a tenth of the "
+        "trials, 3 at most; with several objectives, whose result is a front: "
         "half of the population with a time budget, else a quarter of the trials, the population "
         "at most; 0: none",
     )
-    share: Share = Field(0.6, description="share of a time budget that is reserved for them")
+    share: Share | None = Field(
+        None,
+        description="share of a time budget that is reserved for them; default: 0.78 with lineage, "
+        "and with random search that trains its networks on; else 0.6",
+    )
     epochs: float | None = Field(
         None, gt=0, description="default: four times [training] epochs, or what the time allows"
     )
@@ -273,7 +282,8 @@ class Finish(Section):
         ge=1,
         le=16,
         description="factor by which their channels are widened; default: as the time budget "
-        "allows, at most 2; 1 without a time budget and where size is an objective or constrained",
+        "allows, at most 2; 1 without a time budget, where they go on from their own weights, and "
+        "where size is an objective or constrained",
     )
 
 

@@ -18,6 +18,7 @@ TRIALS_IN_20_MIN: Final = 14  # more and longer ones in a longer budget
 MAX_POPULATION: Final = 16  # when the config names none
 MOST_ASKED: Final = 64  # individuals of a tournament for which a default population grows
 THREADS_GAIN: Final = 0.95  # share of the time at which more threads are worth taking them
+FINISH_SHARE: Final = 0.6  # of a time budget, where finalists start from scratch
 FINISH_WITHIN: Final = 0.8  # share of a trial's time limit that the training of a finalist may fill
 
 
@@ -170,7 +171,7 @@ def search_fidelity(config: SearchConfig, n_train: int) -> Fidelity:
     epochs = training.epochs or min(12.0, max(1.0, n_images / n))
     limit = training.seconds
     if limit is None and config.budget.time is not None:
-        share = 1.0 - (config.finish.share if n_finish(config, None) else 0.0)
+        share = 1.0 - (finish_share(config) if n_finish(config, None) else 0.0)
         n_trials = n_timed_trials(config.budget.time)
         limit = max(1.0, config.budget.time * share * n_workers(config) / n_trials)
     return Fidelity(round(epochs, 3), training.fraction, limit)
@@ -187,6 +188,11 @@ def finish_fidelity(config: SearchConfig, n_train: int, timed: bool) -> Fidelity
     limit = config.training.time_limit  # a longer schedule must end within it, not fail at it
     seconds = None if limit is None else FINISH_WITHIN * limit
     return Fidelity(round(epochs, 3), 1.0, seconds)
+
+
+def finish_share(config: SearchConfig) -> float:
+    """Return the share of a time budget that is kept for finalists, where no plan says it."""
+    return FINISH_SHARE if config.finish.share is None else config.finish.share
 
 
 def limit_s(config: SearchConfig) -> float | None:

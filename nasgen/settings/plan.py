@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, Self
 
 Strategy = Literal["one", "lines"]
+FOLLOWED: Final = ("one", "lines")  # other strategies that run.json names share time out otherwise
 
 FINISH_SHARE: Final = 0.78  # of the time for training; 10 % more to the search costs 0.2 points
 JOB_S: Final = 0.3  # what a trial takes beside training and validation: building, loading, writing
@@ -41,8 +42,8 @@ class Speed:
     """How fast a typical first network is trained here, measured before the first training.
 
     - `image_s`: seconds a training image of full size takes a worker while all workers train.
-    - `image_s_all`: the same for one network that has all `threads` threads for itself.
-    - `threads`: threads of all workers together.
+    - `image_s_all`: the same for one network that has the machine for itself, on `threads`.
+    - `threads`: with which one network is trained fastest; those of a worker, or more.
     - `val_s`: seconds of one pass over the validation rows in one worker.
     - `start_s`: seconds of the budget that are gone when the first training begins.
     - `end_s`: seconds that the ending takes: the last validation, ensemble, test, report.
@@ -142,6 +143,7 @@ def planned(
     workers: int,
     speed: Speed | None = None,
     *,
+    threads: int = 1,
     breeds: bool = True,
     has_lines: bool = False,
     n_trials: int | None = None,
@@ -153,10 +155,10 @@ def planned(
 ) -> Plan:
     """Return what a segment does in `budget_s` seconds, or in `n_trials` trials, or in both.
 
-    `n_train` are the training rows, `workers` the networks that are trained at a time. Without
-    `speed`, time alone is shared out. `breeds`: rounds have challengers; otherwise the search
-    halves what it began with, and begins with more. `has_lines`: an earlier segment has left
-    networks that this one breeds on, so there are no first ones. `first`, `finalists` and
+    `n_train` are the training rows, `workers` the networks that are trained at a time, on `threads`
+    each. Without `speed`, time alone is shared out. `breeds`: rounds have challengers; otherwise
+    the search halves what it began with, and begins with more. `has_lines`: an earlier segment has
+    left networks that this one breeds on, so there are no first ones. `first`, `finalists` and
     `finish_share` are what the user has set, else None. `epochs` and `finish_epochs` are the passes
     of a stretch and of a finalist; they share out the schedule where there is no time. One of
     `budget_s` and `n_trials` must be given.
@@ -167,7 +169,8 @@ def planned(
     left = max(0.0, budget_s - (speed.start_s + speed.end_s if speed else 0.0))
     share = FINISH_SHARE if finish_share is None else finish_share
     most = math.inf if n_trials is None else n_trials if has_lines else n_trials // 2
-    spread = _spread(left * share, n_train, workers, speed, finalists, most)
+    cores = _Cores(workers, threads, speed)
+    spread = _spread(left * share, n_train, cores, finalists, most)
     job_s = JOB_S + (PARTIAL_VALIDATION * speed.val_s if speed else 0.0)
     least = 4 * job_s
     n_slots = SLOTS * math.sqrt(left / 600)
@@ -182,7 +185,7 @@ def planned(
     else:
         rounds = _rounds(n_slots, workers, max(1, spread.n), breeds, first, most)
         if n_slots < MIN_SLOTS or rounds[0].size < 2:
-            return _one(left, n_train, workers, speed, finalists, n_trials)
+            return _one(left, n_train, cores, finalists, n_trials)
     n_used = _slots(rounds, workers)
     stretch_s = round(max(0.5, search_s / max(1, n_used) - job_s), 3)
     finish_s = (left - n_used * (stretch_s + job_s)) / max(1, spread.waves)
@@ -200,6 +203,38 @@ def planned(
         math.floor(1000 * finish_s) / 1000 if spread.n else None,
         speed,
     )
+
+
+@dataclass(frozen=True)
+class _Cores:
+    """`workers` of `threads` each, and how fast they are, if that was measured."""
+
+    workers: int
+    threads: int
+    speed: Speed | None
+
+    @property
+    def image_s(self) -> float | None:
+        """Seconds that a training image takes a worker; None: not measured."""
+        return None if self.speed is None else self.speed.image_s
+
+    def share(self, n: int) -> int:
+        """Return the threads of each of `n` networks that have the machine for themselves."""
+        total = self.workers * self.threads
+        most = total if self.speed is None else self.speed.threads
+        return max(self.threads, min(most, total // n))
+
+    def gain(self, threads: int) -> float:
+        """Return how much faster than by a worker a network is trained on some threads.
+
+        Between a worker's and those that were measured as Amdahl's law has it.
+        """
+        more = threads / self.threads
+        if self.speed is None or more <= 1:
+            return float(more**PARALLEL) if more > 1 else 1.0
+        gain = max(1.0, self.speed.image_s / self.speed.image_s_all)
+        parallel = (1 - 1 / gain) / (1 - self.threads / self.speed.threads)
+        return 1 / (1 - parallel + parallel / more)
 
 
 @dataclass(frozen=True)
@@ -224,12 +259,7 @@ class _Spread:
 
 
 def _spread(
-    left: float,
-    n_train: int,
-    workers: int,
-    speed: Speed | None,
-    wanted: int | None,
-    most: float = MOST_FINALISTS,
+    left: float, n_train: int, cores: _Cores, wanted: int | None, most: float = MOST_FINALISTS
 ) -> _Spread:
     """Return the finalists and how they share the cores: one, unless more can be afforded.
 
@@ -239,41 +269,26 @@ def _spread(
     """
     if wanted is not None or most < 1:
         wanted = int(min(wanted or 0, most))
-        return _best_spread(wanted, workers, speed) if wanted else _Spread(0)
-    chosen = _best_spread(1, workers, speed)
+        return _best_spread(wanted, cores) if wanted else _Spread(0)
+    chosen = _best_spread(1, cores)
     for n in range(2, int(min(most, MOST_FINALISTS)) + 1):
-        more = _best_spread(n, workers, speed)
+        more = _best_spread(n, cores)
         is_free = more.worth >= FREE * chosen.worth
         enough = (n - 1) * max(ENOUGH_EPOCHS * n_train, ENOUGH_IMAGES)
-        if not is_free and (speed is None or left * more.worth / speed.image_s < enough):
+        if not is_free and (cores.image_s is None or left * more.worth / cores.image_s < enough):
             break
         chosen = more
     return chosen
 
 
-def _best_spread(n: int, workers: int, speed: Speed | None) -> _Spread:
+def _best_spread(n: int, cores: _Cores) -> _Spread:
     """Return the way of training `n` finalists that gives each of them the most."""
-    ways = [_Spread(n, at_once) for at_once in range(1, min(n, workers) + 1)]
-    total = speed.threads if speed is not None else workers
-    for at_once in range(1, min(n, workers) + 1):
-        if (threads := total // at_once) > max(1, total // workers):
-            ways.append(_Spread(n, at_once, threads, _gain(threads, total, workers, speed)))
+    ways = []
+    for at_once in range(1, min(n, cores.workers) + 1):
+        ways.append(_Spread(n, at_once))
+        if (threads := cores.share(at_once)) > cores.threads:
+            ways.append(_Spread(n, at_once, threads, cores.gain(threads)))
     return max(ways, key=lambda way: (round(way.worth, 3), way.at_once, -(way.threads or 0)))
-
-
-def _gain(threads: int, total: int, workers: int, speed: Speed | None) -> float:
-    """Return how much faster than by a worker a network is trained on some of all threads.
-
-    Between one worker's threads and all of them, as Amdahl's law has it.
-    """
-    own = max(1, total // workers)
-    if speed is None:
-        return float((threads / own) ** PARALLEL)
-    gain = speed.image_s / speed.image_s_all
-    if threads >= total or total <= own:
-        return gain
-    parallel = (1 - 1 / gain) / (1 - own / total)
-    return 1 / (1 - parallel + parallel * own / threads)
 
 
 def _rounds(
@@ -331,20 +346,17 @@ def _fits(rounds: tuple[Round, ...], n_slots: float, workers: int, most: float) 
 
 
 def _one(
-    left: float,
-    n_train: int,
-    workers: int,
-    speed: Speed | None,
-    finalists: int | None,
-    n_trials: int | None,
+    left: float, n_train: int, cores: _Cores, finalists: int | None, n_trials: int | None
 ) -> Plan:
     """Return the plan that trains one network for all the time, or more where cores allow it."""
-    spread = _spread(left, n_train, workers, speed, finalists or None)
+    spread = _spread(left, n_train, cores, finalists or None)
     n = max(1, min(spread.n, spread.at_once, n_trials or spread.n))
     if n != spread.n:
-        spread = _best_spread(n, workers, speed)
+        spread = _best_spread(n, cores)
     seconds = round(max(0.5, left), 3)
-    return Plan("one", (Round(0, n),), seconds, 1.0, 0, spread.at_once, spread.threads, None, speed)
+    return Plan(
+        "one", (Round(0, n),), seconds, 1.0, 0, spread.at_once, spread.threads, None, cores.speed
+    )
 
 
 def _by_trials(

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from nasgen.settings.plan import FOLLOWED
+
 Count = Annotated[int, Field(ge=0, strict=True)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -16,6 +18,27 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
+class _Plan(_Part):
+    """What `nasgen.settings.plan.Plan` reads; other strategies have keys of their own."""
+
+    strategy: str
+    rounds: list[tuple[Count, Count]] = []
+    stretch_s: Seconds | None = None
+    until: Annotated[float, Field(ge=0, le=1)] = 1.0
+    finalists: Count = 0
+    at_once: Annotated[int, Field(ge=1, strict=True)] = 1
+    threads: Annotated[int, Field(ge=1, strict=True)] | None = None
+    finish_s: Seconds | None = None
+    speed: dict[str, Number] | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> _Plan:
+        wanted = {"rounds", "stretch_s", "until", "finalists"}
+        if self.strategy in FOLLOWED and (lost := wanted - self.model_fields_set):
+            raise ValueError(f"expected {sorted(lost)[0]}")
+        return self
+
+
 class _Leg(_Part):
     trials: Count | None
     time_s: Seconds | None
@@ -23,6 +46,7 @@ class _Leg(_Part):
     done: bool
     n_done: Count
     n_estimated: Count = 0
+    plan: _Plan | None = None
 
 
 class _Data(_Part):

@@ -169,8 +169,13 @@ class Trial:
 
     @property
     def rungs_below(self) -> int:
-        """How many rungs of successive halving are still above this trial; 0 without rungs."""
-        return (self.fidelity.rungs or 1) - 1 - (self.fidelity.rung or 0)
+        """How many trainings a network must still get before it compares with others.
+
+        The rungs of successive halving that are above this trial, and one where its schedule is not
+        over; else 0.
+        """
+        rungs = (self.fidelity.rungs or 1) - 1 - (self.fidelity.rung or 0)
+        return rungs + self.fidelity.is_partial
 
     def with_result(self, result: Mapping[str, Any], told: int) -> Trial:
         """Return the trial completed by an evaluator's result message."""

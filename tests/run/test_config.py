@@ -129,9 +129,10 @@ def test_a_broken_toml_names_its_line(tmp_path: Path) -> None:
 
 
 def test_a_time_budget_is_divided_between_search_and_finish() -> None:
-    config = reading.resolved({"budget": {"time": "20m"}, "execution": {"workers": 2}}).config
+    tables = {"budget": {"time": "20m"}, "execution": {"workers": 2}}
+    config = reading.resolved({**tables, "algorithm": {"name": "genetic"}}).config
     searched = fidelity.search_fidelity(config, 45_000)
-    share = 1 - config.finish.share
+    share = 1 - fidelity.FINISH_SHARE
     assert searched.seconds == pytest.approx(1200 * share * 2 / fidelity.n_timed_trials(1200))
     assert fidelity.n_finish(config, None) == 2
     without = reading.resolved({"budget": {"trials": 40}}).config

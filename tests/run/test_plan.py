@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nasgen.errors import ConfigError
+from nasgen.runs import reading, strategy
 from nasgen.settings.plan import JOB_S, PARTIAL_VALIDATION, Plan, Speed, planned
 
 N_TRAIN = 45_000
@@ -48,7 +51,7 @@ def test_a_plan_spends_its_time_once_and_its_schedule_whole(
     finalists: int | None,
     share: float | None,
 ) -> None:
-    workers = 2 if speed is None else speed.threads
+    workers = 2 if speed is None else max(1, speed.threads)
     plan = planned(
         budget_s, n_train, workers, speed, breeds=breeds, has_lines=has_lines, n_trials=n_trials,
         finalists=finalists, finish_share=share,
@@ -154,3 +157,62 @@ def test_trials_alone_are_planned_without_the_machine() -> None:
     assert plan.finalists == 1
     assert plan.until == pytest.approx(2 * len(plan.rounds) / (2 * len(plan.rounds) + 8), abs=1e-5)
     assert planned(None, 1000, 2, n_trials=1).n_trials == 1
+
+
+TEN = {"budget": {"time": "10m"}}
+
+
+@pytest.mark.parametrize(
+    ("tables", "name"),
+    [
+        (TEN, "lineage"),
+        ({"budget": {"time": "10m", "trials": 30}}, "lineage"),
+        ({**TEN, "algorithm": {"margin": 0.2}}, "lineage"),
+        ({}, "genetic"),
+        ({"budget": {"trials": 30}}, "genetic"),
+        ({**TEN, "objectives": {"names": ["val_accuracy", "n_params"]}}, "genetic"),
+        ({**TEN, "algorithm": {"tournament": 3}}, "genetic"),
+        ({**TEN, "algorithm": {"rungs": 2}}, "genetic"),
+        ({**TEN, "training": {"epochs": 3.0}}, "genetic"),
+        ({**TEN, "predictor": {"name": "ridge", "mode": "substitute"}}, "genetic"),
+        ({**TEN, "finish": {"networks": 0}}, "genetic"),
+        ({**TEN, "algorithm": {"name": "aging"}}, "aging"),
+    ],
+)
+def test_the_algorithm_that_nobody_names(tables: dict[str, Any], name: str) -> None:
+    run = reading.resolved(tables)
+    assert run.config.algorithm.name == name
+    assert strategy.follows_plan(run) == (name == "lineage")
+
+
+def test_random_search_is_planned_as_lineage_is_unless_settings_say_otherwise() -> None:
+    def follows(**tables: Any) -> bool:
+        section = {"name": "random", **tables.pop("algorithm", {})}
+        return strategy.follows_plan(reading.resolved({"algorithm": section, **tables}))
+
+    assert follows(**TEN)
+    assert not follows()
+    assert not follows(**TEN, algorithm={"rungs": 2})
+    assert not follows(**TEN, training={"seconds": "30s"})
+    assert not follows(**TEN, training={"inherit_weights": False})
+    # What an older version stored says that nothing is inherited.
+    assert reading.resolved(
+        {**TEN, "algorithm": {"name": "random"}}
+    ).config.training.inherit_weights
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ({"objectives": {"names": ["val_accuracy", "n_params"]}}, "searches for 1 objective, got"),
+        ({"training": {"seconds": "30s"}}, "training.seconds: expected none with"),
+        ({"algorithm": {"rungs": 2}}, "algorithm.rungs: expected 1 with 'lineage'"),
+        ({"algorithm": {"margin": -1}}, "algorithm.margin (lineage): expected a share of 0 or"),
+        ({"predictor": {"name": "ridge", "mode": "substitute"}}, "use 'filter'"),
+    ],
+)  # fmt: skip
+def test_what_lineage_cannot_do_is_refused(tables: dict[str, Any], said: str) -> None:
+    section = {"name": "lineage", **tables.pop("algorithm", {})}
+    with pytest.raises(ConfigError) as caught:
+        reading.resolved({"algorithm": section, **TEN, **tables})
+    assert said in str(caught.value)

@@ -21,7 +21,7 @@ from tests.played import Played, resolved_of
 
 ALGORITHMS = sorted({*registry.names("algorithms")} - {"fixed"})  # which trains one network alone
 FACTORY = "tests.toy_evaluator:make"
-GENERATIONAL = ("random", "genetic", "local", "nsga2", "growth")
+GENERATIONAL = ("random", "genetic", "local", "nsga2", "growth", "lineage")
 
 
 class _Fixture(Played):
@@ -61,7 +61,7 @@ def test_every_algorithm_spends_its_budget_on_new_networks(algorithm: str) -> No
     assert [t.phase for t in trials] == ["search"] * 37 + ["finish"] * 3
     assert len({t.identity for t in trials}) == 40
     fresh = [t for t in trials if t.phase == "search" and not t.goes_on]
-    if algorithm != "growth":  # which trains survivors on, and networks anew from other weights
+    if algorithm not in ("growth", "lineage"):  # which train networks on
         assert len({t.key for t in fresh}) == len(fresh) == 37
     assert all(t.state == "COMPLETE" for t in trials)
 

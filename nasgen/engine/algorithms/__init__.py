@@ -4,9 +4,16 @@ from nasgen.registry import Entry
 
 ENTRIES = (
     Entry(
+        "lineage",
+        "nasgen.engine.algorithms.lineage:Lineage",
+        "for a time budget: one network is trained on while its children challenge it",
+        reference="after Jaderberg 2017",
+    ),
+    Entry(
         "random",
         "nasgen.engine.algorithms.random:RandomSearch",
-        "every candidate drawn from the search space: the baseline; with rungs, successive halving",
+        "every candidate drawn from the search space: the baseline; with a time budget or rungs, "
+        "successive halving",
     ),
     Entry(
         "genetic",

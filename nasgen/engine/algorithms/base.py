@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice, takewhile
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from deap import base
@@ -18,6 +18,7 @@ from nasgen.engine.individual import Individual
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.rungs import Rungs
 from nasgen.errors import ConfigError
+from nasgen.settings.plan import Plan
 
 
 class Algorithm(ABC):
@@ -38,7 +39,11 @@ class Algorithm(ABC):
     - `inherits`: children always start from their parents' weights and optimiser state.
     - `takes_rungs`: its candidates can be trained in rungs (`halve`).
     - `morphisms`: the operators that it uses when the config names none; empty: all mutations.
+    - `mutates`: mutations take part beside `morphisms` although nobody names them.
     - `crosses`: children may have several parents; otherwise crossovers and matings are not used.
+    - `plans`: "lines" if it follows a plan (`nasgen.settings.plan`) wherever it is used, "drawn" if
+      it draws all its networks and follows one in a time budget, else "".
+    - `objectives`: how many it can search for at most; None: any number.
     - `predictor`: what screens its candidates for one objective unless the config says; or "none".
     """
 
@@ -46,7 +51,10 @@ class Algorithm(ABC):
     inherits: ClassVar[bool] = False
     takes_rungs: ClassVar[bool] = False
     morphisms: ClassVar[tuple[str, ...]] = ()
+    mutates: ClassVar[bool] = False
     crosses: ClassVar[bool] = True
+    plans: ClassVar[Literal["", "lines", "drawn"]] = ""
+    objectives: ClassVar[int | None] = None
     predictor: ClassVar[str] = "none"
 
     breeder: Breeder  # what makes its candidates, from `begin` on
@@ -84,6 +92,27 @@ class Algorithm(ABC):
         self.toolbox.register("sample", breeder.sample, terms=first)
         self.toolbox.register("vary", breeder.child, terms=first)
         self.toolbox.register("walk", breeder.distant, terms=first)
+
+    def follow(self, plan: Plan, begun: Sequence[Individual] = ()) -> None:  # noqa: B027
+        """Take the plan of a segment that begins; most algorithms need none.
+
+        `begun` are the networks that the segment before trained to the end, best first.
+        """
+
+    @property
+    def finalists(self) -> list[Individual] | None:
+        """Those that are to be trained to the end, best first; None: the best of all trials."""
+        return None
+
+    @property
+    def n_next(self) -> int:
+        """How many trials only count together, of those that are asked for next; mostly 1."""
+        return 1
+
+    @property
+    def is_amid(self) -> bool:
+        """Whether some of those `n_next` have been asked for and others not yet."""
+        return False
 
     def halve(self, rungs: Rungs) -> None:
         """Train candidates in rungs; called before `begin`. ConfigError if it cannot."""

@@ -1,0 +1,74 @@
+"""One training whose architecture changes on the way: the search for a budget of minutes.
+
+A few first networks are trained for a short stretch of the schedule and halved (successive halving,
+Jamieson 2016). In each further round the champion is trained on, and its children, which take over
+its weights and the optimiser's state, are trained beside it for the same stretch in seconds; one
+that gains clearly more takes its place. The champion then goes on to the end, so its training is
+never lost. Population Based Training (Jaderberg 2017) does so with hyper-parameters, hill climbing
+by network morphisms (Elsken 2017) with architectures, each child with a schedule of its own.
+
+Use it for one objective in a time budget. Prefer `genetic` where training to the end is cheap
+beside the budget, `nsga2` for several objectives.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from nasgen.engine.algorithms.base import options_error
+from nasgen.engine.algorithms.lines import Lines
+from nasgen.engine.breeding import Breeder
+from nasgen.engine.individual import Individual
+from nasgen.engine.proposal import Proposal, Terms
+
+MARGIN = 0.1
+
+
+class Lineage(Lines):
+    """Champions that are trained on, and challengers beside them.
+
+    - `margin` (>= 0): a challenger must be better than the champion by this share of what the
+      champion itself gained in the same stretch. What a stretch gains is a measure of what a
+      difference is worth, whatever the objective and however far the training is.
+
+    The population is the number of first networks, if it is set; otherwise the plan says it.
+    """
+
+    plans: ClassVar[Literal["", "lines", "drawn"]] = "lines"
+    objectives: ClassVar[int | None] = 1
+    morphisms: ClassVar[tuple[str, ...]] = (
+        "r2r-widen", "r2r-deepen", "net2net-widen", "net2net-deepen", "zero-widen", "branch",
+        "kernel", "skip",
+    )  # fmt: skip
+    mutates: ClassVar[bool] = True
+    predictor: ClassVar[str] = "forest"
+
+    def __init__(self, population: int, seed: int, margin: float = MARGIN) -> None:
+        super().__init__(population, seed)
+        if not 0 <= margin < np.inf:
+            raise options_error("lineage", "margin", "a share of 0 or more", margin)
+        self.margin = margin
+
+    def begin(self, breeder: Breeder) -> None:
+        super().begin(breeder)
+        self.toolbox.register("begin_with", breeder.first)
+        self.toolbox.register("challenge", breeder.offspring)
+
+    def first(self, terms: Terms) -> Proposal | None:
+        return self.toolbox.begin_with(self.generation, terms)
+
+    def new(self, beside: Individual, rng: np.random.Generator, terms: Terms) -> Proposal | None:
+        # Mates have had as much training: crossed with less of it, a child would start behind.
+        mates = [i for i in [*self.population, *self._beside] if i is not beside]
+        parents = [beside]
+        while mates and len(parents) < self.n_parents:
+            parents.append(mates.pop(int(rng.integers(len(mates)))))
+        return self.toolbox.challenge(parents, self.generation, terms)
+
+    def wins(self, child: Individual, after: Individual, before: Individual) -> bool:
+        if child.fitness.violation != after.fitness.violation:
+            return bool(child.fitness.violation < after.fitness.violation)
+        now, then = after.fitness.wvalues[0], before.fitness.wvalues[0]
+        return bool(child.fitness.wvalues[0] - now > self.margin * max(0.0, now - then))

@@ -1,0 +1,113 @@
+"""Which search a config asks for where it leaves that open, and the plan that it follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nasgen import registry
+from nasgen.errors import ConfigError
+from nasgen.runs.resolved import Resolved
+from nasgen.settings.config import SearchConfig
+from nasgen.settings.fidelity import finish_fidelity, n_workers, search_fidelity
+from nasgen.settings.plan import FOLLOWED, Plan, Speed, planned
+
+AUTO, PLANNED, OTHER = "auto", "lineage", "genetic"
+
+
+def with_algorithm(config: SearchConfig) -> SearchConfig:
+    """Return the config with the algorithm "auto" replaced by a name.
+
+    In a time budget random search trains its networks on as `lineage` does, so that the two differ
+    in where networks come from alone; that it does is written out too.
+    """
+    section, training = config.algorithm, config.training
+    if section.name == AUTO:
+        name = PLANNED if _can_be_planned(config) else OTHER
+        section = section.model_copy(update={"name": name})
+    is_left_open = "inherit_weights" not in training.model_fields_set
+    if section.name == "random" and is_left_open and _can_be_planned(config):
+        training = training.model_copy(update={"inherit_weights": True})
+    return config.model_copy(update={"algorithm": section, "training": training})
+
+
+def _can_be_planned(config: SearchConfig) -> bool:
+    """Tell whether a time budget may be shared out as a plan has it: nothing set says otherwise."""
+    section, training = config.algorithm, config.training
+    own = section.model_extra or {}
+    known = registry.options_of(registry.resolve("algorithms", PLANNED))
+    return (
+        config.budget.time is not None
+        and len(config.objectives.names) == 1
+        and training.epochs is None
+        and training.seconds is None
+        and config.finish.networks != 0
+        and section.rungs == 1
+        and not section.matings
+        and set(own) <= set(known)
+        and config.predictor.mode == "filter"
+    )
+
+
+def follows_plan(run: Resolved) -> bool:
+    """Tell whether the networks of a search are trained on, stretch by stretch, as a plan says."""
+    kind, config = run.algorithm_type.plans, run.config
+    draws_on = config.training.inherit_weights and config.budget.time is not None
+    return kind == "lines" or (kind == "drawn" and draws_on and config.algorithm.rungs == 1)
+
+
+def check(run: Resolved) -> None:
+    """Raise ConfigError for settings that contradict the algorithm."""
+    if not registry.known("algorithms", run.config.algorithm.name):
+        return
+    config, name = run.config, run.config.algorithm.name
+    problems: list[str] = []
+    most = run.algorithm_type.objectives
+    if most is not None and len(config.objectives.names) > most:
+        problems.append(
+            f"algorithm.name: '{name}' searches for {most} objective, got "
+            f"{list(config.objectives.names)}; use 'nsga2' for several."
+        )
+    if follows_plan(run) and config.training.seconds is not None:
+        problems.append(
+            f"training.seconds: expected none with algorithm.name = '{name}', whose plan says how "
+            f"long networks are trained, got {config.training.seconds:g} s; leave it out, or use "
+            "'genetic'."
+        )
+    if problems:
+        raise ConfigError(problems)
+
+
+def plan_of(
+    run: Resolved,
+    record: Mapping[str, Any],
+    leg: Mapping[str, Any],
+    n_train: int,
+    time_s: float | None,
+    speed: Speed | None = None,
+) -> Plan | None:
+    """Return the plan of the segment `leg` of a run; None where its algorithm follows none.
+
+    `time_s` are its seconds: all of them where `speed` says how many are gone, else those that are
+    left; None without a limit. A run that began without a plan goes on without one.
+    """
+    first = record["legs"][0]
+    began = (first.get("plan") or {}).get("strategy") in FOLLOWED
+    if not follows_plan(run) or not (leg is first or began):
+        return None
+    config = run.config
+    return planned(
+        time_s,
+        n_train,
+        n_workers(config),
+        speed,
+        threads=config.execution.threads_per_trial,
+        breeds=run.algorithm_type.plans == "lines",
+        has_lines=leg is not first,
+        n_trials=leg["trials"],
+        first=config.algorithm.population,
+        finalists=config.finish.networks,
+        finish_share=config.finish.share,
+        epochs=search_fidelity(config, n_train).epochs or 1.0,
+        finish_epochs=finish_fidelity(config, n_train, timed=False).epochs or 4.0,
+    )

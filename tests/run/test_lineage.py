@@ -1,0 +1,273 @@
+"""Lineage: champions are trained on, challengers beside them, and nothing trained is lost."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nasgen
+from nasgen.engine.algorithms.lineage import Lineage
+from nasgen.engine.individual import Individual, fitness_class
+from nasgen.loop.planning import Plans
+from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.settings.budget import Budget
+from nasgen.settings.fidelity import Fidelity
+from nasgen.settings.plan import Plan, Round, planned
+from nasgen.store.ledger import Ledger
+from nasgen.store.trial import Trial
+from tests.played import Played, resolved_of, rows
+
+PLAN = planned(None, 1000, 2, n_trials=20, finalists=2)
+
+
+def played(
+    algorithm: str = "lineage", plan: Plan | None = None, ledger: Ledger | None = None, **more: Any
+) -> Played:
+    """Return a search that follows a plan; the toy evaluator's score is the genotype's own."""
+    if plan is None:
+        plan = PLAN if algorithm == "lineage" else planned(None, 1000, 2, breeds=False, n_trials=20)
+    play = Played(resolved_of(algorithm), plan.n_trials, plan.finalists, ledger=ledger, **more)
+    play.search.plans = Plans({0: plan})
+    return play
+
+
+@pytest.fixture(scope="module")
+def toy() -> list[Trial]:
+    return played().run()
+
+
+def score(trial: Trial) -> float:
+    return trial.objectives["val_accuracy"]
+
+
+def test_rounds_are_as_planned_and_stretches_meet(toy: list[Trial]) -> None:
+    searched = [t for t in toy if t.phase == "search"]
+    assert len(searched) == PLAN.n_search
+    assert len(toy) == PLAN.n_trials
+    for k, planned_round in enumerate(PLAN.rounds):
+        mine = [t for t in searched if t.generation == k]
+        assert sum(t.goes_on for t in mine) == planned_round.carried
+        assert sum(not t.goes_on for t in mine) == planned_round.new
+        begin, end = PLAN.stretch(k)
+        assert {(t.fidelity.begin or 0.0, t.fidelity.end) for t in mine} == {(begin, end)}
+        for trial in mine if k else ():
+            assert trial.parents
+            assert toy[trial.parents[0]].fidelity.end == begin
+    finished = [t for t in toy if t.phase == "finish"]
+    assert len(finished) == PLAN.finalists == 2
+    for trial in finished:
+        assert trial.fidelity.begin == toy[trial.parents[0]].fidelity.end
+        assert trial.fidelity.end is None
+        assert toy[trial.parents[0]].generation == len(PLAN.rounds) - 1
+
+
+def test_a_challenger_takes_over_its_own_line_and_no_other(toy: list[Trial]) -> None:
+    line: dict[int, int] = {}
+    for trial in toy:
+        line[trial.seq] = line[trial.parents[0]] if trial.parents else trial.seq
+    champions = {line[t.seq] for t in toy if t.phase == "finish"}
+    assert len(champions) == 2  # two lines, not a network and its child
+    for k in range(1, len(PLAN.rounds)):
+        mine = [t for t in toy if t.generation == k and t.phase == "search"]
+        for trial in (t for t in mine if t.goes_on):
+            before = [t for t in toy if t.generation == k - 1 and line[t.seq] == line[trial.seq]]
+            assert toy[trial.parents[0]] in before
+            # The toy's scores do not grow with training, so the best of a line goes on.
+            assert score(trial) == max(map(score, before))
+    assert any(t.operator not in ("continue", "finish", "sample") for t in toy)
+    best = [max(score(t) for t in toy if t.generation == k) for k in range(len(PLAN.rounds))]
+    assert best == sorted(best)
+
+
+def test_the_history_does_not_depend_on_workers_or_on_a_kill(toy: list[Trial]) -> None:
+    slow = {str(seq): "sleep" for seq in range(0, 20, 3)}
+    assert rows(played(workers=3, behaviour=slow).run()) == rows(toy)
+    for stop in (3, 9, PLAN.n_search + 1):
+        ledger = played().stopped_at(stop)
+        assert rows(played(ledger=ledger).run()) == rows(toy)
+
+
+@pytest.mark.parametrize("seq", [0, 4, 5, 6, PLAN.n_search])
+def test_what_fails_costs_its_own_training_alone(toy: list[Trial], seq: int) -> None:
+    trials = played(behaviour={str(seq): "fail"}).run()
+    assert trials[seq].state == "FAILED"
+    finished = [t for t in trials if t.phase == "finish" and t.state == "COMPLETE"]
+    assert len(finished) == (2 if seq < PLAN.n_search else 1)
+    # A champion that failed to be trained on is still there, and is trained on in the next round.
+    if toy[seq].goes_on:
+        champion = toy[seq].parents[0]
+        later = [t for t in trials if t.generation == toy[seq].generation + 1]
+        children = [t for t in trials if t.parents[:1] == (champion,) and t.state == "COMPLETE"]
+        assert any(champion in t.parents for t in later) or any(
+            score(t) > score(trials[champion]) for t in children
+        )
+
+
+def test_a_finalist_that_fails_gives_way_to_the_next_in_time() -> None:
+    one = replace(PLAN, finalists=1)
+    play = played(plan=one, behaviour={str(one.n_search): "fail"})
+    play.search.budget = Budget(None, 1, time_s=100.0)
+    trials = play.run()
+    failed, last = [t for t in trials if t.phase == "finish"]
+    assert (failed.state, last.state) == ("FAILED", "COMPLETE")
+    assert failed.parents != last.parents
+
+
+def test_first_networks_are_tried_again_where_all_failed() -> None:
+    first = PLAN.rounds[0].size
+    trials = played(behaviour={str(seq): "fail" for seq in range(first)}).run()
+    assert [t.operator for t in trials[first : 2 * first]] == ["sample"] * first
+    assert trials[first].fidelity.begin in (None, 0.0)
+    assert any(t.phase == "finish" for t in trials)
+
+
+def test_random_search_halves_what_it_drew(toy: list[Trial]) -> None:
+    trials = played("random").run()
+    searched = [t for t in trials if t.phase == "search"]
+    sizes = [sum(t.generation == k for t in searched) for k in range(searched[-1].generation + 1)]
+    assert all(later == -(-before // 2) for before, later in itertools.pairwise(sizes))
+    assert {t.operator for t in searched} == {"sample", "continue"}
+    assert sizes[0] > PLAN.rounds[0].size
+    best = max((t for t in searched if not t.generation), key=score)
+    assert trials[-1].key == best.key  # the finalist
+
+
+def test_a_further_segment_breeds_on_what_was_trained_to_the_end(toy: list[Trial]) -> None:
+    more = planned(None, 1000, 2, has_lines=True, n_trials=6)
+    assert more.rounds[0] == Round(1, 1)
+
+    def again(ledger: Ledger) -> Played:
+        play = played(ledger=ledger)
+        play.search.plans = Plans({0: PLAN, len(toy): more})
+        play.search.budget = Budget(more.n_trials, more.finalists)
+        return play
+
+    first = played()
+    first.run()
+    trials = again(first.ledger).run(len(toy))
+    added = trials[len(toy) :]
+    best = max((t for t in trials[: len(toy)] if t.phase == "finish"), key=score)
+    assert added[0].goes_on
+    assert added[0].parents == (best.seq,)
+    assert (added[0].fidelity.begin or 0.0) == 0.0
+    assert added[-1].phase == "finish"
+    assert added[-1].fidelity.begin == more.until
+    # Killed in the second segment, it goes on to the same.
+    other = played()
+    other.run()
+    ledger = again(other.ledger)
+
+    def stop(event: str, data: Mapping[str, Any]) -> None:
+        if event == "submitted" and data["trial"].seq == len(toy) + 3:
+            raise KeyboardInterrupt
+
+    ledger.search.listeners = (stop,)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.run(len(toy))
+    assert rows(again(other.ledger).run(len(toy))) == rows(trials)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "child", "wins"),
+    [
+        (0.50, 0.60, 0.62, True),
+        (0.50, 0.60, 0.605, False),  # less than a tenth of what the champion gained
+        (0.50, 0.60, 0.60, False),
+        (0.60, 0.58, 0.585, True),  # nothing was gained, so whatever is better is
+    ],
+)
+def test_a_challenger_must_gain_clearly_more(
+    before: float, after: float, child: float, wins: bool
+) -> None:
+    network = DagCnn().sample(np.random.default_rng(0))
+
+    def individual(seq: int, value: float, violation: float = 0.0) -> Individual:
+        fitness = fitness_class(("maximize",))()
+        fitness.set([value], violation)
+        return Individual(seq, network, fitness)
+
+    algorithm = Lineage(4, 0)
+    networks = individual(0, child), individual(1, after), individual(2, before)
+    assert algorithm.wins(*networks) is wins
+    assert algorithm.wins(individual(3, 0.1), individual(4, 0.9, 1.0), networks[2])
+
+
+# ---- real training ---------------------------------------------------------------------------
+
+TABLES: dict[str, Any] = {
+    "data": {"source": "digits"},
+    "space": {"max_channels": 16, "max_vertices": 6},
+    "algorithm": {"name": "lineage", "population": 2},
+    "budget": {"trials": 7},
+    "training": {"epochs": 0.5},
+    "finish": {"epochs": 1.0},
+    "predictor": {"name": "none"},
+    "execution": {"executor": "serial"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
+    """Two first networks, two rounds and a finalist."""
+    return nasgen.run(TABLES, out=tmp_path_factory.mktemp("lineage") / "run")
+
+
+def test_weights_and_optimiser_go_on_from_stretch_to_stretch(run: nasgen.Run) -> None:
+    plan = Plan.of(run.record["legs"][0]["plan"])
+    assert plan == planned(None, 1, 1, n_trials=7, first=2, epochs=0.5, finish_epochs=1.0)
+    assert len(run.trials) == plan.n_trials
+    for trial in run.trials:
+        if trial.generation or trial.phase == "finish":
+            assert trial.metrics["n_inherited"] > 0
+            assert "optimizer_not_inherited" not in trial.metrics
+        if trial.goes_on or trial.phase == "finish":
+            assert trial.metrics["n_fresh"] == 0
+    last = run.trials[-1]
+    assert last.phase == "finish"
+    assert last.fidelity == Fidelity(1.0, begin=run.trials[last.parents[0]].fidelity.end)
+    assert run.best is not None
+    assert run.best.seq == last.seq
+    rates = [row["lr"] for t in run.trials if t.goes_on or t.phase == "finish" for row in t.curve]
+    assert rates[-1] < 0.05 * max(rates)
+    assert [m["trial"] for m in run.summary["ensemble"]["members"]] == [last.seq]
+
+
+def test_a_run_is_resumed_to_the_same_history_and_then_goes_on(
+    run: nasgen.Run, tmp_path: Path
+) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(event: str, data: Mapping[str, Any]) -> None:
+        if event == "submitted" and data["trial"].seq == 4:
+            raise StopError
+
+    with pytest.raises(StopError):
+        nasgen.run(TABLES, out=tmp_path / "run", listeners=(stop,))
+    again = nasgen.resume(tmp_path / "run")
+    assert rows(again.trials) == rows(run.trials)
+    more = nasgen.resume(tmp_path / "run", trials="+4")
+    added = more.trials[len(run.trials) :]
+    assert added[0].parents == (len(run.trials) - 1,)
+    assert added[0].goes_on
+    assert added[-1].phase == "finish"
+    assert (
+        json.loads((tmp_path / "run" / "run.json").read_text())["legs"][1]["plan"]["finalists"] == 1
+    )
+
+
+def test_a_time_budget_with_nothing_else_is_planned(tmp_path: Path) -> None:
+    tables = {**TABLES, "budget": {"time": "12s"}, "training": {}, "finish": {}, "algorithm": {}}
+    made = nasgen.run(tables, out=tmp_path / "run")
+    assert made.config.algorithm.name == "lineage"
+    plan = Plan.of(made.record["legs"][0]["plan"])
+    assert plan.strategy == "one"
+    assert len(made.trials) == 1
+    assert made.summary["best"]["val_accuracy"] > 0.8
