@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from nasgen import registry
 from nasgen.engine.algorithms.base import Algorithm
 from nasgen.loop.constants import Constants
 from nasgen.runs.resolved import Resolved
@@ -82,5 +83,8 @@ def _predictor(resolved: Resolved, n_search: int | None) -> Json | None:
     section = resolved.config.predictor
     if section.name == "none":
         return None
-    fitted = None if n_search is None else n_search > section.warmup
-    return {"name": section.name, "needs": section.warmup, "fitted": fitted}
+    with resolved.scope.active():
+        knows = "trainings" in registry.get("predictors", section.name).requires
+    needs = 0 if knows and section.mode == "filter" else section.warmup
+    fitted = None if n_search is None else n_search > needs
+    return {"name": section.name, "needs": needs, "fitted": fitted}

@@ -112,42 +112,43 @@ def plan_lines(plan: Mapping[str, Any], unit: str = "image") -> list[str]:
         )
     if (predictor := plan.get("predictor")) is not None and predictor["fitted"] is not None:
         what = "screens candidates" if predictor["fitted"] else "is not used"
-        lines.append(
-            f"        the predictor '{predictor['name']}' {what}: it needs more than "
-            f"{predictor['needs']} trained networks"
-        )
+        needs = "from the first one on"
+        if predictor["needs"]:
+            needs = f"it needs more than {_counted(predictor['needs'], 'trained network')}"
+            what += ":"
+        lines.append(f"        the predictor '{predictor['name']}' {what} {needs}")
     return lines
 
 
 def _planned(plan: Mapping[str, Any]) -> str:
-    each = "" if plan["trial_s"] is None else f" of about {clock(plan['trial_s'])} each"
-    n = plan["finalists"]
+    n, trials, trial_s = plan["finalists"], plan.get("trials"), plan.get("trial_s")
+    is_planned = plan["strategy"] != "trials"
     if plan["strategy"] == "one":
-        n = plan["trials"]
-        return f"{_networks(n)} trained{each}: with so little time, one good training is better"
-    finalists = "the best one" if n == 1 else f"the best {n}"
+        each = "" if trial_s is None else f", trained for about {clock(trial_s)}"
+        return f"{_counted(trials or 1, 'network')}{each}: there is no time to compare several"
     last = ""
     if n:
-        goes_on = "goes on" if n == 1 else "go on"
-        if plan["strategy"] == "trials":
-            goes_on = "is trained again" if n == 1 else "are trained again"
-        last = f"; then {finalists} {goes_on}"
-        if plan["finish_s"] is not None:
+        which = "the best one" if n == 1 else f"the best {n}"
+        verb = "goes on" if n == 1 else "go on"
+        if not is_planned:
+            verb = "is trained again" if n == 1 else "are trained again"
+        last = f"; then {which} {verb}"
+        if plan.get("finish_s") is not None:
             last += f" for {clock(plan['finish_s'])}"
-        if (threads := plan.get("threads")) is not None and threads > 1:
-            last += f" on {threads} threads"
-    if plan["trials"] is None:
+        if (plan.get("threads") or 1) > 1:
+            last += f" on {plan['threads']} threads"
+    each = "" if trial_s is None else f" of about {clock(trial_s)} each"
+    if trials is None:
         return f"networks{each}{last}"
-    n_search = plan["trials"] - n
-    about = "about " if plan["strategy"] == "trials" and plan["trial_s"] is not None else ""
-    within = ""
-    if (generations := plan["generations"]) is not None:
-        within = f" in {generations} generation{'' if generations == 1 else 's'}"
-    return f"{about}{_networks(n_search)}{each}{within}{last}"
+    about = "" if is_planned or trial_s is None else "about "
+    within, what = "", "training" if is_planned else "network"
+    if (generations := plan.get("generations")) is not None:
+        within = f" in {_counted(generations, 'round' if is_planned else 'generation')}"
+    return f"{about}{_counted(trials - n, what)}{each}{within}{last}"
 
 
-def _networks(n: int) -> str:
-    return f"{n} network{'' if n == 1 else 's'}"
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _objectives(trial: Trial) -> str:

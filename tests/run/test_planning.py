@@ -270,10 +270,13 @@ PLANNED = {
         ),
         (
             {"strategy": "lines", **PLANNED, "finalists": 1, "threads": 2},
-            "9 networks of about 12 s each in 3 generations; then the best one goes on for 3 min "
-            "20 s on 2 threads",
+            "9 trainings of about 12 s each in 3 rounds; then the best one goes on for 3 min 20 s "
+            "on 2 threads",
         ),
-        ({"strategy": "one", **PLANNED, "trials": 1, "finalists": 0}, "1 network trained of about"),
+        (
+            {"strategy": "one", **PLANNED, "trials": 1, "finalists": 0},
+            "1 network, trained for about 12 s: there is no time to compare several",
+        ),
         (
             {"strategy": "trials", **PLANNED, "trial_s": None, "finish_s": None},
             "8 networks in 3 generations; then the best 2 are trained again",
