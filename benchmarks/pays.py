@@ -8,7 +8,8 @@ One row a stage, task, arm and seed goes to docs/results/pays.jsonl; what stands
 again. A stage names a state of the code: "final" is what the documents report. Nothing else should
 use the cores meanwhile. Networks are chosen on validation images, the test images are used once.
 
-- `default`: `nasgen search` with nothing but data and budget.
+- `default`: `nasgen search` with nothing but data and budget. Its data set, with all derived from
+  it, is taken out of the table of trainings that the predictor learns from; the row says so.
 - `random`: the same, children are drawn instead of bred.
 - `first`: the first random network has the whole budget on all cores.
 - `handmade`: a ResNet-9 in a plain loop, `handmade.py`, on all training images and cores. Its width
@@ -38,6 +39,9 @@ from typing import Any
 import worth
 from provenance import RESULTS, ROOT, short, stamp
 
+from nasgen import registry
+from nasgen.runs import reading
+from nasgen.settings.config import merge
 from nasgen.settings.fidelity import n_cores
 from nasgen.settings.sections import seconds as in_seconds
 from nasgen.store.rows import Row, Rows
@@ -48,8 +52,10 @@ SOURCES = {
     "fashion": f"mnist:{DATA / 'fashion-mnist'}",
     "digits": "digits",
 }
+# As the table of trainings names them, from which the predictor `transfer` learns.
+IN_TABLE = {"cifar10": "cifar10", "fashion": "fashion-mnist", "digits": "digits"}
 ARMS = tuple(worth.ARMS)
-SEARCHES = ("default", "random")
+SEARCHES: dict[str, dict[str, Any]] = {"default": {}, "random": {"algorithm": {"name": "random"}}}
 WIDTHS = (12, 16, 24)
 FIRST_SEED_OF_WIDTHS = 100  # the seeds of the arms lie below
 WHOLE = 0.95  # share of the budget that the only network of an arm is trained for
@@ -73,14 +79,30 @@ def command(arm: str, task: str, seed: int, width: int | None = None) -> list[st
         "--set", f"training.seconds={in_seconds(budget) * WHOLE:g}",
         "--set", f"execution.threads_per_trial={n_cores()}",
     ]  # fmt: skip
+    left_out = without(arm, task)
+    fair = ["--set", f"predictor.without={json.dumps(left_out)}"] if left_out else []
     more = {
-        "default": [],
-        "random": ["--algorithm", "random"],
+        "default": fair,
+        "random": ["--algorithm", "random", *fair],
         "first": ["--algorithm", "random", *only],
         "fixed": ["--algorithm", "fixed", "--set", "origin.network=resnet9", *only],
     }
     search = ["-m", "nasgen", "search", "--data", SOURCES[data], "--budget", budget, *more[arm]]
     return [*search, "--seed", str(seed), "--json", "--quiet"]
+
+
+def without(arm: str, task: str) -> list[str]:
+    """Return what an arm leaves out of the predictor's table of trainings, with all derived of it.
+
+    That is its own data set, where its predictor learns from that table at all.
+    """
+    if arm not in SEARCHES:
+        return []
+    data, budget = task.split("-")
+    own = {"data": {"source": SOURCES[data]}, "budget": {"time": in_seconds(budget)}}
+    name = reading.resolved(merge(own, SEARCHES[arm])).config.predictor.name
+    learns = name != "none" and "trainings" in registry.get("predictors", name).requires
+    return [IN_TABLE[data]] if learns else []
 
 
 def shown(arguments: Sequence[str]) -> str:
@@ -108,6 +130,7 @@ def measure(arm: str, task: str, seed: int, runs: Path, width: int | None = None
     return {
         **stamped,
         "command": shown(arguments),
+        "without": without(arm, task),
         "took_s": round(time.monotonic() - began, 1),
         "found": tidied(json.loads(done.stdout.splitlines()[-1])),
     }
