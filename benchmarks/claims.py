@@ -339,6 +339,7 @@ TOOLS = {
     "predictors-nasbench201": Tool(
         "nasgen predictors evaluate nasbench201 --repeats 20 --json", predictors
     ),
+    "transfer": Tool("nasgen predictors evaluate transfer --json", learned.left_out),
     "stier2021-nas": Tool(
         "nasgen reproduce stier2021-nas --data cifar10:DATA/cifar-10-batches-bin --quiet --json",
         structure,

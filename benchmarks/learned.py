@@ -91,6 +91,34 @@ def _latest(rows: Sequence[Json]) -> list[list[Json]]:
     return list(found.values())
 
 
+# ---- the predictor that knows trainings of before ------------------------------------------------
+
+ORDERS = {
+    "kendall": "Kendall tau",
+    "chosen": "share of networks that are worse than the one chosen from 30",
+}
+
+
+def left_out(found: list[Any]) -> Iterator[Line]:
+    """Read `nasgen predictors evaluate transfer`: image sets that its table was without."""
+    for result in found:
+        for row in result["left_out"]:
+            for score, what in ORDERS.items():
+                own = {name: scores[score] for name, scores in row["predictors"].items()}
+                value = own.pop("transfer")
+                others = {name: other for name, other in own.items() if other is not None}
+                if value is None or not others:
+                    continue
+                beside = ", ".join(f"{name} {other:.3f}" for name, other in others.items())
+                yield Line(
+                    f"left out: {row['left_out']}, {row['n']} networks on {row['sets']} image "
+                    f"sets, {result['n_labels']} labels: {what}, predictor `transfer`",
+                    f"{value:.3f} ({beside})",
+                    "above the others",
+                    value > max(others.values()),
+                )
+
+
 # ---- the trainer, trick by trick -----------------------------------------------------------------
 
 

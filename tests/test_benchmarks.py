@@ -213,6 +213,13 @@ def predicted(kendall: float, top: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def transferred(tau: float) -> dict[str, Any]:
+    own = {"transfer": {"kendall": tau, "chosen": 0.5 + tau / 2},
+           "size alone": {"kendall": 0.4, "chosen": 0.7}}  # fmt: skip
+    row = {"left_out": "cifar10", "sets": 5, "n": 400, "predictors": own}
+    return {"source": "transfer", "n_labels": 0, "left_out": [row], "sets": []}
+
+
 def filtered(factor: float) -> dict[str, Any]:
     return {
         "bench": "nasbench201", "seeds": 5, "queries": 300, "fewer_trainings": factor,
@@ -288,6 +295,7 @@ OUTPUTS: dict[str, tuple[list[Any], list[Any]]] = {
     "bench-nasbench201": ([benched("local", "genetic+rank")], [benched("genetic+rank", "local")]),
     "predictors-nasbench201": ([predicted(0.7, 0.19)], [predicted(0.67, 0.17)]),
     "filter": ([filtered(1.8)], [filtered(1.6)]),
+    "transfer": ([transferred(0.6)], [transferred(0.3)]),
     "screened": (pairs(0.001), pairs(-0.02)),
     "features": (
         [{"features": "stier2021", "per_cpu_second": 2500}],
