@@ -28,7 +28,7 @@ N_OFFERED: Final = 30  # candidates of which one is chosen
 N_DRAWS: Final = 400  # of so many candidates
 SHARE: Final = 0.25  # of the trainings that end before the time at which a set is compared
 SCORES: Final = ("kendall", "top_kendall", "chosen")
-RIVALS: Final = {"size alone": "log_params", "operations alone": "log_macs"}
+RIVALS: Final = {"size": "log_params", "operations": "log_macs"}
 
 Order = Callable[[Floats], Floats]  # features (n, f) -> predictions (n,)
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from nasgen.cli import app
 from nasgen.errors import DataError, IncompatibleError, NasgenError, UnknownNameError
-from nasgen.genotypes import Dag
+from nasgen.genotypes import Dag, Draft
 from nasgen.predictors import leaving_out, trainings
 from nasgen.predictors.base import Facts
 from nasgen.predictors.features.network import NETWORK, NetworkFeatures, of_network
@@ -21,7 +23,7 @@ from nasgen.predictors.pace import Pace
 from nasgen.predictors.ridge import ridge
 from nasgen.predictors.trainings import Trainings
 from nasgen.predictors.transfer import Transfer
-from tests.a_table import DAGS, SPACE, truth, written
+from tests.a_table import DAGS, SETS, SPACE, truth, written
 
 FRESH = [SPACE.sample(np.random.default_rng([4, i])) for i in range(60)]
 SHAPE, N_CLASSES = (3, 24, 24), 7  # of an image set that the table has not
@@ -146,8 +148,8 @@ def test_labels_that_are_no_accuracies_are_refused(table: Trainings) -> None:
 def test_at_equal_time_a_fast_network_is_shown_more(table: Trainings) -> None:
     timed = NetworkFeatures(SPACE, Facts(SHAPE, N_CLASSES, 3000, seconds=2.0))
     rows = np.stack([timed.encode(dag) for dag in FRESH])
-    macs, images = (rows[:, timed.names.index(name)] for name in ("log_macs", "log_images"))
-    assert np.corrcoef(macs, images)[0, 1] < -0.8
+    values, images = (rows[:, timed.names.index(name)] for name in ("log_values", "log_images"))
+    assert np.corrcoef(values, images)[0, 1] < -0.8
     assert len({float(row[-1]) for row in encoded(FRESH)}) == 1  # so many images for all
 
 
@@ -229,3 +231,63 @@ def test_trials_of_a_stretch_compare_with_those_of_the_same_stretch() -> None:
     assert said[0][0] == said[1][0]
     assert said[0][1]
     assert np.allclose(*(np.array(s[1], dtype=float) for s in said), equal_nan=True)
+
+
+# ---- features ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_isomorphic_graphs_have_the_same_features_to_the_last_bit(seed: int) -> None:
+    dag, rng = DAGS[seed], np.random.default_rng(seed)
+    vertices = [dag.vertices[i] for i in rng.permutation(len(dag.vertices))]
+    edges = [dag.edges[i] for i in rng.permutation(len(dag.edges))]
+    assert (FEATURES.encode(Dag(tuple(vertices), tuple(edges))) == FEATURES.encode(dag)).all()
+
+
+def test_costs_are_those_that_torch_counts() -> None:
+    from nasgen.evaluation import measure
+    from nasgen.phenotype.network import build
+
+    for dag in DAGS[:4]:
+        network = build(SPACE.blueprint(dag, SHAPE, N_CLASSES))
+        of = dict(zip(FEATURES.names, FEATURES.encode(dag), strict=True))
+        assert np.exp(of["log_params"]) == pytest.approx(measure.n_params(network), rel=0.02)
+        assert np.exp(of["log_macs"]) == pytest.approx(measure.multiply_adds(network, SHAPE))
+
+
+def test_layers_are_counted_where_they_work_and_paths_by_their_length() -> None:
+    """Two convolutions at the full side of which the second may be gone around, one at a half."""
+    draft = Draft()
+    first = draft.add("conv", [draft.input], kernel=3, channels=8)
+    second = draft.add("conv", [first], kernel=5, channels=8)
+    both = draft.add("sum", [second, first])
+    half = draft.add("max_pool", [both])
+    last = draft.add("conv", [half], kernel=3, channels=16)
+    draft.connect(last, draft.output)
+    features = NetworkFeatures(SPACE, Facts((1, 16, 16), 10, 500, images=1000))
+    of = dict(zip(features.names, features.encode(draft.freeze()), strict=True))
+    assert (of["depth"], of["shortest"]) == (3, 2)
+    assert (of["layers_0"], of["layers_1"], of["n_sum"], of["n_project"]) == (2, 2, 1, 0)
+    macs = {"first": 9 * 8 * 256, "second": 25 * 64 * 256, "last": 9 * 128 * 64, "head": 160}
+    assert np.exp(of["log_macs"]) == pytest.approx(sum(macs.values()))
+    assert of["macs_0"] == pytest.approx((macs["first"] + macs["second"]) / sum(macs.values()))
+    # 3 + 4 pixels, a pool of 2, and 3 places of 2 pixels
+    assert np.exp(of["log_field"]) == pytest.approx((7 + 1 + 4) / 16)
+    widths = [of[f"log_width_{name}"] for name in ("first", "end", "most")]
+    assert np.exp(widths) == pytest.approx([8, 16, 16])
+
+
+def test_the_command_line_shows_what_each_left_out_set_says(file: Path) -> None:
+    def asked(*words: str) -> Any:
+        return CliRunner().invoke(app, ["predictors", "evaluate", *words])
+
+    shown = asked(str(file))
+    assert shown.exit_code == 0, shown.output
+    assert "operations" in shown.output
+    found = json.loads(asked(str(file), "--json").stdout)
+    assert found["left_out"][-1]["left_out"] == "all, one by one"
+    assert {row["set"] for row in found["sets"]} <= set(SETS)
+    assert asked(str(file), "--features", "structural").exit_code == 2
+    assert "judged by `nasgen predictors evaluate transfer`" in str(
+        asked("nasbench201", "--predictors", "transfer").output
+    )

@@ -64,7 +64,8 @@ class NetworkFeatures:
     | depth, shortest | layers with weights on the longest and on the shortest path |
     | log_side_end | ln of the side of the maps that the head reads, in pixels |
     | log_field | ln of the side of what one value of these maps sees, as a share of the image |
-    | log_width_first, _end, _most, mean_log_width | ln of channels of the layers with weights |
+    | log_width_first, log_width_end | ln of channels: of the widest first layer; at the head |
+    | log_width_most, mean_log_width | ln of the most channels of a layer with weights; mean ln |
     | share_k1, share_k3, share_k5, share_k7 | share of these layers with that kernel |
     | n_sum, n_concat, n_project, n_max_pool, n_avg_pool | steps of a kind |
     | layers_0 .. layers_3 | layers with weights at the full side, a half, a quarter, below |
@@ -122,8 +123,8 @@ def of_network(blueprint: Blueprint) -> tuple[float, ...]:
         float(walked.shortest),
         math.log(max(1, walked.side_end)),
         math.log(walked.field),
-        widths[0],
-        widths[-1],
+        math.log(walked.first),
+        math.log(walked.end),
         max(widths),
         math.fsum(widths) / len(widths),
         *(kernels.count(kernel) / len(kernels) for kernel in KERNELS),
@@ -140,6 +141,7 @@ class _Walk:
         self.side = max(1, min(blueprint.input_shape[1:], default=1))
         self.layers: list[tuple[Step, int]] = []  # those with weights, and their multiply-adds
         self.n_params = self.n_values = 0
+        self.first = 1
         longest, nearest = {INPUT: 0}, {INPUT: 0}
         seen = {INPUT: (1.0, 1.0)}  # pixels that a value sees, pixels between two of them
         for step in blueprint.steps:
@@ -156,6 +158,8 @@ class _Walk:
             seen[step.name] = field, jump * shrinks
             places = math.prod(step.out_shape[1:])
             self.n_values += math.prod(step.out_shape)
+            if own and longest[step.name] == 1:
+                self.first = max(self.first, step.out_shape[0])
             if weights:
                 self.layers.append((step, weights * places))
                 self.n_params += weights + 2 * step.out_shape[0]
@@ -163,6 +167,7 @@ class _Walk:
         end = last.inputs[0] if last.inputs else INPUT
         self.depth, self.shortest = longest[end], nearest[end]
         self.field = seen[end][0] / self.side
+        self.end = max(1, last.in_shapes[0][0])
         self.side_end = max(1, min((n for s in last.in_shapes for n in s[1:]), default=1))
 
     def level(self, step: Step) -> int:
