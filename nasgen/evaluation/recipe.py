@@ -15,7 +15,7 @@ MIN_BATCH = 16
 MIN_STEPS = 32  # an epoch of a small data set has about this many steps, or too few updates happen
 MIN_SIDE_TO_SHRINK = 24  # pixels; smaller images are trained on at full size throughout
 START_SCALE = 0.5
-AVERAGE = 0.1  # share of the steps over which weights are averaged before the schedule is over
+AVERAGE = 0.2  # share of the steps over which weights are averaged before the schedule is over
 MIN_SIDE_TO_CROP = 16  # pixels; in an 8x8 digit a shift by one pixel costs more than it teaches
 REVISION = 2  # raise it when training changes in a way that these settings do not show
 

@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
 from nasgen.errors import EvaluationError
-from nasgen.evaluation.average import Average, buffers
+from nasgen.evaluation.average import Average, buffers, measure_statistics
 from nasgen.evaluation.batches import Batch, Batches, answered
 from nasgen.evaluation.precision import mixed_precision
 from nasgen.evaluation.recipe import Recipe
@@ -28,6 +30,7 @@ Look = Callable[[int], tuple[Row, bool]]  # epochs done -> (more for the row, wh
 BETAS = (0.9, 0.999)  # AdamW's decay of its moments
 CHECK_EVERY = 10  # steps between checks of the losses; each check makes a GPU wait
 REPORT_EVERY_S = 1.0
+N_MEASURED = 8  # batches on which the norm statistics of averaged weights are measured
 
 
 @dataclass
@@ -161,6 +164,8 @@ def train_together(
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     statistics = buffers(trainee.network for trainee in trainees)
     average = Average((*weights, *statistics), recipe.average_at(stretch.end))
+    # Steps after the last one: running a network takes about a third of a step's time.
+    n_after = math.ceil(N_MEASURED / 3) if average.share else 0
     for trainee in trainees:
         _begin(trainee)
         trainee.history.precision = precision
@@ -170,13 +175,14 @@ def train_together(
     last = last_report = time.perf_counter()
     elapsed = round_s = 0.0  # of one trainee, on average
     step = 0
-    while step < n_total and active and not _is_over(elapsed, round_s, seconds, step):
+    after_s = 0.0  # what is left to do when the last step is done
+    while step < n_total and active and not _is_over(elapsed, round_s + after_s, seconds, step):
         for trainee in active:
             trainee.stream, trainee.loss_sum = trainee.batches.epoch(), 0.0
         for n_epoch in range(1, n_steps + 1):
             own = (step + 0.5) / n_total
             if seconds is not None:
-                own = max(own, elapsed / max(seconds - round_s, 1e-9))
+                own = max(own, elapsed / max(seconds - round_s - after_s, 1e-9))
             progress = stretch.at(own)
             lr = recipe.lr * one_cycle(progress, recipe.warmup)
             for group in optimizer.param_groups:
@@ -208,6 +214,7 @@ def train_together(
             average.update()
             step += 1
             round_s = (last - began) / len(active)
+            after_s = n_after * round_s
             elapsed = sum(trainee.history.train_s for trainee in active) / len(active)
             epochs_done = step / n_steps
             for trainee in active:
@@ -216,7 +223,7 @@ def train_together(
                 raise EvaluationError(
                     f"stopped after {epochs_done:.2f} of {epochs:g} epochs", "timeout"
                 )
-            is_over = step == n_total or _is_over(elapsed, round_s, seconds, step)
+            is_over = step == n_total or _is_over(elapsed, round_s + after_s, seconds, step)
             ends = is_over or n_epoch == n_steps
             if ends or step % CHECK_EVERY == 1:
                 _look_at(losses)
@@ -234,6 +241,12 @@ def train_together(
             if ends or not active:
                 break
     average.settle()
+    for trainee in active if average.share else ():
+        trainee.batches.progress = stretch.end
+        batches = islice(trainee.batches.epoch(), N_MEASURED)
+        runs = (partial(answered, trainee.forward, inputs) for inputs, _ in batches)
+        with autocast:
+            measure_statistics(trainee.network, runs)
     rest_s = time.perf_counter() - last
     for trainee in trainees:
         trainee.history.train_s += rest_s / len(trainees)
