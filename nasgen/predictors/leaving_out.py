@@ -23,7 +23,7 @@ from nasgen.predictors.ridge import ridge
 from nasgen.predictors.trainings import Trainings
 from nasgen.predictors.transfer import Transfer, logit
 
-MIN_NETWORKS: Final = 15  # of an image set that is judged
+MIN_NETWORKS: Final = 10  # of an image set that is judged
 N_OFFERED: Final = 30  # candidates of which one is chosen
 N_DRAWS: Final = 400  # of so many candidates
 SHARE: Final = 0.25  # of the trainings that end before the time at which a set is compared
@@ -114,27 +114,21 @@ def left_out(
 
 
 def summary(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row a known set: the means over its image sets; the last is over all known sets."""
+    """Return one row a known set: means over its image sets, weighted by their networks.
+
+    The last row is the plain mean over all known sets.
+    """
     rows = []
     for known in dict.fromkeys(row["left_out"] for row in found):
         own = [row for row in found if row["left_out"] == known]
+        counts = [row["n"] for row in own]
+        predictors = _means([row["predictors"] for row in own], counts)
         rows.append(
-            {
-                "left_out": known,
-                "sets": len(own),
-                "n": sum(row["n"] for row in own),
-                "predictors": _means([row["predictors"] for row in own]),
-            }
+            {"left_out": known, "sets": len(own), "n": sum(counts), "predictors": predictors}
         )
-    rows.append(
-        {
-            "left_out": "all, one by one",
-            "sets": sum(row["sets"] for row in rows),
-            "n": sum(row["n"] for row in rows),
-            "predictors": _means([row["predictors"] for row in rows]),
-        }
-    )
-    return rows
+    whole = _means([row["predictors"] for row in rows], [1] * len(rows))
+    counted = {name: sum(row[name] for row in rows) for name in ("sets", "n")}
+    return [*rows, {"left_out": "all, one by one", **counted, "predictors": whole}]
 
 
 def _orders(rest: Trainings) -> dict[str, Order]:
@@ -168,14 +162,22 @@ def _compared(
             predicted["labels alone"] = alone.predict(rows[judge])
         predicted |= {name: order(rows[judge]) for name, order in orders.items()}
         each.append({name: judged(p, labels[judge], rng) for name, p in predicted.items()})
-    return _means(each)
+    return _means(each, [1] * len(each))
 
 
-def _means(parts: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, dict[str, Any]]:
+def _means(
+    parts: Sequence[dict[str, dict[str, float | None]]], weights: Sequence[float]
+) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name in parts[0]:
         found[name] = {}
         for score in parts[0][name]:
-            values = [v for part in parts if (v := part[name][score]) is not None]
-            found[name][score] = round(float(np.mean(values)), 4) if values else None
+            pairs = [
+                (value, weight)
+                for part, weight in zip(parts, weights, strict=True)
+                if (value := part[name][score]) is not None
+            ]
+            values, own = zip(*pairs, strict=True) if pairs else ((), ())
+            mean = round(float(np.average(values, weights=own)), 4) if pairs else None
+            found[name][score] = mean
     return found

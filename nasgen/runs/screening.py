@@ -26,16 +26,24 @@ GRAPH_FEATURES: Final = "structural"  # what a predictor reads of graphs by defa
 ANY_FEATURES: Final = "zero-cost"  # and of other genotypes
 TABLE_FEATURES: Final = "network"  # what a table of trainings is described by
 TABLE_OBJECTIVE: Final = "val_accuracy"  # what it tells
+TABLE_KIND: Final = "dag"  # of the genotypes in the table that comes with nasgen
+OTHERWISE: Final = "forest"  # what needs no table
 TASK: Final = "classification"  # of which data, images
 OVERSAMPLE: Final = 30.0  # candidates a training where something is known from the start
 
 
 def own_predictor(run: Resolved) -> str:
-    """Return the predictor that the algorithm brings, for one objective; else "none"."""
+    """Return the predictor that the algorithm brings, for one objective; else "none".
+
+    One that learns from trainings of before gives way where the table that comes with nasgen tells
+    nothing about the run.
+    """
     name = run.config.algorithm.name
     if not registry.known("algorithms", name) or len(run.config.objectives.names) > 1:
         return "none"
     own: str = registry.resolve("algorithms", name).predictor
+    if _requires(own, "trainings") and (run.kind != TABLE_KIND or unfit(run)):
+        return OTHERWISE
     return own
 
 
@@ -80,10 +88,10 @@ def unfit(run: Resolved) -> list[str]:
     config = run.config
     name = f"predictor.name = '{config.predictor.name}'"
     wrong = []
-    if config.objectives.names[0] != TABLE_OBJECTIVE:
+    if config.objectives.names[:1] != (TABLE_OBJECTIVE,):
         wrong.append(
             f"{name}: expected '{TABLE_OBJECTIVE}' as the first objective, which the table of "
-            f"trainings tells, got '{config.objectives.names[0]}'; choose another predictor."
+            f"trainings tells, got {list(config.objectives.names)}; choose another predictor."
         )
     # Spaces of dense layers read images too, as rows of pixels; the table's networks convolve.
     has_maps = 3 in run.space_type.ranks and getattr(run.space_type, "rank", 3) == 3
