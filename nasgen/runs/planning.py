@@ -20,7 +20,7 @@ from nasgen.errors import ConfigError, NasgenError, OperatorError
 from nasgen.execution.base import Executor
 from nasgen.loop.constants import Constants
 from nasgen.runs import forecast, strategy
-from nasgen.runs.reserve import Reserve
+from nasgen.runs.reserve import Reserve, n_tested
 from nasgen.runs.resolved import Resolved
 from nasgen.search_spaces.base import Design
 from nasgen.settings.budget import Budget
@@ -57,6 +57,17 @@ class Timing:
     def gain(self) -> float:
         """How many times as fast all threads are as one worker's."""
         return self.row_s / self.row_s_all
+
+    def speed(self, gone_s: float, ending_s: float) -> Speed:
+        """Return what a plan is made of; `gone_s` were spent, `ending_s` go to test and report."""
+        return Speed(
+            self.row_s,
+            self.row_s_all,
+            self.val_s,
+            start_s=round(gone_s, 3),
+            end_s=round(ending_s + self.val_s, 3),
+            threads=self.threads,
+        )
 
 
 def timed(
@@ -177,36 +188,36 @@ def made(
     With a time budget the workers are started and timed. Raises TooShortError for a budget in which
     no network can be trained and tested.
     """
-    speed, timing = None, None
-    time_s, n_train = budget.time_s, constants.n_train
+    timing, time_s, n_train = None, budget.time_s, constants.n_train
     if time_s is not None:
         threads = resolved.config.execution.threads_per_trial
         most = max(threads, min(n_cores(), threads * executor.workers))
         executor.deadline = time.monotonic() + budget.ends_in_s
         networks = typical(resolved, designs, budget.ends_in_s)
         timing = timed(executor, networks, resolved.config.seed, threads, most, time_s)
-    if timing is not None and time_s is not None:
-        reserve = Reserve(timing.load_s, test_ratio, timing.gain, timing.val_s)
+    gone_s = budget.elapsed_s
+
+    def found(speed: Speed | None, limit_s: float | None) -> Json:
+        plan = strategy.plan_of(resolved, record, leg, n_train, limit_s, speed)
+        if plan is not None:
+            return forecast.of_plan(plan, resolved)
+        return forecast.of_settings(resolved, constants, budget, speed)
+
+    if time_s is None:
+        return found(None, None)
+    if timing is None:
+        if gone_s > time_s and not budget.spent_s:
+            raise _too_short(time_s, 2 * gone_s, f"the start takes {gone_s:.1f} s")
+        return found(None, budget.left_s)
+    reserve = Reserve(timing.load_s, test_ratio, timing.gain, timing.val_s)
+    if not budget.spent_s:  # what was begun is brought to its end
+        check(time_s, n_train, timing, gone_s, reserve.seconds(n=1))
+    while True:  # how many networks are tested in the end follows from the plan
         budget.reserve_s = reserve.seconds()
-        if not budget.spent_s:  # what was begun is brought to its end
-            check(time_s, n_train, timing, budget.elapsed_s, reserve.seconds(n=1))
-        speed = Speed(
-            timing.row_s,
-            timing.row_s_all,
-            timing.val_s,
-            start_s=round(budget.elapsed_s, 3),
-            end_s=round(budget.reserve_s + timing.val_s, 3),
-            threads=timing.threads,
-        )
-    elif time_s is not None and budget.elapsed_s > time_s and not budget.spent_s:
-        raise _too_short(time_s, 2 * budget.elapsed_s, f"the start takes {budget.elapsed_s:.1f} s")
-    limit_s = time_s if speed is not None or time_s is None else budget.left_s
-    plan = strategy.plan_of(resolved, record, leg, n_train, limit_s, speed)
-    if plan is None:
-        found = forecast.of_settings(resolved, constants, budget, speed)
-    else:
-        found = forecast.of_plan(plan, resolved)
-    return found if timing is None else {**found, "load_s": round(timing.load_s, 3)}
+        plan = found(timing.speed(gone_s, budget.reserve_s), time_s)
+        if n_tested(plan) >= reserve.n:
+            return {**plan, "load_s": round(timing.load_s, 3)}
+        reserve.n = n_tested(plan)
 
 
 class TooShortError(ConfigError):

@@ -103,12 +103,12 @@ def plan_lines(plan: Mapping[str, Any], unit: str = "image") -> list[str]:
     lines = [f"plan:   {_planned(plan)}"]
     if (speed := plan.get("speed")) is not None:
         one, alone = value("latency_ms", 1000 * speed["image_s"]), ""
-        if speed["threads"] > 1 and speed["image_s_all"] < speed["image_s"]:
+        if speed.get("threads", 1) > 1 and speed["image_s_all"] < speed["image_s"]:
             alone = f", {value('latency_ms', 1000 * speed['image_s_all'])} on "
             alone += f"{speed['threads']} threads"
         lines.append(
             f"speed:  {one} to train on one {unit}{alone}; {duration(speed['val_s'])} to validate; "
-            f"{duration(speed['end_s'])} for the ending (measured with a typical first network)"
+            f"{duration(speed.get('end_s', 0.0))} for the ending, measured with a typical network"
         )
     if (predictor := plan.get("predictor")) is not None and predictor["fitted"] is not None:
         what = "screens candidates" if predictor["fitted"] else "is not used"
@@ -121,7 +121,7 @@ def plan_lines(plan: Mapping[str, Any], unit: str = "image") -> list[str]:
 
 
 def _planned(plan: Mapping[str, Any]) -> str:
-    n, trials, trial_s = plan["finalists"], plan.get("trials"), plan.get("trial_s")
+    n, trials, trial_s = plan.get("finalists", 0), plan.get("trials"), plan.get("trial_s")
     is_planned = plan["strategy"] != "trials"
     if plan["strategy"] == "one":
         each = "" if trial_s is None else f", trained for about {clock(trial_s)}"

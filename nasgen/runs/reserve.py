@@ -15,10 +15,12 @@ from typing import Any, Final, Self
 from nasgen.settings.plan import Speed
 from nasgen.store.trial import Trial
 
-N_TESTED: Final = 5  # networks: the best one, and four other members of a usual ensemble
-DRAWING: Final = 0.4  # time for choosing and drawing, as a share of the time for loading
+N_TESTED: Final = 4  # networks: the best one, and three other members of a usual ensemble
+LOADING: Final = 0.6  # of the time that a worker took to start: the driver need not start Python
+DRAWING: Final = 0.15  # the same for choosing the ensemble and drawing the report
 LOAD_S: Final = 3.0  # where a run did not measure it: one of an older version that is resumed
 WINDOW: Final = 4  # validations that are compared with as many before
+LEAST_SLOWDOWN: Final = 0.5  # networks differ: that they are faster need not be the machine
 
 
 class Reserve:
@@ -28,12 +30,19 @@ class Reserve:
     - `test_ratio`: test rows for each validation row.
     - `gain`: how many times as fast a network answers with all threads as in a worker.
     - `val_s`: seconds of a pass over the validation rows, until trials have been measured.
+    - `n`: networks that are likely to be tested.
     """
 
     def __init__(
-        self, load_s: float, test_ratio: float, gain: float = 1.0, val_s: float = 0.0
+        self,
+        load_s: float,
+        test_ratio: float,
+        gain: float = 1.0,
+        val_s: float = 0.0,
+        n: int = N_TESTED,
     ) -> None:
         self.load_s, self.test_ratio, self.gain, self.val_s = load_s, test_ratio, gain, val_s
+        self.n = n
         self._first: list[float] = []  # seconds of validation for each operation
         self._last: list[float] = []
 
@@ -42,7 +51,8 @@ class Reserve:
         """Return the reserve of a segment with a recorded plan, {} for none."""
         speed = Speed.of(plan.get("speed") or {"image_s": 1.0, "image_s_all": 1.0, "val_s": 0.0})
         load_s = float(plan.get("load_s") or LOAD_S)
-        return cls(load_s, test_ratio, speed.image_s / speed.image_s_all, speed.val_s)
+        gain = speed.image_s / speed.image_s_all
+        return cls(load_s, test_ratio, gain, speed.val_s, n_tested(plan))
 
     def note(self, trial: Trial) -> None:
         """Take in how fast a trial was validated."""
@@ -55,19 +65,33 @@ class Reserve:
 
     @property
     def slowdown(self) -> float:
-        """How many times slower the machine is than at the beginning, 1 or more."""
+        """How many times slower the machine is than at the beginning."""
         if len(self._first) < WINDOW:
             return 1.0
-        return max(1.0, median(self._last) / median(self._first))
+        return max(LEAST_SLOWDOWN, median(self._last) / median(self._first))
 
     @property
     def drawing_s(self) -> float:
         """Seconds for choosing the ensemble and for drawing the report, when tests are over."""
         return self.slowdown * DRAWING * self.load_s
 
-    def seconds(self, best: Sequence[Trial] = (), n: int = N_TESTED) -> float:
-        """Return the seconds of the ending, if `n` networks like the `best` so far are tested."""
+    def seconds(self, best: Sequence[Trial] = (), n: int | None = None) -> float:
+        """Return the seconds of the ending, if networks like the `best` so far are tested.
+
+        These are `n`, default: as many as are likely.
+        """
+        n = self.n if n is None else n
         found = [trial.val_s or self.val_s for trial in best[:n]]
         passes = found + [max(found, default=self.val_s)] * (n - len(found))
         tests_s = self.test_ratio * sum(passes) / max(1.0, self.gain)
-        return self.slowdown * self.load_s + self.drawing_s + tests_s
+        return self.slowdown * LOADING * self.load_s + self.drawing_s + tests_s
+
+
+def n_tested(plan: Mapping[str, Any]) -> int:
+    """Return how many networks are likely to be tested in the end.
+
+    Where the search trains lines of networks, those whose schedule is over.
+    """
+    trials, finalists = plan.get("trials") or N_TESTED, plan.get("finalists") or 0
+    likely = {"one": trials, "lines": finalists}.get(str(plan.get("strategy")), trials)
+    return max(1, min(N_TESTED, likely))

@@ -31,7 +31,7 @@ from nasgen.runs.concluding import conclude
 from nasgen.runs.garbage import members, sweep
 from nasgen.runs.journal import CANDIDATES, LOG
 from nasgen.runs.planning import TooShortError
-from nasgen.runs.reserve import N_TESTED, Reserve
+from nasgen.runs.reserve import Reserve
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
 from nasgen.runs.segments import added_leg
@@ -390,7 +390,7 @@ class _Session:
             if event == "told":
                 reserve.note(data["trial"])
                 if budget.time_s is not None:
-                    budget.reserve_s = reserve.seconds(search.ranked(N_TESTED))
+                    budget.reserve_s = reserve.seconds(search.ranked(reserve.n))
                 if search.n_told % SWEEP_EVERY == 0:
                     sweep(self.folder, keeping, search)
             elif event == "tick":

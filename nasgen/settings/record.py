@@ -11,11 +11,27 @@ from nasgen.settings.plan import FOLLOWED
 
 Count = Annotated[int, Field(ge=0, strict=True)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]  # seconds of one row
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="allow")
+
+
+class _Speed(_Part):
+    image_s: Rate
+    image_s_all: Rate
+    val_s: Seconds
+    start_s: Seconds = 0.0
+    end_s: Seconds = 0.0
+    threads: Annotated[int, Field(ge=1, strict=True)] = 1
+
+
+class _Screening(_Part):
+    name: str
+    needs: Count
+    fitted: bool | None
 
 
 class _Plan(_Part):
@@ -29,7 +45,12 @@ class _Plan(_Part):
     at_once: Annotated[int, Field(ge=1, strict=True)] = 1
     threads: Annotated[int, Field(ge=1, strict=True)] | None = None
     finish_s: Seconds | None = None
-    speed: dict[str, Number] | None = None
+    speed: _Speed | None = None
+    load_s: Seconds | None = None
+    trials: Count | None = None
+    trial_s: Seconds | None = None
+    generations: Count | None = None
+    predictor: _Screening | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> _Plan:
@@ -112,6 +133,30 @@ class _Nearest(_Part):
     message: str
 
 
+class _Reached(_Part):
+    trial: Count
+    value: Number
+    name: str | None = None
+
+
+class _Evolution(_Part):
+    phase: Literal["search", "finish"]
+    objective: str
+    design: _Reached | None
+    draw: _Reached | None
+    evolved: _Reached | None
+    over: Literal["design", "draw"] | None
+    gain: Number | None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> _Evolution:
+        if (self.gain is None) != (self.over is None):
+            raise ValueError("expected both of over and gain, or none")
+        if self.over is not None and None in (self.evolved, getattr(self, self.over)):
+            raise ValueError(f"expected evolved and {self.over}, which gain compares")
+        return self
+
+
 class _Summary(_Part):
     run: str
     trials: _Trials
@@ -123,6 +168,7 @@ class _Summary(_Part):
     front: list[_Front] = []
     front_left_out: Count = 0
     ended_early: str | None = None
+    evolution: _Evolution | None = None
     infeasible: Count = 0
 
 

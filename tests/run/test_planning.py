@@ -24,6 +24,7 @@ from nasgen.runs import planning, reading
 from nasgen.runs.journal import LOG
 from nasgen.runs.planning import Timing, TooShortError, check, timed, typical
 from nasgen.runs.progress import plan_lines
+from nasgen.runs.reserve import LOADING
 from nasgen.settings.fidelity import thread_counts
 from nasgen.settings.plan import Speed
 from tests.played import resolved_of
@@ -249,7 +250,7 @@ def test_a_resumed_run_follows_the_recorded_plan(stopped: tuple[Path, Seen]) -> 
     (shown,) = seen.named("plan")
     assert shown["plan"] == record["legs"][0]["plan"]
     (start,) = seen.named("start")
-    assert start["search"].budget.reserve_s > 12.5
+    assert start["search"].budget.reserve_s > 12.5 * LOADING
     assert run.record["legs"][0]["plan"]["load_s"] == 12.5
     assert len(run.trials) == 3
 

@@ -37,7 +37,7 @@ def test_all_of_the_ending_takes_in_proportion_to_what_was_measured(
     slower = [_trial(i, factor * val_s) for i in range(N_TESTED)]
     after = Reserve(factor * load_s, ratio, gain).seconds(slower)
     assert after == pytest.approx(factor * before)
-    assert before > load_s + ratio * N_TESTED * val_s / gain
+    assert before > ratio * N_TESTED * val_s / gain
     assert Reserve(load_s, 2 * ratio, gain).seconds(best) > before
 
 
@@ -69,6 +69,20 @@ def test_what_was_not_measured_counts_for_nothing() -> None:
     )
     old = Reserve.of({}, 1.0)  # of a version that measured nothing
     assert old.seconds() > 0
+
+
+def test_as_many_tests_are_expected_as_the_plan_has_networks_to_test() -> None:
+    def n(**plan: Any) -> int:
+        return Reserve.of(plan, 1.0).n
+
+    assert n(strategy="one", trials=1, finalists=0) == 1
+    assert n(strategy="lines", trials=30, finalists=2) == 2
+    assert n(strategy="lines", trials=30, finalists=0) == 1
+    assert n(strategy="trials", trials=2, finalists=1) == 2
+    assert n(strategy="trials", trials=30, finalists=2) == n() == N_TESTED
+    few, many = (Reserve(1.0, 1.0, val_s=5.0, n=n) for n in (1, 3))
+    assert many.seconds() == pytest.approx(few.seconds() + 2 * 5.0)
+    assert many.seconds(n=1) == few.seconds()
 
 
 def test_a_validation_on_small_images_counts_as_one_on_whole_ones() -> None:
