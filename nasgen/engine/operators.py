@@ -126,7 +126,7 @@ def children(
         seed = int(rng.integers(2**63)) if operator.draws else 0
         settings = dict(operator.settings)
         if "environment" in settings:
-            settings["generation"] = generation
+            settings |= {"generation": generation, "m": operator.n_parents[1]}
         if RANKS in operator.requires:
             settings[RANKS] = ranks(parents)
         return [Child(Derivation(identities, operator.group, operator.name, settings, seed))]

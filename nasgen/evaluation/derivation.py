@@ -322,6 +322,7 @@ class _Call:
             supports,
             bool(self.entry.options.get("intersects", False)),
             int(settings.get("generation", 1)),
+            int(settings.get("m", 0)),
             living,
         )
         rngs = {n: self._rng(n, "environment") for n in self.names}

@@ -26,6 +26,8 @@ class Stock:
     - `intersects`: whether the mating leaves what all parents have. Children of one generation are
       drawn independently, so m of them share f**m of what they were drawn from; an intersection is
       therefore thinned by f = R**(1/m), so that a generation keeps R (Chung 2017, equation 6).
+    - `m`: parents that children of this search have, 0 for as many as there are here. The children
+      of a single ancestor are the parents of the next generation, which will be intersected.
     - `generation`: of the child, from 1.
     - `living`: what of supports is alive in the network, that is fed by the image and needed by the
       classifier; `support` and `parents` are. Default: everything is.
@@ -37,6 +39,7 @@ class Stock:
     parents: Sequence[Masks]
     intersects: bool = False
     generation: int = 1
+    m: int = 0
     living: Callable[[Masks], Masks] = lambda masks: masks
     importance: Arrays = field(default_factory=dict)
 
@@ -89,7 +92,7 @@ class Stock:
         target = min(n_stock, retention * mean)
         if not self.intersects:
             return target
-        return max(retention ** (1.0 / len(self.parents)) * n_stock, target)  # eq. 6
+        return max(retention ** (1.0 / (self.m or len(self.parents))) * n_stock, target)  # eq. 6
 
 
 @dataclass(frozen=True)

@@ -183,18 +183,26 @@ def test_intersecting_matings_thin_by_the_mth_root_and_uniting_ones_by_r(m: int)
     assert not found.over_shrunk
 
 
+def test_the_children_of_one_ancestor_are_thinned_for_those_who_will_intersect_them() -> None:
+    given = stock(0, intersects=True)
+    alone, five = (drawn(environment("factor"), replace(given, m=m)) for m in (0, 5))
+    assert alone.wanted["kernels"] == pytest.approx(0.8)
+    assert five.wanted["kernels"] == pytest.approx(0.8**0.2)
+
+
 def test_five_parents_of_five_keep_r_a_generation_in_the_steady_state() -> None:
     """With f = R in place of R^(1/m) the second generation would have 0.1 of the synapses."""
     rng = np.random.default_rng(0)
     shape, m = (60, 60, 3, 3), 5
     strength = np.abs(rng.normal(size=shape))
     full = np.ones(shape, np.bool_)
-    parents = [full] * m
+    parents = [full]
     counts, overlaps = [], []
     env = environment("factor", retention_clusters=0.8, retention_synapses=0.8)
     for generation in range(7):
         shared = np.logical_and.reduce(parents)
-        given = Stock({"w": strength * shared}, {"w": shared}, [{"w": p} for p in parents], True)
+        own = [{"w": p} for p in parents]
+        given = Stock({"w": strength * shared}, {"w": shared}, own, True, m=m)
         children = [
             env.survivors(given, {"w": seeding.generator(generation, f"child {i}")}) for i in range(m)
         ]

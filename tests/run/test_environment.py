@@ -78,6 +78,7 @@ def test_a_search_mates_in_its_environment_and_says_what_was_kept(tmp_path: Path
         settings = trial.derivation["settings"]
         assert settings["environment"] == FACTOR
         assert settings["generation"] == trial.generation >= 1
+        assert settings["m"] == 2
         assert ("ranks" in settings) == (trial.operator == "fitness-mean")
         if trial.state == "COMPLETE":
             assert 0 < trial.metrics["kept_synapses"] <= 1

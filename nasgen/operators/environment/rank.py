@@ -116,13 +116,15 @@ class Rank(Solved):
                     f"'{name}', got none."
                 )
             return np.asarray(stock.importance[name], dtype=np.float64) * strength**2
-        largest = float(strength.max(initial=0.0)) or 1.0
-        squares = np.ravel((strength / largest) ** 2)
+        support = stock.support[name]
+        squares = np.square(strength[support] / (float(strength.max(initial=0.0)) or 1.0))
         order = np.argsort(squares, kind="stable")
         at_least = np.cumsum(squares[order][::-1])[::-1]  # of all that are as strong or stronger
-        found = np.zeros(len(squares))
-        found[order] = squares[order] / np.maximum(at_least, LEAST)
-        return found.reshape(strength.shape)
+        lamp = np.zeros(len(squares))
+        lamp[order] = squares[order] / np.maximum(at_least, LEAST)
+        found = np.zeros(strength.shape)
+        found[support] = lamp
+        return found
 
     def _best(
         self,
