@@ -133,7 +133,7 @@ def test_a_search_ends_at_a_plan_that_is_not_understood_and_names_the_operator(
 
     with pytest.raises(OperatorError, match=r"operator 'mine' returned a heredity plan that is"):
         inheriting(tmp_path, mutate)
-    assert [t.operator for t in nasgen.load(tmp_path / "run").trials] == ["sample"]
+    assert [t.operator for t in nasgen.load(tmp_path / "run").trials] == ["design"]
 
 
 def test_a_plan_about_what_is_not_there_fails_its_trial_and_names_the_operator(
