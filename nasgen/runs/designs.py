@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,35 +25,50 @@ if TYPE_CHECKING:
     from nasgen.runs.resolved import Resolved
     from nasgen.settings.config import SearchConfig
 
-# What two cores train well in ten minutes: a ResNet-9 of width 16 on 32 x 32 images.
+# What trains well in ten minutes at a speed: a ResNet-9 of width 16 on 32 x 32 images.
 MACS_IN_10_MIN: Final = 24e6
+MACS_A_SECOND: Final = 2e10  # of forward passes in training, images of full size: two slow cores
 MACS_A_ROW: Final = 2000.0  # of the training part: few rows cannot fill many weights
 
 
-def offered(run: Resolved, folder: Path, dataset: Dataset, rows: NDArray[Any]) -> Sequence[Design]:
+def offered(
+    run: Resolved,
+    folder: Path,
+    dataset: Dataset,
+    rows: NDArray[Any],
+    legs: Sequence[Mapping[str, Any]] = (),
+) -> Sequence[Design]:
     """Return the designs of the run's search space, none where its settings want none.
 
-    `rows` are those of the training part; the run folder knows how they are read.
+    `rows` are those of the training part; the run folder knows how they are read. `legs` are the
+    segments of the run as recorded: the plan of the first one knows how fast the machine is.
     """
     space = run.space
     if not run.config.algorithm.designs or not has_designs(type(space)):
         return ()
     transform = Transform.load(folder) or Transform.fit(dataset, rows)
     shape, n_outputs = transform.feed.input_shape, transform.task.n_outputs
+    macs = affordable_macs(run.config, len(rows), legs[0].get("plan") if legs else None)
     with run.scope.active():
-        return space.designs(shape, n_outputs, affordable_macs(run.config, len(rows)))
+        return space.designs(shape, n_outputs, macs)
 
 
-def affordable_macs(config: SearchConfig, n_train: int) -> float | None:
+def affordable_macs(
+    config: SearchConfig, n_train: int, plan: Mapping[str, Any] | None = None
+) -> float | None:
     """Return what one forward pass may cost in multiply-adds; None: usual, without a time budget.
 
     The best size of a network and the number of rows that it sees both grow with the square root of
-    what its training costs (Hoffmann 2022). It depends on settings alone, so a resumed run begins
-    with the same designs.
+    what its training costs (Hoffmann 2022). It depends on settings and on what the plan of the run
+    recorded, so a resumed run begins with the same designs.
     """
     if config.budget.time is None:
         return None
-    return min(MACS_IN_10_MIN * math.sqrt(config.budget.time / 600), MACS_A_ROW * n_train)
+    pace = 1.0
+    if plan and plan.get("speed") and plan.get("flops"):  # two operations for each multiply-add
+        pace = plan["flops"] / 2 / plan["speed"]["image_s_all"] / MACS_A_SECOND
+    macs = MACS_IN_10_MIN * math.sqrt(pace * config.budget.time / 600)
+    return min(macs, MACS_A_ROW * n_train)
 
 
 # Inputs for which designs are listed, by their axes: a table, a sequence, a colour image.

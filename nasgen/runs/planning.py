@@ -45,6 +45,7 @@ class Timing:
     - `row_s_all`: the same for a network that has `threads` threads for itself.
     - `val_s`: of a pass over the validation rows, in a worker.
     - `load_s`: until a worker had loaded torch and read the data.
+    - `flops`: operations of the timed network for one row, no time.
     """
 
     row_s: float
@@ -52,6 +53,7 @@ class Timing:
     threads: int
     val_s: float
     load_s: float
+    flops: float = 0.0
 
     @property
     def gain(self) -> float:
@@ -112,7 +114,8 @@ def timed(
         for _, found in _answers(executor, [job(0, counts, False)]):
             alone = {int(n): seconds for n, seconds in found["row_s"].items()}
     best = fastest(alone)
-    return Timing(row_s, min(row_s, alone[best]), best, val_s, load_s)
+    flops = float(busy[0][1]["flops"])
+    return Timing(row_s, min(row_s, alone[best]), best, val_s, load_s, flops)
 
 
 def _answers(executor: Executor, jobs: Sequence[Json]) -> list[tuple[float, Json]]:
@@ -137,6 +140,9 @@ def _is_sound(measured: Any, validation: bool) -> bool:
     counts = measured["row_s"]
     values = [*counts.values(), measured.get("wall_s")]
     values += [measured.get("val_s")] if validation else []
+    flops = measured.get("flops")
+    if not isinstance(flops, int | float) or not 0 <= flops < math.inf:
+        return False
     are_numbers = all(type(v) in (int, float) and math.isfinite(v) and v > 0 for v in values)
     return are_numbers and bool(counts) and all(str(n).isdecimal() for n in counts)
 
@@ -216,7 +222,7 @@ def made(
         budget.reserve_s = reserve.seconds()
         plan = found(timing.speed(gone_s, budget.reserve_s), time_s)
         if n_tested(plan) >= reserve.n:
-            return {**plan, "load_s": round(timing.load_s, 3)}
+            return {**plan, "load_s": round(timing.load_s, 3), "flops": timing.flops}
         reserve.n = n_tested(plan)
 
 

@@ -281,7 +281,9 @@ class _Session:
             keep_optimizer=resolved.inherits,
             limit_s=fidelity.limit_s(config),
         )
-        self.designs = partial(designs.offered, resolved, folder.path, dataset, parts.train)
+        self.designs = partial(
+            designs.offered, resolved, folder.path, dataset, parts.train, record["legs"]
+        )
         self.targets = dataset.targets[parts.validation]
         self.task = resolved.task.fit(dataset, parts.train)
         # What testing costs, in multiples of a validation pass.

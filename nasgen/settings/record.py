@@ -47,6 +47,7 @@ class _Plan(_Part):
     finish_s: Seconds | None = None
     speed: _Speed | None = None
     load_s: Seconds | None = None
+    flops: Annotated[float, Field(ge=0)] | None = None
     trials: Count | None = None
     trial_s: Seconds | None = None
     generations: Count | None = None

@@ -119,6 +119,19 @@ def test_a_longer_budget_affords_more_and_few_rows_less() -> None:
     assert (macs("1h", 1_000) or 0.0) < minute
 
 
+def test_a_faster_machine_affords_more_as_its_plan_recorded() -> None:
+    config = reading.resolved({"budget": {"time": "10m"}}).config
+
+    def macs(flops: float, image_s: float) -> float:
+        plan = {"speed": {"image_s_all": image_s}, "flops": flops}
+        return designs.affordable_macs(config, 45_000, plan) or 0.0
+
+    assert macs(4e7, 1e-3) == designs.affordable_macs(config, 45_000), "the usual speed"
+    assert macs(4e7, 2.5e-4) == pytest.approx(2 * macs(4e7, 1e-3))
+    assert macs(8e7, 1e-3) == macs(4e7, 5e-4), "whichever network was timed"
+    assert macs(0.0, 1e-3) == macs(4e7, 1e-3), "a network without operations says nothing"
+
+
 def test_designs_are_listed_and_one_is_shown_as_a_network_to_begin_with(tmp_path: Path) -> None:
     rows = [
         json.loads(line)

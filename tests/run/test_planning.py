@@ -62,7 +62,7 @@ def make(context: Mapping[str, Any]) -> Stopwatch:
     return Stopwatch(context)
 
 
-GOOD = {"row_s": {"1": 4.0, "2": 2.5, "4": 3.0}, "val_s": 7.0, "wall_s": 0.001}
+GOOD = {"row_s": {"1": 4.0, "2": 2.5, "4": 3.0}, "val_s": 7.0, "wall_s": 0.001, "flops": 5e6}
 
 
 def _timing(*answers: Any, most: int = 4) -> Timing | None:
@@ -74,6 +74,7 @@ def test_one_thread_and_more_are_timed_and_the_fastest_counts() -> None:
     timing = _timing(GOOD, GOOD)
     assert timing is not None
     assert (timing.row_s, timing.row_s_all, timing.threads, timing.val_s) == (4.0, 2.5, 2, 7.0)
+    assert timing.flops == 5e6
     assert timing.gain == pytest.approx(1.6)
     assert 0 <= timing.load_s < 5
     slower = {**GOOD, "row_s": {"1": 1.0, "2": 1.5, "4": 2.0}}
@@ -94,6 +95,8 @@ def test_one_thread_and_more_are_timed_and_the_fastest_counts() -> None:
         {"wall_s": None},
         {"row_s": {"1": math.inf, "2": 1.0, "4": 1.0}},
         {"row_s": {"1": True, "2": 1.0, "4": 1.0}},
+        {"flops": -1.0},
+        {"flops": None},
     ],
     ids=str,
 )
