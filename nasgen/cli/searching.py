@@ -309,6 +309,10 @@ def print_summary(summary: Mapping[str, Any], run: Any) -> None:
         rows.append([f"ensemble of {n} network{'' if n == 1 else 's'}", *figures, "", ""])
     if rows:
         table_of("", ["", f"val_{metric}", f"test_{metric}", "params", "FLOPs"], rows)
+    one = (best or {}).get(f"test_{metric}_one_view")
+    if one is not None and (n := best.get("views", 1)) > 1:
+        shown = value(metric, one)
+        print(f"note:   test figures average {n} views of an image; best network with one: {shown}")
     if summary.get("front"):
         order = [objective.name for objective in run.objectives]
         test = f"test_{metric}"

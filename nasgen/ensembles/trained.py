@@ -21,14 +21,19 @@ from nasgen.store.trial import Trial
 T = TypeVar("T")
 
 
+Views = tuple[Predictions, Predictions]  # for rows as they are, and averaged over all views
+
+
 class Predicts(Protocol):
     """What this room needs of `nasgen.evaluation.inference`."""
 
+    views: Sequence[Any]  # of a row, beside itself
     task: Task
     classes: tuple[str, ...]
 
     def network(self, genotype_json: Mapping[str, Any], weights_ref: str) -> Any: ...
     def predict(self, genotype: Mapping[str, Any], ref: str, part: str) -> Predictions: ...
+    def predict_views(self, genotype: Mapping[str, Any], ref: str, part: str) -> Views: ...
     def kept_predictions(self, ref: str) -> Predictions | None: ...
     def predict_raw(
         self,
@@ -59,7 +64,10 @@ class TrainedNetwork:
 
     @cached_property
     def validation(self) -> Predictions:
-        """The task's predictions on the validation rows, (n_validation, ...)."""
+        """The task's predictions on the validation rows as they are, (n_validation, ...).
+
+        Networks are compared by these; only one that was chosen is shown several views of a row.
+        """
         ref = self.trial.predictions_ref  # what the trial kept saves a pass
         kept = None if ref is None else self.inference.kept_predictions(ref)
         if kept is not None:
@@ -67,19 +75,37 @@ class TrainedNetwork:
         return self.inference.predict(self.trial.genotype, self.weights_ref, "validation")
 
     @cached_property
+    def _tests(self) -> Views:
+        return self.inference.predict_views(self.trial.genotype, self.weights_ref, "test")
+
+    @property
     def test(self) -> Predictions:
-        """The task's predictions on the test rows, (n_test, ...); look once, at the end."""
-        return self.inference.predict(self.trial.genotype, self.weights_ref, "test")
+        """The task's predictions on the test rows, (n_test, ...); look once, at the end.
+
+        Averaged over the views of [prediction] views, as those of `predict_proba`.
+        """
+        return self._tests[1]
+
+    @property
+    def test_one_view(self) -> Predictions:
+        """The task's predictions on the test rows as they are, (n_test, ...)."""
+        return self._tests[0]
 
     @property
     def is_tested(self) -> bool:
         """Whether its answers on the test rows are there, so that they cost nothing."""
-        return "test" in self.__dict__
+        return "_tests" in self.__dict__
 
     @cached_property
     def test_metrics(self) -> dict[str, float]:
         """What the task measures on the test rows, such as {"accuracy": ..., "loss": ...}."""
         return self.inference.task.measured(self.test, self.inference.targets("test"))
+
+    def tested(self) -> dict[str, float]:
+        """Return the task's metric on the test rows, and on one view of each; number of views."""
+        targets, task = self.inference.targets("test"), self.inference.task
+        plain = task.measured(self.test_one_view, targets)[task.metric]
+        return tested(self.inference, self.test_metrics[task.metric], plain)
 
     @property
     def test_accuracy(self) -> float:
@@ -137,6 +163,13 @@ class TrainedEnsemble:
         """What the task measures on the test rows."""
         return self._measured("test", [m.test for m in self.members])
 
+    def tested(self) -> dict[str, float]:
+        """Return the task's metric on the test rows, and on one view of each; number of views."""
+        inference = self.members[0].inference
+        metric = inference.task.metric
+        plain = self._measured("test", [m.test_one_view for m in self.members])[metric]
+        return tested(inference, self.test_metrics[metric], plain)
+
     @property
     def val_accuracy(self) -> float:
         """Accuracy on the validation rows that chose the members: an optimistic figure."""
@@ -171,6 +204,12 @@ class TrainedEnsemble:
     def predict_names(self, rows: Any) -> list[str]:
         """Return the name of the class of each raw row."""
         return _names(self.classes, self.predict(rows))
+
+
+def tested(inference: Predicts, averaged: float, plain: float) -> dict[str, float]:
+    """Return what a summary says of a test: over all views, with one, and how many there are."""
+    name = f"test_{inference.task.metric}"
+    return {name: averaged, f"{name}_one_view": plain, "views": 1 + len(inference.views)}
 
 
 def _names(classes: Sequence[str], answers: NDArray[Any]) -> list[str]:

@@ -5,11 +5,11 @@ It knows the data of a run, its search space and where tensors are kept; it trai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from nasgen import genotypes, registry
 from nasgen.data import checks
 from nasgen.errors import DamagedError, EvaluationError, StoreError
 from nasgen.evaluation import batches, device, measure, shared
+from nasgen.evaluation.feeds.base import views_of
 from nasgen.evaluation.pace import Pace
 from nasgen.evaluation.transform import Transform
 from nasgen.genotypes import Genotype
@@ -25,8 +26,16 @@ from nasgen.phenotype.network import Network, build
 from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.settings import config
 from nasgen.settings.fidelity import n_cores, thread_counts
+from nasgen.settings.prediction import Prediction
 
 Array = np.ndarray[Any, Any]
+
+
+class Answers(NamedTuple):
+    """A task's predictions, float32 (n, ...): of rows as they are, and averaged over all views."""
+
+    plain: Array
+    averaged: Array
 
 
 class TensorStore(Protocol):
@@ -44,9 +53,10 @@ class Inference:
 
     `context` is JSON: "space" {"name", **options}, "data" (the config section as a mapping),
     "device" (auto, cpu, cuda, cuda:N) and "threads" (0: as many as answer fastest, which the first
-    large batches show); "transform" when a folder keeps the feed and
-    the task, else they are fitted on the data set; "digest" when the data set must be the very one
-    that the run began with. Further keys are others' business. Torch has that number of threads
+    large batches show); "training" and "prediction", sections that say over which `views` of a row
+    predictions are averaged (without "training": none); "transform" when a folder keeps the feed
+    and the task, else they are fitted on the data set; "digest" when the data set must be the very
+    one that the run began with. Further keys are others' business. Torch has that number of threads
     while it computes, and as many as before afterwards. Raises the errors of the config, the
     registry and the data set.
     """
@@ -67,6 +77,11 @@ class Inference:
         self.transform = kept or shared.transform(self.data)
         self.feed, self.task = self.transform.feed, self.transform.task
         self.classes = self.transform.classes
+        self.views: Sequence[Any] = ()
+        if "training" in context:
+            training = config.Training.model_validate(dict(context["training"]))
+            prediction = Prediction.model_validate(dict(context.get("prediction", {})))
+            self.views = views_of(type(self.feed), training, prediction, self.feed.input_shape)
 
     @contextmanager
     def threads(self, n: int | None = None) -> Iterator[None]:
@@ -122,9 +137,20 @@ class Inference:
         return self.part(part)[1]
 
     def predict(self, genotype_json: Mapping[str, Any], weights_ref: str, part: str) -> Array:
-        """Return the task's predictions, float32 (n, ...), on "validation" or "test" rows."""
+        """Return the task's predictions, float32 (n, ...), of "validation" or "test" rows.
+
+        Of rows as they are: what networks are compared by.
+        """
         inputs, _, rows = self.part(part)
         return _finite(self.answers(self.network(genotype_json, weights_ref), inputs, rows))
+
+    def predict_views(
+        self, genotype_json: Mapping[str, Any], weights_ref: str, part: str
+    ) -> Answers:
+        """Return the predictions of "validation" or "test" rows, plain and over all views."""
+        inputs, _, rows = self.part(part)
+        found = self._answers(self.network(genotype_json, weights_ref), inputs, rows, self.views)
+        return Answers(*map(_finite, found))
 
     def kept_predictions(self, ref: str) -> Array | None:
         """Return the validation predictions that a trial kept, None when they are gone.
@@ -154,9 +180,9 @@ class Inference:
     ) -> Array:
         """Return the task's predictions, float32 (B, ...), of rows as the data set had them.
 
-        The data set itself is not needed where the run kept its transform. Raises DataError for
-        rows of another shape or kind, EvaluationError for answers that are not finite; `remarked`
-        hears what training never saw.
+        They are averaged over the views. The data set itself is not needed where the run kept its
+        transform. Raises DataError for rows of another shape or kind, EvaluationError for answers
+        that are not finite; `remarked` hears what training never saw.
         """
         raw = checks.untensored(raw)
         if _is_empty(raw):
@@ -165,7 +191,8 @@ class Inference:
         for remark in self.feed.remarks(stored):
             remarked(remark)
         prepared = self.feed.prepared(stored)
-        return _finite(self.answers(self.network(genotype_json, weights_ref), prepared, None))
+        network = self.network(genotype_json, weights_ref)
+        return _finite(self._answers(network, prepared, None, self.views).averaged)
 
     def part(self, part: str) -> tuple[dict[str, Array], Array, Array | None]:
         """Return (prepared inputs, targets of the part, rows of the inputs or None for all)."""
@@ -186,15 +213,28 @@ class Inference:
         check: Callable[[], None] = lambda: None,
     ) -> Array:
         """Return the task's predictions, float32 (n, ...); `check` is called after each batch."""
-        parts, most = [], self.feed.rows_at_once
+        return self._answers(forward, prepared, rows, (), check).plain
+
+    def _answers(
+        self,
+        forward: Callable[..., torch.Tensor],
+        prepared: Mapping[str, Array],
+        rows: Array | None,
+        views: Sequence[Any],
+        check: Callable[[], None] = lambda: None,
+    ) -> Answers:
+        plain, averaged, most = [], [], self.feed.rows_at_once
         pace = Pace([self.n_threads]) if self.n_threads else self._pace
         with torch.inference_mode(), device.flushed_denormals():
             for batch in batches.evaluation_batches(self.feed, prepared, rows, self.device):
-                n_rows = len(batch["x"])
-                with pace.batch(n_rows, n_rows == most):
-                    parts.append(self._predicted(batches.answered(forward, batch).float()))
+                n_rows, found = len(batch["x"]), []
+                for shown in (batch, *(self.feed.viewed(batch, view) for view in views)):
+                    with pace.batch(n_rows, n_rows == most):
+                        found.append(self._predicted(batches.answered(forward, shown).float()))
+                plain.append(found[0])
+                averaged.append(torch.stack(found).mean(0) if views else found[0])
                 check()
-        return torch.cat(parts).cpu().numpy()
+        return Answers(*(torch.cat(parts).cpu().numpy() for parts in (plain, averaged)))
 
     def _predicted(self, outputs: torch.Tensor) -> torch.Tensor:
         """Return the task's predictions of outputs, which may be a plug-in's, in their contract."""

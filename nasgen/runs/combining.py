@@ -22,7 +22,7 @@ def ensemble_summary(ensemble: TrainedEnsemble) -> dict[str, Any]:
             for m, w in zip(ensemble.members, ensemble.weights, strict=True)
         ],
         f"val_{metric}": ensemble.val_metrics[metric],
-        f"test_{metric}": ensemble.test_metrics[metric],
+        **ensemble.tested(),
     }
 
 

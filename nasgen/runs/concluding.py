@@ -78,16 +78,17 @@ def _conclude(
 
 def _tested(run: Run, trial: Trial, left_out: Say) -> dict[str, Any]:
     """Return what the summary says of a network; its test metric is computed now."""
-    metric, tested = run.task.metric, None
+    metric = run.task.metric
+    tested: dict[str, float | None] = {f"test_{metric}": None}
     if run.folder.artifacts.exists(trial.weights_ref):
         try:
-            tested = run.network(trial.seq).test_metrics[metric]
+            tested |= run.network(trial.seq).tested()
         except (StoreError, EvaluationError) as error:
             left_out(f"trial {trial.seq} could not be tested: {error}")
     return {
         "trial": trial.seq,
         f"val_{metric}": trial.metrics.get(f"val_{metric}"),
-        f"test_{metric}": tested,
+        **tested,
         "n_params": trial.metrics.get("n_params"),
         "flops": trial.metrics.get("flops"),
     }

@@ -215,7 +215,8 @@ def made(
         if gone_s > time_s and not budget.spent_s:
             raise _too_short(time_s, 2 * gone_s, f"the start takes {gone_s:.1f} s")
         return found(None, budget.left_s)
-    reserve = Reserve(timing.load_s, test_ratio, timing.gain, timing.val_s)
+    views = resolved.n_views
+    reserve = Reserve(timing.load_s, test_ratio, timing.gain, timing.val_s, n_views=views)
     if not budget.spent_s:  # what was begun is brought to its end
         check(time_s, n_train, timing, gone_s, reserve.seconds(n=1))
     while True:  # how many networks are tested in the end follows from the plan

@@ -31,6 +31,7 @@ class Reserve:
     - `gain`: how many times as fast a network answers with all threads as in a worker.
     - `val_s`: seconds of a pass over the validation rows, until trials have been measured.
     - `n`: networks that are likely to be tested.
+    - `n_views`: of each test row, see [prediction] views.
     """
 
     def __init__(
@@ -40,19 +41,20 @@ class Reserve:
         gain: float = 1.0,
         val_s: float = 0.0,
         n: int = N_TESTED,
+        n_views: int = 1,
     ) -> None:
         self.load_s, self.test_ratio, self.gain, self.val_s = load_s, test_ratio, gain, val_s
-        self.n = n
+        self.n, self.n_views = n, n_views
         self._first: list[float] = []  # seconds of validation for each operation
         self._last: list[float] = []
 
     @classmethod
-    def of(cls, plan: Mapping[str, Any], test_ratio: float) -> Self:
+    def of(cls, plan: Mapping[str, Any], test_ratio: float, n_views: int = 1) -> Self:
         """Return the reserve of a segment with a recorded plan, {} for none."""
         speed = Speed.of(plan.get("speed") or {"image_s": 1.0, "image_s_all": 1.0, "val_s": 0.0})
         load_s = float(plan.get("load_s") or LOAD_S)
         gain = speed.image_s / speed.image_s_all
-        return cls(load_s, test_ratio, gain, speed.val_s, n_tested(plan))
+        return cls(load_s, test_ratio, gain, speed.val_s, n_tested(plan), n_views)
 
     def note(self, trial: Trial) -> None:
         """Take in how fast a trial was validated."""
@@ -83,7 +85,7 @@ class Reserve:
         n = self.n if n is None else n
         found = [trial.val_s or self.val_s for trial in best[:n]]
         passes = found + [max(found, default=self.val_s)] * (n - len(found))
-        tests_s = self.test_ratio * sum(passes) / max(1.0, self.gain)
+        tests_s = self.n_views * self.test_ratio * sum(passes) / max(1.0, self.gain)
         return self.slowdown * LOADING * self.load_s + self.drawing_s + tests_s
 
 

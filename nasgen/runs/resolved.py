@@ -23,6 +23,7 @@ from nasgen.engine.operators import Operator, Operators
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.rungs import Rungs
 from nasgen.errors import FOREIGN, ConfigError, DataError, NasgenError, UnknownNameError
+from nasgen.evaluation.feeds import base as feeds
 from nasgen.evaluation.tasks import base as tasks
 from nasgen.evaluation.tasks.base import Task
 from nasgen.execution.base import Executor
@@ -376,6 +377,13 @@ class Resolved:
 
     # ---- training ------------------------------------------------------------------------------
 
+    @looked_up
+    def n_views(self) -> int:
+        """Over how many views of a row a chosen network's predictions are averaged; 1: itself."""
+        config, dataset = self.config, self.dataset
+        feed = feeds.named(dataset.form)
+        return 1 + len(feeds.views_of(feed, config.training, config.prediction, dataset.shape))
+
     @property
     def kind(self) -> str:
         """The kind of the genotypes that the search space draws."""
@@ -400,6 +408,7 @@ class Resolved:
             "space": {"name": config.space.name, **self._space_options},
             "data": config.data.model_dump(),
             "training": config.training.model_dump(),
+            "prediction": config.prediction.model_dump(),
             "objectives": list(dict.fromkeys([*config.objectives.names, *constrained])),
             "constraints": [str(text) for text in config.objectives.constraint],
             "stopping": config.stopping.model_dump(),

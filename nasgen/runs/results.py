@@ -401,7 +401,7 @@ class Run:
             "threads": n_threads,
             "with_validation": with_validation,
             f"val_{metric}": result["metrics"].get(f"val_{metric}"),
-            f"test_{metric}": network.test_metrics[metric],
+            **network.tested(),
             "n_params": result["metrics"].get("n_params"),
             "flops": result["metrics"].get("flops"),
             "train_s": result["train_s"],

@@ -450,7 +450,7 @@ class _Session:
             self.folder.append_line(LOG, line)
         for listener in self.listeners:
             listener("plan", {"plan": leg["plan"], "unit": unit(self.record["data"]["form"])})
-        reserve = Reserve.of(leg["plan"], self.test_ratio)
+        reserve = Reserve.of(leg["plan"], self.test_ratio, self.resolved.n_views)
         if (time_s := budget.time_s) is not None:
             budget.reserve_s = reserve.seconds()
             self._left_s = lambda: OVERRUN * time_s - budget.elapsed_s - reserve.drawing_s

@@ -14,6 +14,7 @@ from nasgen.settings import text
 from nasgen.settings.constraints import texts
 from nasgen.settings.environment import Environment
 from nasgen.settings.execution import Execution
+from nasgen.settings.prediction import Prediction
 from nasgen.settings.predictor import Predictor
 from nasgen.settings.sections import Duration, OptionSection, Section, Share, Weights, listed
 
@@ -349,6 +350,7 @@ class SearchConfig(Section):
     training: Training = Training()
     budget: Budget = Budget()
     finish: Finish = Finish()
+    prediction: Prediction = Prediction()
     ensemble: Ensemble = Ensemble()
     predictor: Predictor = Predictor()
     stopping: Stopping = Stopping()

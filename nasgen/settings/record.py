@@ -86,6 +86,8 @@ class _Data(_Part):
 class _Tested(_Part):
     """Results on validation and test rows, val_NAME and test_NAME of the task's metric."""
 
+    views: Count = 1
+
     @model_validator(mode="after")
     def _has_both(self) -> _Tested:
         names = set(self.model_extra or {})

@@ -111,8 +111,10 @@ def _config_1(tables: Tables) -> Tables:
 
 
 def _config_2(tables: Tables) -> Tables:
-    # Such a run began with draws, so what it lacks of a first generation is drawn too.
-    return tables | {"algorithm": {**tables.get("algorithm", {}), "designs": False}}
+    # Such a run began with draws, so what it lacks of a first generation is drawn too; and it goes
+    # on to answer as it was tested.
+    algorithm = {**tables.get("algorithm", {}), "designs": False}
+    return {"prediction": {"views": "none"}} | tables | {"algorithm": algorithm}
 
 
 def _trial_1(row: Tables, params: Mapping[str, Any], kind: str) -> Tables:

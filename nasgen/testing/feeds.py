@@ -154,6 +154,23 @@ def feeds_networks(name: str) -> Iterator[str]:
             yield "" if good else f"{dataset.name}: {what} gave outputs {tuple(y.shape)}."
 
 
+def shows_views(name: str) -> Iterator[str]:
+    """Views have the shape of a batch, leave it as it is, and networks answer them."""
+    for dataset, _, feed in _fitted(name):
+        network, batch = _network(name, feed), _batches(feed, dataset)[0]
+        before = {key: tensor.clone() for key, tensor in batch.items()}
+        for view in feed.views(Recipe.of(Training(flip=True, crop=1), feed.input_shape)):
+            shown = feed.viewed(batch, view)
+            alike = {k: t.shape for k, t in shown.items()} == {k: t.shape for k, t in batch.items()}
+            if not alike:
+                yield f"{dataset.name}: the view {view} has other inputs or shapes than the batch."
+                continue
+            with torch.no_grad():
+                y = answered(network, shown)
+            yield "" if torch.isfinite(y).all() else f"{dataset.name}: the view {view} overflows."
+        yield "" if _same([before], [batch]) else f"{dataset.name}: views changed the batch."
+
+
 def alone_or_together(name: str) -> Iterator[str]:
     """What a network answers to a row does not depend on the rows beside it."""
     for dataset, rows, feed in _fitted(name):
@@ -192,7 +209,8 @@ def pure(name: str) -> Iterator[str]:
 
 
 RULES: tuple[Rule, ...] = (
-    describes, kept, fits_training_alone, feeds_networks, alone_or_together, shuffles, pure,
+    describes, kept, fits_training_alone, feeds_networks, shows_views, alone_or_together, shuffles,
+    pure,
 )  # fmt: skip
 
 
@@ -216,6 +234,10 @@ class FeedContract(Contract):
     def test_networks_can_be_fed(self) -> None:
         """With batches and with the example."""
         self.holds(feeds_networks)
+
+    def test_views_are_shown_as_rows_are(self) -> None:
+        """Predictions for them can be averaged."""
+        self.holds(shows_views)
 
     def test_rows_do_not_see_each_other(self) -> None:
         """A row alone gets the answer that it gets in a batch."""

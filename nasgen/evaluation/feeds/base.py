@@ -7,14 +7,17 @@ the run, so that rows which come later are treated as the training data were.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasgen import registry
+from nasgen.evaluation.recipe import Recipe
 from nasgen.layers.base import Shape
+from nasgen.settings.config import Training
+from nasgen.settings.prediction import Prediction
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 
     from nasgen.data.base import Dataset
     from nasgen.evaluation.batches import Batches
-    from nasgen.evaluation.recipe import Recipe
 
 Array = NDArray[Any]
 MOST: Final = 2**26  # of anything that is counted along an axis: no memory holds more
@@ -90,6 +92,19 @@ class Feed(ABC):
 
         return Batches(self.batch, prepared, targets, rows, batch_size, generator)
 
+    @classmethod
+    def views(cls, recipe: Recipe) -> Sequence[Any]:
+        """Return the views of a row over which predictions may be averaged, but for itself.
+
+        Each is something that `viewed` takes. They are such as this recipe shows in training.
+        Default: none.
+        """
+        return ()
+
+    def viewed(self, batch: dict[str, Tensor], view: Any) -> dict[str, Tensor]:
+        """Return what `batch` made as one of `views` shows it, in the same shapes."""
+        return batch
+
     @property
     def rows_at_once(self) -> int:
         """Rows of a batch in evaluation: large, but bounded by memory."""
@@ -102,6 +117,13 @@ class Feed(ABC):
     def placed(self, network: nn.Module, device: torch.device) -> nn.Module:
         """Return the network on a device, in the memory order of its batches."""
         return network.to(device)
+
+
+def views_of(
+    feed: type[Feed], training: Training, prediction: Prediction, shape: Shape
+) -> Sequence[Any]:
+    """Return the views beside the row itself over which a run's predictions are averaged."""
+    return () if prediction.views == "none" else feed.views(Recipe.of(training, shape))
 
 
 def stored(

@@ -214,6 +214,22 @@ class ImageFeed(Feed):
         normalise = self.on(images.device)
         return ImageBatches(images, targets, rows, batch_size, normalise, generator, *augmentation)
 
+    @classmethod
+    def views(cls, recipe: Recipe) -> tuple[tuple[int, bool], ...]:
+        """Return (shift in pixels, mirrored) of all views but the image as it is.
+
+        As in cifar10-airbench (Jordan 2024): mirrored, where training mirrors, and shifted by a
+        pixel both ways, where it shifts.
+        """
+        shifts = (0, -1, 1) if recipe.crop else (0,)
+        mirrors = (False, True) if recipe.flip else (False,)
+        return tuple((shift, mirror) for shift in shifts for mirror in mirrors)[1:]
+
+    def viewed(self, batch: dict[str, Tensor], view: tuple[int, bool]) -> dict[str, Tensor]:
+        from nasgen.evaluation.images import viewed
+
+        return batch | {"x": viewed(batch["x"], *view)}
+
     @property
     def rows_at_once(self) -> int:
         _, height, width = self.shape
