@@ -359,6 +359,12 @@ TOOLS = {
         "nasgen reproduce painter2018 --data cifar10:DATA/cifar-10-batches-bin --quiet --json",
         painter2018,
     ),
+    "trainer": Tool(
+        "python benchmarks/trainer/run.py --network resnet9 --data "
+        "cifar10:DATA/cifar-10-batches-bin --seconds 120",
+        learned.tricks,
+        True,
+    ),
     "lineage": Tool("python benchmarks/lineage.py GROWN", lineage, True),
     "heredity": Tool(
         "python benchmarks/heredity.py --data cifar10:DATA/cifar-10-batches-bin",

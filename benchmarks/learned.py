@@ -130,9 +130,9 @@ def tricks(rows: Sequence[Json]) -> Iterator[Line]:
             left_out = sorted(set(every) - set(names))
             if len(names) == 1:
                 yield from _against(settings, f"`{names[0]}` alone, minus plain", own, arms.get(()))
-            elif names == every and len(names) > 1:
+            if names == every and len(names) > 1:
                 yield from _against(settings, "all tricks, minus plain", own, arms.get(()))
-            elif len(left_out) == 1 and len(names) > 1:
+            if len(left_out) == 1 and len(names) == len(every) - 1 > 0:
                 yield from _against(
                     settings, f"all tricks, minus all but `{left_out[0]}`", arms[every], own
                 )

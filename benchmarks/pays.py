@@ -58,7 +58,7 @@ ARMS = tuple(worth.ARMS)
 SEARCHES: dict[str, dict[str, Any]] = {"default": {}, "random": {"algorithm": {"name": "random"}}}
 WIDTHS = (12, 16, 24)
 FIRST_SEED_OF_WIDTHS = 100  # the seeds of the arms lie below
-WHOLE = 0.95  # share of the budget that the only network of an arm is trained for
+START_S, REST = 5.0, 0.04  # of the budget that the only network of an arm is not trained for
 # What libraries take for the number of threads, when arms mean to have all cores.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -76,7 +76,7 @@ def command(arm: str, task: str, seed: int, width: int | None = None) -> list[st
         return [str(script.relative_to(ROOT)), *(f"--{name}={v}" for name, v in given.items())]
     only = [
         "--trials", "1", "--set", "finish.networks=0", "--set", "training.epochs=10000",
-        "--set", f"training.seconds={in_seconds(budget) * WHOLE:g}",
+        "--set", f"training.seconds={in_seconds(budget) * (1 - REST) - START_S:g}",
         "--set", f"execution.threads_per_trial={n_cores()}",
     ]  # fmt: skip
     left_out = without(arm, task)

@@ -195,6 +195,31 @@ def test_documents_take_headlines_from_the_rows_once_there_are_some(worth: Any) 
     assert "hand-made ResNet-9: 88.30 ± " in found[0][2]
 
 
+def test_tricks_are_compared_alone_with_none_and_with_all_but_one() -> None:
+    settings = {
+        "data": "cifar10:cifar-10-batches-bin", "network": "resnet9", "widen": 1.0, "epochs": None,
+        "seconds": 120.0, "on_all": False,
+    }  # fmt: skip
+    gains = {(): 0.0, ("a",): 0.01, ("b",): -0.02, ("a", "b"): 0.03}
+    rows = [
+        {"tricks": list(names), "seed": seed, "settings": settings,
+         "accuracy": {"1": 0.8 + gain + seed / 100, "2": 0.8, "6": 0.81 + gain + seed / 100}}
+        for names, gain in gains.items()
+        for seed in range(2)
+    ]  # fmt: skip
+    rows.append({"tricks": ["a"], "seed": 2, "settings": settings, "failed": "it diverged"})
+    lines = {n.what: n.measured for n in importlib.import_module("learned").tricks(rows)}
+    about = "cifar-10-batches-bin, resnet9, 120 s, 2 seeds, validation: "
+    ends = ", points with one view and with all"
+    assert lines == {
+        f"{about}`a` alone, minus plain{ends}": "+1.00 ± 0.00, +1.00 ± 0.00",
+        f"{about}`b` alone, minus plain{ends}": "-2.00 ± 0.00, -2.00 ± 0.00",
+        f"{about}all tricks, minus plain{ends}": "+3.00 ± 0.00, +3.00 ± 0.00",
+        f"{about}all tricks, minus all but `a`{ends}": "+5.00 ± 0.00, +5.00 ± 0.00",
+        f"{about}all tricks, minus all but `b`{ends}": "+2.00 ± 0.00, +2.00 ± 0.00",
+    }
+
+
 # ---- the controls --------------------------------------------------------------------------------
 
 

@@ -32,12 +32,13 @@ def gained(trials: Iterable[Trial], objectives: Sequence[Objective]) -> dict[str
     had the same part of the training: the latest part in which there are both, else the first.
     """
     all_trials = {trial.seq: trial for trial in trials}
-    parts: dict[tuple[bool, int], dict[Origin, Trial]] = {}
+    parts: dict[tuple[bool, float, int], dict[Origin, Trial]] = {}
     for trial in ranked(all_trials.values(), objectives):
         first = first_of(trial, all_trials)
         origin: Origin = BEGINNINGS.get(first.operator, "evolved")
         if trial.is_feasible:
-            part = (trial.phase == "finish", trial.fidelity.rung or 0)
+            fidelity = trial.fidelity
+            part = (trial.phase == "finish", fidelity.stretch[1], fidelity.rung or 0)
             parts.setdefault(part, {}).setdefault(origin, trial)
     if not parts:
         return None

@@ -93,7 +93,7 @@ def test_history_is_one_object_a_line(run: Path) -> None:
     assert [r["seq"] for r in rows] == list(range(12))
     assert set(rows[0]) == {
         "seq", "generation", "key", "operator", "parents", "state", "fidelity", "objectives",
-        "attempt",
+        "attempt", "design",
     }  # fmt: skip
 
 

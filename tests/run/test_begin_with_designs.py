@@ -197,6 +197,20 @@ def test_a_design_that_is_trained_on_stays_one_and_equal_parts_are_compared() ->
     assert (found["design"]["name"], found["evolved"]["trial"]) == ("one", 4)
 
 
+def test_networks_are_compared_where_their_stretches_end() -> None:
+    one, two = Fidelity(begin=0.0, end=0.1), Fidelity(begin=0.1, end=0.2)
+    trials = [
+        replace(design(0, 0.5, "a"), fidelity=one),
+        replace(design(1, 0.4, "b"), fidelity=one),
+        trial(2, 0.7, "continue", parents=(0,), goes_on=True, fidelity=two),
+        trial(3, 0.65, parents=(0,), fidelity=two),
+    ]
+    found = gained(trials, UP)
+    assert found is not None
+    assert found["design"] == {"name": "a", "trial": 2, "value": 0.7}
+    assert found["gain"] == pytest.approx(-0.05)
+
+
 def test_rungs_failures_and_infeasible_networks_are_no_comparison() -> None:
     low, high = (Fidelity(1.0, rung=rung, rungs=2) for rung in (0, 1))
     trials = [
