@@ -2,7 +2,7 @@
 
     python benchmarks/pays.py --widths 12 16 24 --tasks cifar10-10m --seeds 100
     python benchmarks/pays.py --tasks cifar10-10m fashion-10m --seeds 0 1 2
-    python benchmarks/pays.py --tasks cifar10-10m --arms tpe --seeds 0 1 2
+    python benchmarks/pays.py --ablations --tasks fashion-10m --seeds 200 201 202
 
 One row a stage, task, arm and seed goes to docs/results/pays.jsonl; what stands there is not run
 again. A stage names a state of the code: "final" is what the documents report. Nothing else should
@@ -11,12 +11,15 @@ use the cores meanwhile. Networks are chosen on validation images, the test imag
 - `default`: `nasgen search` with nothing but data and budget. Its data set, with all derived from
   it, is taken out of the table of trainings that the predictor learns from; the row says so.
 - `random`: the same, children are drawn instead of bred.
-- `first`: the first random network has the whole budget on all cores.
+- `first`: the first random network has the whole budget, on as many cores as train it fastest.
 - `handmade`: a ResNet-9 in a plain loop, `handmade.py`, on all training images and cores. Its width
   is the best of `--widths`, which are measured on seeds of their own (by test images: what that
   gains, the control gains).
 - `tpe`: Optuna's TPE over layers, widths and kernels of the same space, `tpe.py`.
 - `fixed`: a ResNet-9 of nasgen's list, nasgen's trainer, the whole budget on all cores.
+
+With `--ablations` the arms are the default search without one of its parts, on seeds of their own:
+`without-designs`, `without-predictor`, `genetic` (each candidate from scratch).
 
 `python benchmarks/figures.py --table` writes docs/is-it-worth-it.md from the rows.
 """
@@ -55,9 +58,15 @@ SOURCES = {
 # As the table of trainings names them, from which the predictor `transfer` learns.
 IN_TABLE = {"cifar10": "cifar10", "fashion": "fashion-mnist", "digits": "digits"}
 ARMS = tuple(worth.ARMS)
-SEARCHES: dict[str, dict[str, Any]] = {"default": {}, "random": {"algorithm": {"name": "random"}}}
+SEARCHES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "random": {"algorithm": {"name": "random"}},
+    "without-designs": {"algorithm": {"designs": False}},
+}
 WIDTHS = (12, 16, 24)
-FIRST_SEED_OF_WIDTHS = 100  # the seeds of the arms lie below
+# Rows of different stages have no seed in common: none is chosen on what it is compared on.
+SEEDS = {worth.WIDTHS: range(100, 200), worth.ABLATIONS: range(200, 300)}
+OTHER_SEEDS = range(100)
 START_S, REST = 5.0, 0.04  # of the budget that the only network of an arm is not trained for
 # What libraries take for the number of threads, when arms mean to have all cores.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -84,8 +93,11 @@ def command(arm: str, task: str, seed: int, width: int | None = None) -> list[st
     more = {
         "default": fair,
         "random": ["--algorithm", "random", *fair],
-        "first": ["--algorithm", "random", *only],
+        "first": ["--algorithm", "random", "--trials", "1"],
         "fixed": ["--algorithm", "fixed", "--set", "origin.network=resnet9", *only],
+        "without-designs": ["--set", "algorithm.designs=false", *fair],
+        "without-predictor": ["--set", "predictor.name=none"],
+        "genetic": ["--algorithm", "genetic"],
     }
     search = ["-m", "nasgen", "search", "--data", SOURCES[data], "--budget", budget, *more[arm]]
     return [*search, "--seed", str(seed), "--json", "--quiet"]
@@ -151,35 +163,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tasks", nargs="+", required=True, help="such as cifar10-10m")
     parser.add_argument("--arms", nargs="+", choices=ARMS, help="default: those of the plan")
-    parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2; of widths: 100")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        help="default: 0 1 2; of widths 100, of ablations 200 201 202",
+    )
     parser.add_argument(
         "--widths", type=int, nargs="*", metavar="WIDTH",
         help="measure widths of the hand-made network instead of the arms (default: 12 16 24)",
     )  # fmt: skip
+    parser.add_argument(
+        "--ablations", action="store_true", help="leave out parts of the default search instead"
+    )
     parser.add_argument("--stage", default=worth.FINAL)
     parser.add_argument("--runs", type=Path, help="folder in which the run folders are kept")
     given = parser.parse_args()
     of_widths = given.widths is not None
-    seeds = given.seeds or ([FIRST_SEED_OF_WIDTHS] if of_widths else [0, 1, 2])
-    if any((seed >= FIRST_SEED_OF_WIDTHS) != of_widths for seed in seeds):
+    stage = worth.ABLATIONS if given.ablations else worth.WIDTHS if of_widths else given.stage
+    allowed = SEEDS.get(stage, OTHER_SEEDS)
+    seeds = given.seeds or list(allowed[: 1 if of_widths else 3])
+    if wrong := [seed for seed in seeds if seed not in allowed]:
         parser.error(
-            f"--seeds: expected seeds from {FIRST_SEED_OF_WIDTHS} on for widths and lower ones for "
-            f"arms, so that a width is not chosen on what it is compared on; got {seeds}."
+            f"--seeds: expected seeds in {allowed.start}..{allowed.stop - 1} for the stage "
+            f"'{stage}', so that nothing is chosen on what it is compared on; got {wrong}."
         )
     if unknown := [task for task in given.tasks if task.partition("-")[0] not in SOURCES]:
         parser.error(
             f"--tasks: expected DATA-BUDGET with one of {', '.join(SOURCES)}, such as "
             f"cifar10-10m, got {', '.join(unknown)}."
         )
-    widths = [f"handmade-{n}" for n in given.widths or WIDTHS] if of_widths else []
-    stage = worth.WIDTHS if of_widths else given.stage
+    own = [f"handmade-{n}" for n in given.widths or WIDTHS] if of_widths else []
+    own = own or (["default", *worth.PARTS] if given.ablations else given.arms)
     rows = Rows.open(RESULTS / "pays.jsonl", ("stage", "task", "arm", "seed"))
     failed = []
     with tempfile.TemporaryDirectory() as scratch:
         for seed in seeds:
             for task in given.tasks:
                 planned, _ = worth.PLAN.get(task, (ARMS, 0))
-                for arm in widths or given.arms or planned:
+                for arm in own or planned:
                     width = worth.width_of(arm) if of_widths else None
                     if arm == "handmade":
                         width = width_for(rows.read, task)

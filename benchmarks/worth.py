@@ -18,7 +18,8 @@ from nasgen.bench.summary import spread
 
 Row = dict[str, Any]
 Scores = dict[str, float]  # what was tested -> % of the test images classified correctly
-FINAL, BEFORE, WIDTHS = "final", "before", "widths"  # stages: states of the code, and a choice
+# Stages: states of the code, the choice of a width, and what parts of the search are worth.
+FINAL, BEFORE, WIDTHS, ABLATIONS = "final", "before", "widths", "ablations"
 SINGLE, ENSEMBLE = "single", "ensemble"
 VIEWS = ", six views"
 DATA = {"cifar10": "CIFAR-10", "fashion": "Fashion-MNIST", "digits": "digits"}
@@ -30,6 +31,11 @@ ARMS = {
     "handmade": "hand-made ResNet-9, plain loop",
     "fixed": "ResNet-9, nasgen's trainer",
     "tpe": "Optuna's TPE",
+}
+PARTS = {  # of the default search, which the arms of the stage `ABLATIONS` are without
+    "without-designs": "the designs that it begins with",
+    "without-predictor": "the predictor that screens candidates",
+    "genetic": "trainings that go on: a genetic search trains each candidate from scratch",
 }
 # What the evidence consists of: arms and number of seeds of each task.
 PLAN = {
@@ -213,6 +219,18 @@ def goals(rows: Sequence[Row]) -> Iterator[Line]:
             )  # fmt: skip
 
 
+def parts(rows: Sequence[Row]) -> Iterator[Line]:
+    """Yield what parts of the default search are worth: the search minus itself without them."""
+    found = Evidence(rows, ABLATIONS)
+    for task in found.tasks:
+        for arm, what in PARTS.items():
+            for tested in (SINGLE, ENSEMBLE):
+                gain = found.difference(task, "default", arm, tested)
+                if gain["n"]:
+                    about = f"{title(task)}, {_seeds(gain['n'])}: worth of {what}, {tested}"
+                    yield Line(f"{about}, points", wide(gain))
+
+
 # ---- the page ------------------------------------------------------------------------------------
 
 
@@ -223,6 +241,8 @@ def page(rows: Sequence[Row]) -> dict[str, str]:
         "arms": arms_table(rows),
         "goals": as_table(list(goals(rows))),
         "widths": widths_table(rows),
+        "missed": missed(rows),
+        "ablations": as_table(list(parts(rows))),
         "before": arms_table(rows, BEFORE),
         "missing": missing(rows),
     }
@@ -349,6 +369,15 @@ def _compared(found: Row) -> str:
     if found["ci95"] is None or abs(found["mean"]) <= found["ci95"]:
         return f"not distinguishable from it ({text})"
     return f"{'better' if found['mean'] > 0 else 'worse'} ({text})"
+
+
+def missed(rows: Sequence[Row]) -> str:
+    """Return the goals that were missed."""
+    found = [line for line in goals(rows) if line.reached is not None]
+    if not found:
+        return "No goal was judged yet."
+    text = [f"- {n.what}: {n.measured} ({n.goal})" for n in found if not n.reached]
+    return "\n".join(text) or "None of those that were judged."
 
 
 def missing(rows: Sequence[Row]) -> str:

@@ -136,6 +136,9 @@ def test_nothing_measured_is_said_so(worth: Any) -> None:
     assert list(worth.lines(early)) == []
     n_planned = sum(len(arms) for arms, _ in worth.PLAN.values())
     assert len(parts["missing"].splitlines()) == n_planned
+    assert parts["missed"] == "No goal was judged yet."
+    bad = worth.page(rows_of(-0.01))["missed"]
+    assert bad.count("\n- ") == 1  # both controls, not the ensemble
     later = worth.page(rows_of(0.01))["missing"].splitlines()
     assert len(later) == n_planned - 3
     assert not any("20 minutes" in line for line in later)
@@ -163,6 +166,7 @@ def test_the_width_is_the_best_on_other_seeds(worth: Any, pays: Any) -> None:
     [
         ["--tasks", "digits-1m", "--seeds", "100"],
         ["--tasks", "digits-1m", "--widths", "--seeds", "0"],
+        ["--tasks", "digits-1m", "--ablations", "--seeds", "100"],
         ["--tasks", "letters-1m"],
     ],
 )
@@ -176,7 +180,7 @@ def test_widths_and_arms_share_no_seed_and_tasks_have_data(
 
 
 def test_rows_name_no_folder_of_the_machine(pays: Any) -> None:
-    for arm in pays.ARMS:
+    for arm in (*pays.ARMS, *importlib.import_module("worth").PARTS):
         words = pays.command(arm, "digits-1m", 3, width=16)
         assert str(ROOT.parent) not in pays.shown([*words, f"--data=cifar10:{pays.DATA}/x"])
         assert "3" in " ".join(words)
