@@ -28,7 +28,7 @@ from nasgen.loop.constants import Constants
 from nasgen.settings.config import Training
 from nasgen.settings.fidelity import Fidelity
 from nasgen.store.trial import Trial
-from tests.evaluation.test_cohort import _dag, _evaluator, _job
+from tests.evaluation.test_cohort import _dag, _evaluator, _job, _members, _parent
 
 Json = dict[str, Any]
 SIDE, N_STEPS = 16, 16
@@ -245,6 +245,25 @@ def test_a_cohort_of_one_is_averaged_as_the_job_is(halves: Any) -> None:
     evaluator, first, _ = halves
     cohort = evaluator.evaluate({"seq": 1, "cohort": [_partial(1, 0.0, 0.5)]})
     assert cohort["cohort"][0]["refs"] == first["refs"]
+
+
+def test_relatives_that_train_together_hand_over_one_mean_of_what_they_share(
+    tmp_path: Path,
+) -> None:
+    evaluator = _evaluator(tmp_path, optimizer="sgd")
+    fidelity = Fidelity(1.0, 0.5, begin=0.25, end=0.5).to_json()
+    jobs_ = _members(_parent(evaluator), 2, wants=WITH_OPTIMIZER, fidelity=fidelity)
+    results = evaluator.evaluate({"seq": 1, "cohort": jobs_})["cohort"]
+    name = "steps.conv_1.conv.weight"  # one member has more channels in it, the other before it
+    kept = []
+    for job, result in zip(jobs_, results, strict=True):
+        assert result["state"] == "COMPLETE", result["failure"]
+        answers = evaluator.artifacts.load(result["refs"]["predictions"])["validation"]
+        again = evaluator.inference.predict(job["genotype"], result["refs"]["weights"], "validation")
+        np.testing.assert_allclose(again, answers, atol=1e-6)
+        kept.append(evaluator.artifacts.load(result["refs"]["weights"])[name][:8, :6])
+    assert np.array_equal(*kept)
+    assert kept[0].any()
 
 
 def test_a_mean_keeps_what_a_support_holds_down_at_zero(tmp_path: Path) -> None:
