@@ -259,7 +259,9 @@ def test_relatives_that_train_together_hand_over_one_mean_of_what_they_share(
     for job, result in zip(jobs_, results, strict=True):
         assert result["state"] == "COMPLETE", result["failure"]
         answers = evaluator.artifacts.load(result["refs"]["predictions"])["validation"]
-        again = evaluator.inference.predict(job["genotype"], result["refs"]["weights"], "validation")
+        again = evaluator.inference.predict(
+            job["genotype"], result["refs"]["weights"], "validation"
+        )
         np.testing.assert_allclose(again, answers, atol=1e-6)
         kept.append(evaluator.artifacts.load(result["refs"]["weights"])[name][:8, :6])
     assert np.array_equal(*kept)
