@@ -22,6 +22,7 @@ from nasgen.cli.searching import print_summary
 def status(run: RunPath, ledger: LedgerNow = None, json_: Json = False) -> None:
     """Show how far a run has come and what it found."""
     from nasgen.errors import typed
+    from nasgen.runs.progress import plan_lines
     from nasgen.runs.session import load
 
     found = load(run, ledger=ledger)
@@ -33,6 +34,8 @@ def status(run: RunPath, ledger: LedgerNow = None, json_: Json = False) -> None:
     print(f"{found.path}: {state['state']}")
     print_summary(summary, found)
     if state["state"] == "unfinished":
+        for line in plan_lines(summary["plan"]) if summary.get("plan") else ():
+            print(line)
         print(f"continue with {typed('resume', found.path)}")
 
 

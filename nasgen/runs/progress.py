@@ -124,8 +124,10 @@ def _planned(plan: Mapping[str, Any]) -> str:
     n, trials, trial_s = plan.get("finalists", 0), plan.get("trials"), plan.get("trial_s")
     is_planned = plan["strategy"] != "trials"
     if plan["strategy"] == "one":
-        each = "" if trial_s is None else f", trained for about {clock(trial_s)}"
-        return f"{_counted(trials or 1, 'network')}{each}: there is no time to compare several"
+        n = trials or 1
+        each = "" if n == 1 else "each "
+        each = "" if trial_s is None else f", {each}trained for about {clock(trial_s)}"
+        return f"{_counted(n, 'network')}{each}: there is no time to compare several first"
     last = ""
     if n:
         which = "the best one" if n == 1 else f"the best {n}"
