@@ -127,7 +127,7 @@ def children(
         settings = dict(operator.settings)
         if "environment" in settings:
             settings |= {"generation": generation, "m": operator.n_parents[1]}
-        if RANKS in operator.requires:
+        if RANKS in operator.requires or settings.get("weights") == "fittest":
             settings[RANKS] = ranks(parents)
         return [Child(Derivation(identities, operator.group, operator.name, settings, seed))]
     name, given = operator.name, {}

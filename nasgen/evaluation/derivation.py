@@ -115,14 +115,15 @@ class Deriver:
             raise EvaluationError(
                 f"{who} left no path of living synapses from the input to the output.", "refused"
             )
-        tensors = _mixed(frame)
+        tensors = _mixed(frame, made.order)
         tensors |= {name: torch.from_numpy(w).to(tensors[name]) for name, w in made.weights.items()}
         small = compact(self._decode, frame.genotype, closed)
         genotype, blueprint, plan, left = small.genotype, small.blueprint, small.plan, small.support
         if self.inference.space.problems(genotype):  # such as a width that the space lacks
             genotype, blueprint, plan, left = frame.genotype, frame.blueprint, {}, closed
         network = build(blueprint, seed)
-        inherit(network, blueprint, [(frame.blueprint, tensors)], plan)
+        if made.inherits:
+            inherit(network, blueprint, [(frame.blueprint, tensors)], plan)
         support.Support.of(network, left)
         if all(mask.all() for mask in left.values()):
             left = {}
@@ -225,8 +226,11 @@ def _n_left(closed: Mapping[str, Mask], names: Iterable[str]) -> int:
     return sum(survival.n_synapses(closed[name]) for name in names)
 
 
-def _mixed(frame: Frame) -> dict[str, Tensor]:
-    """Return the parents' tensors, each parameter averaged over the parents that have it."""
+def _mixed(frame: Frame, order: Sequence[int] = ()) -> dict[str, Tensor]:
+    """Return the parents' tensors, each parameter averaged over the parents that have it.
+
+    With an `order` of parents, each value is that of the first that has it.
+    """
     if len(frame.parents) == 1:
         return dict(frame.tensors)
     givers = [(parent.blueprint, parent.weights) for parent in frame.parents]
@@ -235,8 +239,11 @@ def _mixed(frame: Frame) -> dict[str, Tensor]:
     for name in frame.parameters:
         total: Array = np.zeros(tuple(frame.tensors[name].shape))
         count = np.zeros(total.shape, dtype=np.int64)
-        for member in frame.members:
+        for i in order or range(len(frame.members)):
+            member = frame.members[i]
             has = member.support[name]
+            if order:
+                has = has & (count == 0)
             total += np.where(has, member.weights[name].numpy(), 0.0)
             count += has
         mixed[name] = torch.from_numpy(total / np.maximum(count, 1)).to(mixed[name])
@@ -262,7 +269,9 @@ def _repair(
 class _Made:
     """What an operator made of its parents: `masks` can be written to.
 
-    `weights` are those that it changed, `stock` what an environment chose from.
+    `weights` are those that it changed, `stock` what an environment chose from. `order` are parents
+    by fitness, where a synapse has the weight of the first that has it, else () for their mean;
+    `inherits` is False where weights are drawn anew.
     """
 
     weights: dict[str, Array]
@@ -271,6 +280,8 @@ class _Made:
     stock: Stock | None = None
     repaired: tuple[str, ...] = ()
     metrics: Json = field(default_factory=dict)
+    order: tuple[int, ...] = ()
+    inherits: bool = True
 
 
 @dataclass(frozen=True)
@@ -312,9 +323,15 @@ class _Call:
         strengths = {n: strength for n, (strength, _) in mates.items()}
         left = {n: mask for n, (_, mask) in mates.items()}
         settings = self.derivation.settings
+        order: tuple[int, ...] = ()
+        inherits = settings.get("weights") != "reinit"
+        if settings.get("weights") == "fittest":
+            ranks = settings["ranks"]
+            order = tuple(sorted(range(len(ranks)), key=lambda i: ranks[i]))
         if not left or "environment" not in settings:
             masks = survival.strongest(strengths, left, n_most) if left else {}
-            return _Made({}, {n: mask.copy() for n, mask in masks.items()}, strengths)
+            free = {n: mask.copy() for n, mask in masks.items()}
+            return _Made({}, free, strengths, order=order, inherits=inherits)
         living = surviving.Living(self.frame.blueprint, self.frame.whole)
         stock = Stock(
             strengths,
@@ -332,7 +349,9 @@ class _Call:
             returned = environment.survivors(stock, rngs)
         kept = surviving.checked(settings["environment"], returned, stock)
         metrics = surviving.wanted(kept)
-        return _Made({}, dict(kept.masks), strengths, stock, kept.repaired, metrics)
+        return _Made(
+            {}, dict(kept.masks), strengths, stock, kept.repaired, metrics, order, inherits
+        )
 
     def _pruned(
         self, weights: Mapping[str, Array], supports: Mapping[str, Mask]

@@ -15,9 +15,14 @@ def settings(config: SearchConfig, group: str) -> dict[str, Any]:
     """Return the settings of derivations by operators of a group, JSON."""
     if group == "prunings":
         return {"retention": config.algorithm.retention}
-    if group == "matings" and environment(config.environment) is not None:
-        return {"environment": {"name": config.environment.name, **config.environment.options}}
-    return {}
+    if group != "matings":
+        return {}
+    section, found = config.environment, dict[str, Any]()
+    if environment(section) is not None:
+        found["environment"] = {"name": section.name, **section.options}
+    # What is usual is left out, so that it is no part of a derivation's identity.
+    usual = {"tags": True, "weights": "mean"}
+    return {**found, **{k: v for k in usual if (v := getattr(section, k)) != usual[k]}}
 
 
 def draws(config: SearchConfig, entry: registry.Entry, group: str) -> bool:

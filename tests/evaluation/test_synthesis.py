@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from nasgen import registry
+from nasgen.evaluation.derivation import Deriver
 from nasgen.evaluation.framing import Parent, framed
 from nasgen.genotypes import Dag, Draft
 from nasgen.genotypes.derivation import Derivation
 from nasgen.operators.environment.base import Choice, Draws, Environment
 from nasgen.phenotype import support
+from nasgen.phenotype.network import build
 from nasgen.phenotype.stock import Stock, Survivors
 from tests.evaluation.test_derivation import Json, Worker, assert_sparse
 
@@ -274,3 +276,37 @@ def test_what_was_not_synthesised_stays_0_through_a_hundred_steps(
         }
     )  # fmt: skip
     assert_sparse(worker, result)
+
+
+@pytest.mark.parametrize("weights", ["mean", "fittest", "reinit"])
+def test_a_synapse_begins_with_what_the_config_says(
+    weights: str, folder: Path, ancestor: Json
+) -> None:
+    """Strength says who survives; the weight that is inherited is another matter."""
+    worker = Worker(folder)
+    dag = Dag.from_json(ancestor["genotype"])
+    twin = worker.told(worker.run(dag, (ancestor,)), dag, "twin")
+    settings = {"environment": FACTOR, "weights": weights, "ranks": [2, 1]}
+    derivation = Derivation((ancestor["identity"], "twin"), "matings", "mean", settings, 1)
+    made = Deriver(worker.evaluator.inference).derive(
+        derivation, {"parents": [ancestor, twin]}, seed=3
+    )
+    name = "steps.conv_2.conv.weight"
+    own = [worker.evaluator.artifacts.load(p["refs"]["weights"])[name] for p in (ancestor, twin)]
+    expected = {"mean": (own[0] + own[1]) / 2, "fittest": own[1]}
+    mask = made.support[name]
+    got = made.network.state_dict()[name].numpy()
+    assert not got[~mask].any()
+    if weights == "reinit":
+        fresh = build(made.blueprint, 3).state_dict()[name].numpy()
+        assert np.array_equal(got[mask], fresh[mask])
+        return
+    rows, columns = (
+        [
+            t - dag.vertex(v.tag).channel_tags[0][0]
+            for t, n in v.channel_tags
+            for t in range(t, t + n)
+        ]
+        for v in (made.genotype.inner[2], made.genotype.inner[1])
+    )
+    assert np.allclose(got[mask], expected[weights][np.ix_(rows, columns)][mask], atol=1e-7)

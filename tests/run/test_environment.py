@@ -30,6 +30,10 @@ def test_derivations_carry_the_environment_and_draw_where_it_does() -> None:
     assert found["fitness-mean"].artifacts == ("weights", "support")
     exact = reading.resolved(tables(name="rank")).operators.table
     assert not next(op for op in exact if op.name == "mean").draws
+    assert found["mean"].settings == {"environment": FACTOR}, "what is usual is not named"
+    by_place = reading.resolved(tables(**FACTOR, tags=False, weights="fittest")).operators.table
+    other = next(op for op in by_place if op.name == "mean").settings
+    assert other == {"environment": FACTOR, "tags": False, "weights": "fittest"}
     without = reading.resolved(tables(name="none")).operators.table
     assert all(op.settings == {} for op in without if op.group == "matings")
 
@@ -42,6 +46,7 @@ def test_derivations_carry_the_environment_and_draw_where_it_does() -> None:
         ({"name": "factor", "retention_clusters": 1.0}, "above 0 and below 1, got 1.0"),
         ({"name": "factor", "retention_clusters": "much"}, "retention_clusters: input should be a"),
         ({"name": "rank", "score": "size"}, "environment.score: input should be 'magnitude'"),
+        ({"weights": "best"}, "environment.weights: input should be 'mean', 'fittest' or 'reinit'"),
         ({"cap": 0.8}, "'environment.cap' is an option of an environment; name one"),
     ],
 )
