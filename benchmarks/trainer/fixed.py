@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nasgen import seeding
 from nasgen.evaluation import batches, device, measure, shared
-from nasgen.evaluation.images import ImageBatches, viewed
+from nasgen.evaluation.images import ImageBatches
 from nasgen.evaluation.inference import Inference
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import make_optimizer, train
@@ -33,7 +33,6 @@ Row = dict[str, Any]
 MANY_EPOCHS = 100_000.0  # where seconds end the training
 WIDEST = 1024  # channels of a layer
 BACKWARD = 3  # a step costs about three times the operations of a forward pass
-SHIFTS = (0, -1, 1)  # pixels, of the views
 
 
 @dataclass(frozen=True)
@@ -182,26 +181,21 @@ class Fixed:
         else:
             prepared, rows = shared.prepared(data, "train"), shared.split(data, 1.0).validation
             targets = shared.data(data).targets[rows]
-        views = [
-            (shift, mirror)
-            for shift in (SHIFTS if self.recipe.crop else SHIFTS[:1])
-            for mirror in ((False, True) if self.recipe.flip else (False,))
-        ]
-        answers = [self.answers(prepared, rows, *view) for view in views]
+        views = (None, *self.feed.views(self.recipe))
+        answers = [self.answers(prepared, rows, view) for view in views]
         found = {}
         for n in dict.fromkeys((1, 1 + self.recipe.flip, len(views))):
             mean = np.mean(answers[:n], axis=0)
             found[str(n)] = float(self.target.correct(mean, targets).mean())
         return found
 
-    def answers(
-        self, prepared: Mapping[str, Any], rows: Any, shift: int, mirror: bool
-    ) -> np.ndarray[Any, Any]:
-        """Return the predictions of a view of images, (n, n_classes)."""
+    def answers(self, prepared: Mapping[str, Any], rows: Any, view: Any) -> np.ndarray[Any, Any]:
+        """Return the predictions for a view of images, None for images as they are, (n, ...)."""
         parts = []
         with torch.inference_mode():
             for batch in batches.evaluation_batches(self.feed, prepared, rows, torch.device("cpu")):
-                outputs = self.network(viewed(batch["x"], shift, mirror))
+                shown = batch if view is None else self.feed.viewed(batch, view)
+                outputs = self.network(shown["x"])
                 parts.append(self.target.predictions(outputs.float()))
         return torch.cat(parts).numpy()
 

@@ -15,6 +15,7 @@ import torch
 import nasgen
 from nasgen.evaluation.feeds.base import named, views_of
 from nasgen.evaluation.images import viewed
+from nasgen.report import numbers
 from nasgen.settings.config import Training
 from nasgen.settings.prediction import Prediction
 
@@ -155,3 +156,10 @@ def test_trained_longer_it_is_tested_over_the_views_of_its_own_recipe(run: nasge
     assert plain["views"] == 3
     assert Path(plain["weights"]).is_file()
     assert {"test_accuracy", "test_accuracy_one_view"} <= set(plain)
+
+
+def test_the_report_says_over_how_many_views_a_test_was_averaged(run: nasgen.Run) -> None:
+    page = run.report_path.read_text()
+    assert page.count("averages 6 views of each image; with one it is") == 2
+    plain = run.summary["best"]["test_accuracy_one_view"]
+    assert numbers.quantity("test_accuracy", plain) in page
