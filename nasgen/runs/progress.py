@@ -191,7 +191,8 @@ class PlainLog:
         elif event == "start" and data["n_stored"]:
             self._print(f"resumed; {data['n_stored']} trials are stored already")
         elif event == "phase" and data["phase"] == "finish":
-            self._print(f"finalists: training the {data['n']} best again, longer")
+            n = data["n"]
+            self._print(f"finish: training the best {'one' if n == 1 else n} longer")
         elif event == "phase" and data["phase"] == "conclude":
             self._print(CONCLUDING)
         elif event == "caution":

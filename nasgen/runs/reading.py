@@ -207,15 +207,20 @@ def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
     section, draft = config.algorithm, Resolved(config, scope)
     usual: tuple[str, ...] = ()
     crosses, mutates, planned = True, False, False
+    own: Mapping[str, float] = {}
+    crossover_prob = section.crossover_prob
     if registry.known("algorithms", section.name):
-        usual, crosses = draft.algorithm_type.morphisms, draft.algorithm_type.crosses
-        mutates, planned = draft.algorithm_type.mutates, strategy.follows_plan(draft)
+        kind = draft.algorithm_type
+        usual, crosses, mutates, own = kind.morphisms, kind.crosses, kind.mutates, kind.frequencies
+        planned = strategy.follows_plan(draft)
+        if "crossover_prob" not in section.model_fields_set:
+            crossover_prob = kind.crossover_prob
     fitting = draft.applicable("morphisms")
-    morphisms = section.morphisms or {name: 1.0 for name in usual if name in fitting}
+    morphisms = section.morphisms or {n: own.get(n, 1.0) for n in usual if n in fitting}
     grows = bool(usual and morphisms) and not mutates
 
     def every(group: str) -> dict[str, float]:
-        return dict.fromkeys(draft.applicable(group), 1.0)
+        return {name: own.get(name, 1.0) for name in draft.applicable(group)}
 
     # An operator that takes many parents finds them, unless the population was set.
     needed = max(
@@ -231,6 +236,7 @@ def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
     written = {
         # A plan says how many networks it begins with, unless they are set.
         "population": section.population if planned else size,
+        "crossover_prob": crossover_prob,
         "morphisms": morphisms,
         "mutations": section.mutations or ({} if grows else every("mutations")),
         # Growth has one parent; where matings bring several, it still crosses none by itself.

@@ -9,7 +9,7 @@ from nasgen import registry
 from nasgen.errors import ConfigError
 from nasgen.runs.resolved import Resolved
 from nasgen.settings.config import SearchConfig
-from nasgen.settings.fidelity import finish_fidelity, n_workers, search_fidelity
+from nasgen.settings.fidelity import finish_fidelity, search_fidelity
 from nasgen.settings.plan import FOLLOWED, Plan, Speed, planned
 
 AUTO, PLANNED, OTHER = "auto", "lineage", "genetic"
@@ -83,6 +83,7 @@ def plan_of(
     record: Mapping[str, Any],
     leg: Mapping[str, Any],
     n_train: int,
+    workers: int,
     time_s: float | None,
     speed: Speed | None = None,
 ) -> Plan | None:
@@ -99,7 +100,7 @@ def plan_of(
     return planned(
         time_s,
         n_train,
-        n_workers(config),
+        workers,
         speed,
         threads=config.execution.threads_per_trial,
         breeds=run.algorithm_type.plans == "lines",

@@ -272,8 +272,9 @@ class Finish(Section):
     )
     share: Share | None = Field(
         None,
-        description="share of a time budget that is reserved for them; default: 0.78 with lineage, "
-        "and with random search that trains its networks on; else 0.6",
+        description="share of a time budget that is reserved for them; default: 0.67 to 0.88 with "
+        "lineage, and with random search that trains its networks on, the more the more a network "
+        "gains by having all cores; else 0.6",
     )
     epochs: float | None = Field(
         None, gt=0, description="default: four times [training] epochs, or what the time allows"

@@ -22,19 +22,25 @@ from typing import Any, Final, Literal, Self
 Strategy = Literal["one", "lines"]
 FOLLOWED: Final = ("one", "lines")  # other strategies that run.json names share time out otherwise
 
-FINISH_SHARE: Final = 0.78  # of the time for training; 10 % more to the search costs 0.2 points
+# How much of its training the last network may lose to the search; 10 % cost about 0.35 points on
+# CIFAR-10 in ten minutes. So the search has a share of the time within these bounds.
+LOSS: Final = 0.09
+LEAST_SHARE, USUAL_SHARE, MOST_SHARE = 0.12, 0.22, 0.33
 JOB_S: Final = 0.3  # what a trial takes beside training and validation: building, loading, writing
 PARTIAL_VALIDATION: Final = 0.5  # of a whole one: in the middle of the schedule images are small
 MIN_STRETCH_IMAGES: Final = 5_000  # of full size; less than that says nothing about a network
 MIN_SLOTS: Final = 3  # first networks, and two rounds: fewer make no search
 MAX_SLOTS: Final = 48
-SLOTS: Final = 8  # where a worker can be shown IMAGES; four times as many make twice the slots
-IMAGES: Final = 340_000  # CIFAR-10 for ten minutes on a core
+SLOTS: Final = (
+    8  # with the usual share, if a worker can be shown IMAGES in all the time; four times
+)
+IMAGES: Final = 340_000  # as many make twice the slots
 ENOUGH_EPOCHS, ENOUGH_IMAGES = 40.0, 300_000  # what each of two finalists must still be shown
 MOST_FINALISTS: Final = 4
 FREE: Final = 0.9  # of a network's speed alone: at that, another one beside it costs nothing
 PARALLEL: Final = 0.75  # t threads are t ** PARALLEL times as fast as one, if nothing is measured
-FIRST: Final = 4  # one of so many slots is for first networks
+FIRST: Final = 0.75  # the slots for first networks are so many times the root of all
+FIRST_TRIALS: Final = 4  # where trials are counted, one of so many is a first network
 
 
 @dataclass(frozen=True)
@@ -167,18 +173,19 @@ def planned(
     if budget_s is None:
         return _by_trials(n_trials or 1, breeds, has_lines, first, finalists, epochs, finish_epochs)
     left = max(0.0, budget_s - (speed.start_s + speed.end_s if speed else 0.0))
-    share = FINISH_SHARE if finish_share is None else finish_share
     most = math.inf if n_trials is None else n_trials if has_lines else n_trials // 2
     cores = _Cores(workers, threads, speed)
-    spread = _spread(left * share, n_train, cores, finalists, most)
+    spread = _spread(left * (1 - USUAL_SHARE), n_train, cores, finalists, most)
+    share = _search_share(spread, workers, breeds) if finish_share is None else 1 - finish_share
     job_s = JOB_S + (PARTIAL_VALIDATION * speed.val_s if speed else 0.0)
     least = 4 * job_s
     n_slots = SLOTS * math.sqrt(left / 600)
     if speed is not None:
         least = max(least, MIN_STRETCH_IMAGES * speed.image_s)
         n_slots = SLOTS * math.sqrt(left / speed.image_s / IMAGES)
-    search_s = left * (1 - share if spread.n else 1.0)
-    n_slots = min(round(n_slots), int(search_s / (least + job_s)), MAX_SLOTS)
+    search_s = left * share
+    n_slots = round(n_slots * share / USUAL_SHARE)
+    n_slots = min(n_slots, int(search_s / (least + job_s)), MAX_SLOTS)
     most = math.inf if n_trials is None else n_trials - spread.n
     if has_lines:
         rounds = _bred((), n_slots, workers, max(1, spread.n), most)
@@ -203,6 +210,22 @@ def planned(
         math.floor(1000 * finish_s) / 1000 if spread.n else None,
         speed,
     )
+
+
+def _search_share(spread: _Spread, workers: int, breeds: bool) -> float:
+    """Return the share of the time that the search may have.
+
+    In a round a line is trained by one worker for one of the round's slots; in the finish it would
+    have got `worth` in the same time. Where threads bring one network little, what stands beside it
+    costs little too. Halving alone cannot use that, since what it leaves behind it has trained for
+    nothing.
+    """
+    if not spread.n:
+        return 1.0
+    if not breeds:
+        return USUAL_SHARE
+    lost = 1 - 1 / math.ceil((spread.n + 1) / workers) / spread.worth
+    return min(MOST_SHARE, max(LEAST_SHARE, LOSS / max(lost, LOSS)))
 
 
 @dataclass(frozen=True)
@@ -310,7 +333,7 @@ def _rounds(
         while _fits(_halving(n + 1, workers, lines, False), n_slots, workers, most):
             n += 1
         return _halving(n, workers, lines, False)
-    n = first or max(lines, 2, workers * max(1, round(n_slots / FIRST)))
+    n = first or max(lines, 2, workers * max(1, round(FIRST * math.sqrt(n_slots))))
     rounds = _halving(int(min(n, most)), workers, lines, breeds)
     while not _fits(rounds, n_slots, workers, most) and len(rounds) > 1:
         rounds = rounds[:-1]
@@ -369,16 +392,20 @@ def _by_trials(
     finish_epochs: float,
 ) -> Plan:
     """Return the plan of a segment that trials limit, which does not depend on the machine."""
-    n = min(1 if finalists is None else finalists, n_trials // 2)
     if n_trials < 2:
-        return Plan("one", (Round(0, n_trials),), None, 1.0, 0)
+        one = Plan("one", (Round(0, n_trials),), None, 1.0, 0)
+        return Plan("lines", (), None, 0.0, 1) if has_lines else one
+    n = min(1 if finalists is None else finalists, n_trials // 2)
     most = n_trials - n
-    begin = min(first or max(2, 2 * round(most / (2 * FIRST))), most)
+    begin = min(first or max(2, 2 * round(most / (2 * FIRST_TRIALS))), most)
     lines = min(max(1, n), begin)
     if has_lines:
         rounds = _bred((), math.inf, 2, lines, most)
     else:
         rounds = _rounds(math.inf, 2, lines, breeds, begin if breeds else first, most)
+    if breeds and (rest := most - sum(r.size for r in rounds)):  # no whole round
+        last = rounds[-1] if rounds else Round(min(lines, rest), -min(lines, rest))
+        rounds = (*rounds[:-1], Round(last.carried, last.new + rest))
     searched = len(rounds) * epochs
     until = searched / (searched + finish_epochs) if n else 1.0
     return Plan("lines", rounds, None, round(until, 6), n)

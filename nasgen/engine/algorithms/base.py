@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice, takewhile
 from typing import Any, ClassVar, Literal
@@ -40,6 +40,8 @@ class Algorithm(ABC):
     - `takes_rungs`: its candidates can be trained in rungs (`halve`).
     - `morphisms`: the operators that it uses when the config names none; empty: all mutations.
     - `mutates`: mutations take part beside `morphisms` although nobody names them.
+    - `frequencies`: of operators that are used without being named, 1 where nothing is said;
+      `crossover_prob`: likewise.
     - `crosses`: children may have several parents; otherwise crossovers and matings are not used.
     - `plans`: "lines" if it follows a plan (`nasgen.settings.plan`) wherever it is used, "drawn" if
       it draws all its networks and follows one in a time budget, else "".
@@ -52,6 +54,8 @@ class Algorithm(ABC):
     takes_rungs: ClassVar[bool] = False
     morphisms: ClassVar[tuple[str, ...]] = ()
     mutates: ClassVar[bool] = False
+    frequencies: ClassVar[Mapping[str, float]] = {}
+    crossover_prob: ClassVar[float] = 0.3
     crosses: ClassVar[bool] = True
     plans: ClassVar[Literal["", "lines", "drawn"]] = ""
     objectives: ClassVar[int | None] = None

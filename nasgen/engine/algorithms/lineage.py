@@ -13,6 +13,7 @@ beside the budget, `nsga2` for several objectives.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -43,6 +44,15 @@ class Lineage(Lines):
         "kernel", "skip",
     )  # fmt: skip
     mutates: ClassVar[bool] = True
+    # What breaks a network's function more than a stretch can mend seldom wins, see the decisions.
+    frequencies: ClassVar[Mapping[str, float]] = {
+        "channels": 2.0,
+        "insert-skip": 2.0,
+        "insert-subgraph": 0.5,
+        "relabel": 0.5,
+        "rewire": 0.5,
+    }
+    crossover_prob: ClassVar[float] = 0.1
     predictor: ClassVar[str] = "forest"
 
     def __init__(self, population: int, seed: int, margin: float = MARGIN) -> None:
