@@ -204,9 +204,7 @@ def made(
     gone_s = budget.elapsed_s
 
     def found(speed: Speed | None, limit_s: float | None) -> Json:
-        plan = strategy.plan_of(
-            resolved, record, leg, n_train, executor.workers, limit_s, speed
-        )
+        plan = strategy.plan_of(resolved, record, leg, n_train, executor.workers, limit_s, speed)
         if plan is not None:
             return forecast.of_plan(plan, resolved)
         return forecast.of_settings(resolved, constants, budget, speed)
