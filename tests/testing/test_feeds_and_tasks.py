@@ -81,10 +81,35 @@ class Overwrites(Rows):
         return {"x": stored["x"]}
 
 
+class Reversed(Rows):
+    """Sound: the numbers backwards are a view."""
+
+    @classmethod
+    def views(cls, recipe: Any) -> Any:
+        return ("backwards",)
+
+    def viewed(self, batch: Any, view: Any) -> Any:
+        return {"x": batch["x"].flip(1)}
+
+
+class Cuts(Reversed):
+    def viewed(self, batch: Any, view: Any) -> Any:
+        return {"x": batch["x"][1:]}
+
+
+class ReversesTheBatch(Reversed):
+    def viewed(self, batch: Any, view: Any) -> Any:
+        batch["x"].mul_(-1)
+        return batch
+
+
 @pytest.mark.parametrize(
     ("target", "words"),
     [
         (Rows, ""),
+        (Reversed, ""),
+        (Cuts, "the view backwards has other inputs or shapes than the batch"),
+        (ReversesTheBatch, "views changed the batch"),
         (Forgets, "the restored feed prepares other batches"),
         (LooksEverywhere, "rows outside of the training part had a say"),
         (LooksAround, "a row alone gets another answer than in a batch"),
