@@ -201,7 +201,7 @@ def test_networks_are_compared_where_their_stretches_end() -> None:
     one, two = Fidelity(begin=0.0, end=0.1), Fidelity(begin=0.1, end=0.2)
     trials = [
         replace(design(0, 0.5, "a"), fidelity=one),
-        replace(design(1, 0.4, "b"), fidelity=one),
+        replace(design(1, 0.8, "b"), fidelity=one),
         trial(2, 0.7, "continue", parents=(0,), goes_on=True, fidelity=two),
         trial(3, 0.65, parents=(0,), fidelity=two),
     ]
