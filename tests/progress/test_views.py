@@ -83,7 +83,7 @@ def test_the_log_has_a_line_a_trial_and_names_failures() -> None:
     for seq in range(12):
         assert f"trial {seq} " in text
     assert "failed, the loss became nan" in text
-    assert "training the 1 best again" in text
+    assert "training the best one longer" in text
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -46,11 +46,10 @@ class Lineage(Lines):
     mutates: ClassVar[bool] = True
     # What breaks a network's function more than a stretch can mend seldom wins, see the decisions.
     frequencies: ClassVar[Mapping[str, float]] = {
-        "channels": 2.0,
-        "insert-skip": 2.0,
-        "insert-subgraph": 0.5,
-        "relabel": 0.5,
-        "rewire": 0.5,
+        **dict.fromkeys(("channels", "insert-skip"), 2.0),
+        "remove": 0.5,
+        **dict.fromkeys(("insert-subgraph", "relabel", "rewire"), 0.25),
+        **dict.fromkeys(("path", "bridge", "subgraph"), 0.25),
     }
     crossover_prob: ClassVar[float] = 0.1
     predictor: ClassVar[str] = "forest"
