@@ -11,7 +11,7 @@ finds out itself how far they are to be trusted. With many labels it is a ridge 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final, final
 
 import numpy as np
@@ -22,10 +22,11 @@ from nasgen.predictors.features.network import NETWORK
 from nasgen.predictors.ridge import ridge
 from nasgen.predictors.trainings import Trainings
 
-N_TREES: Final = 200
-DEPTH: Final = 4
-RATE: Final = 0.06
-MIN_LEAF: Final = 20
+N_TREES: Final = 150
+DEPTH: Final = 3
+RATE: Final = 0.05
+MIN_LEAF: Final = 30
+SHRINKAGE: Final = 10.0  # of the leaves' values: an image set that nobody has seen is another one
 MIN_OWN: Final = 6  # labels of the run, below which only their mean counts
 CLIP: Final = 5e-3  # accuracies nearer to 0 or 1 count as that: their logits are noise
 SIZE: Final = NETWORK.index("log_params")
@@ -73,38 +74,63 @@ class Transfer:
             return self.rest.predict(X, return_std=return_std)
         own = self.guess(X)
         level = self.guess.level if self.rest is None and self.shift == 0 else self.shift
-        more, std = np.zeros(len(X)), np.full(len(X), self.guess.doubt)
+        more: Floats | float = 0.0
+        std: Floats | float = 0.0
         if self.rest is not None:
             more, std = self.rest.predict(np.column_stack([X, own]), return_std=True)
+        elif return_std:
+            std = self.guess.doubt
         mean = 1 / (1 + np.exp(-(own + level + more)))
         return (mean, std * mean * (1 - mean)) if return_std else mean
 
 
 class Guess:
-    """What a table says about networks: how far the logit of the accuracy lies off a set's mean."""
+    """What a table says about networks: how far the logit of the accuracy lies off a set's mean.
+
+    `level` is the mean of these means, `slope` what `Informed` says.
+    """
 
     def __init__(self, trainings: Trainings) -> None:
-        from sklearn.ensemble import HistGradientBoostingRegressor
-
-        logits = logit(trainings.accuracy)
-        sets, places = np.unique(trainings.sets, return_inverse=True)
-        means = np.array([logits[places == i].mean() for i in range(len(sets))])
-        y = logits - means[places]
-        self.level = float(means.mean())
-        self.model = HistGradientBoostingRegressor(
-            max_iter=N_TREES, max_depth=DEPTH, learning_rate=RATE, min_samples_leaf=MIN_LEAF,
-            early_stopping=False, random_state=0,
-        ).fit(trainings.X, y)  # fmt: skip
-        self.doubt = float((y - self.model.predict(trainings.X)).std())
+        self.table = trainings
+        y, self.level = centred(trainings)
+        self.model = _fitted(trainings.X, y)
         size = trainings.X[:, SIZE] - trainings.X[:, SIZE].mean()
         steep = float((size * y).sum() / max(float((size**2).sum()), 1e-12))
         middle = 1 / (1 + np.exp(-self.level))
         self.slope = float(steep * middle * (1 - middle))
 
+    @cached_property
+    def doubt(self) -> float:
+        """The deviation of the guesses on known image sets that were left out, in logits."""
+        table, (y, _), errors = self.table, centred(self.table), []
+        for known in table.known:
+            away = table.of(known)
+            if away.any() and not away.all():
+                found = y[away] - _fitted(table.X[~away], y[~away]).predict(table.X[away])
+                errors.append(found - found.mean())
+        return float(np.concatenate(errors).std()) if errors else float(y.std())
+
     def __call__(self, X: Floats) -> Floats:  # noqa: N803
         """Return guesses (n,)."""
         found: Floats = self.model.predict(X)
         return found
+
+
+def centred(trainings: Trainings) -> tuple[Floats, float]:
+    """Return the logits of the accuracies less the mean of their image set, and these means' mean."""
+    logits = logit(trainings.accuracy)
+    sets, places = np.unique(trainings.sets, return_inverse=True)
+    means = np.array([logits[places == i].mean() for i in range(len(sets))])
+    return logits - means[places], float(means.mean())
+
+
+def _fitted(X: Floats, y: Floats) -> Any:  # noqa: N803
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    return HistGradientBoostingRegressor(
+        max_iter=N_TREES, max_depth=DEPTH, learning_rate=RATE, min_samples_leaf=MIN_LEAF,
+        l2_regularization=SHRINKAGE, early_stopping=False, random_state=0,
+    ).fit(X, y)  # fmt: skip
 
 
 @lru_cache(maxsize=8)

@@ -140,6 +140,13 @@ def test_one_label_sets_the_level_and_many_correct_the_order(table: Trainings) -
     assert np.corrcoef(many.predict(X[40:]), turned[40:])[0, 1] > 0.7
 
 
+def test_its_doubt_is_what_it_is_wrong_by_on_sets_that_it_has_not_seen(table: Trainings) -> None:
+    X, y = encoded(FRESH), wanted(FRESH)  # noqa: N806
+    mean, std = Transfer(0, table).fit(X[:1], y[:1]).predict(X, return_std=True)
+    # Two known sets: the doubt is that of half the table, so it is larger.
+    assert 0.2 < np.std(y - mean) / np.mean(std) < 1.2
+
+
 def test_labels_that_are_no_accuracies_are_refused(table: Trainings) -> None:
     with pytest.raises(DataError, match=r"accuracies in \[0, 1\]"):
         Transfer(0, table).fit(encoded(FRESH[:3]), np.array([0.3, 1.7, 0.2]))
