@@ -13,6 +13,7 @@ import pytest
 from nasgen import genotypes
 from nasgen.predictors import trainings
 from nasgen.predictors.features.network import NETWORK, of_network
+from nasgen.predictors.pace import Pace
 
 
 @pytest.fixture
@@ -103,3 +104,24 @@ def test_every_image_set_names_where_it_comes_from(script: Any) -> None:
         assert images.dtype == np.uint8
         assert len(images) == len(labels)
     assert sorted(sets.schedule()).count("cifar10") == sets.SOURCES["cifar10"].share
+
+
+def test_the_table_that_comes_with_nasgen_is_read_as_it_is(script: Any) -> None:
+    """Its features are those of today, so no search has to compute them, and its pace is known."""
+    head, rows = trainings.lines(trainings.SHIPPED)
+    assert head["features"] == list(NETWORK)
+    assert trainings.SHIPPED.stat().st_size <= script.MOST_BYTES
+    assert len({row["number"] for row in rows}) == len(rows)
+    sets = importlib.import_module("image_sets")
+    table = trainings.read()
+    assert table.known == tuple(sorted(sets.FOLDERS))
+    assert set(table.names) == set(sets.SOURCES)
+    for name, parents in zip(table.names, table.parents, strict=True):
+        assert parents == sets.SOURCES[name].parents
+    log_macs, log_values, n_steps = table.X[:, 1], table.X[:, 2], table.X[:, 3]
+    image_s = [
+        Pace.usual().image_s(float(np.exp(m)), float(np.exp(v)), float(n))
+        for m, v, n in zip(log_macs, log_values, n_steps, strict=True)
+    ]
+    told = np.log(table.seconds) - table.X[:, -1] - np.log(image_s)
+    assert np.median(np.abs(told - np.median(told))) < 0.2

@@ -153,7 +153,7 @@ def _left_out(source: str, seed: int, n_labels: int, repeats: int, json_: bool) 
         f"{source}: each known image set left out with all that comes from it, {n_labels} labels "
         "of its own, networks compared at equal training time",
         ["left out", "networks", "predictor", "Kendall tau", "tau in the best tenth",
-         f"beaten by the best of {leaving_out.N_OFFERED}"],
+         f"worse than the chosen of {leaving_out.N_OFFERED}"],
         rows,
     )  # fmt: skip
 

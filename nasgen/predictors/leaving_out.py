@@ -26,7 +26,7 @@ from nasgen.predictors.transfer import Transfer, logit
 MIN_NETWORKS: Final = 10  # of an image set that is judged
 N_OFFERED: Final = 30  # candidates of which one is chosen
 N_DRAWS: Final = 400  # of so many candidates
-SHARE: Final = 0.25  # of the trainings that end before the time at which a set is compared
+BEYOND: Final = 1.5  # factor of time by which a network's measurements may be continued
 SCORES: Final = ("kendall", "top_kendall", "chosen")
 RIVALS: Final = {"size": "log_params", "operations": "log_macs"}
 
@@ -36,19 +36,24 @@ Order = Callable[[Floats], Floats]  # features (n, f) -> predictions (n,)
 def at_equal_time(table: Trainings, number: int) -> tuple[Floats, Floats]:
     """Return features and accuracies of the networks of an image set after the same seconds.
 
-    Between measurements the logit of the accuracy is taken to rise with the logarithm of the
+    That is the median of how long they were trained. Between measurements, and up to a factor of
+    `BEYOND` outside of them, the logit of the accuracy is taken to rise with the logarithm of the
     seconds. The images of the features are those that `Pace` predicts.
     """
     own = table.where(table.sets == number)
     networks = np.unique(own.networks)
     parts = [own.where(own.networks == network) for network in networks]
-    time_s = float(np.quantile([part.seconds.max() for part in parts], SHARE))
+    time_s = float(np.median([part.seconds.max() for part in parts]))
     rows, labels = [], []
     pace = Pace.usual()
     for part in parts:
-        if not part.seconds.min() <= time_s <= part.seconds.max():
+        seconds = part.seconds
+        if len(seconds) < 2 or not seconds[0] / BEYOND <= time_s <= seconds[-1] * BEYOND:
             continue
-        value = np.interp(np.log(time_s), np.log(part.seconds), logit(part.accuracy))
+        at, logits = np.log(seconds), logit(part.accuracy)
+        k = int(np.clip(np.searchsorted(seconds, time_s), 1, len(seconds) - 1))
+        slope = (logits[k] - logits[k - 1]) / (at[k] - at[k - 1])
+        value = logits[k] + slope * (np.log(time_s) - at[k])
         row = part.X[0].copy()
         row[-1] = np.log(pace.images_in(time_s, row[: len(NETWORK)]))
         rows.append(row)
