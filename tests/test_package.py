@@ -75,7 +75,10 @@ def test_the_wheel_holds_the_package_alone(tmp_path: Path) -> None:
     assert {n.split("/")[0] for n in names} == {
         "nasgen", f"nasgen-{nasgen.__version__}.dist-info"
     }  # fmt: skip
-    for needed in ("report/page.html.j2", "report/page.css", "papers/demo.toml", "py.typed"):
+    for needed in (
+        "report/page.html.j2", "report/page.css", "papers/demo.toml", "py.typed",
+        "predictors/trainings.jsonl.gz",
+    ):  # fmt: skip
         assert f"nasgen/{needed}" in names
 
 
@@ -93,6 +96,8 @@ def test_no_generated_or_image_file_is_in_the_tree() -> None:
     ).stdout.splitlines()
     # Networks that a reproduction trained are kept on purpose, as text.
     kept = {f"nasgen/papers/{name}.csv.gz" for name in papers.REPRODUCTIONS}
+    # What a predictor knows of trainings on other image sets: genotypes and accuracies, as text.
+    kept.add("nasgen/predictors/trainings.jsonl.gz")
     # Runs of an older version, which this one must read and go on with.
     kept |= {f"tests/store/old_runs/{name}/ledger.db" for name in ("genetic", "growth", "stopped")}
     generated = (".gz", ".bin", ".pt", ".pkl", ".db")
