@@ -106,11 +106,16 @@ class Trainer:
             raise RefusedError(found["failure"])
         return {**found, "genotype": genotype}
 
-    def test_accuracy(self, result: dict[str, Any]) -> float:
-        """Return the share of test images that a trained network classifies correctly."""
+    def tested(self, result: dict[str, Any]) -> dict[str, float]:
+        """Return the test accuracies of a trained network as the summary of a search has them."""
         inference = self.evaluator.inference
-        found = inference.predict(result["genotype"], result["refs"]["weights"], "test")
-        return float(inference.task.measured(found, inference.targets("test"))["accuracy"])
+        answers = inference.predict_views(result["genotype"], result["refs"]["weights"], "test")
+        plain, averaged = (
+            float(inference.task.measured(found, inference.targets("test"))["accuracy"])
+            for found in answers
+        )
+        n_views = 1 + len(inference.views)
+        return {"test_accuracy": averaged, "test_accuracy_one_view": plain, "views": n_views}
 
 
 def study_of(folder: Path, seed: int, worker: int) -> optuna.Study:
@@ -125,8 +130,8 @@ def study_of(folder: Path, seed: int, worker: int) -> optuna.Study:
     )  # fmt: skip
 
 
-def search(given: argparse.Namespace) -> None:
-    """Train candidates on one thread until `given.until`."""
+def search(given: argparse.Namespace, most: int | None = None) -> None:
+    """Train candidates on one thread until `given.until`, of `most` suggestions if that is set."""
     trainer = Trainer(given.data, given.seed, 1, given.folder)
     study, space = study_of(given.folder, given.seed, given.worker), trainer.resolved.space
 
@@ -142,7 +147,7 @@ def search(given: argparse.Namespace) -> None:
         trial.set_user_attr("val_s", found["metrics"]["val_s"])
         return float(found["metrics"]["val_accuracy"])
 
-    study.optimize(objective, catch=(RefusedError,))
+    study.optimize(objective, n_trials=most, catch=(RefusedError,))
 
 
 def finished(study: optuna.Study, trainer: Trainer, ends: float) -> dict[str, Any]:
@@ -155,13 +160,14 @@ def finished(study: optuna.Study, trainer: Trainer, ends: float) -> dict[str, An
         sys.exit("No candidate was trained in the time of the search; give more of it.")
     inference = trainer.evaluator.inference
     dag = drawn(optuna.trial.FixedTrial(study.best_params), trainer.resolved.space)
-    passes = 1 + len(inference.targets("test")) / max(1, len(inference.targets("validation")))
+    n_shown = len(inference.targets("test")) * (1 + len(inference.views))
+    passes = 1 + n_shown / max(1, len(inference.targets("validation")))
     testing_s = TESTING * passes * float(study.best_trial.user_attrs["val_s"])
     found = trainer.train(dag, max(1.0, ends - testing_s - time.time()), FINAL, ["weights"])
     names = ("val_accuracy", "n_params", "flops", "epochs_done")
     best = {name: found["metrics"][name] for name in names}
     return {
-        "best": {**best, "test_accuracy": trainer.test_accuracy(found)},
+        "best": {**best, **trainer.tested(found)},
         "candidates": len(complete),
         "best_candidate": study.best_value,
         "network": study.best_params,
