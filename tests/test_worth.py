@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 
 from nasgen.evaluation import device
 from nasgen.search_spaces.dag_cnn import DagCnn
+from tests.a_table import written
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
@@ -186,6 +187,18 @@ def test_rows_name_no_folder_of_the_machine(pays: Any) -> None:
         assert "3" in " ".join(words)
     found = pays.tidied({"run": "/a/b", "data": f"cifar10:{pays.DATA}/x", "best": {}})
     assert found == {"data": "cifar10:x", "best": {}}
+
+
+def test_an_arm_leaves_its_data_set_out_of_the_table_that_its_predictor_learns_from(
+    pays: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = {"predictor": {"name": "transfer", "table": str(written(tmp_path / "a.jsonl.gz"))}}
+    searches = {"default": table, "random": {"predictor": {"name": "none"}}}
+    monkeypatch.setattr(pays, "SEARCHES", searches)
+    assert pays.without("default", "digits-1m") == ["digits"]
+    assert 'predictor.without=["digits"]' in pays.command("default", "digits-1m", 0)
+    assert pays.without("random", "digits-1m") == []
+    assert not any("without" in word for word in pays.command("random", "digits-1m", 0))
 
 
 def test_documents_take_headlines_from_the_rows_once_there_are_some(worth: Any) -> None:
