@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
+from nasgen import registry
 from nasgen.genotypes import Dag, read, tags
 from nasgen.search_spaces import networks
 from nasgen.search_spaces.base import Design, SearchSpace
@@ -18,6 +22,7 @@ from nasgen.search_spaces.inception import Inception
 from nasgen.search_spaces.mlp import Mlp
 from nasgen.search_spaces.nasbench201 import NasBench201
 from nasgen.search_spaces.nasbench_macro import NasBenchMacro
+from nasgen.testing.search_spaces import designed
 
 IMAGES = ((1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 5, 90))
 ROWS = ((4,), (200,), (5, 12))
@@ -139,3 +144,52 @@ def test_dense_designs_are_narrower_where_little_can_be_spent_and_never_wider_th
         return parted(first.name)[1]
 
     assert width(1e3) < width(None) == width(1e9) == 64
+
+
+# ---- the contract suite finds what is wrong with a plug-in's designs ------------------------------
+
+FEW = DagCnn(max_channels=32).designs((3, 32, 32), 10)[:3]
+_counter = itertools.count()
+
+
+@dataclass(frozen=True)
+class Offering(SearchSpace):
+    """Legal is what `DagCnn` allows with 32 channels; `offer` are its designs."""
+
+    ranks: ClassVar[tuple[int, ...]] = (3,)
+    offer: ClassVar[Callable[[], Any]] = lambda: FEW
+    inner: DagCnn = DagCnn(max_channels=32)  # noqa: RUF009
+
+    def sample(self, rng: np.random.Generator) -> Dag:
+        return self.inner.sample(rng)
+
+    def problems(self, genotype: Dag) -> list[str]:
+        return self.inner.problems(genotype)
+
+    def blueprint(self, genotype: Dag, input_shape: Any, n_classes: int) -> Any:
+        return self.inner.blueprint(genotype, input_shape, n_classes)
+
+    def designs(self, input_shape: Any, n_outputs: int, macs: float | None = None) -> Any:
+        return type(self).offer()
+
+
+WIDE = DagCnn(max_channels=64).designs((3, 32, 32), 10, 1e9)[:1]
+FAULTS: dict[str, Callable[[], Any]] = {
+    "'resnet9-w64' is illegal: ": lambda: [replace(WIDE[0], name="resnet9-w64")],
+    "each name once, 1 of them came again": lambda: [FEW[0], replace(FEW[1], name=FEW[0].name)],
+    "each network once, 1 of them came again": lambda: [FEW[0], replace(FEW[0], name="other")],
+    "two answers to one question": lambda: FEW[: 1 + next(_counter) % 2],
+    "needs provisional gene tags": lambda: [replace(FEW[0], genotype=FEW[0].genotype.mint(0, 0))],
+    "expected nasgen.search_spaces.base.Design objects": lambda: [FEW[0].genotype],
+}
+
+
+@pytest.mark.parametrize("said", ["", *FAULTS])
+def test_the_contract_suite_says_what_is_wrong_with_designs(
+    said: str, registry_restored: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Offering, "offer", staticmethod(FAULTS.get(said, lambda: FEW)))
+    registry.register("search_spaces", "offering", Offering)
+    found = [text for text in designed("offering", {}) if text]
+    assert found if said else not found
+    assert all(said in text for text in found), found
