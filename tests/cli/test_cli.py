@@ -58,8 +58,10 @@ def _summary(run: Path) -> dict[str, object]:
 def test_the_last_line_of_a_search_is_the_promised_json(run: Path) -> None:
     summary = json.loads((run.parent / "summary.json").read_text())
     assert set(summary) == {
-        "run", "trials", "ended_early", "best", "ensemble", "evolution", "wall_s", "train_s",
+        "run", "trials", "plan", "ended_early", "best", "ensemble", "evolution", "wall_s",
+        "train_s",
     }  # fmt: skip
+    assert summary["plan"]["trials"] == 12
     assert summary["run"] == str(run)
     assert summary["trials"] == {
         "complete": 12,

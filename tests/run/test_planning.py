@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import nasgen
+from nasgen.cli import app
 from nasgen.errors import ConfigError
 from nasgen.evaluation.tasks.classification import Classification
 from nasgen.execution.serial import Serial
@@ -238,6 +240,8 @@ def test_the_plan_comes_before_the_first_training(stopped: tuple[Path, Seen]) ->
     assert 0 < speed.image_s_all <= speed.image_s < 1
     assert 0 < speed.val_s < plan["trial_s"] < 60
     assert speed.end_s > LOADING * plan["load_s"] > 0
+    status = CliRunner().invoke(app, ["status", str(path)])
+    assert plan_lines(plan)[0] in status.output
     text = "\n".join(plan_lines(**shown))
     for part in ("plan:   about 3 networks of about", "to train on one image", "'forest' screens"):
         assert part in text
