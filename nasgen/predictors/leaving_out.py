@@ -2,8 +2,8 @@
 
 Each known set is left out in turn, with all that is derived from it, and the networks that were
 trained on these are put in order. Networks are compared at equal training time, as in a search with
-a time budget; how many images each is shown in that time is predicted too. Opponents are size and
-operations alone: straight lines through the other sets' trainings.
+a time budget; how many images each is shown in that time is predicted too. Opponents are weights and
+operations alone: as straight lines through the other sets' trainings, and the more the better.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ N_OFFERED: Final = 30  # candidates of which one is chosen
 N_DRAWS: Final = 400  # of so many candidates
 BEYOND: Final = 1.5  # factor of time by which a network's measurements may be continued
 SCORES: Final = ("kendall", "top_kendall", "chosen")
-RIVALS: Final = {"size": "log_params", "operations": "log_macs"}
+RIVALS: Final = {"weights": "log_params", "operations": "log_macs"}
 
 Order = Callable[[Floats], Floats]  # features (n, f) -> predictions (n,)
 
@@ -146,6 +146,7 @@ def _orders(rest: Trainings) -> dict[str, Order]:
         place = NETWORK.index(feature)
         line = ridge(0).fit(rows[:, [place]], labels)
         found[name] = lambda X, line=line, place=place: line.predict(X[:, [place]])  # type: ignore[misc]
+        found[f"more {name}"] = lambda X, place=place: X[:, place]  # type: ignore[misc]
     return found
 
 
