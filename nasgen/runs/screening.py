@@ -163,12 +163,17 @@ def table(run: Resolved) -> trainings.Trainings:
 
 
 def facts(run: Resolved) -> Facts:
-    """Return what is known of a run before its first training."""
+    """Return what is known of a run before its first training.
+
+    A network that is trained on, stretch by stretch, gets the whole time budget if it stays the
+    best one, so it is that training for which candidates are compared, not its first stretch.
+    """
     data, config = run.dataset, run.config
     n_rows = max(1, round((1 - config.data.validation) * len(data.targets)))
     cost = search_fidelity(config, n_rows)
-    images = None if cost.seconds is not None else (cost.epochs or 1.0) * cost.fraction * n_rows
-    return Facts(data.shape, max(1, data.n_classes), n_rows, images, cost.seconds)
+    seconds = config.budget.time if run.algorithm_type.plans == "lines" else cost.seconds
+    images = None if seconds is not None else (cost.epochs or 1.0) * cost.fraction * n_rows
+    return Facts(data.shape, max(1, data.n_classes), n_rows, images, seconds)
 
 
 def _features(run: Resolved, name: str) -> Features:

@@ -12,7 +12,7 @@ import pytest
 
 import nasgen
 from nasgen.errors import ConfigError
-from nasgen.runs import reading
+from nasgen.runs import reading, screening
 from tests.a_table import written
 
 TINY = {
@@ -54,6 +54,27 @@ def test_the_first_generation_is_screened_and_the_run_says_what_was_left_out(
 def test_many_candidates_are_offered_unless_somebody_says_how_many(table: Path) -> None:
     assert reading.resolved(tables(table)).config.predictor.oversample == 30
     assert reading.resolved(tables(table, oversample=4)).config.predictor.oversample == 4
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "budget", "seconds"),
+    [
+        ("lineage", {"time": "10m"}, 600.0),  # of one network that stays the best
+        ("genetic", {"time": "10m"}, None),  # of one trial: less
+        ("genetic", {"trials": 4}, 0.0),  # so many images for all
+    ],
+)
+def test_candidates_are_compared_for_the_training_that_they_may_get(
+    table: Path, algorithm: str, budget: dict[str, Any], seconds: float | None
+) -> None:
+    more = {"algorithm": {"name": algorithm}, "budget": budget, "training": {}, "finish": {}}
+    facts = screening.facts(reading.resolved({**tables(table), **more}))
+    assert (facts.shape, facts.n_outputs) == ((1, 8, 8), 10)
+    if seconds is None:
+        assert 1 < (facts.seconds or 0) < 600
+    else:
+        assert (facts.seconds or 0.0) == seconds
+    assert (facts.images is None) == (facts.seconds is not None)
 
 
 @pytest.mark.parametrize(
