@@ -318,11 +318,11 @@ class Run:
     def networks(self) -> list[TrainedNetwork]:
         """Return the ensemble's candidates: the best feasible ones whose weights are kept.
 
-        Of those whose schedule is not over none, if there are others.
+        None of those whose validation rows were made smaller, if there are others.
         """
         found = [t for t in self.trials if t.is_feasible]
         found = [t for t in found if self.folder.artifacts.exists(t.weights_ref)]
-        kept = [t for t in found if not t.fidelity.is_partial] or found
+        kept = [t for t in found if not t.saw_small] or found
         kept.sort(key=lambda t: (t.rungs_below, *ranked_by(self.task, t.metrics), t.seq))
         return [self._trained(t) for t in kept[: self.config.ensemble.candidates]]
 

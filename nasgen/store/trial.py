@@ -171,11 +171,16 @@ class Trial:
     def rungs_below(self) -> int:
         """How many trainings a network must still get before it compares with others.
 
-        The rungs of successive halving that are above this trial, and one where its schedule is not
-        over; else 0.
+        The rungs of successive halving that are above this trial, and one where its validation rows
+        were made smaller; else 0.
         """
         rungs = (self.fidelity.rungs or 1) - 1 - (self.fidelity.rung or 0)
-        return rungs + self.fidelity.is_partial
+        return rungs + self.saw_small
+
+    @property
+    def saw_small(self) -> bool:
+        """Whether its validation rows were made smaller, as in the middle of a schedule."""
+        return self.metrics.get("val_scale", 1.0) != 1.0
 
     def with_result(self, result: Mapping[str, Any], told: int) -> Trial:
         """Return the trial completed by an evaluator's result message."""

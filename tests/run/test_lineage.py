@@ -16,6 +16,7 @@ import nasgen
 from nasgen.engine.algorithms.lineage import Lineage
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.loop.planning import Plans
+from nasgen.loop.ranks import ranked
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.budget import Budget
 from nasgen.settings.fidelity import Fidelity
@@ -199,6 +200,16 @@ def test_a_challenger_must_gain_clearly_more(
     assert algorithm.wins(individual(3, 0.1), individual(4, 0.9, 1.0), networks[2])
 
 
+def test_what_saw_small_images_ranks_below_what_saw_whole_ones(toy: list[Trial]) -> None:
+    """In the middle of a schedule accuracies are those of other inputs; of tables they are not."""
+    last = toy[-1]
+    better = {"val_accuracy": score(last) + 0.1}
+    small = replace(toy[0], objectives=better, metrics={"val_scale": 0.5})
+    whole = replace(toy[1], objectives=better)
+    objectives = resolved_of("lineage").objectives
+    assert [t.seq for t in ranked([small, last, whole], objectives)] == [1, last.seq, 0]
+
+
 # ---- real training ---------------------------------------------------------------------------
 
 TABLES: dict[str, Any] = {
@@ -232,11 +243,8 @@ def test_weights_and_optimiser_go_on_from_stretch_to_stretch(run: nasgen.Run) ->
     last = run.trials[-1]
     assert last.phase == "finish"
     assert last.fidelity == Fidelity(1.0, begin=run.trials[last.parents[0]].fidelity.end)
-    assert run.best is not None
-    assert run.best.seq == last.seq
     rates = [row["lr"] for t in run.trials if t.goes_on or t.phase == "finish" for row in t.curve]
     assert rates[-1] < 0.05 * max(rates)
-    assert [m["trial"] for m in run.summary["ensemble"]["members"]] == [last.seq]
 
 
 def test_a_run_is_resumed_to_the_same_history_and_then_goes_on(
