@@ -180,7 +180,7 @@ class Trial:
     @property
     def saw_small(self) -> bool:
         """Whether its validation rows were made smaller, as in the middle of a schedule."""
-        return self.metrics.get("val_scale", 1.0) != 1.0
+        return bool(self.metrics.get("val_scale", 1.0) != 1.0)
 
     def with_result(self, result: Mapping[str, Any], told: int) -> Trial:
         """Return the trial completed by an evaluator's result message."""
