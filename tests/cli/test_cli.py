@@ -72,7 +72,8 @@ def test_the_last_line_of_a_search_is_the_promised_json(run: Path) -> None:
     }
     best = summary["best"]
     assert set(best) == {
-        "trial", "val_accuracy", "test_accuracy", "n_params", "flops", "latency_ms"
+        "trial", "val_accuracy", "test_accuracy", "test_accuracy_one_view", "views", "n_params",
+        "flops", "latency_ms",
     }  # fmt: skip
     assert 0.5 < best["test_accuracy"] <= 1
     assert best["latency_ms"] > 0
