@@ -152,7 +152,7 @@ def _left_out(source: str, seed: int, n_labels: int, repeats: int, json_: bool) 
     table_of(
         f"{source}: each known image set left out with all that comes from it, {n_labels} labels "
         "of its own, networks compared at equal training time",
-        ["left out", "networks", "predictor", "Kendall tau", "tau in the best tenth",
+        ["left out", "networks", "predictor", "Kendall tau", "at similar cost", "best tenth",
          f"worse than the chosen of {leaving_out.N_OFFERED}"],
         rows,
     )  # fmt: skip

@@ -5,6 +5,9 @@ A predictor is registered as a factory, a function or class that takes one argum
 >>> import nasgen
 >>> @nasgen.predictor("my-forest")  # doctest: +SKIP
 ... def my_forest(seed: int): ...
+
+One that is registered with `requires=("trainings",)` gets the table of trainings by the name
+`trainings` too (None where there is no table), reads the features `network`, and is `Informed`.
 """
 
 from __future__ import annotations

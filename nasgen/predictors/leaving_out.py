@@ -25,9 +25,10 @@ from nasgen.predictors.transfer import Transfer, logit
 
 MIN_NETWORKS: Final = 10  # of an image set that is judged
 N_OFFERED: Final = 30  # candidates of which one is chosen
+ALIKE: Final = 2.0  # factor of multiply-adds
 N_DRAWS: Final = 400  # of so many candidates
 BEYOND: Final = 1.5  # factor of time by which a network's measurements may be continued
-SCORES: Final = ("kendall", "top_kendall", "chosen")
+SCORES: Final = ("kendall", "alike", "top_kendall", "chosen")
 RIVALS: Final = {"weights": "log_params", "operations": "log_macs"}
 
 Order = Callable[[Floats], Floats]  # features (n, f) -> predictions (n,)
@@ -61,9 +62,13 @@ def at_equal_time(table: Trainings, number: int) -> tuple[Floats, Floats]:
     return np.array(rows).reshape(-1, table.X.shape[1]), np.array(labels)
 
 
-def judged(predicted: Floats, labels: Floats, rng: np.random.Generator) -> dict[str, float | None]:
+def judged(
+    predicted: Floats, labels: Floats, log_macs: Floats, rng: np.random.Generator
+) -> dict[str, float | None]:
     """Return Kendall's tau, that of the best tenth, and the place of the best of `N_OFFERED`.
 
+    "alike" is the share of right pairs less that of wrong ones where multiply-adds differ by less
+    than a factor of `ALIKE`: what is known besides the cost, which designs of a search share.
     "chosen" is the mean share of all networks that are worse than the one with the highest
     prediction among candidates drawn by lot: 0.5 by chance, about 0.97 for perfect foresight.
     """
@@ -74,8 +79,13 @@ def judged(predicted: Floats, labels: Floats, rng: np.random.Generator) -> dict[
     order = np.lexsort((noise, predicted))
     place = np.empty(len(labels), dtype=np.int64)
     place[order] = np.arange(len(labels))
+    pairs = np.abs(np.subtract.outer(log_macs, log_macs)) < np.log(ALIKE)
+    right = np.sign(np.subtract.outer(labels, labels))
+    said = np.sign(np.subtract.outer(predicted, predicted))
+    n_alike = float((np.abs(right) * pairs).sum())
     return {
         "kendall": scores.kendall(predicted, labels),
+        "alike": float((right * said * pairs).sum()) / n_alike if n_alike else None,
         "top_kendall": scores.top_kendall(predicted, labels),
         "chosen": float(np.mean([below[d[np.argmax(place[d])]] for d in draws])),
     }
@@ -167,7 +177,8 @@ def _compared(
             alone = Transfer(seed).fit(rows[own], labels[own])
             predicted["labels alone"] = alone.predict(rows[judge])
         predicted |= {name: order(rows[judge]) for name, order in orders.items()}
-        each.append({name: judged(p, labels[judge], rng) for name, p in predicted.items()})
+        costs = rows[judge, NETWORK.index("log_macs")]
+        each.append({name: judged(p, labels[judge], costs, rng) for name, p in predicted.items()})
     return _means(each, [1] * len(each))
 
 

@@ -215,6 +215,7 @@ def test_each_image_set_is_judged_by_the_others_at_equal_time(table: Trainings) 
     assert {(row["left_out"], row["set"]) for row in found} >= {("colour", "colour")}
     whole = leaving_out.summary(found)[-1]["predictors"]
     assert whole["transfer"]["kendall"] > 0.5
+    assert whole["transfer"]["alike"] > 0.4 > whole["more operations"]["alike"]
     assert whole["transfer"]["chosen"] > 0.75
     rivals = [name for rival in leaving_out.RIVALS for name in (rival, f"more {rival}")]
     assert list(whole) == ["transfer", *rivals]
