@@ -61,10 +61,10 @@ def _conclude(
             row |= _tested(run, run.trial(row["trial"]), left_out)
 
         def cost_s(network: TrainedNetwork) -> float:
-            """About how long its test takes, whose seconds grow with its operations."""
+            """About how long its test takes: its validation says how much slower it is."""
             if network.is_tested:
                 return 0.0
-            own, of_best = (float(t.metrics.get("flops") or 0) for t in (network.trial, best))
+            own, of_best = network.trial.val_s, best.val_s
             return test_s * (own / of_best if own and of_best else 1.0)
 
         summary["ensemble"] = _ensemble(run, left_out, cost_s, left_s)
