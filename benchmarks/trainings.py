@@ -61,7 +61,7 @@ ROWS = Path("trainings.jsonl")
 SEED = 16
 SPACE = DagCnn(max_channels=512, max_depth=60, max_vertices=120)
 # Seconds of training and share of the networks; the first is the cheapest fidelity.
-LEVELS = ((2.5, 0.9), (10.0, 0.08), (50.0, 0.02))
+LEVELS = ((2.5, 0.84), (12.0, 0.12), (60.0, 0.04))
 N_POINTS = (3, 4, 5)  # measurements of a network of each level
 UNIT = 500  # images: all measurements lie at this times a power of two
 MOST_IMAGES = 1_024_000
