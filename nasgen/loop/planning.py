@@ -17,6 +17,7 @@ from nasgen.settings.plan import Plan
 if TYPE_CHECKING:
     from nasgen.loop.search import Search
 
+LEAST_S: Final = 0.5  # of a training that has little time left
 SLACK: Final = 0.95  # of the time that the finish was to get: a late round is not given up for less
 
 
@@ -46,7 +47,20 @@ class Plans:
         if plan is None or plan.strategy != "one" or fidelity.seconds is None:
             return fidelity
         val_s = plan.speed.val_s if plan.speed is not None else 0.0
-        return replace(fidelity, seconds=round(max(0.5, min(fidelity.seconds, left - val_s)), 3))
+        seconds = round(max(LEAST_S, min(fidelity.seconds, left - val_s)), 3)
+        return self.started_late(search, replace(fidelity, seconds=seconds))
+
+    def started_late(self, search: Search, fidelity: Fidelity) -> Fidelity:
+        """Return the fidelity of a trial that waits for workers which a resumed run must start.
+
+        Before a plan is made they have started, so otherwise it is the same.
+        """
+        plan = self.now(search)
+        is_resumed = search.budget.spent_s > 0 and not search.has_trained
+        if not is_resumed or fidelity.seconds is None or plan is None or plan.speed is None:
+            return fidelity
+        seconds = max(LEAST_S, min(fidelity.seconds, search.budget.left_s - plan.speed.start_s))
+        return replace(fidelity, seconds=round(seconds, 3))
 
 
 def _follow(search: Search, plan: Plan, first: int) -> None:

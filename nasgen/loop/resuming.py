@@ -104,9 +104,10 @@ def replay(search: Search, stored: list[Trial]) -> None:
             continue
         again = replace(trial, attempt=trial.attempt + 1, started=utc_now())
         if trial.phase == "finish":  # since it was asked, time of the budget has passed
-            again = replace(again, fidelity=search.ending.bounded(trial))
+            fidelity = search.plans.started_late(search, search.ending.bounded(trial))
         else:
-            again = replace(again, fidelity=search.plans.bounded(search, trial.fidelity))
+            fidelity = search.plans.bounded(search, trial.fidelity)
+        again = replace(again, fidelity=fidelity)
         search.ledger.ask_again(again)
         search.launch(again)
     search.launch_begun_cohort()

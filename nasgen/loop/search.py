@@ -212,6 +212,11 @@ class Search:
             return sum(self._durations) / len(self._durations)
         return float(self.constants.search_fidelity.seconds or 0.0)
 
+    @property
+    def has_trained(self) -> bool:
+        """Whether a worker has answered since this process went on with the run."""
+        return bool(self._durations or self._extra)
+
     def _submit(self, proposal: Proposal) -> None:
         """Turn a proposal into the next trial and start it."""
         seq = len(self.trials)

@@ -20,7 +20,7 @@ from nasgen.loop.ranks import ranked
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.budget import Budget
 from nasgen.settings.fidelity import Fidelity
-from nasgen.settings.plan import Plan, Round, planned
+from nasgen.settings.plan import Plan, Round, Speed, planned
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
 from tests.played import Played, resolved_of, rows
@@ -119,6 +119,16 @@ def test_a_finalist_that_fails_gives_way_to_the_next_in_time() -> None:
     failed, last = [t for t in trials if t.phase == "finish"]
     assert (failed.state, last.state) == ("FAILED", "COMPLETE")
     assert failed.parents != last.parents
+
+
+def test_what_is_started_again_leaves_time_for_its_worker_to_start() -> None:
+    speed = Speed(1e-3, 1e-3, 1.0, start_s=8.0)
+    plan = Plan("one", (Round(0, 1),), 50.0, 1.0, 0, speed=speed)
+    for spent_s, expected in ((0.0, 50.0), (20.0, 32.0), (55.0, 0.5)):
+        play = played(plan=plan)
+        play.search.budget = Budget(None, 0, time_s=60.0, spent_s=spent_s, clock=lambda: 1.0)
+        found = play.search.plans.bounded(play.search, Fidelity(9.0, seconds=50.0))
+        assert found.seconds == pytest.approx(expected)
 
 
 def test_first_networks_are_tried_again_where_all_failed() -> None:
