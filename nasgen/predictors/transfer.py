@@ -1,8 +1,8 @@
 """Knows trainings on other image sets before the first one on yours, and learns from those too.
 
-What the table says (`trainings`) is a first guess about any network: boosted trees of small depth,
-fitted once to the logits of its accuracies, each image set centred on its own mean, since only the
-order of networks carries over to a set that nobody has seen. The features are those of networks on
+What the table says (`trainings`) is a first guess about any network: a ridge and boosted trees of
+small depth, fitted once to the logits of its accuracies, each image set centred on its own mean,
+since only the order of networks carries over to a set that nobody has seen. The features are those of networks on
 images of a size (`network`), with the number of images shown among them: at equal time a fast
 network sees more. The run's own labels then move the guess: their mean distance from it at once
 (how hard the data are), and from a few on a Bayesian ridge of what is left over (MacKay 1992), which
@@ -30,6 +30,9 @@ SHRINKAGE: Final = 10.0  # of the leaves' values: an image set that nobody has s
 MIN_OWN: Final = 6  # labels of the run, below which only their mean counts
 CLIP: Final = 5e-3  # accuracies nearer to 0 or 1 count as that: their logits are noise
 SIZE: Final = NETWORK.index("log_params")
+# What gains by images shown, the last feature.
+GROWING: Final = [NETWORK.index(n) for n in ("log_params", "log_values", "log_macs", "depth")]
+PENALTY: Final = 30.0  # of the ridge's coefficients
 
 
 @final
@@ -93,7 +96,7 @@ class Guess:
     def __init__(self, trainings: Trainings) -> None:
         self.table = trainings
         y, self.level = centred(trainings)
-        self.model = _fitted(trainings.X, y)
+        self.model = _Model(trainings.X, y)
         size = trainings.X[:, SIZE] - trainings.X[:, SIZE].mean()
         steep = float((size * y).sum() / max(float((size**2).sum()), 1e-12))
         middle = 1 / (1 + np.exp(-self.level))
@@ -106,7 +109,7 @@ class Guess:
         for known in table.known:
             away = table.of(known)
             if away.any() and not away.all():
-                found = y[away] - _fitted(table.X[~away], y[~away]).predict(table.X[away])
+                found = y[away] - _Model(table.X[~away], y[~away]).predict(table.X[away])
                 errors.append(found - found.mean())
         return float(np.concatenate(errors).std()) if errors else float(y.std())
 
@@ -124,13 +127,33 @@ def centred(trainings: Trainings) -> tuple[Floats, float]:
     return logits - means[places], float(means.mean())
 
 
-def _fitted(X: Floats, y: Floats) -> Any:  # noqa: N803
-    from sklearn.ensemble import HistGradientBoostingRegressor
+class _Model:
+    """A ridge, and boosted trees on what it leaves over.
 
-    return HistGradientBoostingRegressor(
-        max_iter=N_TREES, max_depth=DEPTH, learning_rate=RATE, min_samples_leaf=MIN_LEAF,
-        l2_regularization=SHRINKAGE, early_stopping=False, random_state=0,
-    ).fit(X, y)  # fmt: skip
+    The ridge reads products of the images shown with sizes too, so it says what longer trainings
+    than those of the table are worth to large networks; trees alone say the same of all of them.
+    """
+
+    def __init__(self, X: Floats, y: Floats) -> None:  # noqa: N803
+        from sklearn.ensemble import HistGradientBoostingRegressor
+        from sklearn.linear_model import Ridge
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        self.line = make_pipeline(StandardScaler(), Ridge(PENALTY)).fit(_extended(X), y)
+        self.trees = HistGradientBoostingRegressor(
+            max_iter=N_TREES, max_depth=DEPTH, learning_rate=RATE, min_samples_leaf=MIN_LEAF,
+            l2_regularization=SHRINKAGE, early_stopping=False, random_state=0,
+        ).fit(X, y - self.line.predict(_extended(X)))  # fmt: skip
+
+    def predict(self, X: Floats) -> Floats:  # noqa: N803
+        """Return predictions (n,)."""
+        found: Floats = self.line.predict(_extended(X)) + self.trees.predict(X)
+        return found
+
+
+def _extended(X: Floats) -> Floats:  # noqa: N803
+    return np.hstack([X, X[:, GROWING] * X[:, -1:]])
 
 
 @lru_cache(maxsize=8)
