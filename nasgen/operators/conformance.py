@@ -15,11 +15,11 @@ import numpy as np
 from nasgen import registry, seeding
 from nasgen.errors import FOREIGN, IncompatibleError, NotApplicable, PlanError
 from nasgen.genotypes import Child, Genotype, read
+from nasgen.layers.base import Shape
 from nasgen.operators import mutation
 from nasgen.phenotype.plans import parsed
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.fitting import fits
-from nasgen.layers.base import Shape
 
 Given = Callable[[Sequence[Genotype], int], dict[str, Any]]
 # Number of axes -> input shapes that every child must be buildable for, the smallest last.

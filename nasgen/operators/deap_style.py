@@ -65,7 +65,9 @@ def from_deap(function: Callable[..., Any], **settings: Any) -> Callable[..., An
             ),
         )
 
-    def cross(first: Dag, second: Dag, space: GraphSpace, rng: np.random.Generator) -> tuple[Dag, ...]:
+    def cross(
+        first: Dag, second: Dag, space: GraphSpace, rng: np.random.Generator
+    ) -> tuple[Dag, ...]:
         places = [_places(parent, space) for parent in (first, second)]
         n = min(map(len, places))
         several(n)
@@ -85,7 +87,8 @@ def from_deap(function: Callable[..., Any], **settings: Any) -> Callable[..., An
             if new:
                 return new
         raise NotApplicable(
-            f"'{name}' found no new legal child in {N_TRIES} tries; {reason or 'all known.'}", kind=kind
+            f"'{name}' found no new legal child in {N_TRIES} tries; {reason or 'all known.'}",
+            kind=kind,
         )
 
     if len(free) not in (1, 2):
@@ -101,7 +104,9 @@ def _places(parent: Dag, space: GraphSpace) -> list[Vertex]:
     return [v for v in parent.inner if not space.layer(v.op).merges]
 
 
-def _write(draft: Any, places: list[Vertex], genome: list[Any], space: GraphSpace, name: str) -> None:
+def _write(
+    draft: Any, places: list[Vertex], genome: list[Any], space: GraphSpace, name: str
+) -> None:
     """Give the first vertices the labels of a genome; what is no label raises OperatorError."""
     for vertex, label in zip(places, genome, strict=False):
         if label == vertex.label:

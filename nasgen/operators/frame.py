@@ -11,8 +11,8 @@ from functools import cached_property
 
 from nasgen.errors import NotApplicable
 from nasgen.genotypes import Dag, Draft, tags
+from nasgen.layers.base import Layer, find_layer
 from nasgen.operators.base import frozen
-from nasgen.layers.base import Layer, Shape, find_layer
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 from nasgen.search_spaces.graph import GraphSpace
 

@@ -193,7 +193,7 @@ def _tied(frame: Frame, name: str, place: int, stop: str = "") -> Places:
             spans = _spans(frame, reader)
             reads = frame.rules(reader).has("in")
             _by_channel(frame, reader)
-            if spans is None and not reads or reads and len(reader.inputs) > 1:
+            if (spans is None and not reads) or (reads and len(reader.inputs) > 1):
                 raise NotApplicable(
                     f"layer '{reader.layer}' (vertex {reader.tag}) names no 'in' axis for all its "
                     "inputs, so nothing can silence new channels there; see Layer.axes."
@@ -227,9 +227,7 @@ def _behind(frame: Frame, step: Step, place: int) -> list[tuple[str, int]]:
             if any(start in frame.image_channels for start, _ in source.in_tags[i]):
                 raise NotApplicable("it is summed with the image's own channels.")
     return [
-        (step.inputs[k], place - start)
-        for k, start, n in spans or ()
-        if start <= place < start + n
+        (step.inputs[k], place - start) for k, start, n in spans or () if start <= place < start + n
     ]
 
 

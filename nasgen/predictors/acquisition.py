@@ -1,8 +1,8 @@
 """What makes a candidate worth training: its predicted mean, or its chance to be better than that.
 
-`mean` exploits. The others also value doubt: `ucb` by a fixed bonus (Auer 2002), `ei` by the expected
-improvement on the best label (Jones 1998), `thompson` by drawing one plausible value for each
-(Thompson 1933).
+`mean` exploits. The others also value doubt: `ucb` by a fixed bonus (Auer 2002), `ei` by the
+expected improvement on the best label (Jones 1998), `thompson` by drawing one plausible value for
+each (Thompson 1933).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """AdaBoost.R2: trees that put most weight on what the earlier ones got wrong (Drucker 1997).
 
-One of the regressors of Stier 2021 (section 4.4). Prefer `forest` when labels are noisy: boosting by
-weight chases single bad ones.
+One of the regressors of Stier 2021 (section 4.4). Prefer `forest` when labels are noisy: boosting
+by weight chases single bad ones.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
 The unscreened candidates are a random slice of what the operators make, so on them a prediction can
 be compared with the truth without the bias of its own choices (prequential evaluation, Dawid 1984).
-Forecasts and labels count as distances from the mean of the labels that were known at the time: in a
-search that gets better both rise, which is no skill.
+Forecasts and labels count as distances from the mean of the labels that were known at the time: in
+a search that gets better both rise, which is no skill.
 Two opponents are always there: chance, by a one-sided Kendall test, and network size alone, by a
-paired bootstrap. A surrogate that beats both keeps its work; one that does not loses half of it each
-time it is judged (the unscreened share doubles) until it has none. Then everything is trained, it
-goes on predicting all the same, and gets its work back once its predictions are worth it. What its
-work saved is counted beside that.
+paired bootstrap. A surrogate that beats both keeps its work; one that does not loses half of it
+each time it is judged (the unscreened share doubles) until it has none. Then everything is trained,
+it goes on predicting all the same, and gets its work back once its predictions are worth it. What
+its work saved is counted beside that.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Forecast:
 
     `size` is what a straight line in log parameters predicted.
     `would_reject` is what the filter would have done with this one of `n_offered` candidates;
-    `screened` whether it did decide. `level` is the mean of the labels known then, None without any.
+    `screened` whether it did decide. `level` is the mean of the labels known then, None without
+    any.
     """
 
     predicted: float
@@ -68,8 +69,8 @@ class Judgement:
       `chance_reject`: the same for a filter that draws lots.
     - `gain`: by how much screened trials lie further above the labels before them than unscreened
       ones, in the objective's unit, on average.
-    - `n_rejected`: candidates predicted and not trained so far; `n_saved`, `saved_s`: trainings that
-      the predictor saved so far and the seconds they would have taken, see `Audit.saved`.
+    - `n_rejected`: candidates predicted and not trained so far; `n_saved`, `saved_s`: trainings
+      that the predictor saved so far and the seconds they would have taken, see `Audit.saved`.
     - `unscreened`: the share from now on; `change`: what happened to it.
     """
 
@@ -251,7 +252,10 @@ class Audit:
             base = np.mean(first, axis=0) if first else np.zeros(2)
             values = np.array(
                 [
-                    (label, *np.subtract((f.predicted, f.size), base if f.level is None else f.level))
+                    (
+                        label,
+                        *np.subtract((f.predicted, f.size), base if f.level is None else f.level),
+                    )
                     for _, f, label in own
                 ]
             )

@@ -93,7 +93,8 @@ class Facts:
     """What is known of a run before its first training.
 
     `shape` of a row, channels first; `n_outputs` of a network; `n_rows` to train on. What a
-    training may use is `images`, rows shown in all, or `seconds` on one thread; one of them is None.
+    training may use is `images`, rows shown in all, or `seconds` on one thread; one of them is
+    None.
     """
 
     shape: tuple[int, ...]
@@ -133,10 +134,10 @@ def encode_all(features: Features, genotypes: Sequence[Genotype]) -> Floats:
 class Verdict:
     """Which of the offered candidates to train.
 
-    `index` counts from 0. `screened` is False when no candidate was predicted; the others were then merely
-    spare, not rejected. `predicted` holds, if there is one, the expected value of the first objective of
-    each candidate, in the objective's own unit; NaN for one that could not be predicted. `forecast` is
-    what the audit expects of the chosen one, as JSON.
+    `index` counts from 0. `screened` is False when no candidate was predicted; the others were then
+    merely spare, not rejected. `predicted` holds, if there is one, the expected value of the first
+    objective of each candidate, in the objective's own unit; NaN for one that could not be
+    predicted. `forecast` is what the audit expects of the chosen one, as JSON.
     """
 
     index: int

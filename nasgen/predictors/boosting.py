@@ -1,7 +1,7 @@
 """Gradient boosting: small trees, each fitted to what is left over (Friedman 2001, 2002).
 
-The strongest member on tables with a hundred labels or more, and slower than `forest`. Its deviation
-comes from a bag of boosted models on resampled labels (Breiman 1996).
+The strongest member on tables with a hundred labels or more, and slower than `forest`. Its
+deviation comes from a bag of boosted models on resampled labels (Breiman 1996).
 """
 
 from __future__ import annotations

@@ -90,9 +90,9 @@ def extrapolated(
 class CurveRegression:
     """A regressor from the intermediate evaluations of a training so far to its final value.
 
-    `X` (n, k) holds values at k evaluations, ascending, of which the last `N_LOOKS` are read: the latest
-    and its slope. It answers like any predictor, but is not registered as one: those judge networks
-    before they are trained, when there is no curve. Nothing is drawn.
+    `X` (n, k) holds values at k evaluations, ascending, of which the last `N_LOOKS` are read: the
+    latest and its slope. It answers like any predictor, but is not registered as one: those judge
+    networks before they are trained, when there is no curve. Nothing is drawn.
     """
 
     def __init__(self) -> None:
@@ -105,8 +105,8 @@ class CurveRegression:
         self.freedom = len(rows) - rows.shape[1] - 1  # coefficients and the mean are estimated
         if self.freedom < 1:
             raise DataError(
-                f"an extrapolation from {rows.shape[1]} evaluations needs at least {rows.shape[1] + 2} "
-                f"finished trainings, got {len(rows)}."
+                f"an extrapolation from {rows.shape[1]} evaluations needs at least "
+                f"{rows.shape[1] + 2} finished trainings, got {len(rows)}."
             )
         # The likeliest noise is too small for few curves by just that factor.
         self.scale = math.sqrt(len(rows) / self.freedom)

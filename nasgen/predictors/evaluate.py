@@ -71,8 +71,10 @@ def draws(
     return splits
 
 
-def splits_of(groups: Sequence[str], n_labels: int | None, n_repeats: int, seed: int) -> list[Split]:
-    """Return `draws` of so many labels, evaluated on the rest, `MAX_JUDGED` at most; None: `folds`."""
+def splits_of(
+    groups: Sequence[str], n_labels: int | None, n_repeats: int, seed: int
+) -> list[Split]:
+    """Return `draws` of so many labels, judged on the rest, `MAX_JUDGED` at most; None: `folds`."""
     if n_labels is None:
         return folds(groups, n_repeats, seed)
     n_judged = min(MAX_JUDGED, max(2, len(set(groups)) - n_labels))
@@ -91,9 +93,10 @@ def evaluate(
     """Return {"predictor", "size"}: mean and standard deviation of each score over the splits.
 
     `X` (n, f), `y` (n,) higher is better, `names` of the f features. "size" is a straight line in
-    log parameters: a feature, else `size` (n,); None where neither tells them. A split whose score is undefined (its
-    labels or predictions are equal, its top is too small) is left out of that score's mean; a score
-    that no split defines is None, and so is the deviation of one that a single split defines.
+    log parameters: a feature, else `size` (n,); None where neither tells them. A split whose score
+    is undefined (its labels or predictions are equal, its top is too small) is left out of that
+    score's mean; a score that no split defines is None, and so is the deviation of one that a
+    single split defines.
     """
     rows = {"predictor": (make, X)}
     if SIZE in names:
@@ -114,7 +117,12 @@ def evaluate(
 
 
 def _scored(
-    make: Factory, X: Floats, y: Floats, learn: Indices, judge: Indices, seed: int  # noqa: N803
+    make: Factory,
+    X: Floats,  # noqa: N803 - scikit-learn's name
+    y: Floats,
+    learn: Indices,
+    judge: Indices,
+    seed: int,
 ) -> dict[str, float | None]:
     mean, std = y[learn].mean(), y[learn].std()
     predictor = make(seed)

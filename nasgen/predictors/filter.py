@@ -20,7 +20,6 @@ import numpy as np
 
 from nasgen.errors import FOREIGN, ConfigError, IncompatibleError, UnknownNameError, suggest
 from nasgen.genotypes import Genotype
-from nasgen.settings.objectives import Direction
 from nasgen.predictors.acquisition import ACQUISITIONS
 from nasgen.predictors.audit import Audit, Forecast, Judgement
 from nasgen.predictors.base import (
@@ -33,6 +32,7 @@ from nasgen.predictors.base import (
     encode_all,
 )
 from nasgen.predictors.features.structural import log_params
+from nasgen.settings.objectives import Direction
 
 N_DECIMALS: Final = 9  # of a standardised prediction: differences below it depend on the machine
 SIZE: Final = "log_params"  # the feature that stands for size alone, if a feature set has it
@@ -40,7 +40,7 @@ SIZE: Final = "log_params"  # the feature that stands for size alone, if a featu
 
 @final
 class Filter:
-    """Learns from finished trials and chooses between candidates; the engine asks it for each child.
+    """Learns from finished trials and picks between candidates; the engine asks it for each child.
 
     - `make`: the predictor's factory; `seed` in [0, 2**31) is handed to it at each fit.
     - `features`: what describes a genotype.
@@ -112,7 +112,8 @@ class Filter:
         self.audit = Audit(1 - estimated if self.is_substitute else unscreened, seed, is_asked)
         self._labels: dict[int, tuple[Floats, float, float]] = {}  # seq -> features, size, label
         self._groups: dict[int, float | None] = {}  # seq -> trials that it compares with
-        self._held: dict[int, tuple[int, Genotype, float, float]] = {}  # labels of running generations
+        # Labels of running generations.
+        self._held: dict[int, tuple[int, Genotype, float, float]] = {}
         self._fitted: Predictor | None = None
         self._scale = (0.0, 1.0)  # mean and standard deviation of the labels
         self._level: float | None = None  # mean of the labels, higher is better
@@ -202,7 +203,12 @@ class Filter:
         said: dict[str, Any] | None = None
         if not np.isnan(mean[chosen]):
             forecast = self._forecast(
-                candidates[chosen], mean[chosen], rows[chosen], len(rows), best != chosen, not passes
+                candidates[chosen],
+                mean[chosen],
+                rows[chosen],
+                len(rows),
+                best != chosen,
+                not passes,
             )
             self.audit.expect(candidates[chosen].key, forecast)
             said = forecast.to_json()

@@ -2,8 +2,8 @@
 
 Each known set is left out in turn, with all that is derived from it, and the networks that were
 trained on these are put in order. Networks are compared at equal training time, as in a search with
-a time budget; how many images each is shown in that time is predicted too. Opponents are weights and
-operations alone: as straight lines through the other sets' trainings, and the more the better.
+a time budget; how many images each is shown in that time is predicted too. Opponents are weights
+and operations alone: as straight lines through the other sets' trainings, and the more the better.
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ def left_out(
             )
     if not found:
         raise DataError(
-            f"no image set of the table has {MIN_NETWORKS + n_labels} networks to be judged; collect "
-            "more trainings."
+            f"no image set of the table has {MIN_NETWORKS + n_labels} networks to be judged; "
+            "collect more trainings."
         )
     return found
 
@@ -147,7 +147,7 @@ def summary(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _orders(rest: Trainings) -> dict[str, Order]:
-    """Return the opponents, each a straight line through equal-time rows of the other image sets."""
+    """Return the opponents, each a straight line through equal-time rows of other image sets."""
     parts = [at_equal_time(rest, number) for number in np.unique(rest.sets)]
     rows = np.concatenate([X for X, _ in parts])
     labels = np.concatenate([logit(y) - logit(y).mean() for _, y in parts])
@@ -155,8 +155,8 @@ def _orders(rest: Trainings) -> dict[str, Order]:
     for name, feature in RIVALS.items():
         place = NETWORK.index(feature)
         line = ridge(0).fit(rows[:, [place]], labels)
-        found[name] = lambda X, line=line, place=place: line.predict(X[:, [place]])  # type: ignore[misc]
-        found[f"more {name}"] = lambda X, place=place: X[:, place]  # type: ignore[misc]
+        found[name] = lambda X, line=line, place=place: line.predict(X[:, [place]])  # type: ignore[misc]  # noqa: N803
+        found[f"more {name}"] = lambda X, place=place: X[:, place]  # type: ignore[misc]  # noqa: N803
     return found
 
 

@@ -30,8 +30,9 @@ class Pairs:
     """Logistic regression on feature differences, without intercept, with a Gaussian prior.
 
     The strength of the prior is the likeliest one (MacKay 1992), the deviation that of the Laplace
-    approximation and of what a line through the scores leaves over. Pairs of the same labels are not
-    independent: n labels count as n log2(n) comparisons in all, which is what sorting them takes.
+    approximation and of what a line through the scores leaves over. Pairs of the same labels are
+    not independent: n labels count as n log2(n) comparisons in all, which is what sorting them
+    takes.
     """
 
     def __init__(self, seed: int) -> None:

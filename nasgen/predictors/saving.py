@@ -1,7 +1,7 @@
 """How many trainings a filter saved, measured by what random candidates turned out to be worth.
 
-Perfect foresight picks the best of the k candidates that it is offered: one training does the work of
-k. Any other choice is worth fewer, and how many shows in its results.
+Perfect foresight picks the best of the k candidates that it is offered: one training does the work
+of k. Any other choice is worth fewer, and how many shows in its results.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How good predictions were, once the labels are known. Higher labels are better.
 
-Kendall's tau is the share of pairs in the right order less the share in the wrong one (ties: tau-b).
-A high tau over all networks can hide that the best ones are not told apart, so tau inside the best
-tenth stands beside it.
+Kendall's tau is the share of pairs in the right order less the share in the wrong one (ties:
+tau-b). A high tau over all networks can hide that the best ones are not told apart, so tau inside
+the best tenth stands beside it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ N_RESAMPLES: Final = 500
 
 
 def kendall(predicted: Floats, labels: Floats) -> float | None:
-    """Return tau-b in [-1, 1]; None with fewer than `MIN_ROWS` rows or when one side is constant."""
+    """Return tau-b in [-1, 1]; None with fewer than `MIN_ROWS` rows or if one side is constant."""
     from scipy.stats import kendalltau
 
     if len(labels) < MIN_ROWS or _constant(predicted) or _constant(labels):

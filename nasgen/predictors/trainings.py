@@ -136,7 +136,11 @@ def lines(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         raise DataError(
             f"{path}: expected a table of trainings of format {FORMAT}, got "
             f"{'no format' if found is None else f'format {found!r}'}. "
-            + ("A newer nasgen made it: install that, or choose another table." if newer else REMEDY)
+            + (
+                "A newer nasgen made it: install that, or choose another table."
+                if newer
+                else REMEDY
+            )
         )
     return head, rows
 
@@ -148,9 +152,7 @@ def _parsing(path: Path) -> AbstractContextManager[None]:
 def _table(head: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Trainings:
     names = tuple(head["sets"])
     about = [head["sets"][name] for name in names]
-    facts = [
-        Facts(tuple(map(int, a["shape"])), int(a["classes"]), int(a["rows"])) for a in about
-    ]
+    facts = [Facts(tuple(map(int, a["shape"])), int(a["classes"]), int(a["rows"])) for a in about]
     of = {name: number for number, name in enumerate(names)}
     sets = np.array([of[row["set"]] for row in rows])
     points = [np.array(row["points"], dtype=np.float64).reshape(-1, 4) for row in rows]
@@ -179,7 +181,10 @@ def _table(head: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Traini
 
 
 def _described(
-    head: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], facts: Sequence[Facts], sets: Integers
+    head: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    facts: Sequence[Facts],
+    sets: Integers,
 ) -> Floats:
     options = dict(head["space"])
     space = registry.resolve("search_spaces", options.pop("name"))(**options)

@@ -2,11 +2,12 @@
 
 What the table says (`trainings`) is a first guess about any network: a ridge and boosted trees of
 small depth, fitted once to the logits of its accuracies, each image set centred on its own mean,
-since only the order of networks carries over to a set that nobody has seen. The features are those of networks on
-images of a size (`network`), with the number of images shown among them: at equal time a fast
-network sees more. The run's own labels then move the guess: their mean distance from it at once
-(how hard the data are), and from a few on a Bayesian ridge of what is left over (MacKay 1992), which
-finds out itself how far they are to be trusted. With many labels it is a ridge with a good feature.
+since only the order of networks carries over to a set that nobody has seen. The features are those
+of networks on images of a size (`network`), with the number of images shown among them: at equal
+time a fast network sees more. The run's own labels then move the guess: their mean distance from it
+at once (how hard the data are), and from a few on a Bayesian ridge of what is left over (MacKay
+1992), which finds out itself how far they are to be trusted. With many labels it is a ridge with a
+good feature.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ PENALTY: Final = 30.0  # of the ridge's coefficients
 class Transfer:
     """The table's guess plus what the run's own labels say; accuracies in [0, 1] in and out.
 
-    Without `trainings` it is a ridge on the run's labels, whatever their unit. `seed` draws nothing.
+    Without `trainings` it is a ridge on the run's labels, whatever their unit. `seed` draws
+    nothing.
     """
 
     def __init__(self, seed: int, trainings: Trainings | None = None) -> None:
@@ -120,7 +122,7 @@ class Guess:
 
 
 def centred(trainings: Trainings) -> tuple[Floats, float]:
-    """Return the logits of the accuracies less the mean of their image set, and these means' mean."""
+    """Return the logits of the accuracies less their image set's mean, and these means' mean."""
     logits = logit(trainings.accuracy)
     sets, places = np.unique(trainings.sets, return_inverse=True)
     means = np.array([logits[places == i].mean() for i in range(len(sets))])

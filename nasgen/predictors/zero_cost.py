@@ -1,7 +1,7 @@
 """A zero-cost score as predictor: it orders networks as the score does (Abdelfattah 2021).
 
-Labels only set the unit. They cannot turn the order round: whether the score is to be believed is for
-the filter's audit to say. Prefer `ridge` on the features "zero-cost" from some fifty labels on.
+Labels only set the unit. They cannot turn the order round: whether the score is to be believed is
+for the filter's audit to say. Prefer `ridge` on the features "zero-cost" from some fifty labels on.
 """
 
 from __future__ import annotations

@@ -29,14 +29,14 @@ class SearchSpace(ABC):
     A member is a frozen dataclass; its fields are its options in the config's `[space]` section.
 
     Class attributes
-    - `genotype`: the type of its genotypes (default: graphs). Feature sets that accept this type, or
-      a base class of it, work in the space. So do operators, unless they ask the space for more:
+    - `genotype`: the type of its genotypes (default: graphs). Feature sets that accept this type,
+      or a base class of it, work in the space. So do operators, unless they ask the space for more:
       built-in ones on graphs need `nasgen.search_spaces.graph.GraphSpace` (its layers, widths,
       kernels and limits), those on cells `nasgen.search_spaces.cells.CellSpace` (its template). A
       space derived from neither is searched with operators of its own; without any, every network
       is drawn at random, and the run says so.
-    - `features`: the registered feature set made for it, "" if none is. Without one, predictors read
-      what any genotype of the type has.
+    - `features`: the registered feature set made for it, "" if none is. Without one, predictors
+      read what any genotype of the type has.
     - `narrow`: options of a space with other limits than the default one, {} if there are none that
       matter; contract tests try operators there too.
     - `ranks`: numbers of axes that a row of its data may have: 1 for rows of numbers (F,), 2 for

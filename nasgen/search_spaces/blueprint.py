@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import prod
 
+from nasgen.genotypes.tags import Ranges
 from nasgen.genotypes.vertex import Value
 from nasgen.layers.base import Shape
-from nasgen.genotypes.tags import Ranges
 
 INPUT = "input"  # the name under which steps read the image
 

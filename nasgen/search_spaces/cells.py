@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import numpy as np
 
-from nasgen.errors import ConfigError, IllegalGenotypeError, NotApplicable
+from nasgen.errors import ConfigError, IllegalGenotypeError
 from nasgen.genotypes import Dag, Genotype, Vertex, tags
 from nasgen.genotypes.cell import Cell, Template
 from nasgen.genotypes.dag import Edge
 from nasgen.genotypes.vertex import Value
-from nasgen.search_spaces.base import SearchSpace
 from nasgen.layers.base import Shape
+from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.search_spaces.decode import decode
+
 
 class CellSpace(SearchSpace):
     """Cells of one `template`; legal is every cell with a path from its input to its output."""
@@ -95,7 +96,7 @@ class Skeleton:
     def add(
         self, op: str, inputs: Sequence[int], origin: int, *place: object, **params: Value
     ) -> int:
-        """Append a layer that stands for the cell's vertex `origin` at a `place`; return its tag."""
+        """Append a layer standing for the cell's vertex `origin` at a `place`; return its tag."""
         tag = tags.derived(origin, op, *place)
         n = int(params.get("channels", 0))
         ranges = tags.derived_range(n, tag) if n else ()

@@ -28,12 +28,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from nasgen.errors import FOREIGN, ConfigError, IncompatibleError, NasgenError
 from nasgen.genotypes import Dag, tags
-from nasgen.genotypes.vertex import Value
 from nasgen.genotypes.tags import Ranges
+from nasgen.genotypes.vertex import Value
 from nasgen.layers.base import Layer, Shape, find_layer
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 
@@ -126,7 +125,9 @@ class _Decoder:
         inputs = [self.where[s] for s in sources]
         tagged = inputs
         if rules.merges and rules.align != "nothing":
-            least = tuple(min(sizes) for sizes in zip(*(s.out_shape[1:] for s in inputs), strict=True))
+            least = tuple(
+                min(sizes) for sizes in zip(*(s.out_shape[1:] for s in inputs), strict=True)
+            )
             size = dict(zip(("height", "width"), least, strict=False))
             inputs = [
                 step if step.out_shape[1:] == least

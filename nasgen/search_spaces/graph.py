@@ -14,10 +14,10 @@ import numpy as np
 
 from nasgen import registry
 from nasgen.errors import ConfigError, IllegalGenotypeError, NasgenError, UnknownNameError, suggest
-from nasgen.genotypes import Dag, Draft, Genotype, Vertex, tags
-from nasgen.search_spaces.base import SearchSpace
+from nasgen.genotypes import Dag, Genotype, Vertex, tags
 from nasgen.layers import DECODER_ONLY
 from nasgen.layers.base import Layer, Shape, find_layer
+from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.search_spaces.decode import decode
 
@@ -40,8 +40,8 @@ class GraphSpace(SearchSpace):
       `max_channels`); any count from 1 to `max_channels` is legal.
     - `kernels`: sizes used, of those that the layers offer.
     - `min_depth`, `max_depth`: vertices on the longest path. `max_vertices`: all but input, output.
-    - `sample_min_depth`, `sample_max_depth`: what `sample` draws within them, since mutations deepen
-      what they are given (default: all that is legal).
+    - `sample_min_depth`, `sample_max_depth`: what `sample` draws within them, since mutations
+      deepen what they are given (default: all that is legal).
     - `min_stages`, `max_stages`: what `sample` draws from; other genotypes are not bound by it.
 
     A limit that is left at its default gives way to what is set: `min_depth` = 30 alone raises
@@ -349,7 +349,7 @@ class GraphSpace(SearchSpace):
         }
 
     def widened(self, genotype: Dag, factor: float) -> Dag:
-        """Return the graph with `factor` times the channels, in steps of 4, up to `max_channels`."""
+        """Return a graph with `factor` times the channels, in steps of 4, up to `max_channels`."""
         draft = genotype.edit()
         for v in genotype.inner:
             if v.op in self.wide:
@@ -365,9 +365,7 @@ class GraphSpace(SearchSpace):
         found = self.problems(genotype)
         if found:
             raise IllegalGenotypeError("the genotype is not legal here: " + " ".join(found))
-        return decode(
-            genotype, input_shape, n_classes, self.max_channels, self.layer, self.rank
-        )
+        return decode(genotype, input_shape, n_classes, self.max_channels, self.layer, self.rank)
 
     def options(self) -> dict[str, Any]:
         """Return the options as JSON data; the member made of them is an equal space."""

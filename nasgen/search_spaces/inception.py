@@ -87,14 +87,16 @@ class Inception(GraphSpace):
         for _ in range(20):
             n_stages = int(rng.integers(self.min_stages, self.max_stages + 1))
             counts = rng.integers(1, self.blocks + 1, size=n_stages)
-            kinds = [["r" if rng.random() < RESIDUAL_PROB else "i" for _ in range(n)] for n in counts]
+            kinds = [
+                ["r" if rng.random() < RESIDUAL_PROB else "i" for _ in range(n)] for n in counts
+            ]
             dag = self._network(kinds, self.width * float(rng.uniform(0.5, 1.0)))
             if low <= dag.depth <= high and not self.problems(dag):
                 return dag
         return self.seed(rng)
 
     def seed(self, rng: np.random.Generator) -> Dag:
-        """Return the smallest network: `min_stages` stages of one inception block; draws nothing."""
+        """Return the smallest network: `min_stages` stages of one inception block; draw nothing."""
         return self._network([["i"]] * self.min_stages, float(self.width))
 
     def designs(
@@ -119,8 +121,10 @@ class Inception(GraphSpace):
             here = draft.add("max_pool", [here])
             width *= 2
             for kind in blocks:
-                here = self._residual(draft, here, width) if kind == "r" else self._joined(
-                    draft, here, width
+                here = (
+                    self._residual(draft, here, width)
+                    if kind == "r"
+                    else self._joined(draft, here, width)
                 )
         draft.connect(here, draft.output)
         return draft.freeze()

@@ -1,8 +1,8 @@
 """The networks of NAS-Bench-Macro: eight blocks in a chain, three operations each (Su 2021).
 
-6,561 networks whose accuracies are known, see `nasgen bench nasbench-macro`. The first block of each
-stage halves the map, so that "identity" there is a layer of its own; identities elsewhere fold, which
-leaves 3,969 networks that differ.
+6,561 networks whose accuracies are known, see `nasgen bench nasbench-macro`. The first block of
+each stage halves the map, so that "identity" there is a layer of its own; identities elsewhere
+fold, which leaves 3,969 networks that differ.
 """
 
 from __future__ import annotations

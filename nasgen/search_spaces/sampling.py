@@ -90,9 +90,7 @@ class _Drawing:
         kinds = {op: space.layer(op) for op in space.layers}
         self.sums = [op for op, kind in kinds.items() if kind.merges and kind.align == "channels"]
         self.joins = [op for op, kind in kinds.items() if kind.merges and op not in self.sums]
-        single = [
-            op for op in space.drawn if not kinds[op].merges and op not in space.wide
-        ]
+        single = [op for op in space.drawn if not kinds[op].merges and op not in space.wide]
         self.wide = [op for op in space.wide if op in space.drawn]
         self.pools = [op for op in single if kinds[op].halves]
         self.plain = [op for op in single if not kinds[op].halves and op not in BUILT_IN]

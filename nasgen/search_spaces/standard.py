@@ -1,4 +1,4 @@
-"""One blueprint for all isomorphic ones, so that weights drawn in its order are the same for them."""
+"""One blueprint for all isomorphic ones, so weights drawn in its order are the same for them."""
 
 from __future__ import annotations
 

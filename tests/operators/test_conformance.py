@@ -75,7 +75,7 @@ def test_an_illegal_child_is_reported_with_the_rule_and_a_counter_example(check:
 
     problem = only(check(dead_end))
     assert "no path from input to output" in problem
-    assert 'seed 0, case 0, first parent: 0 input; 1 conv ' in problem
+    assert "seed 0, case 0, first parent: 0 input; 1 conv " in problem
 
 
 def test_an_operator_that_changes_its_input_is_reported(check: Check) -> None:

@@ -31,7 +31,9 @@ def stock(seed: int = 0, density: float = 1.0, n_parents: int = 1, **more: Any) 
     parents = [{n: rng.random(s) < density for n, s in SHAPES.items()} for _ in range(n_parents)]
     join = np.logical_and if more.get("intersects") else np.logical_or
     support = {n: join.reduce([p[n] for p in parents]) for n in SHAPES}
-    return Stock({n: np.where(support[n], a, 0) for n, a in strengths.items()}, support, parents, **more)
+    return Stock(
+        {n: np.where(support[n], a, 0) for n, a in strengths.items()}, support, parents, **more
+    )
 
 
 def alike(given: Stock) -> dict[str, Any]:
@@ -107,7 +109,11 @@ def test_the_normaliser_is_more_selective_than_the_factor() -> None:
         p = np.exp(solve())
         assert p.sum() == pytest.approx(n, abs=0.3)
         assert p.max() <= 1
-        found[name] = p[order[:10_000]].mean(), p[order[-100:]].mean(), (p * a * a).sum() / (a * a).sum()
+        found[name] = (
+            p[order[:10_000]].mean(),
+            p[order[-100:]].mean(),
+            (p * a * a).sum() / (a * a).sum(),
+        )
     assert found["factor"][0] == pytest.approx(0.68, abs=0.04)
     assert found["normaliser"][0] == pytest.approx(0.40, abs=0.02)
     assert found["normaliser"][1] == pytest.approx(1.0, abs=1e-6)
@@ -156,7 +162,9 @@ def test_one_factor_for_the_network_spares_a_narrow_first_layer() -> None:
     left: dict[str, int] = {}
     for solve in ("network", "layer"):
         given = stock(5)
-        given = replace(given, strengths={n: a * 10**i for i, (n, a) in enumerate(given.strengths.items())})
+        given = replace(
+            given, strengths={n: a * 10**i for i, (n, a) in enumerate(given.strengths.items())}
+        )
         for generation in range(12):
             masks = drawn(environment("normaliser", solve=solve), given, generation).masks
             given = replace(given.within(masks), parents=[masks])
@@ -204,7 +212,8 @@ def test_five_parents_of_five_keep_r_a_generation_in_the_steady_state() -> None:
         own = [{"w": p} for p in parents]
         given = Stock({"w": strength * shared}, {"w": shared}, own, True, m=m)
         children = [
-            env.survivors(given, {"w": seeding.generator(generation, f"child {i}")}) for i in range(m)
+            env.survivors(given, {"w": seeding.generator(generation, f"child {i}")})
+            for i in range(m)
         ]
         assert not any(child.over_shrunk for child in children)
         parents = [child.masks["w"] for child in children]

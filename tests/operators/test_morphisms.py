@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import combinations
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from nasgen import registry
 from nasgen.errors import IllegalGenotypeError, IncompatibleError, NotApplicable
 from nasgen.genotypes import Child, Dag, Draft, tags
+from nasgen.layers.base import Shape
 from nasgen.operators import morphism
 from nasgen.operators.morphism.branch import branch_beside, branch_into_concat
 from nasgen.operators.morphism.kernel import enlarge_kernel
@@ -29,7 +29,6 @@ from nasgen.operators.morphism.r2r_widen import r2r_widen_to
 from nasgen.operators.morphism.skip import skip_between
 from nasgen.operators.morphism.zero_widen import zero_widen_to
 from nasgen.phenotype.heredity import inherit
-from nasgen.layers.base import Layer, Shape
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.testing.preservation import TOLERANCE, draw_images, gaps, pair, randomised
@@ -356,7 +355,9 @@ def test_a_concat_inside_a_sum_is_widened_at_equal_places(space: DagCnn) -> None
 
 @pytest.mark.parametrize("op", ["over-channels", "in-pairs", "neighbours", "dropped"])
 def test_what_mixes_channels_stops_widening_but_not_deepening(space: DagCnn, op: str) -> None:
-    space = DagCnn(max_channels=24, widths=(2, 4, 6, 8), min_depth=1, layers=["conv", "linear", "sum", op])
+    space = DagCnn(
+        max_channels=24, widths=(2, 4, 6, 8), min_depth=1, layers=["conv", "linear", "sum", op]
+    )
     draft = Draft()
     a = draft.add("conv", [draft.input], channels=4, kernel=3)
     kernel = {"kernel": 3} if op == "in-pairs" else {}

@@ -256,7 +256,9 @@ def test_cut_points_are_the_vertices_without_which_no_path_is_left(seed: int) ->
     assert set(cut_points(dag)) == expected
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in crossover.ENTRIES if entry.accepts == "dag"])
+@pytest.mark.parametrize(
+    "name", [entry.name for entry in crossover.ENTRIES if entry.accepts == "dag"]
+)
 @settings(deadline=None, max_examples=40)
 @given(seed=seeds, minted=st.booleans())
 def test_a_crossover_gives_legal_new_children_and_leaves_its_parents_alone(

@@ -13,9 +13,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from nasgen import registry
-from nasgen.runs import reading
-from nasgen.runs.resolved import Resolved
-from nasgen.settings.config import parse
 from nasgen.predictors import scores
 from nasgen.predictors.audit import N_FIRST, N_STEP, Audit, Forecast
 from nasgen.predictors.base import Features
@@ -23,10 +20,12 @@ from nasgen.predictors.features.cells import NasBench201Features
 from nasgen.predictors.features.stier2021 import Stier2021
 from nasgen.predictors.features.structural import Structural, log_params
 from nasgen.predictors.filter import Filter
-from nasgen.runs.progress import PlainLog
 from nasgen.report.page import render
+from nasgen.runs import reading
+from nasgen.runs.progress import PlainLog
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.seeding import generator
+from nasgen.settings.config import parse
 from tests.report.conftest import build_view
 
 SPACE = DagCnn(max_channels=32, max_vertices=8, max_depth=8)

@@ -1,4 +1,4 @@
-"""Judging predictors off line: no leaks, a size-only baseline beside them, and files to take away."""
+"""Judging predictors off line: no leaks, a size-only baseline beside them, files to take away."""
 
 from __future__ import annotations
 
@@ -179,7 +179,10 @@ def test_a_file_of_networks_has_joined_features_of_graphs_and_none_of_images(
 
 
 def test_files_that_cannot_be_written_are_one_sentence(run: nasgen.Run, tmp_path: Path) -> None:
-    for name, said in (("data.txt", ".csv, .csv.gz, .parquet"), ("no/data.csv", "cannot be written")):
+    for name, said in (
+        ("data.txt", ".csv, .csv.gz, .parquet"),
+        ("no/data.csv", "cannot be written"),
+    ):
         done = invoke("dataset", str(run.path), "--out", str(tmp_path / name))
         assert done.exit_code == 2
         assert said in done.output

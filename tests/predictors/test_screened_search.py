@@ -11,16 +11,14 @@ import numpy as np
 import pytest
 
 import nasgen
-from nasgen.runs import reading
-from nasgen.runs.resolved import Resolved
-from nasgen.settings.config import SearchConfig
 from nasgen.engine.breeding import Breeder
+from nasgen.engine.individual import Individual, fitness_class
 from nasgen.engine.operators import Operator, Operators
 from nasgen.engine.proposal import Proposal
-from nasgen.engine.individual import Individual, fitness_class
 from nasgen.genotypes import Dag
-from nasgen.predictors.base import Verdict
 from nasgen.loop.search import Search
+from nasgen.predictors.base import Verdict
+from nasgen.runs import reading
 from nasgen.search_spaces.dag_cnn import DagCnn
 
 N_TRIALS = 10  # a first generation of 4 and two of 3
@@ -164,7 +162,9 @@ def grow(parent: Dag, space: Any, rng: np.random.Generator) -> Dag:
     return DagCnn().sample(rng)
 
 
-def bred(screened: bool, drawn: bool = False) -> tuple[Breeder, Proposal, set[str], list[float | None]]:
+def bred(
+    screened: bool, drawn: bool = False
+) -> tuple[Breeder, Proposal, set[str], list[float | None]]:
     known: set[str] = set()
     seen: list[float | None] = []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,16 +10,10 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 import nasgen
-from nasgen.runs import reading
-from nasgen.runs.resolved import Resolved
-from nasgen.settings.budget import Budget
 from nasgen.errors import ConfigError
-from nasgen.execution.processes import Processes
-from nasgen.execution.serial import Serial
 from nasgen.predictors.audit import N_FIRST
+from nasgen.runs import reading
 from nasgen.runs.progress import PlainLog
-from nasgen.loop.constants import Constants
-from nasgen.loop.search import Search
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
 from tests.played import Played, StoppedError, resolved_of, rows
@@ -52,10 +45,16 @@ def played() -> Substituting:
     return made
 
 
-def test_about_the_asked_share_is_estimated_and_none_counts_to_the_budget(played: Substituting) -> None:
+def test_about_the_asked_share_is_estimated_and_none_counts_to_the_budget(
+    played: Substituting,
+) -> None:
     trials = played.ledger.trials()
     estimated = [t for t in trials if t.state == "ESTIMATED"]
-    assert sum(t.state in ("COMPLETE", "PRUNED", "FAILED") for t in trials) == TRIALS == played.search.n_trained
+    assert (
+        sum(t.state in ("COMPLETE", "PRUNED", "FAILED") for t in trials)
+        == TRIALS
+        == played.search.n_trained
+    )
     assert [t.phase for t in trials[-3:]] == ["finish"] * 3
     after = [t for t in trials if t.phase == "search" and t.seq >= 16]
     # The audit may only have made the share smaller.
@@ -64,7 +63,9 @@ def test_about_the_asked_share_is_estimated_and_none_counts_to_the_budget(played
     assert [t.seq for t in trials] == list(range(len(trials)))
 
 
-def test_an_estimate_is_a_parent_but_no_label_archive_member_or_finalist(played: Substituting) -> None:
+def test_an_estimate_is_a_parent_but_no_label_archive_member_or_finalist(
+    played: Substituting,
+) -> None:
     trials = played.ledger.trials()
     estimated = {t.seq for t in trials if t.state == "ESTIMATED"}
     assert estimated & {p for t in trials for p in t.parents}
@@ -126,7 +127,9 @@ def test_a_search_stopped_anywhere_replays_to_the_same_history(
     assert again.screen.audit.to_json() == played.screen.audit.to_json()
 
 
-def test_an_estimate_that_was_asked_for_but_not_written_is_told_on_resume(played: Substituting) -> None:
+def test_an_estimate_that_was_asked_for_but_not_written_is_told_on_resume(
+    played: Substituting,
+) -> None:
     first = Substituting(mode="substitute", estimated=0.5)
 
     def killed(trial: Trial) -> None:
@@ -181,7 +184,8 @@ def test_samples_of_random_search_are_screened_alike_by_any_number_of_workers() 
 @pytest.mark.parametrize("algorithm", ["genetic", "local"])
 def test_estimates_are_the_same_for_any_number_of_workers(algorithm: str) -> None:
     one, two = (
-        Substituting(algorithm=algorithm, mode="substitute", estimated=0.5, workers=n) for n in (1, 2)
+        Substituting(algorithm=algorithm, mode="substitute", estimated=0.5, workers=n)
+        for n in (1, 2)
     )
     expected = rows(one.run())
     try:
@@ -219,7 +223,7 @@ def test_it_needs_one_objective() -> None:
                 "objectives": {"names": ["val_accuracy", "n_params"]},
                 "predictor": {"name": "ridge", "mode": "substitute"},
             }
-        ).config
+        )
 
 
 def test_a_run_with_estimates_can_be_given_more_trials(tmp_path: Any) -> None:

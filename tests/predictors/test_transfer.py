@@ -19,7 +19,6 @@ from nasgen.predictors import leaving_out, trainings
 from nasgen.predictors.base import Facts
 from nasgen.predictors.features.network import NETWORK, NetworkFeatures, of_network
 from nasgen.predictors.filter import Filter
-from nasgen.predictors.pace import Pace
 from nasgen.predictors.ridge import ridge
 from nasgen.predictors.trainings import Trainings
 from nasgen.predictors.transfer import Transfer
@@ -78,7 +77,7 @@ def test_features_that_have_changed_are_computed_from_the_genotypes(
         for row in lines[1:]:
             row["x"] = [1.0]
 
-    assert trainings.read(changed(file, older)).X == pytest.approx(table.X, abs=1e-4)
+    assert pytest.approx(table.X, abs=1e-4) == trainings.read(changed(file, older)).X
 
 
 def changed(file: Path, change: Callable[[list[dict[str, Any]]], Any]) -> Path:
@@ -110,7 +109,9 @@ def test_a_foreign_old_or_changed_table_is_one_sentence(
         trainings.read(changed(file, change))
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"nothing", lambda b: b""])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b"nothing", lambda b: b""]
+)
 def test_a_damaged_table_is_one_sentence(file: Path, damage: Callable[[bytes], bytes]) -> None:
     path = file.with_name("damaged.jsonl.gz")
     path.write_bytes(damage(file.read_bytes()))

@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import nasgen
-from nasgen.runs import reading
-from nasgen.runs.resolved import Resolved
 from nasgen.cli import app
 from nasgen.errors import ConfigError, IncompatibleError
 from nasgen.genotypes import Dag, Draft, Vertex, canonical
 from nasgen.predictors.zero_cost import ZeroCost
+from nasgen.runs import reading
 from nasgen.search_spaces.standard import standard
 
 SPACE = {"max_channels": 16, "max_depth": 5, "max_vertices": 10}

@@ -28,7 +28,9 @@ def ancestor(name: str) -> Dag:
     return Dag.from_json(networks.read(name)["genotype"]).mint(0, 0)
 
 
-def counted(name: str, shape: tuple[int, int, int] | None = None) -> tuple[list[int], list[int], Network]:
+def counted(
+    name: str, shape: tuple[int, int, int] | None = None
+) -> tuple[list[int], list[int], Network]:
     """Return synapses and kernels of each layer that may be sparse, and the network."""
     net = build(SPACE.blueprint(ancestor(name), shape or SHAPES[name], 10))
     tensors = net.state_dict()
@@ -59,7 +61,10 @@ def test_the_cluster_efficiencies_of_shafiee_2016_are_those_of_these_layers() ->
     mean, total = clusters.efficiencies(before, after)
     assert mean == pytest.approx(9.715)
     assert total == pytest.approx(11.54, abs=0.005)
-    assert clusters.efficiencies({"1": 3, "2": 4}, {"1": 3, "2": 0}) == (np.inf, pytest.approx(7 / 3))
+    assert clusters.efficiencies({"1": 3, "2": 4}, {"1": 3, "2": 0}) == (
+        np.inf,
+        pytest.approx(7 / 3),
+    )
 
 
 def test_the_other_ancestors_have_their_layers() -> None:
@@ -93,7 +98,7 @@ def test_a_named_network_brings_the_limits_that_it_needs() -> None:
     own = reading.resolved({**tables, "space": {"max_channels": 400}})
     assert own.config.space.options == {"max_channels": 400}
     assert reading.resolved({"origin": {"network": "lenet"}}).config.space.options == {}
-    with pytest.raises(ConfigError, match="expected 1..128, got 300"):
+    with pytest.raises(ConfigError, match=r"expected 1\.\.128, got 300"):
         reading.resolved({**tables, "space": {"max_channels": 128}})
 
 

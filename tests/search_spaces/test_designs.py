@@ -146,7 +146,7 @@ def test_dense_designs_are_narrower_where_little_can_be_spent_and_never_wider_th
     assert width(1e3) < width(None) == width(1e9) == 64
 
 
-# ---- the contract suite finds what is wrong with a plug-in's designs ------------------------------
+# ---- the contract suite finds what is wrong with a plug-in's designs -----------------------------
 
 FEW = DagCnn(max_channels=32).designs((3, 32, 32), 10)[:3]
 _counter = itertools.count()

@@ -60,7 +60,7 @@ def test_samples_hold_both_kinds_of_blocks_and_none_is_smaller_than_half_a_seed(
 
 def test_it_is_a_graph_space_of_its_own_and_leaves_the_other_as_it_was() -> None:
     assert isinstance(SPACE, GraphSpace)
-    assert SPACE != DagCnn()
+    assert DagCnn() != SPACE
     assert DagCnn().drawn == ("conv", "max_pool", "avg_pool", "sum", "concat")
     assert 1 not in DagCnn().domain("conv")["kernel"]
 

@@ -70,7 +70,7 @@ def test_layers_of_images_are_no_vertices_here_and_dense_ones_are_none_there() -
     assert {"sum", "concat", "skip", "linear"} <= {*SPACE.layers} & {*DagCnn().layers}
     with pytest.raises(ConfigError, match="'conv' does not read shapes of 1 axes"):
         Mlp(layers=("dense", "conv"))
-    with pytest.raises(ConfigError, match="space.max_stages: 'mlp' has dense layers"):
+    with pytest.raises(ConfigError, match=r"space\.max_stages: 'mlp' has dense layers"):
         Mlp(max_stages=2)
     with pytest.raises(ConfigError, match=r"expected images \(C, H, W\).*got \(12,\)"):
         DagCnn().blueprint(DagCnn().sample(np.random.default_rng(0)), (12,), 2)

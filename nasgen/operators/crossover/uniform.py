@@ -16,10 +16,10 @@ from nasgen.search_spaces.cells import CellSpace
 def uniform(
     first: Dag, second: Dag, space: CellSpace, rng: np.random.Generator
 ) -> tuple[Dag, Dag] | tuple[Dag]:
-    """Return two children that share out the parents' operations, or the one that is new and legal.
+    """Return two children sharing out the parents' operations, or the one that is new and legal.
 
-    The first keeps the gene tags of `first`, the second those of `second`. Raises NotApplicable when
-    the parents differ too little.
+    The first keeps the gene tags of `first`, the second those of `second`. Raises NotApplicable
+    when the parents differ too little.
     """
     template = space.template
     own = template.ops(first), template.ops(second)

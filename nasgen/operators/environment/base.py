@@ -179,7 +179,9 @@ class Solved(Environment):
         both = self.retention_clusters, self.retention_synapses
         if self.final is None or self.generations is None:
             return both
-        now, before = (_scheduled(self.final, self.generations, g) for g in (generation, generation - 1))
+        now, before = (
+            _scheduled(self.final, self.generations, g) for g in (generation, generation - 1)
+        )
         part = math.log(both[0]) / (math.log(both[0]) + math.log(both[1]))
         return (now / before) ** part, (now / before) ** (1.0 - part)
 
@@ -200,7 +202,9 @@ class Solved(Environment):
     def is_over_shrunk(self, stock: Stock) -> bool:
         """Tell whether fewer synapses are left than the child should have."""
         mean = sum(survival.n_synapses(p) for p in stock.parents) / len(stock.parents)
-        return survival.n_synapses(stock.support) < math.prod(self.retentions(stock.generation)) * mean
+        return (
+            survival.n_synapses(stock.support) < math.prod(self.retentions(stock.generation)) * mean
+        )
 
 
 def _scheduled(final: float, generations: int, generation: int) -> float:

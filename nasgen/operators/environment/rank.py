@@ -82,7 +82,9 @@ class Rank(Solved):
     def _of_clusters(self, stock: Stock, scores: Arrays, rngs: Draws) -> tuple[Stock, float]:
         """Return the stock within the best clusters, and how many of these should live."""
         kind, groups = self.cluster, self.groups(stock)
-        sums = {n: clusters.summed(np.where(stock.support[n], s, 0), kind) for n, s in scores.items()}
+        sums = {
+            n: clusters.summed(np.where(stock.support[n], s, 0), kind) for n, s in scores.items()
+        }
         alive = {n: clusters.living(s, kind) for n, s in stock.support.items()}
 
         def within(chosen: Masks) -> Masks:

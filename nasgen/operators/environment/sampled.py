@@ -25,7 +25,6 @@ from nasgen.phenotype import clusters, survival
 from nasgen.phenotype.stock import Stock
 from nasgen.phenotype.survival import Array, Arrays, Mask, Masks
 
-
 LEAST: Final = -1e300  # a logarithm that numpy can sort
 
 
@@ -164,4 +163,3 @@ def relative(values: Array, alive: Mask) -> Array:
 def _log_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """Draw logarithms of uniform numbers; the whole tensor, so that no draw depends on another."""
     return -rng.standard_exponential(shape)
-

@@ -1,6 +1,6 @@
 """The mean of `mean`, with more weight for fitter parents (an extension of Chung 2017, equation 4).
 
-    M_s = |sum_k alpha_k w_k|, alpha_k in proportion to m + 1 - rank_k; the fittest has the rank 1
+M_s = |sum_k alpha_k w_k|, alpha_k in proportion to m + 1 - rank_k; the fittest has the rank 1
 """
 
 from __future__ import annotations

@@ -65,7 +65,8 @@ def zero_module(
     rules = frame.space.layer(op)
     if set(settings) - {"kernel"} != {"channels"} or rules.merges or not rules.channelwise:
         raise IncompatibleError(
-            f"expected a channelwise layer with 'channels', and 'kernel' if any, such as 'conv', got '{op}'"
+            "expected a channelwise layer with 'channels', and 'kernel' if any, such as 'conv', "
+            f"got '{op}'"
         )
     if kernel not in settings.get("kernel", (kernel,)):
         raise IncompatibleError(

@@ -24,7 +24,13 @@ ENTRIES = (
         space=GRAPHS,
     ),
     Entry("remove", f"{_HERE}.remove:remove", "one vertex bypassed", accepts="dag", space=GRAPHS),
-    Entry("rewire", f"{_HERE}.rewire:rewire", "one edge moved to another source", accepts="dag", space=GRAPHS),
+    Entry(
+        "rewire",
+        f"{_HERE}.rewire:rewire",
+        "one edge moved to another source",
+        accepts="dag",
+        space=GRAPHS,
+    ),
     Entry(
         "channels",
         f"{_HERE}.channels:channels",

@@ -10,8 +10,6 @@ import numpy as np
 from nasgen.phenotype.survival import Array, Mask, strongest
 
 
-def random(
-    name: str, weight: Array, support: Mask, budget: int, rng: np.random.Generator
-) -> Mask:
+def random(name: str, weight: Array, support: Mask, budget: int, rng: np.random.Generator) -> Mask:
     """Return the support of `budget` synapses of a tensor, all equally likely."""
     return strongest(rng.random(weight.shape), support, budget)

@@ -53,7 +53,7 @@ def usual_macs(side: int) -> float:
 
 
 def seen_side(input_shape: Shape) -> int:
-    """Return the shorter side of the map that the first vertex reads, behind the decoder's stems."""
+    """Return the shorter side of the map the first vertex reads, behind the decoder's stems."""
     side = min(input_shape[1:])
     while side > STEM_ABOVE:
         side = (side + 1) // 2
