@@ -19,6 +19,7 @@ class Pad(Layer):
     of rows the odd one is added below.
     """
 
+    enlarges: ClassVar[bool] = True
     domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"side": (16, 32, 64)}
     channelwise: ClassVar[bool] = True
     keeps_zero: ClassVar[bool] = True

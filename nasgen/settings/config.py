@@ -224,9 +224,9 @@ class Training(Section):
     )
     average: Share | None = Field(
         None,
-        description="what a training hands over is the mean of its weights, which looks back on "
-        "about this share of its steps; 1: on all of them alike; 0: the last weights; default: 0.2 "
-        "where the learning rate has not gone to 0 at its end, else 0",
+        description="what a training hands over is the mean of its weights over about this share "
+        "of its steps, the last ones; 1: over all of them; 0: the last weights; default: 0.2 where "
+        "the learning rate has not gone to 0 at its end, else 0",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",

@@ -177,6 +177,15 @@ def halving(name: str) -> Iterator[str]:
         yield "" if same else f"{case}: halves is {case.layer.halves}, out is {case.out_shape}."
 
 
+def enlarging(name: str) -> Iterator[str]:
+    """`enlarges` says whether a map may become larger."""
+    for case in cases(name):
+        into = [max(shape[i] for shape in case.shapes) for i in range(1, len(case.shapes[0]))]
+        grows = any(out > n for out, n in zip(case.out_shape[1:], into, strict=False))
+        fine = case.layer.enlarges or not grows
+        yield "" if fine else f"{case}: out is {case.out_shape}, but `enlarges` is False."
+
+
 def axes(name: str) -> Iterator[str]:
     """Every name in `axes` is a tensor of the module, its axes as long as the channels there."""
     missing = set(find(name).axes)
@@ -402,8 +411,8 @@ def _around(name: str, params: Mapping[str, Any], plain: str) -> Dag:
 
 
 RULES = (
-    describes, shapes, halving, axes, channelwise, keeps_zero, signs, gradients, repeatable, pure,
-    inherits,
+    describes, shapes, halving, enlarging, axes, channelwise, keeps_zero, signs, gradients,
+    repeatable, pure, inherits,
 )  # fmt: skip
 
 
@@ -423,6 +432,10 @@ class LayerContract(Contract):
     def test_it_says_whether_it_halves_the_map(self) -> None:
         """The decoder counts such layers as stages."""
         self.holds(halving)
+
+    def test_it_says_whether_it_enlarges_the_map(self) -> None:
+        """A shortcut that keeps the function relies on it."""
+        self.holds(enlarging)
 
     def test_its_axes_are_tensors_of_the_module(self) -> None:
         """Heredity aligns them by gene tag."""

@@ -90,7 +90,12 @@ def test_operators_layer_and_objective_take_part_in_a_search_and_in_its_resumpti
         plugins={"files": files},
         space={"layers": ["conv", "max_pool", "sum", "depthwise-gelu"], "max_channels": 16},
         training={"fraction": 0.2},
-        algorithm={"mutations": mutations, "crossovers": crossovers, "crossover_prob": 0.4},
+        algorithm={
+            "designs": False,  # no design has a plug-in's layer
+            "mutations": mutations,
+            "crossovers": crossovers,
+            "crossover_prob": 0.4,
+        },
         objectives={"names": ["val_accuracy", "calibration_error"]},
     )
     assert [t.state for t in run.trials] == ["COMPLETE"] * 6

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nasgen.errors import IncompatibleError
+from nasgen.errors import IncompatibleError, NotApplicable
 from nasgen.genotypes import Child, Dag
 from nasgen.operators.base import pick, reach
 from nasgen.operators.frame import Frame
@@ -49,10 +49,17 @@ def _connect(frame: Frame, source: int, target: int) -> Child:
     width = frame.width(target)
     draft = frame.parent.edit()
     frame.parent.vertex(source)
-    if source == target or source not in reach(draft, target, draft.inputs):
+    before = reach(draft, target, draft.inputs)
+    if source == target or source not in before:
         raise IncompatibleError(
             f"expected a source that comes before {frame.named(target)}, got {source}."
         )
+    for tag in before - {source, draft.input}:
+        is_around = source in reach(draft, tag, draft.inputs)
+        if is_around and frame.space.layer(frame.parent.vertex(tag).op).enlarges:
+            raise NotApplicable(
+                f"a shortcut around {frame.named(tag)} would be of a smaller map than it gives."
+            )
     new = draft.add("linear", [source], channels=width)
     add_behind(draft, frame, target, new)
     plan = {"out": {str(tag): {"zero": True} for tag in channel_tags(draft, new)}}
