@@ -54,8 +54,9 @@ ENDINGS: Final = (".csv", ".csv.gz", ".parquet")
 def of_run(run: Run, features: str | None = None, predictor: str | None = None) -> Labelled:
     """Return the labels of a run, with what a predictor reads (default: the run's own).
 
-    `features` names what describes the networks instead. Networks without features, such as one
-    whose score is no number, have no row. Raises DataError when no search trial is complete.
+    `features` names what describes the networks instead. A named trial is the only row.
+    Networks without features, such as one whose score is no number, have none. Raises DataError
+    when no search trial is complete.
     """
     resolved = _resolved(run, features, predictor)
     encoder = resolved.scope.around(resolved.features)
@@ -65,7 +66,12 @@ def of_run(run: Run, features: str | None = None, predictor: str | None = None) 
     trials = [
         t
         for t in run.trials
-        if t.state == "COMPLETE" and t.phase == "search" and not t.fidelity.rung
+        if t.state == "COMPLETE"
+        and (
+            t.seq == run.named
+            if run.named is not None
+            else t.phase == "search" and not t.fidelity.rung
+        )
     ]
     if not trials:
         raise DataError(f"{run.path} has no completed search trial to learn from.")

@@ -48,7 +48,9 @@ EXIT_BUG, EXIT_USER, EXIT_NOTHING, EXIT_INTERRUPTED = 1, 2, 3, 130
 _debug: ContextVar[bool] = ContextVar("debug", default=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run.")]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN[:TRIAL]", help="Folder of the run, or one trial of it.")
+]
 Trials = Annotated[
     str | None, typer.Option(help="More networks to train: +100; a plain number is a new total.")
 ]
@@ -186,6 +188,17 @@ def seconds_of(option: str, text: str | None) -> float | None:
         return None if text is None else float(seconds(text.removeprefix("+")))
     except ValueError as error:
         raise ConfigError(f"{option}: {error}.") from None
+
+
+def one_trial(run: Any, trial: int | None) -> int | None:
+    """Return the trial of --trial or RUN:TRIAL, None for neither; ConfigError where they differ."""
+    from nasgen.errors import ConfigError
+
+    if None not in (trial, run.named) and trial != run.named:
+        raise ConfigError(
+            f"--trial {trial}: {run.path}:{run.named} names another trial; leave one of them out."
+        )
+    return run.named if trial is None else trial
 
 
 def threads_of(text: str | None) -> int | None:

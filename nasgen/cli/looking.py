@@ -12,6 +12,7 @@ from nasgen.cli.app import (
     LedgerNow,
     RunPath,
     command,
+    one_trial,
     table_of,
 )
 from nasgen.cli.output import dump
@@ -26,6 +27,14 @@ def status(run: RunPath, ledger: LedgerNow = None, json_: Json = False) -> None:
     from nasgen.runs.session import load
 
     found = load(run, ledger=ledger)
+    if found.named is not None:
+        trial = found.trial()
+        if json_:
+            dump({"run": str(found.path), **trial.history_row(), "metrics": dict(trial.metrics)})
+        else:
+            print(f"{found.path}, trial {trial.seq}: {_state(trial)}")
+            _print_measured(trial)
+        return
     summary = found.summary
     state = {"state": "complete" if found.is_complete else "unfinished", **summary}
     if json_:
@@ -55,8 +64,8 @@ def show(
     from nasgen.runs.session import load
 
     found = load(run, ledger=ledger)
-    if trial is not None:
-        _show_trial(found.trial(trial), json_)
+    if trial is not None or found.named is not None:
+        _show_trial(found.trial(one_trial(found, trial)), json_)
         return
     trials = found.trials if history else found.ranked[:top]
     if json_:
@@ -90,7 +99,6 @@ def _show_trial(trial: Any, json_: bool) -> None:
         dump(dataclasses.asdict(trial))
         return
     from nasgen.genotypes import Outline
-    from nasgen.runs.progress import value
 
     outline = Outline.from_json(trial.outline)
     rows = [
@@ -103,6 +111,12 @@ def _show_trial(trial: Any, json_: bool) -> None:
         for place, node in enumerate(outline.nodes)
     ]
     table_of(f"trial {trial.seq}: {trial.key}", ["vertex", "operation", "settings", "from"], rows)
+    _print_measured(trial)
+
+
+def _print_measured(trial: Any) -> None:
+    from nasgen.runs.progress import value
+
     for name, measured in {**trial.metrics, **trial.objectives, **trial.constraints}.items():
         is_number = isinstance(measured, int | float) and not isinstance(measured, bool)
         print(f"{name}: {value(name, measured) if is_number else measured}")
@@ -112,12 +126,12 @@ def _show_trial(trial: Any, json_: bool) -> None:
 
 @command
 def compare(first: RunPath, second: RunPath, ledger: LedgerNow = None, json_: Json = False) -> None:
-    """Compare the results and the settings of two runs."""
+    """Compare the results and the settings of two runs, or of two networks of runs."""
     from nasgen.runs.progress import duration, value
     from nasgen.runs.session import load
 
     runs = [load(path, ledger=ledger) for path in (first, second)]
-    summaries = [r.summary for r in runs]
+    summaries = [_compared(r) for r in runs]
     settings = [r.config.model_dump(mode="json") for r in runs]
     differing = {
         f"{section}.{key}": [s[section].get(key) for s in settings]
@@ -145,10 +159,28 @@ def compare(first: RunPath, second: RunPath, ledger: LedgerNow = None, json_: Js
         }.items()
         for key in keys
     ]
-    rows += [[f"trials {k}", *(s["trials"][k] for s in summaries)] for k in summaries[0]["trials"]]
-    rows += [["wall time", *(duration(s["wall_s"]) for s in summaries)]]
+    if all("trials" in s for s in summaries):
+        states = summaries[0]["trials"]
+        rows += [[f"trials {k}", *(s["trials"][k] for s in summaries)] for k in states]
+        rows += [["wall time", *(duration(s["wall_s"]) for s in summaries)]]
+    else:  # of networks
+        rows = [
+            [row[0].removeprefix("best "), *row[1:]] for row in rows if "ensemble" not in row[0]
+        ]
     rows += [[f"setting {k}", *v] for k, v in differing.items()]
     table_of("", ["", str(first), str(second)], rows)
+
+
+def _compared(run: Any) -> dict[str, Any]:
+    """Return the summary of a run, or the measured figures of the trial that is named."""
+    if run.named is None:
+        return dict(run.summary)
+    trial = run.trial()
+    figures = {"trial": trial.seq, **trial.metrics, **trial.objectives}
+    best = run.summary.get("best") or {}
+    if best.get("trial") == trial.seq:  # whose test is known
+        figures |= {key: figure for key, figure in best.items() if key.startswith("test_")}
+    return {"run": str(run.path), "best": figures, "ensemble": None}
 
 
 @command
@@ -156,8 +188,10 @@ def report(run: RunPath, ledger: LedgerNow = None, json_: Json = False) -> None:
     """Write the HTML report of a run again."""
     from nasgen.runs.session import load
 
-    path = load(run, ledger=ledger).report()
-    dump({"report": str(path)}) if json_ else print(path)
+    found = load(run, ledger=ledger)
+    place = "" if found.named is None else f"#trial-{found.trial().seq}"
+    path = f"{found.report()}{place}"
+    dump({"report": path}) if json_ else print(path)
 
 
 @command

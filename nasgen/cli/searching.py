@@ -28,6 +28,7 @@ from nasgen.cli.app import (
     Trials,
     command,
     console_of,
+    one_trial,
     said,
     seconds_of,
     table_of,
@@ -193,11 +194,19 @@ def resume(
 ) -> None:
     """Continue an interrupted run, or give a finished run more networks or more time."""
     began = time.monotonic()
+    from nasgen.errors import ConfigError, typed
+    from nasgen.runs.paths import run_and_trial
     from nasgen.runs.session import resume as continue_run
 
     time_s = seconds_of("--budget", budget)
     named: dict[str, Any] = {"plugins": plugin or (), "data": data, "ledger": ledger}
     is_more = trials is not None or budget is not None
+    run, trial = run_and_trial(run)
+    if trial:
+        raise ConfigError(
+            f"{run}:{trial}: a run goes on as a whole; leave ':{trial}' out, or train that network "
+            f"alone: {typed('train', f'{run}:{trial}')}."
+        )
     if verify and _is_verified_alone(run, named, is_more, json_):
         return
     run_search(
@@ -390,6 +399,9 @@ def train(
         console.print(text, end="\r" if console.is_terminal else "\n", highlight=False)
 
     found = load(run, plugin or (), data, ledger, said, threads_of(threads))
+    if best and found.named is not None:
+        raise ConfigError(f"--best: {run} names a trial already; leave one of them out.")
+    trial = one_trial(found, trial)
     if set_:
         found = found.with_recipe(assignments(set_))
     record, metric = found.train(trial, epochs, with_validation, note), found.task.metric

@@ -31,7 +31,9 @@ N_RECIPES, N_TRIALS, N_SEEDS = 20, 50, 20  # when they are not given
 def tune(
     source: Annotated[
         Path | None,
-        typer.Argument(metavar="RUN|CONFIG.toml", help="Run or config whose network is tuned."),
+        typer.Argument(
+            metavar="RUN[:TRIAL]|CONFIG.toml", help="Run or config whose network is tuned."
+        ),
     ] = None,
     search: Annotated[
         bool, typer.Option("--search", help="Tune the settings of the search, on a bench.")
@@ -132,10 +134,9 @@ def _tune_recipe(
     elif out is not None:
         raise ConfigError("--out is for a CONFIG only; the results for a RUN go to its own folder.")
     else:
-        subject, folder = (
-            tuning.best_of(load(source, say=said, **named), epochs, networks or 1),
-            source,
-        )
+        run = load(source, say=said, **named)
+        subject, folder = tuning.best_of(run, epochs, networks or 1), run.path
+        which = () if run.named is not None else ("--best",)
     console, metric = console_of(stderr=True), f"val_{subject.resolved.task.metric}"
 
     def told(row: Mapping[str, Any]) -> None:
@@ -192,7 +193,7 @@ def _tune_recipe(
         print(f"use it: {typed('search', source, *settings)}")
     else:
         length = ("--epochs", f"{subject.epochs:g}")
-        print(f"use it: {typed('train', source, '--best', *length, *settings)}")
+        print(f"use it: {typed('train', source, *which, *length, *settings)}")
 
 
 def _tune_search(bench: str, trials: int, seeds: int, seed: int, json_: bool, quiet: bool) -> None:

@@ -32,8 +32,9 @@ def sweep(folder: RunFolder, keeping: Keeping, search: Search) -> int:
 def collect_garbage(run: Run) -> int:
     """Delete artifacts that [store] keep_weights does not keep, left-overs of killed workers too.
 
-    Return the bytes freed. The run must be complete, and no other process may be working on it:
-    what stays is decided under the run's lock, from what the ledger holds then.
+    Return the bytes freed. Where a trial is named, only its own are deleted. The run must be
+    complete, and no other process may be working on it: what stays is decided
+    under the run's lock, from what the ledger holds then.
     """
     folder = run.folder
     folder.lock()
@@ -53,7 +54,10 @@ def collect_garbage(run: Run) -> int:
         if (folder.path / origin.FILE).is_file():
             refs |= {*folder.read_json(origin.FILE).get("refs", {}).values()}
         artifacts = folder.artifacts
-        return artifacts.remove(artifacts.stored() - refs) + artifacts.remove_unfinished()
+        gone = artifacts.stored() - refs
+        if run.named is not None:
+            return artifacts.remove(gone & {*run.trial().refs.values()})
+        return artifacts.remove(gone) + artifacts.remove_unfinished()
     finally:
         folder.unlock()
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from nasgen import genotypes
 from nasgen.errors import ConfigError, IllegalGenotypeError, suggest, typed
 from nasgen.genotypes import Genotype
+from nasgen.runs.paths import run_and_trial
 from nasgen.search_spaces import networks
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.settings import text
@@ -56,7 +57,7 @@ def read(network: str, space: SearchSpace, space_name: str) -> Origin:
     Raises ConfigError when it cannot be read or is not legal in the search space.
     """
     here = f"origin.network: {network}"
-    path, trial = _parts(network)
+    path, trial = run_and_trial(network)
     if network in networks.names():
         data: Any = networks.read(network)
     elif (path / "run.json").is_file():
@@ -72,15 +73,6 @@ def read(network: str, space: SearchSpace, space_name: str) -> Origin:
         RunFolder.open(path.parent).artifacts if is_own else None,
         str(data.get("note", "")),
     )
-
-
-def _parts(network: str) -> tuple[Path, str]:
-    """Return a path, and what follows the colon behind the folder of a run."""
-    before, colon, after = network.rpartition(":")
-    folder = Path(before).expanduser()
-    if colon and (folder / "run.json").is_file():
-        return folder, after
-    return Path(network).expanduser(), ""
 
 
 def _of_file(here: str, network: str) -> Any:

@@ -1,4 +1,7 @@
-"""Paths in a config made absolute, because a stored config is read from another folder."""
+"""Where things lie: RUN:TRIAL as people write it, and the paths in a config made absolute.
+
+A stored config is read from another folder, so its paths cannot be relative.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,33 @@ from typing import Any
 
 from nasgen import registry
 from nasgen.data import arrays, files
+from nasgen.errors import ConfigError
 from nasgen.settings.config import SearchConfig
 from nasgen.store import places
+
+
+def run_and_trial(text: str | Path) -> tuple[Path, str]:
+    """Return the folder of a run and what follows the colon behind it: "runs/a:7", "runs/a".
+
+    A path that exists is meant as it is, colons and all.
+    """
+    whole = Path(text).expanduser()
+    before, colon, after = str(text).rpartition(":")
+    folder = Path(before).expanduser()
+    if not colon or whole.exists() or not (after.isdecimal() or (folder / "run.json").is_file()):
+        return whole, ""
+    return folder, after
+
+
+def trial_number(path: Path, text: str) -> int | None:
+    """Return the number that follows the colon, None where nothing does; else ConfigError."""
+    if not text:
+        return None
+    if not (text.isdecimal() and text.isascii() and len(text) < 10):
+        raise ConfigError(
+            f"{path}:{text}: expected a trial's number behind the colon, got '{text}'."
+        )
+    return int(text)
 
 
 def absolute_plugins(config: SearchConfig) -> SearchConfig:

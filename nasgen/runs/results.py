@@ -67,6 +67,7 @@ class Run:
         self._live, self._check_ledger = live, check_ledger
         self._networks: dict[int, TrainedNetwork] = {}  # those that were asked for
         self.threads: int | None = None  # that compute here; None: as many as are fastest
+        self.named: int | None = None  # the trial of RUN:TRIAL, as `nasgen.load` was given it
 
     @cached_property
     def resolved(self) -> Resolved:
@@ -86,7 +87,7 @@ class Run:
     def again(self) -> Run:
         """Return the run as it is now."""
         found = Run(self.folder, self.config, lambda: self.resolved, self._check_ledger)
-        found.threads = self.threads
+        found.threads, found.named = self.threads, self.named
         return found
 
     def with_recipe(self, tables: Mapping[str, Any]) -> Run:
@@ -111,7 +112,7 @@ class Run:
 
         config = self.config.model_copy(update={"training": training})
         found = Run(self.folder, config, live, self._check_ledger)
-        found.threads = self.threads
+        found.threads, found.named = self.threads, self.named
         return found
 
     @property
@@ -235,7 +236,8 @@ class Run:
         }
 
     def trial(self, seq: int | None = None) -> Trial:
-        """Return one trial, or the best one; ConfigError when there is none."""
+        """Return one trial, by default `named` or else the best; ConfigError when there is none."""
+        seq = self.named if seq is None else seq
         if seq is None:
             if self.nearest is not None:
                 raise ConfigError(
@@ -299,7 +301,7 @@ class Run:
         return found
 
     def network(self, seq: int | None = None) -> TrainedNetwork:
-        """Return a trained network (default: the best); StoreError when its weights are gone."""
+        """Return a trained network, by default `named` or the best; StoreError without weights."""
         trial = self.trial(seq)
         if not self.folder.artifacts.exists(trial.weights_ref):
             raise StoreError(
@@ -318,8 +320,11 @@ class Run:
     def networks(self) -> list[TrainedNetwork]:
         """Return the ensemble's candidates: the best feasible ones whose weights are kept.
 
-        None of those whose validation rows were made smaller, if there are others.
+        None of those whose validation rows were made smaller, if there are others. Only `named`, if
+        a trial is.
         """
+        if self.named is not None:
+            return [self.network()]
         found = [t for t in self.trials if t.is_feasible]
         found = [t for t in found if self.folder.artifacts.exists(t.weights_ref)]
         kept = [t for t in found if not t.saw_small] or found

@@ -30,6 +30,7 @@ from nasgen.runs.beginning import dataset_of, default_folder, prepare, with_own_
 from nasgen.runs.concluding import conclude
 from nasgen.runs.garbage import members, sweep
 from nasgen.runs.journal import CANDIDATES, LOG
+from nasgen.runs.paths import run_and_trial, trial_number
 from nasgen.runs.planning import TooShortError
 from nasgen.runs.reserve import Reserve
 from nasgen.runs.resolved import Resolved
@@ -224,12 +225,14 @@ def load(
 ) -> Run:
     """Open a run folder for reading, which imports no plug-in.
 
+    RUN:TRIAL names a trial besides: the run's `named`, which `trial()` and `network()` then return.
     Networks and ensembles of a run with plug-ins run these: files and modules that are unchanged
     and lie outside of the run folder, and those that `plugins` name. `data`, `ledger` and `say` are
     as in `resume`. `threads` are those that train and predict; None: as many as are fastest.
     """
-    found = Run.open(path, _named(plugins, data, ledger, say))
-    found.threads = threads
+    folder, trial = run_and_trial(path)
+    found = Run.open(folder, _named(plugins, data, ledger, say))
+    found.threads, found.named = threads, trial_number(folder, trial)
     return found
 
 
