@@ -208,13 +208,13 @@ def check(
 ) -> None:
     """Check a config or a plug-in file without running a search."""
     if file.suffix == ".toml":
-        from nasgen.runs import reading
+        from nasgen.runs import reading, suspicious
         from nasgen.runs.trust import check_config
         from nasgen.settings.config import read_toml
 
         tables = read_toml(file)
         check_config(file, tables)
-        warnings = reading.cautions(reading.resolved(tables, str(file)))
+        warnings = suspicious.cautions(reading.resolved(tables, str(file)))
         if json_:
             dump({"file": str(file), "ok": True, "warnings": warnings})
             return

@@ -182,6 +182,22 @@ class Breeder:
             lambda rng: self._offspring(parents, rng, generation, terms, Attempts()),
         )
 
+    def mated(
+        self,
+        parents: Sequence[Individual],
+        generation: int,
+        terms: Terms = NO_TERMS,
+    ) -> Proposal | None:
+        """Return what `offspring` does, where a single parent is mated too: with nobody else.
+
+        So generations that come of one ancestor all follow the same rules.
+        """
+        return self._next(
+            generation,
+            terms,
+            lambda rng: self._offspring(parents, rng, generation, terms, Attempts(), fewest=1),
+        )
+
     def distant(
         self,
         parents: Sequence[Individual],
@@ -303,11 +319,15 @@ class Breeder:
         generation: int,
         terms: Terms,
         first: Attempts,
+        fewest: int = 2,
     ) -> Proposal | None:
-        """Return what `offspring` does; `first` takes the attempts at the first child."""
+        """Return what `offspring` does; `first` takes the attempts at the first child.
+
+        With `fewest` parents or more, `crossover_prob` of the children are those of several.
+        """
         return self._chosen(
             lambda attempts, known: self._attempted(
-                parents, rng, generation, terms, attempts, in_driver=known
+                parents, rng, generation, terms, attempts, known, fewest
             ),
             rng,
             first,
@@ -380,6 +400,7 @@ class Breeder:
         terms: Terms,
         attempts: Attempts,
         in_driver: bool,
+        fewest: int,
     ) -> Proposal | None:
         """Return an accepted child, or None when all fail; `attempts` takes what came of them.
 
@@ -387,7 +408,7 @@ class Breeder:
         """
         pools = [self.operators.pool(several, len(parents), in_driver) for several in (False, True)]
         for _ in range(N_ATTEMPTS):
-            crossing = len(parents) > 1 and rng.random() < self.operators.crossover_prob
+            crossing = len(parents) >= fewest and rng.random() < self.operators.crossover_prob
             pool = pools[crossing] or pools[False]
             if not pool:
                 break

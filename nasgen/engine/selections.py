@@ -17,19 +17,26 @@ ENTRIES = (
     Entry(
         "tournament", "nasgen.engine.selections:tournament", "best of `tournament` drawn at random"
     ),
-    Entry("best", "nasgen.engine.selections:best", "the k best by the first objective"),
+    Entry(
+        "best",
+        "nasgen.engine.selections:best",
+        "the k best by the first objective",
+        options={"distinct": True},
+    ),
     Entry("random", "nasgen.engine.selections:uniform", "drawn with equal chances"),
     Entry(
         "nsga2",
         "nasgen.engine.selections:nsga2",
         "non-domination, then crowding distance",
         reference="Deb 2002",
+        options={"distinct": True},
     ),
     Entry(
         "nsga3",
         "nasgen.engine.selections:nsga3",
         "non-domination, then reference points",
         reference="Deb & Jain 2014",
+        options={"distinct": True},
     ),
     Entry(
         "co-evolution",
@@ -37,6 +44,7 @@ ENTRIES = (
         "the best, then those that classify correctly what the chosen ones get wrong",
         reference="Painter 2018",
         requires=("predictions",),
+        options={"distinct": True},
     ),
 )
 

@@ -70,6 +70,7 @@ class Deriver:
         parents = self._parents(derivation, given)
         entry = registry.get(derivation.group, derivation.operator)
         who = f"{derivation.group.removesuffix('s')} '{derivation.operator}'"
+        _check_related(who, entry, parents, derivation)
         frame = framed(self._decode, parents, bool(derivation.settings.get("tags", True)))
         names = prunable(frame.blueprint, frame.tensors)
         materials = {
@@ -185,6 +186,21 @@ class Deriver:
 
     def _decode(self, genotype: Any) -> Blueprint:
         return self.inference.decode(genotype.to_json())[1]
+
+
+def _check_related(
+    who: str, entry: registry.Entry, parents: Sequence[Parent], derivation: Derivation
+) -> None:
+    """Refuse parents that descend from different networks where only what all have is kept."""
+    first = parents[0].genotype.tags
+    for name, other in zip(derivation.parents, parents, strict=True):
+        if entry.options.get("intersects", False) and first.isdisjoint(other.genotype.tags):
+            raise EvaluationError(
+                f"{who} keeps what all parents have, but the trials '{derivation.parents[0]}' and "
+                f"'{name}' have no gene tag in common: they descend from different ancestors. Mate "
+                "descendants of one, or use a mating that unites, such as 'mean'.",
+                "refused",
+            )
 
 
 def _who(given: Mapping[str, Any]) -> str:

@@ -46,6 +46,9 @@ def job(
             "plan": dict(trial.plan),
             "operator": trial.operator,
         }
+        if not is_explicit or any(parent.is_sparse for parent in parents):
+            first = whole(ancestor(parents[0], trials).seq)
+            inherit["ancestor"] = {**_parent(first), "metrics": dict(first.metrics)}
     made: Json = {
         "seq": trial.seq,
         "attempt": trial.attempt,
@@ -74,6 +77,13 @@ def _parent(trial: Trial) -> Json:
         "seq": trial.seq,
         "refs": dict(trial.refs),
     }
+
+
+def ancestor(trial: Trial, trials: Mapping[int, Trial]) -> Trial:
+    """Return where the line of a trial began, by first parents: what smaller ones compare with."""
+    while trial.parents:
+        trial = trials[trial.parents[0]]
+    return trial
 
 
 def starts_from_weights(

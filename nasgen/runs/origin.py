@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nasgen import genotypes
-from nasgen.errors import ConfigError, IllegalGenotypeError, suggest, typed
+from nasgen.errors import ConfigError, IllegalGenotypeError, NasgenError, suggest, typed
 from nasgen.genotypes import Genotype
 from nasgen.runs.paths import run_and_trial
 from nasgen.search_spaces import networks
@@ -33,8 +33,8 @@ FORMS: Final = "a name (`nasgen list networks`), a JSON file, RUN or RUN:TRIAL"
 class Origin:
     """A network with provisional tags, and the references of what it starts with.
 
-    `refs` ("weights", if anything) lie in `artifacts`. `note` says why there are no weights where
-    some could be expected.
+    `refs` ("weights", and the "support" of a sparse network, if anything) lie in `artifacts`.
+    `note` says why there are no weights where some could be expected.
     """
 
     genotype: Genotype
@@ -75,6 +75,25 @@ def read(network: str, space: SearchSpace, space_name: str) -> Origin:
     )
 
 
+def space_of(network: str | None) -> dict[str, Any]:
+    """Return name and options of the space in which a network is legal, {} where nothing says it.
+
+    Those of a named network are what it needs beyond the defaults.
+    """
+    if network is None:
+        return {}
+    if network in networks.names():
+        return dict(networks.read(network).get("space", {}))
+    try:
+        path, _ = run_and_trial(network)
+        is_run = (path / "run.json").is_file()
+        found = dict(RunFolder.open(path).config_tables().get("space", {})) if is_run else {}
+    except (NasgenError, OSError, TypeError, ValueError):  # which `read` reports
+        return {}
+    # A dotted path would be imported, which nobody has allowed.
+    return {} if ":" in str(found.get("name", "")) else found
+
+
 def _of_file(here: str, network: str) -> Any:
     file = Path(network).expanduser()
     if not file.exists() and file.suffix != ".json" and file.name == network:
@@ -95,12 +114,13 @@ def _of_run(here: str, path: Path, which: str, space: SearchSpace, space_name: s
     """Return a trial of a run, the best one unless one is named; its plug-ins are not loaded."""
     folder = RunFolder.open(path)
     trial = _trial(here, folder, which)
-    ref = trial.refs.get("weights")
-    is_kept = folder.artifacts.exists(ref)
+    # The weights of a sparse network are worth little without its support.
+    refs = {name: trial.refs[name] for name in ("weights", "support") if name in trial.refs}
+    is_kept = "weights" in refs and all(map(folder.artifacts.exists, refs.values()))
     why = f"{here}: the weights of trial {trial.seq} were not kept, so it is trained from scratch."
     return Origin(
         _legal(here, {"genotype": dict(trial.genotype)}, space, space_name),
-        {"weights": ref} if ref is not None and is_kept else {},
+        refs if is_kept else {},
         folder.artifacts,
         "" if is_kept else why,
     )

@@ -7,23 +7,20 @@ from functools import partial
 from itertools import combinations
 from typing import Any, Final
 
-import numpy as np
-
 from nasgen import registry
 from nasgen.data.base import Dataset
-from nasgen.data.targets import CLASSIFICATION, MANY_CLASSES, REGRESSION
+from nasgen.engine.algorithms.base import Algorithm
 from nasgen.errors import ConfigError, NasgenError, StoreError
 from nasgen.genotypes.kinds import accepted, reads
 from nasgen.registry import plugins
-from nasgen.runs import deriving, loose, screening, strategy
+from nasgen.runs import deriving, loose, origin, screening, strategy
 from nasgen.runs.paths import absolute, absolute_plugins
 from nasgen.runs.resolved import Resolved
-from nasgen.search_spaces import fitting, networks
+from nasgen.search_spaces import fitting
 from nasgen.settings import constraints, objectives
 from nasgen.settings.config import TABLES, SearchConfig, Space, merge, parse
 from nasgen.settings.fidelity import n_finish, population
 
-FEW_VALUES: Final = 10  # so few different whole numbers may well be classes
 MIN_TIME_S: Final = 10.0  # starting workers and writing the report take about half of this
 
 
@@ -59,7 +56,7 @@ def resolved(
     scope = plugins.Scope(named.files, named.modules, importable, digests=digests).load(problems)
     with scope.active():
         read = dataset or _data(config, scope)
-        config = strategy.with_algorithm(_with_origin(_with_data(config, read)))
+        config = strategy.with_algorithm(_with_data(_with_origin(config), read))
         config = _with_operators(_with_predictor(config, scope), scope)
         config = loose.with_modules(config, read)
         try:
@@ -71,78 +68,6 @@ def resolved(
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     return found
-
-
-def cautions(run: Resolved) -> list[str]:
-    """Return the suspicious but legal settings, a sentence each."""
-    return [*run.dataset.notes, *_on_data(run), *_on_algorithm(run), *_on_predictor(run)]
-
-
-def _on_data(run: Resolved) -> list[str]:
-    if run.dataset.task == REGRESSION and (n := _whole_values(run.dataset.targets)):
-        return [
-            f"data.task: the targets are {n} different whole numbers, read as values to predict; "
-            "if they are classes, give them as integers or texts."
-        ]
-    classes = run.dataset.classes if run.dataset.task == CLASSIFICATION else ()
-    if len(classes) <= MANY_CLASSES or not all(_is_integer(c) for c in classes):
-        return []
-    return [
-        f"data.task: the targets are {len(classes)} different integers, read as classes; if they "
-        "are values to predict, set data.task = 'regression'."
-    ]
-
-
-def _on_algorithm(run: Resolved) -> list[str]:
-    section = run.config.algorithm
-    if not any(getattr(section, group) for group in TABLES):
-        return [
-            f"space.name: no operator fits '{run.config.space.name}', so every network is drawn at "
-            "random; register a mutation for it, or derive it from nasgen.search_spaces.graph."
-            "GraphSpace, which built-in operators on graphs need."
-        ]
-    named = [group for group in ("crossovers", "matings") if getattr(section, group)]
-    with run.scope.active():
-        if not named or run.algorithm_type.crosses:
-            return []
-    return [
-        f"algorithm.{' and algorithm.'.join(named)}: '{section.name}' search uses one parent, so "
-        "crossovers and matings are not used; leave them out, or choose another algorithm."
-    ]
-
-
-def _whole_values(targets: Any) -> int:
-    """Return how many values there are if these may well be classes, else 0."""
-    values = np.unique(targets)
-    is_few = targets.ndim == 1 and len(values) <= FEW_VALUES and len(values) < len(targets) / 2
-    return len(values) if is_few and bool((values == np.round(values)).all()) else 0
-
-
-def _is_integer(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
-
-
-def _on_predictor(run: Resolved) -> list[str]:
-    config = run.config
-    trials, warmup = config.budget.trials, config.predictor.warmup
-    if trials is None and config.budget.time is None:
-        trials = run.default_trials
-    texts = [
-        f"{group} '{entry.name}' is registered in {entry.origin}, where another process does not "
-        "find it; to resume the run later, put it in a file and name that in plugins.files."
-        for group, entry in loose.named_in(config)
-        if plugins.path_of(entry.target) is None
-    ]
-    if run.origin is not None and run.origin.note:
-        texts.append(run.origin.note)
-    # One that nobody asked for may well be idle in a short run.
-    if not run.is_predictor_asked or trials is None or warmup < trials:
-        return texts
-    return [
-        *texts,
-        f"predictor.warmup: expected fewer than the {trials} trials, got {warmup}; '"
-        f"{config.predictor.name}' will never be fitted. Lower it, or give more trials.",
-    ]
 
 
 def _data(config: SearchConfig, scope: plugins.Scope) -> Dataset | NasgenError | None:
@@ -181,15 +106,15 @@ def _with_data(config: SearchConfig, dataset: Dataset | NasgenError | None) -> S
 
 
 def _with_origin(config: SearchConfig) -> SearchConfig:
-    """Return the config with the limits written out that a named network of [origin] needs.
+    """Return the config with the space written out that the network of [origin] needs.
 
     What the config sets itself stays as it is.
     """
-    name = config.origin.network
-    needed = dict(networks.read(name).get("space", {})) if name in networks.names() else {}
-    if needed.pop("name", None) != config.space.name:
+    needed = origin.space_of(config.origin.network)
+    name = needed.pop("name", None)
+    if name is None or config.space.name not in ("auto", name):
         return config
-    space = Space.model_validate({**needed, **config.space.model_dump()})
+    space = Space.model_validate({**needed, **config.space.model_dump(), "name": name})
     return config.model_copy(update={"space": space})
 
 
@@ -205,44 +130,49 @@ def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
     An algorithm that grows by morphisms uses no mutation unless one is named.
     """
     section, draft = config.algorithm, Resolved(config, scope)
-    usual: tuple[str, ...] = ()
-    crosses, mutates, planned = True, False, False
-    own: Mapping[str, float] = {}
-    crossover_prob = section.crossover_prob
+    kind, planned = Algorithm, False
     if registry.known("algorithms", section.name):
-        kind = draft.algorithm_type
-        usual, crosses, mutates, own = kind.morphisms, kind.crosses, kind.mutates, kind.frequencies
-        planned = strategy.follows_plan(draft)
-        if "crossover_prob" not in section.model_fields_set:
-            crossover_prob = kind.crossover_prob
+        kind, planned = draft.algorithm_type, strategy.follows_plan(draft)
+    own = kind.frequencies
     fitting = draft.applicable("morphisms")
-    morphisms = section.morphisms or {n: own.get(n, 1.0) for n in usual if n in fitting}
-    grows = bool(usual and morphisms) and not mutates
+    morphisms = section.morphisms or {n: own.get(n, 1.0) for n in kind.morphisms if n in fitting}
+    grows = kind.named_only or bool(kind.morphisms and morphisms and not kind.mutates)
 
     def every(group: str) -> dict[str, float]:
         return {name: own.get(name, 1.0) for name in draft.applicable(group)}
 
     # An operator that takes many parents finds them, unless the population was set.
+    matings = section.matings or kind.own_matings(section.options)
+    tables = {"crossovers": section.crossovers, "matings": matings}
     needed = max(
         (
             registry.get(group, name).arity[0]
-            for group in ("crossovers", "matings")
-            for name in getattr(section, group)
+            for group, table in tables.items()
+            for name in table
             if registry.known(group, name)
         ),
         default=0,
     )
-    size = population(config) if section.population else max(population(config), needed)
+    usual, asked = kind.usual_population or population(config), section.model_fields_set
+    size = section.population or max(usual, needed, section.parents)
     written = {
         # A plan says how many networks it begins with, unless they are set.
         "population": section.population if planned else size,
-        "crossover_prob": crossover_prob,
+        "parents": section.parents if "parents" in asked else min(section.parents, size),
+        "crossover_prob": (section if "crossover_prob" in asked else kind).crossover_prob,
         "morphisms": morphisms,
         "mutations": section.mutations or ({} if grows else every("mutations")),
         # Growth has one parent; where matings bring several, it still crosses none by itself.
-        "crossovers": section.crossovers or ({} if grows or not crosses else every("crossovers")),
+        "crossovers": section.crossovers
+        or ({} if grows or not kind.crosses else every("crossovers")),
+        "matings": matings,
     }
-    return config.model_copy(update={"algorithm": section.model_copy(update=written)})
+    environment = config.environment
+    if "name" not in environment.model_fields_set and kind.environment != environment.name:
+        environment = environment.model_copy(update={"name": kind.environment})
+    return config.model_copy(
+        update={"algorithm": section.model_copy(update=written), "environment": environment}
+    )
 
 
 def _with_predictor(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:

@@ -25,7 +25,7 @@ from nasgen.loop.materials import Materials, correct, require
 from nasgen.loop.planning import Plans
 from nasgen.loop.resuming import Difference
 from nasgen.loop.search import Listener, Search
-from nasgen.runs import designs, journal, planning, reading, segments
+from nasgen.runs import designs, journal, planning, reading, segments, suspicious
 from nasgen.runs.beginning import dataset_of, default_folder, prepare, with_own_origin
 from nasgen.runs.concluding import conclude
 from nasgen.runs.garbage import members, sweep
@@ -110,7 +110,7 @@ def _new(
         except BaseException:  # an interrupt too: nothing in it yet; free the name
             folder.discard()
             raise
-        for text in reading.cautions(resolved):
+        for text in suspicious.cautions(resolved):
             for listener in listeners:
                 listener("caution", {"text": text})
         resolved = resolved.within(folder.path)
@@ -406,6 +406,8 @@ class _Session:
             elif event == "spent":
                 leg["spent"] = True
                 self._save_clock(leg, force=True)
+            elif event == "ended":
+                self._caution(data["text"])
             if (line := journal.line(event, data)) is not None:
                 self.folder.append_line(LOG, {"time": utc_now(), "event": event, **line})
             self._save_clock(leg)

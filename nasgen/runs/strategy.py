@@ -74,6 +74,14 @@ def check(run: Resolved) -> None:
             f"long networks are trained, got {config.training.seconds:g} s; leave it out, or use "
             "'genetic'."
         )
+    section = config.algorithm
+    own = run.algorithm_type.own_matings(section.options)
+    if "mating" in section.options and own not in ({}, section.matings):
+        problems.append(
+            f"algorithm.mating: expected none beside [algorithm.matings], which names "
+            f"{', '.join(section.matings)}, got '{section.options['mating']}'; leave one "
+            "of them out."
+        )
     if problems:
         raise ConfigError(problems)
 

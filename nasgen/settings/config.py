@@ -68,15 +68,15 @@ class Algorithm(OptionSection):
         "auto",
         description="auto: lineage with a time budget, one objective and nothing that it cannot "
         "do, else genetic | lineage | random | genetic | aging | local | nsga2 | nsga3 | growth | "
-        "fixed; other keys are passed to it (`nasgen list algorithms NAME` lists them), such as "
-        "tournament = 3",
+        "synthesis | fixed; other keys are passed to it (`nasgen list algorithms NAME` lists "
+        "them), such as tournament = 3",
     )
     population: int | None = Field(
         None,
-        ge=2,
+        ge=1,
         description="networks in the population; default: half of the trials, from 4 to 16 in "
         "steps of 4; for lineage, and for random with a time budget, networks to begin with; "
-        "default: as the budget allows",
+        "default: as the budget allows; for synthesis, children of a generation; default: 4",
     )
     designs: bool = Field(
         True,
@@ -139,7 +139,7 @@ class Algorithm(OptionSection):
 
 
 class Origin(Section):
-    """The network to start from, for the algorithms growth and fixed."""
+    """The network to start from, for the algorithms growth, synthesis and fixed."""
 
     network: str | None = Field(
         None,

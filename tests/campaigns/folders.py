@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import nasgen
 from nasgen.cli import app
-from nasgen.runs import reading
+from nasgen.runs import reading, suspicious
 from nasgen.settings.config import read_toml
 from nasgen.settings.writing import to_toml
 from tests.campaigns.damage import Rng, as_bytes, changed_json, damaged
@@ -115,7 +115,7 @@ class Config(Part):
 
     def _read(self) -> None:
         found = reading.resolved(read_toml(self.file), str(self.file))
-        reading.cautions(found)
+        suspicious.cautions(found)
 
     def draw(self, rng: Rng) -> Act:
         text = self.texts[0 if rng.random() < 0.8 else 1]

@@ -10,7 +10,7 @@ from PIL import Image
 from nasgen.data import pictures
 from nasgen.data.base import load
 from nasgen.errors import DataError
-from nasgen.runs import reading
+from nasgen.runs import reading, suspicious
 
 # What each value of the EXIF tag says was done to the upright picture (EXIF 2.32, 4.6.4).
 STORED = {
@@ -85,7 +85,7 @@ def test_of_several_pictures_the_first_is_taken_and_said(tmp_path, suffix):
     data = load(source)
     values = np.unique(np.concatenate([data.x_train, data.x_test]))
     assert values.tolist() == [0, 1]
-    [said] = [t for t in reading.cautions(reading.resolved({"data": {"source": source}}))]
+    [said] = [t for t in suspicious.cautions(reading.resolved({"data": {"source": source}}))]
     assert f"4 images (first: {tmp_path}/a/0.{suffix}) hold several pictures" in said
     assert "the first is taken" in said
 

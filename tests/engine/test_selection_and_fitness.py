@@ -131,3 +131,16 @@ def test_the_logbook_holds_a_row_a_generation() -> None:
     assert row["max"] == [0.4]
     assert memory.record(1, [])["n"] == 0
     assert memory.logbook.select("generation") == [0, 1]
+
+
+@pytest.mark.parametrize("name", registry.names("selections"))
+def test_parents_of_one_child_are_different_whatever_selects_them(name: str) -> None:
+    algorithm = Nsga2(4, 0)
+    algorithm.correct = lambda seq: np.arange(6) % 5 == seq
+    given = [_individual(i, i / 10, 0.5 - i / 10) for i in range(5)]
+    if "support" in registry.get("selections", name).requires:
+        pytest.skip("it asks for what trained networks have")
+    select = algorithm.selection_of_different(name)
+    for k in (1, 3, 5):
+        chosen = [i.seq for i in select(given, k, np.random.default_rng(k))]
+        assert len(chosen) == len(set(chosen)) == k

@@ -17,7 +17,7 @@ from nasgen import registry
 from nasgen.errors import ConfigError, IncompatibleError, NasgenError, UnknownNameError
 from nasgen.registry import plugins
 from nasgen.registry.plugins import Scope
-from nasgen.runs import reading
+from nasgen.runs import reading, suspicious
 from nasgen.search_spaces.dag_cnn import DagCnn
 
 Search = Callable[..., nasgen.Run]
@@ -128,7 +128,7 @@ def test_loose_members_are_used_where_they_are_named_and_only_there() -> None:
     named = reading.resolved({"algorithm": {"mutations": {"loosely": 1.0}}, **SERIAL})
     (operator,) = named.operators.pool(several=False, n_parents=1).values()
     assert (operator.name, operator.function, operator.share) == ("loosely", loosely, 1.0)
-    assert any("to resume the run later" in text for text in reading.cautions(named))
+    assert any("to resume the run later" in text for text in suspicious.cautions(named))
 
 
 def test_workers_find_what_a_script_registers_or_a_sentence_says_how() -> None:

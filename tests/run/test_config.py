@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nasgen import papers, registry
 from nasgen.bench import play
 from nasgen.errors import ConfigError
-from nasgen.runs import reading
+from nasgen.runs import reading, suspicious
 from nasgen.settings import fidelity
 from nasgen.settings.config import SearchConfig, assignments, merge, parse, read_toml
 from nasgen.settings.sections import seconds
@@ -51,7 +51,7 @@ def test_five_mistakes_are_five_sentences() -> None:
         ({"space": {"min_depth": 9, "max_depth": 3}}, "min_depth"),
         ({"algorithm": {"mutations": {"relable": 1}}}, "did you mean 'relabel'"),
         ({"algorithm": {"mutations": {"relabel": 0}}}, "above 0"),
-        ({"algorithm": {"population": 1}}, "greater than or equal to 2"),
+        ({"algorithm": {"population": 1}}, "algorithm.population: expected at least 2, got 1"),
         ({"data": {"source": "mnits:x"}}, "did you mean 'mnist'"),
         ({"budget": {"time": "3s"}}, "at least 10 s"),
         ({"budget": {"time": "soon"}}, "duration"),
@@ -143,7 +143,7 @@ def test_a_time_budget_is_divided_between_search_and_finish() -> None:
 
 def test_a_predictor_that_would_never_be_fitted_is_warned_of() -> None:
     def warnings(**tables: dict[str, object]) -> list[str]:
-        return reading.cautions(reading.resolved(tables))
+        return suspicious.cautions(reading.resolved(tables))
 
     ridge = {"name": "ridge", "warmup": 8}
     [text] = warnings(predictor=ridge, budget={"trials": 8})
@@ -157,7 +157,7 @@ def test_a_predictor_that_would_never_be_fitted_is_warned_of() -> None:
 def test_local_search_is_warned_of_operators_that_need_several_parents() -> None:
     def warnings(**section: object) -> list[str]:
         tables = {"algorithm": {"name": "local", **section}, "execution": {"executor": "serial"}}
-        return reading.cautions(reading.resolved(tables))
+        return suspicious.cautions(reading.resolved(tables))
 
     assert warnings() == []
     assert warnings(prunings={"magnitude": 1.0}) == []

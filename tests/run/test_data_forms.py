@@ -16,7 +16,7 @@ from nasgen.data.base import make
 from nasgen.errors import ConfigError, DataError, StoreError
 from nasgen.evaluation.feeds.image import ImageFeed
 from nasgen.evaluation.feeds.sequence import SequenceFeed
-from nasgen.runs import reading
+from nasgen.runs import reading, suspicious
 
 SMALL: dict[str, Any] = {
     "algorithm": {"population": 4},
@@ -145,11 +145,11 @@ def test_many_integer_classes_get_a_caution(tmp_path: Path) -> None:
     rows = "".join(f"{i},{i % 25}\n" for i in range(100))
     (tmp_path / "t.csv").write_text("a,y\n" + rows)
     source = f"csv:{tmp_path / 't.csv'}?target=y"
-    [text] = reading.cautions(reading.resolved({"data": {"source": source}}))
+    [text] = suspicious.cautions(reading.resolved({"data": {"source": source}}))
     assert "25 different integers" in text
     assert "data.task = 'regression'" in text
     asked = {"data": {"source": source, "task": "regression"}}
-    assert reading.cautions(reading.resolved(asked)) == []
+    assert suspicious.cautions(reading.resolved(asked)) == []
 
 
 @pytest.mark.parametrize(
@@ -226,9 +226,9 @@ def test_new_rows_are_read_as_the_data_set_reads_them() -> None:
 def test_few_whole_values_get_a_caution() -> None:
     x, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
     whole, scaled = (make("d", x, y * size) for size in (1.0, 0.5))
-    [text] = reading.cautions(reading.resolved({}, dataset=whole))
+    [text] = suspicious.cautions(reading.resolved({}, dataset=whole))
     assert "2 different whole numbers, read as values" in text
-    assert reading.cautions(reading.resolved({}, dataset=scaled)) == []
+    assert suspicious.cautions(reading.resolved({}, dataset=scaled)) == []
 
 
 def test_ragged_object_arrays_are_refused_in_files(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nasgen.errors import ConfigError
-from nasgen.runs import reading
+from nasgen.runs import reading, suspicious
 from nasgen.settings.fidelity import n_finish
 
 TWO = {"names": ["val_accuracy", "n_params"]}
@@ -82,10 +82,10 @@ def test_a_predictor_that_is_asked_for_is_fitted_in_a_short_run() -> None:
     tables = {"predictor": {"name": "ridge"}, "budget": {"trials": 10}}
     resolved = reading.resolved(tables)
     assert resolved.config.predictor.warmup == 5
-    assert reading.cautions(resolved) == []
+    assert suspicious.cautions(resolved) == []
     set_too_high = reading.resolved({**tables, "predictor": {"name": "ridge", "warmup": 12}})
     assert set_too_high.config.predictor.warmup == 12
-    assert "will never be fitted" in reading.cautions(set_too_high)[0]
+    assert "will never be fitted" in suspicious.cautions(set_too_high)[0]
     # The algorithm's own stays out of short runs.
     assert reading.resolved({"budget": {"trials": 10}}).config.predictor.warmup == 16
 

@@ -52,6 +52,12 @@ ENTRIES = (
         reference="Painter 2018",
     ),
     Entry(
+        "synthesis",
+        "nasgen.engine.algorithms.synthesis:Synthesis",
+        "a trained network gets smaller: children are sampled from the weights of their parents",
+        reference="Shafiee 2016, Chung 2017, Chung 2018",
+    ),
+    Entry(
         "fixed",
         "nasgen.engine.algorithms.fixed:Fixed",
         "no search: trains the origin network, as often as asked",

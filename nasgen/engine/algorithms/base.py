@@ -46,6 +46,10 @@ class Algorithm(ABC):
     - `plans`: "lines" if it follows a plan (`nasgen.settings.plan`) wherever it is used, "drawn" if
       it draws all its networks and follows one in a time budget, else "".
     - `objectives`: how many it can search for at most; None: any number.
+    - `named_only`: operators that nobody names take no part, but for `own_matings`.
+    - `environment`: that of its matings unless the config names one.
+    - `least_population`, `usual_population`: the smallest population, and the one of a config that
+      names none; None: as the budget allows.
     - `predictor`: what screens its candidates for one objective unless the config says; or "none".
     """
 
@@ -60,12 +64,19 @@ class Algorithm(ABC):
     plans: ClassVar[Literal["", "lines", "drawn"]] = ""
     objectives: ClassVar[int | None] = None
     predictor: ClassVar[str] = "none"
+    named_only: ClassVar[bool] = False
+    environment: ClassVar[str] = "none"
+    least_population: ClassVar[int] = 2
+    usual_population: ClassVar[int | None] = None
 
     breeder: Breeder  # what makes its candidates, from `begin` on
 
     def __init__(self, population: int, seed: int) -> None:
-        if population < 2:
-            raise ConfigError(f"algorithm.population: expected at least 2, got {population}.")
+        if population < self.least_population:
+            raise ConfigError(
+                f"algorithm.population: expected at least {self.least_population}, got "
+                f"{population}."
+            )
         self.toolbox = base.Toolbox()
         self.population_size = population
         self.seed = seed
@@ -73,6 +84,7 @@ class Algorithm(ABC):
         self.generation = 0
         self.rungs = Rungs()
         self.has_ended = False  # it wants nothing more, however much the space has
+        self.why_ended = ""  # a sentence, where it has before it was due
         # Seq -> which validation rows the trial answers correctly; the session sets it.
         self.correct: Callable[[int], np.ndarray[Any, Any]] = _no_predictions
         self.keeps_predictions = False
@@ -87,6 +99,36 @@ class Algorithm(ABC):
             return partial(function, **options)
         self.keeps_predictions = True
         return partial(function, correct=lambda seq: self.correct(seq), **options)
+
+    def selection_of_different(self, name: str, **options: Any) -> Callable[..., Any]:
+        """Return a registered selection that never returns an individual twice.
+
+        One whose entry says options={"distinct": True} chooses k different ones together; others
+        are asked k times for one of the rest.
+        """
+        select = self.selection(name, **options)
+        if registry.get("selections", name).options.get("distinct", False):
+            return select
+
+        def one_by_one(
+            individuals: Sequence[Individual], k: int, rng: np.random.Generator
+        ) -> list[Individual]:
+            chosen: list[Individual] = []
+            rest = list(individuals)
+            while rest and len(chosen) < k:
+                chosen += select(rest, 1, rng)
+                rest = [individual for individual in rest if individual not in chosen]
+            return chosen
+
+        return one_by_one
+
+    @classmethod
+    def own_matings(cls, options: Mapping[str, Any]) -> dict[str, float]:
+        """Return the matings that it uses when the config names none, with their frequencies.
+
+        `options` are those of the config, which may be wrong yet.
+        """
+        return {}
 
     def begin(self, breeder: Breeder) -> None:
         """Take what makes the candidates; called once, after `halve` and before the first `ask`."""

@@ -1,0 +1,165 @@
+"""Evolutionary synthesis as a search: generations, counts, equation 6, ends, other runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import nasgen
+from nasgen.cli.app import app
+from nasgen.runs.garbage import collect_garbage
+from nasgen.settings.config import merge
+
+M, RETENTION = 3, 0.6
+TINY: dict[str, Any] = {
+    "data": {"source": "digits"},
+    "space": {"max_channels": 32, "max_stages": 2},
+    "algorithm": {
+        "name": "synthesis", "population": 3, "parents": M, "generations": 3, "first_epochs": 1.0,
+        "epochs": 0.2,
+    },
+    "environment": {
+        "retention_clusters": RETENTION**0.5, "retention_synapses": RETENTION**0.5,
+    },
+    "training": {"fraction": 0.5},
+    "finish": {"networks": 0},
+    "ensemble": {"candidates": 3},
+    "execution": {"executor": "serial"},
+}  # fmt: skip
+
+
+def synthesised(out: Path, **tables: Any) -> nasgen.Run:
+    return nasgen.run(merge(TINY, tables), out=out)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
+    """An ancestor and three generations of three children, each of three parents."""
+    return synthesised(tmp_path_factory.mktemp("synthesis") / "run")
+
+
+def of(run: nasgen.Run, generation: int) -> list[Any]:
+    return [t for t in run.trials if t.generation == generation]
+
+
+def n_synapses(trial: Any) -> int:
+    return int(trial.metrics["n_synapses"])
+
+
+def test_every_generation_is_bred_from_the_one_before_without_replacement(run: nasgen.Run) -> None:
+    assert [t.state for t in run.trials] == ["COMPLETE"] * 10
+    (ancestor,) = of(run, 0)
+    assert (ancestor.operator, ancestor.parents) == ("seed", ())
+    for generation in (1, 2, 3):
+        before = {t.seq for t in of(run, generation - 1)}
+        for trial in of(run, generation):
+            assert trial.operator == "intersect-mean"
+            assert set(trial.parents) <= before
+            assert len(set(trial.parents)) == len(trial.parents) == min(M, len(before))
+            settings = trial.derivation["settings"]
+            assert settings["environment"]["name"] == "factor", "the usual one is not written out"
+            assert (settings["generation"], settings["m"]) == (generation, M)
+            masks = run.folder.artifacts.load(trial.refs["support"])
+            weights = run.folder.artifacts.load(trial.refs["weights"])
+            assert all(not weights[name][~mask].any() for name, mask in masks.items())
+    assert len({t.derivation["seed"] for t in run.trials if t.derivation}) == 9
+
+
+def test_generations_keep_what_equation_6_says(run: nasgen.Run) -> None:
+    """A child of one ancestor keeps R**(1/m); children of several then keep R of their parents."""
+    means = [np.mean([n_synapses(t) for t in of(run, g)]) for g in (1, 2, 3)]
+    kept = [np.mean([t.metrics["kept_synapses"] for t in of(run, g)]) for g in (1, 2, 3)]
+    assert kept[0] == pytest.approx(RETENTION ** (1 / M), abs=0.06)
+    for share, before, after in zip(kept[1:], means, means[1:], strict=False):
+        assert share == pytest.approx(after / before, rel=0.02)
+        # Sampling with R itself what three parents share would keep 0.6**3 = 0.22.
+        assert RETENTION - 0.1 < share < RETENTION ** (1 / M)
+    assert not any(t.metrics["over_shrunk"] for t in of(run, 1))
+
+
+def test_all_that_reads_runs_reads_this_one(run: nasgen.Run, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    last = run.trials[-1]
+    for command in (
+        ["show", str(copy)],
+        ["show", str(copy), "--trial", str(last.seq)],
+        ["status", str(copy)],
+        ["report", str(copy)],
+        ["train", str(copy), "--trial", str(last.seq), "--epochs", "0.1"],
+        ["tune", str(copy), "--trials", "1", "--epochs", "0.05"],
+        ["resume", str(copy), "--verify"],
+    ):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, (command, done.output)
+    assert run.ensemble.val_accuracy >= run.trial().metrics["val_accuracy"]
+    assert run.network(last.seq).validation.shape[0] > 0
+    again = nasgen.load(copy)
+    collect_garbage(again)
+    stored = again.folder.artifacts.stored()
+    for trial in (*of(run, 0), *of(run, 3)):  # with what it compares, and from what it goes on
+        assert {ref for n, ref in trial.refs.items() if n in ("weights", "support")} <= stored
+
+
+def test_a_child_is_an_ancestor_that_stays_as_sparse_as_it_is(
+    run: nasgen.Run, tmp_path: Path
+) -> None:
+    last = run.trials[-1]
+    origin = {"network": f"{run.path}:{last.seq}"}
+    section = {"population": 2, "parents": 1, "generations": 1, "ancestors": 2, "range": 2}
+    tables = merge(TINY, {"origin": origin, "algorithm": section})
+    del tables["space"]  # which is that of the run it comes from
+    second = nasgen.run(tables, out=tmp_path / "run")
+    assert second.config.space.options["max_stages"] == 2
+    ancestors = of(second, 0)
+    assert len(ancestors) == 2
+    masks = run.folder.artifacts.load(last.refs["support"])
+    for trial in ancestors:
+        assert trial.goes_on
+        own = second.folder.artifacts.load(trial.refs["support"])
+        assert [int(m.sum()) for m in own.values()] == [int(m.sum()) for m in masks.values()]
+    assert len({t.refs["weights"] for t in ancestors}) == 2, "they differ in their draws"
+    assert len({t.tags for t in ancestors}) == 1, "and meet by tag"
+    assert all(n_synapses(t) < n_synapses(last) for t in of(second, 1))
+
+
+def test_it_ends_where_the_drop_is_too_large_and_says_so(tmp_path: Path) -> None:
+    short = {"parents": 1, "population": 1, "drop": 0.01, "epochs": 0.02, "generations": 9}
+    environment = {"retention_clusters": 0.3, "retention_synapses": 0.3}
+    run = synthesised(tmp_path / "run", algorithm=short, environment=environment)
+    assert len(run.trials) < 10
+    first, *others = [t.objectives["val_accuracy"] for t in run.trials]
+    assert others[-1] < first - 0.01
+    assert all(value >= first - 0.01 for value in others[:-1])
+    (text,) = [text for text in run.record["cautions"] if "algorithm.drop" in text]
+    assert text.startswith(f"the search ended with generation {len(others)}: the best value in it")
+    assert "algorithm.drop" in run.report_path.read_text()
+
+
+@pytest.mark.usefixtures("registry_restored")
+def test_a_lineage_that_collapsed_ends_the_search_and_says_so(tmp_path: Path) -> None:
+    @nasgen.mating("barren", n_parents=(1, 9))
+    def barren(name: str, weights: Any, supports: Any, rng: Any) -> Any:
+        return np.zeros(weights[0].shape), np.zeros(weights[0].shape, bool)
+
+    run = synthesised(tmp_path / "run", algorithm={"mating": "barren", "first_epochs": 0.1})
+    assert [(t.state, t.failure_kind) for t in run.trials[1:]] == [("FAILED", "collapsed")] * 3
+    (text,) = [text for text in run.record["cautions"] if "none of its networks is left" in text]
+    assert "generation 1" in text
+    assert run.trial().seq == 0
+
+
+def test_controls_are_made_by_prunings_in_the_same_search(tmp_path: Path) -> None:
+    control = {
+        "crossover_prob": 0.0, "prunings": {"random": 1.0}, "retention": 0.5, "population": 1,
+        "parents": 1, "generations": 2, "first_epochs": 0.1, "epochs": 0.1,
+    }  # fmt: skip
+    run = synthesised(tmp_path / "run", algorithm=control)
+    assert [t.operator for t in run.trials] == ["seed", "random", "random"]
+    living = [int(t.metrics.get("n_living", t.metrics["n_params"])) for t in run.trials]
+    assert living[0] > living[1] > living[2]
