@@ -143,8 +143,6 @@ class Search:
             self.is_over = True
             if not self.algorithm.has_ended:
                 self.emit("spent")
-            elif self.algorithm.why_ended:
-                self.emit("ended", text=self.algorithm.why_ended)
 
     def _finish(self) -> None:
         """Train the best candidates of the search again, longer (phase "finish")."""
