@@ -25,6 +25,7 @@ _NAMES = {
     "Child": "nasgen.genotypes",
     "Dag": "nasgen.genotypes",
     "Draft": "nasgen.genotypes",
+    "EnsembleMethod": "nasgen.ensembles.base",
     "Environment": "nasgen.operators.environment.base",
     "Genotype": "nasgen.genotypes",
     "Node": "nasgen.genotypes",
@@ -49,6 +50,7 @@ _NAMES = {
     "score": "nasgen.registry",
     "predictor": "nasgen.registry",
     "stopper": "nasgen.registry",
+    "ensemble": "nasgen.registry",
     "dataset": "nasgen.registry",
     "feed": "nasgen.registry",
     "task": "nasgen.registry",
@@ -60,6 +62,7 @@ __all__ = [  # as in _NAMES; a test compares them
     "Dag",
     "Dataset",
     "Draft",
+    "EnsembleMethod",
     "Environment",
     "Feed",
     "Genotype",
@@ -76,6 +79,7 @@ __all__ = [  # as in _NAMES; a test compares them
     "__version__",
     "crossover",
     "dataset",
+    "ensemble",
     "environment",
     "feed",
     "from_deap",
@@ -100,6 +104,7 @@ __all__ = [  # as in _NAMES; a test compares them
 
 if TYPE_CHECKING:
     from nasgen.data.base import Dataset
+    from nasgen.ensembles.base import EnsembleMethod
     from nasgen.errors import NasgenError, NotApplicable
     from nasgen.evaluation.feeds.base import Feed
     from nasgen.evaluation.tasks.base import Task
@@ -111,6 +116,7 @@ if TYPE_CHECKING:
     from nasgen.registry import (
         crossover,
         dataset,
+        ensemble,
         environment,
         feed,
         genotype,

@@ -23,7 +23,7 @@ NO_DOOR = (
     "method `designs` of the search space",
 )  # fmt: skip
 # Families that plug-ins join by dotted path alone.
-UNDECORATED = {"algorithms", "selections", "features", "ensembles", "executors"}
+UNDECORATED = {"algorithms", "selections", "features", "executors"}
 
 
 def _rows(section: str) -> Iterator[list[str]]:

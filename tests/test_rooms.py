@@ -22,7 +22,7 @@ DOORS = {
     "typer": {"cli"},
     "jinja2": {"report"},
     "pydantic": {"settings"},
-    "sklearn": {"data", "predictors"},
+    "sklearn": {"data", "ensembles", "predictors"},
     "networkx": {"genotypes/graphs"},
     "rustworkx": {"predictors"},
     "PIL": {"data"},

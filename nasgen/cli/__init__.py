@@ -8,6 +8,7 @@ from nasgen.cli.app import app
 # The order of these lines is the order of the commands in `nasgen --help`.
 # isort: off
 from nasgen.cli import searching
+from nasgen.cli import ensembling
 from nasgen.cli import tuning
 from nasgen.cli import reproducing
 from nasgen.cli import looking
@@ -19,6 +20,7 @@ __all__ = [
     "app",
     "benching",
     "checking",
+    "ensembling",
     "looking",
     "predicting",
     "reproducing",

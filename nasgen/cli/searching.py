@@ -1,4 +1,4 @@
-"""search, resume, train, ensemble: commands that make networks."""
+"""search, resume, train: commands that make networks."""
 
 from __future__ import annotations
 
@@ -411,40 +411,3 @@ def train(
     for part in ("val", "test"):
         print(f"{part} {metric}: {value(metric, record[f'{part}_{metric}'])}")
     print(f"weights: {record['weights']}")
-
-
-@command
-def ensemble(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders of one or more runs.")
-    ],
-    method: Annotated[
-        str | None,
-        typer.Option(help="See `nasgen list ensembles` (default: that of the first run)."),
-    ] = None,
-    rounds: Annotated[
-        int | None,
-        typer.Option(help="Selection rounds (default: those of the first run).", min=1),
-    ] = None,
-    threads: Threads = None,
-    plugin: Plugins = None,
-    data: DataNow = None,
-    ledger: LedgerNow = None,
-    json_: Json = False,
-) -> None:
-    """Choose an ensemble from the trained networks of one or more runs, and test it."""
-    from nasgen.runs.combining import combine_runs, ensemble_summary
-    from nasgen.runs.progress import share, value
-    from nasgen.runs.session import load
-
-    n_threads = threads_of(threads)
-    found = [load(r, plugin or (), data, ledger, said, n_threads) for r in runs]
-    chosen = combine_runs(found, method, rounds)
-    summary, metric = ensemble_summary(chosen), chosen.members[0].inference.task.metric
-    if json_:
-        dump(summary)
-        return
-    rows = [[m["run"], m["trial"], share(m["weight"])] for m in summary["members"]]
-    table_of("", ["run", "trial", "weight"], rows)
-    for part in ("val", "test"):
-        print(f"{part} {metric}: {value(metric, summary[f'{part}_{metric}'])}")

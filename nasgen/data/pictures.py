@@ -7,6 +7,7 @@ colour profiles are left aside. `Told` gathers what a user should know of that.
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,6 +113,19 @@ def fitting(sources: Sequence[Picture], shape: tuple[int, ...], told: Told) -> P
             pixels = np.asarray(grey)[None]
         x[i] = pixels
     return x
+
+
+def png(image: NDArray[Any], low: float = 0.0, high: float = 255.0) -> bytes:
+    """Return an array (C, H, W) as a PNG file: `low` is black, `high` is white.
+
+    One channel is grey, three are RGB; of others their mean is shown.
+    """
+    shown = image if len(image) in CHANNELS else image.mean(axis=0, keepdims=True)
+    scaled = (shown.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
+    pixels = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(file, "PNG")
+    return file.getvalue()
 
 
 def _open(file: IO[bytes], path: str) -> Image.Image:

@@ -1,19 +1,21 @@
-"""The plain mean of all candidates: nothing is fitted, so nothing can be over-fitted."""
+"""The plain mean of all candidates: nothing is fitted, so nothing can be over-fitted.
+
+With limits, of those that keep them, taken best first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nasgen.ensembles.base import Predictions, Targets
-from nasgen.evaluation.tasks.base import Task
+from nasgen.ensembles.base import Candidates, EnsembleMethod, Mix
 
 
-def select(
-    predictions: Sequence[Predictions], targets: Targets, rounds: int, task: Task
-) -> NDArray[np.float64]:
-    """Return equal weights; nothing but the number of candidates is looked at."""
-    n = len(predictions)
-    return np.full(n, 1.0 / n)
+@final
+@dataclass(frozen=True)
+class Average(EnsembleMethod):
+    """Equal shares; predictions are not looked at."""
+
+    def choose(self, candidates: Candidates) -> Mix:
+        chosen = candidates.fitting()
+        return [(candidates.members[i], 1.0 / len(chosen)) for i in chosen]

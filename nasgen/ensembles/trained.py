@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasgen import registry
+from nasgen.ensembles import calibration
 from nasgen.ensembles.base import Predictions, Targets
-from nasgen.errors import EvaluationError, IncompatibleError, StoreError
-from nasgen.evaluation.tasks.base import Task, combined
+from nasgen.ensembles.mixing import PLAIN, Mixing
+from nasgen.errors import IncompatibleError
+from nasgen.evaluation.tasks.base import Task
+from nasgen.settings.ensemble import Ensemble
 from nasgen.store.trial import Trial
 
 T = TypeVar("T")
@@ -30,6 +32,8 @@ class Predicts(Protocol):
     views: Sequence[Any]  # of a row, beside itself
     task: Task
     classes: tuple[str, ...]
+    artifacts: Any  # where its tensors lie
+    transform: Any  # feed and task, as they are kept with a run
 
     def network(self, genotype_json: Mapping[str, Any], weights_ref: str) -> Any: ...
     def predict(self, genotype: Mapping[str, Any], ref: str, part: str) -> Predictions: ...
@@ -44,18 +48,34 @@ class Predicts(Protocol):
     ) -> Predictions: ...
     def targets(self, part: str) -> Targets: ...
     def latency_ms(self, genotype: Mapping[str, Any]) -> float: ...
+    def averaged(self, parts: Sequence[tuple[Mapping[str, Any], str]]) -> str: ...
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """One trial with its kept weights. `run` names the run it comes from."""
+    """One trial with its kept weights. `run` names the run it comes from.
+
+    `ancestors` are the trials of that run whose weights have gone into it, itself among them. Of a
+    mean of the weights of several trials, `averaged` are these, and `trial` is the first.
+    """
 
     run: str
     trial: Trial
     inference: Predicts
+    ancestors: frozenset[int] = frozenset()
+    averaged: tuple[int, ...] = ()
+    _means: dict[tuple[int, ...], TrainedNetwork] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"TrainedNetwork(run={self.run!r}, trial={self.trial.seq})"
+        of = f", averaged={self.averaged}" if self.averaged else ""
+        return f"TrainedNetwork(run={self.run!r}, trial={self.trial.seq}{of})"
+
+    @property
+    def name(self) -> str:
+        """What sentences call it: "trial 7 of run"."""
+        if self.averaged:
+            return f"the mean of trials {', '.join(map(str, self.averaged))} of {self.run}"
+        return f"trial {self.trial.seq} of {self.run}"
 
     @property
     def weights_ref(self) -> str:
@@ -112,6 +132,42 @@ class TrainedNetwork:
         """Share of test rows classified correctly; KeyError where the task has no classes."""
         return self.test_metrics["accuracy"]
 
+    @cached_property
+    def latency_ms(self) -> float:
+        """Median milliseconds for one row on one thread, measured now."""
+        return self.inference.latency_ms(self.trial.genotype)
+
+    def is_relative(self, other: TrainedNetwork) -> bool:
+        """Tell whether the mean of both networks' weights makes sense.
+
+        That is: they are the same network with the same gene tags, so that each weight means the
+        same, and their weights go back to those of a common ancestor.
+        """
+        a, b = self.trial, other.trial
+        is_same = a.key == b.key and a.tags == b.tags
+        return (
+            self.inference is other.inference  # of one run
+            and is_same
+            and bool(self.ancestors & other.ancestors)
+            and a.refs.get("support") == b.refs.get("support")
+        )
+
+    def averaged_with(self, others: Sequence[TrainedNetwork]) -> TrainedNetwork:
+        """Return the mean of this network's weights and those of relatives, as a network.
+
+        The statistics of its norms are measured anew on training rows.
+        """
+        parts = (self, *others)
+        seqs = tuple(part.trial.seq for part in parts)
+        if seqs not in self._means:
+            pairs = [(part.trial.genotype, part.weights_ref) for part in parts]
+            ref = self.inference.averaged(pairs)
+            refs = {k: v for k, v in self.trial.refs.items() if k == "support"}
+            costs = {k: v for k, v in self.trial.metrics.items() if k in ("n_params", "flops")}
+            trial = replace(self.trial, refs={**refs, "weights": ref}, metrics=costs)
+            self._means[seqs] = replace(self, trial=trial, averaged=seqs, _means={})
+        return self._means[seqs]
+
     def check(self) -> None:
         """Raise StoreError unless its weights can be read and are its own."""
         self.inference.network(self.trial.genotype, self.weights_ref)
@@ -148,10 +204,62 @@ class TrainedNetwork:
 
 @dataclass(frozen=True, eq=False)
 class TrainedEnsemble:
-    """Networks whose predictions are averaged with weights that sum to 1."""
+    """Networks whose predictions are averaged with weights that sum to 1.
+
+    `mixing` says what is averaged, `section` are the settings that chose the members, None where
+    they are not known. `cross_fitted` is what the task measures on validation rows where members
+    and weights were chosen on the other ones; {} where that was not asked for.
+    """
 
     members: tuple[TrainedNetwork, ...]
     weights: tuple[float, ...]
+    mixing: Mixing = PLAIN
+    section: Ensemble | None = None
+    cross_fitted: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def mean_of(self) -> str:
+        """What is averaged: "probabilities" (values, where there are no classes) or "logits"."""
+        return self.mixing.mean_of
+
+    @property
+    def temperature(self) -> float:
+        """Probabilities are raised to the power of 1 over this, and normalised."""
+        return self.mixing.temperature
+
+    @property
+    def inference(self) -> Predicts:
+        """What answers for the first member: all members have the same data and task."""
+        return self.members[0].inference
+
+    @property
+    def n_params(self) -> int:
+        """Parameters of all members together."""
+        return sum(int(m.trial.metrics.get("n_params") or 0) for m in self.members)
+
+    @property
+    def latency_ms(self) -> float:
+        """Milliseconds for one row, members one after another on one thread, measured now."""
+        return sum(member.latency_ms for member in self.members)
+
+    def calibrated(self) -> TrainedEnsemble:
+        """Return the ensemble with the temperature that has the least loss on validation rows.
+
+        Raises ConfigError where the task has no logits.
+        """
+        inference, plain = self.inference, replace(self, mixing=Mixing(self.mixing.mean_of))
+        Mixing(temperature=2.0).check(inference.task)
+        found = calibration.temperature(
+            inference.task, plain.predictions("validation"), inference.targets("validation")
+        )
+        return replace(self, mixing=Mixing(self.mixing.mean_of, found))
+
+    def predictions(self, part: str) -> NDArray[np.float64]:
+        """Return the predictions of "validation" rows as they are, or of "test" rows by views."""
+        return self._mixed([m.validation if part == "validation" else m.test for m in self.members])
+
+    def _mixed(self, predictions: Sequence[Predictions]) -> NDArray[np.float64]:
+        return self.mixing.combined(self.inference.task, predictions, self.weights)
 
     @cached_property
     def val_metrics(self) -> dict[str, float]:
@@ -165,7 +273,7 @@ class TrainedEnsemble:
 
     def tested(self) -> dict[str, float]:
         """Return the task's metric on the test rows, and on one view of each; number of views."""
-        inference = self.members[0].inference
+        inference = self.inference
         metric = inference.task.metric
         plain = self._measured("test", [m.test_one_view for m in self.members])[metric]
         return tested(inference, self.test_metrics[metric], plain)
@@ -181,8 +289,8 @@ class TrainedEnsemble:
         return self.test_metrics["accuracy"]
 
     def _measured(self, part: str, predictions: Sequence[Predictions]) -> dict[str, float]:
-        inference = self.members[0].inference
-        return inference.task.measured(combined(predictions, self.weights), inference.targets(part))
+        inference = self.inference
+        return inference.task.measured(self._mixed(predictions), inference.targets(part))
 
     def predict_proba(self, rows: Any) -> NDArray[np.float64]:
         """Return averaged predictions of raw rows, as `TrainedNetwork.predict_proba` has them."""
@@ -190,7 +298,7 @@ class TrainedEnsemble:
         def predicted(remarked: Callable[[str], Any]) -> list[Predictions]:
             return [member._predicted(rows, remarked) for member in self.members]
 
-        return combined(_said_once(predicted), self.weights)
+        return self._mixed(_said_once(predicted))
 
     def predict(self, rows: Any) -> NDArray[Any]:
         """Return the answer for each raw row: the place of the class in `classes`, or the value."""
@@ -235,63 +343,3 @@ def _said_once(predicted: Callable[[Callable[[str], Any]], T]) -> T:
     for remark in remarks:
         warnings.warn(remark, stacklevel=level)
     return result
-
-
-def choose(
-    networks: Sequence[TrainedNetwork],
-    method: str,
-    rounds: int,
-    left_out: Callable[[str], Any] = warnings.warn,
-) -> TrainedEnsemble:
-    """Select an ensemble on the validation rows; `networks` come best first, at least one.
-
-    Networks whose tensors are damaged, or whose answers are not finite, are left out, and
-    `left_out` gets a sentence about each. Raises StoreError when none is left, IncompatibleError
-    when the method breaks its contract.
-    """
-    select = registry.resolve("ensembles", method)
-    while True:
-        networks = [n for n in networks if _is_whole(n, lambda n: n.validation, left_out)]
-        if not networks:
-            raise StoreError("no candidate of the ensemble can be read; `nasgen train` makes one.")
-        inference = networks[0].inference
-        targets = inference.targets("validation")
-        predictions = [n.validation for n in networks]
-        weights = _checked(
-            select(predictions, targets, rounds, inference.task), len(networks), method
-        )
-        chosen = [(n, float(w)) for n, w in zip(networks, weights, strict=True) if w > 0]
-        chosen.sort(key=lambda pair: -pair[1])
-        # Predictions may be there without weights: of the few that are chosen both are needed.
-        broken = [n for n, _ in chosen if not _is_whole(n, TrainedNetwork.check, left_out)]
-        if not broken:
-            return TrainedEnsemble(tuple(n for n, _ in chosen), tuple(w for _, w in chosen))
-        networks = [n for n in networks if n not in broken]
-
-
-def _checked(weights: Any, n: int, method: str) -> NDArray[np.float64]:
-    """Return the weights that a method chose; IncompatibleError unless they are as promised."""
-    try:
-        found = np.asarray(weights, dtype=np.float64)
-        good = found.shape == (n,) and bool((found >= 0).all()) and abs(found.sum() - 1) < 1e-6
-    except (TypeError, ValueError):
-        good = False
-    if not good:
-        raise IncompatibleError(
-            f"ensemble '{method}': expected {n} weights of at least 0 that sum to 1, one for each "
-            f"network, got {str(weights)[:100]}."
-        )
-    return found
-
-
-def _is_whole(
-    network: TrainedNetwork,
-    look: Callable[[TrainedNetwork], Any],
-    left_out: Callable[[str], Any],
-) -> bool:
-    try:
-        look(network)
-    except (StoreError, EvaluationError) as error:
-        left_out(f"trial {network.trial.seq} of {network.run} is left out: {error}")
-        return False
-    return True

@@ -17,7 +17,7 @@ import torch
 from nasgen import genotypes, registry
 from nasgen.data import checks
 from nasgen.errors import DamagedError, EvaluationError, StoreError
-from nasgen.evaluation import batches, device, measure, shared
+from nasgen.evaluation import batches, device, measure, shared, soup
 from nasgen.evaluation.feeds.base import views_of
 from nasgen.evaluation.pace import Pace
 from nasgen.evaluation.transform import Transform
@@ -129,6 +129,15 @@ class Inference:
         """Return the median milliseconds for one row on one thread; weights do not matter."""
         network = self.placed(build(self.decode(genotype_json)[1]))
         return measure.latency_ms(network, self.feed.example(), self.device)
+
+    def averaged(self, parts: Sequence[tuple[Mapping[str, Any], str]]) -> str:
+        """Return the reference of the mean of the weights of relatives; see `soup.averaged`.
+
+        `parts` are their genotypes and references. It is kept in memory; `artifacts` finds it.
+        """
+        if not isinstance(self.artifacts, soup.InMemory):
+            self.artifacts = soup.InMemory(self.artifacts)
+        return self.artifacts.save(soup.averaged(self, parts))
 
     # ---- predictions -------------------------------------------------------------------------
 

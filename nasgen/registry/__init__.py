@@ -62,6 +62,7 @@ CONTRACTS: dict[str, tuple[str, str]] = {
     "layers": ("nasgen.layers.base", "Layer"),
     "feeds": ("nasgen.evaluation.feeds.base", "Feed"),
     "tasks": ("nasgen.evaluation.tasks.base", "Task"),
+    "ensembles": ("nasgen.ensembles.base", "EnsembleMethod"),
     "executors": ("nasgen.execution.base", "Executor"),
     "stoppers": ("nasgen.stoppers.base", "Stopper"),
 }
@@ -103,7 +104,7 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "
 # Group -> section of the config whose further keys are options of the member that it names.
 CONFIGURED = {
     "search_spaces": "space", "environments": "environment", "algorithms": "algorithm",
-    "stoppers": "stopping",
+    "stoppers": "stopping", "ensembles": "ensemble",
 }  # fmt: skip
 ENGINE_ARGUMENTS = ("population", "seed", "direction")  # which are no options
 
@@ -430,6 +431,7 @@ objective = _decorator("objectives")
 score = _decorator("scores")
 predictor = _decorator("predictors")
 stopper = _decorator("stoppers")
+ensemble = _decorator("ensembles")
 dataset = _decorator("datasets")
 feed = _decorator("feeds")
 task = _decorator("tasks")

@@ -12,7 +12,8 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork, choose
+from nasgen.ensembles.choosing import choose
+from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork
 from nasgen.errors import EvaluationError, StoreError
 from nasgen.runs import reporting
 from nasgen.runs.combining import ensemble_summary
@@ -118,8 +119,7 @@ def _ensemble(
 
 
 def _chosen(run: Run, networks: Sequence[TrainedNetwork], left_out: Say) -> TrainedEnsemble:
-    settings = run.config.ensemble
-    return choose(networks, settings.name, settings.rounds, left_out)
+    return choose(networks, run.config.ensemble, left_out)
 
 
 def affordable(

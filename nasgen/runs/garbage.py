@@ -65,4 +65,5 @@ def collect_garbage(run: Run) -> int:
 def members(record: Mapping[str, Any]) -> frozenset[int]:
     """Return the trials that a run's ensemble consists of; none before it was chosen."""
     summary = record["summary"] or {}
-    return frozenset(m["trial"] for m in (summary.get("ensemble") or {}).get("members", ()))
+    rows = (summary.get("ensemble") or {}).get("members", ())
+    return frozenset(seq for m in rows for seq in (m["trial"], *m.get("averaged", ())))

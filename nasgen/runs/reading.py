@@ -10,6 +10,7 @@ from typing import Any, Final
 from nasgen import registry
 from nasgen.data.base import Dataset
 from nasgen.engine.algorithms.base import Algorithm
+from nasgen.ensembles.choosing import method_of
 from nasgen.errors import ConfigError, NasgenError, StoreError
 from nasgen.genotypes.kinds import accepted, reads
 from nasgen.registry import plugins
@@ -238,7 +239,7 @@ def _check_names(run: Resolved, problems: list[str]) -> None:
     _gather(problems, lambda: deriving.environment(config.environment))
     _gather(problems, lambda: run.origin)
     _gather(problems, lambda: registry.get("executors", config.execution.executor))
-    _gather(problems, lambda: registry.get("ensembles", config.ensemble.name))
+    _gather(problems, lambda: method_of(config.ensemble))
     _gather(problems, lambda: registry.get("datasets", config.data.source.partition(":")[0]))
     if config.predictor.name != "none":
         _gather(problems, lambda: registry.get("predictors", config.predictor.name))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 from nasgen.data.base import Dataset
+from nasgen.ensembles.mixing import Mixing
 from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork
 from nasgen.errors import ConfigError, StoreError, UnknownNameError, typed
 from nasgen.evaluation.tasks.base import Goal, ranked_by
@@ -21,11 +22,14 @@ from nasgen.loop.ranks import ranked
 from nasgen.registry.plugins import CLOSED
 from nasgen.runs import reporting, threads, workers
 from nasgen.runs.counting import counted
+from nasgen.runs.kin import ancestors
 from nasgen.runs.resolved import NO_RECIPE, Resolved
 from nasgen.runs.trust import Named, Stored
 from nasgen.settings import constraints, fidelity
 from nasgen.settings.config import SearchConfig, merge, parse
+from nasgen.settings.ensemble import Ensemble
 from nasgen.settings.objectives import Direction, Objective
+from nasgen.settings.prediction import Prediction, Views
 from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name
 from nasgen.store.trial import Trial
@@ -105,12 +109,23 @@ class Run:
                 f"{', '.join(wrong)}; epochs are set by --epochs."
             )
         training = parse(merge(self.folder.config_tables(), tables), "--set").training
+        return self._with(training=training)
+
+    def answering(self, ensemble: Ensemble | None = None, views: Views | None = None) -> Run:
+        """Return the run with other settings of [ensemble], or over other views of a row."""
+        return self._with(
+            ensemble=ensemble or self.config.ensemble,
+            prediction=self.config.prediction if views is None else Prediction(views=views),
+        )
+
+    def _with(self, **sections: Any) -> Run:
+        """Return the run with other sections of its config; nothing is written."""
 
         def live() -> Resolved:
-            other = self.resolved.config.model_copy(update={"training": training})
-            return Resolved(other, self.resolved.scope)
+            config = self.resolved.config.model_copy(update=sections)
+            return Resolved(config, self.resolved.scope)
 
-        config = self.config.model_copy(update={"training": training})
+        config = self.config.model_copy(update=sections)
         found = Run(self.folder, config, live, self._check_ledger)
         found.threads, found.named = self.threads, self.named
         return found
@@ -288,7 +303,7 @@ class Run:
 
     def _context(self, n_threads: int) -> dict[str, Any]:
         context = self.resolved.worker_context(self.folder.artifacts.folder)
-        context["transform"] = str(self.path)
+        context["transform"] = str(self.folder.artifacts.folder.parent)
         context["digest"] = self.record["data"]["digest"]
         context["threads"] = n_threads
         context["training"]["time_limit"] = None  # it bounds trials
@@ -314,7 +329,8 @@ class Run:
     def _trained(self, trial: Trial) -> TrainedNetwork:
         """Return the network of a trial, the same one each time: its answers are kept."""
         if trial.seq not in self._networks:
-            self._networks[trial.seq] = TrainedNetwork(self.name, trial, self.inference)
+            kin = ancestors({t.seq: t for t in self.trials}, trial.seq)
+            self._networks[trial.seq] = TrainedNetwork(self.name, trial, self.inference, kin)
         return self._networks[trial.seq]
 
     def networks(self) -> list[TrainedNetwork]:
@@ -339,8 +355,18 @@ class Run:
             raise StoreError(
                 f"{self.path} has no ensemble; {typed('ensemble', self.path)} chooses one."
             )
-        members = [self.network(m["trial"]) for m in chosen["members"]]
-        return TrainedEnsemble(tuple(members), tuple(m["weight"] for m in chosen["members"]))
+        section = self.config.ensemble
+        return TrainedEnsemble(
+            tuple(self._member(m) for m in chosen["members"]),
+            tuple(m["weight"] for m in chosen["members"]),
+            Mixing(section.mean_of),
+            section,
+        )
+
+    def _member(self, row: Mapping[str, Any]) -> TrainedNetwork:
+        """Return a member of the ensemble; a mean of weights is made again of its parts."""
+        parts = [self.network(seq) for seq in row.get("averaged") or [row["trial"]]]
+        return parts[0].averaged_with(parts[1:]) if len(parts) > 1 else parts[0]
 
     def report(self) -> Path:
         """Write report.html and return its path."""

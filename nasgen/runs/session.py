@@ -148,7 +148,7 @@ def resume(
     hears which plug-ins are run; `began` is as in `run`.
     """
     began = time.monotonic() if began is None else began
-    stored = Stored(path, _named(plugins, data, ledger, say))
+    stored = Stored(path, named_of(plugins, data, ledger, say))
     folder, tables, former = stored.folder, stored.tables, RunFolder.open(path).config_tables()
     stored.check_ledger()
     verdict = stored.verdict().complete()
@@ -203,7 +203,7 @@ def verify(
     Runs operators, the search space's draws and the predictor, but trains nothing. Trials of format
     1 cannot be made again and are passed over. What else is named is as in `resume`.
     """
-    stored = Stored(path, _named(plugins, data, ledger, say))
+    stored = Stored(path, named_of(plugins, data, ledger, say))
     stored.check_ledger()
     verdict = stored.verdict().complete()
     stored.say(verdict)
@@ -231,17 +231,18 @@ def load(
     as in `resume`. `threads` are those that train and predict; None: as many as are fastest.
     """
     folder, trial = run_and_trial(path)
-    found = Run.open(folder, _named(plugins, data, ledger, say))
+    found = Run.open(folder, named_of(plugins, data, ledger, say))
     found.threads, found.named = threads, trial_number(folder, trial)
     return found
 
 
-def _named(
-    plugins: Sequence[Any],
-    data: str | None,
-    ledger: str | None,
-    say: Callable[[str], None] | None,
+def named_of(
+    plugins: Sequence[Any] = (),
+    data: str | None = None,
+    ledger: str | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Named:
+    """Return what a user names now for a stored run, see `Named`."""
     given = Named(tuple(plugins), data, ledger)
     return given if say is None else replace(given, say=say)
 

@@ -69,13 +69,19 @@ class Verdict:
 class Stored:
     """A stored run with what its user names now. Raises StoreError and ConfigError.
 
-    `tables` are the settings (default: the stored ones).
+    `tables` are the settings (default: the stored ones). The run came in the folder `home`, from
+    which no code is run unasked: its own folder, unless it is part of something else.
     """
 
     def __init__(
-        self, path: str | Path, named: Named | None = None, tables: Mapping[str, Any] | None = None
+        self,
+        path: str | Path,
+        named: Named | None = None,
+        tables: Mapping[str, Any] | None = None,
+        home: Path | None = None,
     ) -> None:
         self.folder = RunFolder.open(path)
+        self.home = home or self.folder.path
         self.named = named or Named()
         self.tables = self.folder.config_tables() if tables is None else dict(tables)
         given = plugins.named(self.named.plugins)
@@ -154,7 +160,7 @@ class Stored:
             if name in self.config.plugins.files:
                 return "does not exist any more; name the file that takes its place: --plugin FILE."
             return f"is not found on Python's path; {remedy}"
-        if place.resolve().is_relative_to(self.folder.path.resolve()):
+        if place.resolve().is_relative_to(self.home.resolve()):
             return f"lies in the run folder, from which no code is run unasked; {remedy}"
         if digest is None:
             return f"has no recorded digest that could show that it is unchanged; {remedy}"

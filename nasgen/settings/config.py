@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from nasgen.errors import ConfigError, suggest
 from nasgen.settings import text
 from nasgen.settings.constraints import texts
+from nasgen.settings.ensemble import Ensemble
 from nasgen.settings.environment import Environment
 from nasgen.settings.execution import Execution
 from nasgen.settings.prediction import Prediction
@@ -287,16 +288,6 @@ class Finish(Section):
         "allows, at most 2; 1 without a time budget, where they go on from their own weights, and "
         "where size is an objective or constrained",
     )
-
-
-class Ensemble(Section):
-    """How the final networks are combined."""
-
-    name: str = Field("greedy", description="see `nasgen list ensembles`")
-    rounds: int = Field(
-        25, ge=1, le=10_000, description="members to select, one each round, repetitions allowed"
-    )
-    candidates: int = Field(20, ge=1, description="number of best networks to select from")
 
 
 class Store(Section):

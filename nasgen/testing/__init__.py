@@ -24,6 +24,7 @@ _NAMES = {
     "MatingContract": "nasgen.testing.matings",
     "PruningContract": "nasgen.testing.prunings",
     "EnvironmentContract": "nasgen.testing.environments",
+    "EnsembleContract": "nasgen.testing.ensembles",
     "SearchSpaceContract": "nasgen.testing.search_spaces",
     "LayerContract": "nasgen.testing.layers",
     "ObjectiveContract": "nasgen.testing.objectives",
@@ -38,6 +39,7 @@ _NAMES = {
 __all__ = [
     "CrossoverContract",
     "DatasetContract",
+    "EnsembleContract",
     "EnvironmentContract",
     "FeedContract",
     "Finding",
@@ -58,6 +60,7 @@ __all__ = [
 if TYPE_CHECKING:
     from nasgen.testing.check import Finding, check_file
     from nasgen.testing.datasets import DatasetContract
+    from nasgen.testing.ensembles import EnsembleContract
     from nasgen.testing.environments import EnvironmentContract
     from nasgen.testing.feeds import FeedContract
     from nasgen.testing.genotypes import GenotypeContract

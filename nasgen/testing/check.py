@@ -25,6 +25,7 @@ SUITES = {
     "matings": "nasgen.testing.matings",
     "prunings": "nasgen.testing.prunings",
     "environments": "nasgen.testing.environments",
+    "ensembles": "nasgen.testing.ensembles",
     "search_spaces": "nasgen.testing.search_spaces",
     "layers": "nasgen.testing.layers",
     "objectives": "nasgen.testing.objectives",

@@ -9,6 +9,7 @@ import pytest
 
 import nasgen
 from nasgen.runs.combining import combine_runs
+from nasgen.settings.ensemble import Ensemble
 
 ROWS = "size,town,y\n" + "".join(
     f"{i % 7},{('Ulm', 'Kiel')[i % 2]},{('a', 'b')[i % 2]}\n" for i in range(80)
@@ -39,7 +40,7 @@ def test_a_trained_network_prints_as_what_it_is_and_not_as_its_whole_trial(run: 
 def test_a_new_category_is_said_once_a_call_at_the_line_that_asks(
     run: nasgen.Run, kind: str
 ) -> None:
-    found = run.network() if kind == "network" else combine_runs([run], "average", 1)
+    found = run.network() if kind == "network" else combine_runs([run], Ensemble(name="average"))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(2):

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 import nasgen
-from nasgen.ensembles.trained import TrainedNetwork, choose
+from nasgen.ensembles.choosing import choose
+from nasgen.ensembles.trained import TrainedNetwork
 from nasgen.errors import EvaluationError, IncompatibleError, StoreError
 from nasgen.evaluation.tasks.classification import Classification
+from nasgen.settings.ensemble import Ensemble
 
 Array = np.ndarray[Any, Any]
+GREEDY, AVERAGE = Ensemble(rounds=5), Ensemble(name="average")
 UNFIT: dict[str, Callable[[Array], Array]] = {
     "NaN": lambda p: np.where(np.arange(len(p))[:, None] == 3, np.nan, p).astype(np.float32),
     "infinite": lambda p: np.full_like(p, np.inf),
@@ -58,10 +61,10 @@ def test_kept_predictions_that_are_none_are_made_again_from_the_weights(
 ) -> None:
     networks = run.networks()
     assert len(networks) == 3
-    whole = choose(networks, "greedy", 5)
+    whole = choose(networks, GREEDY)
     unfit = UNFIT[what](networks[0].validation)
     changed = [_with(run, networks[0], predictions={"validation": unfit}), *networks[1:]]
-    found = choose(changed, "greedy", 5)
+    found = choose(changed, GREEDY)
     np.testing.assert_allclose(changed[0].validation, networks[0].validation, atol=1e-6)
     assert [(m.trial.seq, w) for m, w in zip(found.members, found.weights, strict=True)] == [
         (m.trial.seq, w) for m, w in zip(whole.members, whole.weights, strict=True)
@@ -76,7 +79,7 @@ def test_networks_that_overflow_are_left_out_and_answer_nothing(run: nasgen.Run)
     nothing = {"validation": np.zeros((0, 3), np.float32)}
     bad = _with(run, networks[0], weights=broken, predictions=nothing)
     said: list[str] = []
-    found = choose([bad, *networks[1:]], "average", 5, said.append)
+    found = choose([bad, *networks[1:]], AVERAGE, said.append)
     assert [m.trial.seq for m in found.members] == [n.trial.seq for n in networks[1:]]
     assert len(said) == 1
     assert f"trial {bad.trial.seq} of run is left out: the network answers" in said[0]
@@ -88,18 +91,28 @@ def test_networks_that_overflow_are_left_out_and_answer_nothing(run: nasgen.Run)
     with pytest.raises(EvaluationError, match="not finite"):
         _ = bad.test_metrics
     with pytest.raises(StoreError, match="no candidate of the ensemble can be read"):
-        choose([bad], "average", 5, said.append)
+        choose([bad], AVERAGE, said.append)
 
 
 METHODS = """
-import numpy as np
+from dataclasses import dataclass
+from nasgen import EnsembleMethod
 
-def nan(predictions, targets, rounds, task): return np.full(len(predictions), np.nan)
-def short(predictions, targets, rounds, task): return np.array([1.0])
-def negative(predictions, targets, rounds, task): return np.array([2.0, -1.0, 0.0])
-def half(predictions, targets, rounds, task): return np.full(len(predictions), 0.1)
-def nothing(predictions, targets, rounds, task): return None
-def text(predictions, targets, rounds, task): return ["a"] * len(predictions)
+def returning(answer):
+    @dataclass(frozen=True)
+    class Found(EnsembleMethod):
+        def choose(self, candidates):
+            return answer(candidates.members)
+    return Found
+
+Nan = returning(lambda members: [(m, float("nan")) for m in members])
+Short = returning(lambda members: [(members[0], 0.5)])
+Negative = returning(lambda members: [(members[0], 2.0), (members[1], -1.0)])
+Nothing = returning(lambda members: None)
+Empty = returning(lambda members: [])
+Weights = returning(lambda members: [1.0, 0.0, 0.0])
+Text = returning(lambda members: "a" * len(members))
+Strangers = returning(lambda members: [("a", 1.0)])
 """
 
 
@@ -108,10 +121,12 @@ def test_methods_that_break_their_contract_are_named(
 ) -> None:
     (tmp_path / "unfit_methods.py").write_text(METHODS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    for name in ("nan", "short", "negative", "half", "nothing", "text"):
+    names = ("Nan", "Short", "Negative", "Nothing", "Empty", "Weights", "Text", "Strangers")
+    for name in names:
         method = f"unfit_methods:{name}"
-        with pytest.raises(IncompatibleError, match=rf"'{method}': expected 3 weights .* got"):
-            choose(run.networks(), method, 5)
+        expected = rf"'{method}': expected candidates with .* got"
+        with pytest.raises(IncompatibleError, match=expected):
+            choose(run.networks(), Ensemble(name=method))
 
 
 @pytest.mark.parametrize("kind", ["integers", "one number", "no tensor"])

@@ -79,7 +79,7 @@ def test_a_damaged_candidate_is_left_out_with_a_warning(
     assert summary["best"]["test_accuracy"] is not None
     assert f"rial {loser.seq} of run is left out" in finished.report_path.read_text()
     with pytest.warns(UserWarning, match="is left out"):
-        assert len(combine_runs([finished], None, None).members) == 3
+        assert len(combine_runs([finished]).members) == 3
 
 
 def test_damaged_predictions_alone_cost_a_pass_and_nothing_else(run: nasgen.Run) -> None:
@@ -98,7 +98,7 @@ def test_a_run_of_damaged_networks_is_finished_all_the_same(run: nasgen.Run) -> 
     assert (summary["best"]["test_accuracy"], summary["ensemble"]) == (None, None)
     assert summary["best"]["val_accuracy"] is not None
     with pytest.raises(StoreError, match="no cand"), pytest.warns(UserWarning, match="left"):
-        combine_runs([run], None, None)
+        combine_runs([run])
     with pytest.raises(DamagedError, match="does not match its name"):
         run.network().predict([{"size": 1, "town": "Ulm"}])
 

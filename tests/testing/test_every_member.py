@@ -18,6 +18,7 @@ from nasgen.genotypes.derivation import Derivation
 from nasgen.testing import (
     CrossoverContract,
     DatasetContract,
+    EnsembleContract,
     EnvironmentContract,
     FeedContract,
     GenotypeContract,
@@ -82,6 +83,11 @@ class TestEveryPruning(Named, PruningContract):
 
 @every(registry.names("environments"))
 class TestEveryEnvironment(Named, EnvironmentContract):
+    pass
+
+
+@every(registry.names("ensembles"))
+class TestEveryEnsemble(Named, EnsembleContract):
     pass
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
@@ -123,7 +124,10 @@ def views_of(
     feed: type[Feed], training: Training, prediction: Prediction, shape: Shape
 ) -> Sequence[Any]:
     """Return the views beside the row itself over which a run's predictions are averaged."""
-    return () if prediction.views == "none" else feed.views(Recipe.of(training, shape))
+    if prediction.views == "none":
+        return ()
+    recipe = Recipe.of(training, shape)
+    return feed.views(recipe if prediction.views == "auto" else replace(recipe, crop=0))
 
 
 def stored(

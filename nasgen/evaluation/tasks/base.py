@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasgen import registry
+from nasgen.errors import IncompatibleError
+from nasgen.evaluation.tasks.additions import Additions, Whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,6 +106,33 @@ class Task(ABC):
         sign = 1.0 if self.direction == "maximize" else -1.0
         found = [self.measured(candidate, targets) for candidate in candidates]
         return [(round(sign * m[self.metric], 9), round(-m["loss"], 9)) for m in found]
+
+    def additions(
+        self, members: Sequence[Array], targets: Array, whole: Whole | None = None
+    ) -> Additions:
+        """Return what finds the best of `members` (B, ...) to add to a sum of them.
+
+        Default: it asks `scores` about each; a task that knows a quicker way has its own.
+        """
+        return Additions(self, members, targets, whole)
+
+    def ideal(self, targets: Array) -> Array:
+        """Return the predictions that would be right, (B, ...): what stacking comes close to.
+
+        Default: the targets themselves. Raise IncompatibleError where there are none.
+        """
+        return targets
+
+    def logits(self, predictions: Array) -> Array:
+        """Return predictions on a scale without bounds, (B, ...); `of_logits` is the way back.
+
+        Default: IncompatibleError, there is none.
+        """
+        raise IncompatibleError(f"{type(self).__name__} has no logits.")
+
+    def of_logits(self, logits: Array) -> Array:
+        """Return the predictions of logits, which may be shifted by a number for each row."""
+        raise IncompatibleError(f"{type(self).__name__} has no logits.")
 
 
 def named(name: str) -> type[Task]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nasgen.evaluation.tasks.additions import ClassAdditions, Whole
 from nasgen.evaluation.tasks.base import Array, Task
 
 if TYPE_CHECKING:
@@ -78,3 +79,24 @@ class Classification(Task):
         rows = np.arange(len(targets))
         likelihood = np.log(candidates[:, rows, targets] + 1e-12).mean(axis=1)
         return [(round(a, 9), round(b, 9)) for a, b in zip(hits, likelihood, strict=True)]
+
+    def additions(
+        self, members: Sequence[Array], targets: Array, whole: Whole | None = None
+    ) -> ClassAdditions:
+        return ClassAdditions(self, members, targets, whole)
+
+    def ideal(self, targets: Array) -> NDArray[np.float32]:
+        """Return 1 for the true class and 0 for the others, (B, n_classes)."""
+        return np.eye(self.n_classes, dtype=np.float32)[targets]
+
+    def logits(self, predictions: Array) -> NDArray[np.float64]:
+        """Return the logarithms of probabilities; 0 counts as the least float32 above it."""
+        tiny = np.finfo(np.float32).tiny
+        found: NDArray[np.float64] = np.log(np.maximum(predictions, tiny), dtype=np.float64)
+        return found
+
+    def of_logits(self, logits: Array) -> NDArray[np.float64]:
+        """Return the softmax."""
+        odds = np.exp(np.asarray(logits, dtype=np.float64) - logits.max(axis=-1, keepdims=True))
+        found: NDArray[np.float64] = odds / odds.sum(axis=-1, keepdims=True)
+        return found

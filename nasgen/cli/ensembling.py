@@ -1,0 +1,183 @@
+"""ensemble: the command that combines trained networks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from nasgen.cli.app import (
+    DataNow,
+    Json,
+    LedgerNow,
+    Plugins,
+    Threads,
+    command,
+    said,
+    table_of,
+    threads_of,
+)
+from nasgen.cli.output import dump
+
+if TYPE_CHECKING:
+    from nasgen.settings.prediction import Views
+
+# Views of an image -> [prediction] views
+VIEWS: Final[dict[int, Views]] = {1: "none", 2: "mirror", 6: "auto"}
+
+
+@command
+def ensemble(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN[:TRIAL]...",
+            help="Folders of one or more runs, single trials of them, or folders of ensembles.",
+        ),
+    ],
+    method: Annotated[
+        str | None,
+        typer.Option(help="See `nasgen list ensembles` (default: that of the first run)."),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Largest number of different members.", min=1)
+    ] = None,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            metavar="accuracy|nll",
+            help="What the selection improves: accuracy (or the task's own metric) or the loss.",
+        ),
+    ] = None,
+    mean_of: Annotated[
+        str | None,
+        typer.Option(metavar="probabilities|logits", help="What is averaged."),
+    ] = None,
+    max_latency: Annotated[
+        float | None,
+        typer.Option(metavar="MS", help="Most milliseconds for one row, all members together."),
+    ] = None,
+    max_params: Annotated[
+        int | None, typer.Option(metavar="N", help="Most parameters of all members together.")
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(help="Selection rounds (default: those of the first run).", min=1),
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(help="Number of best networks of each run to select from.", min=1)
+    ] = None,
+    views: Annotated[
+        int | None,
+        typer.Option(
+            metavar="1|2|6",
+            help="Views of each image over which predictions are averaged: 1: as it is; 2: "
+            "mirrored too, where training mirrors; 6: shifted too, where training shifts.",
+        ),
+    ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Fit a temperature on the validation rows, so that probabilities come true.",
+        ),
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="ensemble.KEY=VALUE",
+            help="Override a setting of [ensemble], such as an option of the method.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="New folder for the ensemble: its members' weights and a report."),
+    ] = None,
+    threads: Threads = None,
+    plugin: Plugins = None,
+    data: DataNow = None,
+    ledger: LedgerNow = None,
+    json_: Json = False,
+) -> None:
+    """Choose an ensemble from the trained networks of one or more runs, and test it.
+
+    Members and shares are chosen on validation rows. With --out the ensemble becomes a folder that
+    needs the runs no more.
+    """
+    from nasgen.errors import ConfigError
+    from nasgen.runs import combining, describing, ensembled, opening
+    from nasgen.settings.config import assignments
+
+    if views is not None and views not in VIEWS:
+        raise ConfigError(f"--views: expected 1, 2 or 6, got {views}.")
+    if out is not None:
+        ensembled.check_free(out)
+    given = {
+        "name": method,
+        "size": size,
+        "select": select,
+        "mean_of": mean_of,
+        "max_latency_ms": max_latency,
+        "max_params": max_params,
+        "rounds": rounds,
+        "candidates": candidates,
+    }
+    asked = opening.Asked(
+        {k: v for k, v in given.items() if v is not None},
+        assignments(set_ or ()),
+        None if views is None else VIEWS[views],
+    )
+    named = {"plugins": plugin or (), "data": data, "ledger": ledger, "say": said}
+    sources, section = opening.opened(runs, asked, threads_of(threads), **named)
+    chosen = combining.combine_runs(sources, section, left_out, cross_fit=True)
+    if calibrate:
+        chosen = chosen.calibrated()
+    summary = combining.ensemble_summary(chosen)
+    if out is not None:
+        from_runs = combining.runs_of(sources, chosen)
+        networks = combining.gathered(sources, lambda sentence: None)  # said above
+        page = describing.page(chosen, networks, from_runs[0], summary)
+        summary["out"] = str(ensembled.write(out, chosen, from_runs, summary, page))
+    if json_:
+        dump(summary)
+        return
+    _print(summary, chosen.inference.task.metric, views)
+
+
+def left_out(text: str) -> None:
+    """Print what takes no part, and why."""
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def _print(summary: Mapping[str, Any], metric: str, views: int | None) -> None:
+    from nasgen.runs.progress import share, value
+
+    def trials(member: Mapping[str, Any]) -> str:
+        averaged = member.get("averaged")
+        return f"mean of {' '.join(map(str, averaged))}" if averaged else str(member["trial"])
+
+    rows = [[m["run"], trials(m), share(m["weight"])] for m in summary["members"]]
+    table_of("", ["run", "trial", "weight"], rows)
+    on = summary["selected_on"]
+    why = f"the {on['rows']} rows that chose the members, by {on['by']}"
+    print(f"val {metric}: {value(metric, summary[f'val_{metric}'])} ({why})")
+    if f"cross_fitted_{metric}" in summary:
+        found = value(metric, summary[f"cross_fitted_{metric}"])
+        print(f"cross-fitted {metric}: {found} (chosen on other rows, five folds)")
+    n_views = summary["views"]
+    over = f" (mean over {n_views} views)" if n_views > 1 else ""
+    print(f"test {metric}: {value(metric, summary[f'test_{metric}'])}{over}")
+    if n_views > 1:
+        print(f"test {metric}, one view: {value(metric, summary[f'test_{metric}_one_view'])}")
+    print(f"gap: {value(metric, summary['gap'])} better on the rows that chose than on test rows")
+    if views is not None and views > n_views:
+        print(f"note: {n_views} of {views} views, those that training shows")
+    if summary.get("temperature", 1.0) != 1.0:
+        print(f"temperature: {summary['temperature']:.3g}")
+    print(f"parameters: {value('n_params', summary['n_params'])}")
+    if "out" in summary:
+        print(f"ensemble: {summary['out']}")

@@ -1,0 +1,235 @@
+"""What the report of an ensemble shows: it is measured here, and drawn in `report`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasgen.data import columns, forms, pictures
+from nasgen.data.base import Dataset
+from nasgen.ensembles import calibration, diversity
+from nasgen.ensembles.choosing import choose
+from nasgen.ensembles.mixing import Mixing
+from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork
+from nasgen.errors import NasgenError
+from nasgen.report.ensemble import Calibration, EnsembleView, Mistake, Size, render
+from nasgen.report.numbers import percent, quantity, words
+from nasgen.report.sheet import Table
+from nasgen.runs.reporting import data_summary
+from nasgen.runs.results import Run
+
+Array = NDArray[Any]
+SIZES: Final = (1, 2, 3, 4, 6, 8, 12, 16)  # largest numbers of members to compare
+N_MISTAKES: Final = 24
+N_CELLS: Final = 6  # of a table's row that stand beside a mistake
+N_PAIRED: Final = 12  # heaviest members whose answers are compared
+
+
+def page(
+    ensemble: TrainedEnsemble,
+    networks: Sequence[TrainedNetwork],
+    run: Run,
+    summary: dict[str, Any],
+) -> str:
+    """Return the report of an ensemble as HTML.
+
+    `networks` are the candidates, best first, `run` is one whose data they share; `summary` is what
+    `ensemble_summary` says. Test rows that were not looked at yet are looked at now: those of the
+    ensembles of other sizes.
+    """
+    inference = ensemble.inference
+    task, targets = inference.task, inference.targets("test")
+    metric = task.metric
+    tests = ensemble.predictions("test")
+    data = run.record["data"]
+    unit = forms.unit(data.get("form", "image")) + "s"
+    named = [str(member.trial.seq) for member in ensemble.members]
+    if len({member.run for member in ensemble.members}) > 1:
+        named = [f"{member.run}:{member.trial.seq}" for member in ensemble.members]
+    has_classes = bool(ensemble.classes) and tests.ndim == 2
+    heaviest = ensemble.members[:N_PAIRED]
+    pairs = diversity.pairs(task, [member.test for member in heaviest], targets)
+    view = EnsembleView(
+        title=f"Ensemble of {len(named)} network{'' if len(named) == 1 else 's'}",
+        lead=data_summary(data),
+        metric=metric,
+        unit=unit,
+        n_test=len(targets),
+        facts=_facts(ensemble, summary, metric),
+        notes=_notes(ensemble, summary, metric),
+        members=_members(ensemble, named, metric),
+        sizes=_sizes(ensemble, networks, metric) if ensemble.section else (),
+        pairs=[(named[p.first], named[p.second], p.disagreement, p.q, p.kappa) for p in pairs],
+        agreement="kappa" if has_classes else "correlation",
+        calibration=_calibration(ensemble) if has_classes else None,
+        classes=ensemble.classes,
+        confusion=_confused(ensemble, tests, targets) if has_classes else None,
+        mistakes=_mistakes(run.dataset, tests, targets, ensemble.classes) if has_classes else (),
+    )
+    return render(view)
+
+
+def _facts(
+    ensemble: TrainedEnsemble, summary: dict[str, Any], metric: str
+) -> list[tuple[str, str]]:
+    found = [
+        (words(f"test_{metric}"), quantity(metric, summary[f"test_{metric}"])),
+        (words(f"val_{metric}"), quantity(metric, summary[f"val_{metric}"])),
+    ]
+    if f"cross_fitted_{metric}" in summary:
+        found.append(
+            (f"cross-fitted {metric}", quantity(metric, summary[f"cross_fitted_{metric}"]))
+        )
+    return [
+        *found,
+        ("gap to test", quantity(metric, summary["gap"])),
+        ("parameters", quantity("n_params", ensemble.n_params)),
+        ("one row", quantity("latency_ms", ensemble.latency_ms)),
+    ]
+
+
+def _notes(ensemble: TrainedEnsemble, summary: dict[str, Any], metric: str) -> list[str]:
+    on, views = summary.get("selected_on"), summary["views"]
+    notes = []
+    if on is not None:
+        notes.append(
+            f"Members and shares were chosen by the method {summary['method']} on {on['rows']:,} "
+            f"validation rows, by {on['by']}: the result on these is too good. The gap is by how "
+            "much it is better than that on test rows, each seen once."
+        )
+    if f"cross_fitted_{metric}" in summary:
+        notes.append(
+            "Cross-fitted: on each of five parts of the validation rows, with members and shares "
+            "chosen on the other four."
+        )
+    if views > 1:
+        one = quantity(metric, summary[f"test_{metric}_one_view"])
+        notes.append(f"Test answers are means over {views} views of a row; with one view: {one}.")
+    if ensemble.mean_of == "logits":
+        notes.append("The mean of logits is taken, not of probabilities.")
+    if ensemble.temperature != 1.0:
+        notes.append(f"Probabilities have the temperature {ensemble.temperature:.3g}.")
+    return notes
+
+
+def _members(ensemble: TrainedEnsemble, named: Sequence[str], metric: str) -> Table:
+    task, inference = ensemble.inference.task, ensemble.inference
+    on_validation = [
+        task.measured(m.validation, inference.targets("validation")) for m in ensemble.members
+    ]
+    rows = [
+        [
+            name if not m.averaged else f"mean of {', '.join(map(str, m.averaged))}",
+            percent(share),
+            quantity(metric, val[metric]),
+            quantity(metric, m.test_metrics[metric]),
+            quantity("n_params", m.trial.metrics.get("n_params")),
+            quantity("latency_ms", m.latency_ms),
+        ]
+        for name, share, m, val in zip(
+            named, ensemble.weights, ensemble.members, on_validation, strict=True
+        )
+    ]
+    columns = ["trial", "share", words(f"val_{metric}"), words(f"test_{metric}"), "parameters"]
+    return Table("", [*columns, "one row"], rows)
+
+
+def _sizes(
+    ensemble: TrainedEnsemble, networks: Sequence[TrainedNetwork], metric: str
+) -> list[Size]:
+    """Return the front of validation result against parameters over the largest numbers allowed."""
+    section = ensemble.section
+    assert section is not None
+    direction = 1 if ensemble.inference.task.direction == "maximize" else -1
+    found: list[Size] = []
+    for size in [size for size in SIZES if size <= len(networks)]:
+        if section.size is not None and size > section.size:
+            break
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what is left out was said already
+                made = choose(networks, section.model_copy(update={"size": size}))
+            tested = made.test_metrics[metric]
+        except NasgenError:  # such as a limit that no network keeps
+            continue
+        one = Size(size, made.n_params, made.latency_ms, made.val_metrics[metric], tested)
+        better = all(
+            direction * one.val > direction * other.val
+            for other in found
+            if other.n_params <= one.n_params
+        )
+        if better:
+            found = [o for o in found if not _dominates(one, o, direction)] + [one]
+    return sorted(found, key=lambda size: size.n_params)
+
+
+def _dominates(one: Size, other: Size, direction: int) -> bool:
+    return one.n_params <= other.n_params and direction * one.val >= direction * other.val
+
+
+def _calibration(ensemble: TrainedEnsemble) -> Calibration:
+    """Return how sure and how right the ensemble is on test rows, before and after."""
+    task, targets = ensemble.inference.task, ensemble.inference.targets("test")
+    tests = [member.test for member in ensemble.members]
+    after = ensemble if ensemble.temperature != 1.0 else ensemble.calibrated()
+    kinds = {"as it is": Mixing(ensemble.mixing.mean_of), "with temperature": after.mixing}
+    found = {
+        name: calibration.reliability(task, mixing.combined(task, tests, ensemble.weights), targets)
+        for name, mixing in kinds.items()
+    }
+    return Calibration(
+        after.temperature,
+        [(name, {"nll": f.nll, "ece": f.ece, "accuracy": f.accuracy}) for name, f in found.items()],
+        [(name, f.bins) for name, f in found.items()],
+    )
+
+
+def _confused(ensemble: TrainedEnsemble, tests: Array, targets: Array) -> list[list[int]]:
+    answers = ensemble.inference.task.decided(tests)
+    return calibration.confusion(answers, targets, len(ensemble.classes))
+
+
+def _mistakes(
+    dataset: Dataset, tests: Array, targets: Array, classes: Sequence[str]
+) -> list[Mistake]:
+    """Return the test rows that are answered wrongly with most confidence, these first."""
+    answers, sure = tests.argmax(axis=1), tests.max(axis=1)
+    wrong = np.flatnonzero(answers != targets)
+    chosen = wrong[np.argsort(-sure[wrong], kind="stable")][:N_MISTAKES]
+    shown = _shown(dataset)
+    return [
+        Mistake(
+            int(row),
+            classes[int(targets[row])],
+            classes[int(answers[row])],
+            float(sure[row]),
+            **shown(int(row)),
+        )
+        for row in chosen
+    ]
+
+
+def _shown(dataset: Dataset) -> Callable[[int], dict[str, Any]]:
+    """Return what shows a test row: its picture, or some of its cells."""
+    if dataset.form == "image":
+        images = dataset.x_test
+        low, high = (0, 255) if images.dtype == np.uint8 else (images.min(), images.max())
+        return lambda row: {"png": pictures.png(images[row], float(low), float(high))}
+    if not dataset.columns:
+        return lambda row: {}
+
+    def cells(row: int) -> dict[str, Any]:
+        inputs = {name: array[[row]] for name, array in dataset.inputs_test.items()}
+        found = list(columns.named(dataset.columns, inputs).items())[:N_CELLS]
+        texts = [f"{name} {_cell(values[0])}" for name, values in found]
+        return {"text": ", ".join(texts) + (", …" if len(dataset.columns) > N_CELLS else "")}
+
+    return cells
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)[:20]

@@ -1,0 +1,269 @@
+"""The folder of an ensemble: it answers without its runs, and says what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+import nasgen
+from nasgen.cli import app
+from nasgen.errors import StoreError
+from nasgen.registry import code
+from nasgen.runs import ensembled
+from nasgen.runs.ensembled import RECORD, Ensembled, is_one
+
+TABLES: dict[str, Any] = {
+    "algorithm": {"name": "random"},
+    "training": {"epochs": 6.0},
+    "execution": {"executor": "serial"},
+    "budget": {"trials": 4},
+    "finish": {"networks": 0},
+    "store": {"keep_weights": "all"},
+}
+METHODS = ("average", "weighted", "greedy", "stack", "diverse", "soup")
+
+
+def _rows(seed: int, n_classes: int = 3, width: int = 4) -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
+    y = np.arange(150) % n_classes
+    return rng.normal(size=(150, width)) + 0.8 * y[:, None], y
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs on the same data, `a` and `b`; others on other data; the ensemble `both`."""
+    home = tmp_path_factory.mktemp("folder")
+    np.savez(home / "rows.npz", **dict(zip(("x_train", "y_train"), _rows(0), strict=True)))
+    source = {"data": {"source": f"npz:{home / 'rows.npz'}"}}
+    for seed, name in enumerate("ab"):
+        nasgen.run({**TABLES, **source, "seed": seed}, out=home / name)
+    split = {"data": {**source["data"], "split_seed": 1}}
+    nasgen.run({**TABLES, **split, "budget": {"trials": 1}}, out=home / "split")
+    few = {**TABLES, "budget": {"trials": 1}}
+    nasgen.run(few, data=_rows(1), out=home / "other")
+    nasgen.run(few, data=_rows(0, 2), out=home / "classes")
+    x, y = _rows(0)
+    nasgen.run(few, data=(x, y + 0.5), out=home / "values")
+    found = ensemble(home, "a", "b", "--out", "both", "--method", "average", "--candidates", "2")
+    assert found.exit_code == 0, found.output
+    return home
+
+
+def ensemble(home: Path, *arguments: str) -> Result:
+    """Call `nasgen ensemble`; what has no dash in front is a path in `home`."""
+    paths = ("a", "b", "split", "other", "classes", "values", "both", "both2", "new")
+    words = [str(home / a) if a in paths else a for a in arguments]
+    return CliRunner().invoke(app, ["ensemble", *words])
+
+
+def test_the_folder_has_what_its_format_says(made: Path) -> None:
+    record = json.loads((made / "both" / RECORD).read_text())
+    assert is_one(made / "both")
+    assert not is_one(made / "a")
+    assert {
+        "format", "nasgen", "made", "command", "task", "metric", "classes", "mean_of",
+        "temperature", "views", "method", "options", "selected_on", "metrics", "data", "members",
+    } == set(record)  # fmt: skip
+    assert record["selected_on"] == {"part": "validation", "rows": 12, "by": "accuracy"}
+    assert {"val_accuracy", "cross_fitted_accuracy", "test_accuracy", "gap"} <= set(
+        record["metrics"]
+    )
+    assert len(record["members"]) == 4
+    for member in record["members"]:
+        assert member["weight"] == 0.25
+        assert member["run"] in ("a", "b")
+        assert Path(member["from"]) == (made / member["run"]).resolve()
+        assert (made / "both" / "runs" / member["run"] / "run.json").is_file()
+        for ref in member["refs"].values():
+            assert (made / "both" / "artifacts" / f"{ref}.safetensors").is_file()
+    assert (made / "both" / "transform.json").is_file()
+    assert "Confusion matrix" in (made / "both" / "report.html").read_text()
+
+
+def test_it_answers_as_before_without_its_runs_and_data(made: Path, tmp_path: Path) -> None:
+    x, _ = _rows(7)
+    expected = Ensembled(made / "both").ensemble.predict_proba(x)
+    shares = []
+    for name in "ab":
+        run = nasgen.load(made / name)
+        members = [m for m in Ensembled(made / "both").ensemble.members if m.run == name]
+        shares += [run.network(m.trial.seq).predict_proba(x) for m in members]
+    np.testing.assert_allclose(np.mean(shares, axis=0), expected, atol=1e-6)
+    shutil.copytree(made / "both", tmp_path / "moved")
+    for run in (tmp_path / "moved" / "runs").iterdir():  # as on a machine without the data
+        text = (run / "config.toml").read_text().replace(str(made), "/nowhere")
+        (run / "config.toml").write_text(text)
+    moved = Ensembled(tmp_path / "moved").ensemble
+    np.testing.assert_array_equal(moved.predict_proba(x), expected)
+    assert moved.predict_names(x[:2])[0] in ("0", "1", "2")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_combines_several_runs_within_its_limits(made: Path, method: str) -> None:
+    found = ensemble(
+        made, "a", "b", "--method", method, "--size", "2", "--select", "nll", "--json",
+    )  # fmt: skip
+    assert found.exit_code == 0, found.output
+    summary = json.loads(found.stdout)
+    assert 1 <= len(summary["members"]) <= 2
+    assert sum(m["weight"] for m in summary["members"]) == pytest.approx(1, abs=1e-5)
+    assert summary["method"] == method
+    assert summary["selected_on"]["by"] == "loss"
+    gap = summary["val_accuracy"] - summary["test_accuracy_one_view"]
+    assert summary["gap"] == pytest.approx(gap)
+
+
+def test_limits_of_parameters_and_latency_hold_of_all_members_together(made: Path) -> None:
+    sizes = sorted(t.metrics["n_params"] for t in nasgen.load(made / "a").ranked)
+    limit = int(sizes[0] + sizes[1])
+    arguments = ("a", "--max-params", str(limit), "--max-latency", "1000", "--json")
+    summary = json.loads(ensemble(made, *arguments).stdout)
+    assert summary["n_params"] <= limit
+    for option, sentence in (
+        ("--max-params", f"max_params: expected at least {sizes[0]}, the parameters of the smalle"),
+        ("--max-latency", "max_latency_ms: expected at least"),
+    ):
+        refused = ensemble(made, "a", option, "1" if option == "--max-params" else "1e-9")
+        assert refused.exit_code == 2
+        assert sentence in refused.stderr
+
+
+def test_a_folder_and_a_run_are_combined_again(made: Path) -> None:
+    found = ensemble(made, "both", "a", "--out", "both2", "--mean-of", "logits", "--calibrate")
+    assert found.exit_code == 0, found.output
+    again = Ensembled(made / "both2")
+    assert again.record["mean_of"] == "logits"
+    assert again.record["temperature"] != 1.0
+    assert again.ensemble.mixing.temperature == again.record["temperature"]
+    x, _ = _rows(3)
+    np.testing.assert_allclose(again.ensemble.predict_proba(x).sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("a", "other"), "use different data; an ensemble needs the same"),
+        (("a", "split"), "use different validation splits"),
+        (("a", "classes"), "have different classes, 0, 1, 2 and 0, 1"),
+        (("a", "values"), "have different tasks, classification and regression"),
+        (("a", "--views", "3"), "--views: expected 1, 2 or 6, got 3"),
+        (("a", "--method", "gredy"), "did you mean 'greedy'?"),
+        (("a", "--set", "ensemble.bag=2"), "ensemble.bag: expected a share above 0"),
+        (("a", "--set", "ensemble.bgas=2"), "'ensemble.bgas' is no setting; did you mean 'bags'?"),
+        (("a", "--set", "seed=2"), "--set: expected settings of the ensemble"),
+        (("a", "--select", "speed"), "ensemble.select: input should be 'accuracy' or 'nll'"),
+        (("values", "--mean-of", "logits"), "Regression has no logits"),
+        (("values", "--calibrate"), "Regression has no logits"),
+        (("a", "--out", "b"), "exists and is not empty; choose another --out"),
+        (("new",), "is no nasgen run"),
+    ],
+)
+def test_what_cannot_be_combined_is_said(
+    made: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    found = ensemble(made, *arguments)
+    assert found.exit_code == 2, found.output
+    assert sentence in found.stderr
+    assert "bug" not in found.stderr
+
+
+def test_what_does_not_fit_is_left_out_and_the_rest_is_done(made: Path) -> None:
+    found = ensemble(made, "a", "other", "b", "--size", "50", "--method", "average", "--json")
+    assert found.exit_code == 0, found.output
+    assert {m["run"] for m in json.loads(found.stdout)["members"]} == {"a", "b"}
+    assert "other use different data" in found.stderr
+    assert "ensemble.size = 50: there are 8 networks" in found.stderr
+
+
+def _record(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    def harm(folder: Path) -> None:
+        record = json.loads((folder / RECORD).read_text())
+        change(record)
+        (folder / RECORD).write_text(json.dumps(record))
+
+    return harm
+
+
+def _artifacts(change: Callable[[Path], Any]) -> Callable[[Path], None]:
+    return lambda folder: [change(file) for file in (folder / "artifacts").iterdir()] and None
+
+
+HARMS: dict[str, Callable[[Path], Any]] = {
+    "no JSON": lambda folder: (folder / RECORD).write_text("{"),
+    "a list": lambda folder: (folder / RECORD).write_text("[]"),
+    "another format": _record(lambda record: record.update(format=2)),
+    "no members": _record(lambda record: record.update(members=[])),
+    "shares of 2": _record(lambda record: record["members"][0].update(weight=2.0)),
+    "a share of text": _record(lambda record: record["members"][0].update(weight="x")),
+    "no genotype": _record(lambda record: record["members"][0].pop("genotype")),
+    "another folder": _record(lambda record: record["members"][0].update(run="../../a")),
+    "a temperature of 0": _record(lambda record: record.update(temperature=0)),
+    "a mean of nothing": _record(lambda record: record.update(mean_of="nothing")),
+    "another network's weights": _record(
+        lambda record: record["members"][0]["refs"].update(
+            weights=record["members"][0]["refs"]["predictions"]
+        )
+    ),
+    "weights missing": _artifacts(Path.unlink),
+    "weights damaged": _artifacts(lambda file: file.write_bytes(file.read_bytes()[:-3])),
+    "a reference that leads away": _record(
+        lambda record: record["members"][0]["refs"].update(weights="../../x")
+    ),
+    "no run": lambda folder: shutil.rmtree(folder / "runs" / "a"),
+    "no config": lambda folder: (folder / "runs" / "a" / "config.toml").write_text("= 1"),
+    "transform damaged": lambda folder: (folder / "transform.json").write_text("{}"),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_damaged_folder_is_said_to_be_one(made: Path, tmp_path: Path, harm: str) -> None:
+    folder = tmp_path / "both"
+    shutil.copytree(made / "both", folder)
+    HARMS[harm](folder)
+    with pytest.raises(nasgen.NasgenError) as error:
+        Ensembled(folder).ensemble.predict_proba(_rows(0)[0])
+    assert str(error.value).endswith((".", "?")), error.value
+    found = CliRunner().invoke(app, ["ensemble", str(folder)])
+    assert "bug" not in found.stderr
+    if found.exit_code == 0:  # the others are enough
+        assert "is left out" in found.stderr
+    else:
+        assert found.exit_code == 2
+        assert "error: " in found.stderr
+
+
+def test_a_folder_appears_whole_or_not_at_all(made: Path, tmp_path: Path) -> None:
+    found = Ensembled(made / "both")
+    ensemble = found.ensemble
+    for member in ensemble.members[-1:]:
+        member.trial.refs["weights"] = "0" * 40  # type: ignore[index]
+    with pytest.raises(StoreError, match="cannot be read"):
+        ensembled.write(tmp_path / "new", ensemble, [found.first] * 4, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_code_in_the_folder_is_run_unasked(
+    made: Path, tmp_path: Path, registry_restored: None
+) -> None:
+    folder = tmp_path / "both"
+    shutil.copytree(made / "both", folder)
+    mark = tmp_path / "mark"
+    (folder / "evil.py").write_text(f"open({str(mark)!r}, 'w').close()")
+    digest = code.digest_of(folder / "evil.py")  # all that speaks against it is where it lies
+    for run in (folder / "runs").iterdir():
+        text = (run / "config.toml").read_text()
+        files = f"files = [{json.dumps(str(folder / 'evil.py'))}]"
+        (run / "config.toml").write_text(text.replace("files = []", files))
+        record = json.loads((run / "run.json").read_text())
+        record["plugins"] = {str(folder / "evil.py"): digest}
+        (run / "run.json").write_text(json.dumps(record))
+    Ensembled(folder).ensemble.predict_proba(_rows(0)[0][:2])
+    assert not mark.exists()
