@@ -46,10 +46,26 @@ ENTRIES = (
         requires=("predictions",),
         options={"distinct": True},
     ),
+    *(
+        Entry(
+            name,
+            f"nasgen.engine.similar:{name}",
+            summary,
+            reference="Chung 2018, future work",
+            requires=("support",),
+            options={"distinct": True},
+        )
+        for name, summary in (
+            ("closest", "the first at random, then those whose clusters overlap most with it"),
+            ("farthest", "the first at random, then those whose clusters overlap least with it"),
+            ("band", "the first at random, then those whose clusters overlap by a given share"),
+        )
+    ),
 )
 
 
-def _checked(individuals: Sequence[Individual], k: int) -> list[Individual]:
+def checked(individuals: Sequence[Individual], k: int) -> list[Individual]:
+    """Return the individuals as a list; EvaluationError where there are none to choose from."""
     invalid = [i.seq for i in individuals if not i.fitness.valid]
     if invalid:
         raise EvaluationError(f"trials {invalid} have no fitness and cannot be selected.")
@@ -67,14 +83,14 @@ def tournament(
     from nasgen.engine.randomness import deap_seeded
 
     with deap_seeded(rng):
-        return list(tools.selTournament(_checked(individuals, k), k, tournsize=tournament))
+        return list(tools.selTournament(checked(individuals, k), k, tournsize=tournament))
 
 
 def best(individuals: Sequence[Individual], k: int, rng: np.random.Generator) -> list[Individual]:
     """Return the k best; equal ones in the order in which they were proposed."""
     from deap import tools
 
-    return list(tools.selBest(sorted(_checked(individuals, k), key=lambda i: i.seq), k))
+    return list(tools.selBest(sorted(checked(individuals, k), key=lambda i: i.seq), k))
 
 
 def uniform(
@@ -86,14 +102,14 @@ def uniform(
     from nasgen.engine.randomness import deap_seeded
 
     with deap_seeded(rng):
-        return list(tools.selRandom(_checked(individuals, k), k))
+        return list(tools.selRandom(checked(individuals, k), k))
 
 
 def nsga2(individuals: Sequence[Individual], k: int, rng: np.random.Generator) -> list[Individual]:
     """Return the k survivors by front and crowding distance; crowding distances are set."""
     from deap import tools
 
-    return list(tools.selNSGA2(_checked(individuals, k), min(k, len(individuals))))
+    return list(tools.selNSGA2(checked(individuals, k), min(k, len(individuals))))
 
 
 def nsga3(individuals: Sequence[Individual], k: int, rng: np.random.Generator) -> list[Individual]:
@@ -102,12 +118,12 @@ def nsga3(individuals: Sequence[Individual], k: int, rng: np.random.Generator) -
 
     from nasgen.engine.randomness import deap_seeded
 
-    checked = _checked(individuals, k)
-    n_objectives = len(checked[0].fitness.wvalues)
+    able = checked(individuals, k)
+    n_objectives = len(able[0].fitness.wvalues)
     points = tools.uniform_reference_points(n_objectives, p=12 if n_objectives < 4 else 4)
     with deap_seeded(rng):
         # DEAP's faster sorting compares values without asking `dominates`, so knows no constraints.
-        return list(tools.selNSGA3(checked, min(k, len(checked)), points, nd="standard"))
+        return list(tools.selNSGA3(able, min(k, len(able)), points, nd="standard"))
 
 
 def co_evolution(
@@ -125,7 +141,7 @@ def co_evolution(
     """
     import numpy as np
 
-    waiting = sorted(_checked(individuals, k), key=lambda i: i.seq)
+    waiting = sorted(checked(individuals, k), key=lambda i: i.seq)
     right = {i.seq: np.asarray(correct(i.seq), dtype=float) for i in waiting}
     n_right = np.zeros_like(right[waiting[0].seq])
     chosen: list[Individual] = []

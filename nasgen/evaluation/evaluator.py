@@ -20,7 +20,7 @@ from torch import nn
 
 from nasgen import registry, seeding
 from nasgen.errors import FOREIGN, EvaluationError
-from nasgen.evaluation import batches, device, measure, optimizer_state, shared, speed
+from nasgen.evaluation import batches, census, device, measure, optimizer_state, shared, speed
 from nasgen.evaluation.batches import Batches
 from nasgen.evaluation.cohort import Cohort, blame, check_alike
 from nasgen.evaluation.derivation import Deriver
@@ -102,16 +102,17 @@ class Evaluator:
 
         `job` holds seq, attempt, genotype, fidelity (as `Fidelity.to_json` writes it), seed,
         with_validation and inherit (None or {"parents": [{"genotype", "refs"}], "plan"}). "wants"
-        names what is kept of "weights", "predictions" (those two by default) and "optimizer"; the
-        result's "refs" are {name: reference}. Parents whose refs have an "optimizer" give their
-        optimiser's moments along with the weights, those with a "support" what is pruned; or the
-        job has a "support" of its own, a reference to bool arrays under its network's tensor names.
-        Such a network is kept to it (see `nasgen.phenotype.support`), its result's refs have its
-        "support" beside the weights, and its metrics count what is in it. "others" are the curves
-        that the stopper compares with. `report` gets the progress after each epoch and about once a
-        second within. When it returns False, or the stopper stops the training, the trial ends as
-        PRUNED, without objectives. Whatever goes wrong becomes a FAILED result with failure_kind
-        error, memory, timeout, non-finite or store. Only KeyboardInterrupt escapes.
+        names what is kept of "weights", "predictions" (those two by default), "optimizer" and
+        "clusters" (see `nasgen.phenotype.census`); the result's "refs" are {name: reference}.
+        Parents whose refs have an "optimizer" give their optimiser's moments along with the
+        weights, those with a "support" what is pruned; or the job has a "support" of its own, a
+        reference to bool arrays under its network's tensor names. Such a network is kept to it (see
+        `nasgen.phenotype.support`), its result's refs have its "support" and "clusters" beside the
+        weights, and its metrics count what is in it. "others" are the curves that the stopper
+        compares with. `report` gets the progress after each epoch and about once a second within.
+        When it returns False, or the stopper stops the training, the trial ends as PRUNED, without
+        objectives. Whatever goes wrong becomes a FAILED result with failure_kind error, memory,
+        timeout, non-finite or store. Only KeyboardInterrupt escapes.
 
         {"seq", "cohort": [job, ...]} trains relatives together on the weights that they share (see
         `cohort`): same fidelity for all, seconds and time limit count for each on average. The
@@ -358,13 +359,18 @@ class Evaluator:
             metrics["latency_ms"] = objectives["latency_ms"]
         _check_finite(network)
         kept: dict[str, Mapping[str, Array]] = {"weights": _arrays(network)}
+        masks = None if candidate.support is None else candidate.support.to_arrays()
         if predictions is not None:
             kept["predictions"] = {"validation": predictions}
-        if candidate.support is not None and "weights" in trial.wants:
-            kept["support"] = candidate.support.to_arrays()
+        if masks is not None and "weights" in trial.wants:
+            kept["support"] = masks
+        is_derived = "genotype" in result
+        if masks is not None or is_derived or "clusters" in trial.wants:
+            whole = support.completed(candidate.blueprint, masks or {})
+            kept["clusters"] = census.taken(candidate.blueprint, whole).to_arrays()
         if candidate.state:
             kept["optimizer"] = optimizer_state.to_arrays(candidate.state)
-        wanted = (*trial.wants, "support")
+        wanted = (*trial.wants, "support", "clusters")
         result["refs"] = {k: self.artifacts.save(v) for k, v in kept.items() if k in wanted}
         result["objectives"] = objectives
         result["state"] = "COMPLETE"

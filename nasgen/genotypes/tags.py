@@ -21,6 +21,7 @@ Ranges = tuple[Range, ...]
 
 N_LOCAL_BITS, N_TRIAL_BITS, N_RUN_BITS = 20, 22, 20
 PROVISIONAL = -(1 << 62)  # provisional tag of local index i is PROVISIONAL + i
+DERIVED = 1 << 62  # the bit that derived tags have
 
 
 def is_provisional(tag: int) -> bool:
@@ -48,12 +49,21 @@ def derived(*parts: object) -> int:
     Derived tags have bit 62 set, which minted ones never reach, so the two kinds cannot meet.
     """
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1 | 1 << 62
+    return int.from_bytes(digest, "big") >> 1 | DERIVED
 
 
 def derived_range(n: int, *parts: object) -> Ranges:
     """Return derived tags for `n` channels of something, as one range."""
     return ((derived(*parts, "channels") >> N_LOCAL_BITS << N_LOCAL_BITS, n),)
+
+
+def beside(ranges: Iterable[Range], *parts: object) -> Ranges:
+    """Return derived tags for channels that are added to others, one to one; ranges stay ranges.
+
+    They follow from the tags of the others, so that what is left of both still belongs together.
+    """
+    turned = derived(*parts, "beside") >> N_LOCAL_BITS << N_LOCAL_BITS  # what numbers a range stays
+    return tuple((((start ^ turned) & (DERIVED - 1)) | DERIVED, n) for start, n in ranges)
 
 
 def count(ranges: Iterable[Range]) -> int:

@@ -30,6 +30,7 @@ class Constants:
     widen: float | None = 1.0  # factor for the channels of finalists; None: what the time allows
     inherit_weights: bool = False
     keep_optimizer: bool = False  # of trials in the search, for those who inherit from them
+    keep_clusters: bool = False  # of dense networks too, with which sparse ones are compared
     limit_s: float | None = None  # of a trial, after which its worker is ended; None: no limit
     # Trials that a stopper compares with: none, those of earlier generations, all finished before.
     compares: Literal["none", "generations", "results"] = "none"

@@ -65,6 +65,8 @@ def job(
     goes_on = searched and (constants.keep_optimizer or trial.rungs_below)
     if goes_on or trial.fidelity.is_partial:
         made["wants"].append("optimizer")
+    if constants.keep_clusters:
+        made["wants"].append("clusters")
     if searched and constants.compares != "none":
         made["others"] = [curve.to_json() for curve in compared(trial, trials, constants)]
     return made

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nasgen.errors import DamagedError, NotApplicable, StoreError
 from nasgen.evaluation.tasks.base import Array, Task
+from nasgen.phenotype.census import Census
 from nasgen.store.trial import Trial
 
 
@@ -100,6 +101,25 @@ def correct(
         caution(f"the selection takes trial {trial.seq} for wrong on every row: {error}")
         return np.zeros(len(targets), dtype=bool)
     return task.correct(predictions, targets)
+
+
+def supports(
+    trial: Trial, load: Callable[[str], dict[str, Any]], caution: Callable[[str], Any]
+) -> Census:
+    """Return which clusters of a trial's network live.
+
+    Where they are damaged or gone it has none, so that the run can go on; `caution` is told.
+    """
+    if "clusters" not in trial.refs:
+        raise StoreError(
+            f"trial {trial.seq} kept no clusters, which the selection of the algorithm compares; "
+            "choose another algorithm.selection."
+        )
+    try:
+        return Census.of(load(trial.refs["clusters"]))
+    except StoreError as error:
+        caution(f"the selection takes trial {trial.seq} for a network without clusters: {error}")
+        return Census({})
 
 
 def _missing(parent: Trial, name: str, why: str) -> StoreError:

@@ -1,98 +1,64 @@
 """How alike the supports of relatives are: overlap (Chung 2018, equation 4) and what corrects it.
 
-Clusters are compared by gene tag, whatever shapes the networks have: a kernel is (tag of its
-outgoing channel, tag of its incoming one) in a layer, a filter the former alone. All measures say
-NaN where they are not defined, such as the overlap of a network without clusters with another: that
-of nothing is no agreement. High overlap of networks that have hardly anything left is no agreement
-either, so report the density beside it.
+Clusters are kernels or filters, numbered by gene tag or by place (`nasgen.phenotype.census`). All
+measures are None where they are not defined, such as the overlap of a network without clusters with
+another: that of nothing is no agreement. High overlap of networks that have hardly anything left is
+no agreement either, so report the density beside it. No torch here: the driver selects by these.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import permutations
+from typing import Any, Final, final
 
 import numpy as np
-import torch
+import numpy.typing as npt
 
-from nasgen.phenotype import clusters
-from nasgen.phenotype.network import PREFIX, roles, tensor_tags
-from nasgen.phenotype.survival import Masks
-from nasgen.search_spaces.blueprint import Blueprint
+from nasgen.phenotype.census import Clusters
 
-Clusters = Mapping[str, frozenset[tuple[int, ...]]]  # layer (its gene tag, its tensor) -> clusters
+Array = npt.NDArray[Any]
 Sizes = Mapping[str, int]  # layer -> clusters of the ancestor
-Measure = Callable[[Clusters, Clusters, Sizes], float]
+
+# Arrays of numbers of clusters whose last axis are the layers: those of the first network, of the
+# second, of both, and of their ancestor (NaN where that is not known).
+Measure = Callable[[Array, Array, Array, Array], Array]
 
 
-def tagged(
-    blueprint: Blueprint, masks: Masks, kind: str = "kernel"
-) -> dict[str, frozenset[tuple[int, ...]]]:
-    """Return the living clusters of each layer, by gene tag; `masks` are those to compare."""
-    steps = {step.name: step for step in blueprint.steps}
-    tags = tensor_tags(blueprint, {name: torch.from_numpy(mask) for name, mask in masks.items()})
-    found = {}
-    for name, mask in masks.items():
-        step_name, _, inner = name.removeprefix(f"{PREFIX}.").partition(".")
-        step = steps[step_name]
-        axes = [axis[0] if axis else None for axis in roles(step, inner, mask.ndim)]
-        n_axes = min(clusters.N_AXES[kind], mask.ndim)
-        by_axis = [
-            own if own is not None and axes[i] is not None else np.arange(mask.shape[i])
-            for i, own in enumerate(tags[name][:n_axes])
-        ]
-        places = np.argwhere(clusters.living(mask, kind))
-        columns = [of[places[:, i]].tolist() for i, of in enumerate(by_axis)]
-        found[f"{step.tag}/{inner}"] = frozenset(zip(*columns, strict=True))
-    return found
-
-
-def overlap(a: Clusters, b: Clusters, sizes: Sizes) -> float:
+def overlap(own: Array, other: Array, both: Array, of: Array) -> Array:
     """Return |A and B| / |A|: the share of A that B has too (equation 4); not symmetric."""
-    return _ratio(_shared(a, b), _count(a))
+    return _ratio(both.sum(-1), own.sum(-1))
 
 
-def jaccard(a: Clusters, b: Clusters, sizes: Sizes) -> float:
+def jaccard(own: Array, other: Array, both: Array, of: Array) -> Array:
     """Return |A and B| / |A or B|."""
-    both = _shared(a, b)
-    return _ratio(both, _count(a) + _count(b) - both)
+    return _ratio(both.sum(-1), (own + other - both).sum(-1))
 
 
-def corrected(a: Clusters, b: Clusters, sizes: Sizes) -> float:
+def corrected(own: Array, other: Array, both: Array, of: Array) -> Array:
     """Return (observed - expected) / (1 - expected) of the overlap: 0 by chance, 1 if A is in B.
 
     Expected is what A would share with as many clusters as B has in each layer, drawn at random:
     the sum over layers of |A_l| |B_l| / n_l, as a share of |A|. NaN where B has everything.
     """
-    expected = sum(
-        len(own) * len(b.get(layer, ())) / sizes[layer] for layer, own in a.items() if own
-    )
-    chance = _ratio(expected, _count(a))
-    return _ratio(overlap(a, b, sizes) - chance, 1.0 - chance)
+    expected = np.where(own > 0, _ratio(own * other, of), 0.0)
+    chance = _ratio(expected.sum(-1), own.sum(-1))
+    return _ratio(overlap(own, other, both, of) - chance, 1.0 - chance)
 
 
-def mutual_information(a: Clusters, b: Clusters, sizes: Sizes) -> float:
+def mutual_information(own: Array, other: Array, both: Array, of: Array) -> Array:
     """Return the bits that the support of one says about that of the other, over all layers.
 
     The mean over clusters of the mutual information of "A has it" and "B has it" in its layer; 0
     where they are independent, and where one of them has all of a layer or nothing.
     """
-    total = 0.0
-    for layer, n in sizes.items():
-        own, other = a.get(layer, frozenset()), b.get(layer, frozenset())
-        both = len(own & other)
-        table = np.array(
-            [[both, len(own) - both], [len(other) - both, n - len(own) - len(other) + both]]
-        )
-        joint = table / n
-        chance = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-        held = joint > 0
-        total += n * float((joint[held] * np.log2(joint[held] / chance[held])).sum())
-    return _ratio(total, sum(sizes.values()))
+    cells = np.stack([both, own - both, other - both, of - own - other + both])  # of a 2 x 2 table
+    rows, columns = np.stack([own, own, of - own, of - own]), np.stack([other, of - other] * 2)
+    beyond_chance = np.where(cells > 0, _ratio(cells * of, rows * columns), 1.0)
+    bits = np.where(cells > 0, cells * np.log2(beyond_chance), 0.0)
+    return _ratio(np.where(np.isnan(of), np.nan, bits.sum(0)).sum(-1), of.sum(-1))
 
 
-MEASURES: Mapping[str, Measure] = {
+MEASURES: Final[Mapping[str, Measure]] = {
     "overlap": overlap,
     "jaccard": jaccard,
     "corrected": corrected,
@@ -100,33 +66,72 @@ MEASURES: Mapping[str, Measure] = {
 }
 
 
-def among(members: Sequence[Clusters], sizes: Sizes, measure: Measure = overlap) -> float:
-    """Return the mean of a measure over ordered pairs of different members, as Chung 2018 does.
+@final
+class Shared:
+    """What networks have in common, pair by pair and layer by layer.
 
-    Pairs for which it is not defined are left out; NaN if that are all.
+    `sizes` are the numbers of clusters that the layers of their ancestor have; where they are not
+    given, what is measured against chance is not defined.
     """
-    values = [measure(a, b, sizes) for a, b in permutations(members, 2)]
-    defined = [value for value in values if not math.isnan(value)]
-    return _ratio(sum(defined), len(defined))
+
+    def __init__(self, members: Sequence[Clusters], sizes: Sizes | None = None) -> None:
+        given = sizes or {}
+        self.layers = tuple(dict.fromkeys([*given, *(name for m in members for name in m)]))
+        self.of = np.array([float(given.get(name, np.nan)) for name in self.layers])
+        self.both = np.zeros((len(members), len(members), len(self.layers)))
+        for i, name in enumerate(self.layers):
+            parts = [np.asarray(m.get(name, ()), np.int64) for m in members]
+            found, places = np.unique(np.concatenate([*parts, EMPTY]), return_inverse=True)
+            has = np.zeros((len(members), len(found)))
+            has[np.repeat(np.arange(len(members)), [len(part) for part in parts]), places] = 1.0
+            self.both[:, :, i] = has @ has.T
+
+    def pairs(self, measure: Measure = overlap) -> Array:
+        """Return the measure of each with each, (members, members); NaN where it is undefined."""
+        return measure(*self._counts())
+
+    def mean(self, measure: Measure = overlap) -> float | None:
+        """Return the mean over ordered pairs of different members, as Chung 2018 does.
+
+        Pairs for which it is not defined are left out; None if that are all.
+        """
+        return _mean(self.pairs(measure))
+
+    def by_layer(self, measure: Measure = overlap) -> dict[str, float | None]:
+        """Return what `mean` gives in each layer alone."""
+        found = measure(*(counts[..., None] for counts in self._counts()))
+        return {name: _mean(found[:, :, i]) for i, name in enumerate(self.layers)}
+
+    def _counts(self) -> tuple[Array, Array, Array, Array]:
+        n = np.einsum("iil->il", self.both)
+        own, other, of = n[:, None, :], n[None, :, :], self.of
+        shape = self.both.shape
+        return (
+            np.broadcast_to(own, shape),
+            np.broadcast_to(other, shape),
+            self.both,
+            np.broadcast_to(of, shape),
+        )
 
 
-def by_layer(
-    members: Sequence[Clusters], sizes: Sizes, measure: Measure = overlap
-) -> dict[str, float]:
-    """Return what `among` gives in each layer alone."""
-    return {
-        layer: among([{layer: m.get(layer, frozenset())} for m in members], {layer: n}, measure)
-        for layer, n in sizes.items()
-    }
+EMPTY: Final = np.empty(0, np.int64)
 
 
-def _count(clusters_of: Clusters) -> int:
-    return sum(len(own) for own in clusters_of.values())
+def between(
+    a: Clusters, b: Clusters, sizes: Sizes | None = None, measure: Measure = overlap
+) -> float | None:
+    """Return a measure of two networks, None where it is not defined."""
+    found = float(Shared([a, b], sizes).pairs(measure)[0, 1])
+    return None if np.isnan(found) else found
 
 
-def _shared(a: Clusters, b: Clusters) -> int:
-    return sum(len(own & b.get(layer, frozenset())) for layer, own in a.items())
+def _mean(pairs: Array) -> float | None:
+    values = pairs[~np.eye(len(pairs), dtype=bool)]
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else None
 
 
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else math.nan
+def _ratio(part: Array, whole: Array) -> Array:
+    """Return part / whole, NaN where that is not defined."""
+    part, whole = np.broadcast_arrays(part, whole)
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)

@@ -93,7 +93,7 @@ IN_DRIVER = (
 MATERIALS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(PARENTS, ("weights", "support", "predictions")),
     "matings": ("weights", "support", "predictions", "ranks"),
-    "selections": ("predictions",),
+    "selections": ("predictions", "support"),
     "predictors": ("scores", "trainings"),
     "features": ("data", "facts"),
 }

@@ -259,7 +259,7 @@ def _check_names(run: Resolved, problems: list[str]) -> None:
         _gather(problems, partial(_check_features, run, name))
     _gather(problems, lambda: screening.check(run))
     _gather(problems, lambda: registry.get("scores", config.predictor.score))
-    _gather(problems, lambda: run.keeps_predictions)
+    _gather(problems, lambda: run.selects_by)
     _gather(problems, lambda: run.stopper)
     _gather(problems, lambda: _check_rungs(run, problems))
     _gather(problems, lambda: strategy.check(run))
@@ -322,9 +322,9 @@ def _check_substitute(run: Resolved) -> None:
     what = ""
     if run.inherits:
         what = "children start from the weights of their parents"
-    elif run.keeps_predictions:
+    elif run.selects_by:
         selection = run.config.algorithm.options.get("selection")
-        what = f"algorithm.selection = '{selection}' asks what each network answered"
+        what = f"algorithm.selection = '{selection}' compares the {min(run.selects_by)} of networks"
     if what:
         raise ConfigError(
             f"predictor.mode = 'substitute': {what}, and estimates are not trained; use 'filter'."

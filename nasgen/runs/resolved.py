@@ -67,12 +67,12 @@ class looked_up(cached_property[T]):  # noqa: N801 - used as `cached_property` i
             return super().__get__(instance, owner)
 
 
-def _unless_unknown(holds: Callable[[], bool]) -> bool:
-    """Return whether something holds; True where a name is unknown on which it depends."""
+def _unless_unknown(found: Callable[[], T], otherwise: T) -> T:
+    """Return what is found, `otherwise` where a name is unknown on which it depends."""
     try:
-        return holds()
+        return found()
     except UnknownNameError:
-        return True
+        return otherwise
 
 
 class Resolved:
@@ -259,17 +259,30 @@ class Resolved:
         return self._new_algorithm()
 
     @property
-    def keeps_predictions(self) -> bool:
-        """Whether the algorithm selects by what all trials predicted."""
-        return self._idle_algorithm.keeps_predictions
+    def selects_by(self) -> frozenset[str]:
+        """Names of the artifacts by which the algorithm compares networks."""
+        return self._idle_algorithm.keeps
+
+    @property
+    def keeps(self) -> frozenset[str]:
+        """Names of the artifacts that all trials keep.
+
+        Clusters too where workers make sparse networks, which are compared with each other.
+        """
+        derives = any(entry.runs_in == "worker" for entry in self._used)
+        return self.selects_by | ({"clusters"} if derives else set())
 
     @looked_up
-    def _is_required(self) -> bool:
-        """Whether an operator needs what a trained parent has."""
+    def _used(self) -> list[registry.Entry]:
+        """The operators that take part."""
         section = self.config.algorithm
         named = [(g, n) for g in TABLES for n, share in getattr(section, g).items() if share > 0]
-        entries = [registry.get(group, name) for group, name in named]
-        return any(entry.requires or entry.runs_in == "worker" for entry in entries)
+        return [registry.get(group, name) for group, name in named]
+
+    @property
+    def _is_required(self) -> bool:
+        """Whether an operator needs what a trained parent has."""
+        return any(entry.requires or entry.runs_in == "worker" for entry in self._used)
 
     def keeping(
         self,
@@ -283,15 +296,15 @@ class Resolved:
         stand in the place of those that the config names.
         """
         section = self.config.algorithm
-        inherits = _unless_unknown(lambda: self.inherits)
-        required = _unless_unknown(lambda: self._is_required)
-        compared = _unless_unknown(lambda: self.keeps_predictions)
+        inherits = _unless_unknown(lambda: self.inherits, True)
+        required = _unless_unknown(lambda: self._is_required, True)
+        keeps = _unless_unknown(lambda: self.keeps, frozenset({"predictions"}))
         return Keeping(
             self.config.store.keep_weights,
             self.objectives if objectives is None else objectives,
             goes_on=inherits or section.rungs > 1 or required,
             n_finalists=n_finish if inherits else 0,
-            always=frozenset({"predictions"} if compared else ()),
+            always=keeps | {"clusters"},  # which are small
             named=members,
         )
 

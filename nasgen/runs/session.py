@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from nasgen.errors import StoreError
 from nasgen.execution.base import Executor
 from nasgen.loop import resuming
 from nasgen.loop.constants import Constants
-from nasgen.loop.materials import Materials, correct, require
+from nasgen.loop.materials import Materials, correct, require, supports
 from nasgen.loop.planning import Plans
 from nasgen.loop.resuming import Difference
 from nasgen.loop.search import Listener, Search
@@ -48,6 +48,7 @@ from nasgen.store.ledger import Ledger, study_name, utc_now
 
 SWEEP_EVERY = 8  # finished trials between two clean-ups of the artifacts
 SAVE_CLOCK_EVERY_S = 2.0
+N_HELD = 64  # networks whose clusters stay in memory
 OVERRUN = 1.02  # of the budget, within which networks are tested
 
 
@@ -283,6 +284,7 @@ class _Session:
             constraints=resolved.constraints,
             origin={} if resolved.origin is None else resolved.origin.refs,
             keep_optimizer=resolved.inherits,
+            keep_clusters="clusters" in resolved.keeps,
             limit_s=fidelity.limit_s(config),
         )
         self.designs = partial(
@@ -363,6 +365,9 @@ class _Session:
         load = self.folder.artifacts.load
         algorithm.correct = lambda seq: correct(
             search.trials[seq], load, self.task, self.targets, self._caution
+        )
+        algorithm.supports = lru_cache(N_HELD)(
+            lambda seq: supports(search.trials[seq], load, self._caution)
         )
         algorithm.breeder.designs = self.designs
         algorithm.breeder.materials = lambda parents, names: Materials(

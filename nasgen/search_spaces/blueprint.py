@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
+from nasgen.genotypes import tags
 from nasgen.genotypes.tags import Ranges
 from nasgen.genotypes.vertex import Value
 from nasgen.layers.base import Shape
@@ -45,6 +46,32 @@ class Blueprint:
     n_classes: int
     steps: tuple[Step, ...]
     vertex_shapes: dict[int, Shape] = field(default_factory=dict)  # gene tag -> (C, H, W)
+
+
+def with_tagged_projections(blueprint: Blueprint) -> Blueprint:
+    """Return the blueprint in which projections are tagged by the channels that they are added to.
+
+    The decoder numbers the channels of a projection by place, which relatives whose sums have lost
+    different channels do not share. Here each has a tag that follows from that of the channel of
+    full width that it is added to, so that they meet in a mating and in a comparison.
+    """
+    steps = {step.name: step for step in blueprint.steps}
+    for step in blueprint.steps:
+        projected = [name for name in step.inputs if name in steps and _is_projection(steps[name])]
+        if not projected:
+            continue
+        given = dict(zip(step.inputs, step.in_tags, strict=True))
+        wide = next(own for name, own in given.items() if name not in projected)
+        for name in projected:
+            given[name] = tags.beside(wide, steps[name].tag)
+            steps[name] = replace(steps[name], out_tags=given[name])
+        in_tags = tuple(given[name] for name in step.inputs)
+        steps[step.name] = replace(step, in_tags=in_tags)
+    return replace(blueprint, steps=tuple(steps.values()))
+
+
+def _is_projection(step: Step) -> bool:
+    return step.role == "project"
 
 
 def cost(blueprint: Blueprint) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from nasgen.engine.individual import Individual
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.rungs import Rungs
 from nasgen.errors import ConfigError
+from nasgen.phenotype.census import Census
 from nasgen.settings.plan import Plan
 
 
@@ -85,20 +86,26 @@ class Algorithm(ABC):
         self.rungs = Rungs()
         self.has_ended = False  # it wants nothing more, however much the space has
         self.why_ended = ""  # a sentence, where it has before it was due
-        # Seq -> which validation rows the trial answers correctly; the session sets it.
+        # Seq -> which validation rows the trial answers correctly; seq -> which clusters of its
+        # network live. The session sets them.
         self.correct: Callable[[int], np.ndarray[Any, Any]] = _no_predictions
-        self.keeps_predictions = False
+        self.supports: Callable[[int], Census] = _no_clusters
+        self.keeps: frozenset[str] = frozenset()  # the artifacts that selections need of all trials
 
     def selection(self, name: str, **options: Any) -> Callable[..., Any]:
-        """Return a registered selection; one that needs predictions gets them, and they are kept.
+        """Return a registered selection; what it requires it gets, and it is kept.
 
-        All of them, since a resumed run selects again what it selected before.
+        Of all trials, since a resumed run selects again what it selected before.
         """
         function: Callable[..., Any] = registry.resolve("selections", name)
-        if "predictions" not in registry.get("selections", name).requires:
-            return partial(function, **options)
-        self.keeps_predictions = True
-        return partial(function, correct=lambda seq: self.correct(seq), **options)
+        required = registry.get("selections", name).requires
+        if "predictions" in required:
+            self.keeps |= {"predictions"}
+            options["correct"] = lambda seq: self.correct(seq)
+        if "support" in required:
+            self.keeps |= {"clusters"}
+            options["supports"] = lambda seq: self.supports(seq)
+        return partial(function, **options)
 
     def selection_of_different(self, name: str, **options: Any) -> Callable[..., Any]:
         """Return a registered selection that never returns an individual twice.
@@ -381,3 +388,7 @@ def tournament_of(algorithm: str, given: int | None, usual: int, population: int
 
 def _no_predictions(seq: int) -> np.ndarray[Any, Any]:
     raise NotImplementedError(f"the predictions of trial {seq} are not within reach here.")
+
+
+def _no_clusters(seq: int) -> Census:
+    raise NotImplementedError(f"the clusters of trial {seq} are not within reach here.")
