@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nasgen import registry, seeding
+from nasgen import genotypes, registry, seeding
 from nasgen.errors import FOREIGN, EvaluationError, NotApplicable, OperatorError, StoreError
 from nasgen.evaluation import gradients, surviving
 from nasgen.evaluation.evaluation import Json
@@ -34,7 +34,7 @@ from nasgen.phenotype.heredity import align, inherit
 from nasgen.phenotype.network import PREFIX, Network, build
 from nasgen.phenotype.stock import Stock
 from nasgen.phenotype.survival import Array, Mask
-from nasgen.search_spaces.blueprint import Blueprint, Step
+from nasgen.search_spaces.blueprint import Blueprint, Step, with_tagged_projections
 
 
 @final
@@ -147,7 +147,8 @@ class Deriver:
         return [self._parent(given["parents"][known.index(name)]) for name in derivation.parents]
 
     def _parent(self, given: Mapping[str, Any]) -> Parent:
-        genotype, blueprint = self.inference.decode(given["genotype"])
+        genotype = genotypes.read(given["genotype"])
+        blueprint = self._decode(genotype)
         weights = {k: torch.from_numpy(v) for k, v in self._load(given, "weights").items()}
         for name in prunable(blueprint, weights):  # what an operator gets to see
             if not bool(torch.isfinite(weights[name]).all()):
@@ -185,7 +186,7 @@ class Deriver:
         return arrays
 
     def _decode(self, genotype: Any) -> Blueprint:
-        return self.inference.decode(genotype.to_json())[1]
+        return with_tagged_projections(self.inference.decode(genotype.to_json())[1])
 
 
 def _check_related(

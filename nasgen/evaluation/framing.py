@@ -1,14 +1,18 @@
 """Brings parents of different shape to common places: index i is one synapse in all of them.
 
-Kernels meet by the gene tags of their channels (Chung 2018), through compaction. Relatives that
-differ only in which channels they have left meet in a network with the channels of all of them;
-of others the first is the frame, and what it lacks is left out. With `tagged=False` channels meet
-by their place instead, and the longer list is cut to the shorter one: the control of Chung 2018.
+Kernels meet by the gene tags of their channels (Chung 2018), through compaction; those of a
+projection by the channels that it is added to, so `decode` has to name them so (see
+`nasgen.search_spaces.blueprint.with_tagged_projections`). Relatives that differ only in which
+channels they have left meet in a network with the channels of all of them; of others, and where
+that network would have other projections than they have, the first is the frame, and what it lacks
+is left out. With `tagged=False` channels meet by their place instead, and the longer list is cut to
+the shorter one: the control of Chung 2018.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, final
@@ -87,11 +91,12 @@ def framed(decode: Decode, parents: Sequence[Parent], tagged: bool = True) -> Fr
     channels = _channels(parents, _union if tagged else _shorter)
     genotype, blueprint, is_union = first.genotype, first.blueprint, tagged and channels is not None
     if channels:
-        try:
+        is_union = False
+        with suppress(IllegalGenotypeError):  # the space may have no room for all channels
             changed = first.genotype.narrowed(channels)
-            genotype, blueprint = changed, decode(changed)
-        except IllegalGenotypeError:  # the space has no room for all channels
-            genotype, is_union = first.genotype, False
+            joined = decode(changed)
+            if _steps(joined) == _steps(first.blueprint):
+                genotype, blueprint, is_union = changed, joined, tagged
     tensors = first.weights if blueprint is first.blueprint else _zeros(blueprint)
     members = tuple(
         Framed(parent.weights, parent.support)
@@ -133,6 +138,11 @@ def _channels(
             return None
         found = {tag: joined(found[tag], theirs[tag]) for tag in found}
     return {tag: ranges for tag, ranges in found.items() if ranges != own[tag]}
+
+
+def _steps(blueprint: Blueprint) -> list[tuple[Any, ...]]:
+    """Return what has to be the same in networks whose tensors are to meet."""
+    return [(step.layer, step.role, step.tag, step.inputs) for step in blueprint.steps]
 
 
 def _union(first: Ranges, second: Ranges) -> Ranges:
