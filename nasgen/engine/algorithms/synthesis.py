@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from itertools import cycle, islice
 from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
+from nasgen import registry
 from nasgen.engine.algorithms.base import Generational, options_error
 from nasgen.engine.breeding import Breeder
 from nasgen.engine.individual import Individual
@@ -44,7 +46,9 @@ class Synthesis(Generational):
     - `drop`: the search ends when the best of a generation is more than this below the best
       ancestor, by the first objective; Shafiee 2016 has 0.03. Default: it does not end.
     - `selection`: a name of the registry group "selections", which chooses the parents of each
-      child; default "random".
+      child; default "random". By how alike they are: "closest", "farthest" or "band".
+    - `similarity`: with "band", the share of their kernels that parents should have in common, in
+      [0, 1]; default 0.9.
 
     A share of 1 - `algorithm.crossover_prob` (default 0) of the children is made of one parent by
     the mutations and prunings that the config names, such as a random pruning as a control.
@@ -70,6 +74,7 @@ class Synthesis(Generational):
         epochs: float | None = None,
         drop: float | None = None,
         selection: str = "random",
+        similarity: float | None = None,
     ) -> None:
         super().__init__(population, seed)
         counts = {"range": range, "ancestors": ancestors, "generations": generations}
@@ -88,7 +93,8 @@ class Synthesis(Generational):
         self.first, self.later = (
             Terms({} if n is None else {"epochs": float(n)}) for n in (first_epochs, epochs)
         )
-        self.toolbox.register("select", self.selection_of_different(selection))
+        options = _target(selection, similarity)
+        self.toolbox.register("select", self.selection_of_different(selection, **options))
         self._ancestors: list[Individual] = []
         self._last: list[list[Individual]] = []  # the last generations, the oldest first
 
@@ -182,3 +188,15 @@ class Synthesis(Generational):
             f"{here}: the best value in it is {best.values[0]:.4g}, more than algorithm.drop = "
             f"{self.drop:g} from the {first.values[0]:.4g} of the ancestor."
         )
+
+
+def _target(selection: str, similarity: float | None) -> dict[str, float]:
+    """Return the options of the selection; ConfigError for a similarity that it cannot aim at."""
+    if similarity is None:
+        return {}
+    if not 0 <= similarity <= 1:
+        raise options_error("synthesis", "similarity", "a share in [0, 1]", similarity)
+    if "target" not in signature(registry.resolve("selections", selection)).parameters:
+        expected = f"none with selection = '{selection}', which takes no target; 'band' does"
+        raise options_error("synthesis", "similarity", expected, similarity)
+    return {"target": similarity}
