@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -55,17 +55,29 @@ def show(
         int | None, typer.Option(help="Number of one trial, to show it in detail.")
     ] = None,
     history: Annotated[bool, typer.Option("--history", help="Show every trial, in order.")] = False,
+    generations: Annotated[
+        bool,
+        typer.Option(
+            "--generations",
+            help="Show how small and how alike the networks of each generation are, where they are "
+            "made of their parents' weights.",
+        ),
+    ] = False,
     top: Annotated[int, typer.Option(help="Number of best trials to show.", min=1)] = 10,
     ledger: LedgerNow = None,
     json_: Json = False,
 ) -> None:
-    """Show the best trials of a run, its whole history, or one trial."""
+    """Show the best trials of a run, its whole history, its generations, or one trial."""
+    from nasgen.runs.generations import rows as of_generations
     from nasgen.runs.progress import value
     from nasgen.runs.session import load
 
     found = load(run, ledger=ledger)
     if trial is not None or found.named is not None:
         _show_trial(found.trial(one_trial(found, trial)), json_)
+        return
+    if generations:
+        _show_generations(found, json_)
         return
     trials = found.trials if history else found.ranked[:top]
     if json_:
@@ -84,6 +96,41 @@ def show(
     for name in dict.fromkeys((*(o.name for o in found.objectives), "n_params")):
         columns[name] = [value(name, {**t.metrics, **t.objectives}.get(name)) for t in trials]
     table_of("", list(columns), list(zip(*columns.values(), strict=True)))
+    if not history and (rows := of_generations(found)):
+        _generations_table("means of the generations", found, rows)
+
+
+def _show_generations(run: Any, json_: bool) -> None:
+    from nasgen.runs.generations import rows
+
+    found = rows(run)
+    if json_:
+        for row in found:
+            dump(row)
+    elif found:
+        _generations_table("", run, found)
+    else:
+        print("no network of this run was made of its parents' weights.")
+
+
+def _generations_table(title: str, run: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print how small and how alike the networks of each generation are."""
+    from nasgen.runs.progress import value
+
+    columns: dict[str, list[Any]] = {
+        "generation": [row["generation"] for row in rows],
+        "networks": [len(row["trials"]) for row in rows],
+        "collapsed": [row["collapsed"] for row in rows],
+    }
+    if not any(columns["collapsed"]):
+        del columns["collapsed"]
+    metric = f"val_{run.task.metric}"
+    for name in (metric, "n_synapses", "synaptic_efficiency", "n_kernels", "cluster_efficiency"):
+        columns[name] = [value(name, row[name]) for row in rows]
+    for by, name in (("tags", "overlap"), ("places", "overlap by place")):
+        overlaps = [row["similarity"]["kernel"][by]["overlap"] for row in rows]
+        columns[name] = [value("share", overlap) for overlap in overlaps]
+    table_of(title, list(columns), list(zip(*columns.values(), strict=True)))
 
 
 def _state(trial: Any) -> str:

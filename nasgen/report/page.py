@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined
 
 from nasgen.errors import NasgenError
 from nasgen.genotypes import Outline
-from nasgen.report import drawing, figures, gains, lineage, numbers, tables
+from nasgen.report import drawing, figures, gains, generations, lineage, numbers, tables
 from nasgen.report.view import ReportView
 from nasgen.settings.writing import to_toml
 from nasgen.store.trial import Trial
@@ -54,6 +54,7 @@ def render(view: ReportView) -> str:
             ),
             **_headline(view),
             **_charts(view),
+            synthesis=generations.section(view),
             operators=tables.operator_rows(view),
             failures=tables.failure_rows(view.trials),
             n_drawn_instead=sum(

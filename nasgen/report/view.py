@@ -29,6 +29,8 @@ class ReportView:
     - `audit`: how good the predictor was, see `predictors.audit.Audit.to_json`; None without one.
     - `nearest`: a sentence about the network that violates the constraints least, where all do.
     - `ended_early`: a sentence where the search found no new candidates within its budget.
+    - `generations`: rows about networks that were made of their parents' weights, see
+      `runs.generations.rows`; empty where there are none.
     - `notes`: sentences about how the data were read.
     - `cautions`: sentences about what differed when the run was resumed, such as versions.
     - `directions`: objective -> "maximize" or "minimize"; the first objective ranks.
@@ -60,6 +62,7 @@ class ReportView:
     ended_early: str = ""
     cautions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    generations: Sequence[Mapping[str, Any]] = ()
     metric: str = "accuracy"
     is_complete: bool = True
     unit: str = "images"

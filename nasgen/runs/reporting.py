@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nasgen.data.forms import unit
+from nasgen.runs import generations
 
 if TYPE_CHECKING:
     from nasgen.runs.results import Run
@@ -44,6 +45,7 @@ def write(run: Run, record: Mapping[str, Any], summary: Mapping[str, Any]) -> No
         data_summary=data_summary(data),
         notes=tuple(data.get("notes", ())),
         metric=run.task.metric,
+        generations=generations.rows(run),
         unit=unit(data.get("form", "image")) + "s",
     )
     run.folder.write_text("report.html", page.render(view))

@@ -30,6 +30,8 @@ REFUSALS = {
 }
 
 
+COUNTS = ("n_synapses", "n_kernels", "n_filters")  # of what is alive in a sparse network
+
 # What ranks trials, says how long they take, and is shown of the best one while a search runs.
 SLIM_METRICS = ("val_loss", "val_s", "val_scale", "epochs_done", "n_params", "flops")
 _NOTHING: Mapping[str, Any] = {}  # never written to: nothing writes to a trial
@@ -255,6 +257,8 @@ class Trial:
         }
         if self.design is not None:
             row["design"] = self.design
+        if self.is_sparse:
+            row["counts"] = {name: self.metrics[name] for name in COUNTS if name in self.metrics}
         if self.constraints or self.violation:
             row |= {"constraints": dict(self.constraints), "violation": self.violation}
         return row
