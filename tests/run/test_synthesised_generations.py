@@ -68,6 +68,8 @@ def test_every_generation_is_bred_from_the_one_before_without_replacement(run: n
             weights = run.folder.artifacts.load(trial.refs["weights"])
             assert all(not weights[name][~mask].any() for name, mask in masks.items())
     assert len({t.derivation["seed"] for t in run.trials if t.derivation}) == 9
+    assert run.record["population"] == [t.seq for t in of(run, 3)]
+    assert set(run.record["alive"]) == {t.seq for t in (*of(run, 0), *of(run, 3))}
 
 
 def test_generations_keep_what_equation_6_says(run: nasgen.Run) -> None:

@@ -95,6 +95,7 @@ class Synthesis(Generational):
         )
         options = _target(selection, similarity)
         self.toolbox.register("select", self.selection_of_different(selection, **options))
+        self._is_empty = False  # the generation that is bred last
         self._ancestors: list[Individual] = []
         self._last: list[list[Individual]] = []  # the last generations, the oldest first
 
@@ -133,12 +134,15 @@ class Synthesis(Generational):
         return list({i.seq: i for i in [*super().alive, *self.pool, *self._ancestors]}.values())
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
-        if self.generation == 0:
-            return [self._ancestor(repetition) for repetition in range(self.n_ancestors)]
         is_last = self.generations is not None and self.generation > self.generations
-        if is_last or self.why_ended:
-            return []
-        return [self._child(rng) for _ in range(self.population_size)]
+        if self.generation == 0:
+            batch = [self._ancestor(repetition) for repetition in range(self.n_ancestors)]
+        elif is_last or self.why_ended:
+            batch = []
+        else:
+            batch = [self._child(rng) for _ in range(self.population_size)]
+        self._is_empty = not any(batch)
+        return batch
 
     def _ancestor(self, repetition: int) -> Proposal | None:
         terms = replace(self.first, repetition=repetition)
@@ -163,6 +167,8 @@ class Synthesis(Generational):
         return iter(())  # what is drawn would be no descendant
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
+        if self._is_empty:  # of nothing that could have survived: the search ends as it is
+            return self.population
         if self.generation == 0:
             self._ancestors = offspring
         self._last = [*self._last, offspring][-self.range :]
