@@ -13,6 +13,7 @@ optimiser's moments are not inherited: they belong to another support.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
@@ -25,7 +26,7 @@ from nasgen import genotypes, registry, seeding
 from nasgen.errors import FOREIGN, EvaluationError, NotApplicable, OperatorError, StoreError
 from nasgen.evaluation import gradients, surviving
 from nasgen.evaluation.evaluation import Json
-from nasgen.evaluation.framing import Frame, Parent, averaged, framed
+from nasgen.evaluation.framing import Frame, Framed, Parent, averaged, framed
 from nasgen.evaluation.inference import Inference
 from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support, survival
@@ -150,8 +151,10 @@ class Deriver:
         genotype = genotypes.read(given["genotype"])
         blueprint = self._decode(genotype)
         weights = {k: torch.from_numpy(v) for k, v in self._load(given, "weights").items()}
-        for name in prunable(blueprint, weights):  # what an operator gets to see
-            if not bool(torch.isfinite(weights[name]).all()):
+        for name, tensor in weights.items():
+            # A finite sum needs one pass; only one that is not (it may be too large) needs more.
+            is_float = tensor.is_floating_point()
+            if is_float and not math.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
                 raise EvaluationError(
                     f"{_who(given)}: tensor '{name}' holds NaN or infinite values; a parent that "
                     "diverged cannot give weights.",
@@ -252,19 +255,31 @@ def _mixed(frame: Frame, order: Sequence[int] = ()) -> dict[str, Tensor]:
         return dict(frame.tensors)
     givers = [(parent.blueprint, parent.weights) for parent in frame.parents]
     plan = {"rest": {"mean": list(range(len(givers)))}}
-    mixed, _ = align(frame.blueprint, frame.tensors, givers, plan)
+    statistics = {n: t for n, t in frame.tensors.items() if n not in frame.parameters}
+    mixed, _ = align(frame.blueprint, statistics, givers, plan)
     for name in frame.parameters:
-        total: Array = np.zeros(tuple(frame.tensors[name].shape))
-        count = np.zeros(total.shape, dtype=np.int64)
-        for i in order or range(len(frame.members)):
-            member = frame.members[i]
-            has = member.support[name]
-            if order:
-                has = has & (count == 0)
-            total += np.where(has, member.weights[name].numpy(), 0.0)
+        like = frame.tensors[name]
+        if order:
+            mixed[name] = _of_the_first([frame.members[i] for i in order], name).to(like)
+            continue
+        total = torch.zeros(like.shape, dtype=torch.float64)
+        count = torch.zeros(like.shape, dtype=torch.float64)
+        for member in frame.members:
+            has = torch.from_numpy(member.support[name])
+            total += torch.where(has, member.weights[name], 0.0)
             count += has
-        mixed[name] = torch.from_numpy(total / np.maximum(count, 1)).to(mixed[name])
-    return mixed
+        mixed[name] = (total / count.clamp_(min=1.0)).to(like)
+    # In the order of the network.
+    return {name: mixed[name] for name in frame.tensors}
+
+
+def _of_the_first(members: Sequence[Framed], name: str) -> Tensor:
+    """Return for each value of a tensor that of the first member that has it, else 0."""
+    found = torch.zeros_like(members[0].weights[name])
+    for member in reversed(members):
+        has = torch.from_numpy(member.support[name])
+        found = torch.where(has, member.weights[name], found)
+    return found
 
 
 def _repair(

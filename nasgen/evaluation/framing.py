@@ -25,7 +25,7 @@ from nasgen.errors import IllegalGenotypeError
 from nasgen.genotypes import tags
 from nasgen.genotypes.tags import Ranges
 from nasgen.phenotype.heredity import align
-from nasgen.phenotype.network import Network
+from nasgen.phenotype.network import zeros
 from nasgen.phenotype.survival import Array, Mask
 from nasgen.search_spaces.blueprint import Blueprint
 
@@ -97,10 +97,10 @@ def framed(decode: Decode, parents: Sequence[Parent], tagged: bool = True) -> Fr
             joined = decode(changed)
             if _steps(joined) == _steps(first.blueprint):
                 genotype, blueprint, is_union = changed, joined, tagged
-    tensors = first.weights if blueprint is first.blueprint else _zeros(blueprint)
+    tensors = first.weights if blueprint is first.blueprint else zeros(blueprint)
     members = tuple(
         Framed(parent.weights, parent.support)
-        if parent.blueprint is blueprint
+        if parent.blueprint == blueprint
         else _in_frame(blueprint, tensors, first.support, parent)
         for parent in parents
     )
@@ -112,10 +112,10 @@ def averaged(frame: Frame, tensors: Sequence[Mapping[str, Tensor]]) -> dict[str,
 
     What a parent lacks counts 0.
     """
-    zeros = {name: torch.zeros_like(frame.tensors[name]) for name in frame.parameters}
-    total = dict(zeros)
+    nothing = {name: torch.zeros_like(frame.tensors[name]) for name in frame.parameters}
+    total = dict(nothing)
     for parent, given in zip(frame.parents, tensors, strict=True):
-        moved, _ = align(frame.blueprint, zeros, [(parent.blueprint, given)], {}, scaled=False)
+        moved, _ = align(frame.blueprint, nothing, [(parent.blueprint, given)], {}, scaled=False)
         total = {name: total[name] + moved[name] for name in total}
     return {name: (tensor / len(tensors)).numpy() for name, tensor in total.items()}
 
@@ -178,24 +178,15 @@ def _by_place(decode: Decode, parents: Sequence[Parent]) -> list[Parent]:
     return found
 
 
-def _zeros(blueprint: Blueprint) -> dict[str, Tensor]:
-    with torch.device("meta"):
-        network = Network(blueprint)
-    return {
-        name: torch.zeros(tensor.shape, dtype=tensor.dtype)
-        for name, tensor in network.state_dict().items()
-    }
-
-
 def _in_frame(
     blueprint: Blueprint,
     tensors: Mapping[str, Tensor],
     parameters: Mapping[str, Mask],
     parent: Parent,
 ) -> Framed:
-    zeros = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
-    weights, _ = align(blueprint, zeros, [(parent.blueprint, parent.weights)], {})
-    absent = {name: zeros[name].float() for name in parameters}
-    there = {name: torch.from_numpy(mask).float() for name, mask in parent.support.items()}
+    lacking = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+    weights, _ = align(blueprint, lacking, [(parent.blueprint, parent.weights)], {})
+    absent = {name: torch.zeros_like(lacking[name], dtype=torch.bool) for name in parameters}
+    there = {name: torch.from_numpy(mask) for name, mask in parent.support.items()}
     masks, _ = align(blueprint, absent, [(parent.blueprint, there)], {}, scaled=False)
-    return Framed(weights, {name: (mask > 0.5).numpy() for name, mask in masks.items()})
+    return Framed(weights, {name: mask.numpy() for name, mask in masks.items()})

@@ -315,16 +315,20 @@ class Filling:
         self.values.index_add_(axis, where, drawn * self._along(factor, axis))
 
     def _where(self, places: Sequence[Ints]) -> tuple[Tensor | slice, ...]:
-        """Return the index of a block, of slices where all axes allow it: they are far faster."""
+        """Return the index of a block, slices along axes that allow it: they are far faster."""
         spans = [_span(found) for found in places]
-        slices = [span for span in spans if span is not None]
-        if len(slices) == len(spans):
-            return tuple(slices)
-        device = self.values.device
-        return tuple(
-            self._along(torch.from_numpy(found), axis).to(device)
-            for axis, found in enumerate(places)
-        )
+        listed = [axis for axis, span in enumerate(spans) if span is None]
+        # What stands between lists must be one, or torch would move the axes of the block.
+        between = range(listed[0], listed[-1] + 1) if listed else range(0)
+        where: list[Tensor | slice] = []
+        for axis, span in enumerate(spans):
+            if axis in between or span is None:
+                shape = [-1 if other == axis else 1 for other in between]
+                found = torch.from_numpy(places[axis]).view(shape)
+                where.append(found.to(self.values.device))
+            else:
+                where.append(span)
+        return tuple(where)
 
     def _met(
         self, axis: int, wanted: Ints, places: Ints, theirs: Tags, group: Ints | None = None

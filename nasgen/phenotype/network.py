@@ -7,8 +7,9 @@ belongs to, which is what heredity, masks and compaction align by (Chung 2018: g
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from nasgen.errors import FOREIGN, IncompatibleError, NasgenError
 from nasgen.genotypes import tags
 from nasgen.genotypes.tags import Ranges
-from nasgen.layers.base import axis, find_layer
+from nasgen.layers.base import Layer, Shape, axis, find_layer
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 
 Tags = npt.NDArray[np.int64]
@@ -99,10 +100,72 @@ def _module(step: Step) -> nn.Module:
     return module
 
 
-def shapes(step: Step) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor of a step's layer; nothing is allocated."""
+@dataclass(frozen=True)
+class Tensors:
+    """What a layer's module holds: shape and type of each tensor, and which are parameters."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, torch.dtype]
+    parameters: tuple[str, ...]
+
+
+def tensors_of(step: Step) -> Tensors:
+    """Return what a step's module holds; nothing is allocated."""
+    layer = type(find_layer(step.layer))  # a name may stand for another class in another run
+    try:
+        return _tensors(layer, step.layer, step.params, step.in_shapes, step.out_shape)
+    except TypeError:  # a plug-in's setting that cannot be hashed
+        return _held(_on_meta(step))
+
+
+@lru_cache(maxsize=4096)
+def _tensors(
+    layer: type[Layer],
+    name: str,
+    params: tuple[tuple[str, Any], ...],
+    in_shapes: tuple[Shape, ...],
+    out_shape: Shape,
+) -> Tensors:
+    return _held(_on_meta(Step(name, name, "vertex", 0, (), params, in_shapes, out_shape)))
+
+
+def _on_meta(step: Step) -> nn.Module:
     with torch.device("meta"):
-        return {name: tuple(tensor.shape) for name, tensor in _module(step).state_dict().items()}
+        return _module(step)
+
+
+def _held(module: nn.Module) -> Tensors:
+    named = module.state_dict()
+    return Tensors(
+        {name: tuple(tensor.shape) for name, tensor in named.items()},
+        {name: tensor.dtype for name, tensor in named.items()},
+        tuple(name for name, _ in module.named_parameters()),
+    )
+
+
+def shapes(step: Step) -> Mapping[str, tuple[int, ...]]:
+    """Return the shape of each tensor of a step's layer; nothing is allocated."""
+    return tensors_of(step).shapes
+
+
+def parameter_shapes(blueprint: Blueprint) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each parameter of a network, in its order; nothing is allocated."""
+    found = {}
+    for step in blueprint.steps:
+        held = tensors_of(step)
+        found |= {f"{PREFIX}.{step.name}.{name}": held.shapes[name] for name in held.parameters}
+    return found
+
+
+def zeros(blueprint: Blueprint) -> dict[str, Tensor]:
+    """Return tensors of 0 under the names and in the shapes and types of a network's."""
+    found = {}
+    for step in blueprint.steps:
+        held = tensors_of(step)
+        for name, shape in held.shapes.items():
+            full = f"{PREFIX}.{step.name}.{name}"
+            found[full] = torch.zeros(shape, dtype=held.dtypes[name])
+    return found
 
 
 def tensor_tags(

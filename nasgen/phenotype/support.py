@@ -28,7 +28,7 @@ from nasgen.errors import IncompatibleError
 from nasgen.genotypes import Plan
 from nasgen.phenotype.channels import Bools, flow, limited
 from nasgen.phenotype.heredity import align
-from nasgen.phenotype.network import Network
+from nasgen.phenotype.network import Network, parameter_shapes
 from nasgen.phenotype.survival import Masks
 from nasgen.search_spaces.blueprint import Blueprint
 
@@ -90,9 +90,7 @@ def completed(blueprint: Blueprint, arrays: Mapping[str, Any]) -> dict[str, Bool
     Nothing is allocated but the masks. Raises IncompatibleError for an unknown name, another shape
     or values that are not boolean.
     """
-    with torch.device("meta"):
-        network = Network(blueprint)
-    shapes = {name: tuple(p.shape) for name, p in network.named_parameters()}
+    shapes = parameter_shapes(blueprint)
     for name, mask in arrays.items():
         if name not in shapes:
             raise IncompatibleError(

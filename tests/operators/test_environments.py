@@ -65,7 +65,7 @@ def test_equations_4_and_5_on_a_small_layer() -> None:
     literal = environment("literal", factor_clusters=1.0, factor_synapses=1.0)
     p = np.exp(literal.log_probabilities(relative(sums, sums > 0).ravel(), None, "clusters"))
     assert p == pytest.approx([1.0, np.exp(0.5 - 1)])  # exp(q / Z - 1), not exp(q) / Z - 1
-    x = relative(np.abs(weights), support)[support]
+    x = relative(np.abs(weights), support)
     p = np.exp(literal.log_probabilities(x, None, "synapses"))
     assert p == pytest.approx(np.exp(np.array([0.4, 0.1, 0.2]) / 0.4 - 1))
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -74,14 +74,16 @@ class Sampled(Environment):
         left = within(drawn.masks)
         left = left.within(stock.living(left.support))
         # z is the layer's largest before any cluster is gone.
-        shares = {n: relative(stock.strengths[n], stock.support[n]) for n in stock.names}
+        shares = {
+            n: relative(stock.strengths[n], stock.support[n], left.support[n]) for n in stock.names
+        }
         found = self._drawn(
             left, shares, left.support, rngs, "synapses",
             lambda masks: survival.n_synapses(stock.living(masks)),
         )  # fmt: skip
-        worth = {n: np.maximum(p, LEAST) for n, p in found.log_p.items()}
         wanted = {"clusters": drawn.wanted, "synapses": found.wanted}
-        return Choice(found.masks, worth, {k: n for k, n in wanted.items() if n is not None})
+        wanted = {level: n for level, n in wanted.items() if n is not None}
+        return Choice(found.masks, found.worth(left.support), wanted)
 
     def _drawn(
         self,
@@ -92,54 +94,55 @@ class Sampled(Environment):
         level: Level,
         that_live: Callable[[Masks], int],
     ) -> _Drawn:
-        """Return what survives of one level; `that_live` counts what of it is alive then."""
-        log_u = {n: _log_uniform(rngs[n], alive[n].shape) for n in stock.names}
-        found = _Drawn({}, {}, None)
+        """Return what survives of one level; `that_live` counts what of it is alive then.
+
+        `shares` are of the living alone, in the order of their places.
+        """
+        # A whole tensor is drawn, so that no draw depends on what else is alive.
+        log_u = {n: _log_uniform(rngs[n], alive[n].shape)[alive[n]] for n in stock.names}
+        groups = self.groups(stock)
+        joined = [[_joined([of[n] for n in names]) for of in (shares, log_u)] for names in groups]
+        found = _Drawn(groups, [], {}, None)
 
         def draw(numbers: Sequence[float | None]) -> tuple[int, int]:
-            found.log_p = self._log_p(stock, shares, alive, numbers, level)
-            found.masks = {n: alive[n] & (log_u[n] < p) for n, p in found.log_p.items()}
-            return survival.n_synapses(found.masks), that_live(found.masks)
+            found.log_p, found.masks, n_drawn = [], {}, 0
+            for names, (x, u), n in zip(groups, joined, numbers, strict=True):
+                log_p = self.log_probabilities(x, n, level) if len(x) else x
+                is_drawn = u < log_p
+                n_drawn += int(np.count_nonzero(is_drawn))
+                found.log_p.append(log_p)
+                found.masks |= _placed(is_drawn, {name: alive[name] for name in names}, False)
+            return n_drawn, that_live(found.masks)
 
-        groups = self.groups(stock)
         targets = [self.wanted(stock, names, level) for names in groups]
         known = [target for target in targets if target is not None]
         if len(known) < len(targets):
             draw(targets)
             return found
         found.wanted = sum(known)
-        met(known, [survival.n_synapses({n: alive[n] for n in names}) for names in groups], draw)
-        return found
-
-    def _log_p(
-        self,
-        stock: Stock,
-        shares: Arrays,
-        alive: Masks,
-        numbers: Sequence[float | None],
-        level: Level,
-    ) -> dict[str, Array]:
-        """Return log P by tensor, -inf for what is absent."""
-        found = {}
-        for names, n in zip(self.groups(stock), numbers, strict=True):
-            parts = [shares[name][alive[name]] for name in names]
-            log_p = np.concatenate(parts) if parts else np.empty(0)
-            if len(log_p):
-                log_p = self.log_probabilities(log_p, n, level)
-            ends = np.cumsum([len(part) for part in parts])[:-1]
-            for name, part in zip(names, np.split(log_p, ends), strict=True):
-                found[name] = np.full(alive[name].shape, -np.inf)
-                found[name][alive[name]] = part
+        met(known, [sum(len(shares[n]) for n in names) for names in groups], draw)
         return found
 
 
 @dataclass
 class _Drawn:
-    """What was drawn of one level, with which probabilities, and how many should live on."""
+    """What was drawn of one level, how many should live on, and with which probabilities.
 
-    masks: Masks
-    log_p: Mapping[str, Array]
+    `log_p` has an array a group, of the living ones of its tensors in order.
+    """
+
+    groups: Sequence[tuple[str, ...]]
+    log_p: list[Array]
+    masks: dict[str, Mask]
     wanted: float | None
+
+    def worth(self, alive: Masks) -> dict[str, Array]:
+        """Return the probabilities as logarithms that can be sorted."""
+        found: dict[str, Array] = {}
+        for names, log_p in zip(self.groups, self.log_p, strict=True):
+            there = {name: alive[name] for name in names}
+            found |= _placed(np.maximum(log_p, LEAST), there, LEAST)
+        return found
 
 
 def truncated(stock: Stock, name: str, share: float, kind: str) -> Array:
@@ -152,14 +155,31 @@ def truncated(stock: Stock, name: str, share: float, kind: str) -> Array:
     return clusters.summed(strength, kind)
 
 
-def relative(values: Array, alive: Mask) -> Array:
-    """Return values as shares of the largest living one: a_i / z, where z is that."""
+def relative(values: Array, alive: Mask, chosen: Mask | None = None) -> Array:
+    """Return the values at `chosen` as shares of the largest living one: a_i / z, where z is that.
+
+    Default: at all that are alive.
+    """
     largest = float(values[alive].max()) if alive.any() else 0.0
-    if largest <= 0:
-        return np.zeros(values.shape)
-    return np.asarray(values, dtype=np.float64) / largest
+    found = np.asarray(values[alive if chosen is None else chosen], dtype=np.float64)
+    return found / largest if largest > 0 else np.zeros(len(found))
 
 
 def _log_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Draw logarithms of uniform numbers; the whole tensor, so that no draw depends on another."""
+    """Draw logarithms of uniform numbers."""
     return -rng.standard_exponential(shape)
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _placed(values: Array, alive: Masks, elsewhere: Any) -> dict[str, Array]:
+    """Return values of the living ones of some tensors at their places, others `elsewhere`."""
+    found, start = {}, 0
+    for name, there in alive.items():
+        stop = start + int(np.count_nonzero(there))
+        found[name] = np.full(there.shape, elsewhere, dtype=values.dtype)
+        found[name][there] = values[start:stop]
+        start = stop
+    return found

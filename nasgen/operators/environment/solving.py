@@ -16,6 +16,7 @@ EXACT: Final = 0.25  # survivors by which the expected number may be off
 SLACK: Final = 0.005  # share by which what lives on may be off
 MOST_STEPS: Final = 60
 MOST_ATTEMPTS: Final = 10  # at drawing what should live on
+BLOCK: Final = 1 << 14  # values that are worked on at once
 FARTHEST: Final = 1e12  # largest normaliser: by then all but values of 0 survive
 
 
@@ -28,14 +29,15 @@ def with_factor(log_p: Array, n: float) -> Array:
         return np.zeros(len(log_p))
     if n <= 0:
         return np.full(len(log_p), -np.inf)
-    p = np.exp(log_p - log_p.max())
-    is_full = np.zeros(len(p), np.bool_)
+    shifted = log_p - log_p.max()
+    rest, n_full = np.exp(shifted), 0  # those below 1 so far, and how many are not
     while True:
-        phi = (n - np.count_nonzero(is_full)) / p[~is_full].sum()
-        found = is_full | (phi * p >= 1)
-        if np.array_equal(found, is_full):
-            return np.where(is_full, 0.0, np.minimum(0.0, np.log(phi) + log_p - log_p.max()))
-        is_full = found
+        phi = (n - n_full) / rest.sum()
+        is_full = phi * rest >= 1
+        if not is_full.any():
+            return np.minimum(0.0, np.log(phi) + shifted)
+        n_full += int(np.count_nonzero(is_full))
+        rest = rest[~is_full]
 
 
 def with_normaliser(x: Array, n: float) -> Array:
@@ -118,4 +120,13 @@ def root(
 
 
 def _expected(x: Array, normaliser: float) -> float:
-    return float(np.exp(np.minimum(0.0, normaliser * x - 1.0)).sum())
+    """Return the sum of the probabilities, block by block: a block stays in the nearest cache."""
+    total, buffer = 0.0, np.empty(min(BLOCK, len(x)))
+    for start in range(0, len(x), BLOCK):
+        block = x[start : start + BLOCK]
+        p = np.multiply(block, normaliser, out=buffer[: len(block)])
+        p -= 1.0
+        np.minimum(p, 0.0, out=p)
+        np.exp(p, out=p)
+        total += float(p.sum())
+    return total
