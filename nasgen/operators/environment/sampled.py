@@ -82,8 +82,8 @@ class Sampled(Environment):
             lambda masks: survival.n_synapses(stock.living(masks)),
         )  # fmt: skip
         wanted = {"clusters": drawn.wanted, "synapses": found.wanted}
-        wanted = {level: n for level, n in wanted.items() if n is not None}
-        return Choice(found.masks, found.worth(left.support), wanted)
+        known = {level: n for level, n in wanted.items() if n is not None}
+        return Choice(found.masks, found.worth(left.support), known)
 
     def _drawn(
         self,

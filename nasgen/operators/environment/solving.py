@@ -35,7 +35,7 @@ def with_factor(log_p: Array, n: float) -> Array:
         phi = (n - n_full) / rest.sum()
         is_full = phi * rest >= 1
         if not is_full.any():
-            return np.minimum(0.0, np.log(phi) + shifted)
+            return np.asarray(np.minimum(0.0, np.log(phi) + shifted))
         n_full += int(np.count_nonzero(is_full))
         rest = rest[~is_full]
 
