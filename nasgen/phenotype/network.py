@@ -150,7 +150,7 @@ def shapes(step: Step) -> Mapping[str, tuple[int, ...]]:
 
 def parameter_shapes(blueprint: Blueprint) -> dict[str, tuple[int, ...]]:
     """Return the shape of each parameter of a network, in its order; nothing is allocated."""
-    found: dict[str, Tensor] = {}
+    found: dict[str, tuple[int, ...]] = {}
     for step in blueprint.steps:
         held = tensors_of(step)
         found |= {f"{PREFIX}.{step.name}.{name}": held.shapes[name] for name in held.parameters}
