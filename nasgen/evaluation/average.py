@@ -1,10 +1,10 @@
-"""Averaged weights: what a training hands over is the mean of where it has been lately.
+"""Averaged weights: a training in the middle of its schedule is judged by where it has been lately.
 
 In the middle of a schedule the learning rate is high and the last weights are noisy; their mean
 over many steps is as good as a decay of the rate would make them (Polyak and Juditsky 1992;
 Izmailov 2018 for networks, "Averaging weights leads to wider optima"). So networks can be compared
-before the schedule ends. Who goes on starts from the mean, with the optimiser's state of the last
-step, as Lookahead does with its slow weights (Zhang 2019).
+before the schedule ends. Training goes on from the last weights, not from their mean: the mean is
+better only as long as the rate is low, and it lies behind.
 """
 
 from __future__ import annotations

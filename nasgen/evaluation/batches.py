@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nasgen import seeding
 from nasgen.evaluation.feeds.base import Feed
 
 Array = np.ndarray[Any, Any]
@@ -32,11 +33,15 @@ class Batches:
 
     `side` is the least spatial extent in pixels or steps, 0 where there is none: it decides about
     mixed precision on a CPU. `progress` in [0, 1] is how much of the training is done: the training
-    loop writes it before each batch.
+    loop writes it before each batch. `position` counts the batches that were shown, those of a
+    training that this one continues included. `first` is the batch with which the next epoch
+    begins: a member may leave out what comes before it.
     """
 
     side = 0
     progress = 0.0
+    position = 0
+    first = 0
 
     def __init__(
         self,
@@ -51,7 +56,7 @@ class Batches:
         self.device = targets.device
         self.rows = rows
         self.batch_size = min(batch_size, len(rows))
-        self.generator = generator
+        self.generator, self.seed = generator, generator.initial_seed()
 
     @property
     def n_steps(self) -> int:
@@ -73,10 +78,26 @@ class Batches:
         """
         return inputs
 
+    def stream(self) -> Iterator[Batch]:
+        """Yield batches for ever, epoch after epoch, from `position` on.
+
+        Each epoch has draws of its own, so a training that continues another one sees what a single
+        training would have seen.
+        """
+        before = -1
+        while self.position > before:  # an epoch without batches ends it
+            before = self.position
+            number, self.first = divmod(before, self.n_steps)
+            self.generator.manual_seed(seeding.integer(self.seed, "epoch", number))
+            for batch in self.epoch():
+                self.first = 0
+                self.position += 1
+                yield batch
+
     def epoch(self) -> Iterator[Batch]:
-        """Yield each batch of one epoch: what the network reads, and the targets."""
+        """Yield the batches of one epoch, from `first` on: what the network reads, the targets."""
         order = self.rows[torch.randperm(len(self.rows), generator=self.generator)].to(self.device)
-        for step in range(self.n_steps):
+        for step in range(self.first, self.n_steps):
             picked = order[step * self.batch_size : (step + 1) * self.batch_size]
             rows = {name: of.index_select(0, picked) for name, of in self.prepared.items()}
             yield self.batch(rows), self.targets.index_select(0, picked)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -58,13 +58,18 @@ Report = Callable[[Json], bool]
 
 @dataclass
 class _Candidate:
-    """What a job asks for, before and after training; `state` is the optimiser's, {} for none."""
+    """What a job asks for, before and after training.
+
+    `state` is the optimiser's, {} for none; `last` the network's after the last step, {} where that
+    is what it hands over.
+    """
 
     genotype: Genotype
     blueprint: Blueprint
     network: Network
     state: State
     support: Support | None = None  # of a sparse network
+    last: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 class Evaluator:
@@ -103,10 +108,11 @@ class Evaluator:
         `job` holds seq, attempt, genotype, fidelity (as `Fidelity.to_json` writes it), seed,
         with_validation and inherit (None or {"parents": [{"genotype", "refs"}], "plan"}). "wants"
         names what is kept of "weights", "predictions" (those two by default), "optimizer" and
-        "clusters" (see `nasgen.phenotype.census`); the result's "refs" are {name: reference}.
-        Parents whose refs have an "optimizer" give their optimiser's moments along with the
-        weights, those with a "support" what is pruned; or the job has a "support" of its own, a
-        reference to bool arrays under its network's tensor names. Such a network is kept to it (see
+        "clusters" (see `nasgen.phenotype.census`), and "last", the state after the last step where
+        the weights are a mean; the result's "refs" are {name: reference}. Parents whose refs have a
+        "last" give that in place of their weights, an "optimizer" its moments along with them, a
+        "support" what is pruned; or the job has a "support" of its own, a reference to bool arrays
+        under its network's tensor names. Such a network is kept to it (see
         `nasgen.phenotype.support`), its result's refs have its "support" and "clusters" beside the
         weights, and its metrics count what is in it. "others" are the curves that the stopper
         compares with. `report` gets the progress after each epoch and about once a second within.
@@ -158,6 +164,7 @@ class Evaluator:
         self._train([trial], [trainee], optimizer)
         keep = "optimizer" in trial.wants
         candidate.state = optimizer_state.read(optimizer, parameters) if keep else {}
+        candidate.last = trainee.last
         self._conclude(trial, candidate, trainee)
 
     def _evaluate_cohort(self, trials: Sequence[Evaluation], report: Report) -> None:
@@ -264,18 +271,24 @@ class Evaluator:
         return trainee
 
     def _batches(self, job: Mapping[str, Any]) -> Batches:
-        """Return the batches of a job's training."""
+        """Return the batches of a job's training.
+
+        Jobs of one "stream" are shown the same ones, from those of so many "shown" epochs on.
+        """
         fraction = float(job.get("fidelity", {}).get("fraction", self.training.fraction))
         rows = shared.rows(self.inference.data, fraction, bool(job.get("with_validation", False)))
         inputs, targets = shared.tensors(self.inference.data, str(self.device))
-        return self.inference.feed.batches(
+        seed = seeding.integer(job.get("stream", job["seed"]), "batches")
+        made = self.inference.feed.batches(
             inputs,
             targets,
             torch.from_numpy(rows),
             self.recipe.batch_for(len(rows)),
-            torch.Generator().manual_seed(seeding.integer(job["seed"], "batches")),
+            torch.Generator().manual_seed(seed),
             self.recipe,
         )
+        made.position = round(float(job.get("shown", 0.0)) * made.n_steps)
+        return made
 
     def _look(
         self, watch: Watch, trial: Evaluation, candidate: _Candidate, trainee: Trainee
@@ -358,7 +371,9 @@ class Evaluator:
         if "latency_ms" in objectives:
             metrics["latency_ms"] = objectives["latency_ms"]
         _check_finite(network)
-        kept: dict[str, Mapping[str, Array]] = {"weights": _arrays(network)}
+        kept: dict[str, Mapping[str, Array]] = {"weights": _arrays(network.state_dict())}
+        if candidate.last:
+            kept["last"] = _arrays(candidate.last)
         masks = None if candidate.support is None else candidate.support.to_arrays()
         if predictions is not None:
             kept["predictions"] = {"validation": predictions}
@@ -476,10 +491,10 @@ def _read_only(array: Array | None) -> Array | None:
     return view
 
 
-def _arrays(network: nn.Module) -> dict[str, Array]:
-    """Return the state dict as numpy, every float as float32."""
+def _arrays(state: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+    """Return the state of a network as numpy, every float as float32."""
     arrays = {}
-    for name, tensor in network.state_dict().items():
+    for name, tensor in state.items():
         value = tensor.detach().cpu().contiguous()
         arrays[name] = (value.float() if value.is_floating_point() else value).numpy()
     return arrays

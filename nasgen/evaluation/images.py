@@ -151,13 +151,13 @@ class ImageBatches(Batches):
         return shift_and_flip(images, dy, dx, mirror, self.crop)
 
     def epoch(self) -> Iterator[Batch]:
-        """Yield each batch of one epoch: images (B, C, H, W) float32 channels last, targets."""
+        """Yield the batches of one epoch, from `first` on: images (B, C, H, W) float32, targets."""
         n, draw = len(self.rows), self.generator
         # The draws of a whole epoch at once: one transfer to the device instead of one a step.
         order = self.rows[torch.randperm(n, generator=draw)].to(self.device)
         shifts = torch.randint(0, 2 * self.crop + 1, (2, n), generator=draw).to(self.device)
         mirror = self.mirrored(order)
-        for step in range(self.n_steps):
+        for step in range(self.first, self.n_steps):
             part = slice(step * self.batch_size, (step + 1) * self.batch_size)
             picked = order[part]
             images = self.images.index_select(0, picked)

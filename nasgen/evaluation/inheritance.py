@@ -97,7 +97,9 @@ class Inheritance:
         for i, parent in enumerate(given["parents"]):
             if "weights" not in parent["refs"]:
                 raise EvaluationError(f"parent {i} kept no weights.")
-            weights = self.artifacts.load(parent["refs"]["weights"])
+            # Where the schedule goes on, its weights are a mean; training goes on from the last.
+            refs = parent["refs"]
+            weights = self.artifacts.load(refs.get("last", refs["weights"]))
             tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
             parents.append((self.read(parent["genotype"]), tensors))
         return inherit(network, blueprint, parents, given.get("plan") or {}), parents

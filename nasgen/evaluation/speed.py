@@ -146,14 +146,11 @@ class _Few(Batches):
     def begin(self, run: Run) -> None:
         self.inner.begin(run)
 
-    def epoch(self) -> Iterator[Batch]:
-        stream: Iterator[Batch] = iter(())
+    def stream(self) -> Iterator[Batch]:
+        batches = self.inner.stream()
         for _ in range(self.n):
             self.began.append(time.perf_counter())
             self.inner.progress = 1.0
-            found = next(stream, None)
-            if found is None:
-                stream = self.inner.epoch()
-                found = next(stream)
+            found = next(batches)
             self.n_rows.append(len(found[1]))
             yield found

@@ -56,7 +56,8 @@ class Trainee:
 
     `loss` is the task's. `forward` runs the network where its parameters live elsewhere; default:
     the network itself. `look` is called after each epoch but the last, with the weights that the
-    training would hand over (see `Average`); it leaves the network in training mode.
+    training would hand over (see `Average`); it leaves the network in training mode. `last` is the
+    network's state after the last step, by name, where a mean takes its place.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Trainee:
         self.forward = forward or network
         self.averaged: Callable[[], AbstractContextManager[None]] = nullcontext
         self.history = History()
+        self.last: dict[str, Tensor] = {}
         self.stream: Iterator[Batch] = iter(())
         self.loss_sum = 0.0  # of the epoch so far
 
@@ -170,6 +172,7 @@ def train_together(
         _begin(trainee)
         trainee.history.precision = precision
         trainee.averaged = average.lent
+        trainee.stream = trainee.batches.stream()
     active = list(trainees)
     losses: list[tuple[Trainee, torch.Tensor]] = []  # not yet looked at
     last = last_report = time.perf_counter()
@@ -178,7 +181,7 @@ def train_together(
     after_s = 0.0  # what is left to do when the last step is done
     while step < n_total and active and not _is_over(elapsed, round_s + after_s, seconds, step):
         for trainee in active:
-            trainee.stream, trainee.loss_sum = trainee.batches.epoch(), 0.0
+            trainee.loss_sum = 0.0
         for n_epoch in range(1, n_steps + 1):
             own = (step + 0.5) / n_total
             if seconds is not None:
@@ -240,6 +243,9 @@ def train_together(
                 active = [trainee for trainee in active if not trainee.history.stopped]
             if ends or not active:
                 break
+    for trainee in active if average.share else ():
+        state = trainee.network.state_dict()
+        trainee.last = {name: tensor.detach().clone() for name, tensor in state.items()}
     average.settle()
     for trainee in active if average.share else ():
         trainee.batches.progress = stretch.end

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from nasgen import seeding
 from nasgen.genotypes.derivation import Derivation
 from nasgen.loop.constants import Constants
 from nasgen.stoppers.base import Curve
@@ -67,9 +68,23 @@ def job(
         made["wants"].append("optimizer")
     if constants.keep_clusters:
         made["wants"].append("clusters")
+    if trial.fidelity.is_partial:
+        made["wants"].append("last")
+    if trial.fidelity.is_partial or trial.fidelity.begin:
+        made["stream"] = seeding.integer(constants.seed, "stream")
+        made["shown"] = shown(trial, trials)
     if searched and constants.compares != "none":
         made["others"] = [curve.to_json() for curve in compared(trial, trials, constants)]
     return made
+
+
+def shown(trial: Trial, trials: Mapping[int, Trial]) -> float:
+    """Return of how many epochs the schedule of a trial has come to where the trial begins."""
+    n_epochs = 0.0
+    while trial.fidelity.begin and trial.parents:
+        trial = trials[trial.parents[0]]
+        n_epochs += float(trial.metrics.get("epochs_done") or 0.0)
+    return n_epochs
 
 
 def _parent(trial: Trial) -> Json:

@@ -89,7 +89,8 @@ class Trial:
     ] = ()  # one row an epoch: epoch, train_loss, lr, elapsed_s; value where a stopper looked
     train_s: float = 0.0
     # References of the tensors it keeps: "weights", "predictions" on the validation data,
-    # "optimizer" (its state, for children that go on with it), "support" of a sparse network.
+    # "optimizer" (its state, for children that go on with it), "last" (the network's own after its
+    # last step, where "weights" are a mean), "support" of a sparse network.
     refs: Mapping[str, str] = field(default_factory=dict)
     # "error", "memory", "timeout", "non-finite", "inheritance", "plan", "refused", "collapsed",
     # "infeasible", "worker"

@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,23 @@ def shuffles(name: str) -> Iterator[str]:
         yield "" if fixed else f"{dataset.name}: the order must come from the generator alone."
 
 
+def goes_on(name: str) -> Iterator[str]:
+    """Batches that go on within an epoch are those that one training would be shown there."""
+    for dataset, rows, feed in _fitted(name):
+        inputs = {k: torch.from_numpy(v) for k, v in feed.prepared(dataset.inputs).items()}
+        recipe = Recipe.of(Training(), feed.input_shape)
+        shown = []
+        for position in (0, 1):
+            draw = torch.Generator().manual_seed(1)
+            places = torch.arange(len(dataset.targets))
+            batches = feed.batches(inputs, places, torch.from_numpy(rows), 5, draw, recipe)
+            batches.position = position
+            stream = islice(batches.stream(), batches.n_steps + 1 - position)
+            shown.append([targets.tolist() for _, targets in stream])
+        same = shown[0][1:] == shown[1]
+        yield "" if same else f"{dataset.name}: an epoch must begin with the batch number `first`."
+
+
 def pure(name: str) -> Iterator[str]:
     """It leaves stored arrays as they are."""
     for dataset, _, feed in _fitted(name):
@@ -210,7 +228,7 @@ def pure(name: str) -> Iterator[str]:
 
 RULES: tuple[Rule, ...] = (
     describes, kept, fits_training_alone, feeds_networks, shows_views, alone_or_together, shuffles,
-    pure,
+    goes_on, pure,
 )  # fmt: skip
 
 

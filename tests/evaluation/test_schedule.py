@@ -88,7 +88,7 @@ def test_progress_stays_in_the_stretch(own: float, begin: float, share: float) -
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-@pytest.mark.parametrize("at", [0.25, 0.5, 0.75])
+@pytest.mark.parametrize("at", [0.25, 0.375, 0.5])  # the second one within an epoch
 def test_two_stretches_are_one_training_to_the_bit(optimizer: str, at: float) -> None:
     whole, parts = (Training16(optimizer=optimizer, average=0) for _ in range(2))
     at_once = whole.run(4)
@@ -203,6 +203,35 @@ def _partial(seq: int, begin: float, end: float, **changes: Any) -> Json:
     epochs = round(4 * (end - begin), 6)
     fidelity = Fidelity(epochs, 1.0, begin=begin, end=end).to_json()
     return _job(seq, _dag(), wants=WITH_OPTIMIZER) | {"fidelity": fidelity} | changes
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_two_trials_are_one_training_to_the_bit(tmp_path: Path, optimizer: str) -> None:
+    """What is judged in the middle is a mean, and leaves no trace in what comes of the training."""
+    evaluator = _evaluator(tmp_path, optimizer=optimizer)
+    keep = {"wants": [*WITH_OPTIMIZER, "last"], "stream": 5}
+    at_once = {"fidelity": {"epochs": 4.0, "fraction": 1.0}}
+    whole = evaluator.evaluate(_job(1, _dag()) | keep | at_once)
+    first = evaluator.evaluate(_partial(1, 0.0, 0.375) | keep)  # ends within an epoch
+    assert first["refs"]["last"] != first["refs"]["weights"]
+    assert "last" not in whole["refs"]
+    goes_on = keep | {"shown": first["metrics"]["epochs_done"]}
+    second = evaluator.evaluate(_partial(2, 0.375, 1.0, inherit=_goes_on(first)) | goes_on)
+    refs = [result["refs"]["weights"] for result in (whole, second)]
+    if refs[0] != refs[1]:
+        kept = [evaluator.artifacts.load(ref) for ref in refs]
+        for name, values in kept[0].items():
+            np.testing.assert_array_equal(kept[1][name], values, name)
+    assert second["refs"] == whole["refs"]
+    # Each of the three counts: the place in the epoch, the last weights, the optimiser's state.
+    for other, more in (
+        (first["refs"], {"shown": 0.0}),
+        (first["refs"] | {"last": first["refs"]["weights"]}, {}),
+        ({k: ref for k, ref in first["refs"].items() if k != "optimizer"}, {}),
+    ):
+        inherit = _goes_on(first | {"refs": other})
+        lesser = evaluator.evaluate(_partial(2, 0.375, 1.0, inherit=inherit) | goes_on | more)
+        assert lesser["refs"]["weights"] != whole["refs"]["weights"]
 
 
 def _goes_on(result: Json) -> Json:
@@ -409,5 +438,32 @@ def test_what_ends_before_the_schedule_keeps_its_optimiser(phase: Any, end: floa
         phase=phase, fidelity=Fidelity(1.0, end=end),
     )  # fmt: skip
     constants = Constants(0, (), Fidelity(1.0), Fidelity(), "", "")
-    wants = jobs.job(trial, {0: trial}, constants, lambda seq: trial)["wants"]
-    assert ("optimizer" in wants) == (end == 0.5)
+    job = jobs.job(trial, {0: trial}, constants, lambda seq: trial)
+    assert ({"optimizer", "last"} <= set(job["wants"])) == (end == 0.5)
+    assert (job.get("shown") == 0) == ("stream" in job) == (end == 0.5)
+
+
+def test_a_job_says_what_its_networks_were_shown_of_the_schedule() -> None:
+    """Champions and challengers are shown the same images in the same order."""
+    trials: dict[int, Trial] = {}
+    constants = Constants(7, (), Fidelity(1.0), Fidelity(), "", "")
+
+    def told(parents: tuple[int, ...], begin: float | None, end: float | None, n: float) -> Json:
+        seq = len(trials)
+        trials[seq] = Trial(
+            seq, "COMPLETE", _dag().to_json(), f"key {seq}", "identity", "sample",
+            fidelity=Fidelity(1.0, begin=begin, end=end), parents=parents, seed=seq,
+            metrics={"epochs_done": n}, goes_on=bool(parents),
+        )  # fmt: skip
+        return jobs.job(trials[seq], trials, constants, trials.__getitem__)
+
+    made = [
+        told((), 0.0, 0.25, 0.5), told((), 0.0, 0.25, 0.25),  # first networks, fast and slow
+        told((0,), 0.25, 0.5, 0.5), told((1, 0), 0.25, 0.5, 0.25),  # one goes on, a child
+        told((3, 2), 0.5, 0.75, 1.0), told((4,), 0.75, None, 3.0),
+        told((5,), 0.0, 0.25, 0.5),  # a further segment has a schedule of its own
+    ]  # fmt: skip
+    assert [job["shown"] for job in made] == [0, 0, 0.5, 0.25, 0.5, 1.5, 0]
+    assert len({job["stream"] for job in made}) == 1
+    assert len({job["seed"] for job in made}) == len(made)
+    assert "stream" not in told((), None, None, 1.0)

@@ -81,6 +81,19 @@ class Overwrites(Rows):
         return {"x": stored["x"]}
 
 
+class StartsAnew(Rows):
+    def batches(self, *given: Any) -> Any:
+        from nasgen.evaluation.batches import Batches
+
+        class Anew(Batches):
+            def epoch(self) -> Any:
+                self.first = 0
+                return super().epoch()
+
+        prepared, *others, _ = given
+        return Anew(self.batch, prepared, *others)
+
+
 class Reversed(Rows):
     """Sound: the numbers backwards are a view."""
 
@@ -114,6 +127,7 @@ class ReversesTheBatch(Reversed):
         (LooksEverywhere, "rows outside of the training part had a say"),
         (LooksAround, "a row alone gets another answer than in a batch"),
         (Overwrites, "it changed the stored arrays"),
+        (StartsAnew, "an epoch must begin with the batch number `first`"),
     ],
 )
 def test_the_suite_of_feeds_finds(target: Any, words: str) -> None:
