@@ -154,7 +154,8 @@ def left_out(text: str) -> None:
 
 
 def _print(summary: Mapping[str, Any], metric: str, views: int | None) -> None:
-    from nasgen.runs.progress import share, value
+    from nasgen.report.numbers import change
+    from nasgen.runs.progress import plain, share, value
 
     def trials(member: Mapping[str, Any]) -> str:
         averaged = member.get("averaged")
@@ -173,7 +174,8 @@ def _print(summary: Mapping[str, Any], metric: str, views: int | None) -> None:
     print(f"test {metric}: {value(metric, summary[f'test_{metric}'])}{over}")
     if n_views > 1:
         print(f"test {metric}, one view: {value(metric, summary[f'test_{metric}_one_view'])}")
-    print(f"gap: {value(metric, summary['gap'])} better on the rows that chose than on test rows")
+    gap = plain(change(metric, summary["gap"]))
+    print(f"gap: {gap} (the rows that chose against test rows, one view each)")
     if views is not None and views > n_views:
         print(f"note: {n_views} of {views} views, those that training shows")
     if summary.get("temperature", 1.0) != 1.0:

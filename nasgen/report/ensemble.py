@@ -16,18 +16,22 @@ from nasgen.report.sheet import Table, document, table
 from nasgen.report.svg import element
 
 N_CLASSES = 30  # of a confusion matrix that is drawn whole
-N_PAIRS = 36  # rows of the table of pairs
+N_PAIRS = 10  # that differ most
 
 
 @dataclass(frozen=True)
 class Size:
-    """The ensemble that is chosen when it may have so many members, and what it costs."""
+    """The ensemble that is chosen when it may have so many members, and what it costs.
+
+    `is_front`: none that costs less is as good on validation rows.
+    """
 
     n_members: int
     n_params: float
     latency_ms: float
     val: float
     test: float
+    is_front: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def render(view: EnsembleView) -> str:
     )
     parts = [
         headline,
-        _section("Members", *table(view.members)),
+        _section("Members", _table("members", view.members)),
         *_sizes(view),
         *_diversity(view),
         *_calibration(view),
@@ -99,6 +103,18 @@ def render(view: EnsembleView) -> str:
 
 def _section(heading: str, *parts: object) -> Markup:
     return element("section", element("h2", heading), *parts)
+
+
+def _table(label: str, found: Table) -> Markup:
+    return _scrolled(label, *table(found))
+
+
+def _legend(names: Sequence[str]) -> Markup:
+    """Return the key of the colours c0, c1, ..."""
+    keys = (
+        element("li", element("span", class_=f"swatch c{i}"), name) for i, name in enumerate(names)
+    )
+    return element("ul", *keys, class_="legend", aria_label="colours of the lines")
 
 
 def _scrolled(label: str, *parts: object, kind: str = "scroll") -> Markup:
@@ -113,13 +129,16 @@ def _sizes(view: EnsembleView) -> list[Markup]:
     costs = [size.n_params for size in view.sizes]
     values = [v for size in view.sizes for v in (size.val, size.test)]
     lines, marks = [], []
-    for part, css in (("val", "c0"), ("test", "c1")):
-        points = [(size.n_params, getattr(size, part)) for size in view.sizes]
-        lines.append(Line(points, css, label=part))
+    parts = {"validation": "val", "test": "test"}
+    for css, (part, attribute) in zip(("c0", "c1"), parts.items(), strict=True):
+        points = [(size.n_params, getattr(size, attribute)) for size in view.sizes]
+        front = [p for size, p in zip(view.sizes, points, strict=True) if size.is_front]
+        lines.append(Line(front, css, part))
         for size, (x, y) in zip(view.sizes, points, strict=True):
             what = f"{part} {view.metric} {quantity(name, y)}, {quantity('n_params', x)} parameters"
             text = f"at most {size.n_members} members: {what}"
-            marks.append(Mark(x, y, text, css, label=str(size.n_members) if part == "test" else ""))
+            label = str(size.n_members) if part == "test" else ""
+            marks.append(Mark(x, y, text, css if size.is_front else "muted", label=label))
     chart = charts.plot(
         f"{view.metric} against parameters for ensembles of several sizes",
         axis(costs, "n_params", "parameters of all members"),
@@ -144,11 +163,12 @@ def _sizes(view: EnsembleView) -> list[Markup]:
             element(
                 "p",
                 "For each largest number of members the ensemble is chosen anew. Members run one "
-                "after another. Ensembles that cost more and are no better on validation rows are "
-                "left out.",
+                "after another. The lines join those that no cheaper one equals on validation "
+                "rows; a number is that of the members allowed.",
             ),
             _scrolled("chart of cost against result", chart, kind="chart"),
-            *table(Table("", columns, rows)),
+            _legend(list(parts)),
+            _table("sizes", Table("", columns, rows)),
         )
     ]
 
@@ -161,6 +181,10 @@ def _diversity(view: EnsembleView) -> list[Markup]:
     rows = [["mean of all pairs", "", percent(means[0]), three(means[1]), three(means[2])]]
     order = sorted(view.pairs, key=lambda pair: -pair[2])
     rows += [[a, b, percent(d), three(q), three(k)] for a, b, d, q, k in order[:N_PAIRS]]
+    columns = ["member", "member", "disagreement", "Q", view.agreement]
+    more = ""
+    if len(order) > N_PAIRS:
+        more = f"{len(order) - N_PAIRS} pairs that disagree less are left out of the table."
     return [
         _section(
             "Diversity",
@@ -174,7 +198,8 @@ def _diversity(view: EnsembleView) -> list[Markup]:
                     else "Correlation: of their errors."
                 ),
             ),
-            *table(Table("", ["member", "member", "disagreement", "Q", view.agreement], rows)),
+            _table("pairs", Table("", columns, rows)),
+            *([element("p", more, class_="note")] if more else []),
         )
     ]
 
@@ -186,7 +211,7 @@ def _calibration(view: EnsembleView) -> list[Markup]:
     ideal = Line([(0.0, 0.0), (1.0, 1.0)], "muted", "as sure as right")
     lines, marks = [ideal], []
     for i, (name, bins) in enumerate(found.bins):
-        lines.append(Line([(c, a) for c, a, _ in bins], f"c{i}", label=name))
+        lines.append(Line([(c, a) for c, a, _ in bins], f"c{i}", name))
         marks += [
             Mark(c, a, f"{name}: {percent(c)} sure, {percent(a)} right, {n} rows", f"c{i}")
             for c, a, n in bins
@@ -213,8 +238,9 @@ def _calibration(view: EnsembleView) -> list[Markup]:
                 "validation rows. NLL: mean negative log-likelihood. ECE: mean distance of "
                 "confidence and accuracy over 15 bins.",
             ),
-            *table(Table("", ["", "NLL", "ECE", "accuracy"], rows)),
+            _table("calibration", Table("", ["", "NLL", "ECE", "accuracy"], rows)),
             _scrolled("reliability diagram", chart, kind="chart"),
+            _legend([name for name, _ in found.bins]),
         )
     ]
 
@@ -230,7 +256,7 @@ def _confusion(view: EnsembleView) -> list[Markup]:
             reverse=True,
         )[:N_CLASSES]
         rows = [[classes[i], classes[j], str(k)] for k, i, j in wrong if k]
-        body = table(Table("", ["true class", "answered", view.unit], rows))
+        body = [_table("confusions", Table("", ["true class", "answered", view.unit], rows))]
         text = f"The most frequent confusions of {n} classes."
     else:
         head = element(
@@ -272,7 +298,9 @@ def _mistakes(view: EnsembleView) -> list[Markup]:
             [str(m.row), m.true, m.answered, percent(m.confidence), m.text] for m in view.mistakes
         ]
         columns = ["test row", "true class", "answered", "confidence", "values"]
-        return [_section("Most confident errors", intro, *table(Table("", columns, rows)))]
+        return [
+            _section("Most confident errors", intro, _table("errors", Table("", columns, rows)))
+        ]
     figures = []
     for m in view.mistakes:
         text = f"{m.true}, answered {m.answered} ({percent(m.confidence)})"

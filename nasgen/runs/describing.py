@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from nasgen.ensembles.mixing import Mixing
 from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork
 from nasgen.errors import NasgenError
 from nasgen.report.ensemble import Calibration, EnsembleView, Mistake, Size, render
-from nasgen.report.numbers import percent, quantity, words
+from nasgen.report.numbers import change, percent, quantity, words
 from nasgen.report.sheet import Table
 from nasgen.runs.reporting import data_summary
 from nasgen.runs.results import Run
@@ -60,7 +61,7 @@ def page(
         unit=unit,
         n_test=len(targets),
         facts=_facts(ensemble, summary, metric),
-        notes=_notes(ensemble, summary, metric),
+        notes=_notes(ensemble, summary, metric, len(targets), unit),
         members=_members(ensemble, named, metric),
         sizes=_sizes(ensemble, networks, metric) if ensemble.section else (),
         pairs=[(named[p.first], named[p.second], p.disagreement, p.q, p.kappa) for p in pairs],
@@ -86,13 +87,15 @@ def _facts(
         )
     return [
         *found,
-        ("gap to test", quantity(metric, summary["gap"])),
+        ("gap to test", change(metric, summary["gap"])),
         ("parameters", quantity("n_params", ensemble.n_params)),
         ("one row", quantity("latency_ms", ensemble.latency_ms)),
     ]
 
 
-def _notes(ensemble: TrainedEnsemble, summary: dict[str, Any], metric: str) -> list[str]:
+def _notes(
+    ensemble: TrainedEnsemble, summary: dict[str, Any], metric: str, n_test: int, unit: str
+) -> list[str]:
     on, views = summary.get("selected_on"), summary["views"]
     notes = []
     if on is not None:
@@ -105,6 +108,12 @@ def _notes(ensemble: TrainedEnsemble, summary: dict[str, Any], metric: str) -> l
         notes.append(
             "Cross-fitted: on each of five parts of the validation rows, with members and shares "
             "chosen on the other four."
+        )
+    if metric == "accuracy":
+        low, high = calibration.interval(summary["test_accuracy"], n_test)
+        notes.append(
+            f"95 % interval of the test accuracy, from {n_test:,} {unit}: {percent(low)} to "
+            f"{percent(high)}."
         )
     if views > 1:
         one = quantity(metric, summary[f"test_{metric}_one_view"])
@@ -141,34 +150,24 @@ def _members(ensemble: TrainedEnsemble, named: Sequence[str], metric: str) -> Ta
 def _sizes(
     ensemble: TrainedEnsemble, networks: Sequence[TrainedNetwork], metric: str
 ) -> list[Size]:
-    """Return the front of validation result against parameters over the largest numbers allowed."""
+    """Return what ensembles of various largest numbers of members cost and are worth."""
     section = ensemble.section
     assert section is not None
-    direction = 1 if ensemble.inference.task.direction == "maximize" else -1
-    found: list[Size] = []
-    for size in [size for size in SIZES if size <= len(networks)]:
-        if section.size is not None and size > section.size:
-            break
+    sign = 1 if ensemble.inference.task.direction == "maximize" else -1
+    found: dict[tuple[int, float], Size] = {}
+    for size in [n for n in SIZES if n <= min(len(networks), section.size or len(networks))]:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what is left out was said already
-                made = choose(networks, section.model_copy(update={"size": size}))
-            tested = made.test_metrics[metric]
+            made = choose(networks, section.model_copy(update={"size": size}), lambda text: None)
         except NasgenError:  # such as a limit that no network keeps
             continue
-        one = Size(size, made.n_params, made.latency_ms, made.val_metrics[metric], tested)
-        better = all(
-            direction * one.val > direction * other.val
-            for other in found
-            if other.n_params <= one.n_params
-        )
-        if better:
-            found = [o for o in found if not _dominates(one, o, direction)] + [one]
-    return sorted(found, key=lambda size: size.n_params)
-
-
-def _dominates(one: Size, other: Size, direction: int) -> bool:
-    return one.n_params <= other.n_params and direction * one.val >= direction * other.val
+        val, test = made.val_metrics[metric], made.test_metrics[metric]
+        one = Size(size, made.n_params, made.latency_ms, val, test)
+        found.setdefault((made.n_params, val), one)  # a larger number that adds nobody is none
+    shown, best = [], -math.inf
+    for one in sorted(found.values(), key=lambda one: (one.n_params, -sign * one.val)):
+        shown.append(replace(one, is_front=sign * one.val > best))
+        best = max(best, sign * one.val)
+    return shown
 
 
 def _calibration(ensemble: TrainedEnsemble) -> Calibration:
