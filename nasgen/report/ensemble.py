@@ -17,6 +17,7 @@ from nasgen.report.svg import element
 
 N_CLASSES = 30  # of a confusion matrix that is drawn whole
 N_PAIRS = 10  # that differ most
+N_RELIABLE = 5  # rows of a bin through which a line of the reliability diagram goes
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def _calibration(view: EnsembleView) -> list[Markup]:
     ideal = Line([(0.0, 0.0), (1.0, 1.0)], "muted", "as sure as right")
     lines, marks = [ideal], []
     for i, (name, bins) in enumerate(found.bins):
-        lines.append(Line([(c, a) for c, a, _ in bins], f"c{i}", name))
+        lines.append(Line([(c, a) for c, a, n in bins if n >= N_RELIABLE], f"c{i}", name))
         marks += [
             Mark(c, a, f"{name}: {percent(c)} sure, {percent(a)} right, {n} rows", f"c{i}")
             for c, a, n in bins

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -85,7 +86,27 @@ def test_the_folder_has_what_its_format_says(made: Path) -> None:
         for ref in member["refs"].values():
             assert (made / "both" / "artifacts" / f"{ref}.safetensors").is_file()
     assert (made / "both" / "transform.json").is_file()
-    assert "Confusion matrix" in (made / "both" / "report.html").read_text()
+
+
+def test_the_report_shows_cost_diversity_calibration_and_errors(made: Path) -> None:
+    page = (made / "both" / "report.html").read_text()
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert headings == [
+        "Result", "Members", "Cost against result", "Diversity", "Calibration", "Confusion matrix",
+        "Most confident errors",
+    ]  # fmt: skip
+    assert "http" not in page
+    assert "src=" not in page.replace('src="data:', "")
+    assert 'class="bad"' not in page
+    found = Ensembled(made / "both").ensemble
+    tests, targets = found.predictions("test"), found.inference.targets("test")
+    rows = re.findall(r"<tr><th scope=\"row\">.*?</tr>", page)
+    diagonal = [int(re.findall(r"heat\d\">(\d*)</td>", r)[i] or 0) for i, r in enumerate(rows)]
+    assert sum(diagonal) == (tests.argmax(axis=1) == targets).sum()
+    sure = [(float(tests[i].max()), i) for i in np.flatnonzero(tests.argmax(axis=1) != targets)]
+    first = re.search(r"Most confident errors.*?<tbody><tr><td>(\d+)</td>", page, re.S)
+    assert first is not None
+    assert int(first.group(1)) == max(sure, key=lambda pair: (pair[0], -pair[1]))[1]
 
 
 def test_it_answers_as_before_without_its_runs_and_data(made: Path, tmp_path: Path) -> None:
