@@ -40,7 +40,7 @@ def evolved(seed: int, n_steps: int) -> Dag:
     """Return a drawn network after some mutations."""
     rng = np.random.default_rng(seed)
     dag = SPACE.sample(rng).mint(seed, 0)
-    names = [e.name for e in registry.entries("mutations").values() if varies(accepted(e), Dag)]
+    names = [e.name for e in registry.usual("mutations").values() if varies(accepted(e), Dag)]
     done = 0
     while done < n_steps:
         try:

@@ -145,7 +145,7 @@ def scaled(dag: Dag, macs: float) -> Dag:
 
 def mutated(dag: Dag, n: int, rng: np.random.Generator) -> tuple[Dag, list[str]]:
     """Return the graph after up to `n` mutations, and their names."""
-    entries = registry.entries("mutations").values()
+    entries = registry.usual("mutations").values()
     names = [e.name for e in entries if varies(accepted(e), Dag) and e.origin == "built-in"]
     done: list[str] = []
     for _ in range(10 * n):

@@ -113,7 +113,10 @@ def _variant(name: str) -> dict[str, Any]:
     """Return the settings of [algorithm] that leave only one operator or kind of operators."""
     if not name:
         return {}
-    crossovers, mutations = registry.names("crossovers"), registry.names("mutations")
+    crossovers, mutations = (  # a table knows networks, not what becomes of weights
+        [name for name, entry in registry.entries(group).items() if entry.runs_in == "driver"]
+        for group in ("crossovers", "mutations")
+    )
     if name in crossovers:
         return {"crossovers": {name: 1.0}}
     known = [MUTATIONS, *mutations, *crossovers]

@@ -108,7 +108,7 @@ def _explain(group: str, name: str, json_: bool) -> None:
         dump({"name": name, "config": text}) if json_ else print(text, end="")
         return
     entry, text = registry.get(group, name), registry.documentation(group, name)
-    section = registry.CONFIGURED.get(group)
+    section = registry.section(group, name)
     options = registry.options_of(registry.resolve(group, name)) if section else {}
     rows = [
         {

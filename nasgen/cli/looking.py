@@ -93,7 +93,8 @@ def show(
     }
     if set(columns["state"]) <= {"complete"}:
         del columns["state"]
-    for name in dict.fromkeys((*(o.name for o in found.objectives), "n_params")):
+    sizes = ("n_params", *(("n_synapses",) if any(t.is_sparse for t in trials) else ()))
+    for name in dict.fromkeys((*(o.name for o in found.objectives), *sizes)):
         columns[name] = [value(name, {**t.metrics, **t.objectives}.get(name)) for t in trials]
     table_of("", list(columns), list(zip(*columns.values(), strict=True)))
     if not history and (rows := of_generations(found)):

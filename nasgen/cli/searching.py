@@ -383,7 +383,10 @@ def train(
     ledger: LedgerNow = None,
     json_: Json = False,
 ) -> None:
-    """Train one network of a run from scratch, longer than the search did, and test it."""
+    """Train one network of a run again, longer than the search did, and test it.
+
+    It begins anew; a pruned, mated or regrown network goes on from the weights that it has.
+    """
     from nasgen.errors import ConfigError
     from nasgen.runs.progress import epochs as of_epochs
     from nasgen.runs.progress import value
@@ -408,6 +411,8 @@ def train(
     if json_:
         dump(record)
         return
+    if record["begins"] == "weights":
+        print(f"trial {record['trial']} went on from the weights that it had")
     for part in ("val", "test"):
         print(f"{part} {metric}: {value(metric, record[f'{part}_{metric}'])}")
     print(f"weights: {record['weights']}")

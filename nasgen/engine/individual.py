@@ -92,6 +92,7 @@ class Individual:
         generation: int = 0,
         goes_on: bool = False,
         identity: str = "",
+        is_sparse: bool = False,
     ) -> None:
         self.seq = seq
         self.genotype = genotype
@@ -101,6 +102,7 @@ class Individual:
         self.generation = generation
         self.goes_on = goes_on  # a further training of its parent
         self.identity = identity  # the trial's, by which derivations name their parents
+        self.is_sparse = is_sparse  # some of its weights do not exist
         self.history_index = seq  # DEAP's History walks genealogies by this attribute
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Individual:
@@ -114,6 +116,7 @@ class Individual:
             self.generation,
             self.goes_on,
             self.identity,
+            self.is_sparse,
         )
 
     def __repr__(self) -> str:

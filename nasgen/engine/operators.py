@@ -37,7 +37,8 @@ class Operator:
 
     `n_parents` are the fewest and the most that it is given. One that `runs_in` the worker is not
     called here: its child is a `Derivation` with its `group` and `settings`. If it `draws` nothing,
-    equal parents give equal derivations, the second of which is a duplicate.
+    equal parents give equal derivations, the second of which is a duplicate. One `of_sparse`
+    networks does not apply to parents of which nothing is pruned.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Operator:
     runs_in: str = "driver"
     settings: Mapping[str, Any] = field(default_factory=dict)
     draws: bool = True
+    of_sparse: bool = False
 
     @property
     def is_for_several(self) -> bool:
@@ -121,6 +123,8 @@ def children(
     NotApplicable passes through; whatever else it raises, or returns against its contract, is an
     OperatorError, and so it is when it takes longer than `limit_s` seconds.
     """
+    if operator.of_sparse and not all(parent.is_sparse for parent in parents):
+        raise NotApplicable("nothing of its parent is pruned.", kind="dense")
     if operator.runs_in == "worker":
         identities = tuple(parent.identity for parent in parents)
         seed = int(rng.integers(2**63)) if operator.draws else 0

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -28,14 +29,16 @@ from nasgen.evaluation import gradients, surviving
 from nasgen.evaluation.evaluation import Json
 from nasgen.evaluation.framing import Frame, Framed, Parent, averaged, framed
 from nasgen.evaluation.inference import Inference
+from nasgen.evaluation.living import prunable, step_of
 from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support, survival
 from nasgen.phenotype.compaction import compact
 from nasgen.phenotype.heredity import align, inherit
-from nasgen.phenotype.network import PREFIX, Network, build
+from nasgen.phenotype.network import Network, build
 from nasgen.phenotype.stock import Stock
 from nasgen.phenotype.survival import Array, Mask
-from nasgen.search_spaces.blueprint import Blueprint, Step, with_tagged_projections
+from nasgen.search_spaces.blueprint import Blueprint, with_tagged_projections
+from nasgen.settings import options
 
 
 @final
@@ -211,20 +214,6 @@ def _who(given: Mapping[str, Any]) -> str:
     return f"parent trial {given.get('seq', repr(given['identity']))}"
 
 
-def prunable(blueprint: Blueprint, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return the names of the tensors that may be sparse: weights of layers but the classifier."""
-    steps = {step.name: step for step in blueprint.steps}
-    return [
-        name
-        for name, tensor in tensors.items()
-        if tensor.ndim > 1 and tensor.is_floating_point() and _step(steps, name).role != "head"
-    ]
-
-
-def _step(steps: Mapping[str, Step], name: str) -> Step:
-    return steps[name.removeprefix(f"{PREFIX}.").partition(".")[0]]
-
-
 def _n_most(parents: Sequence[Parent], frame: Frame) -> int:
     """Return how many synapses a child has at most without an environment: its parents' mean.
 
@@ -343,6 +332,9 @@ class _Call:
             pairs = {n: survival.changed(self.who, n, found[n], weights[0][n]) for n in self.names}
             changed = {n: weight for n, (weight, _) in pairs.items()}
             masks = {n: mask for n, (_, mask) in pairs.items()}
+            both = ((changed, weights[0]), (masks, supports[0]))
+            if all(np.array_equal(new[n], old[n]) for new, old in both for n in self.names):
+                raise NotApplicable("it leaves its parent as it is.", kind="unchanged")
         return _Made(changed, {n: mask.copy() for n, mask in masks.items()}, strengths)
 
     def _mated(
@@ -422,21 +414,28 @@ class _Call:
         return {name: self._called(name, of(name)) for name in self.names}
 
     def _called(self, name: str | tuple[str, ...], given: tuple[Any, ...]) -> Any:
-        function: Callable[..., Any] = registry.resolve(
-            self.derivation.group, self.derivation.operator
-        )
         try:
-            return function(name, *given, self._rng(name), **self.materials)
+            return self._function(name, *given, self._rng(name), **self.materials)
         except (NotApplicable, OperatorError, MemoryError):
             raise
         except FOREIGN as error:
             raise surviving.raised(self.who, error) from error
 
+    @cached_property
+    def _function(self) -> Callable[..., Any]:
+        """The operator, with its options where it takes any."""
+        group, operator = self.derivation.group, self.derivation.operator
+        given = self.derivation.settings.get("options", {})
+        if given:
+            target = registry.resolve(group, operator)
+            given = options.read(target, given, f"algorithm.operators.{operator}")
+        return registry.function(group, operator, given)
+
     def _rng(self, name: str | tuple[str, ...], role: str = "derivation") -> np.random.Generator:
         """Return the generator of a tensor: by gene tag, whatever precedes it in the network."""
         if not isinstance(name, str):
             return seeding.generator(self.derivation.seed, role)
-        step = _step({step.name: step for step in self.frame.blueprint.steps}, name)
+        step = step_of({step.name: step for step in self.frame.blueprint.steps}, name)
         inner = name.split(".", 2)[2]
         return seeding.generator(self.derivation.seed, f"{role}/{step.tag}/{inner}")
 

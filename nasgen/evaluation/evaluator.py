@@ -16,14 +16,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from nasgen import registry, seeding
 from nasgen.errors import FOREIGN, EvaluationError
-from nasgen.evaluation import batches, census, device, measure, optimizer_state, shared, speed
+from nasgen.evaluation import (
+    batches,
+    device,
+    living,
+    measure,
+    optimizer_state,
+    shared,
+    speed,
+    tensors,
+)
 from nasgen.evaluation.batches import Batches
+from nasgen.evaluation.census import taken
 from nasgen.evaluation.cohort import Cohort, blame, check_alike
 from nasgen.evaluation.derivation import Deriver
+from nasgen.evaluation.distillation import LOGITS, Distillation
 from nasgen.evaluation.evaluation import Evaluation, Json, failing
 from nasgen.evaluation.inference import Inference, TensorStore
 from nasgen.evaluation.inheritance import Inheritance
@@ -98,6 +108,7 @@ class Evaluator:
         }
         self.constraints = [constraints.parse(text) for text in context.get("constraints", ())]
         self.recipe = Recipe.of(self.training, self.inference.feed.input_shape)
+        self.distillation = Distillation.of(self.inference, self.training)
         self.inheritance = Inheritance(
             artifacts, lambda json: self.inference.decode(json)[1], self.training.on_bad_parent
         )
@@ -108,17 +119,18 @@ class Evaluator:
         `job` holds seq, attempt, genotype, fidelity (as `Fidelity.to_json` writes it), seed,
         with_validation and inherit (None or {"parents": [{"genotype", "refs"}], "plan"}). "wants"
         names what is kept of "weights", "predictions" (those two by default), "optimizer" and
-        "clusters" (see `nasgen.phenotype.census`), and "last", the state after the last step where
-        the weights are a mean; the result's "refs" are {name: reference}. Parents whose refs have a
-        "last" give that in place of their weights, an "optimizer" its moments along with them, a
-        "support" what is pruned; or the job has a "support" of its own, a reference to bool arrays
-        under its network's tensor names. Such a network is kept to it (see
-        `nasgen.phenotype.support`), its result's refs have its "support" and "clusters" beside the
-        weights, and its metrics count what is in it. "others" are the curves that the stopper
-        compares with. `report` gets the progress after each epoch and about once a second within.
-        When it returns False, or the stopper stops the training, the trial ends as PRUNED, without
-        objectives. Whatever goes wrong becomes a FAILED result with failure_kind error, memory,
-        timeout, non-finite or store. Only KeyboardInterrupt escapes.
+        "logits" (see `distillation`), "clusters" (see `nasgen.phenotype.census`), and "last", the
+        state after the last step where the weights are a mean; the result's "refs" are {name:
+        reference}. "ancestors" are those to compare sizes with and to learn from, {"seq", "refs",
+        "metrics"} each. Parents whose refs have a "last" give that in place of their weights, an
+        "optimizer" its moments along with them, a "support" what is pruned; or the job has a
+        "support" of its own, a reference to bool arrays under its network's tensor names. Such a
+        network is kept to it (see `nasgen.phenotype.support`), its result's refs have its "support"
+        and "clusters" beside the weights, and its metrics count what is in it. "others" are the
+        curves that the stopper compares with. `report` gets the progress after each epoch and about
+        once a second within. When it returns False, or the stopper stops the training, the trial
+        ends as PRUNED, without objectives. Whatever goes wrong becomes a FAILED result with
+        failure_kind error, memory, timeout, non-finite or store. Only KeyboardInterrupt escapes.
 
         {"seq", "cohort": [job, ...]} trains relatives together on the weights that they share (see
         `cohort`): same fidelity for all, seconds and time limit count for each on average. The
@@ -228,6 +240,8 @@ class Evaluator:
         metrics["flops"] = measure.flops(network, self.inference.feed.example())
         placed = self.inference.placed(network)
         candidate = _Candidate(genotype, blueprint, placed, state)
+        metrics |= living.measured(blueprint, network, masks)
+        metrics |= living.efficiencies(metrics, job.get("ancestors"))
         if masks is not None:
             metrics |= {"n_params": support.n_params(masks), "n_living": support.n_living(masks)}
             candidate.support = Support.of(placed, masks)
@@ -255,14 +269,16 @@ class Evaluator:
         forward: Callable[..., torch.Tensor] | None = None,
     ) -> Trainee:
         job, network = trial.job, candidate.network
-        data = self._batches(job)
+        hard = partial(self.inference.task.loss, smoothing=self.recipe.label_smoothing)
+        _, targets = shared.tensors(self.inference.data, str(self.device))
+        targets, loss = self.distillation.taught(job, targets, hard)
+        data = self._batches(job, targets)
         n_epochs = self._epochs(job)
         whole = n_updates(n_epochs, data.n_steps) / data.n_steps  # what whole updates come to
 
         def tell(row: Row) -> bool:
             return report({"seq": job["seq"], "n_epochs": whole, **row}) is not False
 
-        loss = partial(self.inference.task.loss, smoothing=self.recipe.label_smoothing)
         trainee = Trainee(network, data, loss, tell, forward)
         if self.stopper is not None and "others" in job:
             others = [Curve.from_json(curve) for curve in job["others"]]
@@ -270,18 +286,18 @@ class Evaluator:
             trainee.look = self._look(watch, trial, candidate, trainee)
         return trainee
 
-    def _batches(self, job: Mapping[str, Any]) -> Batches:
-        """Return the batches of a job's training.
+    def _batches(self, job: Mapping[str, Any], targets: torch.Tensor | None = None) -> Batches:
+        """Return the batches of a job's training; `targets` stand in the place of the data's.
 
         Jobs of one "stream" are shown the same ones, from those of so many "shown" epochs on.
         """
         fraction = float(job.get("fidelity", {}).get("fraction", self.training.fraction))
         rows = shared.rows(self.inference.data, fraction, bool(job.get("with_validation", False)))
-        inputs, targets = shared.tensors(self.inference.data, str(self.device))
+        inputs, own = shared.tensors(self.inference.data, str(self.device))
         seed = seeding.integer(job.get("stream", job["seed"]), "batches")
         made = self.inference.feed.batches(
             inputs,
-            targets,
+            own if targets is None else targets,
             torch.from_numpy(rows),
             self.recipe.batch_for(len(rows)),
             torch.Generator().manual_seed(seed),
@@ -370,10 +386,10 @@ class Evaluator:
         objectives = dict(self._objectives(measured, with_validation))
         if "latency_ms" in objectives:
             metrics["latency_ms"] = objectives["latency_ms"]
-        _check_finite(network)
-        kept: dict[str, Mapping[str, Array]] = {"weights": _arrays(network.state_dict())}
+        tensors.check_finite(network)
+        kept: dict[str, Mapping[str, Array]] = {"weights": tensors.arrays(network.state_dict())}
         if candidate.last:
-            kept["last"] = _arrays(candidate.last)
+            kept["last"] = tensors.arrays(candidate.last)
         masks = None if candidate.support is None else candidate.support.to_arrays()
         if predictions is not None:
             kept["predictions"] = {"validation": predictions}
@@ -382,9 +398,11 @@ class Evaluator:
         is_derived = "genotype" in result
         if masks is not None or is_derived or "clusters" in trial.wants:
             whole = support.completed(candidate.blueprint, masks or {})
-            kept["clusters"] = census.taken(candidate.blueprint, whole).to_arrays()
+            kept["clusters"] = taken(candidate.blueprint, whole).to_arrays()
         if candidate.state:
             kept["optimizer"] = optimizer_state.to_arrays(candidate.state)
+        if LOGITS in trial.wants:
+            kept[LOGITS] = self.distillation.logits(network, trial.check_time)
         wanted = (*trial.wants, "support", "clusters")
         result["refs"] = {k: self.artifacts.save(v) for k, v in kept.items() if k in wanted}
         result["objectives"] = objectives
@@ -402,8 +420,8 @@ class Evaluator:
             candidate.blueprint,
             candidate.network,
             MappingProxyType(metrics),
-            _read_only(predictions),
-            _read_only(targets),
+            tensors.read_only(predictions),
+            tensors.read_only(targets),
             self.device,
             self.inference.feed.example(),
         )
@@ -431,17 +449,6 @@ class Evaluator:
                     f"objective '{name}' must return a finite number, got {value}", "non-finite"
                 )
             yield name, value
-
-
-def _check_finite(network: nn.Module) -> None:
-    """Raise EvaluationError for weights that no network could be handed over or go on with."""
-    for name, weight in network.named_parameters():
-        # A finite sum needs one pass; only one that is not (it may be too large) needs more.
-        if not math.isfinite(weight.detach().sum()) and not torch.isfinite(weight).all():
-            raise EvaluationError(
-                f"the weight '{name}' became NaN or infinite; a lower [training] lr may help",
-                "non-finite",
-            )
 
 
 def _fidelity(job: Mapping[str, Any]) -> Fidelity:
@@ -481,20 +488,3 @@ def _value(name: str, objective: Callable[[Measured], float], measured: Measured
             f"objective '{name}' failed with {type(error).__name__}: {error}"
         ) from error
     return number(value, f"objective '{name}'")
-
-
-def _read_only(array: Array | None) -> Array | None:
-    if array is None:
-        return None
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
-def _arrays(state: Mapping[str, torch.Tensor]) -> dict[str, Array]:
-    """Return the state of a network as numpy, every float as float32."""
-    arrays = {}
-    for name, tensor in state.items():
-        value = tensor.detach().cpu().contiguous()
-        arrays[name] = (value.float() if value.is_floating_point() else value).numpy()
-    return arrays

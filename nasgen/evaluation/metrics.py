@@ -21,8 +21,10 @@ class Measured:
     """A trained network with everything that was measured on it.
 
     `metrics` holds what the task measures as val_NAME (val_accuracy and val_loss for
-    classification), train_loss, n_params, flops, epochs_done, images_per_s and precision; the
-    validation metrics are None when the network was trained on the validation rows too.
+    classification), train_loss, n_params, flops, n_synapses, n_kernels, n_filters, storage_bytes,
+    synaptic_efficiency, cluster_efficiency, filter_efficiency (see `evaluation.living`),
+    epochs_done, images_per_s and precision; the validation metrics are None when the network was
+    trained on the validation rows too.
     `predictions` are the task's on the validation rows ((n_val, n_classes) float32 probabilities
     for classification) and `targets` the data set's ((n_val,) int64 labels), or None. `network` is
     in eval mode on `device`, `example` one row as it reads it. An objective must not change any of
@@ -88,6 +90,26 @@ def n_params(measured: Measured) -> float:
 def flops(measured: Measured) -> float:
     """Return the floating-point operations for one row."""
     return float(measured.metrics["flops"])
+
+
+def n_synapses(measured: Measured) -> float:
+    """Return the number of weights of layers that exist, those of the classifier not counted."""
+    return float(measured.metrics["n_synapses"])
+
+
+def storage_bytes(measured: Measured) -> float:
+    """Return the bytes that hold the network's values, see `evaluation.living.stored_bytes`."""
+    return float(measured.metrics["storage_bytes"])
+
+
+def synaptic_efficiency(measured: Measured) -> float:
+    """Return the synapses of the ancestor over those of the network, 1 for an ancestor."""
+    return float(measured.metrics["synaptic_efficiency"])
+
+
+def cluster_efficiency(measured: Measured) -> float:
+    """Return the kernels of the ancestor over those of the network, 1 for an ancestor."""
+    return float(measured.metrics["cluster_efficiency"])
 
 
 def latency_ms(measured: Measured) -> float:

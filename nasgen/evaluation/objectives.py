@@ -2,7 +2,8 @@
 
 The option "metric" names the task's metric that an objective reads: a task that does not measure it
 cannot be searched for it. An entry with the option "untrained" is known before training: its value
-depends on genotype, blueprint and network, not on weights or predictions.
+depends on genotype, blueprint, network and support, not on weights or predictions. One with the
+option "ancestor" compares with the ancestor of the network's line, which its job names.
 """
 
 from nasgen.registry import Entry
@@ -49,6 +50,32 @@ ENTRIES = (
         "nasgen.evaluation.metrics:flops",
         "floating-point operations for one row, two for each multiply-add",
         options={"direction": "minimize", "unit": "operations", "untrained": True},
+    ),
+    Entry(
+        "n_synapses",
+        "nasgen.evaluation.metrics:n_synapses",
+        "weights that exist, those of the classifier, biases and norms not counted",
+        options={"direction": "minimize", "unit": "synapses", "untrained": True},
+    ),
+    Entry(
+        "storage_bytes",
+        "nasgen.evaluation.metrics:storage_bytes",
+        "bytes of all values: each tensor dense, as bitmap and values, or as CSR, the smallest",
+        options={"direction": "minimize", "unit": "bytes", "untrained": True},
+    ),
+    Entry(
+        "synaptic_efficiency",
+        "nasgen.evaluation.metrics:synaptic_efficiency",
+        "how many times fewer synapses than its ancestor, the network that its line began with",
+        reference="Shafiee 2016; Chung 2017",
+        options={"direction": "maximize", "unit": "times", "untrained": True, "ancestor": True},
+    ),
+    Entry(
+        "cluster_efficiency",
+        "nasgen.evaluation.metrics:cluster_efficiency",
+        "how many times fewer kernels, (out, in) slices of a layer, than its ancestor, in total",
+        reference="Shafiee 2016; Chung 2017",
+        options={"direction": "maximize", "unit": "times", "untrained": True, "ancestor": True},
     ),
     Entry(
         "latency_ms",

@@ -12,6 +12,7 @@ import numpy as np
 
 from nasgen import registry
 from nasgen.errors import FOREIGN, NasgenError, OperatorError
+from nasgen.evaluation import living
 from nasgen.evaluation.evaluation import Json
 from nasgen.phenotype import clusters, support, survival
 from nasgen.phenotype.channels import flow, limited, wired
@@ -92,24 +93,15 @@ def wanted(kept: Survivors) -> Json:
 
 
 def achieved(child: Masks, stock: Stock) -> Json:
-    """Return the counts of a child's closed support, and as shares of its parents' mean.
+    """Return the counts of a child's closed support as shares of its parents' mean.
 
     The classifier is not among the tensors, so it does not count.
     """
-    counts = _counted(child)
-    parents = [_counted(parent) for parent in stock.parents]
+    counts = living.counted(child)
+    parents = [living.counted(parent) for parent in stock.parents]
     means = {name: sum(p[name] for p in parents) / len(parents) for name in counts}
-    shares = {
-        name.replace("n_", "kept_"): n / means[name] for name, n in counts.items() if means[name]
-    }
-    return {**counts, **shares}
-
-
-def _counted(masks: Masks) -> dict[str, int]:
     return {
-        "n_synapses": survival.n_synapses(masks),
-        "n_kernels": clusters.n_clusters(masks, "kernel"),
-        "n_filters": clusters.n_clusters(masks, "filter"),
+        name.replace("n_", "kept_"): n / means[name] for name, n in counts.items() if means[name]
     }
 
 

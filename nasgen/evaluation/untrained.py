@@ -14,7 +14,7 @@ import torch
 
 from nasgen import registry
 from nasgen.errors import FOREIGN
-from nasgen.evaluation import measure, shared
+from nasgen.evaluation import living, measure, shared
 from nasgen.evaluation.metrics import Measured
 from nasgen.evaluation.promises import number
 from nasgen.genotypes import Genotype
@@ -63,6 +63,7 @@ class Untrained:
             metrics = {"n_params": measure.n_params(network)}
             if {*self._objectives} != {"n_params"}:
                 metrics["flops"] = measure.flops(network, self._example)
+                metrics |= living.measured(blueprint, network, None)
             cpu = torch.device("cpu")
             measured = Measured(
                 genotype, blueprint, network, metrics, None, None, cpu, self._example

@@ -36,6 +36,8 @@ class Constants:
     compares: Literal["none", "generations", "results"] = "none"
     constraints: tuple[Constraint, ...] = ()
     origin: Mapping[str, str] = field(default_factory=dict)  # what the first network starts with
+    has_ancestors: bool = False  # whether jobs say from which networks a trial comes
+    distils: bool = False  # whether trials learn from them
 
     def judged(self, trial: Trial) -> Trial:
         """Return a finished trial with its constraints' values apart, and how far it breaks them.

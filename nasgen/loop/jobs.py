@@ -11,6 +11,7 @@ from typing import Any
 
 from nasgen import seeding
 from nasgen.genotypes.derivation import Derivation
+from nasgen.loop import ancestry
 from nasgen.loop.constants import Constants
 from nasgen.stoppers.base import Curve
 from nasgen.store.trial import Trial
@@ -30,6 +31,7 @@ def job(
     With inheritance a trial gets all its parents, whether or not their weights are still there:
     `training.on_bad_parent` says what follows, and the worker applies it. The parent of a finalist
     is the candidate that it was. One that goes on without parents starts as the origin did.
+    "ancestors" are the networks with which its size is compared and from which it learns.
     """
     inherit: Json | None = None
     if trial.goes_on and not trial.parents:
@@ -47,9 +49,6 @@ def job(
             "plan": dict(trial.plan),
             "operator": trial.operator,
         }
-        if not is_explicit or any(parent.is_sparse for parent in parents):
-            first = whole(ancestor(parents[0], trials).seq)
-            inherit["ancestor"] = {**_parent(first), "metrics": dict(first.metrics)}
     made: Json = {
         "seq": trial.seq,
         "attempt": trial.attempt,
@@ -62,6 +61,11 @@ def job(
     }
     if constants.limit_s is not None:
         made["limit_s"] = constants.limit_s
+    if constants.has_ancestors:
+        found = ancestry.ancestors(trial, trials)
+        made["ancestors"] = [ancestry.described(one) for one in found]
+        if constants.distils and searched and not found:
+            made["wants"].append(ancestry.LOGITS)
     # What ends before the schedule does is there to be gone on from.
     goes_on = searched and (constants.keep_optimizer or trial.rungs_below)
     if goes_on or trial.fidelity.is_partial:
@@ -94,13 +98,6 @@ def _parent(trial: Trial) -> Json:
         "seq": trial.seq,
         "refs": dict(trial.refs),
     }
-
-
-def ancestor(trial: Trial, trials: Mapping[int, Trial]) -> Trial:
-    """Return where the line of a trial began, by first parents: what smaller ones compare with."""
-    while trial.parents:
-        trial = trials[trial.parents[0]]
-    return trial
 
 
 def starts_from_weights(

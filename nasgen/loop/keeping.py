@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from nasgen.loop.ancestry import LOGITS, ancestors
 from nasgen.loop.front import finalists
 from nasgen.loop.ranks import ranked
 from nasgen.settings.objectives import Objective
@@ -47,7 +48,7 @@ def staying(
     """Return the references that stay; what else finished trials have may be deleted.
 
     `trials` are all by seq, `alive` those that may still become parents, `in_flight` those that a
-    worker has. A trial that stays keeps all its artifacts.
+    worker has. A trial that stays keeps all its artifacts, and its ancestors what it learns from.
     """
     found = list(trials.values())
     if keeping.weights == "all":
@@ -64,11 +65,16 @@ def staying(
         if keeping.goes_on:  # from parents that need not lie on the front
             kept |= {*alive}
     kept |= {*_finalists(found, order, keeping)}
+    teachers = set()
+    if any(LOGITS in trial.refs for trial in found):
+        learning = kept.union(alive, (trial.seq for trial in flying))
+        teachers = {one.seq for seq in learning for one in ancestors(trials[seq], trials)}
+        teachers |= {*alive}  # those that are ancestors themselves
     return {
         ref
         for trial in found
         for name, ref in trial.refs.items()
-        if trial.seq in kept or name in keeping.always
+        if trial.seq in kept or name in keeping.always or (name == LOGITS and trial.seq in teachers)
     }
 
 

@@ -464,19 +464,19 @@ class Search:
         """
         fitness = self._fitness()
         fitness.set([trial.objectives[o.name] for o in self.constants.objectives], trial.violation)
-        genotype = self.genotype(trial)
         bred = trial
         while bred.fidelity.rung:
             bred = self.trials[bred.parents[0]]
         return Individual(
             trial.seq,
-            genotype,
+            self.genotype(trial),
             fitness,
             bred.parents,
             bred.operator,
             trial.generation,
             bred.goes_on,
             trial.identity,
+            trial.is_sparse,
         )
 
     def whole(self, seq: int) -> Trial:

@@ -105,7 +105,7 @@ def check_operator(
 
 def with_materials(group: str, name: str, given: Given) -> Callable[..., Any]:
     """Return an operator as `function(*parents, space, rng, case)`, handed what it requires."""
-    function: Callable[..., Any] = registry.resolve(group, name)
+    function = registry.function(group, name)
     required = registry.get(group, name).requires
 
     @wraps(function)
@@ -130,7 +130,8 @@ def sampled_and_mutated(
     Genotypes that no built-in mutation works on stay as they were sampled.
     """
     parent = space.sample(rng)
-    names = [entry.name for entry in mutation.ENTRIES if fits(entry, type(space))]
+    own = [entry for entry in mutation.ENTRIES if entry.runs_in != "worker"]
+    names = [entry.name for entry in own if fits(entry, type(space))]
     for _ in range(int(rng.integers(4)) if names else 0):
         name = names[int(rng.integers(len(names)))]
         try:

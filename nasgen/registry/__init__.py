@@ -12,7 +12,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from nasgen.errors import IncompatibleError, UnknownNameError, suggest
@@ -121,7 +121,8 @@ class Entry:
     in the worker `scope`, called for each "tensor" or once for the "network". `entries` fills in
     what the group says where they are left out. `space`, "package.module:Type" or a type, is the
     search space that an operator in the driver needs, because it asks it for more than
-    `SearchSpace` promises; "" means any with the genotypes that it accepts.
+    `SearchSpace` promises; "" means any with the genotypes that it accepts. An operator may be a
+    class, whose instances are called: its parameters are options in [algorithm.operators.NAME].
     """
 
     name: str
@@ -153,8 +154,12 @@ def entries(group: str) -> dict[str, Entry]:
 
 
 def usual(group: str) -> dict[str, Entry]:
-    """Return name -> entry of what takes part without being named, such as in an empty table."""
-    return built_in(_checked(group)) | plugins.usual(group)
+    """Return name -> entry of what takes part without being named, such as in an empty table.
+
+    Not so built-ins with options={"usual": False}.
+    """
+    own = built_in(_checked(group)).items()
+    return {n: e for n, e in own if e.options.get("usual", True)} | plugins.usual(group)
 
 
 def _checked(group: str) -> str:
@@ -302,6 +307,22 @@ def resolve(group: str, name: str) -> Any:
     return scope.looked_up[key]
 
 
+def function(group: str, name: str, given: Mapping[str, Any] | None = None) -> Callable[..., Any]:
+    """Return an operator to call. One that is a class is made with its options, `given`."""
+    target: Any = resolve(group, name)
+    if inspect.isclass(target):
+        target = target(**(given or {}))
+    made: Callable[..., Any] = target
+    return made
+
+
+def section(group: str, name: str) -> str | None:
+    """Return the section of the config that has a member's options; None: it takes none."""
+    if group in PARENTS:
+        return f"algorithm.operators.{name}" if inspect.isclass(resolve(group, name)) else None
+    return CONFIGURED.get(group)
+
+
 def parameters(group: str, entry: Entry) -> list[tuple[str, ...]]:
     """Return the parameters that a member is called with, one tuple a number of parents.
 
@@ -334,6 +355,9 @@ def check_signature(group: str, name: str, target: Any, entry: Entry | None = No
     `entry` (default: the group's defaults) says how many parents and what else it is given.
     """
     entry = completed(group, entry or Entry(name, target))
+    if group in PARENTS and inspect.isclass(target):  # its instances are called
+        own = next((vars(c)["__call__"] for c in target.__mro__ if "__call__" in vars(c)), None)
+        target = target if own is None else partial(own, None)
     for expected in parameters(group, entry):
         if not callable(target):
             raise IncompatibleError(

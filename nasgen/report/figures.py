@@ -36,7 +36,7 @@ def summary(view: ReportView, trial: Trial) -> str:
         parts.append(
             trial.state.lower() + (f": {trial.failure_kind}" if trial.failure_kind else "")
         )
-    for name in dict.fromkeys((*view.objectives, "n_params", "flops")):
+    for name in dict.fromkeys((*view.objectives, *view.sizes)):
         found = tables.value(trial, name)
         if found is not None:
             parts.append(f"{words(name)} {quantity(name, found)}")

@@ -17,6 +17,8 @@ _NAMES = {
     "n_params": "parameters",
     "flops": "FLOPs",
     "latency_ms": "latency",
+    "n_synapses": "synapses",
+    "storage_bytes": "storage",
     "val_rmse": "validation RMSE",
     "test_rmse": "test RMSE",
     "val_mae": "validation MAE",
@@ -105,6 +107,10 @@ def quantity(name: str, value: Any) -> str:
         return f"{three(found)}{GAP}ms"
     if name.endswith("_mib"):
         return f"{three(found)}{GAP}MiB"
+    if name.endswith("_bytes"):
+        return f"{count(found)}{'' if abs(found) >= 999.5 else GAP}B"
+    if name.endswith("_efficiency"):
+        return f"{three(found)}×"
     if name.endswith("_per_s"):
         return f"{count(found)}/s"
     if name.endswith("_s"):

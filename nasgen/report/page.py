@@ -171,7 +171,7 @@ def _front_table(view: ReportView) -> dict[str, Any]:
     names = tuple(dict.fromkeys(names))
     found = tables.points(view, names)
     members = tables.front(found, [view.maximizes(name) for name in names])
-    extra = [n for n in ("n_params", "flops") if n not in names]
+    extra = [n for n in view.sizes if n not in names]
     test = f"test_{view.metric}"
     tested = {row["trial"]: row.get(test) for row in view.front if row["trial"] in view.by_seq}
     if tested:  # what the search returns
@@ -194,7 +194,7 @@ def _architectures(view: ReportView) -> list[dict[str, Any]]:
     for trial in tables.showpieces(view):
         facts = [
             (numbers.words(name), numbers.quantity(name, found))
-            for name in dict.fromkeys((*view.objectives, "n_params", "flops"))
+            for name in dict.fromkeys((*view.objectives, *view.sizes))
             if (found := tables.value(trial, name)) is not None
         ]
         card = {
@@ -240,7 +240,7 @@ def _members(view: ReportView) -> list[dict[str, Any]]:
 
 
 def _listing(view: ReportView) -> dict[str, Any]:
-    columns = tuple(dict.fromkeys((*view.objectives, "n_params", "flops")))
+    columns = tuple(dict.fromkeys((*view.objectives, *view.sizes)))
     trials: Sequence[Trial] = view.trials
     if len(trials) > N_ROWS:
         keep = {t.seq for t in trials if t.phase == "finish"}

@@ -77,6 +77,12 @@ class ReportView:
         """Names of the objectives, the ranking one first."""
         return tuple(self.directions)
 
+    @cached_property
+    def sizes(self) -> tuple[str, ...]:
+        """Names of what tables say of a network's size; of synapses where some are pruned."""
+        is_sparse = any(trial.is_sparse for trial in self.trials)
+        return ("n_params", *(("n_synapses",) if is_sparse else ()), "flops")
+
     @property
     def n_infeasible(self) -> int:
         """How many measured trials violate a constraint."""

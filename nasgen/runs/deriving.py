@@ -7,22 +7,56 @@ from typing import Any
 from nasgen import registry
 from nasgen.errors import FOREIGN, ConfigError, NasgenError
 from nasgen.settings import options
-from nasgen.settings.config import SearchConfig
+from nasgen.settings.config import TABLES, SearchConfig
 from nasgen.settings.environment import Environment
 
 
-def settings(config: SearchConfig, group: str) -> dict[str, Any]:
-    """Return the settings of derivations by operators of a group, JSON."""
+def settings(config: SearchConfig, group: str, name: str) -> dict[str, Any]:
+    """Return the settings of derivations by an operator, JSON."""
+    given = config.algorithm.operators.get(name, {})
+    found: dict[str, Any] = {"options": dict(given)} if given else {}
     if group == "prunings":
-        return {"retention": config.algorithm.retention}
+        return found | {"retention": config.algorithm.retention}
     if group != "matings":
-        return {}
-    section, found = config.environment, dict[str, Any]()
+        return found
+    section = config.environment
     if environment(section) is not None:
         found["environment"] = {"name": section.name, **section.options}
     # What is usual is left out, so that it is no part of a derivation's identity.
     usual = {"tags": True, "weights": "mean"}
     return {**found, **{k: v for k in usual if (v := getattr(section, k)) != usual[k]}}
+
+
+def options_of(config: SearchConfig, group: str, name: str) -> dict[str, Any]:
+    """Return the options of an operator as it takes them; raises ConfigError."""
+    given = config.algorithm.operators.get(name, {})
+    where = f"algorithm.operators.{name}"
+    if registry.section(group, name) is None:
+        if given:
+            raise ConfigError(f"{where}: {group.removesuffix('s')} '{name}' has no options.")
+        return {}
+    return options.read(registry.resolve(group, name), given, where)
+
+
+def operators(config: SearchConfig) -> None:
+    """Raise ConfigError for options of operators that do not take them, or are not used."""
+    problems: list[str] = []
+    for name in config.algorithm.operators:
+        groups = [g for g in TABLES if name in getattr(config.algorithm, g)]
+        known = [g for g in groups if registry.known(g, name)]
+        if not groups:
+            problems.append(
+                f"algorithm.operators.{name}: expected an operator that a table of [algorithm] "
+                f"names, such as [algorithm.mutations] {name} = 1.0; name it there, or leave its "
+                "options out."
+            )
+        for group in known:
+            try:
+                registry.function(group, name, options_of(config, group, name))
+            except ConfigError as error:
+                problems += error.problems
+    if problems:
+        raise ConfigError(problems)
 
 
 def draws(config: SearchConfig, entry: registry.Entry, group: str) -> bool:

@@ -155,7 +155,8 @@ def _counted(n: int, what: str) -> str:
 
 def _objectives(trial: Trial) -> str:
     parts = [f"{name} {value(name, number)}" for name, number in trial.objectives.items()]
-    for name in ("n_params", "flops"):
+    sizes = ("n_params", *(("n_synapses",) if trial.is_sparse else ()), "flops")
+    for name in sizes:
         if name not in trial.objectives and trial.metrics.get(name):
             parts.append(f"{value(name, trial.metrics[name])} {name.removeprefix('n_')}")
     return ", ".join(parts)

@@ -236,7 +236,9 @@ def _check_names(run: Resolved, problems: list[str]) -> None:
             f"algorithm: '{name}' is named as a {one} and as a {other}." for name in sorted(both)
         ]
     _gather(problems, lambda: _check_parents(run))
+    _gather(problems, lambda: _check_distilled(run))
     _gather(problems, lambda: deriving.environment(config.environment))
+    _gather(problems, lambda: deriving.operators(config))
     _gather(problems, lambda: run.origin)
     _gather(problems, lambda: registry.get("executors", config.execution.executor))
     _gather(problems, lambda: method_of(config.ensemble))
@@ -298,6 +300,14 @@ def _check_measured(run: Resolved, name: str, where: str) -> None:
     )
 
 
+def _check_distilled(run: Resolved) -> None:
+    if run.distils and not run.task.distils:
+        raise ConfigError(
+            "training.distil: expected a task whose networks can learn from each other's answers, "
+            f"such as classification, got '{run.config.data.task}'; leave it out."
+        )
+
+
 def _check_rungs(run: Resolved, problems: list[str]) -> None:
     config, needed = run.config, run.n_halving
     trials = config.budget.trials
@@ -320,7 +330,9 @@ def _check_substitute(run: Resolved) -> None:
     if run.config.predictor.mode != "substitute":
         return
     what = ""
-    if run.inherits:
+    if run.distils:
+        what = "trials learn from what their ancestors answered (training.distil)"
+    elif run.inherits:
         what = "children start from the weights of their parents"
     elif run.selects_by:
         selection = run.config.algorithm.options.get("selection")

@@ -196,14 +196,15 @@ class Resolved:
         most = max(low, min(high, section.parents))
         return Operator(
             name,
-            registry.resolve(group, name),
+            registry.function(group, name, deriving.options_of(self.config, group, name)),
             share,
             (low if low == high else min(low, most), most),
             group,
             entry.requires,
             entry.runs_in,
-            deriving.settings(self.config, group),
+            deriving.settings(self.config, group, name),
             deriving.draws(self.config, entry, group),
+            bool(entry.options.get("sparse", False)),
         )
 
     @looked_up
@@ -284,6 +285,24 @@ class Resolved:
         """Whether an operator needs what a trained parent has."""
         return any(entry.requires or entry.runs_in == "worker" for entry in self._used)
 
+    @looked_up
+    def follows_ancestors(self) -> bool:
+        """Whether jobs say which network a trial's line began with.
+
+        It is asked for where weights leave networks, where objectives compare with it, and where
+        trials learn from it.
+        """
+        section = self.config.algorithm
+        entries = [registry.get(g, n) for g in TABLES for n in getattr(section, g)]
+        named = [*self.config.objectives.names, *(c.name for c in self.constraints)]
+        is_compared = any(constraints.names_ancestor(name) for name in named)
+        return is_compared or self.distils or any(e.runs_in == "worker" for e in entries)
+
+    @property
+    def distils(self) -> bool:
+        """Whether trials learn from the answers of their ancestor."""
+        return self.config.training.distil > 0
+
     def keeping(
         self,
         n_finish: int,
@@ -349,7 +368,7 @@ class Resolved:
     @looked_up
     def violation(self) -> Callable[[Genotype], float]:
         """The function of a genotype that says how far it breaks what is known untrained."""
-        early = [c for c in self.constraints if constraints.before_training(c.name)]
+        early = [c for c in self.constraints if constraints.of_genotype(c.name)]
         if not early:
             return lambda genotype: 0.0
         from nasgen.evaluation.untrained import Untrained  # loads torch
@@ -407,8 +426,10 @@ class Resolved:
         """The digest of everything about training that is no fidelity."""
         recipe = self.config.training.model_dump(exclude=set(NO_RECIPE) - {"inherit_weights"})
         recipe["threads"] = self.config.execution.threads_per_trial
-        if recipe["average"] is None:  # which older versions had not
+        if recipe["average"] is None:  # which older versions had not, nor those that follow
             del recipe["average"]
+        if not recipe["distil"]:
+            del recipe["distil"], recipe["distil_temperature"]
         text = json.dumps(recipe, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 

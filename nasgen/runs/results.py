@@ -20,10 +20,11 @@ from nasgen.genotypes.derivation import Derivation
 from nasgen.loop import front
 from nasgen.loop.ranks import ranked
 from nasgen.registry.plugins import CLOSED
-from nasgen.runs import reporting, threads, workers
+from nasgen.runs import reporting, retraining, threads, workers
 from nasgen.runs.counting import counted
 from nasgen.runs.kin import ancestors
 from nasgen.runs.resolved import NO_RECIPE, Resolved
+from nasgen.runs.retraining import Again
 from nasgen.runs.trust import Named, Stored
 from nasgen.settings import constraints, fidelity
 from nasgen.settings.config import SearchConfig, merge, parse
@@ -376,6 +377,15 @@ class Run:
     # ---- afterwards --------------------------------------------------------------------------
 
     @_in_scope
+    def again_of(self, trial: Trial) -> Again:
+        """Return how a trial's network is trained again; see `nasgen.runs.retraining`."""
+        if trial.genotype["kind"] == Derivation.kind:
+            why = trial.failure or "its operator has not run yet."
+            raise ConfigError(f"trial {trial.seq} has no network that could be trained: {why}")
+        trials = {t.seq: t for t in self.trials}
+        return retraining.again(trial, trials, self.folder.artifacts, self.resolved.distils)
+
+    @_in_scope
     def train(
         self,
         seq: int | None = None,
@@ -385,15 +395,15 @@ class Run:
     ) -> dict[str, Any]:
         """Train one architecture into a finished network, and test it once.
 
-        It is trained on `threads` threads of the run, by default on as many as train it fastest,
-        which is tried out. `epochs` defaults to four times the search's. `with_validation` adds
-        the validation rows to the training, so that no validation result is left to report. Weights
-        and a record go to `trained/` in the run folder; nothing of the search's history changes.
+        It begins anew, unless operators made it of weights: a pruned, mated or regrown network goes
+        on from those that it has, and keeps to its support. It is trained on `threads` threads of
+        the run, by default on as many as train it fastest, which is tried out. `epochs` defaults to
+        four times the search's. `with_validation` adds the validation rows to the training, so that
+        no validation result is left to report. Weights and a record go to `trained/` in the run
+        folder; nothing of the search's history changes.
         """
         trial = self.trial(seq)
-        if trial.genotype["kind"] == Derivation.kind:
-            why = trial.failure or "its operator has not run yet."
-            raise ConfigError(f"trial {trial.seq} has no network that could be trained: {why}")
+        again = self.again_of(trial)
         evaluator = self.evaluator()
         searched = self.trial(trial.parents[0]) if trial.phase == "finish" else trial
         if epochs is None:
@@ -410,13 +420,11 @@ class Run:
             {
                 "seq": trial.seq,
                 "attempt": 1,
-                "genotype": dict(trial.genotype),
                 "fidelity": cost,
                 "seed": trial.seed,
                 "with_validation": with_validation,
-                "inherit": None,
-                "support": trial.refs.get("support"),  # a sparse network stays one
-            },
+            }
+            | again.job(),
             report,
         )
         if result["state"] != "COMPLETE":
@@ -431,6 +439,7 @@ class Run:
             "epochs": epochs,
             "threads": n_threads,
             "with_validation": with_validation,
+            "begins": "scratch" if "not_inherited" in result["metrics"] else again.begins,
             f"val_{metric}": result["metrics"].get(f"val_{metric}"),
             **network.tested(),
             "n_params": result["metrics"].get("n_params"),

@@ -283,6 +283,8 @@ class _Session:
             compares=resolved.compares,
             constraints=resolved.constraints,
             origin={} if resolved.origin is None else resolved.origin.refs,
+            has_ancestors=resolved.follows_ancestors,
+            distils=resolved.distils,
             keep_optimizer=resolved.inherits,
             keep_clusters="clusters" in resolved.keeps,
             limit_s=fidelity.limit_s(config),

@@ -30,6 +30,7 @@ from nasgen.evaluation.tasks.base import TIE, ranked_by
 from nasgen.runs import threads, workers
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
+from nasgen.runs.retraining import Again
 from nasgen.settings import fidelity
 from nasgen.store.artifacts import Artifacts
 from nasgen.store.folder import RunFolder
@@ -52,24 +53,29 @@ Settings = dict[str, Any]  # of [training]
 
 @dataclass(frozen=True)
 class Subject:
-    """Networks and how long each is trained; `genotypes` as JSON, `fraction` of the rows.
+    """Networks and how long each is trained, on a `fraction` of the rows.
 
-    `supports` has an entry a network: {tensor name: bool array} of a sparse one, which stays so,
-    else {}. No entries: none is sparse.
+    What they begin with, keep to and learn from lies in `artifacts`.
     """
 
     name: str
     resolved: Resolved
-    genotypes: tuple[Mapping[str, Any], ...]
+    networks: tuple[Again, ...]
     epochs: float
     fraction: float = 1.0
-    supports: tuple[Mapping[str, Any], ...] = ()
+    artifacts: Artifacts | None = None
+
+    @property
+    def genotypes(self) -> list[Mapping[str, Any]]:
+        """The networks as JSON."""
+        return [network.genotype for network in self.networks]
 
     def digest(self, seed: int) -> str:
         """Return what two tunings must share to be one: networks, data, recipe in use, length."""
-        keys = [genotypes.read(genotype).key for genotype in self.genotypes]
-        for i, support in enumerate(self.supports):
-            keys[i] += _support_digest(support)
+        keys = [
+            "".join((genotypes.read(network.genotype).key, *network.all_refs))
+            for network in self.networks
+        ]
         parts = [
             keys[0] if len(keys) == 1 else keys,
             self.resolved.config.data.model_dump(),
@@ -144,22 +150,9 @@ def best_of(run: Run, epochs: float | None = None, n: int = 1) -> Subject:
         )
     seqs = ", ".join(str(t.seq) for t in chosen)
     name = f"{run.path}, trial{'s' if n > 1 else ''} {seqs}"
-    genotypes = tuple(t.genotype for t in chosen)
-    supports = tuple(_support(run, t) for t in chosen) if any(t.is_sparse for t in chosen) else ()
-    return Subject(name, run.resolved, genotypes, epochs or round(done, 3), fraction, supports)
-
-
-def _support(run: Run, trial: Trial) -> Mapping[str, Any]:
-    ref = trial.refs.get("support")
-    if ref is None:
-        return {}
-    try:
-        return run.folder.artifacts.load(ref)
-    except StoreError as error:
-        raise StoreError(
-            f"trial {trial.seq} is sparse, and its support, which a tuning would keep, is gone: "
-            f"{error} store.keep_weights = 'all' keeps those of all trials."
-        ) from None
+    found = tuple(run.again_of(t) for t in chosen)
+    length, artifacts = epochs or round(done, 3), run.folder.artifacts
+    return Subject(name, run.resolved, found, length, fraction, artifacts)
 
 
 def first_of(resolved: Resolved, epochs: float | None = None) -> Subject:
@@ -172,7 +165,8 @@ def first_of(resolved: Resolved, epochs: float | None = None) -> Subject:
     cost = fidelity.search_fidelity(config, n_train)
     genotype = drawn.mint(config.seed, 0).to_json()
     name = f"the first network of {config.space.name}"
-    return Subject(name, resolved, (genotype,), epochs or cost.epochs or 1.0, cost.fraction)
+    length = epochs or cost.epochs or 1.0
+    return Subject(name, resolved, (Again(genotype),), length, cost.fraction)
 
 
 def tune(
@@ -380,18 +374,17 @@ class _Tuning:
         cost = {"epochs": epochs, "fraction": self.subject.fraction, "seconds": None}
         cost["threads"] = self.n_threads
         results: list[dict[str, Any]] = []
-        for place, genotype in enumerate(self.subject.genotypes):
+        for place, network in enumerate(self.subject.networks):
             job = {
                 "seq": number,
                 "attempt": 1,
-                "genotype": dict(genotype),
                 "fidelity": cost,
                 "seed": seeding.integer(self.seed, "tune/training", place),
                 "with_validation": False,
-                "inherit": None,
-            }
-            if self.subject.supports and (support := self.subject.supports[place]):
-                job["support"] = Artifacts(self.weights).save(support)
+            } | network.job()
+            if (kept := self.subject.artifacts) is not None:
+                for ref in network.all_refs:
+                    Artifacts(self.weights).save(kept.load(ref))
             result: dict[str, Any] = evaluator.evaluate(job, report)
             for file in self.weights.iterdir():
                 file.unlink()
@@ -457,17 +450,6 @@ def _short(value: float) -> float:
 
 def _mean(results: Sequence[Mapping[str, Any]], metric: str) -> float:
     return float(np.mean([result["metrics"][metric] for result in results]))
-
-
-def _support_digest(support: Mapping[str, Any]) -> str:
-    """Return hex digits of a support, "" where nothing is pruned."""
-    if not support:
-        return ""
-    hasher = hashlib.blake2b(digest_size=8)
-    for name in sorted(support):
-        hasher.update(f"{name} {support[name].shape}".encode())
-        hasher.update(np.packbits(support[name]).tobytes())
-    return hasher.hexdigest()
 
 
 def _split(resolved: Resolved) -> Any:

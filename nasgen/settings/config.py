@@ -128,6 +128,11 @@ class Algorithm(OptionSection):
         description="name = relative frequency, on one scale with the mutations; see `nasgen list "
         "prunings`; empty: none. They remove weights of trained networks",
     )
+    operators: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="name = options of an operator that a table above names, such as regrow = "
+        "{ share = 0.1 }; `nasgen list mutations regrow` lists them",
+    )
     parents: int = Field(
         2,
         ge=1,
@@ -206,6 +211,18 @@ class Training(Section):
     warmup: Share = Field(0.2, description="share of the schedule in which the learning rate rises")
     label_smoothing: float = Field(
         0.05, ge=0, lt=1, description="classes: probability mass spread over all of them; 0: none"
+    )
+    distil: Share = Field(
+        0.0,
+        description="classes: share of the loss that compares with the answers of the trial's "
+        "ancestor, the network that its line began with, instead of the labels; 0: none",
+    )
+    distil_temperature: float = Field(
+        2.0,
+        gt=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="what the logits of both are divided by there; the higher, the softer",
     )
     flip: bool | None = Field(
         None, description="images: mirror half of them; default: only colour images"

@@ -93,12 +93,22 @@ def before_training(name: str) -> bool:
     return bool(registry.get("objectives", name).options.get("untrained", False))
 
 
+def names_ancestor(name: str) -> bool:
+    """Tell whether an objective compares with an ancestor, which only the worker is told."""
+    return bool(registry.get("objectives", name).options.get("ancestor", False))
+
+
+def of_genotype(name: str) -> bool:
+    """Tell whether an objective follows from the genotype alone."""
+    return before_training(name) and not names_ancestor(name)
+
+
 def known_late(texts: Iterable[str]) -> list[str]:
-    """Return the constraints that are known only after training, of those that can be read."""
+    """Return the constraints that no genotype alone tells, of those that can be read."""
     late = []
     for text in texts:
         try:
-            is_late = not before_training(parse(text).name)
+            is_late = not of_genotype(parse(text).name)
         except ConfigError:
             continue
         late += [text] * is_late

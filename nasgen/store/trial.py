@@ -25,15 +25,17 @@ REFUSALS = {
     "output": "would have left no single output",
     "illegal": "made an illegal network",
     "duplicate": "made only known networks",
+    "dense": "found nothing pruned",
     "damaged": "found a parent's tensors damaged",
     "infeasible": "made only networks that violate the constraints",
 }
 
 
-COUNTS = ("n_synapses", "n_kernels", "n_filters")  # of what is alive in a sparse network
+COUNTS = ("n_synapses", "n_kernels", "n_filters")  # of what is alive in a network
 
-# What ranks trials, says how long they take, and is shown of the best one while a search runs.
-SLIM_METRICS = ("val_loss", "val_s", "val_scale", "epochs_done", "n_params", "flops")
+# What ranks trials, says how long they take and how much smaller than their ancestor they are, and
+# is shown of the best one while a search runs.
+SLIM_METRICS = ("val_loss", "val_s", "val_scale", "epochs_done", "n_params", "flops", *COUNTS)
 _NOTHING: Mapping[str, Any] = {}  # never written to: nothing writes to a trial
 _same = lru_cache(maxsize=64)(lambda fidelity: fidelity)  # one object for equal ones
 
@@ -90,7 +92,8 @@ class Trial:
     train_s: float = 0.0
     # References of the tensors it keeps: "weights", "predictions" on the validation data,
     # "optimizer" (its state, for children that go on with it), "last" (the network's own after its
-    # last step, where "weights" are a mean), "support" of a sparse network.
+    # last step, where "weights" are a mean), "support" of a sparse network, "logits" of an ancestor
+    # on the training data.
     refs: Mapping[str, str] = field(default_factory=dict)
     # "error", "memory", "timeout", "non-finite", "inheritance", "plan", "refused", "collapsed",
     # "infeasible", "worker"

@@ -22,6 +22,7 @@ _NAMES = {
     "CrossoverContract": "nasgen.testing.operators",
     "MorphismContract": "nasgen.testing.operators",
     "MatingContract": "nasgen.testing.matings",
+    "WorkerMutationContract": "nasgen.testing.worker_mutations",
     "PruningContract": "nasgen.testing.prunings",
     "EnvironmentContract": "nasgen.testing.environments",
     "EnsembleContract": "nasgen.testing.ensembles",
@@ -54,6 +55,7 @@ __all__ = [
     "ScoreContract",
     "SearchSpaceContract",
     "TaskContract",
+    "WorkerMutationContract",
     "check_file",
 ]
 
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from nasgen.testing.scores import ScoreContract
     from nasgen.testing.search_spaces import SearchSpaceContract
     from nasgen.testing.tasks import TaskContract
+    from nasgen.testing.worker_mutations import WorkerMutationContract
 
 
 def __getattr__(name: str) -> Any:

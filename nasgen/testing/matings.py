@@ -86,7 +86,7 @@ def unordered(n: int, name: str) -> Iterator[str]:
 
 def apply(name: str, tensors: Sequence[Tensor], case: int, reverse: bool = False) -> Results:
     """Return {tensor name: (strengths, support)}; OperatorError for what breaks the contract."""
-    entry, mate = registry.get("matings", name), registry.resolve("matings", name)
+    entry, mate = registry.get("matings", name), registry.function("matings", name)
     who = f"mating '{name}'"
     frozen = {f"tensor{i}": tensor.frozen() for i, tensor in enumerate(tensors)}
     n_parents = len(tensors[0].weights)

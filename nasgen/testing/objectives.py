@@ -13,7 +13,7 @@ import torch
 
 from nasgen import registry, seeding
 from nasgen.errors import FOREIGN, EvaluationError
-from nasgen.evaluation import measure
+from nasgen.evaluation import living, measure
 from nasgen.evaluation.metrics import Measured
 from nasgen.evaluation.promises import number
 from nasgen.phenotype.network import build
@@ -50,12 +50,15 @@ def measured(answers: str, seed: int = 0, with_labels: bool = True) -> Measured:
         scores = np.full((N_IMAGES, N_CLASSES), 1 / N_CLASSES)
     probabilities = scores.astype(np.float32)
     chosen = np.maximum(probabilities[np.arange(N_IMAGES), labels], np.finfo(np.float32).tiny)
+    sizes = living.measured(blueprint, network, None)
     metrics: dict[str, float | str | None] = {
         "val_accuracy": float((probabilities.argmax(1) == labels).mean()),
         "val_loss": float(-np.log(chosen.astype(np.float64)).mean()),
         "train_loss": 0.5,
         "n_params": measure.n_params(network),
         "flops": measure.flops(network, measure.zeros(SHAPE)),
+        **sizes,
+        **living.efficiencies(sizes, ()),
         "epochs_done": 1.0,
         "images_per_s": 1000.0,
         "precision": "float32",

@@ -39,7 +39,7 @@ def keeps(n: int, name: str) -> Iterator[str]:
 
 def apply(name: str, tensors: Sequence[Tensor], share: float, case: int) -> dict[str, Mask]:
     """Return {tensor name: support}; OperatorError for what breaks the contract."""
-    entry, prune = registry.get("prunings", name), registry.resolve("prunings", name)
+    entry, prune = registry.get("prunings", name), registry.function("prunings", name)
     who = f"pruning '{name}'"
     frozen = {f"tensor{i}": tensor.frozen() for i, tensor in enumerate(tensors)}
     supports = {key: t.supports[0] for key, t in frozen.items()}

@@ -160,7 +160,28 @@ def combines(name: str) -> Iterator[str]:
         yield "" if top else f"{dataset.name}: scores and '{task.metric}' disagree on the best."
 
 
-RULES: tuple[Rule, ...] = (describes, kept, learns, measures, combines)
+def teaches(name: str) -> Iterator[str]:
+    """Of a task that distils: the teacher's own answers have the least loss, others a gradient."""
+    for dataset, targets, task in _fitted(name):
+        if not task.distils:
+            yield ""
+            continue
+        n = len(targets)
+        for temperature in (1.0, 4.0):
+            first, second = (task.softened(_outputs(task, n, s), temperature) for s in (1, 2))
+            same = task.distilled(_outputs(task, n, 1), first, temperature)
+            other = _outputs(task, n, 3).requires_grad_()
+            loss = task.distilled(other, first, temperature)
+            mixed = task.distilled(other, (first + second) / 2, temperature)
+            (gradient,) = torch.autograd.grad(mixed, other)
+            sound = all(one.ndim == 0 and math.isfinite(float(one)) for one in (same, loss, mixed))
+            sound = sound and bool(gradient.any()) and bool(gradient.isfinite().all())
+            yield "" if sound else f"{dataset.name}: soft targets, or their mean, give no loss."
+            least = float(same.detach()) < float(loss.detach())
+            yield "" if least else f"{dataset.name}: the teacher's own answers have not the least."
+
+
+RULES: tuple[Rule, ...] = (describes, kept, learns, measures, combines, teaches)
 
 
 class TaskContract(Contract):
@@ -187,3 +208,7 @@ class TaskContract(Contract):
     def test_its_answers_can_be_averaged(self) -> None:
         """Ensembles do."""
         self.holds(combines)
+
+    def test_its_answers_can_be_learnt_from(self) -> None:
+        """Where it says so."""
+        self.holds(teaches)

@@ -3,7 +3,9 @@
     mutation(name, weight, support, rng, **given) -> (weight, support)
 
 Arrays as in `nasgen.operators.pruning.base`; unlike a pruning it may change weights and let
-synapses grow again, and has no budget.
+synapses grow again, and has no budget. What it leaves as it was is refused: a child that is its
+parent would be trained for nothing. A member that finds nothing to do where nothing is pruned says
+options={"sparse": True}; then it gets sparse parents alone.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from nasgen.phenotype import survival
 from nasgen.phenotype.survival import Array, Mask
 from nasgen.testing import arrays
 from nasgen.testing.arrays import SEED, Tensor
-from nasgen.testing.base import Outcome, examine
+from nasgen.testing.base import Contract, Outcome, examine
 
 N_CASES = 40
 
@@ -42,7 +44,7 @@ def keeps(n: int, name: str) -> Iterator[str]:
 
 def apply(name: str, tensors: Sequence[Tensor], case: int) -> dict[str, tuple[Array, Mask]]:
     """Return {tensor name: (weight, support)}; OperatorError for what breaks the contract."""
-    entry, mutate = registry.get("mutations", name), registry.resolve("mutations", name)
+    entry, mutate = registry.get("mutations", name), registry.function("mutations", name)
     who = f"mutation '{name}'"
     frozen = {f"tensor{i}": tensor.frozen() for i, tensor in enumerate(tensors)}
     weights = {key: t.weights[0] for key, t in frozen.items()}
@@ -56,3 +58,14 @@ def apply(name: str, tensors: Sequence[Tensor], case: int) -> dict[str, tuple[Ar
     else:
         pairs = {key: mutate(key, weights[key], supports[key], rng, **given) for key in frozen}
     return {key: survival.changed(who, key, pairs[key], weights[key]) for key in frozen}
+
+
+class WorkerMutationContract(Contract):
+    """Inherit and set `name`, that of a mutation with runs_in="worker"."""
+
+    group = "mutations"
+    n = N_CASES
+
+    def test_it_keeps_the_contract(self) -> None:
+        """On crafted and random arrays."""
+        self.holds(partial(keeps, self.n))

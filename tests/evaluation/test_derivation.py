@@ -173,11 +173,11 @@ def test_a_mutation_in_the_worker_may_grow_what_was_pruned(tmp_path: Path) -> No
     def regrow(name: str, weight: Any, support: Any, rng: np.random.Generator) -> Any:
         return np.where(support, weight, 0.0), support | (rng.random(weight.shape) < 0.3)
 
-    registry.register("mutations", "regrow", regrow, runs_in="worker")
+    registry.register("mutations", "mine", regrow, runs_in="worker")
     worker = Worker(tmp_path)
     pruned = worker.derived("prunings", "magnitude", worker.parent(1), retention=0.3)
     given = worker.told(pruned, None, "pruned")
-    grown = worker.derived("mutations", "regrow", given)
+    grown = worker.derived("mutations", "mine", given)
     assert_sparse(worker, grown)
     assert grown["metrics"]["n_living"] > pruned["metrics"]["n_living"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -259,15 +260,24 @@ def test_an_environment_that_breaks_its_contract_fails_its_trial_by_name(
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_what_was_not_synthesised_stays_0_through_a_hundred_steps(
-    optimizer: str, folder: Path, parents: list[Json]
-) -> None:
+@pytest.mark.parametrize("average", [None, 0.3])
+@pytest.mark.parametrize(
+    ("group", "name", "settings"),
+    [("matings", "product", {"environment": FACTOR}), ("mutations", "regrow", {})],
+)
+def test_what_is_absent_stays_0_through_a_hundred_steps(
+    group: str, name: str, settings: Json, average: float | None, optimizer: str, folder: Path,
+    parents: list[Json],
+) -> None:  # fmt: skip
+    """With momentum, decay and averaged weights, of synthesised and of regrown networks."""
     worker = Worker(folder)
-    worker.evaluator.recipe = type(worker.evaluator.recipe)(
-        **{**worker.evaluator.recipe.__dict__, "optimizer": optimizer}
+    own = worker.evaluator.recipe
+    worker.evaluator.recipe = replace(
+        own, optimizer=optimizer, average=average, weight_decay=max(own.weight_decay, 1e-3)
     )
+    parents = parents if group == "matings" else parents[:1]
     names = tuple(p["identity"] for p in parents)
-    derivation = Derivation(names, "matings", "product", {"environment": FACTOR}, 1)
+    derivation = Derivation(names, group, name, settings, 1)
     fidelity = {"epochs": 3.2, "fraction": 1.0, "seconds": None}
     result = worker.evaluator.evaluate(
         {
@@ -276,6 +286,34 @@ def test_what_was_not_synthesised_stays_0_through_a_hundred_steps(
         }
     )  # fmt: skip
     assert_sparse(worker, result)
+    n_steps = worker.evaluator._batches({"seed": 0, "fidelity": fidelity}).n_steps
+    assert round(result["metrics"]["epochs_done"] * n_steps) >= 100
+
+
+def test_what_is_regrown_begins_at_0_and_leaves_the_function_as_it_was(
+    folder: Path, parents: list[Json]
+) -> None:
+    worker = Worker(folder)
+    parent = parents[0]
+    settings = {"options": {"share": 0.05}}
+    derivation = Derivation((parent["identity"],), "mutations", "regrow", settings, 1)
+    made = Deriver(worker.evaluator.inference).derive(derivation, {"parents": [parent]}, seed=3)
+    load = worker.evaluator.artifacts.load
+    weights, masks = (load(parent["refs"][k]) for k in ("weights", "support"))
+    state = {k: t.numpy() for k, t in made.network.state_dict().items()}
+    n_back = 0
+    for name, mask in made.support.items():
+        back = mask & ~masks[name]
+        n_back += int(back.sum())
+        assert not state[name][back].any()
+        assert np.array_equal(state[name], weights[name])
+    assert n_back > 0
+    nothing = Derivation(
+        (parent["identity"],), "mutations", "regrow", {"options": {"share": 1e-9}}, 1
+    )
+    refused = worker.run(nothing, (parent,))
+    assert (refused["state"], refused["failure_kind"]) == ("FAILED", "refused")
+    assert "it leaves its parent as it is" in refused["failure"]
 
 
 @pytest.mark.parametrize("weights", ["mean", "fittest", "reinit"])

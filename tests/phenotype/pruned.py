@@ -25,7 +25,7 @@ def evolved(space: GraphSpace, seed: int, n_steps: int = 6) -> Dag:
     """Return a sample after some mutations."""
     rng = np.random.default_rng(seed)
     dag = space.sample(rng).mint(seed, 0)
-    names = [e.name for e in registry.entries("mutations").values() if varies(accepted(e), Dag)]
+    names = [e.name for e in registry.usual("mutations").values() if varies(accepted(e), Dag)]
     done = 0
     for _ in range(20 * n_steps):
         mutate = registry.resolve("mutations", names[int(rng.integers(len(names)))])

@@ -62,7 +62,7 @@ def history(n: int, seed: int, names: tuple[str, ...], fail: float) -> list[Tria
     """Return `n` trials of a generational search: 12 samples, then mutants of good ones."""
     rng = np.random.default_rng(seed)
     space = DagCnn(max_channels=96)
-    mutations = registry.entries("mutations").values()
+    mutations = registry.usual("mutations").values()
     operators = [e.name for e in mutations if varies(accepted(e), space.genotype)] + ["subgraph"]
     trials: list[Trial] = []
     dags: dict[int, Dag] = {}

@@ -24,6 +24,7 @@ from nasgen.loop.materials import Materials
 from nasgen.phenotype import survival
 from nasgen.runs import reading, tuning
 from nasgen.runs.garbage import collect_garbage
+from nasgen.runs.retraining import Again
 from nasgen.settings.config import merge
 from nasgen.settings.writing import to_toml
 from nasgen.store.ledger import Ledger
@@ -98,8 +99,9 @@ def test_a_sparse_network_is_tuned_under_its_support(
     )  # fmt: skip
     n = sum(t.is_feasible for t in {(t.key, t.refs.get("support")): t for t in run.ranked}.values())
     subject = tuning.best_of(run, epochs=0.1, n=n)
-    assert sum(bool(support) for support in subject.supports) > 0
-    dense = replace(subject, supports=())
+    assert any("support" in network.refs for network in subject.networks)
+    assert all(network.begins == "weights" for network in subject.networks if network.refs)
+    dense = replace(subject, networks=tuple(Again(genotype) for genotype in subject.genotypes))
     assert subject.digest(0) != dense.digest(0)
     results: list[dict[str, Any]] = []
     evaluate = Evaluator.evaluate
@@ -111,7 +113,9 @@ def test_a_sparse_network_is_tuned_under_its_support(
 
     monkeypatch.setattr(Evaluator, "evaluate", heard)
     tuning.tune(subject, tmp_path / "tuned", 1, 0)
-    living = [sum(int(m.sum()) for m in support.values()) for support in subject.supports]
+    supports = [network.refs.get("support") for network in subject.networks]
+    kept = [{} if ref is None else run.folder.artifacts.load(ref) for ref in supports]
+    living = [sum(int(m.sum()) for m in support.values()) for support in kept]
     trained = [r["metrics"]["n_params"] for r in results[-n:]]
     assert [a for a, b in zip(living, trained, strict=True) if a] == [
         b for a, b in zip(living, trained, strict=True) if a

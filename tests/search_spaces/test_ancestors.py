@@ -10,7 +10,7 @@ import torch
 
 import nasgen
 from nasgen.errors import ConfigError
-from nasgen.evaluation.derivation import prunable
+from nasgen.evaluation.living import prunable
 from nasgen.genotypes import Dag
 from nasgen.phenotype import clusters
 from nasgen.phenotype.network import Network, build

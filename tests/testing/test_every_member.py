@@ -32,6 +32,7 @@ from nasgen.testing import (
     ScoreContract,
     SearchSpaceContract,
     TaskContract,
+    WorkerMutationContract,
 )
 
 N_CASES = 10
@@ -40,6 +41,9 @@ N_CASES = 10
 def free(group: str) -> list[str]:
     """Return the members that need nothing but genotypes."""
     return [name for name, entry in registry.entries(group).items() if not entry.requires]
+
+
+IN_WORKER = [name for name, e in registry.entries("mutations").items() if e.runs_in == "worker"]
 
 
 class Named:
@@ -56,9 +60,14 @@ def every(names: list[str] | tuple[str, ...]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("_named", names, indirect=True)
 
 
-@every(free("mutations"))
+@every([name for name in free("mutations") if name not in IN_WORKER])
 class TestEveryMutation(Named, MutationContract):
     n = N_CASES
+
+
+@every(IN_WORKER)
+class TestEveryMutationInTheWorker(Named, WorkerMutationContract):
+    pass
 
 
 @every(free("morphisms"))

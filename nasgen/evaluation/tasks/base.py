@@ -41,6 +41,7 @@ class Task(ABC):
     Class attributes
     - `metrics`: the names that `measured` returns; trials record each as "val_NAME". "loss" is one
       of them: small is good, and it decides between equals.
+    - `distils`: whether networks can learn from the answers of another one, see `distilled`.
     - `metric`: the one by which summaries, reports and ensembles call networks good, `direction`
       says which way; "val_METRIC" is a registered objective, by default the first of a search.
     """
@@ -48,6 +49,7 @@ class Task(ABC):
     metrics: ClassVar[tuple[str, ...]]
     metric: ClassVar[str]
     direction: ClassVar[Literal["maximize", "minimize"]] = "maximize"
+    distils: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -78,6 +80,17 @@ class Task(ABC):
 
         `smoothing` is [training] label_smoothing, for tasks that have labels.
         """
+
+    def softened(self, outputs: Tensor, temperature: float) -> Tensor:
+        """Return the soft targets that outputs (B, n_outputs) give; means of them must be some.
+
+        Of tasks that distil, as is the next.
+        """
+        raise NotImplementedError
+
+    def distilled(self, outputs: Tensor, soft: Tensor, temperature: float) -> Tensor:
+        """Return the mean loss of a batch against soft targets, on the scale of `loss`."""
+        raise NotImplementedError
 
     @abstractmethod
     def predictions(self, outputs: Tensor) -> Tensor:

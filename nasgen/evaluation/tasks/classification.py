@@ -26,6 +26,7 @@ class Classification(Task):
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
     metric: ClassVar[str] = "accuracy"
     direction: ClassVar[Literal["maximize", "minimize"]] = "maximize"
+    distils: ClassVar[bool] = True
     n_classes: int
 
     @classmethod
@@ -50,6 +51,23 @@ class Classification(Task):
         import torch.nn.functional as F
 
         return F.cross_entropy(outputs, targets, label_smoothing=smoothing)
+
+    def softened(self, outputs: Tensor, temperature: float) -> Tensor:
+        """Return probabilities (B, n_classes) at a temperature (Hinton 2015, equation 1)."""
+        import torch.nn.functional as F
+
+        return F.softmax(outputs / temperature, dim=1)
+
+    def distilled(self, outputs: Tensor, soft: Tensor, temperature: float) -> Tensor:
+        """Return the Kullback-Leibler divergence from the answers at a temperature to soft ones.
+
+        It is multiplied by the square of the temperature, with which its gradients shrink (Hinton
+        2015, section 2).
+        """
+        import torch.nn.functional as F
+
+        own = F.log_softmax(outputs.float() / temperature, dim=1)
+        return temperature**2 * F.kl_div(own, soft, reduction="batchmean")
 
     def predictions(self, outputs: Tensor) -> Tensor:
         import torch.nn.functional as F

@@ -1,4 +1,8 @@
-"""Mutations: functions of (parent, space, rng) that return one changed genotype or `Child`."""
+"""Mutations: functions of (parent, space, rng) that return one changed genotype or `Child`.
+
+Those that run in the worker change weights and supports instead; they take part only where they are
+named.
+"""
 
 from nasgen.operators.needs import CELLS, GRAPHS
 from nasgen.registry import Entry
@@ -53,5 +57,13 @@ ENTRIES = (
         reference="White 2021",
         accepts="cell",
         space=CELLS,
+    ),
+    Entry(
+        "regrow",
+        f"{_HERE}.regrow:Regrow",
+        "some pruned synapses or kernels of a network come back, with the weight 0",
+        reference="Mocanu 2018",
+        runs_in="worker",
+        options={"usual": False, "sparse": True},
     ),
 )
