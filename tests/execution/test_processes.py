@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 
 from nasgen.errors import EvaluationError
 from nasgen.execution.base import Executor
+from nasgen.execution.pipe import environment
 from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
 
@@ -43,6 +45,39 @@ def _played(executor: Executor, jobs: list[dict[str, Any]], within_s: float = 20
 
 def _jobs(n: int, **more: Any) -> list[dict[str, Any]]:
     return [{"seq": seq, **more} for seq in range(n)]
+
+
+STEPS = """
+import resource
+import numpy as np
+
+def step():
+    kept = [np.ones(3 * 2**20) for _ in range(6)]  # of 24 MiB
+    while kept:
+        kept.pop()
+
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have other words")
+def test_a_worker_keeps_the_memory_of_a_step_for_the_next_one() -> None:
+    def faults(env: dict[str, str]) -> int:
+        command = [sys.executable, "-c", STEPS]
+        return int(subprocess.run(command, env=env, capture_output=True, check=True).stdout)
+
+    bare = {name: text for name, text in os.environ.items() if not name.startswith("MALLOC_")}
+    assert faults(environment(1)) < 100 < 1000 < faults(bare)
+
+
+def test_the_users_own_settings_of_memory_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
+    assert environment(3)["MALLOC_TRIM_THRESHOLD_"] == "1"
+    assert environment(3)["OMP_NUM_THREADS"] == "3"
 
 
 BEHAVIOUR = {  # seq -> what the plug-in does, kind of the failure, what its reason says

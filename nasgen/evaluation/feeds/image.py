@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nasgen.evaluation.images import ImageBatches, Normaliser
     from nasgen.evaluation.recipe import Recipe
 
-PIXELS_AT_ONCE = 512 * 32 * 32
+PIXELS_AT_ONCE = 64 * 32 * 32  # what networks make of more fits into no cache of a processor
 KINDS: Final = ("uint8", "float32", "float64")  # of stored images; the last where they are scaled
 FAR: Final = 10.0  # deviations from the training images at which a mean is remarked
 
