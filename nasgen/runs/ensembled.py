@@ -25,6 +25,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from nasgen.data import arrays
 from nasgen.ensembles.mixing import Mixing
 from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork
 from nasgen.errors import StoreError
@@ -99,8 +100,12 @@ class Ensembled:
     def runs(self) -> dict[str, Run]:
         """The runs that members come from, as far as it takes to answer; by name."""
         found = {}
-        for name in dict.fromkeys(member.run for member in self._members):
+        for name, origin in {m.run: m.origin for m in self._members}.items():
             stored = Stored(self.path / "runs" / name, self.named, home=self.path)
+            data = stored.tables.get("data", {})
+            if self.named.data is None and "source" in data:
+                # Arrays that the run was given stay in its own folder.
+                data["source"] = arrays.located(data["source"], origin)
             stored.folder.artifacts = Artifacts(self.path / "artifacts")
             run = Run(stored.folder, stored.config, stored.resolved, stored.check_ledger)
             run.threads = self.threads
@@ -134,6 +139,7 @@ class _Member:
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         self.run, self.share = str(row["run"]), float(row["weight"])
+        self.origin = Path(str(row["from"]))
         if self.run != Path(self.run).name:
             raise ValueError(f"expected the name of a folder as 'run', got {self.run!r}")
         self.averaged = tuple(int(seq) for seq in row["averaged"])

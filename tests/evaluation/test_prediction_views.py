@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import nasgen
+from nasgen.cli import app
 from nasgen.evaluation.feeds.base import named, views_of
 from nasgen.evaluation.images import viewed
 from nasgen.report import numbers
+from nasgen.runs.ensembled import Ensembled
 from nasgen.settings.config import Training
 from nasgen.settings.prediction import Prediction
 
@@ -41,6 +44,8 @@ def test_views_are_such_as_training_shows(
     feed, recipe = named(form), Training(**training)
     assert list(views_of(feed, recipe, Prediction(), shape)) == expected
     assert not views_of(feed, recipe, Prediction(views="none"), shape)
+    mirrored = [view for view in expected if view == (0, True)]
+    assert list(views_of(feed, recipe, Prediction(views="mirror"), shape)) == mirrored
 
 
 def test_a_shifted_view_keeps_all_but_an_edge_which_is_repeated() -> None:
@@ -112,6 +117,26 @@ def test_tests_predictions_and_ensembles_agree(run: nasgen.Run) -> None:
     np.testing.assert_allclose(ensemble.predict_proba(raw), mean, atol=1e-6)
     right = ensemble.predict(raw) == run.dataset.targets_test
     assert right.mean() == pytest.approx(ensemble.test_accuracy)
+
+
+def test_an_ensemble_is_asked_for_over_fewer_views_and_its_folder_keeps_to_them(
+    run: nasgen.Run, tmp_path: Path
+) -> None:
+    raw = run.dataset.inputs_test["x"]
+    for n, shown in ((1, VIEWS[:1]), (2, VIEWS[:2]), (6, VIEWS)):
+        out = tmp_path / str(n)
+        words = ["ensemble", f"{run.path}:1", "--views", str(n), "--out", str(out), "--json"]
+        found = CliRunner().invoke(app, words)
+        assert found.exit_code == 0, found.output
+        assert json.loads(found.stdout)["views"] == n
+        record = json.loads((out / "ensemble.json").read_text())
+        assert [tuple(view) for view in record["views"]] == shown[1:]
+        whole, part = run.network(1), Ensembled(out).ensemble
+        expected = {1: whole.test_one_view, 6: whole.test}
+        if n in expected:
+            np.testing.assert_allclose(part.predict_proba(raw), expected[n], atol=1e-6)
+    few = CliRunner().invoke(app, ["ensemble", str(tmp_path / "2"), "--views", "1", "--json"])
+    assert json.loads(few.stdout)["views"] == 1
 
 
 def test_validation_compares_networks_on_images_as_they_are(run: nasgen.Run) -> None:
