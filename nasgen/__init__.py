@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "run": "nasgen.runs.session",
     "resume": "nasgen.runs.session",
-    "load": "nasgen.runs.session",
+    "load": "nasgen.runs.loading",
     "Run": "nasgen.runs.results",
     "SearchConfig": "nasgen.settings.config",
     "NasgenError": "nasgen.errors",
@@ -132,8 +132,9 @@ if TYPE_CHECKING:
         stopper,
         task,
     )
+    from nasgen.runs.loading import load
     from nasgen.runs.results import Run
-    from nasgen.runs.session import load, resume, run
+    from nasgen.runs.session import resume, run
     from nasgen.search_spaces.base import SearchSpace
     from nasgen.settings.config import SearchConfig
 

@@ -26,9 +26,10 @@ DOORS = {
     "networkx": {"genotypes/graphs"},
     "rustworkx": {"predictors"},
     "PIL": {"data"},
-    "pyarrow": {"bench"},
+    "pyarrow": {"bench", "runs/answers"},
     "safetensors": {"store"},
-    "torch": {"evaluation", "phenotype", "layers", "testing", "runs/doctor"},
+    "onnxruntime": {"export"},
+    "torch": {"evaluation", "phenotype", "layers", "testing", "export", "runs/doctor"},
 }
 # Rooms that may be imported without torch: what `nasgen --help`, `list` and the driver load.
 LIGHT = (

@@ -14,6 +14,7 @@ from nasgen.cli import reproducing
 from nasgen.cli import looking
 from nasgen.cli import benching
 from nasgen.cli import predicting
+from nasgen.cli import using
 from nasgen.cli import checking
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "reproducing",
     "searching",
     "tuning",
+    "using",
 ]

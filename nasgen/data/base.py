@@ -141,9 +141,9 @@ class Dataset:
         """The training targets where they are one class a row, by which parts are stratified."""
         return self.targets if self.task == targets.CLASSIFICATION else None
 
-    def rows(self, n: int) -> Any:
-        """Return the first `n` test rows as `predict` takes them: an array, or some by name."""
-        inputs = {name: array[:n] for name, array in self.inputs_test.items()}
+    def rows(self, n: int, start: int = 0) -> Any:
+        """Return `n` test rows from `start` on, as `predict` takes them: an array, or by name."""
+        inputs = {name: array[start : start + n] for name, array in self.inputs_test.items()}
         if self.columns:
             return named(self.columns, inputs)
         return inputs if len(inputs) > 1 else inputs["x"]

@@ -7,18 +7,22 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasgen.ensembles import calibration
+from nasgen.ensembles import calibration, exporting
 from nasgen.ensembles.base import Predictions, Targets
 from nasgen.ensembles.mixing import PLAIN, Mixing
 from nasgen.errors import IncompatibleError
 from nasgen.evaluation.tasks.base import Task
 from nasgen.settings.ensemble import Ensemble
 from nasgen.store.trial import Trial
+
+if TYPE_CHECKING:
+    from nasgen.export.folder import Written
 
 T = TypeVar("T")
 
@@ -46,6 +50,9 @@ class Predicts(Protocol):
         raw: Any,
         remarked: Callable[[str], Any] = ...,
     ) -> Predictions: ...
+    def raw_answers(self, genotype: Mapping[str, Any], ref: str, raw: Any) -> Any: ...
+    def rows(self, n: int) -> tuple[Any, Targets]: ...
+    def call(self, function: Callable[..., T], *args: Any) -> T: ...
     def targets(self, part: str) -> Targets: ...
     def latency_ms(self, genotype: Mapping[str, Any]) -> float: ...
     def averaged(self, parts: Sequence[tuple[Mapping[str, Any], str]]) -> str: ...
@@ -201,6 +208,13 @@ class TrainedNetwork:
         """Return the name of the class of each raw row."""
         return _names(self.classes, self.predict(rows))
 
+    def export(self, out: str | Path, **settings: Any) -> Written:
+        """Write a folder from which the network runs without nasgen: see `ensembles.exporting`.
+
+        `settings` are formats="all", check_on=256 and views="run".
+        """
+        return exporting.export([self], [1.0], out, **settings)
+
 
 @dataclass(frozen=True, eq=False)
 class TrainedEnsemble:
@@ -312,6 +326,14 @@ class TrainedEnsemble:
     def predict_names(self, rows: Any) -> list[str]:
         """Return the name of the class of each raw row."""
         return _names(self.classes, self.predict(rows))
+
+    def export(self, out: str | Path, **settings: Any) -> Written:
+        """Write a folder from which the ensemble runs without nasgen, as one module.
+
+        `settings` are as those of `TrainedNetwork.export`.
+        """
+        mixed: dict[str, Any] = {"mixed": self.mean_of, "temperature": self.temperature}
+        return exporting.export(self.members, self.weights, out, **mixed, **settings)
 
 
 def tested(inference: Predicts, averaged: float, plain: float) -> dict[str, float]:

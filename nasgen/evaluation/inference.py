@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from nasgen import genotypes, registry
 from nasgen.data import checks
 from nasgen.errors import DamagedError, EvaluationError, StoreError
 from nasgen.evaluation import batches, device, measure, shared, soup
-from nasgen.evaluation.feeds.base import views_of
+from nasgen.evaluation.feeds.base import Stored, stored_of, views_of
 from nasgen.evaluation.pace import Pace
 from nasgen.evaluation.transform import Transform
 from nasgen.genotypes import Genotype
@@ -29,6 +29,7 @@ from nasgen.settings.fidelity import n_cores, thread_counts
 from nasgen.settings.prediction import Prediction
 
 Array = np.ndarray[Any, Any]
+T = TypeVar("T")
 
 
 class Answers(NamedTuple):
@@ -193,15 +194,36 @@ class Inference:
         transform. Raises DataError for rows of another shape or kind, EvaluationError for answers
         that are not finite; `remarked` hears what training never saw.
         """
-        raw = checks.untensored(raw)
+        return self.raw_answers(genotype_json, weights_ref, raw, remarked).averaged
+
+    def raw_answers(
+        self,
+        genotype_json: Mapping[str, Any],
+        weights_ref: str,
+        raw: Any,
+        remarked: Callable[[str], Any] = lambda remark: None,
+    ) -> Answers:
+        """Return what `predict_raw` returns, and the predictions of the rows as they are."""
+        raw = raw if isinstance(raw, Stored) else checks.untensored(raw)
         if _is_empty(raw):
-            return self.no_answers.copy()
-        stored = self.feed.read(raw)
+            return Answers(self.no_answers.copy(), self.no_answers.copy())
+        stored = stored_of(self.feed, raw)
         for remark in self.feed.remarks(stored):
             remarked(remark)
         prepared = self.feed.prepared(stored)
         network = self.network(genotype_json, weights_ref)
-        return _finite(self._answers(network, prepared, None, self.views).averaged)
+        return Answers(*map(_finite, self._answers(network, prepared, None, self.views)))
+
+    def rows(self, n: int) -> tuple[Stored, Array]:
+        """Return the first `n` test rows, which `predict_raw` takes, and their targets."""
+        shared.require(self.data, self.digest)
+        found = shared.data(self.data)
+        rows = {name: array[:n] for name, array in found.inputs_test.items()}
+        return Stored(rows), found.targets_test[:n]
+
+    def call(self, function: Callable[..., T], *args: Any) -> T:
+        """Return what a function returns, called where the plug-ins of the run are found."""
+        return function(*args)
 
     def part(self, part: str) -> tuple[dict[str, Array], Array, Array | None]:
         """Return (prepared inputs, targets of the part, rows of the inputs or None for all)."""

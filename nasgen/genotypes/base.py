@@ -8,10 +8,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from nasgen.errors import IllegalGenotypeError
 from nasgen.genotypes.tags import Ranges
+
+LONGEST_TEXT: Final = 22  # letters of a node's text in a drawing
+MOST_CHANNELS: Final = 2**53  # what is stored may be any number
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,27 @@ class Node:
     params: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
 
+    @property
+    def width(self) -> int:
+        """The channels of its layer, 0 where it says none."""
+        value = self.params.get("channels")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return 0
+        return int(value) if 0 < value < MOST_CHANNELS else 0
+
+    @property
+    def text(self) -> str:
+        """What a drawing calls it: `label`, or such as "conv 3×3 · 16"."""
+        if self.label:
+            return _short(self.label)
+        found, kernel = self.op.replace("_", " "), self.params.get("kernel")
+        found += f" {kernel}×{kernel}" if isinstance(kernel, int) else ""
+        found += f" · {self.params['channels']}" if self.width else ""
+        for name, value in self.params.items():
+            if name not in ("kernel", "channels") and len(found) + len(name) < LONGEST_TEXT - 6:
+                found += f" · {name} {value}"
+        return _short(found)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data without what is empty."""
         data: dict[str, Any] = {"tag": self.tag, "op": self.op}
@@ -34,6 +58,10 @@ class Node:
         if self.label:
             data["label"] = self.label
         return data
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 
 @dataclass(frozen=True)

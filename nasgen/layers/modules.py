@@ -1,4 +1,8 @@
-"""The torch modules that built-in layers need and torch.nn does not have."""
+"""The torch modules that built-in layers need and torch.nn does not have.
+
+Exported networks bring their source: they use torch alone, and keep the arguments of their
+constructors as attributes of the same names.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +48,7 @@ class PooledLinear(nn.Module):
 
     def __init__(self, n_channels: int, n_outputs: int) -> None:
         super().__init__()
+        self.n_channels, self.n_outputs = n_channels, n_outputs
         self.linear = nn.Linear(n_channels, n_outputs)
         nn.init.zeros_(self.linear.bias)
 
@@ -59,6 +64,7 @@ class Embedded(nn.Module):
 
     def __init__(self, n_features: int, n_channels: int) -> None:
         super().__init__()
+        self.n_features, self.n_channels = n_features, n_channels
         self.weight = nn.Parameter(torch.randn(n_channels, n_features) / n_features**0.5)
 
     def forward(self, x: Tensor) -> Tensor:

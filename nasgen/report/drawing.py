@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 
 from markupsafe import Markup
 
 from nasgen.genotypes import Node, Outline
-from nasgen.report import numbers
 from nasgen.report.layout import arrange
 from nasgen.report.svg import drawing, element, text
 
 BOX, PITCH, MARGIN = 26.0, 44.0, 8.0  # pixels
 LETTER = 6.4  # mean width of a letter of a box, in pixels
-LONGEST = 22  # letters of a label; the rest is in the tooltip
 _STYLES = {  # operation -> class of page.css
     "input": "op-end",
     "output": "op-end",
@@ -26,16 +23,15 @@ _STYLES = {  # operation -> class of page.css
     "concat": "op-merge",
     "skip": "op-skip",
 }
-_SHOWN = ("kernel", "channels")
 
 
 def draw(outline: Outline, description: str) -> tuple[Markup, float]:
     """Return the drawing and its width in pixels; nodes that reach no output are dashed."""
     nodes, live = outline.nodes, outline.live
-    labels = {place: _label(node) for place, node in enumerate(nodes)}
+    labels = {place: node.text for place, node in enumerate(nodes)}
     widths = {place: max(34.0, LETTER * len(label) + 18) for place, label in labels.items()}
     layout = arrange(widths, outline.edges)
-    widest = max((_width(node) for node in nodes), default=0) or 1
+    widest = max((node.width for node in nodes), default=0) or 1
 
     def top(place: int) -> float:
         return MARGIN + layout.level[place] * PITCH
@@ -49,8 +45,8 @@ def draw(outline: Outline, description: str) -> tuple[Markup, float]:
         w, x, y = widths[place], layout.x[place] + MARGIN, top(place)
         css = f"box {styles[node.op]}" + ("" if place in live else " dead")
         bar = None
-        if _width(node):  # a bar along the foot shows how wide the layer is
-            share = _width(node) / widest
+        if node.width:  # a bar along the foot shows how wide the layer is
+            share = node.width / widest
             bar = element(
                 "rect",
                 x=x - w / 2 + 6,
@@ -92,28 +88,6 @@ def describe(outline: Outline) -> str:
     kinds = ", ".join(f"{n} {op}" for op, n in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
     n = len(outline.inner)
     return f"{n} operation{'s' * (n != 1)}, depth {outline.depth}" + (f": {kinds}" if kinds else "")
-
-
-def _width(node: Node) -> int:
-    """Return the channels of a node's layer, 0 where it says none."""
-    width = numbers.number(node.params.get("channels"))
-    return int(width) if width is not None and width > 0 else 0
-
-
-def _label(node: Node) -> str:
-    params: Mapping[str, object] = node.params
-    parts = [node.label or node.op.replace("_", " ")]
-    if node.label:
-        params = {}
-    if isinstance(params.get("kernel"), int):
-        parts.append(f"{params['kernel']}×{params['kernel']}")
-    label = " ".join(parts)
-    if params and _width(node):
-        label += f" · {params['channels']}"
-    for name, value in params.items():
-        if name not in _SHOWN and len(label) + len(name) < LONGEST - 6:
-            label += f" · {name} {value}"
-    return label if len(label) <= LONGEST else label[: LONGEST - 1] + "…"
 
 
 def _title(node: Node) -> str:

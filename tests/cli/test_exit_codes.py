@@ -33,6 +33,8 @@ OF_RUNS: Final[dict[str, tuple[str, ...]]] = {
     "tune": ("{run}", "--trials", "1", "--quiet"),
     "dataset": ("{run}", "--out", "{tmp}/rows.csv"),
     "predictors": ("evaluate", "{run}"),
+    "export": ("{run}", "--format", "python", "--out", "{tmp}/export"),
+    "predict": ("{run}", "{tmp}/rows.csv", "--out", "{tmp}/answers.csv"),
 }
 ROWS: Final = "a,b,y\n" + "".join(f"{i % 5},{i % 3},{'uv'[i % 2]}\n" for i in range(40))
 TABLES: Final[dict[str, Any]] = {
@@ -114,6 +116,10 @@ ABSENT: Final = (
     ("ensemble", "{bare}"), ("ensemble", "{run}", "{bare}", "--method", "no"), ("tune", "{bare}"),
     ("dataset", "{bare}", "--out", "{tmp}/rows.csv"), ("predictors", "evaluate", "{bare}"),
     ("resume", "{run}"), ("resume", "{run}", "--trials", "0"),
+    ("export", "{bare}"), ("export", "{run}:9"), ("export", "{tmp}"),
+    ("export", "{run}:0", "--format", "no"),
+    ("predict", "{bare}", "{tmp}/rows.csv"), ("predict", "{run}", "{tmp}/no.csv"),
+    ("predict", "{run}", "no-such-source"), ("predict", "{tmp}/no", "{tmp}/rows.csv"),
     ("dataset", "{run}", "--out", "{run}"),
     ("dataset", "{run}", "--out", "{tmp}/rows.xls"), ("tune", "{run}", "--out", "{tmp}/t"),
 )  # fmt: skip

@@ -47,6 +47,8 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "bench": (NO_RUN, ()),
     "predictors": (NEEDED, ("--predictors", "ridge", "--repeats", "1", "--labels", "5")),
     "dataset": (NEEDED, ()),
+    "export": (NEEDED, ("--format", "python", "--check-on", "20")),
+    "predict": (NEEDED, ("digits",)),
     "list": (NO_RUN, ()),  # runs the files that --plugin names, and installed packages
     "new": (NO_RUN, ()),
     "check": (NO_RUN, ()),  # runs the plug-in file or the config that is named
@@ -140,7 +142,8 @@ def marks(folder: Path) -> set[str]:
 def invoke(command: str, run: Path, *more: str) -> Result:
     runs = [str(run)] * (2 if command == "compare" else 1)
     first = ["evaluate"] if command == "predictors" else []
-    out = ["--out", str(run.parent / "out.csv")] if command == "dataset" else []
+    places = {"dataset": "out.csv", "predict": "out.csv", "export": "exported"}
+    out = ["--out", str(run.parent / places[command])] if command in places else []
     return CliRunner().invoke(app, [command, *first, *runs, *COMMANDS[command][1], *out, *more])
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasgen import registry
+from nasgen.data import checks
 from nasgen.evaluation.recipe import Recipe
 from nasgen.layers.base import Shape
 from nasgen.settings.config import Training
@@ -32,13 +33,22 @@ MOST: Final = 2**26  # of anything that is counted along an axis: no memory hold
 Inputs = Mapping[str, Array]  # one entry a row along the first axis; "x" is the main input
 
 
+class Stored(dict[str, Array]):
+    """Rows as a data set holds them, which `Feed.read` need not read."""
+
+
 class Feed(ABC):
     """Rows of one form of data, from what users have to what networks read.
 
     Three stages: *raw* rows, as a user has them; *stored* inputs, the arrays of the data set;
     *prepared* inputs, plain numbers, which stay in memory and of which `batch` makes what
     `Network.forward` gets.
+
+    `free_axes` names the axes, beside that of the rows, along which the arrays of `numbers` may
+    have any length in an exported network: name -> {axis: what it counts}.
     """
+
+    free_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {}
 
     @classmethod
     @abstractmethod
@@ -115,6 +125,31 @@ class Feed(ABC):
     def example(self) -> dict[str, Tensor]:
         """Return one row of zeros as a network reads it, to count operations and take times."""
 
+    def numbers(self, stored: Inputs) -> dict[str, Array]:
+        """Return stored inputs as arrays of numbers, one a parameter of `standalone`, in its order.
+
+        Default: as they are.
+        """
+        return dict(stored)
+
+    def standalone(self) -> nn.Module | None:
+        """Return `prepared` and `batch` as one module that needs torch alone, for export.
+
+        It takes the arrays of `numbers` as tensors and returns the network's main input; further
+        inputs that networks read by name, such as "lengths", are those of `numbers`. See
+        `evaluation.standalone`. Default: None; an exported network then begins with what `batch`
+        returns.
+        """
+        return None
+
+    def standalone_views(self, views: Sequence[Any]) -> nn.Module | None:
+        """Return a module that shows a main input as it is, then in each of `views`.
+
+        (B, ...) -> ((1 + len(views)) * B, ...). Default: None; exported networks then answer rows
+        as they are.
+        """
+        return None
+
     def placed(self, network: nn.Module, device: torch.device) -> nn.Module:
         """Return the network on a device, in the memory order of its batches."""
         return network.to(device)
@@ -150,6 +185,11 @@ def count(facts: Mapping[str, Any], name: str, least: int = 0) -> int:
     if type(value) is not int or not least <= value <= MOST:
         raise ValueError(f"{name}: expected an integer from {least} to {MOST}, got {value!r}")
     return value
+
+
+def stored_of(feed: Feed, raw: Any) -> Mapping[str, Array]:
+    """Return raw rows, or those of a data set, as stored inputs; DataError for other rows."""
+    return raw if isinstance(raw, Stored) else feed.read(checks.untensored(raw))
 
 
 def named(name: str) -> type[Feed]:

@@ -6,7 +6,7 @@ In training they are shifted and mirrored, see `evaluation.images`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self, final
@@ -240,6 +240,21 @@ class ImageFeed(Feed):
 
         zeros = torch.zeros((1, *self.shape))
         return {"x": zeros.contiguous(memory_format=torch.channels_last)}
+
+    def standalone(self) -> nn.Module:
+        from nasgen.evaluation.standalone import Pixels, ScaledPixels, filled
+
+        channels, moments = self.shape[0], {"mean": self.mean, "deviation": self.std}
+        if self.scaling is None:
+            return filled(Pixels(channels), **moments)
+        own = {"own_mean": self.scaling.mean, "own_deviation": self.scaling.deviation}
+        own = {name: np.broadcast_to(array, self.shape).copy() for name, array in own.items()}
+        return filled(ScaledPixels(channels, self.shape), **moments, **own)
+
+    def standalone_views(self, views: Sequence[tuple[int, bool]]) -> nn.Module:
+        from nasgen.evaluation.standalone import Views
+
+        return Views(tuple((int(shift), bool(mirrored)) for shift, mirrored in views))
 
     def placed(self, network: nn.Module, device: torch.device) -> nn.Module:
         import torch

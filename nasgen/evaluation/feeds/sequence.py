@@ -8,7 +8,7 @@ training part; a token that training has not seen has a number of its own, the l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from nasgen.evaluation.feeds.base import Array, Feed, Inputs, count, stored
 from nasgen.layers.base import Shape
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from nasgen.data.base import Dataset
 
@@ -33,6 +33,8 @@ class SequenceFeed(Feed):
     `mean` and `scale` are (F,) float32, empty for tokens; `longest` is the longest training
     sequence. Networks read x as (B, F, T) float32 or (B, T) int64 in 0..n_tokens, and lengths (B,).
     """
+
+    free_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {"x": {1: "steps"}}
 
     def __init__(
         self,
@@ -114,6 +116,18 @@ class SequenceFeed(Feed):
     @property
     def rows_at_once(self) -> int:
         return max(16, min(1024, VALUES_AT_ONCE // (max(1, len(self.mean)) * self.longest)))
+
+    def numbers(self, stored: Inputs) -> dict[str, Array]:
+        lengths = np.asarray(stored["lengths"], dtype=np.int64)
+        kind = np.int64 if self.n_tokens else np.float32
+        return {"x": np.asarray(stored["x"], dtype=kind), "lengths": lengths}
+
+    def standalone(self) -> nn.Module:
+        from nasgen.evaluation.standalone import Tokens, Vectors, filled
+
+        if self.n_tokens:
+            return Tokens(self.n_tokens)
+        return filled(Vectors(len(self.mean)), mean=self.mean, deviation=self.scale)
 
     def example(self) -> dict[str, Tensor]:
         import torch

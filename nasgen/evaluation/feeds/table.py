@@ -20,7 +20,7 @@ from nasgen.evaluation.feeds.base import Array, Feed, Inputs, stored
 from nasgen.layers.base import Shape
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from nasgen.data.base import Dataset
 
@@ -121,6 +121,23 @@ class TableFeed(Feed):
     @property
     def rows_at_once(self) -> int:
         return 8192
+
+    def numbers(self, stored: Inputs) -> dict[str, Array]:
+        """Return numbers (B, n_numbers) float64 and codes (B, n_texts) int64, -1 where unknown."""
+        found: dict[str, Array] = {"numbers": np.asarray(stored["x"], dtype=np.float64)}
+        if self.codes:
+            tables = [{text: i for i, text in enumerate(of)} for of in self.codes]
+            rows = stored["text"].tolist()
+            coded = [[of.get(text, -1) for of, text in zip(tables, r, strict=True)] for r in rows]
+            found["codes"] = np.array(coded, dtype=np.int64).reshape(len(rows), len(tables))
+        return found
+
+    def standalone(self) -> nn.Module:
+        from nasgen.evaluation.standalone import Columns, filled
+
+        gaps, sizes = tuple(np.flatnonzero(self.gaps).tolist()), tuple(map(len, self.codes))
+        learnt = {"mean": self.mean, "deviation": self.scale, "median": self.median}
+        return filled(Columns(len(self.mean), gaps, sizes), **learnt)
 
     def example(self) -> dict[str, Tensor]:
         import torch

@@ -19,7 +19,7 @@ from nasgen.errors import IncompatibleError
 from nasgen.evaluation.tasks.additions import Additions, Whole
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from nasgen.data.base import Dataset
 
@@ -98,6 +98,13 @@ class Task(ABC):
 
         Weighted means of it must be predictions too: ensembles average it.
         """
+
+    def standalone(self) -> nn.Module | None:
+        """Return `predictions` as a module that needs torch alone, for export.
+
+        Default: None; `model.py` then cannot be written, other formats trace `predictions`.
+        """
+        return None
 
     @abstractmethod
     def measured(self, predictions: Array, targets: Array) -> dict[str, float]:

@@ -13,7 +13,7 @@ from nasgen.evaluation.tasks.additions import ClassAdditions, Whole
 from nasgen.evaluation.tasks.base import Array, Task
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from nasgen.data.base import Dataset
 
@@ -73,6 +73,11 @@ class Classification(Task):
         import torch.nn.functional as F
 
         return F.softmax(outputs, dim=1)
+
+    def standalone(self) -> nn.Module:
+        from torch import nn
+
+        return nn.Softmax(dim=1)
 
     def measured(self, predictions: Array, targets: Array) -> dict[str, float]:
         chosen = predictions[np.arange(len(targets)), targets].astype(np.float64)

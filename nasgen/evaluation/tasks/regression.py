@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nasgen.evaluation.tasks.base import Array, Task
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from nasgen.data.base import Dataset
 
@@ -78,6 +78,11 @@ class Regression(Task):
     def predictions(self, outputs: Tensor) -> Tensor:
         values = outputs * outputs.new_tensor(self.scale) + outputs.new_tensor(self.mean)
         return values[:, 0] if self.is_flat else values
+
+    def standalone(self) -> nn.Module:
+        from nasgen.evaluation.standalone import Values, filled
+
+        return filled(Values(len(self.mean), self.is_flat), mean=self.mean, deviation=self.scale)
 
     def measured(self, predictions: Array, targets: Array) -> dict[str, float]:
         wrong = (predictions.astype(np.float64) - targets).reshape(len(targets), -1)

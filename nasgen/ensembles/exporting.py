@@ -1,0 +1,55 @@
+"""Exports trained networks: checks what is asked for, and hands them to `nasgen.export`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from nasgen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nasgen.ensembles.trained import TrainedNetwork
+    from nasgen.export.folder import Written
+
+CHECKED: Final = 256  # rows on which an export is compared with the original
+VIEWS: Final = ("run", "1")
+
+
+def export(
+    members: Sequence[TrainedNetwork],
+    shares: Sequence[float],
+    out: str | Path,
+    formats: str = "all",
+    check_on: int = CHECKED,
+    views: str = "run",
+    mixed: str = "probabilities",
+    temperature: float = 1.0,
+    about: Mapping[str, Any] | None = None,
+) -> Written:
+    """Write the folder `out` with networks that answer together, and return what came of it.
+
+    `formats` are "all" or some of python, onnx and torch, with commas between. Each is compared
+    with the original on the first `check_on` test rows. `views` "run" averages over the views of
+    the run as `predict` does, "1" answers each row as it is. `about` goes to model.json. Raises
+    ConfigError, DataError where the data set is not there, StoreError where the folder is,
+    EvaluationError where no format can be written.
+    """
+    from nasgen.export import gathering  # loads torch
+
+    if check_on < 1:
+        raise ConfigError(f"--check-on: expected at least 1 row, got {check_on}.")
+    if views not in VIEWS:
+        raise ConfigError(f"--views: expected one of {', '.join(VIEWS)}, got '{views}'.")
+    asked = gathering.Asked(
+        Path(out), formats, check_on, views == "run", mixed, temperature, about or {}
+    )
+    found: Written = members[0].inference.call(gathering.export, members, shares, asked)
+    return found
+
+
+def default_name(run: str, trial: int | None) -> str:
+    """Return the name of an export, and of its folder where none is given."""
+    name = re.sub(r"[^\w.-]", "-", run)
+    return f"{name}-ensemble" if trial is None else f"{name}-trial{trial}"

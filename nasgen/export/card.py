@@ -1,0 +1,292 @@
+"""The words of an export: README.md with a card in the Hub's format, example.py.
+
+Text that a run has stored, such as the names of classes, stands in literals and tables alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from torch import Tensor
+
+from nasgen.data.columns import MISSING, named
+from nasgen.evaluation.feeds.base import stored_of
+from nasgen.export.subject import Subject, printable
+from nasgen.store.folder import versions
+
+Json = Mapping[str, Any]
+# (form, task) -> what the Hub calls it.
+PIPELINES: Final = {
+    ("image", "classification"): "image-classification",
+    ("table", "classification"): "tabular-classification",
+    ("table", "regression"): "tabular-regression",
+    ("sequence", "classification"): "text-classification",
+}
+MEANINGS: Final = {
+    ("image", "x"): "pixels as the data set has them, before any scaling",
+    ("table", "numbers"): "the columns of numbers in their order, NaN where one is missing",
+    ("table", "codes"): "the columns of texts in their order: place in the code table, else -1",
+    ("sequence", "x"): "tokens, or vectors of features; what lies behind a length is not read",
+    ("sequence", "lengths"): "steps of each sequence, at least 1",
+}
+EXAMPLE: Final = '''"""Answers {n} test rows of the data set: python example.py"""
+
+import json
+from pathlib import Path
+
+import torch
+from model import {imported}
+
+HERE = Path(__file__).parent
+RECORD = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
+EXAMPLES = RECORD["examples"]
+{rows}
+
+if __name__ == "__main__":
+    with torch.inference_mode():
+        answers = load(HERE)(**{given})
+    for i, (answer, target) in enumerate(zip(answers, EXAMPLES["targets"], strict=True)):
+        {shown}
+    off = (answers - torch.tensor(EXAMPLES["answers"])).abs().max()
+    print(f"largest difference from the answers at the export: {{off:.1g}}")
+'''
+TENSORS: Final = """STORED = tensors(HERE / "examples.safetensors")
+ROWS = {name.removeprefix("inputs."): rows for name, rows in STORED.items()}
+"""
+ENCODED: Final = '''ROWS = EXAMPLES["rows"]  # mappings from a column's name to its cell
+
+
+def encoded(rows):
+    """Return rows as the model takes them: numbers, and the places of texts in the code tables."""
+    kinds = {"number": [], "text": []}
+    for name, kind in RECORD["columns"]:
+        kinds[kind].append(name)
+    numbers = [[number(row[name]) for name in kinds["number"]] for row in rows]
+    found = {"numbers": torch.tensor(numbers, dtype=torch.float64).reshape(len(rows), -1)}
+    if kinds["text"]:
+        tables = dict(zip(kinds["text"], RECORD["codes"], strict=True))
+        codes = [[code(tables[name], row[name]) for name in tables] for row in rows]
+        found["codes"] = torch.tensor(codes)
+    return found
+
+
+def number(cell):
+    """Return a cell as a number, NaN where it is missing."""
+    is_missing = cell is None or str(cell).strip().lower() in RECORD["missing"]
+    return float("nan") if is_missing else float(cell)
+
+
+def code(table, cell):
+    """Return the place of a text in its code table, -1 for one that training has not seen."""
+    text = "" if cell is None else str(cell).strip()
+    text = "" if text.lower() in RECORD["missing"] else text
+    return table.index(text) if text in table else -1
+'''
+
+
+def has_columns(subject: Subject) -> bool:
+    """Tell whether rows are those of a table, which people give by name."""
+    return subject.transform.form == "table" and subject.reads is not None
+
+
+def inputs(subject: Subject, given: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """Return what the model takes, an entry an argument: name, type, shape, meaning."""
+    free, form = subject.transform.feed.free_axes, subject.transform.form
+    found = []
+    for name, tensor in given.items():
+        shape: list[Any] = ["rows", *tensor.shape[1:]]
+        for axis, counts in free.get(name, {}).items():
+            shape[axis] = counts
+        meaning = MEANINGS.get((form, name), "")
+        if subject.reads is None:
+            meaning = f"what the feed '{printable(form)}' makes of rows"
+        kind = str(tensor.dtype).removeprefix("torch.")
+        found.append({"name": name, "dtype": kind, "shape": shape, "meaning": meaning})
+    return found
+
+
+def answers(subject: Subject) -> str:
+    """Return what the model answers, as the end of a sentence."""
+    classes, task = subject.transform.classes, subject.transform.name
+    if task == "classification":
+        return f"the probabilities of {len(classes)} classes, (rows, {len(classes)})"
+    if task == "regression":
+        n = subject.transform.task.n_outputs
+        return "values, (rows,)" if n == 1 else f"{n} values a row, (rows, {n})"
+    return f"what the task '{printable(task)}' predicts for each row"
+
+
+def version() -> str:
+    """Return the version of nasgen."""
+    return versions()["nasgen"]
+
+
+def head(subject: Subject, given: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the words at the head of model.py."""
+    n = len(subject.members)
+    what = "A network" if n == 1 else f"{n} networks that answer together"
+    lines = [
+        f"    {i['name']}: {i['dtype']} ({', '.join(map(str, i['shape']))}), {i['meaning']}"
+        for i in inputs(subject, given)
+    ]
+    return {
+        "what": f"{what} for {printable(subject.transform.name)}, found by nasgen {version()}.",
+        "inputs": "\n".join(lines),
+        "answers": answers(subject),
+    }
+
+
+def example_rows(subject: Subject, raw: Any, n: int) -> list[dict[str, Any]] | None:
+    """Return the first rows of a table as people give them; None for other forms."""
+    if not has_columns(subject):
+        return None
+    feed: Any = subject.transform.feed
+    stored = {name: part[:n] for name, part in stored_of(feed, raw).items()}
+    cells = named(feed.columns, stored)
+    return [{name: _cell(cells[name][i]) for name in cells} for i in range(n)]
+
+
+def _cell(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def missing() -> list[str]:
+    """Return the cells that say that nothing is known."""
+    return list(MISSING)
+
+
+def example(record: Json) -> str:
+    """Return example.py."""
+    is_table = record["examples"]["rows"] is not None
+    imported = ["load"] if is_table else ["load", "tensors"]
+    shown = 'print(f"row {i}: {answer.tolist()}, expected {target}")'
+    if record["task"] == "classification":
+        imported = ["CLASSES", *imported]
+        shown = (
+            "name, sure = CLASSES[int(answer.argmax())], float(answer.max())\n        "
+            'print(f"row {i}: {name} ({sure:.3f}), expected {CLASSES[target]}")'
+        )
+    return EXAMPLE.format(
+        n=len(record["examples"]["answers"]),
+        imported=", ".join(imported),
+        rows=(ENCODED if is_table else TENSORS).rstrip("\n"),
+        given="encoded(ROWS)" if is_table else "ROWS",
+        shown=shown,
+    )
+
+
+def readme(record: Json) -> str:
+    """Return README.md: a card, three lines that run the model, and where it comes from."""
+    there = {name: of for name, of in record["formats"].items() if "file" in of}
+    n, name = len(record["members"]), str(record.get("name", "network"))
+    kind = "network" if n == 1 else f"ensemble of {n} networks"
+    parts = [_front_matter(record, name), f"# {_inline(name)}", ""]
+    parts += [
+        f"A {kind} for {_inline(record['task'])}, found by nasgen {version()} and exported "
+        "to run without it. It takes",
+        "",
+        *(f"- `{i['name']}`: {i['dtype']} ({_shape(i)}), {_inline(i['meaning'])};"
+          for i in record["inputs"]),
+        "",
+        f"and returns {_inline(record['answers'])}.",
+    ]  # fmt: skip
+    if "python" in there:
+        parts += _code("In this folder, with torch alone:", _three_lines(record))
+    names = [i["name"] for i in record["inputs"]]
+    if "onnx" in there:
+        given = ", ".join(f'"{n}": {n}' for n in names)
+        parts += _code(
+            "With ONNX Runtime, which needs no torch:",
+            ["import onnxruntime", 'session = onnxruntime.InferenceSession("model.onnx")',
+             f"(answers,) = session.run(None, {{{given}}})  # numpy arrays"],
+        )  # fmt: skip
+    if "torch" in there:
+        parts += _code(
+            "With torch.export, which needs no source:",
+            ["import torch", 'model = torch.export.load("model.pt2").module()',
+             f"answers = model({', '.join(names)})"],
+        )  # fmt: skip
+    parts += [
+        "",
+        "## Formats",
+        "",
+        "| format | file | largest difference from the original |",
+        "|---|---|---|",
+    ]
+    for form, of in record["formats"].items():
+        figure = f"{of['largest_difference']:.1e} on {of['rows']} rows" if "file" in of else ""
+        parts.append(
+            f"| {form} | {of.get('file') or 'not written: ' + _inline(of['refused'])} | {figure} |"
+        )
+    if record.get("metrics"):
+        parts += ["", "## Results", "", "| measure | part | value | rows |", "|---|---|---|---|"]
+        for m in record["metrics"]:
+            cells = [_inline(m["name"]), _inline(m["part"]), f"{m['value']:.6g}"]
+            parts.append(f"| {' | '.join(cells)} | {m.get('rows') or ''} |")
+    parts += ["", "## Where it comes from", ""]
+    parts += [f"- {_inline(line)}" for line in _origin(record)]
+    return "\n".join(parts) + "\n"
+
+
+def _three_lines(record: Json) -> Sequence[str]:
+    if record["examples"]["rows"] is not None:
+        return ["from example import ROWS, encoded", "from model import load",
+                "print(load()(**encoded(ROWS)))  # ROWS: [{column: cell, ...}, ...]"]  # fmt: skip
+    return ["from example import ROWS", "from model import load", "print(load()(**ROWS))"]
+
+
+def _origin(record: Json) -> list[str]:
+    found = []
+    for m in record["members"]:
+        share = "" if len(record["members"]) == 1 else f", with the share {m['share']:.4g}"
+        line = f"trial {m.get('trial', '?')} of the run {m.get('run', '?')}{share}"
+        if m.get("operator"):
+            parents = ", ".join(map(str, m.get("parents", ()))) or "none"
+            line += f"; made by {m['operator']}, parents: {parents}"
+        found.append(line)
+    for key, words in (("data", "data"), ("command", "command"), ("made", "exported")):
+        if record.get(key):
+            value = record[key]
+            found.append(f"{words}: {value.get('source') if isinstance(value, Mapping) else value}")
+    return found
+
+
+def _front_matter(record: Json, name: str) -> str:
+    """Return the card's metadata, YAML in which each text is written as JSON has it."""
+    task = PIPELINES.get((record["form"], record["task"]))
+    lines = ["---", "library_name: pytorch", "tags:", "- nasgen", "- neural-architecture-search"]
+    if task:
+        lines.append(f"pipeline_tag: {task}")
+    tested = [m for m in record.get("metrics", ()) if m["part"] == "test"]
+    if tested and task:
+        source = str((record.get("data") or {}).get("source", "")).partition("?")[0]
+        kind = source.partition(":")[0]
+        lines += [
+            "model-index:",
+            f"- name: {json.dumps(name)}",
+            "  results:",
+            f"  - task: {{type: {task}}}",
+            f"    dataset: {{name: {json.dumps(source)}, type: {json.dumps(kind)}}}",
+            "    metrics:",
+            *(f"    - {{type: {json.dumps(m['name'])}, value: {m['value']:.6g}}}" for m in tested),
+        ]
+    return "\n".join([*lines, "---", ""])
+
+
+def _code(words: str, lines: Sequence[str]) -> list[str]:
+    return ["", words, "", "```python", *lines, "```"]
+
+
+def _shape(entry: Json) -> str:
+    return ", ".join(map(str, entry["shape"]))
+
+
+def _inline(text: Any) -> str:
+    """Return text that stays in its line and cell of a page of Markdown."""
+    found = "".join(c if c.isprintable() else " " for c in str(text))
+    for mark in "\\`|<[":
+        found = found.replace(mark, f"\\{mark}")
+    return found

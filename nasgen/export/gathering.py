@@ -1,0 +1,105 @@
+"""Gathers what an export is made of: networks with their weights, rows, and their own answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from nasgen.errors import ConfigError, DataError
+from nasgen.export import folder
+from nasgen.export.subject import PROBABILITIES, Subject, member, mix
+
+
+class Trained(Protocol):
+    """What is read of a trained network: its run's name, its trial, what answers with it."""
+
+    @property
+    def run(self) -> str: ...
+    @property
+    def trial(self) -> Any: ...
+    @property
+    def inference(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an export was asked for; see `nasgen.ensembles.exporting.export`."""
+
+    out: Path
+    formats: str
+    check_on: int
+    all_views: bool
+    mixed: str
+    temperature: float
+    about: Mapping[str, Any]
+
+
+def export(members: Sequence[Trained], shares: Sequence[float], asked: Asked) -> folder.Written:
+    """Write an export and return what came of it."""
+    formats = folder.chosen(asked.formats)
+    inference = members[0].inference
+    shown = {tuple(m.inference.views) for m in members} if asked.all_views else {()}
+    if len(shown) > 1:
+        raise ConfigError(
+            "the networks of this ensemble are shown different views of an image, as their runs "
+            "say; write it for one view: --views 1."
+        )
+    (views,) = shown
+    feed = inference.transform.feed
+    views = () if views and feed.standalone_views(views) is None else views
+    subject = Subject(
+        tuple(
+            member(m.inference, m.trial.genotype, m.trial.refs, share, _facts(m))
+            for m, share in zip(members, shares, strict=True)
+        ),
+        inference.transform,
+        views,
+        asked.mixed,
+        asked.temperature,
+    )
+    try:
+        raw, targets = inference.rows(asked.check_on)
+    except DataError as error:
+        raise DataError(f"an export is compared with the original on its data. {error}") from None
+    answers = [
+        m.inference.raw_answers(m.trial.genotype, m.trial.refs["weights"], raw) for m in members
+    ]
+    each = [torch.from_numpy(a.averaged if views else a.plain).double() for a in answers]
+    expected = mix(each, shares, asked.mixed != PROBABILITIES, asked.temperature).numpy()
+    rows = folder.Rows(raw, expected, targets)
+    about = {**_known(members, inference.task), **asked.about}
+    return folder.write(subject, rows, asked.out, formats, about)
+
+
+def _facts(network: Trained) -> dict[str, Any]:
+    """Return what model.json says of a network."""
+    trial = network.trial
+    return {
+        "run": network.run,
+        "trial": trial.seq,
+        "key": trial.key,
+        "operator": trial.source,
+        "parents": list(trial.parents),
+        "generation": trial.generation,
+        "tags": list(trial.tags),
+        "metrics": dict(trial.metrics),
+        "objectives": dict(trial.objectives),
+    }
+
+
+def _known(members: Sequence[Trained], task: Any) -> dict[str, Any]:
+    """Return what is known of the networks without their run: of a single one its validation."""
+    first = members[0]
+    if len(members) > 1:
+        return {"name": f"{first.run}-ensemble", "metrics": []}
+    metrics = first.trial.metrics
+    found = [
+        {"name": name, "part": "validation", "value": float(metrics[f"val_{name}"])}
+        for name in task.metrics
+        if isinstance(metrics.get(f"val_{name}"), int | float)
+    ]
+    return {"name": f"{first.run}-trial{first.trial.seq}", "metrics": found}

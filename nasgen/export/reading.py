@@ -1,0 +1,246 @@
+"""Reads the folder of an export back: networks that answer raw rows without their run.
+
+Nothing of the folder is executed or unpickled: networks are built from their steps in model.json by
+nasgen's own layers (and plug-ins that are named now), their weights are safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nasgen import genotypes
+from nasgen.data import files
+from nasgen.errors import DamagedError, NasgenError, StoreError, UnknownNameError
+from nasgen.evaluation import batches, device
+from nasgen.evaluation.feeds.base import stored_of
+from nasgen.evaluation.transform import Transform
+from nasgen.export import folder, python
+from nasgen.export.subject import Member, Subject, mix
+from nasgen.genotypes import Genotype
+from nasgen.phenotype.network import Network, build
+from nasgen.registry import plugins
+from nasgen.search_spaces.blueprint import Blueprint, Step
+from nasgen.settings.text import parsed
+from nasgen.store import tensors
+
+Array = NDArray[Any]
+MOST_STEPS: Final = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """An exported network or ensemble. `record` is its model.json.
+
+    Made by `load`. Its answers are those of model.py and of `network.predict_proba` in the run.
+    """
+
+    path: Path
+    record: Mapping[str, Any]
+    subject: Subject
+    scope: plugins.Scope
+
+    def __repr__(self) -> str:
+        return f"Exported({str(self.path)!r})"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Name of each class, in the order of `predict`; empty where the task has none."""
+        return self.subject.transform.classes
+
+    @property
+    def genotypes(self) -> tuple[Genotype, ...]:
+        """The genotype of each network."""
+        return tuple(member.genotype for member in self.subject.members)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The share of each network; they sum to 1."""
+        return tuple(member.share for member in self.subject.members)
+
+    @property
+    def modules(self) -> tuple[Network, ...]:
+        """The networks as torch modules, which read what the feed makes of rows."""
+        return tuple(member.network for member in self.subject.members)
+
+    def predict_proba(self, rows: Any) -> Array:
+        """Return the task's predictions of raw rows, as `network.predict_proba` takes them."""
+        remarks: dict[str, None] = {}
+        with self.scope.active():
+            found = self._predicted(rows, remarks)
+        for remark in remarks:
+            warnings.warn(remark, stacklevel=2)
+        return found
+
+    def predict(self, rows: Any) -> Array:
+        """Return the answer for each raw row: the place of the class in `classes`, or the value."""
+        return self.subject.transform.task.decided(self.predict_proba(rows))
+
+    def predict_names(self, rows: Any) -> list[str]:
+        """Return the name of the class of each raw row."""
+        return [self.classes[i] for i in self.predict(rows)]
+
+    def call(self, function: Any, *args: Any) -> Any:
+        """Return what a function returns, called where the plug-ins are found."""
+        with self.scope.active():
+            return function(*args)
+
+    def _predicted(self, rows: Any, remarks: dict[str, None]) -> Array:
+        feed = self.subject.transform.feed
+        stored = stored_of(feed, rows)
+        for remark in feed.remarks(stored):
+            remarks[remark] = None
+        prepared = feed.prepared(stored)
+        subject, task, found = self.subject, self.subject.transform.task, []
+        is_logits = subject.mixed != "probabilities"
+        shares = [member.share for member in subject.members]
+        with torch.inference_mode(), device.flushed_denormals():
+            cpu = torch.device("cpu")
+            for batch in batches.evaluation_batches(feed, prepared, None, cpu):
+                shown = [batch, *(feed.viewed(batch, view) for view in subject.views)]
+                each = []
+                for network in self.modules:
+                    parts = [task.predictions(batches.answered(network, b).float()) for b in shown]
+                    each.append(parts[0] if len(parts) == 1 else torch.stack(parts).mean(0))
+                found.append(mix(each, shares, is_logits, subject.temperature))
+        return np.concatenate([p.numpy() for p in found]) if found else self._none
+
+    @cached_property
+    def _none(self) -> Array:
+        """The predictions of no row."""
+        outputs = torch.zeros((2, self.subject.transform.task.n_outputs))
+        found: Array = self.subject.transform.task.predictions(outputs).float().numpy()[:0]
+        return found
+
+
+def is_one(path: str | Path) -> bool:
+    """Tell whether a folder is an export."""
+    return (Path(path) / folder.RECORD).is_file() and not (Path(path) / "run.json").exists()
+
+
+def load(path: str | Path, scope: plugins.Scope) -> Exported:
+    """Return the export in a folder. StoreError says what is missing or damaged.
+
+    `scope` has the plug-ins that are named now: layers, feeds and tasks of others are not known.
+    """
+    place = Path(path)
+    file = place / folder.RECORD
+    try:
+        record = parsed(file, json.loads, "JSON")
+    except OSError as error:
+        if isinstance(error, NasgenError):
+            raise
+        raise StoreError(f"{file} cannot be read: {error.strerror or error}.") from None
+    version = record.get("nasgen_export") if isinstance(record, dict) else None
+    if type(version) is not int:
+        raise StoreError(f"{file} is no model.json of `nasgen export`.")
+    if version > folder.VERSION:
+        raise StoreError(
+            f"{file} is of format {version}, and this nasgen reads up to {folder.VERSION}; install "
+            "a newer one."
+        )
+    with scope.active():
+        transform = Transform.load(place)
+        if transform is None:
+            raise StoreError(f"{place} has no transform.json; export the network again.")
+        weights = tensors.load(place / python.WEIGHTS)
+        with _damage(file):
+            views = tuple(tuple(view) for view in record["views"])
+            subject = Subject(
+                _members(record["members"], weights, transform), transform, views,
+                str(record["mixed"]), float(record["temperature"]),
+            )  # fmt: skip
+            if not subject.temperature > 0:
+                raise ValueError(
+                    f"temperature: expected a number above 0, got {subject.temperature}"
+                )
+    return Exported(place, record, subject, scope)
+
+
+def _members(
+    entries: Sequence[Mapping[str, Any]], weights: Mapping[str, Array], transform: Transform
+) -> tuple[Member, ...]:
+    if not entries:
+        raise ValueError("members: expected at least one network")
+    found = []
+    for i, entry in enumerate(entries):
+        prefix = f"network_{i + 1}." if len(entries) > 1 else "network."
+        own = {n.removeprefix(prefix): a for n, a in weights.items() if n.startswith(prefix)}
+        found.append(_member(entry, own, transform))
+    return tuple(found)
+
+
+def _member(entry: Mapping[str, Any], weights: Mapping[str, Array], transform: Transform) -> Member:
+    """Return a network built of its steps; what its weights must be is compared before."""
+    steps = tuple(map(_step, entry["steps"][:MOST_STEPS]))
+    shape = tuple(int(n) for n in entry["input_shape"])
+    n_outputs = int(entry["n_outputs"])
+    if (shape, n_outputs) != (transform.feed.input_shape, transform.task.n_outputs):
+        raise ValueError(
+            f"expected networks that read {transform.feed.input_shape} and have "
+            f"{transform.task.n_outputs} outputs, got {shape} and {n_outputs}"
+        )
+    with torch.device("meta"):
+        network = Network(Blueprint(shape, n_outputs, steps))
+    member = Member(
+        network,
+        genotypes.read(entry["genotype"]),
+        float(entry["share"]),
+        {k: v for k, v in entry.items() if k not in ("steps", "genotype", "share")},
+    )
+    names = python.names_of(member)
+    wanted = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+    for name, size in wanted.items():
+        got = weights.get(names[name])
+        if got is None or got.shape != size:
+            raise ValueError(
+                f"expected the tensor {names[name]} of shape {size}, got "
+                f"{'none' if got is None else got.shape}"
+            )
+    network = build(network.blueprint)  # as large as the file of its weights, as is known now
+    network.load_state_dict({n: torch.from_numpy(np.array(weights[names[n]])) for n in wanted})
+    with torch.inference_mode():  # its steps may be wired otherwise than their shapes say
+        answer = batches.answered(network.eval(), transform.feed.example())
+    if tuple(answer.shape) != (1, n_outputs):
+        raise ValueError(f"expected an answer of shape (1, {n_outputs}), got {tuple(answer.shape)}")
+    return replace(member, network=network)
+
+
+def _step(data: Mapping[str, Any]) -> Step:
+    """Return a step from JSON, with its lists as tuples."""
+    known = {field.name for field in fields(Step)}
+    return Step(**{name: _tupled(value) for name, value in data.items() if name in known})
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(map(_tupled, value)) if isinstance(value, list) else value
+
+
+@contextmanager
+def _damage(file: Path) -> Iterator[None]:
+    """Turn what building from foreign JSON raises into DamagedError; what nasgen says stays."""
+    try:
+        yield
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            f"{file}: {error} If it is a plug-in's, name that: --plugin FILE."
+        ) from None
+    except NasgenError as error:
+        _refuse(file, str(error))
+    except files.UNREADABLE as error:
+        _refuse(file, f"{type(error).__name__}: {error}")
+
+
+def _refuse(file: Path, reason: str) -> NoReturn:
+    words = " ".join(reason.split())[:300].rstrip(".")
+    raise DamagedError(f"{file} cannot be read: {words}. Export the network again.") from None

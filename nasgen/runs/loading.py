@@ -1,0 +1,70 @@
+"""Opens what nasgen has written: a run, one trial of it, an ensemble, an export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from nasgen.errors import StoreError
+from nasgen.registry import plugins as scopes
+from nasgen.runs import ensembled, session
+from nasgen.runs.results import Run
+
+EXPORT: Final = "model.json"  # of `nasgen.export`
+
+
+def load(
+    path: str | Path,
+    plugins: Sequence[Any] = (),
+    data: str | None = None,
+    ledger: str | None = None,
+    say: Callable[[str], None] | None = None,
+    threads: int | None = None,
+) -> Any:
+    """Open a run folder, RUN:TRIAL, the folder of an ensemble or of an export, and return it.
+
+    A run is a `nasgen.Run`: see `nasgen.runs.session.load` for the other arguments. The folder of
+    an ensemble is a `nasgen.runs.ensembled.Ensembled`, which has it as `ensemble`; an export is a
+    `nasgen.export.reading.Exported`, which answers by `predict` and `predict_proba` itself. An
+    export takes `plugins` alone, files and modules whose layers it needs. Raises StoreError for
+    anything else.
+    """
+    if is_export(path):
+        return exported(path, plugins)
+    if ensembled.is_one(path):
+        return ensembled.Ensembled(path, session.named_of(plugins, data, ledger, say), threads)
+    return session.load(path, plugins, data, ledger, say, threads)
+
+
+def is_export(path: str | Path) -> bool:
+    """Tell whether a folder is an export."""
+    folder = Path(path)
+    others = ("run.json", ensembled.RECORD)
+    return (folder / EXPORT).is_file() and not any((folder / o).exists() for o in others)
+
+
+def exported(path: str | Path, plugins: Sequence[Any] = ()) -> Any:
+    """Return an export; the plug-ins that are named now are loaded, no others (loads torch)."""
+    from nasgen.export import reading
+
+    given = scopes.named(plugins)
+    modules = tuple(given["modules"])
+    permitted = [module.partition(":")[0] for module in modules]
+    scope = scopes.Scope(given["files"], modules, permitted)
+    return reading.load(path, scope.load())
+
+
+def answering(found: Any) -> Any:
+    """Return what answers: of RUN:TRIAL the network, of RUN its ensemble, an export itself."""
+    if not isinstance(found, Run):
+        return getattr(found, "ensemble", found)
+    if found.named is not None:
+        return found.network()
+    try:
+        return found.ensemble
+    except StoreError as error:
+        if found.best is None:
+            raise
+        best = f"{found.path}:{found.best.seq}"
+        raise StoreError(f"{error} To use a single network, name it: {best} is the best.") from None

@@ -1,0 +1,210 @@
+"""What was exported answers as the original does: here, without nasgen, without torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import nasgen
+from nasgen.cli import app
+from nasgen.errors import ConfigError, DataError, EvaluationError, StoreError
+from nasgen.export.folder import TOLERANCE
+from tests.export.conftest import KINDS, Case
+
+# A fresh process in which packages cannot be imported: as if they were not installed.
+BLOCK = """
+import sys
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in {names!r}:
+            return self.finder.find_spec(name, path, target)
+sys.meta_path[:] = map(Without, sys.meta_path)
+sys.dont_write_bytecode = True
+"""
+TORCH_ALONE = ("nasgen", "safetensors", "onnx", "onnxscript", "onnxruntime", "optuna", "sklearn")
+RUNTIME_ALONE = (*(n for n in TORCH_ALONE if n != "onnxruntime"), "torch", "onnx_ir")
+WITH_TORCH = """
+import json, runpy
+import torch
+sys.path.insert(0, sys.argv[1])
+from model import INPUTS, load, tensors
+given = tensors(sys.argv[2])
+given = {name: given[name] for name in INPUTS}
+with torch.inference_mode():
+    found = load()(**given)
+program = torch.export.load(sys.argv[1] + "/model.pt2").module()(*given.values())
+assert (found - program).abs().max() < 1e-4
+runpy.run_path(sys.argv[1] + "/example.py", run_name="__main__")
+print(json.dumps(found.tolist()))
+"""
+WITH_RUNTIME = """
+import json
+import numpy as np
+import onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1] + "/model.onnx")
+given = np.load(sys.argv[2])
+(found,) = session.run(None, {name: given[name] for name in given.files})
+(one,) = session.run(None, {name: given[name][:1] for name in given.files})
+assert abs(one - found[:1]).max() < 1e-4
+print(json.dumps(found.tolist()))
+"""
+
+
+def apart(code: str, blocked: tuple[str, ...], *arguments: Path) -> tuple[list[str], Any]:
+    """Run code in a fresh process; return its lines but the last, and that as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCK.format(names=blocked) + code, *map(str, arguments)],
+        capture_output=True, text=True, cwd=arguments[1].parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    *lines, last = done.stdout.splitlines()
+    return lines, np.array(json.loads(last))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_format_answers_as_the_original(kind: str, cases: dict[str, Case]) -> None:
+    formats = cases[kind].record["formats"]
+    assert set(formats) == {"python", "onnx", "torch"}
+    for name, entry in formats.items():
+        assert entry["largest_difference"] <= TOLERANCE, name
+        assert entry["rows"] == min(256, len(cases[kind].run.dataset.targets_test))
+        assert (cases[kind].folder / entry["file"]).is_file()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nasgen_reads_an_export_back(kind: str, cases: dict[str, Case]) -> None:
+    case = cases[kind]
+    plugins = [case.folder.parent / "point_sets.py"] if kind == "points" else []
+    found = nasgen.load(case.folder, plugins=plugins)
+    raw, _ = case.run.inference.rows(50)
+    wanted = case.original.predict_proba(raw)
+    answers = found.predict_proba(raw)
+    assert np.abs(answers - wanted).max() <= TOLERANCE * max(1, np.abs(wanted).max())
+    assert found.classes == case.original.classes
+    assert sum(found.weights) == pytest.approx(1.0)
+    assert len(found.genotypes) == len(found.modules) == len(case.record["members"])
+
+
+@pytest.mark.parametrize("kind", ["images", "table"])
+def test_it_runs_where_torch_is_all_there_is(
+    kind: str, cases: dict[str, Case], tmp_path: Path
+) -> None:
+    case, data = cases[kind], cases[kind].run.dataset
+    inputs = case.run.inference.feed.numbers(data.inputs_test)
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(a) for name, a in inputs.items()}, tmp_path / "x")
+    lines, answers = apart(WITH_TORCH, TORCH_ALONE, case.folder, tmp_path / "x")
+    measured = case.run.inference.task.measured(answers, data.targets_test)
+    assert measured["accuracy"] == pytest.approx(case.original.test_accuracy, abs=5e-5)
+    assert len(lines) == 9  # eight rows, and the largest difference
+    assert lines[0].startswith("row 0: ")
+    assert ", expected " in lines[0]
+    assert float(lines[-1].rsplit(" ", 1)[1]) <= TOLERANCE
+    text = (case.folder / "model.py").read_text()
+    imported = {line.split()[1] for line in text.splitlines() if line.startswith("import ")}
+    assert imported == {"json", "torch", "torch.nn.functional"}
+
+
+def test_it_runs_where_there_is_no_torch(cases: dict[str, Case], tmp_path: Path) -> None:
+    case, data = cases["images"], cases["images"].run.dataset
+    np.savez(tmp_path / "x.npz", x=data.x_test)
+    _, answers = apart(WITH_RUNTIME, RUNTIME_ALONE, case.folder, tmp_path / "x.npz")
+    accuracy = float((answers.argmax(1) == data.targets_test).mean())
+    assert accuracy == pytest.approx(case.original.test_accuracy, abs=5e-5)
+
+
+def test_what_is_written_says_what_it_is(cases: dict[str, Case]) -> None:
+    record = json.loads((cases["images"].folder / "model.json").read_text())
+    assert record["classes"] == list("0123456789")
+    assert record["inputs"][0] | {"meaning": ""} == {
+        "name": "x", "dtype": "uint8", "shape": ["rows", 1, 8, 8], "meaning": "",
+    }  # fmt: skip
+    assert len(record["views"]) == 2  # the run shifts images
+    for member in record["members"]:
+        trial = cases["images"].run.trial(member["trial"])
+        assert member["genotype"] == dict(trial.genotype)
+        assert member["tags"] == list(trial.tags)
+    card = (cases["table"].folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: pytorch\n")
+    assert "pipeline_tag: tabular-classification" in card
+    assert "| python | model.py |" in card
+    codes = json.loads((cases["table"].folder / "model.json").read_text())["codes"]
+    assert set(codes[0]) == {"", "red", "green, dark", 'it\'s "blue"'}
+
+
+def test_layers_are_called_as_in_the_drawing(cases: dict[str, Case]) -> None:
+    text = (cases["images"].folder / "model.py").read_text()
+    trial = cases["images"].run.trial(0)
+    nodes = nasgen.Outline.from_json(trial.outline).nodes
+    drawn = [(i, n) for i, n in enumerate(nodes) if n.op not in ("input", "output")]
+    assert drawn
+    for place, node in drawn:
+        (line,) = [line for line in text.split("class Network2")[0].splitlines()
+                   if f"self.{node.op}_{place} = " in line]  # fmt: skip
+        assert line.endswith(f"  # {node.text}")
+
+
+def test_what_cannot_be_exported_is_one_sentence(cases: dict[str, Case], tmp_path: Path) -> None:
+    network = cases["table"].original
+    with pytest.raises(StoreError, match="is there already; name another folder"):
+        network.export(cases["table"].folder)
+    with pytest.raises(ConfigError, match="expected all, or some of python, onnx, torch"):
+        network.export(tmp_path / "a", formats="keras")
+    with pytest.raises(ConfigError, match="at least 1 row"):
+        network.export(tmp_path / "a", check_on=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_of_an_ensemble_is_exported(cases: dict[str, Case], tmp_path: Path) -> None:
+    """Shares of logits, and a temperature, are in what is written."""
+    run, folder = cases["images"].run, tmp_path / "folder"
+    ways = ("--method", "average", "--mean-of", "logits", "--calibrate", "--views", "1")
+    commands = (
+        ("ensemble", run.path, *ways, "--out", folder),
+        ("export", folder, "--format", "python", "--out", tmp_path / "out", "--json"),
+    )
+    for command in commands:
+        done = CliRunner().invoke(app, [*map(str, command)])
+        assert done.exit_code == 0, done.output
+    record = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert (record["mixed"], record["views"]) == ("logits", [])
+    assert record["temperature"] != 1.0
+    assert len(record["members"]) == 2
+    assert {m["part"] for m in record["metrics"]} == {"validation", "test"}
+    original, x = nasgen.load(folder).ensemble, run.dataset.x_test[:40]
+    found = nasgen.load(tmp_path / "out").predict_proba(x)
+    assert np.abs(found - original.predict_proba(x)).max() <= TOLERANCE
+
+
+def test_a_table_with_other_columns_is_refused(cases: dict[str, Case]) -> None:
+    found = nasgen.load(cases["table"].folder)
+    with pytest.raises(DataError, match="'seconds', 'colour' are missing"):
+        found.predict([{"size": 1.0}])
+    with pytest.warns(UserWarning, match="column 'colour': 'violet'"):
+        assert found.predict_names([{"size": None, "seconds": 1.7e9, "colour": "violet"}]) in (
+            ["yes"], ["no"],
+        )  # fmt: skip
+
+
+def test_a_network_whose_answers_cannot_be_written_is_refused(
+    cases: dict[str, Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nasgen.export import onnx
+
+    monkeypatch.setattr(onnx, "missing", lambda: ["onnxscript"])
+    with pytest.raises(EvaluationError, match=r"no format.*pip install 'nasgen\[export\]'"):
+        cases["table"].original.export(tmp_path / "a", formats="onnx")
+    written = cases["table"].original.export(tmp_path / "b", formats="onnx,python")
+    assert list(written.refused) == ["onnx"]
+    assert "not written: it needs onnxscript" in (tmp_path / "b" / "README.md").read_text()
+    assert not (tmp_path / "b" / "model.onnx").exists()
