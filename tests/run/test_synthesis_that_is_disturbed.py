@@ -41,12 +41,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
     return nasgen.run(TINY, out=tmp_path_factory.mktemp("synthesis") / "run")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("executor", ["serial", "processes"])
 def test_a_killed_synthesis_resumes_to_the_same_supports(
-    run: nasgen.Run, tmp_path: Path, workers: int
+    run: nasgen.Run, tmp_path: Path, executor: str
 ) -> None:
-    """Killed in the middle of generation 2, between two children or while one trains."""
-    execution = {"executor": "processes", "workers": workers}
+    """Killed in a generation, between two children or while one or two of them train."""
+    workers = 2 if executor == "processes" else 1
+    execution = {"executor": executor, "workers": workers}
     config, out = tmp_path / "search.toml", tmp_path / "run"
     config.write_text(to_toml(reading.resolved(merge(TINY, {"execution": execution})).config))
     command = [sys.executable, "-m", "nasgen", "search", str(config), "--out", str(out)]
