@@ -54,6 +54,7 @@ from nasgen.evaluation.training import (
 from nasgen.genotypes import Genotype
 from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support
+from nasgen.phenotype.gathered import gathered
 from nasgen.phenotype.network import Network, build
 from nasgen.phenotype.shared import SUPPORT
 from nasgen.phenotype.support import Support
@@ -245,6 +246,8 @@ class Evaluator:
         if masks is not None:
             metrics |= {"n_params": support.n_params(masks), "n_living": support.n_living(masks)}
             candidate.support = Support.of(placed, masks)
+            if self.device.type == "cpu":
+                gathered(placed, candidate.support.to_arrays())
         if is_derived:
             self._judge(candidate, metrics)
         return candidate

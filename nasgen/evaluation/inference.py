@@ -22,6 +22,7 @@ from nasgen.evaluation.feeds.base import Stored, stored_of, views_of
 from nasgen.evaluation.pace import Pace
 from nasgen.evaluation.transform import Transform
 from nasgen.genotypes import Genotype
+from nasgen.phenotype.gathered import gathered
 from nasgen.phenotype.network import Network, build
 from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.settings import config
@@ -124,7 +125,8 @@ class Inference:
                 f"the weights {weights_ref} do not fit their network ({reason}); the ledger or the "
                 "artifact was changed."
             ) from None
-        return self.placed(network).eval()
+        placed = self.placed(network).eval()
+        return gathered(placed) if self.device.type == "cpu" else placed
 
     def latency_ms(self, genotype_json: Mapping[str, Any]) -> float:
         """Return the median milliseconds for one row on one thread; weights do not matter."""
