@@ -125,8 +125,12 @@ class Inference:
                 f"the weights {weights_ref} do not fit their network ({reason}); the ledger or the "
                 "artifact was changed."
             ) from None
-        placed = self.placed(network).eval()
-        return gathered(placed) if self.device.type == "cpu" else placed
+        return self.placed(network).eval()
+
+    def _answering(self, genotype_json: Mapping[str, Any], weights_ref: str) -> Network:
+        """Return the network in the form that answers fastest."""
+        network = self.network(genotype_json, weights_ref)
+        return gathered(network) if self.device.type == "cpu" else network
 
     def latency_ms(self, genotype_json: Mapping[str, Any]) -> float:
         """Return the median milliseconds for one row on one thread; weights do not matter."""
@@ -154,14 +158,14 @@ class Inference:
         Of rows as they are: what networks are compared by.
         """
         inputs, _, rows = self.part(part)
-        return _finite(self.answers(self.network(genotype_json, weights_ref), inputs, rows))
+        return _finite(self.answers(self._answering(genotype_json, weights_ref), inputs, rows))
 
     def predict_views(
         self, genotype_json: Mapping[str, Any], weights_ref: str, part: str
     ) -> Answers:
         """Return the predictions of "validation" or "test" rows, plain and over all views."""
         inputs, _, rows = self.part(part)
-        found = self._answers(self.network(genotype_json, weights_ref), inputs, rows, self.views)
+        found = self._answers(self._answering(genotype_json, weights_ref), inputs, rows, self.views)
         return Answers(*map(_finite, found))
 
     def kept_predictions(self, ref: str) -> Array | None:
@@ -213,7 +217,7 @@ class Inference:
         for remark in self.feed.remarks(stored):
             remarked(remark)
         prepared = self.feed.prepared(stored)
-        network = self.network(genotype_json, weights_ref)
+        network = self._answering(genotype_json, weights_ref)
         return Answers(*map(_finite, self._answers(network, prepared, None, self.views)))
 
     def rows(self, n: int) -> tuple[Stored, Array]:
