@@ -7,6 +7,7 @@ so the three are drawn together (Chung 2018).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -174,29 +175,35 @@ def _lineage(view: ReportView, metric: str) -> Markup | None:
     trials = {t.seq: t for t in _trials(view) if tables.value(t, metric) is not None}
     if len(trials) < 2:
         return None
-    best = tables.best_trial(view)
-    family = {t.seq for t in tables.ancestors(view, best.seq)} if best else set()
-    place = {
-        seq: (float(t.generation), tables.value(t, metric) or 0.0) for seq, t in trials.items()
-    }
-    edges = [(seq, parent) for seq, t in trials.items() for parent in t.parents if parent in trials]
-    edges = sorted(edges[-N_EDGES:], key=lambda pair: family.issuperset(pair))
+    place = {s: (float(t.generation), tables.value(t, metric) or 0.0) for s, t in trials.items()}
+
+    def best_of(seqs: Iterable[int]) -> int:
+        sign = 1 if view.maximizes(metric) else -1
+        return max(seqs, key=lambda seq: (sign * place[seq][1], -seq))
+
+    last = max(x for x, _ in place.values())
+    family = [best_of(seq for seq, (x, _) in place.items() if x == last)]
+    while parents := [p for p in trials[family[-1]].parents if p in trials]:
+        family.append(best_of(parents))
+    kin = set(pairwise(family))
+    edges = [(seq, p) for seq, t in trials.items() for p in t.parents if p in trials]
     lines = [
-        Line([place[a], place[b]], "kin" if family.issuperset((a, b)) else "edge") for a, b in edges
+        Line([place[a], place[b]], "kin" if (a, b) in kin else "edge")
+        for a, b in sorted(edges[-N_EDGES:], key=kin.__contains__)
     ]
     marks = [
         Mark(
             *place[seq],
             summary(view, trial),
             "front" if seq in family else "muted",
-            label=f"best: {seq}" if best is trial else "",
-            ring=best is trial,
+            label=str(seq) if seq in family else "",
+            ring=seq == family[0],
         )
         for seq, trial in sorted(trials.items(), key=lambda item: item[0] in family)
     ]
     return charts.plot(
         f"{words(metric)} of each network by generation, joined to its parents",
-        _whole([x for x, _ in place.values()]),
+        _whole(x for x, _ in place.values()),
         axis([y for _, y in place.values()], metric, words(metric), log=False),
         marks,
         lines,
