@@ -17,7 +17,7 @@ import numpy.typing as npt
 from nasgen.phenotype.census import Clusters
 
 Array = npt.NDArray[Any]
-Sizes = Mapping[str, int]  # layer -> clusters of the ancestor
+AT_ONCE: Final = 1 << 20  # clusters of a layer that are compared at a time
 
 # Arrays of numbers of clusters whose last axis are the layers: those of the first network, of the
 # second, of both, and of their ancestor (NaN where that is not known).
@@ -70,21 +70,26 @@ MEASURES: Final[Mapping[str, Measure]] = {
 class Shared:
     """What networks have in common, pair by pair and layer by layer.
 
-    `sizes` are the numbers of clusters that the layers of their ancestor have; where they are not
-    given, what is measured against chance is not defined.
+    A layer had all the clusters that the `ancestors` or the networks have; without ancestors, what
+    is measured against chance is not defined.
     """
 
-    def __init__(self, members: Sequence[Clusters], sizes: Sizes | None = None) -> None:
-        given = sizes or {}
-        self.layers = tuple(dict.fromkeys([*given, *(name for m in members for name in m)]))
-        self.of = np.array([float(given.get(name, np.nan)) for name in self.layers])
-        self.both = np.zeros((len(members), len(members), len(self.layers)))
+    def __init__(self, members: Sequence[Clusters], ancestors: Sequence[Clusters] = ()) -> None:
+        everybody, n = [*members, *ancestors], len(members)
+        self.layers = tuple(dict.fromkeys(name for one in (*ancestors, *members) for name in one))
+        self.of = np.full(len(self.layers), np.nan)
+        self.both = np.zeros((n, n, len(self.layers)))
         for i, name in enumerate(self.layers):
-            parts = [np.asarray(m.get(name, ()), np.int64) for m in members]
-            found, places = np.unique(np.concatenate([*parts, EMPTY]), return_inverse=True)
-            has = np.zeros((len(members), len(found)))
-            has[np.repeat(np.arange(len(members)), [len(part) for part in parts]), places] = 1.0
-            self.both[:, :, i] = has @ has.T
+            parts = [np.asarray(one.get(name, ()), np.int64) for one in everybody]
+            found, places = np.unique(np.concatenate(parts), return_inverse=True)
+            rows = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+            has = np.zeros((len(parts), len(found)), np.bool_)
+            has[rows, places] = True
+            for start in range(0, len(found), AT_ONCE):
+                some = has[:n, start : start + AT_ONCE].astype(np.float32)  # exact up to 2**24
+                self.both[:, :, i] += some @ some.T
+            if ancestors:
+                self.of[i] = len(found)
 
     def pairs(self, measure: Measure = overlap) -> Array:
         """Return the measure of each with each, (members, members); NaN where it is undefined."""
@@ -114,14 +119,12 @@ class Shared:
         )
 
 
-EMPTY: Final = np.empty(0, np.int64)
-
-
 def between(
-    a: Clusters, b: Clusters, sizes: Sizes | None = None, measure: Measure = overlap
+    a: Clusters, b: Clusters, ancestor: Clusters | None = None, measure: Measure = overlap
 ) -> float | None:
     """Return a measure of two networks, None where it is not defined."""
-    found = float(Shared([a, b], sizes).pairs(measure)[0, 1])
+    shared = Shared([a, b], () if ancestor is None else [ancestor])
+    found = float(shared.pairs(measure)[0, 1])
     return None if np.isnan(found) else found
 
 

@@ -11,12 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from nasgen.errors import StoreError
 from nasgen.genotypes.derivation import Derivation
-from nasgen.phenotype.census import Census, Clusters, Kind
-from nasgen.phenotype.similarity import MEASURES, Shared, Sizes, corrected
+from nasgen.phenotype.census import Census, Kind
+from nasgen.phenotype.similarity import MEASURES, Shared, corrected
 from nasgen.store.trial import COUNTS, Trial
 
 if TYPE_CHECKING:
@@ -142,7 +140,14 @@ def _compared(members: Sequence[_Member], ancestors: Sequence[_Member]) -> Row:
     own, whole = (
         [one.census for one in group if one.census is not None] for group in (members, ancestors)
     )
-    layers = _layers(own[:N_COMPARED], whole)
+    shared = {
+        (kind, by): Shared(
+            *([c.clusters(kind, by == "tags") for c in some] for some in (own[:N_COMPARED], whole))
+        )
+        for kind in KINDS
+        for by in BY
+    }
+    layers = _layers(own, whole, shared["kernel", "tags"])
     by_layer = [layer["cluster_efficiency"] for layer in layers.values()]
     return {
         **now,
@@ -152,39 +157,23 @@ def _compared(members: Sequence[_Member], ancestors: Sequence[_Member]) -> Row:
         "filter_efficiency": _ratio(before["n_filters"], now["n_filters"]),
         "layer_efficiency": None if None in by_layer else _mean(by_layer),
         "similarity": {
-            kind: {by: _similarity(own[:N_COMPARED], whole, kind, by == "tags") for by in BY}
+            kind: {
+                by: {name: shared[kind, by].mean(measure) for name, measure in MEASURES.items()}
+                for by in BY
+            }
             for kind in KINDS
         },
         "layers": layers,
     }
 
 
-def _similarity(
-    members: Sequence[Census], ancestors: Sequence[Census], kind: Kind, tagged: bool
-) -> dict[str, float | None]:
-    shared = _shared(members, ancestors, kind, tagged)
-    return {name: shared.mean(measure) for name, measure in MEASURES.items()}
+def _layers(
+    members: Sequence[Census], ancestors: Sequence[Census], shared: Shared
+) -> dict[str, Row]:
+    """Return the numbers of each layer that the ancestors have, in the order of the network.
 
-
-def _shared(
-    members: Sequence[Census], ancestors: Sequence[Census], kind: Kind, tagged: bool
-) -> Shared:
-    """Return what networks have in common, of all that they and their ancestors have."""
-    own, whole = ([c.clusters(kind, tagged) for c in group] for group in (members, ancestors))
-    return Shared(own, _sizes([*own, *whole]) if whole else None)
-
-
-def _sizes(networks: Sequence[Clusters]) -> Sizes:
-    names = dict.fromkeys(name for network in networks for name in network)
-    return {
-        name: len(np.unique(np.concatenate([n[name] for n in networks if name in n])))
-        for name in names
-    }
-
-
-def _layers(members: Sequence[Census], ancestors: Sequence[Census]) -> dict[str, Row]:
-    """Return the numbers of each layer that the ancestors have, in the order of the network."""
-    shared = _shared(members, ancestors, "kernel", tagged=True)
+    `shared` is what the kernels of the members have in common, by gene tag.
+    """
     overlaps, more_than_chance = shared.by_layer(), shared.by_layer(corrected)
     found: dict[str, Row] = {}
     for name in dict.fromkeys(name for census in ancestors for name in census.layers):

@@ -26,7 +26,8 @@ from nasgen.search_spaces.dag_cnn import DagCnn
 from tests.search_spaces.test_ancestors import ancestor
 
 SIZES = {"1": 32, "2": 1_024, "3": 2_048, "4": 4_096}  # of LeNet
-FEW = {"1": 32}
+EVERYTHING = {layer: np.arange(n) for layer, n in SIZES.items()}
+FEW = {"1": np.arange(32)}
 NOTHING: Clusters = {"1": np.empty(0, np.int64)}
 
 
@@ -62,7 +63,7 @@ def test_layers_that_one_of_two_has_count_as_its_own() -> None:
 
 def test_independent_survival_overlaps_by_its_probability() -> None:
     """The anchor of Chung 2018: 93.7 % in the first generation."""
-    shared = Shared([survivors(0.937, seed) for seed in range(5)], SIZES)
+    shared = Shared([survivors(0.937, seed) for seed in range(5)], [EVERYTHING])
     assert shared.mean() == pytest.approx(0.937, abs=0.01)
     assert shared.mean(corrected) == pytest.approx(0, abs=0.1)
     assert shared.mean(mutual_information) == pytest.approx(0, abs=0.01)
@@ -72,13 +73,12 @@ def test_independent_survival_overlaps_by_its_probability() -> None:
 
 def test_what_is_more_than_chance_is_corrected_to_its_share() -> None:
     a, b = survivors(0.3, 0), survivors(0.8, 1)
-    assert between(a, a, SIZES, corrected) == pytest.approx(1)
-    assert between(a, b, SIZES) == pytest.approx(0.8, abs=0.03)
-    assert between(a, b, SIZES, corrected) == pytest.approx(0, abs=0.15)
-    everything = {layer: np.arange(n) for layer, n in SIZES.items()}
-    assert between(a, everything, SIZES, corrected) is None
-    disjoint = {layer: np.setdiff1d(everything[layer], a[layer]) for layer in SIZES}
-    value = between(a, disjoint, SIZES, corrected)
+    assert between(a, a, EVERYTHING, corrected) == pytest.approx(1)
+    assert between(a, b) == pytest.approx(0.8, abs=0.03)
+    assert between(a, b, EVERYTHING, corrected) == pytest.approx(0, abs=0.15)
+    assert between(a, EVERYTHING, EVERYTHING, corrected) is None
+    disjoint = {layer: np.setdiff1d(EVERYTHING[layer], a[layer]) for layer in SIZES}
+    value = between(a, disjoint, EVERYTHING, corrected)
     assert value is not None
     assert value < -1
 
@@ -95,7 +95,7 @@ def test_mutual_information_of_a_support_with_itself_is_its_entropy() -> None:
 
 def test_pairs_agree_with_sets_counted_one_by_one() -> None:
     members = [survivors(p, seed) for seed, p in enumerate((0.2, 0.5, 0.7))]
-    pairs = Shared(members, SIZES).pairs()
+    pairs = Shared(members, [EVERYTHING]).pairs()
     for i, a in enumerate(members):
         for j, b in enumerate(members):
             both = sum(len({*a[n].tolist()} & {*b[n].tolist()}) for n in SIZES)
@@ -121,7 +121,8 @@ def test_networks_of_another_shape_meet_by_tag(kind: Any) -> None:
     sizes = {layer: len(own) for layer, own in large.clusters(kind).items()}
     assert large.count(kind) == sum(sizes.values()) == (7_200 if kind == "kernel" else 192)
     assert large.n_synapses == 143_136
-    by_tag = Shared([small.clusters(kind), large.clusters(kind)], sizes)
+    whole = large.clusters(kind)
+    by_tag = Shared([small.clusters(kind), whole], [whole])
     assert by_tag.pairs()[0, 1] == 1
     expected = {"kernel": 32 + 12 * 32 + 63 * 12 + 64 * 63, "filter": 32 + 12 + 63 + 64}[kind]
     assert small.count(kind) == expected
