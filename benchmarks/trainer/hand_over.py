@@ -63,8 +63,8 @@ def trained(task: Task, seed: int, arm: str, cuts: Sequence[float]) -> Row:
         data = made.inference.data
         rows = shared.split(data, 1.0).validation
         answers = made.answers(shared.prepared(data, "train"), rows, None)
-    right = made.target.correct(answers, shared.data(data).targets[rows])
-    return {"accuracy": float(right.mean()), "train_loss": trainee.history.train_loss}
+    found = made.target.measured(answers, shared.data(data).targets[rows])
+    return {name: float(found[name]) for name in ("accuracy", "loss")}
 
 
 def main() -> None:
