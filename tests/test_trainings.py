@@ -125,3 +125,27 @@ def test_the_table_that_comes_with_nasgen_is_read_as_it_is(script: Any) -> None:
     ]
     told = np.log(table.seconds) - table.X[:, -1] - np.log(image_s)
     assert np.median(np.abs(told - np.median(told))) < 0.2
+
+
+def test_early_ranks_are_compared_with_those_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    early_ranks = importlib.import_module("early_ranks")
+
+    def row(images: int, *accuracies: float, **more: Any) -> dict[str, Any]:
+        points = [[images << k, a, 1 - a, 0.1] for k, a in enumerate(accuracies)]
+        return {"set": "a", "diverged": False, "points": points} | more
+
+    rows = [
+        row(2000, 0.5, 0.6, 0.70),
+        row(1000, 0.4, 0.55, 0.72),  # is shown fewer images, and wins late
+        row(1000, 0.3, 0.5, 0.65),
+        row(4000, 0.9, 0.9, 0.9, set="b"),  # nothing to compare it with
+        row(9000, 0.9, 0.9, 0.1),  # too many images
+        row(1000, 0.1, 0.2, 0.3, diverged=True),
+    ]
+    found = early_ranks.summary(rows, 2)
+    assert (found["pairs"], found["close_pairs"]) == (3, 1)
+    assert found["tau"] == pytest.approx({"accuracy": 1 / 3, "loss": 1 / 3, "close": -1}, abs=1e-3)
+    assert (found["larger_overtakes"], found["n_overtaken"]) == (1.0, 1)
+    assert early_ranks.summary(rows, 0)["tau"]["accuracy"] == 1
+    assert early_ranks.summary(trainings.lines(trainings.SHIPPED)[1], 1)["pairs"] > 500
