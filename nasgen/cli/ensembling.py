@@ -1,4 +1,4 @@
-"""ensemble: the command that combines trained networks."""
+"""ensemble, distill: commands that combine trained networks, and make one of several."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from nasgen.cli.app import (
     Plugins,
     Threads,
     command,
+    console_of,
     said,
     table_of,
     threads_of,
@@ -148,6 +149,83 @@ def ensemble(
     _print(summary, chosen.inference.task.metric, views)
 
 
+@command
+def distill(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|ENSEMBLE",
+            help="What is learnt from: a run (its ensemble), RUN:TRIAL, or the folder of an "
+            "ensemble.",
+        ),
+    ],
+    trial: Annotated[
+        int | None,
+        typer.Option(help="Number of the trial whose network learns (default: heaviest member)."),
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE|RUN:TRIAL",
+            help="Another network that learns; see `nasgen list networks`.",
+        ),
+    ] = None,
+    epochs: Annotated[
+        float | None,
+        typer.Option(help="Epochs (default: those of the longest training of a member).", min=1e-3),
+    ] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the loss that compares with the ensemble instead of the labels "
+            "(default: 0.9).",
+            min=0,
+            max=1,
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="What the logits of both are divided by (default: 2).")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="New folder for the network (default: SOURCE-distilled)."),
+    ] = None,
+    threads: Threads = None,
+    plugin: Plugins = None,
+    data: DataNow = None,
+    ledger: LedgerNow = None,
+    json_: Json = False,
+) -> None:
+    """Train one network on an ensemble's answers, and test it beside the ensemble.
+
+    The result is a folder like that of an ensemble, with one member.
+    """
+    from nasgen.runs import distilling, opening
+    from nasgen.runs.combining import run_of
+    from nasgen.runs.progress import epochs as of_epochs
+    from nasgen.store.folder import new_run_path
+
+    console = console_of(stderr=True)
+
+    def note(row: Mapping[str, Any]) -> None:
+        text = f"{of_epochs(row)}, loss {row['train_loss']:.4f}"
+        console.print(text, end="\r" if console.is_terminal else "\n", highlight=False)
+
+    named = {"plugins": plugin or (), "data": data, "ledger": ledger, "say": said}
+    (found,), _ = opening.opened([source], opening.Asked(), threads_of(threads), **named)
+    path = found.path.resolve()
+    made = out or new_run_path(path.parent, f"{path.name}-distilled")
+    given = {"share": share, "temperature": temperature}
+    wanted = distilling.Wanted(
+        trial, network, epochs, **{k: v for k, v in given.items() if v is not None}
+    )
+    summary = distilling.distil(found, wanted, made, note)
+    if json_:
+        dump(summary)
+        return
+    _print_distilled(summary, run_of(found).task.metric)
+
+
 def left_out(text: str) -> None:
     """Print what takes no part, and why."""
     print(f"warning: {text}", file=sys.stderr)
@@ -183,3 +261,21 @@ def _print(summary: Mapping[str, Any], metric: str, views: int | None) -> None:
     print(f"parameters: {value('n_params', summary['n_params'])}")
     if "out" in summary:
         print(f"ensemble: {summary['out']}")
+
+
+def _print_distilled(summary: Mapping[str, Any], metric: str) -> None:
+    from nasgen.runs.progress import value
+
+    teacher = summary["distilled"]["ensemble"]
+    n = teacher["members"]
+    columns = [f"val_{metric}", f"test_{metric}", "n_params"]
+    rows = [
+        [name, *(value(column.removeprefix("val_"), found[column]) for column in columns)]
+        for name, found in (
+            ("distilled network", summary),
+            (f"ensemble of {n} network{'' if n == 1 else 's'}", teacher),
+        )
+    ]
+    table_of("", ["", *columns[:2], "params"], rows)
+    print(f"trained for {summary['distilled']['epochs']:.3g} epochs")
+    print(f"folder: {summary['out']}")

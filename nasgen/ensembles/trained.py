@@ -118,6 +118,15 @@ class TrainedNetwork:
         """The task's predictions on the test rows as they are, (n_test, ...)."""
         return self._tests[0]
 
+    def predictions(self, part: str) -> Predictions:
+        """Return the predictions of "validation" or "train" rows as they are, of "test" by views.
+
+        Those of "train", the whole training part, are not kept.
+        """
+        if part == "train":
+            return self.inference.predict(self.trial.genotype, self.weights_ref, part)
+        return self.test if part == "test" else self.validation
+
     @property
     def is_tested(self) -> bool:
         """Whether its answers on the test rows are there, so that they cost nothing."""
@@ -269,8 +278,11 @@ class TrainedEnsemble:
         return replace(self, mixing=Mixing(self.mixing.mean_of, found))
 
     def predictions(self, part: str) -> NDArray[np.float64]:
-        """Return the predictions of "validation" rows as they are, or of "test" rows by views."""
-        return self._mixed([m.validation if part == "validation" else m.test for m in self.members])
+        """Return the predictions of "validation" or "train" rows as they are, of "test" by views.
+
+        "train" is the whole training part, its validation rows included.
+        """
+        return self._mixed([member.predictions(part) for member in self.members])
 
     def _mixed(self, predictions: Sequence[Predictions]) -> NDArray[np.float64]:
         return self.mixing.combined(self.inference.task, predictions, self.weights)

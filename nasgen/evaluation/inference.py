@@ -149,12 +149,13 @@ class Inference:
     # ---- predictions -------------------------------------------------------------------------
 
     def targets(self, part: str) -> Array:
-        """Return the targets of "validation" or "test", one a row, in the order of `predict`."""
+        """Return the targets of a part, one a row, in the order of `predict`."""
         return self.part(part)[1]
 
     def predict(self, genotype_json: Mapping[str, Any], weights_ref: str, part: str) -> Array:
-        """Return the task's predictions, float32 (n, ...), of "validation" or "test" rows.
+        """Return the task's predictions, float32 (n, ...), of the rows of a part.
 
+        That is "validation", "test" or "train", the whole training part with its validation rows.
         Of rows as they are: what networks are compared by.
         """
         inputs, _, rows = self.part(part)
@@ -240,7 +241,9 @@ class Inference:
             return inputs, shared.data(self.data).targets[rows], rows
         if part == "test":
             return shared.prepared(self.data, "test"), shared.data(self.data).targets_test, None
-        raise EvaluationError(f"part: expected 'validation' or 'test', got {part!r}.")
+        if part == "train":
+            return shared.prepared(self.data, "train"), shared.data(self.data).targets, None
+        raise EvaluationError(f"part: expected 'validation', 'test' or 'train', got {part!r}.")
 
     def answers(
         self,

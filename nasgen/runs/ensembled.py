@@ -174,12 +174,13 @@ def write(
     runs: Sequence[Run],
     summary: Mapping[str, Any],
     page: str = "",
+    more: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write an ensemble into a new folder and return it; the folder appears whole or not at all.
 
     `runs` has the run of each member, with the settings by which it answers; `summary` is what
-    `ensemble_summary` says, `page` its report. Raises StoreError where the folder is not empty or
-    cannot be written.
+    `ensemble_summary` says, `page` its report, `more` is kept in ensemble.json. Raises StoreError
+    where the folder is not empty or cannot be written.
     """
     path = Path(path)
     check_free(path)
@@ -189,7 +190,7 @@ def write(
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}.") from None
     try:
-        _fill(made, ensemble, runs, summary)
+        _fill(made, ensemble, runs, summary, more or {})
         if page:
             (made / "report.html").write_text(page, encoding="utf-8")
         made.chmod(0o777 & ~_umask())
@@ -205,7 +206,11 @@ def write(
 
 
 def _fill(
-    folder: Path, ensemble: TrainedEnsemble, runs: Sequence[Run], summary: Mapping[str, Any]
+    folder: Path,
+    ensemble: TrainedEnsemble,
+    runs: Sequence[Run],
+    summary: Mapping[str, Any],
+    more: Mapping[str, Any],
 ) -> None:
     names = _names(runs)
     for run, name in names.items():
@@ -264,6 +269,7 @@ def _fill(
         "metrics": metrics,
         "data": {"digest": data["digest"], "source": data["source"]},
         "members": rows,
+        **more,
     }
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 

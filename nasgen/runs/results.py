@@ -31,6 +31,7 @@ from nasgen.settings.config import SearchConfig, merge, parse
 from nasgen.settings.ensemble import Ensemble
 from nasgen.settings.objectives import Direction, Objective
 from nasgen.settings.prediction import Prediction, Views
+from nasgen.store.artifacts import Artifacts
 from nasgen.store.folder import RunFolder
 from nasgen.store.ledger import Ledger, study_name
 from nasgen.store.trial import Trial
@@ -295,12 +296,16 @@ class Run:
 
     # ---- networks ----------------------------------------------------------------------------
 
-    def evaluator(self, threads: int | None = None) -> Any:
+    def evaluator(self, threads: int | None = None, artifacts: Artifacts | None = None) -> Any:
         """Return the evaluator of this run's data and recipe, in this process (loads torch).
 
-        `threads` default to those of the run, else to the cores.
+        `threads` default to those of the run, else to the cores; it reads and writes tensors in the
+        run, or in other `artifacts`.
         """
-        return workers.evaluator(self._context(threads or self.threads or fidelity.n_cores()))
+        context = self._context(threads or self.threads or fidelity.n_cores())
+        if artifacts is not None:
+            context["artifacts"] = str(artifacts.folder)
+        return workers.evaluator(context)
 
     def _context(self, n_threads: int) -> dict[str, Any]:
         context = self.resolved.worker_context(self.folder.artifacts.folder)
@@ -356,10 +361,10 @@ class Run:
             raise StoreError(
                 f"{self.path} has no ensemble; {typed('ensemble', self.path)} chooses one."
             )
-        section = self.config.ensemble
+        section, weights = self.config.ensemble, [m["weight"] for m in chosen["members"]]
         return TrainedEnsemble(
             tuple(self._member(m) for m in chosen["members"]),
-            tuple(m["weight"] for m in chosen["members"]),
+            tuple(weight / sum(weights) for weight in weights),  # they are kept rounded
             Mixing(section.mean_of),
             section,
         )

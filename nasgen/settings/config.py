@@ -214,7 +214,7 @@ class Training(Section):
     )
     distil: Share = Field(
         0.0,
-        description="classes: share of the loss that compares with the answers of the trial's "
+        description="share of the loss that compares with the answers of the trial's "
         "ancestor, the network that its line began with, instead of the labels; 0: none",
     )
     distil_temperature: float = Field(

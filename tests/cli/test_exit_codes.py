@@ -30,6 +30,7 @@ OF_RUNS: Final[dict[str, tuple[str, ...]]] = {
     "resume": ("{run}", "--trials", "+1", "--quiet"),
     "train": ("{run}", "--epochs", "0.1"),
     "ensemble": ("{run}",),
+    "distill": ("{run}", "--epochs", "0.1", "--out", "{tmp}/distilled"),
     "tune": ("{run}", "--trials", "1", "--quiet"),
     "dataset": ("{run}", "--out", "{tmp}/rows.csv"),
     "predictors": ("evaluate", "{run}"),
@@ -113,7 +114,10 @@ BROKEN: Final = (
 # What is asked for is not there, although the run is sound; "{bare}" has no completed trial.
 ABSENT: Final = (
     ("show", "{run}", "--trial", "9"), ("train", "{run}", "--trial", "9"), ("train", "{bare}"),
-    ("ensemble", "{bare}"), ("ensemble", "{run}", "{bare}", "--method", "no"), ("tune", "{bare}"),
+    ("ensemble", "{bare}"), ("distill", "{bare}"), ("distill", "{run}", "--trial", "9"),
+    ("distill", "{run}", "--network", "no"), ("distill", "{run}", "--out", "{bare}"),
+    ("distill", "{run}", "--temperature", "0"),
+    ("ensemble", "{run}", "{bare}", "--method", "no"), ("tune", "{bare}"),
     ("dataset", "{bare}", "--out", "{tmp}/rows.csv"), ("predictors", "evaluate", "{bare}"),
     ("resume", "{run}"), ("resume", "{run}", "--trials", "0"),
     ("export", "{bare}"), ("export", "{run}:9"), ("export", "{tmp}"),

@@ -15,6 +15,7 @@ import torch
 from nasgen.errors import ConfigError
 from nasgen.evaluation import shared
 from nasgen.evaluation.evaluator import Evaluator
+from nasgen.evaluation.tasks.regression import Regression
 from nasgen.genotypes import Dag, Draft
 from nasgen.runs import reading
 from nasgen.store.artifacts import Artifacts
@@ -159,7 +160,9 @@ def test_answers_that_are_gone_or_of_other_data_are_named_in_a_sentence(
     assert result["failure"].count("trial 1") == 1
 
 
-def test_settings_of_it_are_part_of_a_recipe_and_need_a_task_of_classes(tmp_path: Path) -> None:
+def test_settings_of_it_are_part_of_a_recipe_and_need_a_task_that_distils(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def digest(**training: Any) -> str:
         return reading.resolved({"training": training}).recipe_digest
 
@@ -171,6 +174,8 @@ def test_settings_of_it_are_part_of_a_recipe_and_need_a_task_of_classes(tmp_path
     x = np.random.default_rng(0).normal(size=(40, 3))
     np.savez(file, x_train=x, y_train=x.sum(1), x_test=x, y_test=x.sum(1))
     tables = {"data": {"source": f"npz:{file}"}, "training": {"distil": 0.5}}
+    reading.resolved(tables)  # values can be learnt from too
+    monkeypatch.setattr(Regression, "distils", False)  # as in a task of a plug-in that says nothing
     with pytest.raises(ConfigError, match=r"training.distil: .* got 'regression'; leave it out"):
         reading.resolved(tables)
     substitute = {"name": "ridge", "mode": "substitute"}

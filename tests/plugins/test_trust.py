@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "resume": (ALL, ("--trials", "+1", "--quiet")),
     "train": (NEEDED, ("--epochs", "0.05")),
     "ensemble": (NEEDED, ()),
+    "distill": (NEEDED, ("--epochs", "0.05")),
     "tune": (NEEDED, ("--trials", "1", "--epochs", "0.05", "--quiet")),
     "reproduce": (NO_RUN, ()),
     "status": (NOTHING, ()),

@@ -136,6 +136,13 @@ class Task(ABC):
         """
         return Additions(self, members, targets, whole)
 
+    def outputs(self, predictions: Array) -> Array:
+        """Return outputs (B, n_outputs) that stand for predictions: what a network may learn from.
+
+        Of tasks that distil. Default: IncompatibleError, there are none.
+        """
+        raise IncompatibleError(f"{type(self).__name__} gives no outputs for predictions.")
+
     def ideal(self, targets: Array) -> Array:
         """Return the predictions that would be right, (B, ...): what stacking comes close to.
 

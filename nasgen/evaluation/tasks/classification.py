@@ -118,6 +118,10 @@ class Classification(Task):
         found: NDArray[np.float64] = np.log(np.maximum(predictions, tiny), dtype=np.float64)
         return found
 
+    def outputs(self, predictions: Array) -> NDArray[np.float64]:
+        """Return the logits: a network's, but for a number for each row."""
+        return self.logits(predictions)
+
     def of_logits(self, logits: Array) -> NDArray[np.float64]:
         """Return the softmax."""
         odds = np.exp(np.asarray(logits, dtype=np.float64) - logits.max(axis=-1, keepdims=True))

@@ -36,6 +36,7 @@ class Regression(Task):
     metrics: ClassVar[tuple[str, ...]] = ("rmse", "mae", "r2", "loss")
     metric: ClassVar[str] = "rmse"
     direction: ClassVar[Literal["maximize", "minimize"]] = "minimize"
+    distils: ClassVar[bool] = True
     mean: tuple[float, ...]
     scale: tuple[float, ...]
     is_flat: bool
@@ -74,6 +75,18 @@ class Regression(Task):
         import torch.nn.functional as F
 
         return F.smooth_l1_loss(outputs.float(), targets)
+
+    def softened(self, outputs: Tensor, temperature: float) -> Tensor:
+        """Return the outputs: values have no temperature."""
+        return outputs
+
+    def distilled(self, outputs: Tensor, soft: Tensor, temperature: float) -> Tensor:
+        """Return the loss against another network's standardised values."""
+        return self.loss(outputs, soft)
+
+    def outputs(self, predictions: Array) -> NDArray[np.float32]:
+        """Return the standardised values (B, k)."""
+        return self.prepared(predictions)
 
     def predictions(self, outputs: Tensor) -> Tensor:
         values = outputs * outputs.new_tensor(self.scale) + outputs.new_tensor(self.mean)

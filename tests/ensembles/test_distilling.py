@@ -1,0 +1,121 @@
+"""One network learns what an ensemble answers, and becomes a folder like an ensemble's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import nasgen
+from nasgen.cli import app
+from nasgen.errors import ConfigError, StoreError
+from nasgen.runs import ensembled
+from nasgen.runs.distilling import Wanted, distil
+from nasgen.runs.ensembled import Ensembled
+
+TABLES: dict[str, Any] = {
+    "algorithm": {"name": "random"},
+    "training": {"epochs": 8.0},
+    "execution": {"executor": "serial", "threads_per_trial": 1},
+    "budget": {"trials": 3},
+    "finish": {"networks": 0},
+    "ensemble": {"name": "average"},
+    "store": {"keep_weights": "all"},
+}
+
+
+def _rows() -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 3
+    return rng.normal(size=(400, 5)) + 0.6 * y[:, None], y
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
+    return nasgen.run(TABLES, data=_rows(), out=tmp_path_factory.mktemp("distilling") / "run")
+
+
+@pytest.fixture
+def single(run: nasgen.Run) -> nasgen.Run:
+    """The run as it is loaded, with one thread, which saves trying out how many are fastest."""
+    return nasgen.load(run.path, threads=1)
+
+
+def test_a_network_that_learns_from_an_ensemble_answers_like_it(
+    single: nasgen.Run, tmp_path: Path
+) -> None:
+    """With its answers in the place of labels it comes closer to them than with the labels."""
+    x = single.dataset.x_test
+    teacher = single.ensemble.predict_proba(x)
+    kept = {file.name: file.stat().st_mtime_ns for file in single.folder.artifacts.folder.iterdir()}
+    distance = {}
+    for share in (0.0, 1.0):
+        out = tmp_path / str(share)
+        summary = distil(single, Wanted(epochs=40.0, share=share), out)
+        student = Ensembled(out).ensemble
+        answers = student.predict_proba(x)
+        distance[share] = float((teacher * np.log(teacher / answers)).sum(axis=1).mean())
+        assert summary["test_accuracy"] == pytest.approx(
+            (answers.argmax(axis=1) == single.dataset.y_test).mean()
+        )
+    assert distance[1.0] < 0.5 * distance[0.0]
+    record = json.loads((tmp_path / "1.0" / "ensemble.json").read_text())
+    assert record["distilled"]["from"] == str(single.path.resolve())
+    assert record["distilled"]["ensemble"]["members"] == 3
+    (member,) = record["members"]
+    assert member["genotype"] == single.ensemble.members[0].trial.genotype
+    assert kept == {
+        file.name: file.stat().st_mtime_ns for file in single.folder.artifacts.folder.iterdir()
+    }
+
+
+def test_another_network_learns_from_a_folder(single: nasgen.Run, tmp_path: Path) -> None:
+    ensemble = single.ensemble
+    folder = tmp_path / "both"
+    ensembled.write(folder, ensemble, [single] * 3, {})
+    other = next(t for t in single.trials if t.seq != ensemble.members[0].trial.seq)
+    (tmp_path / "network.json").write_text(json.dumps(dict(other.genotype)))
+    words = ["distill", str(folder), "--network", str(tmp_path / "network.json"), "--epochs", "1"]
+    done = CliRunner().invoke(app, [*words, "--threads", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    made = json.loads(done.stdout)
+    assert made["out"] == f"{folder.resolve()}-distilled"
+    assert Ensembled(made["out"]).ensemble.members[0].trial.key == other.key
+    of_member = distil(Ensembled(folder, threads=1), Wanted(other.seq, epochs=1.0), tmp_path / "m")
+    assert of_member["members"][0]["trial"] == other.seq
+
+
+def test_values_are_learnt_from_too(tmp_path: Path) -> None:
+    x, y = _rows()
+    tables = {**TABLES, "budget": {"trials": 2}}
+    run = nasgen.run(tables, data=(x, y + 0.1 * x.sum(axis=1)), out=tmp_path / "values")
+    summary = distil(nasgen.load(run.path, threads=1), Wanted(epochs=30.0), tmp_path / "one")
+    teacher = summary["distilled"]["ensemble"]
+    assert summary["test_rmse"] < 1.5 * teacher["test_rmse"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        (Wanted(trial=9), "has no trial 9"),
+        (Wanted(trial=1, network="lenet"), "--trial and --network exclude each other"),
+        (Wanted(network="no"), "origin.network: no"),
+        (Wanted(share=2.0), "training.distil: input should be less than or equal to 1"),
+        (Wanted(temperature=0.0), "training.distil_temperature: input should be greater than 0"),
+    ],
+)
+def test_what_cannot_learn_is_said_before_anything_is_trained(
+    single: nasgen.Run, tmp_path: Path, wanted: Wanted, sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        distil(single, wanted, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_is_taken_is_not_written_to(single: nasgen.Run) -> None:
+    with pytest.raises(StoreError, match="exists and is not empty; choose another --out"):
+        distil(single, Wanted(), single.path)
