@@ -172,11 +172,14 @@ def _layers(
 ) -> dict[str, Row]:
     """Return the numbers of each layer that the ancestors have, in the order of the network.
 
-    `shared` is what the kernels of the members have in common, by gene tag.
+    Nothing where these are different networks. `shared` is what the kernels of the members have in
+    common, by gene tag.
     """
+    if len({tuple(census.layers) for census in ancestors}) != 1:
+        return {}
     overlaps, more_than_chance = shared.by_layer(), shared.by_layer(corrected)
     found: dict[str, Row] = {}
-    for name in dict.fromkeys(name for census in ancestors for name in census.layers):
+    for name, layer in ancestors[0].layers.items():
         now, before = (
             {
                 kind: _mean(c.layers[name].count(kind) if name in c.layers else 0 for c in group)
@@ -184,9 +187,8 @@ def _layers(
             }
             for group in (members, ancestors)
         )
-        op = next(c.layers[name].op for c in ancestors if name in c.layers)
         found[name] = {
-            "layer": f"{len(found) + 1} {op}",
+            "layer": f"{len(found) + 1} {layer.op}",
             "n_kernels": now["kernel"],
             "n_filters": now["filter"],
             "cluster_efficiency": _ratio(before["kernel"], now["kernel"]),

@@ -92,8 +92,8 @@ class Trial:
     train_s: float = 0.0
     # References of the tensors it keeps: "weights", "predictions" on the validation data,
     # "optimizer" (its state, for children that go on with it), "last" (the network's own after its
-    # last step, where "weights" are a mean), "support" of a sparse network, "logits" of an ancestor
-    # on the training data.
+    # last step, where "weights" are a mean), "support" of a sparse network, "clusters" (its
+    # census, for comparisons), "logits" of an ancestor on the training data.
     refs: Mapping[str, str] = field(default_factory=dict)
     # "error", "memory", "timeout", "non-finite", "inheritance", "plan", "refused", "collapsed",
     # "infeasible", "worker"
