@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import learned
+import reproduced
 import worth
 from line import Line, wide
 
@@ -131,6 +132,7 @@ def predictors(found: list[Any]) -> Iterator[Line]:
 
 def structure(rows: list[Any]) -> Iterator[Line]:
     """Read `nasgen reproduce stier2021-nas`: the best of the paper's three regressors, and size."""
+    rows = [row for row in rows if "kind" in row]  # the last line sums the others up
     scores = {row["predictor"]: row for row in rows if row["kind"] == "predictor"}
     n = next(row["n"] for row in rows if row["kind"] == "networks")
     regressors = [name for name in ("ridge", "forest", "adaboost") if name in scores]
@@ -285,6 +287,7 @@ def painter2018(rows: list[Any]) -> Iterator[Line]:
 
     All seeds that both arms of a comparison have count.
     """
+    rows = [row for row in rows if "arm" in row]  # the last line of --json sums the others up
     for scale, settings in {row["scale"]: row.get("settings") for row in rows}.items():
         accuracy = {
             (f"{row['arm']}/{part}", row["seed"]): 100 * row[part]["test_accuracy"]
@@ -317,6 +320,9 @@ def lineage(rows: list[Any]) -> Iterator[Line]:
             round(grown - scratch, 6) >= 0,
         )
 
+
+# Papers of which all figures stand in docs/papers.md -> the data of their usual scale.
+REPRODUCED = {"shafiee2016": "mnist", "chung2017": "mnist", "chung2018": "mnist"}
 
 # DATA stands for the folder of images, GOLEM for an interpreter that has thegolem, GROWN for the
 # folder of a finished growth.
@@ -377,4 +383,10 @@ TOOLS = {
         learned.less_training,
         True,
     ),
+    **{
+        paper: Tool(
+            f"nasgen reproduce {paper} --data {data}:DATA/{data} --quiet --json", reproduced.lines
+        )
+        for paper, data in REPRODUCED.items()
+    },
 }

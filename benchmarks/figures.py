@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import headlines
+import reproduced
 import worth
-from claims import TOOLS, documents, values
+from claims import REPRODUCED, TOOLS, documents, values
 from line import Line
 from provenance import RESULTS, ROOT, commit, stamp
 
@@ -39,6 +40,7 @@ SEARCHES = "searches.jsonl"
 README = ROOT / "README.md"
 FIGURES = ROOT / "docs" / "figures.md"
 WORTH = ROOT / "docs" / "is-it-worth-it.md"
+PAPERS = ROOT / "docs" / "papers.md"
 # Parts of that page that come from other commands than pays.py.
 BESIDE = {
     "saving": ("less-training", "screened", "heredity"),
@@ -275,8 +277,15 @@ def on(machines: Sequence[str], known: Sequence[str]) -> str:
 
 
 def write_table() -> None:
-    """Put all figures into their documents: all of them, the headlines, whether a search pays."""
+    """Put all figures into their documents.
+
+    All of them, those of papers, the headlines, whether a search pays.
+    """
     _between(FIGURES, "figures", table())
+    for name in REPRODUCED:
+        stamp = next((row for row in stamped(name) if isinstance(row, dict)), None)
+        text = reproduced.page(outputs(name), TOOLS[name].command, stamp)
+        _between(PAPERS, name, text)
     for name, text in worth.page(outputs("pays")).items():
         _between(WORTH, name, text)
     for name, tools in BESIDE.items():

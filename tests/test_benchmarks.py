@@ -42,7 +42,11 @@ def figures(script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_p
     results.mkdir()
     monkeypatch.setattr(module, "RESULTS", results)
     parts = [*script("worth").page([]), *module.BESIDE]
-    for document, names in (("FIGURES", ["figures"]), ("README", ["headlines"]), ("WORTH", parts)):
+    marked = {
+        "FIGURES": ["figures"], "README": ["headlines"], "WORTH": parts,
+        "PAPERS": [*module.REPRODUCED],
+    }  # fmt: skip
+    for document, names in marked.items():
         file = tmp_path / document
         file.write_text("".join(MARKS.replace("figures", name) for name in names))
         monkeypatch.setattr(module, document, file)
@@ -136,7 +140,7 @@ def test_the_documents_hold_what_lies_in_the_results(
     script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     module = script("figures")
-    names = ("FIGURES", "README", "WORTH")
+    names = ("FIGURES", "README", "WORTH", "PAPERS")
     before = {name: getattr(module, name).read_text() for name in names}
     for name, text in before.items():
         monkeypatch.setattr(module, name, tmp_path / name)
@@ -285,6 +289,21 @@ def morphed(ms: float, plan_ms: float) -> dict[str, Any]:
     return {"n_values": 1_000_000, "morphisms": rows}
 
 
+def summed_up(met: bool) -> list[Any]:
+    """Return what `nasgen reproduce` prints of a paper: its rows, then one line for all."""
+    rows = [
+        {"arm": "factor", "setting": f"generation {n}", "metric": metric, "paper": paper,
+         "ours": ours, "ci95": None}
+        for n, ours in ((5, 5.6), (7, 12.3))
+        for metric, paper, ours in (("synaptic efficiency", 5.2, ours), ("accuracy", None, 0.95))
+    ]  # fmt: skip
+    targets = [{"name": "efficiency", "wanted": "5.2 ± 20 %", "got": "5.6", "met": met}]
+    machine = {"processor": "Some CPU", "cores": 3}
+    last = {"paper": "shafiee2016", "scale": "quick", "machine": machine, "seconds": 300.0,
+            "rows": rows, "targets": targets}  # fmt: skip
+    return [{"arm": "factor", "seed": 0}, last]
+
+
 def lined(accuracy: float) -> list[Any]:
     row = {"data": "cifar10", "seed": 0, "epochs": 30.3, "share": 0.6, "scratch": 0.85}
     return [row | {"grown": accuracy}]
@@ -332,6 +351,7 @@ OUTPUTS: dict[str, tuple[list[Any], list[Any]]] = {
         [{"multiply_adds": [4, 1], "masked_ratio": 1.1, "compacted_ratio": 0.3}],
     ),
     "painter2018": (grown(0.02), grown(-0.02)),
+    "shafiee2016": (summed_up(True), summed_up(False)),
     "lineage": (lined(0.86), lined(0.84)),
     "heredity": (inherited(0.01), inherited(-0.01)),
 }
@@ -403,6 +423,19 @@ def test_figures_without_a_goal_are_no_misses(figures: Any) -> None:
     assert len(found) == 4
     assert {line.reached for line in found} == {None}
     assert found[-1].measured == "median 0.40"
+
+
+def test_the_figures_of_a_paper_stand_in_its_section_as_they_were_printed(figures: Any) -> None:
+    kept = {"command": "c", **STAMP, "output": summed_up(False)}
+    (figures.RESULTS / "shafiee2016.json").write_text(json.dumps(kept))
+    figures.write_table()
+    sections = figures.PAPERS.read_text().split("<!-- shafiee2016: begin -->\n")[1]
+    own, others = sections.split("<!-- shafiee2016: end -->")
+    assert "commit abc, scale `quick`, 3 cores, Some CPU, 5 minutes in all." in own
+    assert "| arm | setting | synaptic efficiency | accuracy |" in own
+    assert "| factor | generation 7 | 12.3 (paper 5.2) | 0.95 |" in own
+    assert "| efficiency | 5.2 ± 20 % | 5.6 | no |" in own
+    assert others.count("Nothing was measured yet.") == 2
 
 
 def test_structure_is_shown_by_the_best_of_the_papers_regressors(figures: Any) -> None:

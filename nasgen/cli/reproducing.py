@@ -9,20 +9,36 @@ import typer
 
 from nasgen.cli.app import Json, command, console_of, table_of, threads_of
 from nasgen.cli.output import dump
+from nasgen.papers import REPRODUCTIONS
 
 
 @command
 def reproduce(
-    paper: Annotated[str, typer.Argument(metavar="PAPER", help="painter2018 or stier2021-nas.")],
+    paper: Annotated[
+        str, typer.Argument(metavar="PAPER", help=f"One of: {', '.join(REPRODUCTIONS)}.")
+    ],
     scale: Annotated[
-        str, typer.Option(help="Size of the experiment: tiny, quick or paper.")
-    ] = "quick",
-    data: Annotated[str | None, typer.Option(help="Data set: cifar10:DIR, digits, ...")] = None,
+        str | None,
+        typer.Option(
+            help="Size of the experiment: tiny, quick or paper (default: quick, or tiny on digits "
+            "where no data are found)."
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Data set: mnist:DIR, cifar10:DIR, digits, ... (default: the paper's, from the "
+            "folder that the environment variable NASGEN_DATA names)."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Output folder (default: runs/reproduce-PAPER).")
     ] = None,
     seed: Annotated[
-        list[int] | None, typer.Option(help="Random seed (default: 0); may be repeated.", min=0)
+        list[int] | None,
+        typer.Option(
+            help="Random seed (default: 0, several at scale paper); may be repeated.", min=0
+        ),
     ] = None,
     threads: Annotated[
         str | None,
@@ -41,10 +57,10 @@ def reproduce(
     run, n_threads = find(paper), threads_of(threads)
     console = console_of(stderr=True)
     request = Request(
-        scale=scale,
+        scale=scale or "",
         data=data,
         out=out or Path("runs") / f"reproduce-{paper}",
-        seeds=tuple(seed or (0,)),
+        seeds=tuple(seed or ()),
         overrides=() if n_threads is None else ({"execution": {"threads_per_trial": n_threads}},),
         listeners=() if quiet else (PlainLog(console),),
         note=lambda text: None if quiet else console.print(text, style="bold", highlight=False),
@@ -53,6 +69,7 @@ def reproduce(
     if json_:
         for row in found.rows:
             dump(row)
+        dump(found.summary(paper))
         return
     for table in found.tables:
         table_of(table.title, table.columns, table.rows)

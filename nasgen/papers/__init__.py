@@ -9,6 +9,9 @@ PRESETS = Path(__file__).parent
 
 # What is reproduced -> function of a `Request` that returns a `Reproduction`, see `base`.
 REPRODUCTIONS: Mapping[str, str] = {
+    "shafiee2016": "nasgen.papers.shafiee2016:reproduce",
+    "chung2017": "nasgen.papers.chung2017:reproduce",
+    "chung2018": "nasgen.papers.chung2018:reproduce",
     "painter2018": "nasgen.papers.painter2018:reproduce",
     "stier2021-nas": "nasgen.papers.stier2021_nas:reproduce",
 }

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from nasgen.errors import ConfigError, UnknownNameError, suggest
 from nasgen.loop.search import Listener
 from nasgen.papers import REPRODUCTIONS
+from nasgen.papers.outcome import Compared, Target
 from nasgen.report.sheet import Table
 from nasgen.runs import reading, session
 from nasgen.runs.results import Run
+from nasgen.store.folder import machine
 from nasgen.store.rows import Row
+
+DATA: Final = "NASGEN_DATA"  # the variable of the environment that names a folder of data sets
+USUAL, SMALLEST = "quick", "tiny"  # scales that are taken where none is named
+# Loader -> folders of $NASGEN_DATA that it reads, the first choice first.
+FOLDERS: Mapping[str, tuple[str, ...]] = {
+    "mnist": ("mnist", "fashion-mnist"),
+    "cifar10": ("cifar-10-batches-bin",),
+}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to reproduce: `scale` says how much is spent, `data` None the paper's default.
+    """What to reproduce: `scale` says how much is spent, `data` the source, `seeds` which.
 
-    `overrides` are config tables laid on top of every run, for tests and other machines.
+    "", None and no seeds: what the paper used, as far as it is there, see `scale_of`. `overrides`
+    are config tables laid on top of every run, for tests and other machines.
     """
 
     scale: str
     data: str | None
     out: Path
-    seeds: Sequence[int] = (0,)
+    seeds: Sequence[int] = ()
     overrides: Sequence[Mapping[str, Any]] = ()
     listeners: tuple[Listener, ...] = ()
     note: Callable[[str], None] = lambda text: None
@@ -36,11 +48,31 @@ class Request:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came out: the measured rows, tables of them, the page with the figures."""
+    """What came out: the measured rows, tables of them, the page with the figures.
 
+    `compared` is every figure beside the paper's, `targets` what it should reach, `seconds` what
+    all of it took, in former calls too.
+    """
+
+    scale: str
     rows: Sequence[Row]
     tables: Sequence[Table]
     page: Path
+    compared: Sequence[Compared] = ()
+    targets: Sequence[Target] = ()
+    seconds: float = 0.0
+
+    def summary(self, paper: str) -> Row:
+        """Return the last line of `nasgen reproduce PAPER --json`; the same keys for all papers."""
+        here = machine()
+        return {
+            "paper": paper,
+            "scale": self.scale,
+            "machine": {key: here[key] for key in ("processor", "cores")},
+            "seconds": round(self.seconds, 1),
+            "rows": [row.to_json() for row in self.compared],
+            "targets": [target.to_json() for target in self.targets],
+        }
 
 
 class OnData(Protocol):
@@ -53,24 +85,53 @@ class OnData(Protocol):
 S = TypeVar("S", bound=OnData)
 
 
-def scale_of(request: Request, scales: Mapping[str, S]) -> tuple[S, str]:
-    """Return the scale that is asked for and its data source.
+def scale_of(request: Request, scales: Mapping[str, S]) -> tuple[Request, S, str]:
+    """Return the request with scale and seeds filled in, its scale, and its data source.
 
-    Raises ConfigError for an unknown scale, or when files are needed and none are named.
+    Data that are not named are looked for in $NASGEN_DATA. Where neither they nor a scale are
+    there, the smallest scale runs on digits. Raises ConfigError for an unknown scale, and where a
+    scale is named whose data are not found.
     """
-    if request.scale not in scales:
+    if request.scale and request.scale not in scales:
         raise ConfigError(
             f"--scale: expected {', '.join(scales)}, got '{request.scale}'"
             f"{suggest(request.scale, scales)}"
         )
-    scale = scales[request.scale]
-    source = request.data or scale.data
-    if ":" not in source and source != "digits":
-        raise ConfigError(
-            f"--data: the scale '{request.scale}' is about CIFAR-10; say where its binary files "
-            "lie: --data cifar10:DIR (or another data set: --data digits)."
+    name = request.scale or USUAL
+    source = request.data or found(scales[name].data)
+    if source is None and not request.scale:
+        request.note(
+            f"no data: {_missing(scales[name].data)}; running the scale '{SMALLEST}' on digits. "
+            "Name the data with --data for the scales of the paper."
         )
-    return scale, source
+        name = SMALLEST
+        source = scales[name].data
+    elif source is None:
+        wanted = scales[name].data
+        raise ConfigError(
+            f"--data: the scale '{name}' is about {wanted}, but {_missing(wanted)}; say where its "
+            f"files lie: --data {wanted}:DIR (or another data set: --data digits)."
+        )
+    elif request.data is None and ":" in source:
+        request.note(f"data: {source}, from ${DATA}")
+    seeds = tuple(request.seeds) or tuple(getattr(scales[name], "seeds", (0,)))
+    return replace(request, scale=name, seeds=seeds), scales[name], source
+
+
+def found(wanted: str) -> str | None:
+    """Return the source of what a scale is about; None where its files are not found."""
+    if wanted not in FOLDERS:
+        return wanted
+    root = os.environ.get(DATA)
+    folders = [] if not root else [Path(root) / name for name in FOLDERS[wanted]]
+    return next((f"{wanted}:{folder}" for folder in folders if folder.is_dir()), None)
+
+
+def _missing(wanted: str) -> str:
+    folders = " or ".join(FOLDERS[wanted])
+    if not (root := os.environ.get(DATA)):
+        return f"--data names none and ${DATA} is not set (it may name a folder with {folders})"
+    return f"--data names none and {root} (${DATA}) has no folder {folders}"
 
 
 def find(name: str) -> Callable[[Request], Reproduction]:
@@ -81,8 +142,10 @@ def find(name: str) -> Callable[[Request], Reproduction]:
             f"Papers: {', '.join(REPRODUCTIONS)}."
         )
     module, _, function = REPRODUCTIONS[name].partition(":")
-    found: Callable[[Request], Reproduction] = getattr(importlib.import_module(module), function)
-    return found
+    reproduce: Callable[[Request], Reproduction] = getattr(
+        importlib.import_module(module), function
+    )
+    return reproduce
 
 
 def finished(

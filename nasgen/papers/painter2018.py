@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,8 +22,9 @@ from nasgen.data.base import load
 from nasgen.data.split import split
 from nasgen.engine.algorithms.growth import Growth
 from nasgen.errors import StoreError, typed
-from nasgen.papers import preset
+from nasgen.papers import outcome, preset
 from nasgen.papers.base import Reproduction, Request, finished, scale_of
+from nasgen.papers.outcome import Compared, Target
 from nasgen.report import numbers
 from nasgen.report.charts import Line, Mark, plot
 from nasgen.report.scale import axis
@@ -47,6 +49,9 @@ ARMS = {
     "scratch": "final architecture from scratch",
     "lineage": "final architecture from scratch, its lineage / 0.6",
 }
+# What the authors' report says of CIFAR-10, without augmentation: its base network, its best
+# network of neuroevolution, and the ensemble of co-evolution. Its base got fewer FLOPs.
+REPORTED = {("one", "best"): 0.70, ("growth", "best"): 0.74, ("growth", "ensemble"): 0.75}
 # For what is one job: all cores but one would wait for it.
 ALL_CORES: dict[str, dict[str, Any]] = {"execution": {"threads_per_trial": n_cores()}}
 COLUMNS = (
@@ -92,7 +97,7 @@ def reproduce(request: Request) -> Reproduction:
     Runs lie in OUT/SCALE-SETTINGS/seedN/ARM, rows in OUT/painter2018.jsonl, the figure in
     OUT/painter2018.html. Raises ConfigError for an unknown scale or missing data.
     """
-    scale, source = scale_of(request, SCALES)
+    request, scale, source = scale_of(request, SCALES)
     for morphism in (RANDOM, *Growth.morphisms):  # before anything is trained
         registry.get("morphisms", morphism)
     rows = Rows.open(request.out / f"{PAPER}.jsonl", ("arm", "scale", "settings", "seed", "data"))
@@ -103,7 +108,10 @@ def reproduce(request: Request) -> Reproduction:
     title = f"Painter 2018 on {source}, scale {request.scale}"
     table = Table(title, COLUMNS, [_cells(row) for row in wanted])
     page.write_text(sheet(title, NOTES, _figure(wanted), [table]), encoding="utf-8")
-    return Reproduction(wanted, [table], page)
+    seconds = sum(row["wall_s"] for row in wanted)
+    compared, targets = _compared(wanted), _targets(wanted)
+    tables = [table, *outcome.tables(compared, targets)]
+    return Reproduction(request.scale, wanted, tables, page, compared, targets, seconds)
 
 
 class _Seed:
@@ -241,6 +249,55 @@ def training_flops(metrics: Mapping[str, Any], fidelity: Fidelity, n_train: int)
 def _n_train(config: SearchConfig) -> int:
     dataset = load(config.data.source)
     return len(split(dataset, config.data.validation, config.data.split_seed).train)
+
+
+# ---- beside the paper ----------------------------------------------------------------------------
+
+PARTS = ("best", "ensemble")
+
+
+def _accuracies(rows: Sequence[Row], arm: str, part: str) -> list[float]:
+    """Return the test accuracies of an arm, one a seed; NaN where there is none."""
+    found = [(row[part] or {}).get("test_accuracy") for row in rows if row["arm"] == arm]
+    return [math.nan if value is None else value for value in found]
+
+
+def _compared(rows: Sequence[Row]) -> list[Compared]:
+    is_papers = all(row["data"].startswith("cifar10:") for row in rows)
+    found = []
+    for arm, title in ARMS.items():
+        for part in PARTS:
+            paper = REPORTED.get((arm, part)) if is_papers else None
+            values = _accuracies(rows, arm, part)
+            found.append(Compared.of(title, f"{part}, chosen on validation images",
+                                     "test accuracy", paper, values))  # fmt: skip
+        flops = [row["train_flops"] for row in rows if row["arm"] == arm]
+        found.append(Compared.of(title, "all its networks", "training FLOPs", None, flops))
+    return found
+
+
+def _targets(rows: Sequence[Row]) -> list[Target]:
+    """Return what growth should gain over its controls, in points of test accuracy."""
+
+    def gain(first: tuple[str, str], second: tuple[str, str]) -> float | None:
+        pairs = zip(_accuracies(rows, *first), _accuracies(rows, *second), strict=True)
+        gains = [a - b for a, b in pairs if math.isfinite(a - b)]
+        return 100 * sum(gains) / len(gains) if gains else None
+
+    return [
+        Target.least(
+            "growth's best network minus its architecture from scratch, for the FLOPs of its "
+            "lineage / 0.6 (points)", 0.0, gain(("growth", "best"), ("lineage", "best")),
+        ),
+        Target.least(
+            "growth's ensemble minus its best network (points)", 1.0,
+            gain(("growth", "ensemble"), ("growth", "best")),
+        ),
+        Target.least(
+            "growth's ensemble minus one of independent networks, equal FLOPs (points)", 0.0,
+            gain(("growth", "ensemble"), ("independent", "ensemble")),
+        ),
+    ]  # fmt: skip
 
 
 # ---- showing -------------------------------------------------------------------------------------

@@ -20,8 +20,9 @@ from markupsafe import Markup
 from nasgen import registry
 from nasgen.bench import labels
 from nasgen.bench.labels import Labelled
-from nasgen.papers import preset
+from nasgen.papers import outcome, preset
 from nasgen.papers.base import Reproduction, Request, finished, scale_of
+from nasgen.papers.outcome import Compared, Target
 from nasgen.predictors import evaluate
 from nasgen.predictors.base import Floats
 from nasgen.predictors.importance import correlations, importances
@@ -41,6 +42,10 @@ LEARNT = 0.7  # share of the networks that a predictor learns from
 RANKED_BY = "forest"  # whose importances are shown
 N_TOP = 10
 SHOWN = {"r2": "R2", "kendall": "Kendall tau", "top_kendall": "tau in the best tenth"}
+SIZE = "size alone"  # the predictor that is a line in ln(parameters)
+PAPERS_NETWORKS = 2472
+PAPERS_SPREADS = 6  # of its ten most important features
+SPREADS = ("shortest_std", "longest_std", "walk_std")  # how names of such features begin
 N_MORE = 3  # times that a run is continued because some trainings failed
 PROTOCOLS = {"split": "70/30 split", "folds": "5-fold cross-validation"}
 
@@ -79,8 +84,9 @@ def reproduce(request: Request) -> Reproduction:
     figures in OUT/stier2021-nas.html. Raises ConfigError for an unknown scale or missing data,
     DataError when too few networks could be trained.
     """
-    scale, source = scale_of(request, SCALES)
-    found = labels.together([_networks(request, scale, source, seed) for seed in request.seeds])
+    request, scale, source = scale_of(request, SCALES)
+    runs = [_run(request, scale, source, seed) for seed in request.seeds]
+    found = labels.together([labels.of_run(run) for run in runs])
     file = request.out / f"{PAPER}.csv.gz"
     labels.write(found, file)
     request.note(f"{len(found.y)} networks in {file}; judging predictors")
@@ -102,10 +108,19 @@ def reproduce(request: Request) -> Reproduction:
             for name, f in (("mean", np.mean), ("sd", np.std), ("min", np.min), ("max", np.max))
         },
     }
-    return Reproduction([row | about for row in (networks, *judged, *ranked)], tables, page)
+    compared, targets = _compared(found, judged, ranked), _targets(judged)
+    return Reproduction(
+        request.scale,
+        [row | about for row in (networks, *judged, *ranked)],
+        [*tables, *outcome.tables(compared, targets)],
+        page,
+        compared,
+        targets,
+        seconds=sum(run.summary["wall_s"] for run in runs),
+    )
 
 
-def _networks(request: Request, scale: Scale, source: str, seed: int) -> Labelled:
+def _run(request: Request, scale: Scale, source: str, seed: int) -> Run:
     tables = merge(
         read_toml(preset(PRESET)),
         {
@@ -132,7 +147,7 @@ def _networks(request: Request, scale: Scale, source: str, seed: int) -> Labelle
             break
         request.note(f"seed {seed}: {n_missing} trainings failed; as many more")
         run = session.resume(folder, trials=f"+{n_missing}", listeners=request.listeners)
-    return labels.of_run(run)
+    return run
 
 
 def _n_complete(run: Run) -> int:
@@ -151,7 +166,7 @@ def _judged(found: Labelled, scale: Scale, seed: int) -> list[Row]:
         "folds": evaluate.folds(found.keys, scale.repeats, seed),
     }
     rows: list[Row] = []
-    size: Row = {"kind": "predictor", "predictor": "size alone"}
+    size: Row = {"kind": "predictor", "predictor": SIZE}
     # What scores untrained networks needs images, which the table has not.
     known = [n for n, e in registry.entries("predictors").items() if not e.requires]
     for name in scale.predictors or known:
@@ -191,6 +206,42 @@ def _number(value: Any) -> float | None:
     return round(float(value), 4) if np.isfinite(value) else None
 
 
+# ---- beside the paper ----------------------------------------------------------------------------
+
+
+def _compared(found: Labelled, judged: Sequence[Row], ranked: Sequence[Row]) -> list[Compared]:
+    names = [row["feature"] for row in ranked]
+    spreads = [float(name.startswith(SPREADS)) for name in names]
+    rows = [
+        Compared("networks", "trained once", "number", PAPERS_NETWORKS, len(found.y)),
+        Compared("networks", "the best one", "validation accuracy", None, float(found.y.max())),
+        Compared(f"{len(names)} features that a {RANKED_BY} would miss most", "",
+                 "standard deviations of path lengths", PAPERS_SPREADS, sum(spreads)),
+    ]  # fmt: skip
+    for row in judged:
+        for protocol, what in PROTOCOLS.items():
+            scores = row[protocol] or {}
+            rows += [
+                Compared(row["predictor"], what, name, None, scores[key]["mean"])
+                for key, name in SHOWN.items()
+                if scores.get(key) is not None
+            ]
+    return rows
+
+
+def _targets(judged: Sequence[Row]) -> list[Target]:
+    """Return whether structure tells more than size does: the control that the paper lacks."""
+    taus = {row["predictor"]: _mean(row["folds"], "kendall") for row in judged}
+    size = taus.pop(SIZE)
+    best = max((tau for tau in taus.values() if tau is not None), default=None)
+    gain = None if best is None or size is None else best - size
+    return [Target.least("Kendall tau of the best predictor minus that of size alone", 0.0, gain)]
+
+
+def _mean(scores: Any, name: str) -> float | None:
+    return None if scores is None or scores[name] is None else float(scores[name]["mean"])
+
+
 # ---- showing -------------------------------------------------------------------------------------
 
 
@@ -226,7 +277,7 @@ def _feature_table(rows: Sequence[Row]) -> Table:
 
 def _notes(found: Labelled, ranked: Sequence[Row]) -> list[str]:
     names = [row["feature"] for row in ranked]
-    spreads = [n for n in names if n.startswith(("shortest_std", "longest_std", "walk_std"))]
+    spreads = [n for n in names if n.startswith(SPREADS)]
     n_drawn = sum(row["operator"] == "sample" for row in found.rows)
     return [
         f"{len(found.y)} networks (the paper: 2,472), {n_drawn} drawn and the others mutated, each "

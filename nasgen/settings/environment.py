@@ -15,8 +15,8 @@ class Environment(OptionSection):
     name: str = Field(
         "none",
         description="none: the strongest, as many as the parents have on average | literal | "
-        "factor | normaliser | rank; other keys are passed to it (`nasgen list environments NAME` "
-        "lists them), such as retention_synapses = 0.8",
+        "factor | normaliser | rank | random; other keys are passed to it (`nasgen list "
+        "environments NAME` lists them), such as retention_synapses = 0.8",
     )
     tags: bool = Field(
         True,

@@ -218,7 +218,7 @@ def test_nothing_completed_is_exit_code_3(tmp_path: Path) -> None:
         (["resume", "nowhere", "--budget", "soon"], "duration"),
         (["reproduce", "painter"], "did you mean 'painter2018'"),
         (["reproduce", "painter2018", "--scale", "quik"], "did you mean 'quick'"),
-        (["reproduce", "painter2018"], "cifar10:DIR"),
+        (["reproduce", "painter2018", "--scale", "quick"], "cifar10:DIR"),
         (["search", "--algorithm", "growth", "--set", "algorithm.survivors=99"], "survivors"),
         (["search", "--algorithm", "growth", "--set", "algorithm.selection=worst"], "selection"),
         (["search", "--space", "inception", "--set", "space.width=1"], "space.width"),
@@ -230,6 +230,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NASGEN_DATA", raising=False)
     done = _nasgen(*arguments)
     assert done.returncode == 2, done.stderr
     assert expected in done.stderr

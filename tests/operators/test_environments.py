@@ -17,7 +17,8 @@ from nasgen.phenotype.stock import Stock, Survivors
 from nasgen.phenotype.survival import n_synapses
 
 SHAPES = {"a": (16, 1, 5, 5), "b": (24, 16, 5, 5), "c": (32, 24, 3, 3), "d": (20, 32)}
-SOLVED = ("factor", "normaliser", "rank")
+SELECTIVE = ("factor", "normaliser", "rank")
+SOLVED = (*SELECTIVE, "random")
 
 
 def environment(name: str, **options: Any) -> Any:
@@ -71,12 +72,19 @@ def test_equations_4_and_5_on_a_small_layer() -> None:
 
 
 def test_the_stronger_survive_more_often_not_less() -> None:
-    for name in ("literal", *SOLVED):
+    for name in ("literal", *SELECTIVE):
         env = environment(name)
         given = stock(3)
         kept = np.mean([drawn(env, given, s).masks["b"] for s in range(30)], axis=0)
         strong = given.strengths["b"] > np.median(given.strengths["b"])
         assert kept[strong].mean() > 1.05 * kept[~strong].mean(), name
+
+
+def test_the_control_does_not_ask_for_strength() -> None:
+    given = stock(3)
+    kept = np.mean([drawn(environment("random"), given, s).masks["b"] for s in range(30)], axis=0)
+    strong = given.strengths["b"] > np.median(given.strengths["b"])
+    assert kept[strong].mean() == pytest.approx(kept[~strong].mean(), abs=0.015)
 
 
 def test_what_is_absent_stays_absent_whatever_exp_of_minus_1_is() -> None:
@@ -154,7 +162,8 @@ def test_retention_is_met_within_one_over_root_n(name: str, cluster: str) -> Non
     assert n_synapses(found.masks) == pytest.approx(wanted, abs=3 * wanted**0.5)
     assert found.wanted[f"{cluster}s"] == pytest.approx(0.8)
     # The kernels that survive hold more than their share: 0.8 x 0.8 keeps more than 0.64.
-    assert 0.63 < n_synapses(found.masks) / n_synapses(given.support) < 0.75
+    least = 0.60 if name == "random" else 0.63
+    assert least < n_synapses(found.masks) / n_synapses(given.support) < 0.75
 
 
 def test_one_factor_for_the_network_spares_a_narrow_first_layer() -> None:
@@ -264,7 +273,9 @@ def test_a_cap_is_hard_and_drops_the_weakest(name: str) -> None:
     free, bound = (drawn(environment(name, cap=cap), given) for cap in (None, 0.1))
     assert n_synapses(bound.masks) <= 0.1 * total + 25 * len(bound.repaired)
     assert n_synapses(free.masks) > n_synapses(bound.masks)
-    if name != "rank":
+    if name == "random":  # chance takes from every layer
+        assert not bound.repaired
+    elif name != "rank":
         mean = [given.strengths["b"][f.masks["b"]].mean() for f in (free, bound)]
         assert mean[1] > mean[0]
 

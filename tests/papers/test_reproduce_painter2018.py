@@ -12,6 +12,7 @@ from nasgen.papers.base import Request
 from nasgen.papers.painter2018 import ARMS, reproduce, training_flops
 from nasgen.settings.fidelity import Fidelity
 from nasgen.store.rows import Rows
+from tests.papers.schema import assert_summary
 
 # One thread, since tests run side by side.
 SERIAL = ({"execution": {"executor": "serial", "threads_per_trial": 1}, "space": {"width": 8}},)
@@ -35,6 +36,8 @@ def test_arms_spend_what_growth_or_its_line_did_and_nothing_is_measured_twice(
     assert by_arm["growth"]["trials"]["complete"] == 1 + 2 * 4
     lines = (tmp_path / "painter2018.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == first.rows
+    assert_summary(first.summary("painter2018"), "painter2018", "tiny")
+    assert all(row.paper is None for row in first.compared), "digits are not what it reports on"
     page = first.page.read_text()
     assert "<svg" in page
     assert all(name in page for name in ARMS.values())

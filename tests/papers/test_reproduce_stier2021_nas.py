@@ -24,6 +24,7 @@ from nasgen.papers.base import Request
 from nasgen.predictors import evaluate
 from nasgen.predictors.importance import correlations, importances
 from nasgen.runs.results import Run
+from tests.papers.schema import assert_summary
 
 SERIAL = (
     {
@@ -88,6 +89,7 @@ def test_predictors_stand_beside_size_and_features_beside_both_correlations(
     made: tuple[Request, Any],
 ) -> None:
     _, found = made
+    assert_summary(found.summary("stier2021-nas"), "stier2021-nas", "tiny")
     kinds = [row["kind"] for row in found.rows]
     assert kinds == ["networks"] + ["predictor"] * 4 + ["feature"] * 10
     assert found.rows[0]["n"] == 22
@@ -117,7 +119,7 @@ def test_a_killed_run_trains_only_what_is_missing(
     request = Request("tiny", "digits", tmp_path, overrides=SERIAL, listeners=(kill,))
     scale = stier2021_nas.SCALES["tiny"]
     with pytest.raises(KilledError):
-        stier2021_nas._networks(request, scale, "digits", 0)
+        stier2021_nas._run(request, scale, "digits", 0)
     heard: list[int] = []
 
     def hear(event: str, data: Any) -> None:
@@ -125,7 +127,7 @@ def test_a_killed_run_trains_only_what_is_missing(
             heard.append(data["trial"].seq)
 
     again = Request("tiny", "digits", tmp_path, overrides=SERIAL, listeners=(hear,))
-    found = stier2021_nas._networks(again, scale, "digits", 0)
+    found = labels.of_run(stier2021_nas._run(again, scale, "digits", 0))
     assert heard == list(range(6, 22))
     whole = labels.of_file(made[0].out / "stier2021-nas.csv.gz")
     assert found.keys == whole.keys
@@ -148,7 +150,7 @@ def test_failed_trainings_are_made_up_for_within_bounds(
     said: list[str] = []
     few = (*SERIAL, {"budget": {"trials": 4}, "algorithm": {"population": 4}})
     request = Request("tiny", "digits", tmp_path, overrides=few, note=said.append)
-    found = stier2021_nas._networks(request, stier2021_nas.SCALES["tiny"], "digits", 0)
+    found = labels.of_run(stier2021_nas._run(request, stier2021_nas.SCALES["tiny"], "digits", 0))
     run = Run.open(tmp_path / "tiny" / "seed0")
     if n_failing == 2:
         assert len(found.y) == 4
@@ -179,8 +181,9 @@ def test_what_matters_is_found_and_size_can_be_taken_out() -> None:
 
 
 def test_files_that_are_no_tables_are_one_sentence(
-    made: tuple[Request, Any], tmp_path: Path
+    made: tuple[Request, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("NASGEN_DATA", raising=False)
     good = gzip.decompress((made[0].out / "stier2021-nas.csv.gz").read_bytes()).decode()
     header, *lines = good.splitlines()
     table_rows = list(csv.DictReader(good.splitlines()))

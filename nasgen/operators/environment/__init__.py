@@ -30,4 +30,10 @@ ENTRIES: tuple[Entry, ...] = (
         "the wanted number with the best scores: magnitude, layer-adaptive magnitude",
         reference="Lee 2021; Kool 2019; Zhu 2017",
     ),
+    Entry(
+        "random",
+        f"{_HERE}.random:Random",
+        "all equally likely, as many as the others keep: the control",
+        reference="Stier 2021, section 4.1",
+    ),
 )

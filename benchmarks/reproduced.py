@@ -1,0 +1,44 @@
+"""What `nasgen reproduce PAPER --json` prints last, as lines of the figures and as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from line import Json, Line
+
+from nasgen.papers import outcome
+
+NOTHING = "Nothing was measured yet."
+
+
+def summary(found: Sequence[Any]) -> Json | None:
+    """Return the last line of an output, which has the same keys for all papers."""
+    last = found[-1] if found else None
+    return last if isinstance(last, dict) and "targets" in last else None
+
+
+def lines(found: list[Any]) -> Iterator[Line]:
+    """Read the targets of a paper: what was wanted, what came out."""
+    whole = summary(found)
+    if whole is None:
+        return
+    about = f"{whole['paper']}, scale {whole['scale']}"
+    for target in whole["targets"]:
+        yield Line(f"{about}: {target['name']}", target["got"], target["wanted"], target["met"])
+
+
+def page(found: Sequence[Any], command: str, stamp: Json | None) -> str:
+    """Return all figures of a paper beside its own, as Markdown, with where they come from."""
+    whole = summary(found)
+    if whole is None:
+        return NOTHING
+    where = f", commit {stamp['commit']}" if stamp and "commit" in stamp else ""
+    machine = whole["machine"]
+    parts = [
+        f"`{command}`{where}, scale `{whole['scale']}`, {machine['cores']} cores, "
+        f"{machine['processor']}, {whole['seconds'] / 60:.0f} minutes in all."
+    ]
+    for table in outcome.of_summary(whole):
+        parts += [f"**{table.title}**"] * bool(table.title) + [outcome.markdown(table)]
+    return "\n\n".join(parts)
