@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
@@ -39,6 +39,8 @@ CONTROLS: Final = {
     "random": "control: random survivors",
     "small": "control: small and dense, from scratch",
 }
+# A thousand digits are too few steps for the papers' recipe: networks would not begin to learn.
+FEW_IMAGES: Final = {"optimizer": "adamw", "lr": 0.002, "weight_decay": 1e-4, "batch_size": 16}
 # MatConvNet's network for CIFAR-10 with one channel coming in. Chung 2017 counts 143,136 synapses
 # and 7,200 kernels: those of its first four layers, without biases and the classifier.
 LENET_SYNAPSES: Final = 143_136
@@ -56,6 +58,7 @@ class Scale:
     - `generations`: of children; the papers count the ancestor as the first one.
     - `seeds`: where none are named.
     - `alone`: everything in this process; else children are trained side by side.
+    - `training`: a recipe that differs from that of the paper's preset.
     """
 
     data: str
@@ -66,6 +69,7 @@ class Scale:
     generations: int
     seeds: tuple[int, ...] = (0,)
     alone: bool = False
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def line_epochs(self) -> float:
@@ -122,7 +126,7 @@ class Study:
             {
                 "seed": seed,
                 "data": {"source": source, "validation": scale.validation},
-                "training": {"fraction": scale.fraction},
+                "training": {"fraction": scale.fraction, **scale.training},
                 "origin": {"network": paper.network},
                 "finish": {"networks": 0},
                 "ensemble": {"candidates": 1, "rounds": 1},

@@ -17,11 +17,11 @@ from nasgen.papers.smaller import n_synapses_of
 from nasgen.runs.results import Run
 from tests.papers.schema import assert_summary
 
-# One thread, since tests run side by side; a few images.
+# One thread, since tests run side by side; some of the images.
 SMALL: tuple[dict[str, Any], ...] = (
     {
         "execution": {"executor": "serial", "threads_per_trial": 1},
-        "training": {"fraction": 0.15, "batch_size": 16},
+        "training": {"fraction": 0.6},
     },
 )
 
