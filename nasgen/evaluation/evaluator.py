@@ -477,7 +477,7 @@ def _as_trained(
 def _training_metrics(history: History) -> Json:
     return {
         "precision": history.precision,
-        "train_loss": history.train_loss,
+        "train_loss": history.train_loss if history.n_rows else None,
         "epochs_done": history.epochs_done,
         "images_per_s": history.n_rows / max(history.train_s, 1e-9),
     }

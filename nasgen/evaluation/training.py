@@ -136,8 +136,11 @@ def train(
 
 
 def n_updates(epochs: float, n_steps: int) -> int:
-    """Return the updates of a training of `epochs`, each of `n_steps`: at least one."""
-    return max(1, round(epochs * n_steps))
+    """Return the updates of a training of `epochs`, each of `n_steps`: at least one.
+
+    None for exactly 0 epochs, which leave a network as it is.
+    """
+    return max(1, round(epochs * n_steps)) if epochs else 0
 
 
 def train_together(

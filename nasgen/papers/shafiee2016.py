@@ -213,8 +213,9 @@ def _compared(rows: Sequence[Row], paper: Reported, on: str) -> list[Compared]:
             found.append(Compared.of(title, f"at {efficiency:g}x", "test accuracy",
                                      accuracy, values))  # fmt: skip
         found += _clusters(title, own, n_last, paper)
-        found.append(Compared.of(title, "last generation", "training speed, of the ancestor's",
-                                 None, [_speed_up(row) for row in own]))  # fmt: skip
+        speeds = [_speed_up(row) for row in own]
+        found.append(Compared.of(title, "last generation", "training speed, of the first child's",
+                                 None, speeds))  # fmt: skip
         found.append(Compared.of(title, f"test accuracy has dropped by {100 * DROP:g} %",
                                  "generation", None, [_dropped(row) for row in own]))  # fmt: skip
     for name, title in CONTROLS.items():
@@ -287,8 +288,8 @@ def _targets(rows: Sequence[Row], paper: Reported, is_full: bool, on: str) -> li
 
 
 def _speed_up(row: Mapping[str, Any]) -> float:
-    number = curves.last(row)
-    return curves.mean(row, number, "images_per_s") / curves.mean(row, 0, "images_per_s")
+    first, last = (curves.mean(row, n, "images_per_s") for n in (1, curves.last(row)))
+    return last / first
 
 
 def _dropped(row: Mapping[str, Any]) -> float:

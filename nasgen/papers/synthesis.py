@@ -31,7 +31,6 @@ from nasgen.store.rows import Row, Rows
 
 REVISION: Final = 1  # raised when synthesis or training change: rows of before are not comparable
 KEYS: Final = ("arm", "scale", "settings", "seed", "data")
-ONE_STEP: Final = 1e-6  # epochs: arms begin with the ancestor as it is, but for one small step
 ANCESTOR: Final = "ancestor"
 CONTROLS: Final = {
     "dense": "control: the ancestor, dense",
@@ -172,7 +171,8 @@ class Study:
             ),
             "random": self._other(
                 arm,
-                {"generations": n_steps},
+                # A union: random survivors of several parents have hardly anything in common.
+                {"generations": n_steps, "mating": "mean"},
                 {"name": "random"} | _retentions(kernels, synapses),
             ),
         }
@@ -225,7 +225,7 @@ class Study:
         """Return the tables of an arm."""
         scale = self.scale
         algorithm = {
-            "name": "synthesis", "first_epochs": ONE_STEP, "epochs": scale.epochs,
+            "name": "synthesis", "first_epochs": 0.0, "epochs": scale.epochs,
             "generations": scale.generations,
         }  # fmt: skip
         tables = merge(self.tables, {"algorithm": algorithm})
@@ -233,7 +233,7 @@ class Study:
         tables = merge(tables, arm.tables)
         if "name" in arm.tables.get("environment", {}):  # another one has other options
             tables["environment"] = dict(arm.tables["environment"])
-        return tables if tables["algorithm"]["population"] > 1 else merge(tables, _ALL_CORES)
+        return tables if tables["algorithm"]["population"] > 1 else self._one_at_a_time(tables)
 
     def _other(
         self, arm: Arm, algorithm: Mapping[str, Any], environment: Mapping[str, Any]
@@ -242,7 +242,7 @@ class Study:
         base = self.tables_of(arm)
         tags = {"tags": base.get("environment", {}).get("tags", True)}
         tables = merge({**base, "environment": {**environment, **tags}}, {"algorithm": algorithm})
-        return tables if tables["algorithm"]["population"] > 1 else merge(tables, _ALL_CORES)
+        return tables if tables["algorithm"]["population"] > 1 else self._one_at_a_time(tables)
 
     def _population(self, arm: Arm) -> int:
         found: int = merge(self.tables, arm.tables)["algorithm"]["population"]
@@ -254,7 +254,13 @@ class Study:
         more: dict[str, Any] = {"algorithm": {"name": "fixed"}, "training": {"epochs": epochs}}
         if network is not None:
             more["origin"] = {"network": network}
-        return merge(merge(base, more), _ALL_CORES)
+        return self._one_at_a_time(merge(base, more))
+
+    def _one_at_a_time(self, tables: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the tables of a run without two networks at once: all cores train one, here."""
+        threads = 1 if self.scale.alone else n_cores()
+        execution = {"executor": "serial", "threads_per_trial": threads}
+        return merge(tables, {"execution": execution})
 
     def _trained_ancestor(self) -> Run:
         return self._finished(ANCESTOR, self._fixed(self.scale.first_epochs))
@@ -296,12 +302,6 @@ class Study:
             "machine": {k: record["machine"][k] for k in ("processor", "cores")},
             "versions": record["versions"],
         }
-
-
-# One network at a time: all cores train it, in this process.
-_ALL_CORES: Final[dict[str, Any]] = {
-    "execution": {"executor": "serial", "threads_per_trial": n_cores()}
-}
 
 
 def opened(request: Request, paper: str) -> Rows:

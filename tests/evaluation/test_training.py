@@ -92,6 +92,14 @@ def test_epochs_may_be_fractional(epochs: float, n_steps: int) -> None:
     assert history.curve[-1]["epoch"] == history.epochs_done
 
 
+def test_no_epochs_leave_a_network_as_it_is() -> None:
+    network = _network()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    history = train(network, _batches(), F.cross_entropy, _recipe(), epochs=0.0)
+    assert (history.epochs_done, history.n_rows, history.curve) == (0.0, 0, [])
+    assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
+
+
 def test_with_seconds_training_ends_early_and_annealed(monkeypatch: pytest.MonkeyPatch) -> None:
     # A clock of equal ticks: the bounds are exact, whatever else the machine is doing.
     ticks = itertools.count()

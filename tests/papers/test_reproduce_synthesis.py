@@ -155,6 +155,10 @@ def test_every_environment_and_control_has_its_row_and_the_epochs_of_a_line(
             epochs += first
         if name in ("factor", *synthesis.CONTROLS):
             assert epochs == pytest.approx(wanted, rel=0.12), name
+        if name in (*shafiee2016.MODES, "one-shot", "random"):
+            begun = rows[synthesis.ANCESTOR]["generations"][0]
+            assert row["generations"][0]["val"] == begun["val"], "it begins with the ancestor"
+            assert row["generations"][0]["epochs"] == 0
     for name in ("one-shot", "random", "small"):  # of equal size
         size = curves.mean(rows[name], curves.last(rows[name]), "n_synapses")
         assert size == pytest.approx(curves.mean(factor, last, "n_synapses"), rel=0.1), name

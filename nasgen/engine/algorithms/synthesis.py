@@ -43,6 +43,7 @@ class Synthesis(Generational):
       children differ by sampling alone). Mating averages what they have learnt independently.
     - `generations`: of children; default: until the budget is spent.
     - `first_epochs`, `epochs`: training of an ancestor, and of a child; default [training] epochs.
+      0 `first_epochs` take a network of [origin] with weights as it is.
     - `drop`: the search ends when the best of a generation is more than this below the best
       ancestor, by the first objective; Shafiee 2016 has 0.03. Default: it does not end.
     - `selection`: a name of the registry group "selections", which chooses the parents of each
@@ -81,9 +82,10 @@ class Synthesis(Generational):
         for name, count in counts.items():
             if count is not None and count < 1:
                 raise options_error("synthesis", name, "at least 1", count)
-        for name, value in {"first_epochs": first_epochs, "epochs": epochs}.items():
-            if value is not None and not 0 < value < np.inf:
-                raise options_error("synthesis", name, "a number above 0", value)
+        if first_epochs is not None and not 0 <= first_epochs < np.inf:
+            raise options_error("synthesis", "first_epochs", "a number of 0 or more", first_epochs)
+        if epochs is not None and not 0 < epochs < np.inf:
+            raise options_error("synthesis", "epochs", "a number above 0", epochs)
         if drop is not None and not 0 <= drop < np.inf:
             raise options_error("synthesis", "drop", "a number of 0 or more", drop)
         self.range = range
