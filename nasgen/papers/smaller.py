@@ -7,7 +7,6 @@ from typing import Any, Final
 from nasgen import genotypes
 from nasgen.genotypes import Dag
 from nasgen.genotypes.tags import take
-from nasgen.papers import measuring
 from nasgen.runs.results import Run
 
 N_HALVINGS: Final = 30
@@ -41,8 +40,9 @@ def narrowed(run: Run, n_synapses: int) -> dict[str, Any]:
 
 def n_synapses_of(run: Run, genotype: dict[str, Any]) -> int:
     """Return how many synapses the dense network of a genotype has, on the data of a run."""
-    from nasgen.phenotype import support
+    from nasgen.evaluation import living
+    from nasgen.phenotype.network import build
 
-    blueprint = measuring.blueprint_of(run, genotype)
-    masks = measuring.prunable(blueprint, support.completed(blueprint, {}))
-    return sum(mask.size for mask in masks.values())
+    inference: Any = run.inference
+    blueprint = inference.decode(genotype)[1]
+    return living.measured(blueprint, build(blueprint), None)["n_synapses"]

@@ -294,6 +294,7 @@ class Study:
             raise StoreError(f"{run.path}: its first network could not be trained; {why} says why.")
         return {
             "title": title,
+            "n_channels": record["data"]["shape"][0],
             "generations": found,
             "trials": summary["trials"],
             "train_s": summary["train_s"],
@@ -312,8 +313,8 @@ def opened(request: Request, paper: str) -> Rows:
 def counts(study: Study) -> list[Target]:
     """Return whether the ancestor has the synapses and kernels of the papers' LeNet."""
     first = study.ancestor["generations"][0]
-    if study.paper.network != "lenet" or first["kernels"][0] != LENET_KERNELS[0]:
-        return []  # colour images
+    if study.paper.network != "lenet" or study.ancestor["n_channels"] != 1:
+        return []
     return [
         Target.near("synapses of the ancestor", LENET_SYNAPSES, first["n_synapses"], 0.0),
         Target.near("kernels of the ancestor", sum(LENET_KERNELS), first["n_kernels"], 0.0),
