@@ -123,19 +123,24 @@ def left_out(found: list[Any]) -> Iterator[Line]:
 
 
 def tricks(rows: Sequence[Json]) -> Iterator[Line]:
-    """Read the rows of benchmarks/trainer/run.py: each trick alone, and all of them but each."""
+    """Read the rows of benchmarks/trainer/run.py: tricks alone, together, all but each."""
     for settings, arms in _settings(rows):
         every = max(arms, key=len)
+        whole = "all tricks" if len(every) > 2 else _named(every)
         for names, own in sorted(arms.items()):
             left_out = sorted(set(every) - set(names))
-            if len(names) == 1:
-                yield from _against(settings, f"`{names[0]}` alone, minus plain", own, arms.get(()))
-            if names == every and len(names) > 1:
-                yield from _against(settings, "all tricks, minus plain", own, arms.get(()))
+            what = whole if names == every else f"{_named(names)} alone"
+            if names:
+                yield from _against(settings, f"{what}, minus plain", own, arms.get(()))
             if len(left_out) == 1 and len(names) == len(every) - 1 > 0:
                 yield from _against(
-                    settings, f"all tricks, minus all but `{left_out[0]}`", arms[every], own
+                    settings, f"{whole}, minus the same without `{left_out[0]}`", arms[every], own
                 )
+
+
+def _named(tricks: Sequence[str]) -> str:
+    """Return tricks as lines name them."""
+    return " with ".join(f"`{name}`" for name in tricks)
 
 
 def _settings(rows: Sequence[Json]) -> Iterator[tuple[Json, dict[tuple[str, ...], BySeed]]]:
