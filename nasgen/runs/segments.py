@@ -17,6 +17,7 @@ from typing import Any
 from nasgen.data.base import Dataset
 from nasgen.errors import ConfigError
 from nasgen.evaluation.recipe import Recipe
+from nasgen.loop.search import Search
 from nasgen.registry.plugins import digests_of, named
 from nasgen.runs import reading
 from nasgen.runs.resolved import Resolved
@@ -116,6 +117,19 @@ def ended_early(record: Mapping[str, Any], n_trials: int) -> str | None:
     return (
         f"the search ended early, after {n_trials}{of} trials: it found no new candidates; a wider "
         "search space ([space]) has more."
+    )
+
+
+def end(search: Search) -> str:
+    """Return a sentence where an algorithm has ended a segment that had a budget left, or ""."""
+    algorithm = search.algorithm
+    if not (search.is_over and algorithm.has_ended) or (
+        search.n_trained and not algorithm.why_ended
+    ):
+        return ""
+    return algorithm.why_ended or (
+        f"no trial was added: '{type(algorithm).__name__.lower()}' asks for no more than the "
+        f"{len(search.trials)} that the run has, as its settings in [algorithm] say."
     )
 
 

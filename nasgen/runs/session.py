@@ -414,8 +414,8 @@ class _Session:
             elif event == "spent":
                 leg["spent"] = True
                 self._save_clock(leg, force=True)
-            elif event == "end" and search.is_over and search.algorithm.why_ended:
-                self._caution(search.algorithm.why_ended)
+            elif event == "end" and (said := segments.end(search)):
+                self._caution(said)
             if (line := journal.line(event, data)) is not None:
                 self.folder.append_line(LOG, {"time": utc_now(), "event": event, **line})
             self._save_clock(leg)

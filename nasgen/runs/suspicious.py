@@ -12,6 +12,7 @@ from nasgen.engine.algorithms.synthesis import Synthesis
 from nasgen.registry import plugins
 from nasgen.runs import loose
 from nasgen.runs.resolved import Resolved
+from nasgen.settings import constraints
 from nasgen.settings.config import TABLES
 from nasgen.settings.fidelity import population
 
@@ -70,6 +71,13 @@ def _on_synthesis(run: Resolved) -> list[str]:
             f"algorithm.population: environment '{config.environment.name}' draws nothing, so the "
             f"{n_children} children of one ancestor would be equal and a generation has one "
             "network; set environment.noise or temperature, or algorithm.population = 1."
+        )
+    early = [str(c) for c in run.constraints if constraints.before_training(c.name)]
+    if early:
+        texts.append(
+            f"objectives.constraint: '{early[0]}' is known before training, so children that violate "
+            "it are not trained; a synthesis that begins with a larger network ends there. Leave it "
+            "out, and choose among the generations."
         )
     if n_ancestors > 1 and config.algorithm.parents > 1:
         texts.append(

@@ -187,6 +187,7 @@ def test_presets_of_papers_say_what_the_papers_do(name: str, m: int, share: floa
         ({"environment": {"name": "rank", "noise": 0.1}}, ""),
         ({"environment": {"name": "rank"}, "algorithm": {"population": 1, "parents": 1}}, ""),
         ({"algorithm": {"ancestors": 2}}, "a mean over descendants of 2 networks"),
+        ({"objectives": {"constraint": ["n_params < 9k"]}}, "'n_params < 9k' is known before"),
     ],
 )
 def test_what_can_hardly_be_meant_is_said(tables: dict[str, Any], said: str) -> None:

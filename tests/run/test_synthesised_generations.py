@@ -96,9 +96,11 @@ def test_all_that_reads_runs_reads_this_one(run: nasgen.Run, tmp_path: Path) -> 
         ["train", str(copy), "--trial", str(last.seq), "--epochs", "0.1"],
         ["tune", str(copy), "--trials", "1", "--epochs", "0.05"],
         ["resume", str(copy), "--verify"],
+        ["resume", str(copy), "--trials", "+2"],
     ):
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 0, (command, done.output)
+    assert "no trial was added: 'synthesis' asks for no more than the 10" in done.output
     assert run.ensemble.val_accuracy >= run.trial().metrics["val_accuracy"]
     assert run.network(last.seq).validation.shape[0] > 0
     again = nasgen.load(copy)

@@ -189,7 +189,10 @@ class Synthesis(Generational):
             )
         if self.drop is None or not offspring:
             return ""
-        best, first = (max(i.fitness for i in some) for some in (offspring, self._ancestors))
+        best, first = (
+            max(some, key=lambda i: float(i.fitness.wvalues[0])).fitness
+            for some in (offspring, self._ancestors)
+        )
         if first.wvalues[0] - best.wvalues[0] <= self.drop:
             return ""
         return (
