@@ -123,11 +123,10 @@ def ended_early(record: Mapping[str, Any], n_trials: int) -> str | None:
 def end(search: Search) -> str:
     """Return a sentence where an algorithm has ended a segment that had a budget left, or ""."""
     algorithm = search.algorithm
-    if not (search.is_over and algorithm.has_ended) or (
-        search.n_trained and not algorithm.why_ended
-    ):
-        return ""
-    return algorithm.why_ended or (
+    has_ended = search.is_over and algorithm.has_ended
+    if not has_ended or algorithm.why_ended or search.n_trained:
+        return algorithm.why_ended if has_ended else ""
+    return (
         f"no trial was added: '{type(algorithm).__name__.lower()}' asks for no more than the "
         f"{len(search.trials)} that the run has, as its settings in [algorithm] say."
     )

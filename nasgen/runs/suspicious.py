@@ -75,9 +75,9 @@ def _on_synthesis(run: Resolved) -> list[str]:
     early = [str(c) for c in run.constraints if constraints.before_training(c.name)]
     if early:
         texts.append(
-            f"objectives.constraint: '{early[0]}' is known before training, so children that violate "
-            "it are not trained; a synthesis that begins with a larger network ends there. Leave it "
-            "out, and choose among the generations."
+            f"objectives.constraint: '{early[0]}' is known before training, so children that "
+            "violate it are not trained, and a synthesis that begins with a larger network ends in "
+            "its first generation; leave it out, and choose among the generations."
         )
     if n_ancestors > 1 and config.algorithm.parents > 1:
         texts.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -78,7 +79,7 @@ def test_m_different_parents_come_from_the_generation_before(m: int) -> None:
     _, found = played(lambda g, i: 0.5, mating(m), generations=4)
     assert [len(generation) for generation in found] == [1, 3, 3, 3, 3]
     first = 0
-    for before, generation in zip(found, found[1:], strict=False):
+    for before, generation in pairwise(found):
         alive = set(range(first, first + len(before)))
         for proposal in generation:
             assert isinstance(proposal.genotype, Derivation)
