@@ -111,6 +111,29 @@ class Points(nasgen.Feed):
 
         return Batches(turned, prepared, targets, rows, batch_size, generator)
 
+    def numbers(self, stored):
+        return {"x": stored["x"], "lengths": np.asarray(stored["counts"], np.int64)}
+
+    free_axes = {"x": {1: "points"}}  # noqa: RUF012 - read only
+
+    def standalone(self):  # `nasgen export` writes it into model.py
+        import torch
+        from torch import nn
+
+        class Centred(nn.Module):
+            """Points (B, P, 3) and their numbers (B,) -> (B, 5, P) as networks read them."""
+
+            def forward(self, x, lengths):
+                inside = (torch.arange(x.shape[1]) < lengths[:, None])[:, :, None]
+                centre = (x * inside).sum(1, keepdim=True) / lengths[:, None, None]
+                points = torch.where(inside, x - centre, 0.0)
+                radius = points.norm(dim=2).amax(1)[:, None, None].clamp(min=1e-6)
+                points = points / radius
+                distances = points.norm(dim=2), points[:, :, :2].norm(dim=2)
+                return torch.cat((points, torch.stack(distances, 2)), 2).transpose(1, 2)
+
+        return Centred()
+
     def example(self):
         import torch
 

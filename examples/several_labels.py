@@ -72,6 +72,11 @@ class Labels(nasgen.Task):
     def predictions(self, outputs):
         return outputs.sigmoid()
 
+    def standalone(self):  # the same for `nasgen export`
+        from torch import nn
+
+        return nn.Sigmoid()
+
     def measured(self, predictions, targets):
         said, wanted = predictions > 0.5, targets > 0
         p = np.clip(predictions.astype(np.float64), 1e-12, 1 - 1e-12)

@@ -6,6 +6,7 @@ It is written beside its place and moved there whole, so that no half of one is 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import warnings
@@ -276,6 +277,12 @@ def _beside(out: Path) -> Any:
 @contextmanager
 def _quiet() -> Any:
     """Keep what torch's and ONNX's exporters print and warn of to themselves."""
-    with warnings.catch_warnings(), redirect_stdout(StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

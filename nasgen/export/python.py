@@ -31,7 +31,6 @@ and returns {answers}.
 from __future__ import annotations
 
 import json
-from math import prod
 from pathlib import Path
 
 import torch
@@ -68,7 +67,7 @@ def tensors(path: str | Path) -> dict[str, Tensor]:
             found[name] = flat.reshape(shape)
     return found
 '''
-GIVEN: Final = frozenset({"torch", "nn", "F", "Tensor", "json", "prod", "Path", "annotations"})
+GIVEN: Final = frozenset({"torch", "nn", "F", "Tensor", "json", "Path", "annotations"})
 
 
 def text(subject: Subject, inputs: Mapping[str, Tensor], head: Mapping[str, str]) -> str:

@@ -15,6 +15,7 @@ import math
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ RECURRENT: Final = (
 )  # fmt: skip
 USUAL: Final = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0,
                 "bidirectional": False}  # fmt: skip
+# What files of torch modules call so, in functions too, where nothing tells what a name means.
+USUAL_NAMES: Final = frozenset({"torch", "nn", "F"})
 NEVER: Final = frozenset({"device", "dtype", "_weight", "_freeze"})
 PLAIN: Final = (int, float, str, bool, type(None))
 RESERVED: Final = frozenset({"Model", "load", "tensors", "CLASSES", "INPUTS"})  # in model.py
@@ -75,18 +78,18 @@ class Sources:
             raise UnheldError(f"is called '{name}', which model.py needs for itself")
         text, module = _source(thing)
         self._things[name] = thing
-        tree = ast.parse(text)
+        tree, there = ast.parse(text), _there(thing, module)
         for imported in _imported(tree):
             if not _is_at_hand(imported):
                 raise UnheldError(f"imports {imported}")
         for used in _used(tree):
-            self._use(thing, used, vars(module))
+            self._use(used, there)
         self.parts[name] = text
 
-    def _use(self, thing: Any, name: str, there: Mapping[str, Any]) -> None:
-        """Make a name known that the source of a thing uses."""
+    def _use(self, name: str, there: Mapping[str, Any]) -> None:
+        """Make a name known that a source uses; `there` is what names mean in its file."""
         if name not in there:
-            if hasattr(builtins, name):
+            if hasattr(builtins, name) or name in USUAL_NAMES:
                 return
             raise UnheldError(f"uses '{name}', which is no global name of its file")
         value = there[name]
@@ -215,6 +218,18 @@ def _source(thing: Any) -> tuple[str, ModuleType]:
     return textwrap.dedent(text), module
 
 
+def _there(thing: Any, module: ModuleType) -> dict[str, Any]:
+    """Return what names mean in the source of a class or function, wherever it was defined."""
+    found = dict(vars(module))
+    functions = [thing] if isinstance(thing, FunctionType) else vars(thing).values()
+    for function in functions:
+        if isinstance(function, FunctionType) and function.__closure__:
+            for name, cell in zip(function.__code__.co_freevars, function.__closure__, strict=True):
+                with suppress(ValueError):  # not set yet
+                    found[name] = cell.cell_contents
+    return found
+
+
 def _part(text: str, qualified: str) -> str:
     """Return the lines of a class or function; LookupError where there is none of that name."""
     node: ast.AST = ast.parse(text)
@@ -278,5 +293,5 @@ def _is_at_hand(module: str) -> bool:
 
 def _is_ours(module: str) -> bool:
     """Tell whether a thing of a module may be copied: plug-ins', and what is written for it."""
-    own = ("nasgen.layers.modules", "nasgen.evaluation.standalone", "nasgen.export.stacks")
+    own = ("nasgen.layers.modules", "nasgen.evaluation.standalone")
     return module in own or module.partition(".")[0] != "nasgen"

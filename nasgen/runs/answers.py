@@ -36,10 +36,10 @@ class Answers:
         """Return columns: the rows' names, then class and probabilities, or values."""
         found: dict[str, Any] = {self.label: list(names)}
         flat = predictions.reshape(len(predictions), -1)
-        if self.classes and flat.shape[1] == len(self.classes):
-            best = flat.argmax(axis=1)
-            found["class"] = [self.classes[i] for i in best]
-            found["probability"] = flat[np.arange(len(flat)), best]
+        if self._is_by_class(predictions):
+            if (best := self._classes_of(predictions)) is not None:
+                found["class"] = [self.classes[i] for i in best]
+                found["probability"] = flat[np.arange(len(flat)), best]
             found |= {f"p({name})": flat[:, i] for i, name in enumerate(self.classes)}
             return found
         single = predictions.ndim == 1
@@ -47,14 +47,24 @@ class Answers:
             "value" if single else f"value_{i}": flat[:, i] for i in range(flat.shape[1])
         }
 
+    def _is_by_class(self, predictions: Array) -> bool:
+        """Tell whether there is a number for each class."""
+        return bool(self.classes) and predictions.shape[1:] == (len(self.classes),)
+
+    def _classes_of(self, predictions: Array) -> Array | None:
+        """Return the place of each row's class; None where a row may have several, or none."""
+        found = np.asarray(self.decided(predictions))
+        return found if found.ndim == 1 and found.dtype.kind in "iu" else None
+
     def rows(self, names: Sequence[str], predictions: Array) -> Iterator[dict[str, Any]]:
         """Yield a mapping a row, as JSON."""
-        n_classes = len(self.classes)
-        for name, p in zip(names, predictions, strict=True):
+        is_by_class, best = self._is_by_class(predictions), self._classes_of(predictions)
+        for i, (name, p) in enumerate(zip(names, predictions, strict=True)):
             row: dict[str, Any] = {self.label: readable(name)}
-            if n_classes and p.shape == (n_classes,):
-                best = int(p.argmax())
-                row |= {"class": self.classes[best], "probability": round(float(p[best]), 7)}
+            if is_by_class:
+                if best is not None:
+                    at = int(best[i])
+                    row |= {"class": self.classes[at], "probability": round(float(p[at]), 7)}
                 shares = [round(float(share), 7) for share in p]
                 row["probabilities"] = dict(zip(self.classes, shares, strict=True))
             else:

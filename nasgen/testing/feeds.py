@@ -217,6 +217,32 @@ def goes_on(name: str) -> Iterator[str]:
         yield "" if same else f"{dataset.name}: an epoch must begin with the batch number `first`."
 
 
+def stands_alone(name: str) -> Iterator[str]:
+    """Where it has a module for export, that makes of `numbers` what `batch` makes of rows."""
+    for dataset, rows, feed in _fitted(name):
+        module = feed.standalone()
+        if module is None:
+            yield ""
+            continue
+        stored = {key: array[rows] for key, array in dataset.inputs.items()}
+        given = {k: torch.from_numpy(np.array(a)) for k, a in feed.numbers(stored).items()}
+        wanted = feed.batch(
+            {k: torch.from_numpy(np.array(a)) for k, a in feed.prepared(stored).items()}
+        )
+        with torch.no_grad():
+            found = module.eval()(*given.values())
+        size = wanted["x"].shape
+        found = found[tuple(slice(0, n) for n in size)]  # a batch may be shorter
+        alike = found.shape == size and torch.allclose(found, wanted["x"], rtol=1e-4, atol=1e-5)
+        yield "" if alike else f"{dataset.name}: `standalone` gives networks something else."
+        missing = sorted({*wanted} - {"x"} - {*given})
+        yield (
+            ""
+            if not missing
+            else f"{dataset.name}: `numbers` lacks {missing}, which `batch` gives."
+        )
+
+
 def pure(name: str) -> Iterator[str]:
     """It leaves stored arrays as they are."""
     for dataset, _, feed in _fitted(name):
@@ -228,7 +254,7 @@ def pure(name: str) -> Iterator[str]:
 
 RULES: tuple[Rule, ...] = (
     describes, kept, fits_training_alone, feeds_networks, shows_views, alone_or_together, shuffles,
-    goes_on, pure,
+    goes_on, stands_alone, pure,
 )  # fmt: skip
 
 
@@ -268,3 +294,7 @@ class FeedContract(Contract):
     def test_it_leaves_arrays_alone(self) -> None:
         """Stored rows stay as they are."""
         self.holds(pure)
+
+    def test_exported_networks_read_what_it_gives(self) -> None:
+        """Where it has a module for them."""
+        self.holds(stands_alone)

@@ -181,7 +181,21 @@ def teaches(name: str) -> Iterator[str]:
             yield "" if least else f"{dataset.name}: the teacher's own answers have not the least."
 
 
-RULES: tuple[Rule, ...] = (describes, kept, learns, measures, combines, teaches)
+def stands_alone(name: str) -> Iterator[str]:
+    """Where it has a module for export, that answers as `predictions` does."""
+    for dataset, targets, task in _fitted(name):
+        module, outputs = task.standalone(), _outputs(task, len(targets))
+        if module is None:
+            yield ""
+            continue
+        with torch.no_grad():
+            found = module.eval()(outputs).numpy()
+        wanted = _answers(task, outputs)
+        alike = found.shape == wanted.shape and np.allclose(found, wanted, rtol=1e-5, atol=1e-6)
+        yield "" if alike else f"{dataset.name}: `standalone` answers otherwise than `predictions`."
+
+
+RULES: tuple[Rule, ...] = (describes, kept, learns, measures, combines, teaches, stands_alone)
 
 
 class TaskContract(Contract):
@@ -212,3 +226,7 @@ class TaskContract(Contract):
     def test_its_answers_can_be_learnt_from(self) -> None:
         """Where it says so."""
         self.holds(teaches)
+
+    def test_exported_networks_answer_as_it_does(self) -> None:
+        """Where it has a module for them."""
+        self.holds(stands_alone)

@@ -22,6 +22,7 @@ SETTINGS: dict[str, Any] = {
     "predictor": {"name": "none"},
     "store": {"keep_weights": "all"},
 }
+FORMATS = {"values": "python", "points": "python,torch"}  # of others all
 KINDS = ("images", "table", "values", "sequences", "points")
 
 
@@ -98,5 +99,6 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
         original = run.network()
         if kind == "images":
             original = type(run.ensemble)((run.network(0), run.network(1)), (0.75, 0.25))
-        found[kind] = Case(run, original, original.export(folder / f"export-{kind}"))
+        written = original.export(folder / f"export-{kind}", formats=FORMATS.get(kind, "all"))
+        found[kind] = Case(run, original, written)
     return found

@@ -196,5 +196,5 @@ def test_the_source_of_a_network_computes_what_the_network_does(tmp_path: Path) 
     from nasgen.errors import EvaluationError
 
     with pytest.raises(EvaluationError, match=r"python: its answers differ .* by up to 0.0002"):
-        write(subject, Rows(raw, expected, np.zeros(6)), tmp_path / "out")
+        write(subject, Rows(raw, expected, np.zeros(6)), tmp_path / "out", ("python",))
     assert not (tmp_path / "out").exists()

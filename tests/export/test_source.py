@@ -103,6 +103,11 @@ HELD = {
         "LEAST = (0.5, -1)\ndef cut(x):\n    return x.clamp(*sorted(LEAST))\n"
         f"class Base(nn.Module):{FORWARD}return cut(x) + math.pi\nclass Own(Base):\n    pass\n"
     ),
+    "inside a function that imports": (
+        "def make(n):\n    from torch import nn as inner\n    class Own(inner.Module):\n"
+        "        def forward(self, x):\n            return inner.functional.relu(x) * n\n"
+        "    return Own\nOwn = make(3)\n"
+    ),
     "inside a function": (
         "def make():\n    class Own(nn.Module):\n        def forward(self, x):\n"
         "            return torch.relu(x)\n    return Own\nOwn = make()\n"
@@ -112,10 +117,7 @@ UNHELD = {
     "needs numpy": f"class Own(nn.Module):{FORWARD}return x * np.pi\n",
     "needs nasgen": f"class Own(nn.Module):{FORWARD}return nasgen.load(x)\n",
     "imports numpy": f"class Own(nn.Module):{FORWARD}import numpy\n        return x\n",
-    "no global name": (
-        "def make(n):\n    class Own(nn.Module):\n        def forward(self, x):\n"
-        "            return x * n\n    return Own\nOwn = make\n"
-    ),
+    "no global name": f"class Own(nn.Module):{FORWARD}return missing(x)\n",
     "does not keep its argument 'rate'": (
         "class Own(nn.Module):\n    def __init__(self, rate):\n        super().__init__()\n"
         f"        self.other = rate{FORWARD}return x\n"
@@ -140,6 +142,6 @@ def test_the_class_of_a_plug_in_comes_along(name: str, plugin: Any) -> None:
 @pytest.mark.parametrize("why", UNHELD)
 def test_what_needs_more_than_torch_is_named(why: str, plugin: Any) -> None:
     kind = plugin(HEAD + UNHELD[why]).Own
-    module = kind(2) if "rate" in why else kind() if "global" not in why else kind(3)()
+    module = kind(2) if "rate" in why else kind()
     with pytest.raises(UnheldError, match=why):
         Sources().expression(module)
