@@ -245,6 +245,7 @@ def test_weights_and_optimiser_go_on_from_stretch_to_stretch(run: nasgen.Run) ->
     assert plan == planned(None, 1, 1, n_trials=7, first=2, epochs=0.5, finish_epochs=1.0)
     assert len(run.trials) == plan.n_trials
     for trial in run.trials:
+        assert ("last" in trial.refs) == trial.fidelity.is_partial
         if trial.generation or trial.phase == "finish":
             assert trial.metrics["n_inherited"] > 0
             assert "optimizer_not_inherited" not in trial.metrics
