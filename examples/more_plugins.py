@@ -1,8 +1,11 @@
-"""One of each: a layer, an objective, two crossovers, a mutation written for DEAP, a data set.
+"""A layer, an objective, two crossovers, a mutation written for DEAP, an ensemble, a data set.
 
 nasgen check examples/more_plugins.py
 nasgen search --plugin examples/more_plugins.py --data stripes:600 --trials 10
+nasgen ensemble RUN --plugin examples/more_plugins.py --method best-few --set ensemble.n=2
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from deap import tools
@@ -40,6 +43,18 @@ def calibration_error(measured):
     bins = np.minimum((10 * sure).astype(int), 9)
     gaps = [abs(sure[bins == b].sum() - right[bins == b].sum()) for b in range(10)]
     return float(sum(gaps) / len(sure))
+
+
+@nasgen.ensemble("best-few")
+@dataclass(frozen=True)
+class BestFew(nasgen.EnsembleMethod):
+    """The mean of the best networks that keep the limits of [ensemble] together."""
+
+    n: int = 3  # an option: ensemble.n
+
+    def choose(self, candidates):
+        chosen = candidates.fitting()[: self.n]
+        return [(candidates.members[i], 1 / len(chosen)) for i in chosen]
 
 
 @nasgen.crossover("swap-widths")

@@ -304,6 +304,7 @@ def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool
 
 def print_summary(summary: Mapping[str, Any], run: Any) -> None:
     from nasgen.report.gains import sentence
+    from nasgen.report.numbers import change
     from nasgen.runs.progress import duration, plain, value
 
     rows, metric = [], run.task.metric
@@ -318,6 +319,9 @@ def print_summary(summary: Mapping[str, Any], run: Any) -> None:
         rows.append([f"ensemble of {n} network{'' if n == 1 else 's'}", *figures, "", ""])
     if rows:
         table_of("", ["", f"val_{metric}", f"test_{metric}", "params", "FLOPs"], rows)
+    if on := (ensemble or {}).get("selected_on"):
+        gap = plain(change(metric, ensemble["gap"]))
+        print(f"note:   {on['rows']} validation rows chose the ensemble; gap to test rows: {gap}")
     one = (best or {}).get(f"test_{metric}_one_view")
     if one is not None and (n := best.get("views", 1)) > 1:
         shown = value(metric, one)

@@ -1,7 +1,7 @@
 """The contract of an ensemble method: candidates come in, members with their shares go out.
 
     @nasgen.ensemble("best-two")
-    class BestTwo(EnsembleMethod):
+    class BestTwo(nasgen.EnsembleMethod):
         def choose(self, candidates):
             two = candidates.fitting()[:2]
             return [(candidates.members[i], 1 / len(two)) for i in two]

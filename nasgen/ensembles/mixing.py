@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nasgen.errors import ConfigError, IncompatibleError
+from nasgen.errors import ConfigError
 from nasgen.evaluation.tasks.base import Task, combined
 
 Array = NDArray[Any]
@@ -30,15 +30,9 @@ class Mixing:
 
     def check(self, task: Task) -> None:
         """Raise ConfigError for a mean that the task does not have."""
-        if self.mean_of == "probabilities" and self.temperature == 1.0:
-            return
-        try:
-            task.logits(np.full((1, task.n_outputs), 1 / task.n_outputs, dtype=np.float32))
-        except IncompatibleError as error:
-            raise ConfigError(
-                f"a mean of logits, or a temperature: {error} Take the mean of predictions "
-                "(ensemble.mean_of = 'probabilities'), without a temperature."
-            ) from None
+        is_plain = self.mean_of == "probabilities" and self.temperature == 1.0
+        if not is_plain and type(task).logits is Task.logits:
+            raise ConfigError(no_logits(type(task)))
 
     def parts(self, task: Task, predictions: Sequence[Array]) -> Sequence[Array]:
         """Return what is averaged, one array a member."""
@@ -60,6 +54,14 @@ class Mixing:
         """Return the ensemble's predictions, (B, ...) float64; the shares sum to 1."""
         mean = combined(self.parts(task, predictions), shares)
         return np.asarray(self.whole(task, mean), dtype=np.float64)
+
+
+def no_logits(task: type[Task]) -> str:
+    """Return why a mean of logits, or a temperature, cannot be had."""
+    return (
+        f"a mean of logits, or a temperature: {task.__name__} has no logits. Take the mean of "
+        "predictions (ensemble.mean_of = 'probabilities'), without a temperature."
+    )
 
 
 PLAIN: Final = Mixing()  # the mean of predictions

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasgen.ensembles.choosing import choose
 from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork
-from nasgen.errors import EvaluationError, StoreError
+from nasgen.errors import EvaluationError, NasgenError, StoreError
 from nasgen.runs import reporting
 from nasgen.runs.combining import ensemble_summary
 from nasgen.runs.counting import counted
@@ -113,8 +113,8 @@ def _ensemble(
             )
             chosen = _chosen(run, fitting, left_out)
         return ensemble_summary(chosen)
-    except (StoreError, EvaluationError) as error:
-        left_out(str(error))
+    except NasgenError as error:  # such as limits that no network keeps
+        left_out(f"there is no ensemble: {error}")
         return None
 
 

@@ -11,7 +11,9 @@ from nasgen import registry
 from nasgen.data.base import Dataset
 from nasgen.engine.algorithms.base import Algorithm
 from nasgen.ensembles.choosing import method_of
+from nasgen.ensembles.mixing import no_logits
 from nasgen.errors import ConfigError, NasgenError, StoreError
+from nasgen.evaluation.tasks.base import Task
 from nasgen.genotypes.kinds import accepted, reads
 from nasgen.registry import plugins
 from nasgen.runs import deriving, loose, origin, screening, strategy
@@ -241,7 +243,7 @@ def _check_names(run: Resolved, problems: list[str]) -> None:
     _gather(problems, lambda: deriving.operators(config))
     _gather(problems, lambda: run.origin)
     _gather(problems, lambda: registry.get("executors", config.execution.executor))
-    _gather(problems, lambda: method_of(config.ensemble))
+    _gather(problems, lambda: _check_ensemble(run))
     _gather(problems, lambda: registry.get("datasets", config.data.source.partition(":")[0]))
     if config.predictor.name != "none":
         _gather(problems, lambda: registry.get("predictors", config.predictor.name))
@@ -298,6 +300,12 @@ def _check_measured(run: Resolved, name: str, where: str) -> None:
         f"measure; expected one of {', '.join(fitting) or 'the others'}, or one of a network's "
         "size."
     )
+
+
+def _check_ensemble(run: Resolved) -> None:
+    method_of(run.config.ensemble)
+    if run.config.ensemble.mean_of == "logits" and run.task.logits is Task.logits:
+        raise ConfigError(no_logits(run.task))
 
 
 def _check_distilled(run: Resolved) -> None:

@@ -29,6 +29,18 @@ TABLES: dict[str, Any] = {
     "finish": {"networks": 0},
     "store": {"keep_weights": "all"},
 }
+METHOD = """
+from dataclasses import dataclass
+import nasgen
+
+@nasgen.ensemble("best-few")
+@dataclass(frozen=True)
+class BestFew(nasgen.EnsembleMethod):
+    n: int = 1
+
+    def choose(self, candidates):
+        return [(member, 1 / self.n) for member in candidates.members[: self.n]]
+"""
 METHODS = ("average", "weighted", "greedy", "stack", "diverse", "soup")
 
 
@@ -155,6 +167,26 @@ def test_limits_of_parameters_and_latency_hold_of_all_members_together(made: Pat
         refused = ensemble(made, "a", option, "1" if option == "--max-params" else "1e-9")
         assert refused.exit_code == 2
         assert sentence in refused.stderr
+
+
+def test_a_method_of_a_plug_in_is_named_and_takes_options(
+    made: Path, tmp_path: Path, registry_restored: None
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(METHOD)
+    words = ("--plugin", str(file), "--method", "best-few", "--set", "ensemble.n=3", "--json")
+    found = ensemble(made, "a", "b", *words)
+    assert found.exit_code == 0, found.output
+    assert [m["weight"] for m in json.loads(found.stdout)["members"]] == [0.333333] * 3
+
+
+def test_limits_that_no_network_keeps_leave_a_run_without_an_ensemble(tmp_path: Path) -> None:
+    limits = {"ensemble": {"max_params": 1}, "budget": {"trials": 1}}
+    with pytest.warns(UserWarning, match=r"there is no ensemble: ensemble.max_params: expected at"):
+        run = nasgen.run({**TABLES, **limits}, data=_rows(0), out=tmp_path / "run")
+    assert run.is_complete
+    assert run.summary["ensemble"] is None
+    assert "ensemble.max_params" in run.report_path.read_text()
 
 
 def test_a_folder_and_a_run_are_combined_again(made: Path) -> None:

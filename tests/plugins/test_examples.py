@@ -67,6 +67,7 @@ def test_every_other_example_keeps_its_contract(examples: Path) -> None:
     assert {(f.group, f.name) for f in findings} == {
         ("layers", "depthwise-gelu"),
         ("objectives", "calibration_error"),
+        ("ensembles", "best-few"),
         ("crossovers", "swap-widths"),
         ("crossovers", "two-point-layers"),
         ("mutations", "shuffle-layers"),
@@ -97,8 +98,10 @@ def test_operators_layer_and_objective_take_part_in_a_search_and_in_its_resumpti
             "crossover_prob": 0.4,
         },
         objectives={"names": ["val_accuracy", "calibration_error"]},
+        ensemble={"name": "best-few", "n": 2, "candidates": 3},
     )
     assert [t.state for t in run.trials] == ["COMPLETE"] * 6
+    assert [m["weight"] for m in run.summary["ensemble"]["members"]] == [0.5, 0.5]
     assert {t.operator for t in run.trials if t.parents} & {*mutations, *crossovers}
     assert "depthwise-gelu" in {v["op"] for t in run.trials for v in t.genotype["vertices"]}
     assert all(0.0 <= t.objectives["calibration_error"] <= 1.0 for t in run.trials)
