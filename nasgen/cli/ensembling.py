@@ -141,7 +141,8 @@ def ensemble(
     if out is not None:
         from_runs = combining.runs_of(sources, chosen)
         networks = combining.gathered(sources, lambda sentence: None)  # said above
-        page = describing.page(chosen, networks, from_runs[0], summary)
+        with combining.run_of(sources[0]).resolved.scope.active():
+            page = describing.page(chosen, networks, from_runs[0], summary)
         summary["out"] = str(ensembled.write(out, chosen, from_runs, summary, page))
     if json_:
         dump(summary)

@@ -72,7 +72,8 @@ def combine_runs(
             f"ensemble.size = {section.size}: there are {len(networks)} networks whose weights are "
             "kept, so no more can take part."
         )
-    return choose(networks, section, left_out, cross_fit)
+    with run_of(sources[0]).resolved.scope.active():  # the method may be a plug-in's
+        return choose(networks, section, left_out, cross_fit)
 
 
 def gathered(sources: Sequence[Source], left_out: Say = warnings.warn) -> list[TrainedNetwork]:
