@@ -15,6 +15,7 @@ from typing import Any
 
 import learned
 import reproduced
+import synthesised
 import worth
 from line import Line, wide
 
@@ -361,6 +362,7 @@ TOOLS = {
     "morphisms": Tool("python benchmarks/morphisms.py", morphisms),
     "shared_parameters": Tool("python benchmarks/shared_parameters.py", shared_parameters),
     "support": Tool("python benchmarks/support.py", support),
+    "synthesis": Tool("python benchmarks/synthesis.py mating", synthesised.lines, True),
     "painter2018": Tool(
         "nasgen reproduce painter2018 --data cifar10:DATA/cifar-10-batches-bin --quiet --json",
         painter2018,

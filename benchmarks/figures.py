@@ -41,6 +41,7 @@ README = ROOT / "README.md"
 FIGURES = ROOT / "docs" / "figures.md"
 WORTH = ROOT / "docs" / "is-it-worth-it.md"
 PAPERS = ROOT / "docs" / "papers.md"
+SYNTHESIS = ROOT / "docs" / "synthesis.md"
 # Parts of that page that come from other commands than pays.py.
 BESIDE = {
     "saving": ("less-training", "screened", "heredity"),
@@ -290,6 +291,7 @@ def write_table() -> None:
         _between(WORTH, name, text)
     for name, tools in BESIDE.items():
         _between(WORTH, name, worth.as_table([n for tool in tools for n in tool_lines(tool)]))
+    _between(SYNTHESIS, "costs", worth.as_table(tool_lines("synthesis")))
     _between(README, "headlines", headlines.table(line for line, *_ in lines()))
 
 

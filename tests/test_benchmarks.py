@@ -44,7 +44,7 @@ def figures(script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_p
     parts = [*script("worth").page([]), *module.BESIDE]
     marked = {
         "FIGURES": ["figures"], "README": ["headlines"], "WORTH": parts,
-        "PAPERS": [*module.REPRODUCED],
+        "PAPERS": [*module.REPRODUCED], "SYNTHESIS": ["costs"],
     }  # fmt: skip
     for document, names in marked.items():
         file = tmp_path / document
@@ -140,7 +140,7 @@ def test_the_documents_hold_what_lies_in_the_results(
     script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     module = script("figures")
-    names = ("FIGURES", "README", "WORTH", "PAPERS")
+    names = ("FIGURES", "README", "WORTH", "PAPERS", "SYNTHESIS")
     before = {name: getattr(module, name).read_text() for name in names}
     for name, text in before.items():
         monkeypatch.setattr(module, name, tmp_path / name)
