@@ -348,3 +348,15 @@ def test_a_synapse_begins_with_what_the_config_says(
         for v in (made.genotype.inner[2], made.genotype.inner[1])
     )
     assert np.allclose(got[mask], expected[weights][np.ix_(rows, columns)][mask], atol=1e-7)
+
+
+@pytest.mark.parametrize(("mating", "kind"), [("intersect-mean", "refused"), ("mean", None)])
+def test_parents_of_different_ancestors_have_nothing_in_common(
+    mating: str, kind: str | None, folder: Path, ancestor: Json
+) -> None:
+    worker = Worker(folder)
+    stranger = worker.parent(2, chain(16, 16, 16).mint(0, 2))
+    result = worker.derived("matings", mating, ancestor, stranger, environment=FACTOR)
+    assert result.get("failure_kind") == kind
+    if kind is not None:
+        assert "no gene tag in common: they descend from different ancestors" in result["failure"]
