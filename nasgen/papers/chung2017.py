@@ -18,7 +18,7 @@ from nasgen.errors import ConfigError
 from nasgen.papers import curves, outcome, synthesis
 from nasgen.papers.base import Reproduction, Request, scale_of
 from nasgen.papers.outcome import Compared, Target
-from nasgen.papers.synthesis import CONTROLS, Arm, Paper, Scale, Study
+from nasgen.papers.synthesis import Arm, Paper, Scale, Study
 from nasgen.report.sheet import sheet
 from nasgen.runs import reading
 from nasgen.store.rows import Row
@@ -80,7 +80,7 @@ def reproduce(request: Request) -> Reproduction:
         rows += study.controls(reference)
         targets = targets or synthesis.counts(study)
     is_papers = source.startswith("mnist:") and "fashion" not in source
-    compared = _compared(rows, arms, scale, is_papers)
+    compared = _compared(rows, arms, scale, is_papers, reference)
     compared += [_refused(studies[0], m, p) for p in scale.populations for m in scale.parents
                  if m > p]  # fmt: skip
     targets += _targets(rows, arms, request.scale == "paper")
@@ -144,7 +144,7 @@ def _refused(study: Study, m: int, population: int) -> Compared:
 
 
 def _compared(
-    rows: Sequence[Row], arms: Mapping[str, Cell], scale: Cells, is_papers: bool
+    rows: Sequence[Row], arms: Mapping[str, Cell], scale: Cells, is_papers: bool, reference: Arm
 ) -> list[Compared]:
     found: list[Compared] = []
     for name, cell in arms.items():
@@ -178,11 +178,7 @@ def _compared(
             )
         )  # fmt: skip
         found += _causes(cell, own, n_last)
-    for name, title in CONTROLS.items():
-        own = [row for row in rows if row["arm"] == name]
-        number = max(map(curves.last, own))
-        found += curves.compared(title, own, number, "same epochs as a line of the reference", {})
-    return found
+    return found + curves.controls(rows, f"same epochs as a line of {reference.title}")
 
 
 def _causes(cell: Cell, rows: Sequence[Row], number: int) -> list[Compared]:

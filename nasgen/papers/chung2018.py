@@ -21,7 +21,7 @@ from markupsafe import Markup
 from nasgen.papers import curves, outcome, synthesis
 from nasgen.papers.base import Reproduction, Request, scale_of
 from nasgen.papers.outcome import Compared, Target
-from nasgen.papers.synthesis import CONTROLS, Arm, Paper, Scale, Study
+from nasgen.papers.synthesis import Arm, Paper, Scale, Study
 from nasgen.report.charts import Line, Mark, plot
 from nasgen.report.scale import axis
 from nasgen.report.sheet import sheet
@@ -119,14 +119,7 @@ def _compared(rows: Sequence[Row], scale: Scale) -> list[Compared]:
             sizes = [curves.mean(row, number, "storage_bytes") for row in own]
             found.append(Compared.of(arm.title, where, "storage (bytes)", None, sizes))
             found += curves.compared(arm.title, own, number, f"generation {number}", {})
-    for name, title in CONTROLS.items():
-        own = [row for row in rows if row["arm"] == name]
-        number = max(map(curves.last, own))
-        found += curves.compared(title, own, number, "same epochs as a tagged line", {})
-        sizes = [curves.mean(row, number, "storage_bytes") for row in own]
-        found.append(Compared.of(title, "same epochs as a tagged line", "storage (bytes)", None,
-                                 sizes))  # fmt: skip
-    return found
+    return found + curves.controls(rows, "same epochs as a tagged line")
 
 
 def _targets(rows: Sequence[Row]) -> list[Target]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from markupsafe import Markup
 
 from nasgen.papers.outcome import COLLAPSED, Compared
+from nasgen.papers.synthesis import ANCESTOR, CONTROLS
 from nasgen.phenotype.clusters import efficiencies
 from nasgen.report.charts import Line, Mark, plot
 from nasgen.report.scale import axis
@@ -123,6 +124,30 @@ def compared(
         Compared.of(title, where, metric, paper.get(metric), values)
         for metric, values in figures.items()
     ]
+
+
+def controls(rows: Sequence[Mapping[str, Any]], where: str, on: str = "") -> list[Compared]:
+    """Return the figures of the controls in their last generations, beside the ancestor of a seed.
+
+    `where` says what they are equal to, `on` which data set, where there are several.
+    """
+    whole = {row["seed"]: mean(row, 0, "n_synapses") for row in rows if row["arm"] == ANCESTOR}
+    found = []
+    for name, title in CONTROLS.items():
+        own = [row for row in rows if row["arm"] == name]
+        number = max(map(last, own))
+        # A network from scratch is no descendant, but as many times smaller than the ancestor.
+        efficiencies = [whole[row["seed"]] / mean(row, number, "n_synapses") for row in own]
+        first, *others = compared(f"{title}{on}", own, number, where, {})
+        found += [
+            Compared.of(first.arm, first.setting, first.metric, None, efficiencies),
+            *others,
+            Compared.of(
+                first.arm, first.setting, "storage (bytes)", None,
+                [mean(row, number, "storage_bytes") for row in own],
+            ),
+        ]  # fmt: skip
+    return found
 
 
 def figure(

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from nasgen.papers import base, curves, outcome, synthesis
 from nasgen.papers.base import Reproduction, Request, scale_of
 from nasgen.papers.outcome import Compared, Target
-from nasgen.papers.synthesis import CONTROLS, Arm, Paper, Scale, Study
+from nasgen.papers.synthesis import ANCESTOR, Arm, Paper, Scale, Study
 from nasgen.phenotype.clusters import efficiencies
 from nasgen.report.sheet import sheet
 from nasgen.store.rows import Row
@@ -138,8 +138,7 @@ def reproduce(request: Request) -> Reproduction:
     compared, targets = _of_the_paper(), _of_its_numbers()
     figures, own = [], dict[str, list[Row]]()
     for one, study in studies:
-        rows.append(study.ancestor)
-        found = [study.row(arm) for arm in MODES.values()]
+        found = [study.ancestor, *(study.row(arm) for arm in MODES.values())]
         found += study.controls(MODES[FACTOR])
         own.setdefault(one, []).extend(found)
         rows += found
@@ -150,7 +149,8 @@ def reproduce(request: Request) -> Reproduction:
         compared += _compared(found, reported(one), on)
         targets += _targets(found, reported(one), is_full, on)
         points = [p for n, p in reported(one).table1.items() if n > 1]
-        figures.append(curves.figure(f"accuracy against efficiency, {one}", found, points))
+        shown = [row for row in found if row["arm"] != ANCESTOR]
+        figures.append(curves.figure(f"accuracy against efficiency, {one}", shown, points))
     title = f"Shafiee 2016 on {' and '.join(sources)}, scale {request.scale}"
     tables = outcome.tables(compared, targets)
     page = request.out / f"{PAPER}.html"
@@ -218,11 +218,7 @@ def _compared(rows: Sequence[Row], paper: Reported, on: str) -> list[Compared]:
                                  None, speeds))  # fmt: skip
         found.append(Compared.of(title, f"test accuracy has dropped by {100 * DROP:g} %",
                                  "generation", None, [_dropped(row) for row in own]))  # fmt: skip
-    for name, title in CONTROLS.items():
-        own = [row for row in rows if row["arm"] == name]
-        number = max(map(curves.last, own))
-        found += curves.compared(f"{title}{on}", own, number, "same epochs as factor's line", {})
-    return found
+    return found + curves.controls(rows, "same epochs as factor's line", on)
 
 
 def _clusters(title: str, rows: Sequence[Row], number: int, paper: Reported) -> list[Compared]:

@@ -165,6 +165,12 @@ def test_every_environment_and_control_has_its_row_and_the_epochs_of_a_line(
         size = curves.mean(rows[name], curves.last(rows[name]), "n_synapses")
         assert size == pytest.approx(curves.mean(factor, last, "n_synapses"), rel=0.1), name
     assert curves.mean(rows["dense"], 0, "n_synapses") == synthesis.LENET_SYNAPSES
+    figures = {(c.arm, c.metric): c.ours for c in found.compared if "same epochs" in c.setting}
+    assert figures[synthesis.CONTROLS["dense"], "synaptic efficiency"] == 1
+    small = curves.mean(rows["small"], 0, "n_synapses")
+    assert figures[synthesis.CONTROLS["small"], "synaptic efficiency"] == pytest.approx(
+        synthesis.LENET_SYNAPSES / small, rel=1e-3
+    )
     assert_summary(found.summary("shafiee2016"), "shafiee2016", "tiny")
     targets = {target.name: target for target in found.targets}
     assert targets["synapses of the ancestor"].got == "143,136"
