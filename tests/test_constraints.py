@@ -225,6 +225,23 @@ def test_where_nothing_keeps_the_constraints_the_nearest_is_made_and_mutation_co
     assert n_params(here.genotype) < n_params(first.genotype)
 
 
+def test_how_large_a_sparse_parents_child_is_the_worker_must_say() -> None:
+    counts = []
+    for is_sparse in (False, True):
+        bred = breeder("n_params < 1", set())
+        first = bred.sample()
+        assert first is not None
+        parent = Individual(0, first.genotype.mint(0, 0), fitness(1.0, 0.5), is_sparse=is_sparse)
+        n_before = sum(reasons["infeasible"] for reasons in bred.failures.values())
+        child = bred.offspring([parent], 1)
+        assert child is not None
+        assert child.parents == (0,)
+        n_after = sum(reasons["infeasible"] for reasons in bred.failures.values())
+        counts.append(n_after - n_before)
+    assert counts[0] > 0
+    assert counts[1] == 0
+
+
 def test_counting_untrained_gives_what_an_evaluation_measures() -> None:
     from nasgen.evaluation.untrained import Untrained
 

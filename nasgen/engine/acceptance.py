@@ -56,9 +56,14 @@ class Acceptance:
         attempts.infeasible.append((broken, proposal))
         return False
 
-    def takes(self, proposal: Proposal, attempts: Attempts) -> bool:
-        """Tell whether a proposal keeps the constraints and is new; then it is reserved."""
-        return self._keeps(proposal, attempts) and self.accepts(proposal, attempts)
+    def takes(self, proposal: Proposal, attempts: Attempts, is_sized: bool = True) -> bool:
+        """Tell whether a proposal keeps the constraints and is new; then it is reserved.
+
+        `is_sized`: its genotype says how large it is. That of a sparse parent's child does not: the
+        worker knows what of it exists, and judges it before it is trained.
+        """
+        keeps = not is_sized or self._keeps(proposal, attempts)
+        return keeps and self.accepts(proposal, attempts)
 
     def accepts(self, proposal: Proposal, attempts: Attempts | None = None) -> bool:
         """Tell whether a proposal is new, and reserve it; note one that is known."""

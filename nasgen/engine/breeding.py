@@ -435,7 +435,8 @@ class Breeder:
                     terms,
                     {other: why for other, why in attempts.refused.items() if other != name},
                 )
-                if self._gate.takes(proposal, attempts):
+                is_sized = not any(parent.is_sparse for parent in chosen)
+                if self._gate.takes(proposal, attempts, is_sized):
                     return proposal
         return None
 
@@ -468,7 +469,7 @@ class Breeder:
                 terms,
                 {other: why for other, why in attempts.refused.items() if other != name},
             )
-            if self._gate.takes(proposal, attempts):
+            if self._gate.takes(proposal, attempts, not parent.is_sparse):
                 return proposal
             here = copy.copy(parent)
             here.genotype = child.genotype

@@ -248,7 +248,7 @@ class Evaluator:
             candidate.support = Support.of(placed, masks)
             if self.device.type == "cpu":
                 gathered(placed, candidate.support.to_arrays())
-        if is_derived:
+        if is_derived or (masks is not None and _is_bred(job)):
             self._judge(candidate, metrics)
         return candidate
 
@@ -452,6 +452,12 @@ class Evaluator:
                     f"objective '{name}' must return a finite number, got {value}", "non-finite"
                 )
             yield name, value
+
+
+def _is_bred(job: Mapping[str, Any]) -> bool:
+    """Tell whether a job's network is a child, and no further training of its parent."""
+    made_by = (job.get("inherit") or {}).get("operator")
+    return made_by is not None and made_by not in ("continue", "finish")
 
 
 def _fidelity(job: Mapping[str, Any]) -> Fidelity:

@@ -231,3 +231,21 @@ def test_what_breaks_a_constraint_after_sampling_is_not_trained(tmp_path: Path) 
     assert "expected < 10" in result["failure"]
     assert result["train_s"] == 0
     assert result["genotype"]["kind"] == "dag"
+
+
+def test_a_child_of_a_sparse_parent_is_judged_by_what_of_it_exists(tmp_path: Path) -> None:
+    free = Worker(tmp_path)
+    pruned = free.derived("prunings", "magnitude", free.parent(1), retention=0.3)
+    given = free.told(pruned, None, "pruned")
+    dag, n = Dag.from_json(given["genotype"]), pruned["metrics"]["n_params"]
+
+    def bred(operator: str, bound: str) -> Json:
+        inherit = {"parents": [given], "plan": {}, "operator": operator}
+        return Worker(tmp_path, (bound,)).run(dag, inherit=inherit)
+
+    assert free.run(dag)["metrics"]["n_params"] > n
+    assert bred("relabel", f"n_params <= {n}")["state"] == "COMPLETE"
+    refused = bred("relabel", f"n_params < {n}")
+    assert (refused["failure_kind"], refused["train_s"]) == ("infeasible", 0)
+    # Its parent broke the bound, and so will it: it goes on nevertheless.
+    assert bred("continue", f"n_params < {n}")["state"] == "COMPLETE"
