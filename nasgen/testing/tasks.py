@@ -174,7 +174,8 @@ def teaches(name: str) -> Iterator[str]:
             loss = task.distilled(other, first, temperature)
             mixed = task.distilled(other, (first + second) / 2, temperature)
             (gradient,) = torch.autograd.grad(mixed, other)
-            sound = all(one.ndim == 0 and math.isfinite(float(one)) for one in (same, loss, mixed))
+            losses = [one.detach() for one in (same, loss, mixed)]
+            sound = all(one.ndim == 0 and math.isfinite(float(one)) for one in losses)
             sound = sound and bool(gradient.any()) and bool(gradient.isfinite().all())
             yield "" if sound else f"{dataset.name}: soft targets, or their mean, give no loss."
             least = float(same.detach()) < float(loss.detach())
