@@ -234,6 +234,7 @@ def _record(
         "mixed": subject.mixed,
         "temperature": subject.temperature,
         "views": [list(view) for view in subject.views],
+        "stacks": [list(unit.places) for unit in subject.units],
         "formats": dict(formats),
         "members": [
             {

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nasgen.errors import StoreError
 from nasgen.export.source import Sources, UnheldError, literal, renamed
-from nasgen.export.subject import PROBABILITIES, TINY, Member, Subject
+from nasgen.export.subject import PROBABILITIES, TINY, Member, Subject, Unit
 from nasgen.store import tensors
 
 NAME: Final = "python"
@@ -76,8 +76,10 @@ def text(subject: Subject, inputs: Mapping[str, Tensor], head: Mapping[str, str]
     `inputs` are a few rows as the model takes them, `head` the words of the first lines.
     """
     sources = Sources()
-    networks = [_network(f"Network{_number(subject, i)}", member, sources)
-                for i, member in enumerate(subject.members)]  # fmt: skip
+    networks = [
+        _network(f"Network{_number(subject, i)}", unit, sources)
+        for i, unit in enumerate(subject.units)
+    ]
     model = _model(subject, list(inputs), sources)
     lines = HEAD.format(
         classes=literal(list(subject.transform.classes)), names=literal(tuple(inputs)), **head
@@ -99,9 +101,9 @@ def weights(subject: Subject) -> dict[str, Tensor]:
         if module is not None:
             state = module.state_dict()
             found |= {f"{name}.{to}": state[own] for own, to in renamed(module).items()}
-    for i, member in enumerate(subject.members):
-        prefix, state = f"network{_under(_number(subject, i))}.", member.network.state_dict()
-        found |= {prefix + to: state[own] for own, to in names_of(member).items()}
+    for i, unit in enumerate(subject.units):
+        prefix, state = f"network{_under(_number(subject, i))}.", unit.member.network.state_dict()
+        found |= {prefix + to: state[own] for own, to in names_of(unit.member).items()}
     return found
 
 
@@ -135,12 +137,19 @@ def write(
 
 
 def _number(subject: Subject, i: int) -> str:
-    return str(i + 1) if len(subject.members) > 1 else ""
+    return str(i + 1) if len(subject.units) > 1 else ""
 
 
-def _network(name: str, member: Member, sources: Sources) -> str:
+def _network(name: str, unit: Unit, sources: Sources) -> str:
     """Return the class of one network: one line a layer where it is made, one where it answers."""
-    made, ran = [], []
+    made, ran, member, n = [], [], unit.member, len(unit.places)
+    shape = ", ".join(map(str, member.blueprint.input_shape))
+    gives = f"(B, {member.blueprint.n_classes}) outputs"
+    what = f"(B, {shape}) inputs as the transform gives them -> {gives}"
+    if n > 1:
+        what = f"{n} networks of the same shape: (B, {shape}) -> (B, {n}, outputs)"
+        axes = ["1", str(n), *"1" * (len(member.blueprint.input_shape) - 1)]
+        ran.append(f"x = x.repeat({', '.join(axes)})")
     step_of = {step.name: step for step, _, _ in member.steps}
     last_reader = {source: step for step in member.blueprint.steps for source in step.inputs}
     variable = {"input": "x"}
@@ -158,13 +167,11 @@ def _network(name: str, member: Member, sources: Sources) -> str:
         variable[step.name] = free[0] if free else own
         ran.append(f"{variable[step.name]} = self.{own}({', '.join(read)})")
     others = "".join(f", {name}: Tensor | None = None" for name in member.wanted)
-    shape = ", ".join(map(str, member.blueprint.input_shape))
     last = variable[member.blueprint.steps[-1].name]
     return "\n".join(
         [
             f"class {name}(nn.Module):",
-            f'    """(B, {shape}) inputs as the transform gives them -> (B, '
-            f'{member.blueprint.n_classes}) outputs."""',
+            f'    """{what}."""',
             "",
             "    def __init__(self) -> None:",
             "        super().__init__()",
@@ -172,7 +179,7 @@ def _network(name: str, member: Member, sources: Sources) -> str:
             "",
             f"    def forward(self, x: Tensor{others}) -> Tensor:",
             *(f"        {line}" for line in ran),
-            f"        return {last}",
+            f"        return {last}" + (f".unflatten(1, ({n}, -1))" if n > 1 else ""),
         ]
     )
 
@@ -200,13 +207,18 @@ def _model(subject: Subject, names: Sequence[str], sources: Sources) -> str:
         made.append(f"self.views = {sources.expression(subject.shows)}")
         body.append(f"x = self.views({x})")
         x = "x"
-    own = [_number(subject, i) for i in range(len(subject.members))]
+    own = [_number(subject, i) for i in range(len(subject.units))]
     made += [f"self.network{_under(n)} = Network{n}()" for n in own]
     made.append(f"self.answer = {sources.expression(task)}")
-    called = []
-    for n, member in zip(own, subject.members, strict=True):
-        more = [f"{o}={o}" for o in member.wanted if o in names]
-        called.append(f"self.answered(self.network{_under(n)}({', '.join([x, *more])}))")
+    called = [""] * len(subject.members)
+    for n, unit in zip(own, subject.units, strict=True):
+        more = [f"{o}={o}" for o in unit.member.wanted if o in names]
+        outputs = f"self.network{_under(n)}({', '.join([x, *more])})"
+        if len(unit.places) > 1:
+            body.append(f"outputs{_under(n)} = {outputs}")
+        for i, place in enumerate(unit.places):
+            part = outputs if len(unit.places) == 1 else f"outputs{_under(n)}[:, {i}]"
+            called[place] = f"self.answered({part})"
     body += _mixed(subject, called)
     answered = ["return self.answer(outputs)"]
     if n_views > 1:

@@ -157,7 +157,7 @@ def load(path: str | Path, scope: plugins.Scope) -> Exported:
         with _damage(file):
             views = tuple(tuple(view) for view in record["views"])
             subject = Subject(
-                _members(record["members"], weights, transform), transform, views,
+                _members(record["members"], record["stacks"], weights, transform), transform, views,
                 str(record["mixed"]), float(record["temperature"]),
             )  # fmt: skip
             if not subject.temperature > 0:
@@ -168,16 +168,26 @@ def load(path: str | Path, scope: plugins.Scope) -> Exported:
 
 
 def _members(
-    entries: Sequence[Mapping[str, Any]], weights: Mapping[str, Array], transform: Transform
+    entries: Sequence[Mapping[str, Any]],
+    stacks: Sequence[Sequence[int]],
+    weights: Mapping[str, Array],
+    transform: Transform,
 ) -> tuple[Member, ...]:
-    if not entries:
-        raise ValueError("members: expected at least one network")
-    found = []
-    for i, entry in enumerate(entries):
-        prefix = f"network_{i + 1}." if len(entries) > 1 else "network."
-        own = {n.removeprefix(prefix): a for n, a in weights.items() if n.startswith(prefix)}
-        found.append(_member(entry, own, transform))
-    return tuple(found)
+    """Return the networks; those of a stack have their tensors one behind another."""
+    places = sorted(place for stack in stacks for place in stack)
+    if not entries or places != list(range(len(entries))):
+        raise ValueError("members: expected at least one network, each in one stack")
+    found: dict[int, Member] = {}
+    for i, stack in enumerate(stacks):
+        prefix = f"network_{i + 1}." if len(stacks) > 1 else "network."
+        all_of = {n.removeprefix(prefix): a for n, a in weights.items() if n.startswith(prefix)}
+        for j, place in enumerate(stack):
+            own = {
+                name: np.split(array, len(stack))[j] if array.ndim else array
+                for name, array in all_of.items()
+            }
+            found[place] = _member(entries[place], own, transform)
+    return tuple(found[place] for place in places)
 
 
 def _member(entry: Mapping[str, Any], weights: Mapping[str, Array], transform: Transform) -> Member:

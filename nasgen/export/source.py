@@ -293,5 +293,5 @@ def _is_at_hand(module: str) -> bool:
 
 def _is_ours(module: str) -> bool:
     """Tell whether a thing of a module may be copied: plug-ins', and what is written for it."""
-    own = ("nasgen.layers.modules", "nasgen.evaluation.standalone")
+    own = ("nasgen.layers.modules", "nasgen.evaluation.standalone", "nasgen.export.stacks")
     return module in own or module.partition(".")[0] != "nasgen"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Protocol
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from nasgen.evaluation.feeds.base import stored_of
 from nasgen.evaluation.inference import Answers
 from nasgen.evaluation.transform import Transform
+from nasgen.export import stacks
 from nasgen.genotypes import Genotype
 from nasgen.phenotype import heredity
 from nasgen.phenotype.compaction import compact
@@ -61,7 +62,7 @@ class Member:
     `facts` is what model.json says of it: where it comes from, what was measured of it.
     """
 
-    network: Network
+    network: Any  # a Network; of several side by side a `stacks.Stack`
     genotype: Genotype
     share: float
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -69,7 +70,8 @@ class Member:
     @property
     def blueprint(self) -> Blueprint:
         """Its build steps."""
-        return self.network.blueprint
+        found: Blueprint = self.network.blueprint
+        return found
 
     @cached_property
     def steps(self) -> tuple[tuple[Step, str, str], ...]:
@@ -101,6 +103,17 @@ class Member:
         """Names of the inputs that it reads beside the main one."""
         names = (o.removeprefix(f"{INPUT}.") for s in self.blueprint.steps for o in s.others)
         return tuple(dict.fromkeys(names))
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """A network of what is written: one member, or several of the same shape side by side.
+
+    `places` are those of its members in the subject.
+    """
+
+    places: tuple[int, ...]
+    member: Member
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +150,18 @@ class Subject:
         found = feed.batch(_tensors(feed.prepared(stored)))
         return {"x": found["x"], **found}  # the main input first
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is one network as it is."""
-        return len(self.members) == 1 and self.temperature == 1.0
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """The networks as they are written: those that answer faster together lie side by side."""
+        networks = [member.network for member in self.members]
+        found = []
+        for places in stacks.groups(networks) if len(networks) > 1 else [(0,)]:
+            member = self.members[places[0]]
+            if len(places) > 1:
+                together = stacks.Stack([networks[i] for i in places]).eval()
+                member = replace(member, network=together)
+            found.append(Unit(places, member))
+        return tuple(found)
 
 
 class Live(nn.Module):
