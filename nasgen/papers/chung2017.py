@@ -51,9 +51,12 @@ class Cells(Scale):
 SCALES = {
     "tiny": Cells(
         "digits", 1.0, 0.2, 5.0, 0.5, 2,
-        alone=True, training=synthesis.FEW_IMAGES, parents=(1, 3, 5), populations=(3,),
+        alone=True, training=synthesis.DIGITS, parents=(1, 3, 5), populations=(3,),
     ),
-    "quick": Cells("mnist", 0.1, 0.02, 4.0, 0.5, 9, parents=(1, 5), populations=(3, 5)),
+    "quick": Cells(
+        "mnist", 0.1, 0.02, 4.0, 0.5, 9,
+        training=synthesis.FEW_IMAGES, parents=(1, 5), populations=(3, 5),
+    ),
     # The paper has a tenth of MNIST, and does not say how long it trains.
     "paper": Cells("mnist", 0.1, 0.02, 20.0, 5.0, 9, (0, 1, 2)),
 }  # fmt: skip

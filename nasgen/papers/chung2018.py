@@ -48,8 +48,8 @@ MEASURES: Final = {
 }
 
 SCALES = {
-    "tiny": Scale("digits", 1.0, 0.2, 5.0, 0.5, 2, alone=True, training=synthesis.FEW_IMAGES),
-    "quick": Scale("mnist", 0.1, 0.02, 4.0, 0.5, 7),
+    "tiny": Scale("digits", 1.0, 0.2, 5.0, 0.5, 2, alone=True, training=synthesis.DIGITS),
+    "quick": Scale("mnist", 0.1, 0.02, 4.0, 0.5, 7, training=synthesis.FEW_IMAGES),
     "paper": Scale("mnist", 1.0, 0.1, 20.0, 5.0, 7, (0, 1, 2, 3, 4)),
 }
 

@@ -106,8 +106,8 @@ DOWN_TO: Final = 33.0
 DROP: Final = 0.03  # of test accuracy, at which the paper's lineages end
 
 SCALES = {
-    "tiny": Scale("digits", 1.0, 0.2, 5.0, 0.5, 2, alone=True, training=synthesis.FEW_IMAGES),
-    "quick": Scale("mnist", 0.1, 0.02, 4.0, 0.5, 12),
+    "tiny": Scale("digits", 1.0, 0.2, 5.0, 0.5, 2, alone=True, training=synthesis.DIGITS),
+    "quick": Scale("mnist", 0.1, 0.02, 4.0, 0.5, 12, training=synthesis.FEW_IMAGES),
     # The paper does not say how long it trains. MatConvNet's script has 45 epochs in three steps of
     # the learning rate, here 20 in one cycle.
     "paper": Scale("mnist", 1.0, 0.1, 20.0, 5.0, 12, (0, 1, 2)),

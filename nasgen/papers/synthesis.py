@@ -38,8 +38,10 @@ CONTROLS: Final = {
     "random": "control: random survivors",
     "small": "control: small and dense, from scratch",
 }
-# A thousand digits are too few steps for the papers' recipe: networks would not begin to learn.
-FEW_IMAGES: Final = {"optimizer": "adamw", "lr": 0.002, "weight_decay": 1e-4, "batch_size": 16}
+# Few images are too few steps for the recipe of the presets: of a tenth of MNIST an ancestor learns
+# 90 % in four epochs by it and 98 % by this one, which is what Chung 2017 has; of digits nothing.
+FEW_IMAGES: Final = {"optimizer": "adamw", "lr": 0.002, "weight_decay": 1e-4, "batch_size": 32}
+DIGITS: Final = {**FEW_IMAGES, "batch_size": 16}
 # MatConvNet's network for CIFAR-10 with one channel coming in. Chung 2017 counts 143,136 synapses
 # and 7,200 kernels: those of its first four layers, without biases and the classifier.
 LENET_SYNAPSES: Final = 143_136
