@@ -347,7 +347,7 @@ COMMON: dict[str, Any] = {
 
 def sparser(times: float, generations: int) -> dict[str, Any]:
     """Return the settings of an environment that leaves one synapse in so many."""
-    environment = {"name": "rank", "score": "lamp", "final": 1 / times, "generations": generations}
+    environment = {"name": "rank", "score": "loss", "final": 1 / times, "generations": generations}
     return {"algorithm": {"generations": generations}, "environment": environment}
 
 
