@@ -22,7 +22,9 @@ SETTINGS: dict[str, Any] = {
     "predictor": {"name": "none"},
     "store": {"keep_weights": "all"},
 }
-FORMATS = {"values": "python", "points": "python,torch"}  # of others all
+FORMATS = {
+    "values": "python", "points": "python", "table": "python,onnx", "sequences": "python,onnx",
+}  # of images all  # fmt: skip
 KINDS = ("images", "table", "values", "sequences", "points")
 
 

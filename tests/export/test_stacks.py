@@ -63,7 +63,7 @@ def test_an_ensemble_with_a_stack_is_written_and_read(
     assert [unit.places for unit in subject.units] == [(0, 2), (1,)]
     raw = raw_of(SHAPES[1])
     rows = Rows(raw, answers_of(subject, raw), np.zeros(6, np.int64))
-    written = write(subject, rows, tmp_path / "out", ("python", "torch"))
+    written = write(subject, rows, tmp_path / "out", ("python",))
     assert written.refused == {}
     assert "2 networks of the same shape" in (tmp_path / "out" / "model.py").read_text()
     found = nasgen.load(tmp_path / "out")
