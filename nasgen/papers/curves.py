@@ -78,11 +78,11 @@ def reached(rows: Iterable[Mapping[str, Any]]) -> int:
 def at_efficiency(row: Mapping[str, Any], wanted: float, part: Part = "test") -> float:
     """Return the accuracy at an efficiency, between the two generations that enclose it.
 
-    In the logarithm of the efficiency; NaN where no generation is as small.
+    In the logarithm of the efficiency; NaN where no living generation is as small.
     """
     points = [
         (efficiency(row, n), accuracy(row, n, part))
-        for n in (g["generation"] for g in row["generations"])
+        for n in (g["generation"] for g in row["generations"] if not g["dead"])
     ]
     known = [p for p in points if all(map(math.isfinite, p))]
     for (low, a), (high, b) in pairwise(known):

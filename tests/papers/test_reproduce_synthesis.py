@@ -103,6 +103,8 @@ def test_figures_of_a_generation_are_ratios_to_the_ancestor() -> None:
     middle = curves.at_efficiency(row, math.sqrt(20))  # half-way between 2 and 10
     assert middle == pytest.approx(0.94)
     assert math.isnan(curves.at_efficiency(row, 11))
+    fallen = made_up((1000, 0.99), (10, 0.1), dead=(1,))
+    assert math.isnan(curves.at_efficiency(fallen, 5)), "between life and death lies no accuracy"
     assert curves.by_layer(row, 1) == [2, 2]
     assert curves.both_accountings(row, 2) == (10, 10)
     assert synthesis.last_alive(row)["generation"] == 2
