@@ -112,7 +112,7 @@ class GatheredConv(nn.Conv2d):
             )  # fmt: skip
         found = found.view(self.out_channels, -1, len(x))
         if self.bias is not None:
-            found = found + self.bias[:, None, None]
+            found += self.bias[:, None, None]  # in place: maps may be larger than the caches
         return found.view(self.out_channels, *terms.sides, -1).permute(3, 0, 1, 2)
 
     def _values(self, terms: Terms) -> Tensor:
