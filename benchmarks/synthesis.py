@@ -30,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -367,10 +368,16 @@ GOALS = {
 }
 
 
+def searched(goal: Goal) -> dict[str, Any]:
+    """Return the settings of a goal's search: those of the preset, but with its own environment."""
+    preset = tomllib.loads(papers.preset("synthesis").read_text())
+    return merge(preset | {"environment": {}}, merge(COMMON, goal.settings))
+
+
 def best(name: str, seed: int, source: str, runs: Path, threads: int) -> Row:
     """Search, train the smallest network longer, test it once; a run that was begun goes on."""
     goal, folder = GOALS[name], runs / f"best-{name}-{seed}"
-    tables = merge(COMMON, goal.settings)
+    tables = searched(goal)
     fixed = {
         "seed": seed,
         "data": {"source": source},
@@ -381,7 +388,7 @@ def best(name: str, seed: int, source: str, runs: Path, threads: int) -> Row:
         run = nasgen.load(folder)
         run = run if run.is_complete else nasgen.resume(folder)
     else:
-        run = nasgen.run(papers.preset("synthesis"), out=folder, overrides=[tables, fixed])
+        run = nasgen.run(tables, out=folder, overrides=[fixed])
     last = max(of_generations(run).items())[1]
     efficiency = float(last.metrics[goal.counts])
     if efficiency < goal.efficiency:

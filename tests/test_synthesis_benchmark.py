@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import nasgen
 from nasgen import papers
 from nasgen.genotypes import Draft
 from nasgen.runs import reading
-from nasgen.settings.config import merge
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -39,9 +37,7 @@ def test_a_child_of_five_lenets_is_made_of_all_their_synapses(module: Any) -> No
 
 def test_the_settings_of_each_goal_are_settings_of_a_search(module: Any) -> None:
     for goal in module.GOALS.values():
-        preset = tomllib.loads(papers.preset("synthesis").read_text())
-        tables = merge(merge(preset, module.COMMON), goal.settings)
-        run = reading.resolved(tables)
+        run = reading.resolved(module.searched(goal))
         assert run.config.algorithm.name == "synthesis"
         assert goal.mode.startswith(f"`{run.config.environment.name}`")
 
@@ -62,7 +58,7 @@ def test_networks_of_a_run_are_measured_beside_their_ancestor(
                 "data": {"source": "digits"},
                 "origin": {"network": str(origin)},
                 "algorithm": {"generations": 2, "first_epochs": 1, "epochs": 0.5},
-                "environment": {"retention_clusters": 0.3, "retention_synapses": 0.7},
+                "environment": {"final": 0.1, "generations": 2},
                 "training": {"fraction": 0.3},
                 "execution": {"executor": "serial"},
             }
