@@ -319,9 +319,10 @@ def print_summary(summary: Mapping[str, Any], run: Any) -> None:
         rows.append([f"ensemble of {n} network{'' if n == 1 else 's'}", *figures, "", ""])
     if rows:
         table_of("", ["", f"val_{metric}", f"test_{metric}", "params", "FLOPs"], rows)
-    if on := (ensemble or {}).get("selected_on"):
-        gap = plain(change(metric, ensemble["gap"]))
-        print(f"note:   {on['rows']} validation rows chose the ensemble; gap to test rows: {gap}")
+    on, gap = ((ensemble or {}).get(key) for key in ("selected_on", "gap"))
+    if on is not None and gap is not None:
+        apart = plain(change(metric, gap))
+        print(f"note:   {on['rows']} validation rows chose the ensemble; gap to test rows: {apart}")
     one = (best or {}).get(f"test_{metric}_one_view")
     if one is not None and (n := best.get("views", 1)) > 1:
         shown = value(metric, one)

@@ -6,10 +6,11 @@ classes and columns are written as literals, and comments have nothing in them t
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from nasgen.errors import StoreError
 from nasgen.export.source import Sources, UnheldError, literal, renamed
 from nasgen.export.subject import PROBABILITIES, TINY, Member, Subject, Unit
+from nasgen.registry import code
 from nasgen.store import tensors
 
 NAME: Final = "python"
@@ -130,9 +132,13 @@ def write(
         path.write_text(written, encoding="utf-8")
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}.") from None
-    there: dict[str, Any] = {"__name__": "model", "__file__": str(path)}
-    exec(compile(written, str(path), "exec"), there)
-    model: nn.Module = there["load"]()
+    # What was just written runs here as it will for whoever opens the folder.
+    loader = code.Read("model", str(path), written.encode())
+    spec = importlib.util.spec_from_file_location("model", path, loader=loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    model: nn.Module = module.load()
     return model
 
 

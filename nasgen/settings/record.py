@@ -114,8 +114,16 @@ class _Member(_Part):
     weight: Number
 
 
+class _SelectedOn(_Part):
+    part: str
+    rows: Count
+    by: str
+
+
 class _Ensemble(_Tested):
     members: list[_Member]
+    gap: Number | None = None
+    selected_on: _SelectedOn | None = None
 
 
 class _Trials(_Part):

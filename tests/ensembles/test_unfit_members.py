@@ -90,7 +90,7 @@ def test_networks_that_overflow_are_left_out_and_answer_nothing(run: nasgen.Run)
             ask(rows)
     with pytest.raises(EvaluationError, match="not finite"):
         _ = bad.test_metrics
-    with pytest.raises(StoreError, match="no candidate of the ensemble can be read"):
+    with pytest.raises(StoreError, match="no candidate of it can be read"):
         choose([bad], AVERAGE, said.append)
 
 

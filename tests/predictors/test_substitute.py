@@ -205,7 +205,7 @@ def test_estimates_are_the_same_for_any_number_of_workers(algorithm: str) -> Non
     [
         ({"training": {"inherit_weights": True}}, "start from the weights of their parents"),
         ({"algorithm": {"name": "growth"}}, "start from the weights of their parents"),
-        ({"algorithm": {"selection": "co-evolution"}}, "'co-evolution' asks what each network"),
+        ({"algorithm": {"selection": "co-evolution"}}, "'co-evolution' compares the predictions"),
     ],
 )
 def test_it_is_refused_where_others_need_what_a_training_leaves(

@@ -94,7 +94,7 @@ def test_a_run_of_damaged_networks_is_finished_all_the_same(run: nasgen.Run) -> 
         summary = resume(run.path).summary
     said = [str(w.message) for w in caught]
     assert said[0].startswith(f"trial {run.ranked[0].seq} could not be tested: artifact")
-    assert said[-1].startswith("no candidate of the ensemble can be read")
+    assert said[-1].startswith("there is no ensemble: no candidate of it can be read")
     assert (summary["best"]["test_accuracy"], summary["ensemble"]) == (None, None)
     assert summary["best"]["val_accuracy"] is not None
     with pytest.raises(StoreError, match="no cand"), pytest.warns(UserWarning, match="left"):

@@ -19,7 +19,9 @@ from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
 from tests.played import Played, resolved_of
 
-ALGORITHMS = sorted({*registry.names("algorithms")} - {"fixed"})  # which trains one network alone
+# `fixed` trains one network alone; children of `synthesis` are made where weights are, of which the
+# evaluator of these tests has none.
+ALGORITHMS = sorted({*registry.names("algorithms")} - {"fixed", "synthesis"})
 FACTORY = "tests.toy_evaluator:make"
 GENERATIONAL = ("random", "genetic", "local", "nsga2", "growth", "lineage")
 
