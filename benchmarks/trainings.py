@@ -43,6 +43,7 @@ from torch import Tensor, nn
 import nasgen
 from nasgen import registry, seeding
 from nasgen.errors import DataError, NasgenError, NotApplicable
+from nasgen.evaluation import device
 from nasgen.evaluation.images import ImageBatches, Normaliser
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.scores.base import Probe
@@ -321,17 +322,16 @@ def append(path: Path, row: dict[str, Any]) -> None:
 
 def collect(numbers: Sequence[int], given: argparse.Namespace) -> None:
     """Measure the rows of these numbers that the file lacks."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
     about = {**stamp(), "versions": {"nasgen": nasgen.__version__, "torch": torch.__version__}}
     began = time.monotonic()
     for number in numbers:
         if time.monotonic() - began > given.seconds:
             break
         torch.manual_seed(seeding.integer(SEED, "training", number))
-        task, pace = work(number, given.data), pace_s()
-        started = time.process_time()
-        row = {"number": number, **measured(task, given.data), "pace_s": pace, **about}
+        with device.threads(1), device.flushed_denormals():
+            task, pace = work(number, given.data), pace_s()
+            started = time.process_time()
+            row = {"number": number, **measured(task, given.data), "pace_s": pace, **about}
         row["cpu_s"] = round(time.process_time() - started, 3)
         append(given.out, row)
         last = row["points"][-1] if row["points"] else {}

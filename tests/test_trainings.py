@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def test_rows_are_collected_once_and_become_a_table(script: Any, tmp_path: Path)
     assert genotypes.read(row["genotype"]).key == work.dag.key
     assert table.accuracy.min() >= 0.05
     assert (np.diff(table.seconds.reshape(2, 3)) > 0).all()
+    assert sys.float_info.min / 2 > 0  # what comes next in this process has denormal numbers
 
 
 def test_networks_cost_what_was_drawn_and_all_origins_occur(script: Any) -> None:
