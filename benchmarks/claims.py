@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import learned
+import paired
+import ranked
 import reproduced
 import synthesised
 import worth
@@ -334,6 +336,8 @@ TOOLS = {
         worth.lines,
         True,
     ),
+    "greedy": Tool("python benchmarks/greedy.py --tasks fashion-5m digits-1m", paired.lines, True),
+    "ten-tables": Tool("python benchmarks/ten_tables.py", ranked.lines, True),
     "bench-nasbench201": Tool(
         "nasgen bench nasbench201 --algorithms aging,local,genetic+rank --seeds 500 "
         "--queries 25,50,100,150 --json",

@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import headlines
+import paired
+import ranked
 import reproduced
 import worth
 from claims import REPRODUCED, TOOLS, documents, values
@@ -47,7 +49,10 @@ BESIDE = {
     "saving": ("less-training", "screened", "heredity"),
     "trainer": ("trainer",),
     "predictors": ("transfer",),
+    "ensemble-goals": ("greedy",),
 }
+# Parts that have a table of their own: the command whose rows it shows, and how.
+SHOWN = {"ensembles": ("greedy", paired.table), "ten-tables": ("ten-tables", ranked.table)}
 PLACES = {
     "DATA": os.environ.get("NASGEN_DATA", str(ROOT.parent / "shared" / "data")),
     "GOLEM": os.environ.get("GOLEM_PYTHON", sys.executable),
@@ -291,6 +296,8 @@ def write_table() -> None:
         _between(WORTH, name, text)
     for name, tools in BESIDE.items():
         _between(WORTH, name, worth.as_table([n for tool in tools for n in tool_lines(tool)]))
+    for name, (tool, shown) in SHOWN.items():
+        _between(WORTH, name, shown(outputs(tool)))
     _between(SYNTHESIS, "costs", worth.as_table(tool_lines("synthesis")))
     _between(README, "headlines", headlines.table(line for line, *_ in lines()))
 

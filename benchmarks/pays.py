@@ -130,22 +130,25 @@ def tidied(found: Mapping[str, Any]) -> Row:
     return kept
 
 
-def measure(arm: str, task: str, seed: int, runs: Path, width: int | None = None) -> Row:
-    """Run an arm and return its row; accuracies are shares of test images."""
-    arguments, stamped, began = command(arm, task, seed, width), stamp(), time.monotonic()
-    folder = runs / f"{task}-{arm}-{seed}"
+def ran(arguments: Sequence[str], folder: Path) -> Row:
+    """Run a command and return its time and output; a search leaves its run in `folder`."""
+    began = time.monotonic()
     out = ["--out", str(folder)] if arguments[0] == "-m" else []
     done = subprocess.run(
         [sys.executable, *arguments, *out], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT,
         env={k: v for k, v in os.environ.items() if k not in THREADS} | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     return {
-        **stamped,
-        "command": shown(arguments),
-        "without": without(arm, task),
         "took_s": round(time.monotonic() - began, 1),
         "found": tidied(json.loads(done.stdout.splitlines()[-1])),
     }
+
+
+def measure(arm: str, task: str, seed: int, runs: Path, width: int | None = None) -> Row:
+    """Run an arm and return its row; accuracies are shares of test images."""
+    arguments, stamped = command(arm, task, seed, width), stamp()
+    said = {"command": shown(arguments), "without": without(arm, task)}
+    return {**stamped, **said, **ran(arguments, runs / f"{task}-{arm}-{seed}")}
 
 
 def width_for(rows: Sequence[Row], task: str) -> int:

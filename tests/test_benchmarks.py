@@ -41,7 +41,7 @@ def figures(script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_p
     results = tmp_path / "results"
     results.mkdir()
     monkeypatch.setattr(module, "RESULTS", results)
-    parts = [*script("worth").page([]), *module.BESIDE]
+    parts = [*script("worth").page([]), *module.BESIDE, *module.SHOWN]
     marked = {
         "FIGURES": ["figures"], "README": ["headlines"], "WORTH": parts,
         "PAPERS": [*module.REPRODUCED], "SYNTHESIS": ["costs"],

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 
 import nasgen.data
 from nasgen import registry
+from nasgen.data import digits
 from nasgen.data.base import Dataset, load, make
 from nasgen.errors import DataError, UnknownNameError
 
@@ -191,6 +193,14 @@ def test_digits_are_scaled_to_a_byte_and_split_in_a_fixed_way():
     in_test, in_train = np.bincount(data.y_test), np.bincount(data.y_train)
     assert abs(in_test - 0.2 * (in_test + in_train)).max() < 1
     assert load("digits").digest == data.digest
+
+
+@pytest.mark.parametrize("file", [digits.FILE, "elsewhere.csv.gz"])
+def test_digits_are_those_of_scikit_learn_wherever_it_keeps_them(file, monkeypatch):
+    monkeypatch.setattr(digits, "FILE", file)
+    expected = load_digits(return_X_y=True)
+    for found, wanted in zip(digits.rows(), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_digits_take_nothing_after_the_colon():
