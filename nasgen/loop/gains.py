@@ -1,16 +1,19 @@
-"""By how much evolution has beaten what a search began with: designs and random draws."""
+"""By how much evolution has beaten what a search began with: an ancestor, designs, random draws."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from nasgen.loop.ranks import ranked
 from nasgen.settings.objectives import Objective
 from nasgen.store.trial import Trial
 
-Origin = Literal["design", "draw", "evolved"]
-BEGINNINGS: Final[Mapping[str, Origin]] = {"design": "design", "sample": "draw", "seed": "draw"}
+Origin = Literal["ancestor", "design", "draw", "evolved"]
+# Operator -> what it began the search with; a "seed" is the one network that all descend from.
+BEGINNINGS: Final[Mapping[str, Origin]] = {
+    "seed": "ancestor", "design": "design", "sample": "draw",
+}  # fmt: skip
 
 
 def first_of(trial: Trial, trials: Mapping[int, Trial]) -> Trial:
@@ -25,11 +28,12 @@ def first_of(trial: Trial, trials: Mapping[int, Trial]) -> Trial:
 def gained(trials: Iterable[Trial], objectives: Sequence[Objective]) -> dict[str, Any] | None:
     """Return the best network of each origin by the first objective, None before there are any.
 
-    {"phase", "objective", "design", "draw", "evolved", "over", "gain"}: an origin has "trial" (a
-    seq), "value" and, for a design, "name", or is None. "over" names the origin, "design" or
-    "draw", of the best that the search began with, "gain" is by how much the best evolved network
-    is better, whatever the objective's direction; None where there are not both. What is compared
-    had the same part of the training: the latest part in which there are both, else the first.
+    {"phase", "objective", "ancestor", "design", "draw", "evolved", "over", "gain"}: an origin has
+    "trial" (a seq), "value", where it was counted "n_synapses" and, for a design, "name", or is
+    None. "over" names the origin, "ancestor", "design" or "draw", of the best that the search began
+    with, "gain" is by how much the best evolved network is better, whatever the objective's
+    direction; None where there are not both. What is compared had the same part of the training:
+    the latest part in which there are both, else the first.
     """
     all_trials = {trial.seq: trial for trial in trials}
     parts: dict[tuple[bool, float, int], dict[Origin, Trial]] = {}
@@ -49,9 +53,12 @@ def gained(trials: Iterable[Trial], objectives: Sequence[Objective]) -> dict[str
     def told(origin: Origin) -> dict[str, Any] | None:
         if (trial := found.get(origin)) is None:
             return None
-        name = first_of(trial, all_trials).design
-        value = {"trial": trial.seq, "value": trial.objectives[goal.name]}
-        return value if name is None else {"name": name, **value}
+        value: dict[str, Any] = {"trial": trial.seq, "value": trial.objectives[goal.name]}
+        if (name := first_of(trial, all_trials).design) is not None:
+            value = {"name": name, **value}
+        if (n := trial.metrics.get("n_synapses")) is not None:
+            value["n_synapses"] = n
+        return value
 
     gain = over = None
     begun = {found[origin].seq: origin for origin in BEGINNINGS.values() if origin in found}
@@ -63,7 +70,7 @@ def gained(trials: Iterable[Trial], objectives: Sequence[Objective]) -> dict[str
     return {
         "phase": "finish" if chosen[0] else "search",
         "objective": goal.name,
-        **{origin: told(origin) for origin in ("design", "draw", "evolved")},
+        **{origin: told(origin) for origin in get_args(Origin)},
         "over": over,
         "gain": gain,
     }

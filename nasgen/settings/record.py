@@ -148,6 +148,7 @@ class _Reached(_Part):
     trial: Count
     value: Number
     name: str | None = None
+    n_synapses: Count | None = None
 
 
 class _Evolution(_Part):
@@ -156,7 +157,8 @@ class _Evolution(_Part):
     design: _Reached | None
     draw: _Reached | None
     evolved: _Reached | None
-    over: Literal["design", "draw"] | None
+    ancestor: _Reached | None = None  # which older runs do not know
+    over: Literal["ancestor", "design", "draw"] | None
     gain: Number | None
 
     @model_validator(mode="after")

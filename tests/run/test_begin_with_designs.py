@@ -229,3 +229,21 @@ def test_rungs_failures_and_infeasible_networks_are_no_comparison() -> None:
     assert alone is not None
     assert (alone["gain"], alone["over"], alone["evolved"]) == (None, None, None)
     assert sentence(alone) == "best design one 50.00\u202f%"
+
+
+def test_descendants_are_compared_with_the_one_network_that_they_come_from() -> None:
+    """Not with a draw: synthesis and growth begin with a network of their own."""
+    ancestor = trial(0, 0.98, "seed", metrics={"n_synapses": 1000})
+    children = [trial(s, v, "mean", metrics={"n_synapses": 250}) for s, v in ((1, 0.9), (2, 0.97))]
+    found = gained([ancestor, *children], UP)
+    assert found is not None
+    assert (found["over"], found["draw"]) == ("ancestor", None)
+    assert (found["ancestor"]["trial"], found["gain"]) == (0, pytest.approx(-0.01))
+    said = sentence(found).replace("\u202f", " ").replace("\u2212", "-")
+    assert said == ("best descendant 97.00 % (-1.0 pts, 4 times fewer synapses), ancestor 98.00 %")
+    old = {k: v for k, v in found.items() if k != "ancestor"} | {
+        "over": "draw",
+        "draw": {"value": 0.98},
+    }
+    assert "best evolved" in sentence(old)
+    assert "best draw" in sentence(old)
