@@ -15,7 +15,7 @@ from nasgen.engine.credit import Credit
 from nasgen.engine.draws import designed, drawn
 from nasgen.engine.individual import Individual
 from nasgen.engine.needs import Recorded, Screen, Space
-from nasgen.engine.operators import Materials, Operators, draw, nothing_kept
+from nasgen.engine.operators import Materials, Operator, Operators, draw, nothing_kept
 from nasgen.engine.operators import children as made
 from nasgen.engine.proposal import NO_TERMS, Proposal, Terms
 from nasgen.errors import NasgenError, NotApplicable, OperatorError
@@ -73,6 +73,7 @@ class Breeder:
         self.root_seed = root_seed
         self.materials = materials
         self.limit_s = math.inf  # for one child, or one draw of the space
+        self.mutation_prob = 0.0  # of a mated child to be mutated, too; an algorithm sets it
         # Raises when parents lack what an operator in the worker needs; a run sets it.
         self.require: Callable[[Sequence[Individual], tuple[str, ...]], None] = _unchecked
         # The space's own good networks, best first; a run that begins with them sets it.
@@ -418,9 +419,11 @@ class Breeder:
             if pool[name].runs_in == "worker":
                 self.require(chosen, pool[name].artifacts)
             try:
+                also = self._also(pool[name], rng)
                 children = made(
-                    pool[name], chosen, self.space, rng, self.materials, self.limit_s, generation
-                )
+                    pool[name], chosen, self.space, rng, self.materials, self.limit_s, generation,
+                    also,
+                )  # fmt: skip
             except NotApplicable as refusal:
                 self._gate.refused(name, refusal.kind, attempts)
                 continue
@@ -439,6 +442,16 @@ class Breeder:
                 if self._gate.takes(proposal, attempts, is_sized):
                     return proposal
         return None
+
+    def _also(self, operator: Operator, rng: np.random.Generator) -> tuple[Operator, ...]:
+        """Return the mutation of what an operator makes, if there is to be one."""
+        if operator.group != "matings" or self.mutation_prob <= 0:
+            return ()
+        pool = self.operators.pool(several=False, n_parents=1)
+        able = {name: op.share for name, op in pool.items() if op.is_composable}
+        if not able or rng.random() >= self.mutation_prob:
+            return ()
+        return (pool[draw(able, rng)],)
 
     def _walked(
         self, parent: Individual, rng: np.random.Generator, generation: int, terms: Terms

@@ -53,6 +53,12 @@ class Operator:
     of_sparse: bool = False
 
     @property
+    def is_composable(self) -> bool:
+        """Whether a mated child can be given to it before it is trained."""
+        is_mutation = self.group == "mutations" and self.runs_in == "worker"
+        return is_mutation and not set(self.requires) - {"weights", "support"}
+
+    @property
     def is_for_several(self) -> bool:
         """Whether it is among the operators that `crossover_prob` gives its share."""
         return self.group in ("crossovers", "matings")
@@ -117,8 +123,11 @@ def children(
     materials: Materials,
     limit_s: float = math.inf,
     generation: int = 0,
+    mutations: Sequence[Operator] = (),
 ) -> list[Child]:
     """Return what an operator makes of its parents: one child, or up to as many as the parents.
+
+    `mutations` are applied to the child of a mating, by the worker that makes it.
 
     NotApplicable passes through; whatever else it raises, or returns against its contract, is an
     OperatorError, and so it is when it takes longer than `limit_s` seconds.
@@ -127,8 +136,10 @@ def children(
         raise NotApplicable("nothing of its parent is pruned.", kind="dense")
     if operator.runs_in == "worker":
         identities = tuple(parent.identity for parent in parents)
-        seed = int(rng.integers(2**63)) if operator.draws else 0
+        seed = int(rng.integers(2**63)) if operator.draws or mutations else 0
         settings = dict(operator.settings)
+        if mutations:
+            settings["mutations"] = [[op.name, op.settings.get("options", {})] for op in mutations]
         if "environment" in settings:
             settings |= {"generation": generation, "m": operator.n_parents[1]}
         if RANKS in operator.requires or settings.get("weights") == "fittest":

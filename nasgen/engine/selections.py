@@ -1,4 +1,9 @@
-"""Who is chosen: DEAP's selections under one signature, (individuals, k, rng, **options)."""
+"""Who is chosen: DEAP's selections under one signature, (individuals, k, rng, **options).
+
+A function of your own may be named by its dotted path in the algorithm's option. One that takes
+`correct`, seq -> (n,) bool, or `supports`, seq -> `nasgen.phenotype.census.Census`, is given it, as
+the members below are that require "predictions" or "support"; it chooses k different individuals.
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,9 @@
 2. The operator is called, tensor by tensor or for the network, and what it returns is checked.
 3. Of what a mating left, an environment says what survives (`surviving`); without one the strongest
    do, as many as the parents have on average. A weight is the mean over the parents that have it.
-4. What is dead leaves (`phenotype.compaction`), and constraints that are known now are checked.
+4. Mutations that the derivation names change the mated child; what they bring back takes the place
+   of its weakest synapses, so that it has as many as the environment says.
+5. What is dead leaves (`phenotype.compaction`), and constraints that are known now are checked.
 
 Only weights of layers may be pruned: tensors of two axes or more, the classifier's excepted. The
 optimiser's moments are not inherited: they belong to another support.
@@ -63,13 +65,20 @@ class Deriver:
 
     inference: Inference
 
-    def derive(self, derivation: Derivation, given: Mapping[str, Any], seed: int) -> Derived:
+    def derive(
+        self,
+        derivation: Derivation,
+        given: Mapping[str, Any],
+        seed: int,
+        ancestors: Sequence[Mapping[str, Any]] = (),
+    ) -> Derived:
         """Return the child of the parents in `given` ({"parents": [{"genotype", "refs"}]}).
 
-        `seed` draws what no parent gives. Raises EvaluationError with a sentence: kind
-        "inheritance" for parents whose tensors are gone or do not fit, "collapsed" where they share
-        no path from the image to the classifier, "refused" where it does not
-        apply, "operator" for what the operator returned or raised, which no other trial mends.
+        `ancestors` are those of the job, if it names any; `seed` draws what no parent gives.
+        Raises EvaluationError with a sentence: kind "inheritance" for parents whose tensors are
+        gone or do not fit, "collapsed" where they share no path from the image to the classifier,
+        "refused" where it does not apply, "operator" for what the operator returned or raised,
+        which no other trial mends.
         """
         parents = self._parents(derivation, given)
         entry = registry.get(derivation.group, derivation.operator)
@@ -87,18 +96,24 @@ class Deriver:
             found = [gradients.squared(self.inference, parent) for parent in frame.parents]
             return {n: arrays for n, arrays in averaged(frame, found).items() if n in names}
 
-        call = _Call(who, derivation, entry, names, frame, materials, squared)
+        counts = [a["metrics"].get("n_synapses") or 0 for a in ancestors]
+        n_ancestor = counts[0] if counts else 0
+        call = _Call(who, derivation, entry, names, frame, materials, squared, n_ancestor)
         try:
             made = call.result(_n_most(parents, frame))
+            tensors = _mixed(frame, made.order)
+            call.mutate(made, tensors)
         except NotApplicable as refusal:
             raise EvaluationError(f"{who} does not apply: {refusal}", "refused") from None
         except OperatorError as error:
             raise EvaluationError(str(error), "operator") from error
         made.metrics["n_living_parents"] = [support.n_living(p.support) for p in parents]
-        return self._explicit(who, frame, made, seed)
+        return self._explicit(who, frame, made, seed, tensors)
 
-    def _explicit(self, who: str, frame: Frame, made: _Made, seed: int) -> Derived:
-        """Return the child without what is dead."""
+    def _explicit(
+        self, who: str, frame: Frame, made: _Made, seed: int, tensors: dict[str, Tensor]
+    ) -> Derived:
+        """Return the child without what is dead; `tensors` are those of its parents, mixed."""
         masks = made.masks
         repaired = [*made.repaired]
         if made.stock is None:  # an environment repairs what it lets die, of what it was given
@@ -120,7 +135,6 @@ class Deriver:
             raise EvaluationError(
                 f"{who} left no path of living synapses from the input to the output.", "refused"
             )
-        tensors = _mixed(frame, made.order)
         tensors |= {name: torch.from_numpy(w).to(tensors[name]) for name, w in made.weights.items()}
         small = compact(self._decode, frame.genotype, closed)
         genotype, blueprint, plan, left = small.genotype, small.blueprint, small.plan, small.support
@@ -316,6 +330,7 @@ class _Call:
     frame: Frame
     materials: Mapping[str, Any]
     gradients: Callable[[], Mapping[str, Array]]  # squared, of the loss, as the parents' mean
+    n_ancestor: int = 0  # synapses of the first ancestor, 0 where they are not known
 
     def result(self, n_most: int) -> _Made:
         """Return what the operator makes; `n_most` synapses at most by a mating alone."""
@@ -365,6 +380,7 @@ class _Call:
             int(settings.get("generation", 1)),
             int(settings.get("m", 0)),
             living,
+            n_ancestor=self.n_ancestor,
         )
         rngs = {n: self._rng(n, "environment") for n in self.names}
         with surviving.named(settings["environment"]) as environment:
@@ -376,6 +392,31 @@ class _Call:
         return _Made(
             {}, dict(kept.masks), strengths, stock, kept.repaired, metrics, order, inherits
         )
+
+    def mutate(self, made: _Made, tensors: Mapping[str, Tensor]) -> None:
+        """Apply the mutations that the settings name to a mated child, in place."""
+        if not (named := self.derivation.settings.get("mutations", ())):
+            return
+        living = surviving.Living(self.frame.blueprint, self.frame.whole)
+        for i, (name, given) in enumerate(named):
+            seed = seeding.integer(self.derivation.seed, "mutation", i)
+            call = replace(
+                self,
+                who=f"mutation '{name}'",
+                derivation=Derivation((), "mutations", name, {"options": given}, seed),
+                entry=registry.get("mutations", name),
+                materials={},
+            )
+            before = {n: _locked(mask) for n, mask in made.masks.items()}
+            weights = {n: _locked(made.weights.get(n, tensors[n].numpy())) for n in self.names}
+            found = call._pairs((weights, before))
+            pairs = {n: survival.changed(call.who, n, found[n], weights[n]) for n in self.names}
+            grown = {n: mask for n, (_, mask) in pairs.items()}
+            made.weights |= {n: weight for n, (weight, _) in pairs.items()}
+            sizes = {n: np.abs(weight) for n, weight in made.weights.items()}
+            made.masks = surviving.with_room(before, grown, sizes, living)
+            n_new = survival.n_synapses({n: made.masks[n] & ~before[n] for n in self.names})
+            made.metrics["n_regrown"] = made.metrics.get("n_regrown", 0) + n_new
 
     def _pruned(
         self, weights: Mapping[str, Array], supports: Mapping[str, Mask]

@@ -220,9 +220,9 @@ class Evaluator:
         seed = seeding.integer(job["seed"], "weights")
         if is_derived:
             derivation = Derivation.from_json(job["genotype"])
-            made = Deriver(self.inference).derive(
-                derivation, job.get("inherit") or {"parents": []}, seed
-            )
+            given = job.get("inherit") or {"parents": []}
+            ancestors = job.get("ancestors") or ()
+            made = Deriver(self.inference).derive(derivation, given, seed, ancestors)
             genotype, blueprint, network = made.genotype, made.blueprint, made.network
             masks = made.support or None
             trial.result["genotype"] = genotype.to_json()

@@ -17,11 +17,12 @@ from nasgen.evaluation.evaluation import Json
 from nasgen.phenotype import clusters, support, survival
 from nasgen.phenotype.channels import flow, limited, wired
 from nasgen.phenotype.stock import Stock, Survivors
-from nasgen.phenotype.survival import Mask, Masks
+from nasgen.phenotype.survival import Array, Mask, Masks
 from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.settings import options
 
 GROUP: Final = "environments"
+MOST_ROUNDS: Final = 10  # of making room: what leaves may take others with it
 
 
 @contextmanager
@@ -103,6 +104,27 @@ def achieved(child: Masks, stock: Stock) -> Json:
     return {
         name.replace("n_", "kept_"): n / means[name] for name, n in counts.items() if means[name]
     }
+
+
+def with_room(
+    before: Masks, grown: Masks, sizes: Mapping[str, Array], living: Living
+) -> dict[str, Mask]:
+    """Return what a mutation has grown, less as many of the weakest that were there before (SET).
+
+    So each layer has as many living synapses as it had, where that can be. `sizes` are those of the
+    weights.
+    """
+    wanted = {n: survival.n_synapses(mask) for n, mask in living(before).items()}
+    keep, found = dict(wanted), dict(grown)
+    for _ in range(MOST_ROUNDS):
+        for n, mask in grown.items():
+            old = survival.strongest(sizes[n], mask & before[n], keep[n])
+            found[n] = (mask & ~before[n]) | old
+        missing = {n: wanted[n] - survival.n_synapses(mask) for n, mask in living(found).items()}
+        if not any(missing.values()):
+            break
+        keep = {n: max(0, keep[n] + missing[n]) for n in keep}
+    return found
 
 
 def reconnected(

@@ -32,6 +32,8 @@ class Stock:
     - `living`: what of supports is alive in the network, that is fed by the image and needed by the
       classifier; `support` and `parents` are. Default: everything is.
     - `importance`: squared gradients of the loss, where an environment asks for them.
+    - `n_ancestor`: synapses of the network that all descend from, 0 where it is not known.
+    - `n_mated`: synapses that the mating left, 0: those of `support`. See `within`.
     """
 
     strengths: Arrays
@@ -42,6 +44,8 @@ class Stock:
     m: int = 0
     living: Callable[[Masks], Masks] = lambda masks: masks
     importance: Arrays = field(default_factory=dict)
+    n_ancestor: int = 0
+    n_mated: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,7 +54,8 @@ class Stock:
 
     def within(self, masks: Masks) -> Stock:
         """Return the stock of which only what lies in `masks` may survive."""
-        return replace(self, support={n: s & masks[n] for n, s in self.support.items()})
+        support = {n: s & masks[n] for n, s in self.support.items()}
+        return replace(self, support=support, n_mated=self.n_mated or n_synapses(self.support))
 
     # ---- how many should survive -----------------------------------------------------------------
 
@@ -81,6 +86,24 @@ class Stock:
                 owners += clusters.living(parent[name], "kernel")
             mean += float((total / np.maximum(owners, 1))[left].sum())
         return self.wanted(stock, mean, retention)
+
+    def scheduled(self, target: float, is_last: bool) -> float:
+        """Return how many synapses should survive of all, where a schedule says `target`.
+
+        Where parents are intersected, what a generation has in common follows the schedule:
+        children are thinned by the m-th root, as in `wanted`, but for the last ones, which nobody
+        mates.
+        """
+        there = self.n_mated or n_synapses(self.support)
+        if not self.intersects or is_last or target >= there:
+            return min(there, target)
+        return float(there * (target / there) ** (1.0 / (self.m or len(self.parents))))
+
+    def n_of_parents(self, names: Iterable[str] | None = None) -> float:
+        """Return how many synapses the parents have on average, in some tensors or in all."""
+        chosen = self.names if names is None else list(names)
+        counts = [sum(n_synapses(parent[n]) for n in chosen) for parent in self.parents]
+        return sum(counts) / len(counts)
 
     def wanted(self, n_stock: float, mean: float, retention: float) -> float:
         """Return how many of `n_stock` should survive, given the mean number of the parents.

@@ -268,8 +268,9 @@ def get(group: str, name: str) -> Entry:
         if entry is not None:
             return replace(entry, name=name)
         doc = (inspect.getdoc(target) or "").strip().splitlines()
+        more = plugins.fields(group, target)
         made = completed(
-            group, Entry(name, target, doc[0] if doc else "", origin=plugins.home(name))
+            group, Entry(name, target, doc[0] if doc else "", origin=plugins.home(name), **more)
         )
         _check_kind(group, name, target)
         check_signature(group, name, target, made)

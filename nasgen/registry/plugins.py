@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -41,6 +42,8 @@ ENTRY_POINTS: Final = "nasgen.plugins"  # each names a module whose import regis
 INSTALLED: Final = "installed"
 LOOSE: Final = "loose"
 MAIN: Final = "__main__"
+# Group -> parameter of a member -> what one that takes it requires; see `fields`.
+ASKED: Final = {"selections": {"correct": "predictions", "supports": "support"}}
 
 _sources: dict[str, Members] = {}  # path of a file, INSTALLED or LOOSE -> what it registered
 _digests: dict[str, str] = {}  # path of a loaded file -> digest of its text
@@ -425,6 +428,19 @@ def home(target: Any) -> str:
         if isinstance(target, str)
         else str(getattr(target, "__module__", "?"))
     )
+
+
+def fields(group: str, target: Any) -> dict[str, Any]:
+    """Return what the entry of an object says that a dotted path names: its parameters tell.
+
+    One that takes materials is asked once for all that it chooses, which are different then.
+    """
+    try:
+        taken = inspect.signature(target).parameters if group in ASKED else {}
+    except (TypeError, ValueError):  # of builtins, which say nothing of their parameters
+        return {}
+    required = tuple(name for param, name in ASKED.get(group, {}).items() if param in taken)
+    return {"requires": required, "options": {"distinct": True}} if required else {}
 
 
 def path_of(target: Any) -> str | None:

@@ -55,8 +55,25 @@ def operators(config: SearchConfig) -> None:
                 registry.function(group, name, options_of(config, group, name))
             except ConfigError as error:
                 problems += error.problems
+    section = config.algorithm
+    able = [name for name in section.mutations if _is_composable(name)]
+    share = section.options.get("mutation_prob", 0)
+    if isinstance(share, int | float) and share > 0 and not able:
+        given = f"got {', '.join(section.mutations)}" if section.mutations else "none is named"
+        problems.append(
+            f"algorithm.mutation_prob = {share:g}: expected a mutation of mated networks in "
+            f"[algorithm.mutations], such as regrow = 1.0; {given}."
+        )
     if problems:
         raise ConfigError(problems)
+
+
+def _is_composable(name: str) -> bool:
+    """Tell whether a mutation can be applied to a mated child before it is trained."""
+    if not registry.known("mutations", name):
+        return False
+    entry = registry.get("mutations", name)
+    return entry.runs_in == "worker" and not set(entry.requires) - {*registry.POSITIONAL}
 
 
 def draws(config: SearchConfig, entry: registry.Entry, group: str) -> bool:

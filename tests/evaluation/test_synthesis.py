@@ -316,6 +316,37 @@ def test_what_is_regrown_begins_at_0_and_leaves_the_function_as_it_was(
     assert "it leaves its parent as it is" in refused["failure"]
 
 
+@pytest.mark.parametrize("level", ["synapses", "kernels"])
+def test_a_mated_child_is_mutated_before_it_is_compacted(
+    level: str, folder: Path, parents: list[Json]
+) -> None:
+    """What comes back begins at 0, and the child has as many synapses as without it."""
+    worker = Worker(folder)
+    names = tuple(p["identity"] for p in parents)
+    given = {"environment": {"name": "normaliser"}}
+    mutations = [["regrow", {"share": 0.1, "level": level}]]
+    plain, mutated = (
+        Deriver(worker.evaluator.inference).derive(
+            Derivation(names, "matings", "mean", settings, 1), {"parents": parents}, seed=3
+        )
+        for settings in (given, {**given, "mutations": mutations})
+    )
+    assert "n_regrown" not in plain.metrics
+    state, zeros = mutated.network.state_dict(), 0
+    for name, mask in mutated.support.items():
+        if mask.ndim > 1 and "head" not in name:
+            zeros += int((state[name].numpy()[mask] == 0).sum())
+    n_regrown = mutated.metrics["n_regrown"]
+    assert 0.7 * n_regrown < zeros <= n_regrown
+    counts = [made.metrics["kept_synapses"] for made in (plain, mutated)]
+    assert counts[1] == pytest.approx(counts[0], rel=0.02)
+    assert made_of(plain) != made_of(mutated)
+
+
+def made_of(made: Any) -> dict[str, bytes]:
+    return {name: mask.tobytes() for name, mask in made.support.items()}
+
+
 @pytest.mark.parametrize("weights", ["mean", "fittest", "reinit"])
 def test_a_synapse_begins_with_what_the_config_says(
     weights: str, folder: Path, ancestor: Json

@@ -250,17 +250,74 @@ def test_a_union_of_five_parents_does_not_stand_still() -> None:
     assert n_synapses(drawn(environment("normaliser"), given).masks) < 0.75 * mean
 
 
-def test_a_gradual_schedule_ends_at_its_final_share() -> None:
-    env = environment("rank", final=0.02, generations=6)
+SCHEDULED = [
+    *((name, {}) for name in SOLVED),
+    ("normaliser", {"cluster": "filter"}),
+    ("factor", {"solve": "layer"}),
+    ("rank", {"cluster_first": True, "score": "magnitude"}),
+    ("normaliser", {"floor": 6, "truncation": 0.0}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), SCHEDULED)
+def test_a_gradual_schedule_is_met_in_each_generation(name: str, options: dict[str, Any]) -> None:
+    """To one over root n, whatever the clusters that survive hold and layers are given back."""
+    env = environment(name, final=0.02, generations=6, **options)
     given, total = stock(0), n_synapses(stock(0).support)
+    given = replace(given, n_ancestor=total)
     sizes = []
     for generation in range(1, 7):
-        masks = drawn(env, replace(given, generation=generation)).masks
-        given = replace(given.within(masks), parents=[masks])
-        sizes.append(n_synapses(masks))
-    assert sizes[-1] / total == pytest.approx(0.02, abs=0.002)
+        found = drawn(env, replace(given, generation=generation), generation)
+        sizes.append(n_synapses(found.masks))
+        wanted = total * (0.02 + 0.98 * (1 - generation / 6) ** 3)
+        assert sizes[-1] == pytest.approx(wanted, abs=wanted**0.5)
+        said = found.wanted["synapses"] * n_synapses(given.support)
+        assert said == pytest.approx(wanted, rel=0.01)
+        given = replace(given.within(found.masks), parents=[found.masks], n_mated=0)
     steps = -np.diff([total, *sizes])
     assert (np.diff(steps) < 0).all(), "large steps come first"
+
+
+@pytest.mark.parametrize("name", ["normaliser", "random"])
+def test_what_five_parents_share_follows_the_schedule_and_their_last_children_do(name: str) -> None:
+    """Equation 6 with a target: thinned to the target itself, an intersection of five would end."""
+    env = environment(name, final=0.1, generations=5)
+    given = stock(0, intersects=True)
+    total, shared = n_synapses(given.support), []
+    for generation in range(1, 6):
+        now = replace(given, generation=generation, m=5, n_ancestor=total)
+        children = [drawn(env, now, 10 * generation + i) for i in range(5)]
+        assert not any(child.over_shrunk for child in children)
+        parents = [child.masks for child in children]
+        support = {n: np.logical_and.reduce([p[n] for p in parents]) for n in SHAPES}
+        shared.append(n_synapses(support) / total)
+        strengths = {n: np.where(support[n], a, 0) for n, a in given.strengths.items()}
+        given = Stock(strengths, support, parents, intersects=True)
+    sizes = [n_synapses(p) for p in given.parents]
+    assert sizes == pytest.approx([0.1 * total] * 5, abs=(0.1 * total) ** 0.5)
+    targets = [0.1 + 0.9 * (1 - g / 5) ** 3 for g in range(1, 5)]
+    if name == "random":
+        assert shared[:4] == pytest.approx(targets, rel=0.1)
+    else:  # what is strong is in all of them, so they share more than independent draws would
+        assert all(t < s < 1.6 * t for s, t in zip(shared, targets, strict=False))
+
+
+def test_a_layer_that_loses_all_its_clusters_does_not_take_the_others_with_it() -> None:
+    """In a chain nothing lives once a layer is dead: it is given back one, which counts."""
+    given = stock(0)
+    weak = {n: a * (1e-9 if n == "a" else 1.0) for n, a in alike(given).items()}
+
+    def living(masks: Any) -> Any:
+        alive = all(m.any() for m in masks.values())
+        return {n: m if alive else np.zeros_like(m) for n, m in masks.items()}
+
+    given = replace(given, strengths=weak, living=living)
+    total = n_synapses(given.support)
+    for options in ({"cluster_first": True}, {"cluster_first": False}):
+        env = environment("rank", score="magnitude", **options)
+        found = drawn(env, given)
+        assert found.repaired == ("a",)
+        assert n_synapses(found.masks) == pytest.approx(found.wanted["synapses"] * total, rel=0.01)
 
 
 # ---- cap, floor, rank ----------------------------------------------------------------------------

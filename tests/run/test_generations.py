@@ -18,6 +18,7 @@ from nasgen.report.numbers import percent, quantity
 from nasgen.runs import reading
 from nasgen.runs.garbage import collect_garbage
 from nasgen.runs.generations import rows
+from nasgen.settings.config import merge
 from nasgen.store.trial import Trial
 
 TINY: dict[str, Any] = {
@@ -76,12 +77,43 @@ def test_what_is_selected_by_similarity_is_selected_again(run: nasgen.Run) -> No
     [
         ({"similarity": 1.5}, "algorithm.similarity .*expected a share in .0, 1., got 1.5"),
         ({"selection": "closest"}, "'closest', which takes no target; 'band' does"),
+        ({"similarity_width": -0.1}, "algorithm.similarity_width .*a share in .0, 1., got -0.1"),
+        ({"similarity_cluster": "filters"}, "algorithm.similarity_cluster: .*'kernel' or 'filter'"),
+        (
+            {"selection": "random", "similarity": None, "similarity_cluster": "filter"},
+            "takes no cluster; 'closest', 'farthest', 'band' do, got 'filter'",
+        ),
         ({"selection": "clsest"}, "selection 'clsest' is not registered; did you mean 'closest'"),
     ],
 )
 def test_similarities_that_cannot_be_aimed_at_are_named(section: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         reading.resolved(TINY, overrides=[{"algorithm": section}])
+
+
+def test_a_selection_named_by_its_dotted_path_is_given_what_members_by_name_get(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clusters, and all parents of a child at once: the same children come of it."""
+    (tmp_path / "my_selection_x.py").write_text(
+        "from nasgen.engine import similar\n\n\n"
+        "def mine(individuals, k, rng, supports, target=0.9, width=0.05, cluster='kernel'):\n"
+        "    return similar.band(individuals, k, rng, supports, target, width, cluster)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    aimed = {"similarity_width": 0.02, "similarity_cluster": "filter", "generations": 2}
+    names = ("band", "my_selection_x:mine")
+    found = [
+        reading.resolved(TINY, overrides=[{"algorithm": {**aimed, "selection": name}}])
+        for name in names
+    ]
+    assert [run.selects_by for run in found] == [frozenset({"clusters"})] * 2
+    own, other = (
+        nasgen.run(merge(TINY, {"algorithm": {**aimed, "selection": name}}), out=tmp_path / str(i))
+        for i, name in enumerate(names)
+    )
+    assert [t.parents for t in own.trials] == [t.parents for t in other.trials]
+    assert [t.key for t in own.trials] == [t.key for t in other.trials]
 
 
 def test_rows_hold_the_numbers_of_the_ledger(run: nasgen.Run) -> None:

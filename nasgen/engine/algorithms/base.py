@@ -17,7 +17,7 @@ from nasgen.engine.breeding import Breeder
 from nasgen.engine.individual import Individual
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.rungs import Rungs
-from nasgen.errors import ConfigError
+from nasgen.errors import ConfigError, OperatorError
 from nasgen.phenotype.census import Census
 from nasgen.settings.plan import Plan
 
@@ -114,8 +114,20 @@ class Algorithm(ABC):
         are asked k times for one of the rest.
         """
         select = self.selection(name, **options)
+
+        def together(
+            individuals: Sequence[Individual], k: int, rng: np.random.Generator
+        ) -> list[Individual]:
+            chosen: list[Individual] = select(individuals, k, rng)
+            if len({id(individual) for individual in chosen}) < len(chosen):
+                seqs = ", ".join(str(individual.seq) for individual in chosen)
+                raise OperatorError(
+                    f"selection '{name}': expected {k} different individuals, got trials {seqs}."
+                )
+            return chosen
+
         if registry.get("selections", name).options.get("distinct", False):
-            return select
+            return together
 
         def one_by_one(
             individuals: Sequence[Individual], k: int, rng: np.random.Generator

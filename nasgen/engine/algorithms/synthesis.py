@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 from itertools import cycle, islice
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, Final, Literal, final
 
 import numpy as np
 
@@ -24,6 +24,10 @@ from nasgen.engine.individual import Individual
 from nasgen.engine.proposal import Proposal, Terms
 
 MATING: Final = "intersect-mean"
+# Option of a selection -> the option of the algorithm that sets it.
+SIMILARITY: Final = {
+    "target": "similarity", "width": "similarity_width", "cluster": "similarity_cluster",
+}  # fmt: skip
 N_TRIES: Final = 10  # sets of parents for one child, where equal parents have equal children
 
 
@@ -48,8 +52,13 @@ class Synthesis(Generational):
       ancestor, by the first objective; Shafiee 2016 has 0.03. Default: it does not end.
     - `selection`: a name of the registry group "selections", which chooses the parents of each
       child; default "random". By how alike they are: "closest", "farthest" or "band".
-    - `similarity`: with "band", the share of their kernels that parents should have in common, in
-      [0, 1]; default 0.9.
+    - `similarity`, `similarity_width`: with "band", the share of their clusters that parents should
+      have in common, in [0, 1], and by how much it may be missed; default 0.9 and 0.05.
+    - `similarity_cluster`: which clusters these three compare, "kernel" (default) or "filter".
+
+    - `mutation_prob`: share of the mated children that one of [algorithm.mutations] changes as well
+      (default 0). It must run in the worker, as `regrow` does: synapses that come back take the
+      place of the weakest ones (SET, Mocanu 2018).
 
     A share of 1 - `algorithm.crossover_prob` (default 0) of the children is made of one parent by
     the mutations and prunings that the config names, such as a random pruning as a control.
@@ -76,6 +85,9 @@ class Synthesis(Generational):
         drop: float | None = None,
         selection: str = "random",
         similarity: float | None = None,
+        similarity_width: float | None = None,
+        similarity_cluster: Literal["kernel", "filter"] | None = None,
+        mutation_prob: float = 0.0,
     ) -> None:
         super().__init__(population, seed)
         counts = {"range": range, "ancestors": ancestors, "generations": generations}
@@ -88,6 +100,9 @@ class Synthesis(Generational):
             raise options_error("synthesis", "epochs", "a number above 0", epochs)
         if drop is not None and not 0 <= drop < np.inf:
             raise options_error("synthesis", "drop", "a number of 0 or more", drop)
+        if not 0 <= mutation_prob <= 1:
+            raise options_error("synthesis", "mutation_prob", "a share in [0, 1]", mutation_prob)
+        self.mutation_prob = mutation_prob
         self.range = range
         self.n_ancestors = ancestors
         self.generations = generations
@@ -95,7 +110,12 @@ class Synthesis(Generational):
         self.first, self.later = (
             Terms({} if n is None else {"epochs": float(n)}) for n in (first_epochs, epochs)
         )
-        options = _target(selection, similarity)
+        for name, share in (("similarity", similarity), ("similarity_width", similarity_width)):
+            if share is not None and not 0 <= share <= 1:
+                raise options_error("synthesis", name, "a share in [0, 1]", share)
+        options = _given(
+            selection, target=similarity, width=similarity_width, cluster=similarity_cluster
+        )
         self.toolbox.register("select", self.selection_of_different(selection, **options))
         self._is_empty = False  # the generation that is bred last
         self._ancestors: list[Individual] = []
@@ -107,6 +127,7 @@ class Synthesis(Generational):
 
     def begin(self, breeder: Breeder) -> None:
         super().begin(breeder)
+        breeder.mutation_prob = self.mutation_prob
         self.toolbox.register("mate", breeder.mated, terms=self.later)
 
     @property
@@ -201,13 +222,17 @@ class Synthesis(Generational):
         )
 
 
-def _target(selection: str, similarity: float | None) -> dict[str, float]:
-    """Return the options of the selection; ConfigError for a similarity that it cannot aim at."""
-    if similarity is None:
-        return {}
-    if not 0 <= similarity <= 1:
-        raise options_error("synthesis", "similarity", "a share in [0, 1]", similarity)
-    if "target" not in signature(registry.resolve("selections", selection)).parameters:
-        expected = f"none with selection = '{selection}', which takes no target; 'band' does"
-        raise options_error("synthesis", "similarity", expected, similarity)
-    return {"target": similarity}
+def _given(selection: str, **options: float | str | None) -> dict[str, float | str]:
+    """Return the options of the selection that are set; ConfigError for those it does not take."""
+    found = {option: value for option, value in options.items() if value is not None}
+    taken = signature(registry.resolve("selections", selection)).parameters if found else {}
+    for option, value in found.items():
+        if option not in taken:
+            name = SIMILARITY[option]
+            able = [
+                n for n in ("closest", "farthest", "band") if n == "band" or option == "cluster"
+            ]
+            expected = f"none with selection = '{selection}', which takes no {option}; "
+            expected += f"{', '.join(map(repr, able))} {'does' if len(able) == 1 else 'do'}"
+            raise options_error("synthesis", name, expected, value)
+    return found

@@ -19,14 +19,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from nasgen.errors import ConfigError
 from nasgen.phenotype import clusters, survival
 from nasgen.phenotype.stock import Stock, Survivors
-from nasgen.phenotype.survival import Arrays, Masks
+from nasgen.phenotype.survival import Arrays, Mask, Masks
 
 Draws = Mapping[str, np.random.Generator]
 Level = Literal["clusters", "synapses"]
@@ -38,12 +38,14 @@ class Choice:
 
     `worth` says which of the chosen leave first where there are too many (the least), one finite
     number a synapse, comparable over the network. `wanted` are the numbers of "clusters" and
-    "synapses" that should survive, where the environment has a target.
+    "synapses" that should survive, where the environment has a target. `repaired` names the tensors
+    that it has given clusters back to.
     """
 
     masks: Masks
     worth: Arrays
     wanted: Mapping[str, float] = field(default_factory=dict)
+    repaired: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,34 +108,45 @@ class Environment(ABC):
             stock = replace(stock, strengths=changed)
         choice = self.choose(stock, rngs)
         masks = {n: np.array(choice.masks[n]) & stock.support[n] for n in stock.names}
-        mean = sum(survival.n_synapses(p) for p in stock.parents) / len(stock.parents)
+        mean = stock.n_of_parents()
         if self.cap is not None and survival.n_synapses(masks) > self.cap * mean:
             worth = {n: choice.worth[n] for n in masks}
             masks = dict(survival.strongest(worth, masks, int(self.cap * mean)))
-        repaired = tuple(n for n in masks if self._given_back(stock, n, masks[n]))
+        floored = self.floored(stock, masks)
+        given_back = {n for n in masks if floored[n] is not masks[n]} | {*choice.repaired}
+        repaired = tuple(n for n in masks if n in given_back)
         n_clusters = [clusters.n_clusters(p, self.cluster) for p in stock.parents]
         of = {
             "clusters": (f"{self.cluster}s", sum(n_clusters) / len(n_clusters)),
             "synapses": ("synapses", mean),
         }
         shares = {of[k][0]: n / of[k][1] for k, n in choice.wanted.items() if of[k][1]}
-        return Survivors(masks, shares, repaired, self.is_over_shrunk(stock))
+        return Survivors(floored, shares, repaired, self.is_over_shrunk(stock))
 
     def is_over_shrunk(self, stock: Stock) -> bool:
         """Tell whether mating alone left fewer than should survive. Default: nothing is wanted."""
         return False
 
-    def _given_back(self, stock: Stock, name: str, mask: Any) -> bool:
-        """Give a layer its strongest clusters back, in place, while it has fewer than the floor."""
-        support = stock.support[name]
-        alive, there = (clusters.living(m, self.cluster) for m in (mask, support))
-        missing = min(self.floor, int(there.sum())) - int(alive.sum())
-        if missing <= 0:
-            return False
-        strength = clusters.summed(np.where(support, stock.strengths[name], 0.0), self.cluster)
-        back = survival.strongest(strength, there & ~alive, missing)
-        mask |= support & clusters.spread(back, support.shape)
-        return True
+    def floored(self, stock: Stock, masks: Masks) -> dict[str, Mask]:
+        """Return the masks with the strongest clusters given back to layers below the floor.
+
+        The mask of a layer that has enough is the one that came in.
+        """
+        found = {}
+        for name, mask in masks.items():
+            found[name] = mask
+            alive = clusters.living(mask, self.cluster)
+            if (n := int(np.count_nonzero(alive))) >= self.floor:
+                continue
+            support = stock.support[name]
+            there = clusters.living(support, self.cluster)
+            if (missing := min(self.floor, int(np.count_nonzero(there))) - n) > 0:
+                strength = np.where(support, stock.strengths[name], 0.0)
+                back = survival.strongest(
+                    clusters.summed(strength, self.cluster), there & ~alive, missing
+                )
+                found[name] = mask | (support & clusters.spread(back, support.shape))
+        return found
 
 
 @dataclass(frozen=True)
@@ -147,8 +160,9 @@ class Solved(Environment):
       which leaves narrow first layers with a cluster or two after some generations.
     - `final`, `generations`: a gradual schedule: the child of generation g has the share
       final + (1 - final) (1 - g / generations)^3 of the ancestor's synapses (Zhu 2017), so that
-      large steps come first. It takes the place of the product of the two retentions, of which
-      each keeps its part.
+      large steps come first. That number is met, and not on average only; how much of the way
+      goes by clusters is what the two retentions say in proportion. Where parents are intersected,
+      it is what a generation has in common that follows the schedule, and the last generation.
     """
 
     retention_clusters: float = 0.8
@@ -174,6 +188,11 @@ class Solved(Environment):
             found.append(expected("generations", "a number of 1 or more", self.generations))
         return found
 
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether a schedule says how many synapses there should be."""
+        return self.final is not None
+
     def retentions(self, generation: int) -> tuple[float, float]:
         """Return the shares of clusters, and of synapses within them, in a generation (from 1)."""
         both = self.retention_clusters, self.retention_synapses
@@ -192,6 +211,8 @@ class Solved(Environment):
     def wanted(self, stock: Stock, names: Sequence[str], level: Level) -> float:
         """Return how many clusters of some tensors, or synapses in them, should survive."""
         of_clusters, of_synapses = self.retentions(stock.generation)
+        if level == "synapses" and self.is_scheduled:
+            return self.scheduled(stock, names)
         if level == "synapses":
             return stock.wanted_synapses(names, of_synapses)
         n = stock.wanted_clusters(names, self.cluster, of_clusters)
@@ -199,12 +220,37 @@ class Solved(Environment):
             return n
         return max(n, min(self.floor, clusters.n_clusters(stock.support[names[0]], self.cluster)))
 
+    def scheduled(self, stock: Stock, names: Sequence[str]) -> float:
+        """Return how many synapses of some tensors should survive by the schedule.
+
+        They have the part of the network's number that they have of the parents'.
+        """
+        is_last = self.generations is not None and stock.generation >= self.generations
+        whole = stock.scheduled(self._target(stock), is_last)
+        part = stock.n_of_parents(names) / max(stock.n_of_parents(), 1)
+        return min(whole * part, sum(survival.n_synapses(stock.support[n]) for n in names))
+
+    def holds(self, stock: Stock, clusters: Masks) -> bool:
+        """Tell whether some clusters hold as many synapses as a schedule wants."""
+        if not self.is_scheduled:
+            return True
+        wanted = sum(self.scheduled(stock, names) for names in self.groups(stock))
+        return survival.n_synapses(clusters) >= wanted
+
     def is_over_shrunk(self, stock: Stock) -> bool:
         """Tell whether fewer synapses are left than the child should have."""
-        mean = sum(survival.n_synapses(p) for p in stock.parents) / len(stock.parents)
-        return (
-            survival.n_synapses(stock.support) < math.prod(self.retentions(stock.generation)) * mean
-        )
+        return survival.n_synapses(stock.support) < self._target(stock)
+
+    def _target(self, stock: Stock) -> float:
+        """Return how many synapses a generation should have.
+
+        By a schedule it is a share of the ancestor's number, so that what one generation has missed
+        the next one makes good; where that is not known, a share of the parents' mean.
+        """
+        mean = stock.n_of_parents()
+        if self.final is not None and self.generations is not None and stock.n_ancestor:
+            return stock.n_ancestor * _scheduled(self.final, self.generations, stock.generation)
+        return mean * math.prod(self.retentions(stock.generation))
 
 
 def _scheduled(final: float, generations: int, generation: int) -> float:

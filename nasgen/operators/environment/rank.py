@@ -66,21 +66,28 @@ class Rank(Solved):
         """Return what has the best scores."""
         scores = {n: self._scores(stock, n) for n in stock.names}
         groups, wanted, left = self.groups(stock), {}, stock
+        repaired: tuple[str, ...] = ()
         if self.cluster_first:
-            left, wanted["clusters"] = self._of_clusters(stock, scores, rngs)
+            left, wanted["clusters"], repaired = self._of_clusters(stock, scores, rngs)
             targets = [self.wanted(left, names, "synapses") for names in groups]
         else:
             targets = [self._of_both(stock, names) for names in groups]
         wanted["synapses"] = sum(targets)
 
         def that_live(chosen: Masks) -> int:
-            return survival.n_synapses(stock.living(chosen))
+            return survival.n_synapses(stock.living(self.floored(left, chosen)))
 
         masks = self._best(scores, left.support, groups, targets, rngs, that_live)
-        return Choice(masks, {n: np.log(np.maximum(s, LEAST)) for n, s in scores.items()}, wanted)
+        worth = {n: np.log(np.maximum(s, LEAST)) for n, s in scores.items()}
+        return Choice(masks, worth, wanted, repaired)
 
-    def _of_clusters(self, stock: Stock, scores: Arrays, rngs: Draws) -> tuple[Stock, float]:
-        """Return the stock within the best clusters, and how many of these should live."""
+    def _of_clusters(
+        self, stock: Stock, scores: Arrays, rngs: Draws
+    ) -> tuple[Stock, float, tuple[str, ...]]:
+        """Return the stock within the best clusters, how many should live, and what was repaired.
+
+        See `Choice`.
+        """
         kind, groups = self.cluster, self.groups(stock)
         sums = {
             n: clusters.summed(np.where(stock.support[n], s, 0), kind) for n, s in scores.items()
@@ -89,18 +96,25 @@ class Rank(Solved):
 
         def within(chosen: Masks) -> Masks:
             shapes = {n: stock.support[n].shape for n in chosen}
-            spread = {n: clusters.spread(m, shapes[n]) for n, m in chosen.items()}
-            return stock.living(stock.within(spread).support)
+            return {n: stock.support[n] & clusters.spread(m, shapes[n]) for n, m in chosen.items()}
 
         def that_live(chosen: Masks) -> int:
-            return clusters.n_clusters(within(chosen), kind)
+            return clusters.n_clusters(stock.living(self.floored(stock, within(chosen))), kind)
 
         targets = [self.wanted(stock, names, "clusters") for names in groups]
-        best = self._best(sums, alive, groups, targets, rngs, that_live)
-        return stock.within(within(best)), sum(targets)
+
+        def enough(chosen: Masks) -> bool:
+            return self.holds(stock, stock.living(self.floored(stock, within(chosen))))
+
+        best = within(self._best(sums, alive, groups, targets, rngs, that_live, enough))
+        floored = self.floored(stock, best)
+        repaired = tuple(n for n in stock.names if floored[n] is not best[n])
+        return stock.within(stock.living(floored)), sum(targets), repaired
 
     def _of_both(self, stock: Stock, names: tuple[str, ...]) -> float:
         """Return how many synapses should survive where clusters do not come first."""
+        if self.is_scheduled:
+            return self.scheduled(stock, names)
         counts = [sum(survival.n_synapses(p[n]) for n in names) for p in stock.parents]
         there = sum(survival.n_synapses(stock.support[n]) for n in names)
         share = math.prod(self.retentions(stock.generation))
@@ -136,6 +150,7 @@ class Rank(Solved):
         targets: Sequence[float],
         rngs: Draws,
         that_live: Callable[[Masks], int],
+        enough: Callable[[Masks], bool] = lambda masks: True,
     ) -> Masks:
         """Return as many of the best as live on as are wanted, by score and the noise on it."""
         keys = {name: np.log(np.maximum(score, LEAST)) for name, score in scores.items()}
@@ -153,5 +168,6 @@ class Rank(Solved):
                 found.update(survival.strongest(chosen, there, round(n)))
             return survival.n_synapses(found), that_live(found)
 
-        met(targets, [survival.n_synapses({n: alive[n] for n in names}) for names in groups], take)
+        most = [survival.n_synapses({n: alive[n] for n in names}) for names in groups]
+        met(targets, most, take, enough=lambda: enough(found))
         return found

@@ -57,33 +57,49 @@ class Sampled(Environment):
         """Return how many should survive of some tensors. Default: there is no target."""
         return None
 
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the number of synapses is to be met, not on average only. Default: no."""
+        return False
+
+    def holds(self, stock: Stock, clusters: Masks) -> bool:
+        """Tell whether some clusters hold as many synapses as should survive. Default: yes."""
+        return True
+
     def choose(self, stock: Stock, rngs: Draws) -> Choice:
         """Return the clusters and synapses that were drawn."""
         sums = {n: truncated(stock, n, self.truncation, self.cluster) for n in stock.names}
         alive = {n: clusters.living(s, self.cluster) for n, s in stock.support.items()}
         shares = {n: relative(sums[n], alive[n]) for n in stock.names}
 
-        def within(drawn: Masks) -> Stock:
-            spread = {n: clusters.spread(m, stock.support[n].shape) for n, m in drawn.items()}
-            return stock.within(spread)
+        def within(drawn: Masks) -> Masks:
+            shapes = {n: s.shape for n, s in stock.support.items()}
+            return {n: stock.support[n] & clusters.spread(drawn[n], shapes[n]) for n in drawn}
 
         def that_live(drawn: Masks) -> int:
-            return clusters.n_clusters(stock.living(within(drawn).support), self.cluster)
+            return clusters.n_clusters(
+                stock.living(self.floored(stock, within(drawn))), self.cluster
+            )
 
-        drawn = self._drawn(stock, shares, alive, rngs, "clusters", that_live)
-        left = within(drawn.masks)
-        left = left.within(stock.living(left.support))
+        def enough(drawn: Masks) -> bool:
+            return self.holds(stock, stock.living(self.floored(stock, within(drawn))))
+
+        drawn = self._drawn(stock, shares, alive, rngs, "clusters", that_live, enough)
+        masks = within(drawn.masks)
+        floored = self.floored(stock, masks)  # a layer without any would be the end of all others
+        left = stock.within(stock.living(floored))
         # z is the layer's largest before any cluster is gone.
         shares = {
             n: relative(stock.strengths[n], stock.support[n], left.support[n]) for n in stock.names
         }
         found = self._drawn(
             left, shares, left.support, rngs, "synapses",
-            lambda masks: survival.n_synapses(stock.living(masks)),
+            lambda masks: survival.n_synapses(stock.living(self.floored(left, masks))),
         )  # fmt: skip
         wanted = {"clusters": drawn.wanted, "synapses": found.wanted}
         known = {level: n for level, n in wanted.items() if n is not None}
-        return Choice(found.masks, found.worth(left.support), known)
+        repaired = tuple(n for n in stock.names if floored[n] is not masks[n])
+        return Choice(found.masks, found.worth(left.support), known, repaired)
 
     def _drawn(
         self,
@@ -93,9 +109,11 @@ class Sampled(Environment):
         rngs: Draws,
         level: Level,
         that_live: Callable[[Masks], int],
+        enough: Callable[[Masks], bool] = lambda masks: True,
     ) -> _Drawn:
         """Return what survives of one level; `that_live` counts what of it is alive then.
 
+        As long as it is not `enough`, more is drawn.
         `shares` are of the living alone, in the order of their places.
         """
         # A whole tensor is drawn, so that no draw depends on what else is alive.
@@ -120,7 +138,9 @@ class Sampled(Environment):
             draw(targets)
             return found
         found.wanted = sum(known)
-        met(known, [sum(len(shares[n]) for n in names) for names in groups], draw)
+        most = [sum(len(shares[n]) for n in names) for names in groups]
+        exactly = self.is_scheduled and level == "synapses"
+        met(known, most, draw, exactly, lambda: enough(found.masks))
         return found
 
 

@@ -5,6 +5,7 @@ Both work on all values that compete with each other as one array, and in log sp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -15,6 +16,7 @@ from nasgen.phenotype.survival import Array
 EXACT: Final = 0.25  # survivors by which the expected number may be off
 SLACK: Final = 0.005  # share by which what lives on may be off
 MOST_STEPS: Final = 60
+MORE: Final = 1.1  # times as many are drawn where too few were
 MOST_ATTEMPTS: Final = 10  # at drawing what should live on
 BLOCK: Final = 1 << 14  # values that are worked on at once
 FARTHEST: Final = 1e12  # largest normaliser: by then all but values of 0 survive
@@ -66,29 +68,43 @@ def met(
     targets: Sequence[float],
     most: Sequence[float],
     attempt: Callable[[Sequence[float]], tuple[int, int]],
+    exactly: bool = False,
+    enough: Callable[[], bool] = lambda: True,
 ) -> None:
     """Call `attempt` with numbers of which as many live on as `targets` say, in all.
 
-    What is drawn may die when what feeds it, or what reads it, is gone. `attempt` draws so many of
-    each group and returns (how many were drawn, how many of them live); its draws must be nested,
-    so that more of them means more that live. The last attempt counts. `most` are the largest
-    numbers. What is left of chance stays: of `n` expected the share that lives is made up for.
+    What is drawn may die when what feeds it, or what reads it, is gone; and a layer that would die
+    is given something back. `attempt` draws so many of each group and returns (how many were drawn,
+    how many are alive then); its draws must be nested, so that more of them means more that live.
+    The last attempt counts. `most` are the largest numbers.
+
+    Met is the expected number: what is left of chance stays. `exactly`: it is the number itself.
+    Both to within half its square root, or half a percent if that is less. As long as what was
+    drawn is not `enough`, more are.
     """
-    total = sum(targets)
+    total, tried = sum(targets), list[tuple[float, float]]()
 
     def excess(scale: float) -> float:
         numbers = [min(m, scale * t) for t, m in zip(targets, most, strict=True)]
         drawn, alive = attempt(numbers)
-        return sum(numbers) * alive / max(drawn, 1) - total
+        found = alive if exactly or not drawn else sum(numbers) * alive / drawn
+        tried.append((abs(found - total), scale))
+        return found - total
 
-    tolerance = max(SLACK * total, 0.5)
-    below = excess(1.0)
-    if below >= -tolerance:
-        return
-    farthest = max(m / t for m, t in zip(most, targets, strict=True) if t > 0)
-    above = excess(farthest)
-    if above > tolerance:
-        root(excess, (1.0, below), (farthest, above), tolerance, MOST_ATTEMPTS)
+    tolerance = max(min(SLACK * total, 0.5 * math.sqrt(total)), 0.5)
+    farthest = max((m / t for m, t in zip(most, targets, strict=True) if t > 0), default=1.0)
+    here = excess(1.0)
+    if abs(here) > tolerance:
+        end = farthest if here < 0 else 0.0
+        there = excess(end)
+        if here * there < 0 and abs(there) > tolerance:
+            low, high = sorted([(1.0, here), (end, there)])
+            root(excess, low, high, tolerance, MOST_ATTEMPTS)
+        best = min(tried)
+        if best[0] < tried[-1][0]:
+            excess(best[1])
+    while not enough() and tried[-1][1] < farthest:
+        excess(max(MORE * tried[-1][1], 1.0))
 
 
 def root(
