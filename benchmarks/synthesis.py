@@ -16,8 +16,9 @@ docs/synthesis.md from the rows. Nothing else should use the cores meanwhile.
   time for a batch of 1 and of 256 images on one thread, in turns with the ancestor in the same
   process; the time of a training step of the last generation beside the first; the memory of a
   worker that mates and trains beside that of one which trains the ancestor.
-- `best`: the settings of `GOALS`, chosen on validation images of other seeds, one search a seed.
-  The network that has the wanted size and is best on validation images is tested once.
+- `best`: the settings of `SEARCHES`, chosen on validation images of another seed. Of one search a
+  seed each goal takes the first generation that is small enough, trains it longer, on all training
+  images, and tests it once.
 """
 
 from __future__ import annotations
@@ -25,46 +26,38 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import torch
+from measured import BATCHES, N_ROUNDS, Measured, answering, in_turns, median_ms, of_generations
 from provenance import RESULTS, short, stamp
+from smallest import GOALS, best, search
 
 import nasgen
-from nasgen import papers
 from nasgen.evaluation import device
 from nasgen.evaluation.derivation import Deriver, prunable
 from nasgen.evaluation.inference import Inference
-from nasgen.evaluation.measure import multiply_adds
+from nasgen.evaluation.precision import mixed_precision
 from nasgen.evaluation.training import make_optimizer
 from nasgen.genotypes import Dag, Draft
 from nasgen.genotypes.derivation import Derivation
-from nasgen.phenotype import clusters, support, survival
-from nasgen.phenotype.gathered import gathered, saved
+from nasgen.phenotype import support
+from nasgen.phenotype.gathered import gathered
 from nasgen.phenotype.network import Network, build
 from nasgen.search_spaces import networks
-from nasgen.settings.config import merge
 from nasgen.settings.fidelity import n_cores
 from nasgen.store.artifacts import Artifacts
 from nasgen.store.rows import Row, Rows
-from nasgen.store.trial import Trial
 
 FILE = RESULTS / "synthesis.jsonl"
 KEYS = ("figure", "network", "mating", "environment", "name", "goal", "seed")
 N_PARENTS = 5
-BATCHES = (1, 256)
-N_ROUNDS = 20
 WIDTHS = (64, 128, *([256] * 9))  # of the network of 5 M weights, 3x3 convolutions
 MATED = (
     ("intersect-mean", {"name": "normaliser"}),
@@ -73,26 +66,6 @@ MATED = (
     ("product", {"name": "factor"}),
     ("intersect-mean", {"name": "rank"}),
 )
-
-
-def median_ms(call: Callable[[], object], n: int, n_warm: int = 2) -> float:
-    """Return the median milliseconds of `n` calls."""
-    return in_turns({"": call}, n, n_warm)[""]
-
-
-def in_turns(
-    calls: Mapping[str, Callable[[], object]], n: int, n_warm: int = 3
-) -> dict[str, float]:
-    """Return the median milliseconds of each of some calls, which take turns."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    names = list(calls)
-    for turn in range(n + n_warm):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            began = time.perf_counter()
-            calls[name]()
-            if turn >= n_warm:
-                times[name].append(time.perf_counter() - began)
-    return {name: 1000 * statistics.median(found) for name, found in times.items()}
 
 
 # ---- mating --------------------------------------------------------------------------------------
@@ -162,82 +135,27 @@ def mating(network: str, name: str, environment: Row, n: int = 9) -> Row:
 # ---- networks of a run ---------------------------------------------------------------------------
 
 
-class Measured:
-    """A trial's network in each of its forms, with random images to answer."""
-
-    def __init__(self, run: nasgen.Run, trial: Trial) -> None:
-        self.trial, inference = trial, run.inference
-        self.genotype, self.blueprint = inference.decode(trial.genotype)
-        artifacts = Artifacts(run.folder.path / "artifacts")
-        self.weights = {
-            k: torch.from_numpy(v) for k, v in artifacts.load(trial.refs["weights"]).items()
-        }
-        kept = artifacts.load(trial.refs["support"]) if "support" in trial.refs else {}
-        self.masks = support.completed(self.blueprint, kept)
-        self.shape = self.blueprint.input_shape
-
-    def built(self) -> Network:
-        """Return its network, as compaction left it."""
-        network = build(self.blueprint)
-        network.load_state_dict(self.weights)
-        moved: Network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return moved.eval()
-
-    def counts(self) -> Row:
-        """Return what is left: synapses, kernels and filters, classifier and biases left out."""
-        names = prunable(self.blueprint, self.weights)
-        left = {name: self.masks[name] for name in names}
-        return {
-            "synapses": survival.n_synapses(left),
-            "kernels": clusters.n_clusters(left, "kernel"),
-            "filters": clusters.n_clusters(left, "filter"),
-            "by_layer": [clusters.n_clusters(mask, "kernel") for mask in left.values()],
-            "values": int(sum(mask.sum() for mask in self.masks.values())),  # all that is left
-            "multiply_adds": (n := multiply_adds(self.built(), self.shape)),
-            "gathered": n - saved(gathered(self.built()), torch.zeros((1, *self.shape))),
-        }
-
-
-def of_generations(run: nasgen.Run) -> dict[int, Trial]:
-    """Return the best network of each generation, the ancestor's as 0."""
-    found: dict[int, Trial] = {}
-    for trial in run.ranked:
-        if trial.phase == "search":
-            found.setdefault(trial.generation, trial)
-    if len(found) < 2:
-        sys.exit(f"{run.path}: expected an ancestor and a generation of children, trained.")
-    return dict(sorted(found.items()))
-
-
-def answering(ancestor: Measured, child: Measured, batch: int) -> dict[str, float]:
-    """Return milliseconds for a batch of random images: the ancestor, the child in both forms."""
-    n = N_ROUNDS if batch > 8 else 10 * N_ROUNDS
-    forms = {
-        "ancestor": ancestor.built(),
-        "compacted": child.built(),
-        "gathered": gathered(child.built()),
-    }
-    x = torch.randn((batch, *child.shape)).contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        found = in_turns({k: partial(net, x) for k, net in forms.items()}, n)
-    return {name: round(ms, 4) for name, ms in found.items()}
-
-
 def steps(run: nasgen.Run, measured: Mapping[str, Measured]) -> dict[str, float]:
     """Return milliseconds of a training step on the same images, with the run's recipe."""
     evaluator = run.evaluator(threads=1)
+    recipe, task = evaluator.recipe, evaluator.inference.task
 
     def stepping(of: Measured) -> Callable[[], None]:
         network = of.built().train()
-        optimizer = make_optimizer(network, evaluator.recipe)
-        support.Support.of(network, of.masks).follow(optimizer)
+        optimizer = make_optimizer(network, recipe)
+        held = support.Support.of(network, of.masks)
+        held.follow(optimizer)
+        gathered(network, held.to_arrays())  # as networks with a support are trained
         batches = evaluator._batches({"seed": 0})
         stream = (batch for _ in count() for batch in batches.epoch())
+        _, (autocast, _) = mixed_precision(recipe.precision, evaluator.device, batches.side)
 
         def step() -> None:
             inputs, targets = next(stream)
+            with autocast:
+                loss = task.loss(network(inputs["x"]), targets)
             optimizer.zero_grad(set_to_none=True)
-            evaluator.inference.task.loss(network(inputs["x"]), targets).backward()
+            loss.backward()
             optimizer.step()
 
         return step
@@ -311,121 +229,6 @@ def _run_networks(path: str) -> Row:
     }
 
 
-# ---- the best ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Goal:
-    """A size and the accuracy to reach at it, with the settings that were chosen for it.
-
-    `counts` is the metric that says the size, `last` how many epochs the smallest network gets.
-    """
-
-    what: str
-    counts: str
-    efficiency: float
-    accuracy: float
-    settings: Mapping[str, Any]
-    last: float
-
-    @property
-    def mode(self) -> str:
-        """The settings in words."""
-        environment = self.settings["environment"]
-        return (
-            f"`{environment['name']}`"
-            + (f" ({environment['score']})" if "score" in environment else "")
-            + f", {self.settings['algorithm']['generations']} generations"
-        )
-
-
-# What all goals have in common: a gradual schedule, learning from the ancestor's answers.
-COMMON: dict[str, Any] = {
-    "algorithm": {"first_epochs": 20, "epochs": 4},
-    "training": {"optimizer": "adamw", "distil": 0.5, "label_smoothing": 0.0, "start_scale": 1.0},
-}
-
-
-def sparser(times: float, generations: int) -> dict[str, Any]:
-    """Return the settings of an environment that leaves one synapse in so many."""
-    environment = {"name": "rank", "score": "loss", "final": 1 / times, "generations": generations}
-    return {"algorithm": {"generations": generations}, "environment": environment}
-
-
-# Two filters a generation leave together with their kernels, so that small batches are faster too.
-FILTERS = {
-    "algorithm": {"generations": 6},
-    "environment": {
-        "name": "normaliser", "cluster": "filter", "final": 1 / 3.7, "generations": 6,
-        "retention_clusters": 0.5, "retention_synapses": 0.98,
-    },
-}  # fmt: skip
-GOALS = {
-    "94": Goal("synapses", "synaptic_efficiency", 94, 99.2, sparser(95, 10), 60),
-    "125": Goal("synapses", "synaptic_efficiency", 125, 99.0, sparser(126, 10), 60),
-    "250": Goal("synapses", "synaptic_efficiency", 250, 98.4, sparser(252, 12), 60),
-    "clusters": Goal("kernels", "cluster_efficiency", 10, 98.8, FILTERS, 20),
-}
-
-
-def searched(goal: Goal) -> dict[str, Any]:
-    """Return the settings of a goal's search: those of the preset, but with its own environment."""
-    preset = tomllib.loads(papers.preset("synthesis").read_text())
-    return merge(preset | {"environment": {}}, merge(COMMON, goal.settings))
-
-
-def best(name: str, seed: int, source: str, runs: Path, threads: int) -> Row:
-    """Search, train the smallest network longer, test it once; a run that was begun goes on."""
-    goal, folder = GOALS[name], runs / f"best-{name}-{seed}"
-    tables = searched(goal)
-    fixed = {
-        "seed": seed,
-        "data": {"source": source},
-        "execution": {"threads_per_trial": threads, "workers": 1},
-    }
-    began = time.monotonic()
-    if (folder / "run.json").exists():
-        run = nasgen.load(folder)
-        run = run if run.is_complete else nasgen.resume(folder)
-    else:
-        run = nasgen.run(tables, out=folder, overrides=[fixed])
-    last = max(of_generations(run).items())[1]
-    efficiency = float(last.metrics[goal.counts])
-    if efficiency < goal.efficiency:
-        sys.exit(
-            f"{folder}: expected {goal.counts} >= {goal.efficiency:g} in the last generation, got "
-            f"{efficiency:.1f}; the settings of goal '{name}' leave too much."
-        )
-    forms = [Measured(run, trial) for trial in (of_generations(run)[0], last)]
-    with device.threads(1), device.flushed_denormals():
-        times = {str(batch): answering(*forms, batch) for batch in BATCHES}
-    run.threads = threads
-    trained = run.train(last.seq, epochs=goal.last, with_validation=True)
-    return {
-        **stamp(),
-        "data": short(source),
-        "mode": goal.mode,
-        "wanted": {
-            "what": goal.what, "efficiency": goal.efficiency, "accuracy": goal.accuracy
-        },
-        "settings": merge(tables, {"last": goal.last}),
-        "efficiency": round(efficiency, 2),
-        "synapses": last.metrics["n_synapses"],
-        "kernels": last.metrics["n_kernels"],
-        "cluster_efficiency": last.metrics["cluster_efficiency"],
-        "val_accuracy": last.metrics["val_accuracy"],
-        "test_accuracy": trained["test_accuracy"],
-        "ms": times,
-        "threads": threads,
-        "wall_s": round(max(time.monotonic() - began, _spent(run) + trained["wall_s"]), 1),
-    }  # fmt: skip
-
-
-def _spent(run: nasgen.Run) -> float:
-    """Return the seconds of a run, all its segments together."""
-    return float(run.summary["wall_s"])
-
-
 def main() -> None:
     """Measure what is missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -459,13 +262,18 @@ def main() -> None:
     else:
         for seed in given.seeds:
             for goal in given.goals:
-                make = partial(best, goal, seed, given.data, given.runs, given.threads)
+                name = GOALS[goal].search
+                about = (seed, given.data, given.runs / f"best-{name}-{seed}", given.threads)
+                make = partial(search, GOALS[goal], *about)
+                before = _show(rows, make, "search", name=name, seed=seed)
+                make = partial(best, goal, *about, before)
                 _show(rows, make, "best", goal=goal, seed=seed)
 
 
-def _show(rows: Rows, make: Callable[[], Row], figure: str, **key: Any) -> None:
-    whole = {"figure": figure, **dict.fromkeys(KEYS[1:]), **key}
-    print(json.dumps(rows.measured(make, **whole)), flush=True)
+def _show(rows: Rows, make: Callable[[], Row], figure: str, **key: Any) -> Row:
+    row = rows.measured(make, figure=figure, **dict.fromkeys(KEYS[1:]) | key)
+    print(json.dumps(row), flush=True)
+    return row
 
 
 if __name__ == "__main__":

@@ -95,15 +95,17 @@ def _best(rows: list[Any]) -> Iterator[Line]:
     """Yield the mean over seeds of the networks that a goal is about."""
     goal = rows[0]["wanted"]
     accuracy = statistics.fmean(100 * row["test_accuracy"] for row in rows)
-    left = ", ".join(f"{row['synapses']:,}" for row in rows)
+    left = ", ".join(f"{row[goal['what']]:,}" for row in rows)
     ratio = statistics.fmean(row["efficiency"] for row in rows)
-    minutes = max(row["wall_s"] for row in rows) / 60
+    by_cpu = all(row.get("cpu_s") and row["threads"] == 1 for row in rows)
+    minutes = max(row["cpu_s" if by_cpu else "wall_s"] for row in rows) / 60
+    unit = "min of a core" if by_cpu else "min"
     seeds = ", ".join(str(row["seed"]) for row in rows)
     enough = all(row["efficiency"] >= goal["efficiency"] for row in rows)
     yield Line(
         f"{rows[0]['data']}, {rows[0]['goal']}, seeds {seeds}: {rows[0]['mode']}; {left} "
         f"{goal['what']} left, test",
-        f"{accuracy:.2f} % at {ratio:.0f} ×, {minutes:.0f} min",
+        f"{accuracy:.2f} % at {ratio:.0f} ×, {minutes:.0f} {unit}",
         f"≥ {goal['accuracy']:.1f} % at ≥ {goal['efficiency']:g} ×, ≤ 40 min",
         accuracy >= goal["accuracy"] and enough and minutes <= 40 if len(rows) > 1 else None,
     )

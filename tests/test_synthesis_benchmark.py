@@ -36,8 +36,9 @@ def test_a_child_of_five_lenets_is_made_of_all_their_synapses(module: Any) -> No
 
 
 def test_the_settings_of_each_goal_are_settings_of_a_search(module: Any) -> None:
+    smallest = importlib.import_module("smallest")
     for goal in module.GOALS.values():
-        run = reading.resolved(module.searched(goal))
+        run = reading.resolved(smallest.searched(goal))
         assert run.config.algorithm.name == "synthesis"
         assert goal.mode.startswith(f"`{run.config.environment.name}`")
 
@@ -64,7 +65,8 @@ def test_networks_of_a_run_are_measured_beside_their_ancestor(
             }
         ],
     )
-    monkeypatch.setattr(module, "N_ROUNDS", 3)
+    for where in (module, importlib.import_module("measured")):
+        monkeypatch.setattr(where, "N_ROUNDS", 3)
     row = json.loads(json.dumps(module.run_networks(str(run.path))))
     ancestor, *children = row["generations"]
     assert (ancestor["synapses"], ancestor["kernels"]) == (9 * 12 * 17, 12 * 17)
