@@ -114,6 +114,10 @@ class Points(nasgen.Feed):
     def numbers(self, stored):
         return {"x": stored["x"], "lengths": np.asarray(stored["counts"], np.int64)}
 
+    def drawn(self, n, rng):  # random rows, to check an export where the data are not there
+        counts = rng.integers(1, self.most + 1, n)
+        return {"x": rng.normal(size=(n, self.most, 3)).astype(np.float32), "counts": counts}
+
     free_axes = {"x": {1: "points"}}  # noqa: RUF012 - read only
 
     def standalone(self):  # `nasgen export` writes it into model.py

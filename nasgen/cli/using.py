@@ -86,14 +86,24 @@ def export(
     written = answering.export(place, formats=format_, check_on=check_on, views=views, about=about)
     formats = written.record["formats"]
     if json_:
-        dump({"export": str(written.path), "files": written.files, "formats": formats})
+        on = written.record["compared_on"]
+        dump(
+            {
+                "export": str(written.path),
+                "files": written.files,
+                "formats": formats,
+                "compared_on": on,
+            }
+        )
     else:
         rows = [
             [name, of["file"], f"{of['largest_difference']:.1e}", of["rows"]]
             for name, of in formats.items()
             if "file" in of
         ]
-        table_of("", ["format", "file", "largest difference", "rows compared"], rows)
+        part = written.record["compared_on"]["part"]
+        names = ["format", "file", "largest difference", f"{part} rows compared"]
+        table_of("", names, rows)
         print(f"export: {written.path}")
     is_asked = format_ != "all"
     for name, reason in written.refused.items():

@@ -31,10 +31,11 @@ def export(
     """Write the folder `out` with networks that answer together, and return what came of it.
 
     `formats` are "all" or some of python, onnx and torch, with commas between. Each is compared
-    with the original on the first `check_on` test rows. `views` "run" averages over the views of
+    with the original on the first `check_on` test rows, or on random ones where the data set cannot
+    be read: `Written.remark` says so. `views` "run" averages over the views of
     the run as `predict` does, "1" answers each row as it is. `about` goes to model.json. Raises
-    ConfigError, DataError where the data set is not there, StoreError where the folder is,
-    EvaluationError where no format can be written.
+    ConfigError, DataError where neither the data set is there nor its feed draws rows, StoreError
+    where the folder is, EvaluationError where no format can be written.
     """
     from nasgen.export import gathering  # loads torch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -220,9 +220,10 @@ class TrainedNetwork:
     def export(self, out: str | Path, **settings: Any) -> Written:
         """Write a folder from which the network runs without nasgen: see `ensembles.exporting`.
 
-        `settings` are formats="all", check_on=256 and views="run".
+        `settings` are formats="all", check_on=256 and views="run". Warns where the data set cannot
+        be read, so that the comparison with the original was made on random rows.
         """
-        return exporting.export([self], [1.0], out, **settings)
+        return _told(exporting.export([self], [1.0], out, **settings))
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,7 +346,7 @@ class TrainedEnsemble:
         `settings` are as those of `TrainedNetwork.export`.
         """
         mixed: dict[str, Any] = {"mixed": self.mean_of, "temperature": self.temperature}
-        return exporting.export(self.members, self.weights, out, **mixed, **settings)
+        return _told(exporting.export(self.members, self.weights, out, **mixed, **settings))
 
 
 def tested(inference: Predicts, averaged: float, plain: float) -> dict[str, float]:
@@ -370,10 +371,21 @@ def _said_once(predicted: Callable[[Callable[[str], Any]], T]) -> T:
     """
     remarks: dict[str, None] = {}
     result = predicted(remarks.setdefault)
+    _warn(remarks)
+    return result
+
+
+def _told(written: Written) -> Written:
+    """Return what came of an export; warn of what should be known of it."""
+    _warn([written.remark] if written.remark else [])
+    return written
+
+
+def _warn(remarks: Iterable[str]) -> None:
+    """Warn of each remark."""
     # Not the line of nasgen that warns, but the user's that called it.
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("nasgen."):
         level, frame = level + 1, frame.f_back
     for remark in remarks:
         warnings.warn(remark, stacklevel=level)
-    return result

@@ -32,7 +32,7 @@ MEANINGS: Final = {
     ("sequence", "x"): "tokens, or vectors of features; what lies behind a length is not read",
     ("sequence", "lengths"): "steps of each sequence, at least 1",
 }
-EXAMPLE: Final = '''"""Answers {n} test rows of the data set: python example.py"""
+EXAMPLE: Final = '''"""Answers {what}: python example.py"""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ EXAMPLES = RECORD["examples"]
 if __name__ == "__main__":
     with torch.inference_mode():
         answers = load(HERE)(**{given})
-    for i, (answer, target) in enumerate(zip(answers, EXAMPLES["targets"], strict=True)):
+    for i, {each}:
         {shown}
     off = (answers - torch.tensor(EXAMPLES["answers"])).abs().max()
     print(f"largest difference from the answers at the export: {{off:.1g}}")
@@ -162,19 +162,23 @@ def example(record: Json) -> str:
     """Return example.py."""
     is_table = record["examples"]["rows"] is not None
     imported = ["load"] if is_table else ["load", "tensors"]
-    shown = 'print(f"row {i}: {answer.tolist()}, expected {target}")'
+    is_known, n = record["examples"]["targets"] is not None, len(record["examples"]["answers"])
+    shown, target = "{answer.tolist()}", "{target}"
+    before = ""
     if record["task"] == "classification":
         imported = ["CLASSES", *imported]
-        shown = (
-            "name, sure = CLASSES[int(answer.argmax())], float(answer.max())\n        "
-            'print(f"row {i}: {name} ({sure:.3f}), expected {CLASSES[target]}")'
-        )
+        before = "name, sure = CLASSES[int(answer.argmax())], float(answer.max())\n        "
+        shown, target = "{name} ({sure:.3f})", "{CLASSES[target]}"
+    shown += f", expected {target}" if is_known else ""
     return EXAMPLE.format(
-        n=len(record["examples"]["answers"]),
+        what=f"{n} test rows of the data set" if is_known else f"{n} random rows",
+        each='(answer, target) in enumerate(zip(answers, EXAMPLES["targets"], strict=True))'
+        if is_known
+        else "answer in enumerate(answers)",
         imported=", ".join(imported),
         rows=(ENCODED if is_table else TENSORS).rstrip("\n"),
         given="encoded(ROWS)" if is_table else "ROWS",
-        shown=shown,
+        shown=f'{before}print(f"row {{i}}: {shown}")',
     )
 
 
@@ -216,11 +220,16 @@ def readme(record: Json) -> str:
         "| format | file | largest difference from the original |",
         "|---|---|---|",
     ]
+    part = _inline(record["compared_on"]["part"])
     for form, of in record["formats"].items():
-        figure = f"{of['largest_difference']:.1e} on {of['rows']} rows" if "file" in of else ""
+        figure = (
+            f"{of['largest_difference']:.1e} on {of['rows']} {part} rows" if "file" in of else ""
+        )
         parts.append(
             f"| {form} | {of.get('file') or 'not written: ' + _inline(of['refused'])} | {figure} |"
         )
+    if reason := record["compared_on"]["reason"]:
+        parts += ["", f"There were no test rows to compare on: {_inline(reason)}"]
     if record.get("metrics"):
         parts += ["", "## Results", "", "| measure | part | value | rows |", "|---|---|---|---|"]
         for m in record["metrics"]:

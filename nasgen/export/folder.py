@@ -39,6 +39,7 @@ VERSION: Final = 1  # of model.json
 TOLERANCE: Final = 1e-4  # of answers in float32, as a share of the largest answer where that is > 1
 N_EXAMPLES: Final = 8
 HEAVY: Final = 4096  # rows at once
+TEST, RANDOM = "test", "random"  # rows that formats are compared on
 
 Array = NDArray[Any]
 
@@ -47,13 +48,15 @@ Array = NDArray[Any]
 class Rows:
     """Rows to compare on, as the data set has them, and the answers that nasgen `expected`.
 
-    `targets` are what the data set says, `part` where they come from.
+    `targets` are what the data set says, `part` where they come from. Random rows have no targets;
+    `reason` says why there are no real ones.
     """
 
     raw: Any
     expected: Array
-    targets: Array
-    part: str = "test"
+    targets: Array | None
+    part: str = TEST
+    reason: str = ""
 
 
 @dataclass
@@ -63,6 +66,18 @@ class Written:
     path: Path
     record: dict[str, Any]
     refused: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def remark(self) -> str:
+        """What should be known of the comparison with the original, "" for nothing."""
+        on = self.record["compared_on"]
+        if on["part"] != RANDOM:
+            return ""
+        return (
+            f"{on['reason']} So each format was compared with the original on {on['rows']} random "
+            "rows instead of test rows; to compare on test rows, export again with --data SOURCE, "
+            "or from nasgen.load(RUN, data=SOURCE)."
+        )
 
     @property
     def files(self) -> list[str]:
@@ -248,11 +263,14 @@ def _record(
             }
             for member in subject.members
         ],
+        "compared_on": {
+            "part": rows.part, "rows": len(rows.expected), "reason": rows.reason,
+        },
         "examples": {
             "part": rows.part,
             "rows": card.example_rows(subject, rows.raw, n),
             "answers": rows.expected[:n].tolist(),
-            "targets": rows.targets[:n].tolist(),
+            "targets": None if rows.targets is None else rows.targets[:n].tolist(),
         },
         "measure": {"metric": task.metric, "direction": task.direction},
         **about,

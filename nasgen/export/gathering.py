@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+import numpy as np
 import torch
 
-from nasgen.errors import ConfigError, DataError
+from nasgen import seeding
+from nasgen.data.files import ELSEWHERE
+from nasgen.errors import ConfigError, DataError, MissingExtraError, UnknownNameError
+from nasgen.evaluation.feeds.base import Stored
 from nasgen.export import folder
 from nasgen.export.subject import PROBABILITIES, Subject, member, mix
+
+MOST: Final = 2**26  # numbers in all random rows
+NONE: Final = np.zeros(0)  # answers that are not there yet
 
 
 class Trained(Protocol):
@@ -61,18 +69,38 @@ def export(members: Sequence[Trained], shares: Sequence[float], asked: Asked) ->
         asked.mixed,
         asked.temperature,
     )
-    try:
-        raw, targets = inference.rows(asked.check_on)
-    except DataError as error:
-        raise DataError(f"an export is compared with the original on its data. {error}") from None
+    found = _rows(members[0], asked.check_on)
     answers = [
-        m.inference.raw_answers(m.trial.genotype, m.trial.refs["weights"], raw) for m in members
+        m.inference.raw_answers(m.trial.genotype, m.trial.refs["weights"], found.raw)
+        for m in members
     ]
     each = [torch.from_numpy(a.averaged if views else a.plain).double() for a in answers]
     expected = mix(each, shares, asked.mixed != PROBABILITIES, asked.temperature).numpy()
-    rows = folder.Rows(raw, expected, targets)
+    rows = replace(found, expected=expected)
     about = {**_known(members, inference.task), **asked.about}
     return folder.write(subject, rows, asked.out, formats, about)
+
+
+def _rows(network: Trained, n: int) -> folder.Rows:
+    """Return rows to compare on, without answers: of the test part, or random ones.
+
+    Random where the data set cannot be read, as where a run was moved to another machine.
+    """
+    inference = network.inference
+    try:
+        raw, targets = inference.rows(n)
+    except (DataError, UnknownNameError, MissingExtraError) as error:
+        feed, reason = inference.transform.feed, str(error).replace(ELSEWHERE, "").strip()
+        n = max(1, min(n, MOST // math.prod(feed.input_shape)))
+        drawn = feed.drawn(n, seeding.generator(network.trial.seed, "export"))
+        if drawn is None:
+            raise DataError(
+                f"an export is compared with the original on rows of its data, and {reason} The "
+                f"feed '{inference.transform.form}' has no method `drawn` for random rows. "
+                f"{ELSEWHERE}"
+            ) from None
+        return folder.Rows(Stored(drawn), NONE, None, folder.RANDOM, reason)
+    return folder.Rows(raw, NONE, targets)
 
 
 def _facts(network: Trained) -> dict[str, Any]:

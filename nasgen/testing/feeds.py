@@ -243,6 +243,31 @@ def stands_alone(name: str) -> Iterator[str]:
         )
 
 
+def draws_rows(name: str) -> Iterator[str]:
+    """Random rows, where it draws any, come from the generator alone; networks can be fed them."""
+    for dataset, _, feed in _fitted(name):
+        drawn = [feed.drawn(6, seeding.generator(seed, "contract feed")) for seed in (1, 1, 2)]
+        if drawn[0] is None:
+            yield ""
+            continue
+        made = [list(evaluation_batches(feed, feed.prepared(d or {}), None, CPU)) for d in drawn]
+        fixed = _same(made[0], made[1]) and not _same_rows(made[0], made[2])
+        yield "" if fixed else f"{dataset.name}: random rows must come from the generator alone."
+        network = _network(name, feed)
+        with torch.no_grad():
+            y = torch.cat([answered(network, batch) for batch in made[0]])
+        good = y.shape == (6, 3) and bool(torch.isfinite(y).all())
+        yield "" if good else f"{dataset.name}: random rows gave outputs {tuple(y.shape)}."
+        read = feed.numbers(drawn[0])
+        counts = {key: len(array) for key, array in read.items()}
+        yield "" if set(counts.values()) == {6} else f"{dataset.name}: `numbers` gave {counts} rows."
+
+
+def _same_rows(first: list[dict[str, torch.Tensor]], second: list[dict[str, torch.Tensor]]) -> bool:
+    pairs = [(a["x"], b["x"]) for a, b in zip(first, second, strict=True)]
+    return all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
+
+
 def pure(name: str) -> Iterator[str]:
     """It leaves stored arrays as they are."""
     for dataset, _, feed in _fitted(name):
@@ -254,7 +279,7 @@ def pure(name: str) -> Iterator[str]:
 
 RULES: tuple[Rule, ...] = (
     describes, kept, fits_training_alone, feeds_networks, shows_views, alone_or_together, shuffles,
-    goes_on, stands_alone, pure,
+    goes_on, stands_alone, draws_rows, pure,
 )  # fmt: skip
 
 
@@ -298,3 +323,7 @@ class FeedContract(Contract):
     def test_exported_networks_read_what_it_gives(self) -> None:
         """Where it has a module for them."""
         self.holds(stands_alone)
+
+    def test_random_rows_can_stand_for_data(self) -> None:
+        """Where it draws any, to check an export without data."""
+        self.holds(draws_rows)

@@ -125,6 +125,13 @@ class Feed(ABC):
     def example(self) -> dict[str, Tensor]:
         """Return one row of zeros as a network reads it, to count operations and take times."""
 
+    def drawn(self, n: int, rng: np.random.Generator) -> dict[str, Array] | None:
+        """Return `n` random rows as stored inputs, like what it has learnt of the training rows.
+
+        For checks of exported networks where no data are there. Default: None; it cannot draw any.
+        """
+        return None
+
     def numbers(self, stored: Inputs) -> dict[str, Array]:
         """Return stored inputs as arrays of numbers, one a parameter of `standalone`, in its order.
 

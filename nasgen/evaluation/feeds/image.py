@@ -241,6 +241,16 @@ class ImageFeed(Feed):
         zeros = torch.zeros((1, *self.shape))
         return {"x": zeros.contiguous(memory_format=torch.channels_last)}
 
+    def drawn(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
+        """Return independent normal pixels with each channel's mean and deviation."""
+        mean, std = (moment[:, None, None] for moment in (self.mean, self.std))
+        x: Array = rng.standard_normal((n, *self.shape), dtype=np.float32) * std + mean
+        if self.scaling is not None:
+            x = x * self.scaling.deviation + self.scaling.mean
+        if self.kind == "uint8":
+            return {"x": np.clip(np.rint(x), 0, 255).astype(np.uint8)}
+        return {"x": (np.rint(x) if self.is_whole else x).astype(self.kind)}
+
     def standalone(self) -> nn.Module:
         from nasgen.evaluation.standalone import Pixels, ScaledPixels, filled
 

@@ -122,6 +122,15 @@ class SequenceFeed(Feed):
         kind = np.int64 if self.n_tokens else np.float32
         return {"x": np.asarray(stored["x"], dtype=kind), "lengths": lengths}
 
+    def drawn(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
+        """Return known tokens, or normal vectors, in sequences of any length up to the longest."""
+        lengths = rng.integers(1, self.longest + 1, n)
+        size = (n, int(lengths.max(initial=1)))
+        if self.n_tokens:
+            return {"x": rng.integers(0, self.n_tokens, size), "lengths": lengths}
+        x = rng.standard_normal((*size, len(self.mean)), dtype=np.float32) * self.scale + self.mean
+        return {"x": x, "lengths": lengths}
+
     def standalone(self) -> nn.Module:
         from nasgen.evaluation.standalone import Tokens, Vectors, filled
 

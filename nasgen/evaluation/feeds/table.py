@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MOST_CATEGORIES: Final = 64  # of a column; rarer ones are read as unknown
 FAR: Final = 10.0  # deviations from the mean at which a number is cut off
+MISSING_SHARE: Final = 0.1  # of random rows, in columns with gaps
 
 
 @final
@@ -131,6 +132,15 @@ class TableFeed(Feed):
             coded = [[of.get(text, -1) for of, text in zip(tables, r, strict=True)] for r in rows]
             found["codes"] = np.array(coded, dtype=np.int64).reshape(len(rows), len(tables))
         return found
+
+    def drawn(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
+        """Return normal numbers, some missing where training had gaps, and known categories."""
+        x = rng.normal(self.mean, self.scale, (n, len(self.mean)))
+        x[(rng.random(x.shape) < MISSING_SHARE) & self.gaps] = np.nan
+        if not self.codes:
+            return {"x": x}
+        texts = [rng.choice(np.array(known or ("",), dtype=np.str_), n) for known in self.codes]
+        return {"x": x, "text": np.stack(texts, axis=1)}
 
     def standalone(self) -> nn.Module:
         from nasgen.evaluation.standalone import Columns, filled
