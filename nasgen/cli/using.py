@@ -68,7 +68,7 @@ def export(
     """Write a network or an ensemble as source, ONNX and torch.export, to be run without nasgen."""
     from nasgen.ensembles.exporting import default_name
     from nasgen.errors import ConfigError, EvaluationError, typed
-    from nasgen.runs import exporting, loading
+    from nasgen.runs import loading
     from nasgen.runs.results import Run
 
     if loading.is_export(source):
@@ -76,12 +76,10 @@ def export(
     found = loading.load(source, plugin or (), data, ledger, said)
     options = [w for n, v in {"--format": format_, "--views": views}.items() for w in (n, v)]
     line = typed("export", source, *options).strip("`")
+    own = f"{found.path.resolve().name}-export"
     if isinstance(found, Run):
-        about = exporting.about(found, line)
-        place = out or Path(default_name(found.name, found.named))
-    else:
-        about = exporting.about_folder(found, line)
-        place = out or Path(f"{about['name']}-export")
+        own = default_name(found.name, found.named)
+    place, about = out or Path(own), {"command": line}
     answering = loading.answering(found)
     written = answering.export(place, formats=format_, check_on=check_on, views=views, about=about)
     formats = written.record["formats"]

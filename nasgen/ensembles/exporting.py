@@ -21,6 +21,7 @@ def export(
     members: Sequence[TrainedNetwork],
     shares: Sequence[float],
     out: str | Path,
+    known: Mapping[str, Any],
     formats: str = "all",
     check_on: int = CHECKED,
     views: str = "run",
@@ -33,8 +34,8 @@ def export(
     `formats` are "all" or some of python, onnx and torch, with commas between. Each is compared
     with the original on the first `check_on` test rows, or on random ones where the data set cannot
     be read: `Written.remark` says so. `views` "run" averages over the views of
-    the run as `predict` does, "1" answers each row as it is. `about` goes to model.json. Raises
-    ConfigError, DataError where neither the data set is there nor its feed draws rows, StoreError
+    the run as `predict` does, "1" answers each row as it is. What is `known` of the networks goes to
+    model.json, and `about` beside it or in its place. Raises ConfigError, DataError where neither the data set is there nor its feed draws rows, StoreError
     where the folder is, EvaluationError where no format can be written.
     """
     from nasgen.export import gathering  # loads torch
@@ -44,9 +45,23 @@ def export(
     if views not in VIEWS:
         raise ConfigError(f"--views: expected one of {', '.join(VIEWS)}, got '{views}'.")
     asked = gathering.Asked(
-        Path(out), formats, check_on, views == "run", mixed, temperature, about or {}
-    )
+        Path(out), formats, check_on, views == "run", mixed, temperature,
+        {**known, **(about or {})},
+    )  # fmt: skip
     found: Written = members[0].inference.call(gathering.export, members, shares, asked)
+    return found
+
+
+def known(members: Sequence[TrainedNetwork]) -> dict[str, Any]:
+    """Return what runs know of networks together: the lineage of each; data and search if equal."""
+    each = [member.known() for member in members]
+    rows = [row for of in each for row in of.get("lineage", ())]
+    lineage = {(row.get("run"), row.get("trial")): row for row in rows}
+    found: dict[str, Any] = {"lineage": list(lineage.values())}
+    for key in ("data", "search"):
+        values = [of.get(key) for of in each]
+        if values and values[0] is not None and all(value == values[0] for value in values):
+            found[key] = values[0]
     return found
 
 

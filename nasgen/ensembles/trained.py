@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -63,7 +63,8 @@ class TrainedNetwork:
     """One trial with its kept weights. `run` names the run it comes from.
 
     `ancestors` are the trials of that run whose weights have gone into it, itself among them. Of a
-    mean of the weights of several trials, `averaged` are these, and `trial` is the first.
+    mean of the weights of several trials, `averaged` are these, and `trial` is the first. `known`
+    returns what its run knows of it, for model.json of an export: data, search, lineage.
     """
 
     run: str
@@ -71,6 +72,7 @@ class TrainedNetwork:
     inference: Predicts
     ancestors: frozenset[int] = frozenset()
     averaged: tuple[int, ...] = ()
+    known: Callable[[], Mapping[str, Any]] = dict
     _means: dict[tuple[int, ...], TrainedNetwork] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -181,7 +183,10 @@ class TrainedNetwork:
             refs = {k: v for k, v in self.trial.refs.items() if k == "support"}
             costs = {k: v for k, v in self.trial.metrics.items() if k in ("n_params", "flops")}
             trial = replace(self.trial, refs={**refs, "weights": ref}, metrics=costs)
-            self._means[seqs] = replace(self, trial=trial, averaged=seqs, _means={})
+            known = partial(exporting.known, parts)
+            self._means[seqs] = replace(
+                self, trial=trial, averaged=seqs, known=known, _means={}
+            )
         return self._means[seqs]
 
     def check(self) -> None:
@@ -223,7 +228,7 @@ class TrainedNetwork:
         `settings` are formats="all", check_on=256 and views="run". Warns where the data set cannot
         be read, so that the comparison with the original was made on random rows.
         """
-        return _told(exporting.export([self], [1.0], out, **settings))
+        return _told(exporting.export([self], [1.0], out, self.known(), **settings))
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +237,8 @@ class TrainedEnsemble:
 
     `mixing` says what is averaged, `section` are the settings that chose the members, None where
     they are not known. `cross_fitted` is what the task measures on validation rows where members
-    and weights were chosen on the other ones; {} where that was not asked for.
+    and weights were chosen on the other ones; {} where that was not asked for. `known` returns what
+    its run, or its folder, knows of it, for model.json of an export.
     """
 
     members: tuple[TrainedNetwork, ...]
@@ -240,6 +246,7 @@ class TrainedEnsemble:
     mixing: Mixing = PLAIN
     section: Ensemble | None = None
     cross_fitted: Mapping[str, float] = field(default_factory=dict)
+    known: Callable[[], Mapping[str, Any]] = dict
 
     @property
     def mean_of(self) -> str:
@@ -346,7 +353,8 @@ class TrainedEnsemble:
         `settings` are as those of `TrainedNetwork.export`.
         """
         mixed: dict[str, Any] = {"mixed": self.mean_of, "temperature": self.temperature}
-        return _told(exporting.export(self.members, self.weights, out, **mixed, **settings))
+        known = {**exporting.known(self.members), **self.known()}
+        return _told(exporting.export(self.members, self.weights, out, known, **mixed, **settings))
 
 
 def tested(inference: Predicts, averaged: float, plain: float) -> dict[str, float]:

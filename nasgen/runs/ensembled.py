@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from nasgen.data import arrays
 from nasgen.ensembles.mixing import Mixing
 from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork
 from nasgen.errors import StoreError
+from nasgen.runs import exporting
 from nasgen.runs.results import Run
 from nasgen.runs.trust import Named, Stored
 from nasgen.settings.prediction import Views
@@ -116,13 +117,16 @@ class Ensembled:
     def ensemble(self) -> TrainedEnsemble:
         """The ensemble, ready to answer."""
         members = [
-            TrainedNetwork(m.run, m.trial, self.runs[m.run].inference, averaged=m.averaged)
+            TrainedNetwork(
+                m.run, m.trial, self.runs[m.run].inference, averaged=m.averaged, known=m.known
+            )
             for m in self._members
         ]
         section = self.runs[self._members[0].run].config.ensemble
         return TrainedEnsemble(
-            tuple(members), tuple(m.share for m in self._members), self._mixing, section
-        )
+            tuple(members), tuple(m.share for m in self._members), self._mixing, section,
+            known=partial(exporting.about_folder, self),
+        )  # fmt: skip
 
     @property
     def first(self) -> Run:
@@ -156,6 +160,11 @@ class _Member:
             metrics={**row["metrics"]},
             refs={str(name): str(ref) for name, ref in row["refs"].items()},
         )
+        self.lineage = [{**ancestor} for ancestor in row.get("lineage", ())]
+
+    def known(self) -> Mapping[str, Any]:
+        """Return what the record says of it beside what is in `trial`."""
+        return {"lineage": self.lineage}
 
 
 def check_free(path: Path) -> None:
@@ -248,6 +257,7 @@ def _fill(
                 "refs": refs,
                 "metrics": dict(own.metrics),
                 "latency_ms": round(member.latency_ms, 4),
+                "lineage": list(member.known().get("lineage", ())),
             }
         )
     data, section = runs[0].record["data"], ensemble.section

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from nasgen.runs.results import Run
 
 
-def about(run: Run, command: str = "") -> dict[str, Any]:
-    """Return what model.json says of a run's ensemble, or of the trial that is named, as JSON."""
+def about(run: Run, seq: int | None = None) -> dict[str, Any]:
+    """Return what model.json says of a trial of a run, or of its ensemble, as JSON."""
     record, metric = run.record, run.task.metric
     described = record["data"]
-    chosen = run.summary.get("ensemble") if run.named is None else None
+    chosen = run.summary.get("ensemble") if seq is None else None
     figures: dict[str, Any] = dict(chosen or {})
-    if run.named is not None:
-        trial = run.trial()
+    if seq is not None:
+        trial = run.trial(seq)
         best = run.summary.get("best") or {}
         figures = {f"val_{metric}": trial.metrics.get(f"val_{metric}")}
         if best.get("trial") == trial.seq:
@@ -33,11 +33,11 @@ def about(run: Run, command: str = "") -> dict[str, Any]:
         )
         if isinstance(value, int | float)
     ]
-    seqs = [m["trial"] for m in (chosen or {}).get("members", ())]
+    members = (chosen or {}).get("members", ())
+    seqs = [s for m in members for s in m.get("averaged") or [m["trial"]]]
     return {
-        "name": default_name(run.name, run.named),
+        "name": default_name(run.name, seq),
         "metrics": metrics,
-        "command": command,
         "data": {
             "source": run.config.data.source,
             **{key: described.get(key) for key in ("digest", "n_train", "n_test", "shape")},
@@ -49,12 +49,12 @@ def about(run: Run, command: str = "") -> dict[str, Any]:
             "space": run.config.space.model_dump(mode="json"),
             "training": run.config.training.model_dump(mode="json"),
         },
-        "lineage": lineage(run, seqs if run.named is None else [run.named]),
+        "lineage": lineage(run, seqs if seq is None else [seq]),
     }
 
 
-def about_folder(found: Ensembled, command: str = "") -> dict[str, Any]:
-    """Return what model.json says of the ensemble in a folder, as JSON."""
+def about_folder(found: Ensembled) -> dict[str, Any]:
+    """Return what model.json says of the ensemble in a folder, beside its lineage, as JSON."""
     record = found.record
     metric, figures = record.get("metric"), record.get("metrics") or {}
     rows = {"validation": (record.get("selected_on") or {}).get("rows")}
@@ -69,7 +69,6 @@ def about_folder(found: Ensembled, command: str = "") -> dict[str, Any]:
     return {
         "name": found.path.resolve().name,
         "metrics": metrics,
-        "command": command,
         "data": record.get("data", {}),
         "search": {key: record.get(key) for key in ("method", "options", "selected_on", "command")},
     }
@@ -86,7 +85,7 @@ def lineage(run: Run, seqs: Iterable[int]) -> list[dict[str, Any]]:
             found.add(seq)
             waiting += [p for p in trials[seq].parents if p in trials]
     return [
-        {"trial": seq, "operator": trials[seq].source, "parents": list(trials[seq].parents),
+        {"run": run.name, "trial": seq, "operator": trials[seq].source, "parents": list(trials[seq].parents),
          "key": trials[seq].key, "objectives": dict(trials[seq].objectives)}
         for seq in sorted(found)
     ]  # fmt: skip

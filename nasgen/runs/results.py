@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -20,7 +20,7 @@ from nasgen.genotypes.derivation import Derivation
 from nasgen.loop import front
 from nasgen.loop.ranks import ranked
 from nasgen.registry.plugins import CLOSED
-from nasgen.runs import reporting, retraining, threads, workers
+from nasgen.runs import exporting, reporting, retraining, threads, workers
 from nasgen.runs.counting import counted
 from nasgen.runs.kin import ancestors
 from nasgen.runs.resolved import NO_RECIPE, Resolved
@@ -336,7 +336,10 @@ class Run:
         """Return the network of a trial, the same one each time: its answers are kept."""
         if trial.seq not in self._networks:
             kin = ancestors({t.seq: t for t in self.trials}, trial.seq)
-            self._networks[trial.seq] = TrainedNetwork(self.name, trial, self.inference, kin)
+            known = partial(exporting.about, self, trial.seq)
+            self._networks[trial.seq] = TrainedNetwork(
+                self.name, trial, self.inference, kin, known=known
+            )
         return self._networks[trial.seq]
 
     def networks(self) -> list[TrainedNetwork]:
@@ -367,6 +370,7 @@ class Run:
             tuple(weight / sum(weights) for weight in weights),  # they are kept rounded
             Mixing(section.mean_of),
             section,
+            known=partial(exporting.about, self),
         )
 
     def _member(self, row: Mapping[str, Any]) -> TrainedNetwork:

@@ -16,7 +16,7 @@ import nasgen
 from nasgen.cli import app
 from nasgen.errors import ConfigError, DataError, EvaluationError, StoreError
 from nasgen.export.folder import TOLERANCE
-from tests.export.conftest import FORMATS, KINDS, Case
+from tests.export.conftest import FORMATS, KINDS, SETTINGS, Case
 
 # A fresh process in which packages cannot be imported: as if they were not installed.
 BLOCK = """
@@ -144,6 +144,33 @@ def test_what_is_written_says_what_it_is(cases: dict[str, Case]) -> None:
     assert set(codes[0]) == {"", "red", "green, dark", 'it\'s "blue"'}
 
 
+def test_ancestors_are_written_from_python_as_from_the_command_line(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tables = {
+        **SETTINGS, "algorithm": {"name": "genetic", "population": 2}, "budget": {"trials": 3},
+        "training": {"epochs": 0.1},
+    }  # fmt: skip
+    data = (rng.normal(size=(60, 3)), np.arange(60) % 2)
+    run = nasgen.run(tables, data=data, out=tmp_path / "family")
+    child = run.trial(2)
+    assert child.parents
+    record = run.network(2).export(tmp_path / "out", formats="python").record
+    assert [row["trial"] for row in record["lineage"]] == sorted({*child.parents, 2})
+    last = record["lineage"][-1]
+    assert (last["run"], last["operator"]) == ("family", child.source)
+    assert last["parents"] == list(child.parents)
+    assert record["data"]["digest"] == run.record["data"]["digest"]
+    arguments = ["export", f"{run.path}:2", "--format", "python", "--out", str(tmp_path / "cli")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    typed = json.loads((tmp_path / "cli" / "model.json").read_text())
+    assert typed["command"].startswith("nasgen export ")
+    changing = {"command", "made"}
+    assert {k: v for k, v in typed.items() if k not in changing} == {
+        k: v for k, v in json.loads(json.dumps(record)).items() if k not in changing
+    }
+
+
 def test_layers_are_called_as_in_the_drawing(cases: dict[str, Case]) -> None:
     text = (cases["images"].folder / "model.py").read_text()
     trial = cases["images"].run.trial(0)
@@ -183,6 +210,7 @@ def test_the_folder_of_an_ensemble_is_exported(cases: dict[str, Case], tmp_path:
     assert record["temperature"] != 1.0
     assert len(record["members"]) == 2
     assert {m["part"] for m in record["metrics"]} == {"validation", "test"}
+    assert {(row["run"], row["trial"]) for row in record["lineage"]} == {("images", 0), ("images", 1)}
     original, x = nasgen.load(folder).ensemble, run.dataset.x_test[:40]
     found = nasgen.load(tmp_path / "out").predict_proba(x)
     assert np.abs(found - original.predict_proba(x)).max() <= TOLERANCE
