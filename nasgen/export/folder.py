@@ -28,6 +28,7 @@ from nasgen.evaluation.device import threads
 from nasgen.export import card, onnx, python
 from nasgen.export import torch as program
 from nasgen.export.source import UnheldError
+from nasgen.export.stems import Family
 from nasgen.export.subject import Live, Subject
 from nasgen.store import tensors
 from nasgen.store.folder import versions
@@ -35,7 +36,7 @@ from nasgen.store.folder import versions
 FORMATS: Final[tuple[str, ...]] = (python.NAME, onnx.NAME, program.NAME)
 RECORD: Final = "model.json"
 EXAMPLES: Final = "examples.safetensors"
-VERSION: Final = 1  # of model.json
+VERSION: Final = 2  # of model.json; 1 had no networks with layers in common
 TOLERANCE: Final = 1e-4  # of answers in float32, as a share of the largest answer where that is > 1
 N_EXAMPLES: Final = 8
 HEAVY: Final = 4096  # rows at once
@@ -234,6 +235,12 @@ def _record(
     """Return model.json."""
     transform, task = subject.transform, subject.transform.task
     n = min(N_EXAMPLES, len(rows.expected))
+    shared = {  # place of a network that has layers in common with others -> names of its tensors
+        place: {"tensors": names}
+        for unit in subject.units
+        if isinstance(unit.member.network, Family)
+        for place, names in zip(unit.places, unit.member.network.tensors, strict=True)
+    }
     return {
         "nasgen_export": VERSION,
         "versions": versions(),
@@ -260,8 +267,9 @@ def _record(
                           for step, name, words in member.steps],
                 "input_shape": list(member.blueprint.input_shape),
                 "n_outputs": member.blueprint.n_classes,
+                **shared.get(place, {}),
             }
-            for member in subject.members
+            for place, member in enumerate(subject.members)
         ],
         "compared_on": {
             "part": rows.part, "rows": len(rows.expected), "reason": rows.reason,

@@ -10,14 +10,15 @@ import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from nasgen.errors import StoreError
 from nasgen.export.source import Sources, UnheldError, literal, renamed
-from nasgen.export.subject import PROBABILITIES, TINY, Member, Subject, Unit
+from nasgen.export.stems import Family, Named
+from nasgen.export.subject import PROBABILITIES, TINY, Subject, Unit
 from nasgen.registry import code
 from nasgen.store import tensors
 
@@ -105,16 +106,19 @@ def weights(subject: Subject) -> dict[str, Tensor]:
             found |= {f"{name}.{to}": state[own] for own, to in renamed(module).items()}
     for i, unit in enumerate(subject.units):
         prefix, state = f"network{_under(_number(subject, i))}.", unit.member.network.state_dict()
-        found |= {prefix + to: state[own] for own, to in names_of(unit.member).items()}
+        names = names_of(unit.member.network, unit.steps)
+        found |= {prefix + to: state[own] for own, to in names.items()}
     return found
 
 
-def names_of(member: Member) -> dict[str, str]:
-    """Return the names of a network's tensors in nasgen -> those in its class of model.py."""
+def names_of(network: Any, steps: Sequence[Named]) -> dict[str, str]:
+    """Return the names of a network's tensors in nasgen -> those in its class of model.py.
+
+    `steps` has the names of its steps there.
+    """
     found: dict[str, str] = {}
-    for step, name, _ in member.steps:
-        module = member.network.steps[step.name]
-        found |= renamed(module, f"steps.{step.name}.", f"{name}.")
+    for step, name, _ in steps:
+        found |= renamed(network.steps[step.name], f"steps.{step.name}.", f"{name}.")
     return found
 
 
@@ -149,17 +153,20 @@ def _number(subject: Subject, i: int) -> str:
 def _network(name: str, unit: Unit, sources: Sources) -> str:
     """Return the class of one network: one line a layer where it is made, one where it answers."""
     made, ran, member, n = [], [], unit.member, len(unit.places)
+    is_family = isinstance(member.network, Family)
     shape = ", ".join(map(str, member.blueprint.input_shape))
     gives = f"(B, {member.blueprint.n_classes}) outputs"
     what = f"(B, {shape}) inputs as the transform gives them -> {gives}"
-    if n > 1:
+    if is_family:
+        what = f"{n} networks, what they have in common once: (B, {shape}) -> (B, {n}, outputs)"
+    elif n > 1:
         what = f"{n} networks of the same shape: (B, {shape}) -> (B, {n}, outputs)"
         axes = ["1", str(n), *"1" * (len(member.blueprint.input_shape) - 1)]
         ran.append(f"x = x.repeat({', '.join(axes)})")
-    step_of = {step.name: step for step, _, _ in member.steps}
-    last_reader = {source: step for step in member.blueprint.steps for source in step.inputs}
+    last_reader = {s: step.name for step in member.blueprint.steps for s in step.inputs}
+    last_reader |= dict.fromkeys(unit.ends, "")  # they are returned
     variable = {"input": "x"}
-    for step, own, words in member.steps:
+    for step, own, words in unit.steps:
         module = member.network.steps[step.name]
         try:
             made.append(
@@ -169,11 +176,14 @@ def _network(name: str, unit: Unit, sources: Sources) -> str:
             raise UnheldError(f"layer '{step.layer}', {_place(module)}, {error}") from None
         read = [variable[source] for source in step.inputs]
         read += [f"{n}={n}" for n in (o.removeprefix("input.") for o in step.others)]
-        free = [variable[s] for s in step.inputs if last_reader[s] is step_of[step.name]]
+        free = [variable[s] for s in step.inputs if last_reader[s] == step.name]
         variable[step.name] = free[0] if free else own
         ran.append(f"{variable[step.name]} = self.{own}({', '.join(read)})")
     others = "".join(f", {name}: Tensor | None = None" for name in member.wanted)
-    last = variable[member.blueprint.steps[-1].name]
+    last = [variable[end] for end in unit.ends]
+    returned = last[0] + (f".unflatten(1, ({n}, -1))" if n > 1 else "")
+    if is_family:
+        returned = f"torch.stack(({', '.join(last)}), 1)"
     return "\n".join(
         [
             f"class {name}(nn.Module):",
@@ -185,7 +195,7 @@ def _network(name: str, unit: Unit, sources: Sources) -> str:
             "",
             f"    def forward(self, x: Tensor{others}) -> Tensor:",
             *(f"        {line}" for line in ran),
-            f"        return {last}" + (f".unflatten(1, ({n}, -1))" if n > 1 else ""),
+            f"        return {returned}",
         ]
     )
 

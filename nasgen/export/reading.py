@@ -173,7 +173,10 @@ def _members(
     weights: Mapping[str, Array],
     transform: Transform,
 ) -> tuple[Member, ...]:
-    """Return the networks; those of a stack have their tensors one behind another."""
+    """Return the networks; those of a stack have their tensors one behind another.
+
+    Those that have layers in common have "tensors", their own names -> those of the file.
+    """
     places = sorted(place for stack in stacks for place in stack)
     if not entries or places != list(range(len(entries))):
         raise ValueError("members: expected at least one network, each in one stack")
@@ -182,15 +185,22 @@ def _members(
         prefix = f"network_{i + 1}." if len(stacks) > 1 else "network."
         all_of = {n.removeprefix(prefix): a for n, a in weights.items() if n.startswith(prefix)}
         for j, place in enumerate(stack):
-            own = {
-                name: np.split(array, len(stack))[j] if array.ndim else array
-                for name, array in all_of.items()
-            }
-            found[place] = _member(entries[place], own, transform)
+            names, own = entries[place].get("tensors"), all_of
+            if names is None:
+                own = {
+                    name: np.split(array, len(stack))[j] if array.ndim else array
+                    for name, array in all_of.items()
+                }
+            found[place] = _member(entries[place], own, transform, names)
     return tuple(found[place] for place in places)
 
 
-def _member(entry: Mapping[str, Any], weights: Mapping[str, Array], transform: Transform) -> Member:
+def _member(
+    entry: Mapping[str, Any],
+    weights: Mapping[str, Array],
+    transform: Transform,
+    names: Mapping[str, str] | None,
+) -> Member:
     """Return a network built of its steps; what its weights must be is compared before."""
     steps = tuple(map(_step, entry["steps"][:MOST_STEPS]))
     shape = tuple(int(n) for n in entry["input_shape"])
@@ -206,9 +216,9 @@ def _member(entry: Mapping[str, Any], weights: Mapping[str, Array], transform: T
         network,
         genotypes.read(entry["genotype"]),
         float(entry["share"]),
-        {k: v for k, v in entry.items() if k not in ("steps", "genotype", "share")},
+        {k: v for k, v in entry.items() if k not in ("steps", "genotype", "share", "tensors")},
     )
-    names = python.names_of(member)
+    names = python.names_of(network, member.steps) if names is None else names
     wanted = {name: tuple(t.shape) for name, t in network.state_dict().items()}
     for name, size in wanted.items():
         got = weights.get(names[name])

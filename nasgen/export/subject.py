@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nasgen.evaluation.feeds.base import stored_of
 from nasgen.evaluation.inference import Answers
 from nasgen.evaluation.transform import Transform
-from nasgen.export import stacks
+from nasgen.export import stacks, stems
 from nasgen.genotypes import Genotype
 from nasgen.phenotype import heredity
 from nasgen.phenotype.compaction import compact
@@ -62,7 +62,7 @@ class Member:
     `facts` is what model.json says of it: where it comes from, what was measured of it.
     """
 
-    network: Any  # a Network; of several side by side a `stacks.Stack`
+    network: Any  # a Network; of a unit of several a `stacks.Stack` or a `stems.Family`
     genotype: Genotype
     share: float
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -107,13 +107,27 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """A network of what is written: one member, or several of the same shape side by side.
+    """A network of what is written: one member, or several that are computed together.
 
-    `places` are those of its members in the subject.
+    `places` are those of its members in the subject; `member` is the first of them, with a network
+    that answers for all: several of the same shape side by side, or with common layers once.
     """
 
     places: tuple[int, ...]
     member: Member
+
+    @property
+    def steps(self) -> Sequence[stems.Named]:
+        """Its steps in order, each with a name for source text and what it is in words."""
+        network = self.member.network
+        return network.called if isinstance(network, stems.Family) else self.member.steps
+
+    @property
+    def ends(self) -> Sequence[str]:
+        """Names of the steps whose outputs it returns."""
+        network = self.member.network
+        is_family = isinstance(network, stems.Family)
+        return network.ends if is_family else [self.member.blueprint.steps[-1].name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,16 +166,31 @@ class Subject:
 
     @cached_property
     def units(self) -> tuple[Unit, ...]:
-        """The networks as they are written: those that answer faster together lie side by side."""
+        """The networks as they are written, each in one unit.
+
+        What several have in common is computed once. Those of the same shape lie side by side where
+        that takes less time.
+        """
         networks = [member.network for member in self.members]
-        found = []
-        for places in stacks.groups(networks) if len(networks) > 1 else [(0,)]:
+        found = [self._family(places) for places in stems.families(networks)]
+        taken = {place for unit in found for place in unit.places}
+        left = [place for place in range(len(networks)) if place not in taken]
+        for group in stacks.groups([networks[place] for place in left]):
+            places = tuple(left[i] for i in group)
             member = self.members[places[0]]
             if len(places) > 1:
                 together = stacks.Stack([networks[i] for i in places]).eval()
                 member = replace(member, network=together)
             found.append(Unit(places, member))
-        return tuple(found)
+        return tuple(sorted(found, key=lambda unit: unit.places))
+
+    def _family(self, places: tuple[int, ...]) -> Unit:
+        """Return members that have layers in common as one."""
+        members = [self.members[place] for place in places]
+        networks = [member.network for member in members]
+        family: nn.Module = stems.Family(networks, [member.steps for member in members]).eval()
+        stack = stacks.faster(networks, family)
+        return Unit(places, replace(members[0], network=family if stack is None else stack))
 
 
 class Live(nn.Module):
@@ -169,9 +198,9 @@ class Live(nn.Module):
 
     def __init__(self, subject: Subject, names: Sequence[str]) -> None:
         super().__init__()
-        self.names, self.wanted = tuple(names), [m.wanted for m in subject.members]
+        self.names, self.units = tuple(names), subject.units
         self.reads, self.shows = subject.reads, subject.shows
-        self.networks = nn.ModuleList([member.network for member in subject.members])
+        self.networks = nn.ModuleList([unit.member.network for unit in subject.units])
         self.shares = [member.share for member in subject.members]
         self.is_logits = subject.mixed != PROBABILITIES
         self.temperature, self.task = subject.temperature, subject.transform.task
@@ -182,14 +211,17 @@ class Live(nn.Module):
         given = dict(zip(self.names, inputs, strict=True))
         x = inputs[0] if self.reads is None else self.reads(*inputs)
         x = x if self.shows is None else self.shows(x)
-        found = []
-        for network, wanted in zip(self.networks, self.wanted, strict=True):
-            outputs = network(x, **{name: given[name] for name in wanted if name in given})
-            p = self.task.predictions(outputs.float())
-            if self.n_views > 1:
-                p = p.reshape(self.n_views, -1, *p.shape[1:]).mean(0)
-            found.append(p)
-        return mix(found, self.shares, self.is_logits, self.temperature)
+        found: dict[int, Tensor] = {}
+        for network, unit in zip(self.networks, self.units, strict=True):
+            more = {name: given[name] for name in unit.member.wanted if name in given}
+            outputs = network(x, **more).float()
+            for i, place in enumerate(unit.places):
+                p = self.task.predictions(outputs if len(unit.places) == 1 else outputs[:, i])
+                if self.n_views > 1:
+                    p = p.reshape(self.n_views, -1, *p.shape[1:]).mean(0)
+                found[place] = p
+        each = [found[place] for place in sorted(found)]
+        return mix(each, self.shares, self.is_logits, self.temperature)
 
 
 def mix(
