@@ -53,6 +53,7 @@ def test_it_is_compared_on_random_rows(kind: str, cases: dict[str, Case], tmp_pa
     assert np.abs(found - wanted).max() <= TOLERANCE
 
 
+@pytest.mark.filterwarnings("default")  # the command line prints them
 def test_the_example_of_such_an_export_runs(
     cases: dict[str, Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
