@@ -110,7 +110,9 @@ def pixels(shape: tuple[int, ...]) -> Dataset:
 def drawn(space: str, dataset: Dataset, seeds: Sequence[int], **options: Any) -> Subject:
     """Return networks of these seeds: equal ones are of the same shape with other weights."""
     found = registry.resolve("search_spaces", space)(**options)
-    return subject(dataset, found, [found.sample(np.random.default_rng(s)).mint(0, s) for s in seeds])
+    return subject(
+        dataset, found, [found.sample(np.random.default_rng(s)).mint(0, s) for s in seeds]
+    )
 
 
 def subject(dataset: Dataset, space: Any, found: Sequence[Genotype]) -> Subject:
@@ -118,7 +120,11 @@ def subject(dataset: Dataset, space: Any, found: Sequence[Genotype]) -> Subject:
     transform = Transform.fit(dataset, split(dataset, 0.25, 0).train)
     shape, n_outputs = transform.feed.input_shape, transform.task.n_outputs
     members = [
-        Member(build(space.blueprint(genotype, shape, n_outputs), seed).eval(), genotype, 1 / len(found))
+        Member(
+            build(space.blueprint(genotype, shape, n_outputs), seed).eval(),
+            genotype,
+            1 / len(found),
+        )
         for seed, genotype in enumerate(found)
     ]
     return Subject(tuple(members), transform)
@@ -195,9 +201,7 @@ def exported(name: str, found: Subject, threads: int) -> Row:
             loaded(Subject((m,), found.transform), inputs, raw, Path(folder) / str(i))
             for i, m in enumerate(found.members)
         ]
-    row["units"] = [
-        [type(unit.member.network).__name__, len(unit.places)] for unit in found.units
-    ]
+    row["units"] = [[type(unit.member.network).__name__, len(unit.places)] for unit in found.units]
     with device.threads(threads):
         for n in BATCHES:
             few = {key: tensor[:n] for key, tensor in inputs.items()}
@@ -287,7 +291,9 @@ def main() -> None:
     works: dict[str, Callable[[int], Row]] = {}
     if given.command == "exported":
         made = ENSEMBLES | {n: lambda source=s: of_run(source) for n, s in named.items()}
-        works = {n: lambda threads, n=n, make=m: exported(n, make(), threads) for n, m in made.items()}
+        works = {
+            n: lambda threads, n=n, make=m: exported(n, make(), threads) for n, m in made.items()
+        }
     else:
         works = {n: lambda threads, s=s: runtime(s, threads) for n, s in named.items()}
     for name, work in works.items():

@@ -33,10 +33,11 @@ def export(
 
     `formats` are "all" or some of python, onnx and torch, with commas between. Each is compared
     with the original on the first `check_on` test rows, or on random ones where the data set cannot
-    be read: `Written.remark` says so. `views` "run" averages over the views of
-    the run as `predict` does, "1" answers each row as it is. What is `known` of the networks goes to
-    model.json, and `about` beside it or in its place. Raises ConfigError, DataError where neither the data set is there nor its feed draws rows, StoreError
-    where the folder is, EvaluationError where no format can be written.
+    be read: `Written.remark` says so. `views` "run" averages over the views of the run as `predict`
+    does, "1" answers each row as it is. What is `known` of the networks goes to model.json, and
+    `about` beside it or in its place. Raises ConfigError, DataError where neither the data set is
+    there nor its feed draws rows, StoreError where the folder is, EvaluationError where no format
+    can be written.
     """
     from nasgen.export import gathering  # loads torch
 

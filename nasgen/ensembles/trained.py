@@ -184,9 +184,7 @@ class TrainedNetwork:
             costs = {k: v for k, v in self.trial.metrics.items() if k in ("n_params", "flops")}
             trial = replace(self.trial, refs={**refs, "weights": ref}, metrics=costs)
             known = partial(exporting.known, parts)
-            self._means[seqs] = replace(
-                self, trial=trial, averaged=seqs, known=known, _means={}
-            )
+            self._means[seqs] = replace(self, trial=trial, averaged=seqs, known=known, _means={})
         return self._means[seqs]
 
     def check(self) -> None:

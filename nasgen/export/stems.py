@@ -47,7 +47,7 @@ def pieces(network: Network) -> dict[str, list[Piece]]:
     for step in network.blueprint.steps:
         module = network.steps[step.name]
         parts: list[list[tuple[str, nn.Module]]] = []
-        for name, child in module._modules.items() if _is_sequence(module) else [("", module)]:
+        for name, child in _modules(module):
             if parts and any(getattr(m, "inplace", False) for m in child.modules()):
                 parts[-1].append((name, child))
             else:
@@ -100,7 +100,8 @@ class Family(nn.Module):
                 owners.setdefault(key, []).append(k)
         made: dict[str, Named] = {}
         for k, network in enumerate(networks):
-            outputs, tensors = {INPUT: INPUT}, {}
+            outputs: dict[str, str] = {INPUT: INPUT}
+            tensors: dict[str, str] = {}
             for step, name, words in named[k]:
                 runs = [[*run] for _, run in groupby(split[k][step.name], lambda p: owners[p.key])]
                 sources = tuple(outputs[source] for source in step.inputs)
@@ -152,5 +153,8 @@ def _joined(run: Sequence[Piece]) -> nn.Module:
     return named[0][1] if named[0][0] == "" else nn.Sequential(OrderedDict(named))
 
 
-def _is_sequence(module: nn.Module) -> bool:
-    return type(module) is nn.Sequential and len(module) > 0
+def _modules(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the modules of a sequence by name; any other module whole, as ""."""
+    if type(module) is nn.Sequential and len(module):
+        return [(name, child) for name, child in module._modules.items() if child is not None]
+    return [("", module)]

@@ -85,7 +85,8 @@ def lineage(run: Run, seqs: Iterable[int]) -> list[dict[str, Any]]:
             found.add(seq)
             waiting += [p for p in trials[seq].parents if p in trials]
     return [
-        {"run": run.name, "trial": seq, "operator": trials[seq].source, "parents": list(trials[seq].parents),
-         "key": trials[seq].key, "objectives": dict(trials[seq].objectives)}
+        {"run": run.name, "trial": seq, "operator": trials[seq].source,
+         "parents": list(trials[seq].parents), "key": trials[seq].key,
+         "objectives": dict(trials[seq].objectives)}
         for seq in sorted(found)
     ]  # fmt: skip

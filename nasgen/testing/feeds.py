@@ -260,7 +260,9 @@ def draws_rows(name: str) -> Iterator[str]:
         yield "" if good else f"{dataset.name}: random rows gave outputs {tuple(y.shape)}."
         read = feed.numbers(drawn[0])
         counts = {key: len(array) for key, array in read.items()}
-        yield "" if set(counts.values()) == {6} else f"{dataset.name}: `numbers` gave {counts} rows."
+        yield (
+            "" if set(counts.values()) == {6} else f"{dataset.name}: `numbers` gave {counts} rows."
+        )
 
 
 def _same_rows(first: list[dict[str, torch.Tensor]], second: list[dict[str, torch.Tensor]]) -> bool:

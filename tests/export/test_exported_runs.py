@@ -210,7 +210,10 @@ def test_the_folder_of_an_ensemble_is_exported(cases: dict[str, Case], tmp_path:
     assert record["temperature"] != 1.0
     assert len(record["members"]) == 2
     assert {m["part"] for m in record["metrics"]} == {"validation", "test"}
-    assert {(row["run"], row["trial"]) for row in record["lineage"]} == {("images", 0), ("images", 1)}
+    assert {(row["run"], row["trial"]) for row in record["lineage"]} == {
+        ("images", 0),
+        ("images", 1),
+    }
     original, x = nasgen.load(folder).ensemble, run.dataset.x_test[:40]
     found = nasgen.load(tmp_path / "out").predict_proba(x)
     assert np.abs(found - original.predict_proba(x)).max() <= TOLERANCE

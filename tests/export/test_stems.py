@@ -19,7 +19,13 @@ from nasgen.export.folder import TOLERANCE, Rows, write
 from nasgen.export.subject import Member, Subject
 from nasgen.search_spaces.blueprint import INPUT, Blueprint
 from tests.export.test_every_layer import (
-    N_CLASSES, SHAPES, Steps, answers_of, network_of, raw_of, subject_of,
+    N_CLASSES,
+    SHAPES,
+    Steps,
+    answers_of,
+    network_of,
+    raw_of,
+    subject_of,
 )  # fmt: skip
 from tests.export.test_stacks import _genotype
 
