@@ -23,7 +23,7 @@ DOORS = {
     "jinja2": {"report"},
     "pydantic": {"settings"},
     "sklearn": {"data", "ensembles", "predictors"},
-    "networkx": {"genotypes/graphs"},
+    "networkx": {"genotypes/graphs", "genotypes/priors"},
     "rustworkx": {"predictors"},
     "PIL": {"data"},
     "pyarrow": {"bench", "runs/answers"},

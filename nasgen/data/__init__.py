@@ -1,4 +1,7 @@
-"""Data sets as numpy arrays. Importing this package loads neither numpy nor a reader."""
+"""Data sets as numpy arrays. Importing this package loads neither numpy nor a reader.
+
+An entry's option "path" is False where what follows the colon names no file or folder.
+"""
 
 from nasgen.registry import Entry
 
@@ -35,6 +38,20 @@ ENTRIES = (
         "csv",
         "nasgen.data.table:load",
         "csv:FILE?target=COLUMN, a table with a header; &shape=CxHxW for images",
+    ),
+    Entry(
+        "reber",
+        "nasgen.data.reber:load",
+        "reber or reber:n=2000&seed=1, strings of the Reber grammar and others; &negatives=near",
+        reference="Reber 1967; Stier 2021, section 4.2",
+        options={"path": False},
+    ),
+    Entry(
+        "reber-embedded",
+        "nasgen.data.reber:load_embedded",
+        "strings whose second symbol decides about the last but one; n and seed as for reber",
+        reference="Hochreiter & Schmidhuber 1997",
+        options={"path": False},
     ),
     Entry(
         "array",

@@ -18,7 +18,7 @@ from nasgen.data.scaling import Scaling
 from nasgen.errors import DataError
 
 SCHEME: Final = "array"
-FACTS: Final = "facts"  # JSON: name, form, task, classes, columns, notes
+FACTS: Final = "facts"  # JSON: name, form, task, classes, columns, notes, vocabulary
 EXPECTED: Final = "the arrays that a run was given, DIGEST.npz in its folder"
 
 
@@ -50,6 +50,7 @@ def save(dataset: Dataset, folder: Path) -> None:
         "classes": list(dataset.classes),
         "columns": [[c.name, c.kind] for c in dataset.columns],
         "notes": list(dataset.notes),
+        "vocabulary": list(dataset.vocabulary),
     }
     arrays = {FACTS: np.array(json.dumps(facts)), "targets": dataset.targets}
     arrays |= {"targets_test": dataset.targets_test}
@@ -98,4 +99,5 @@ def load(rest: str) -> Dataset:
             scaling,
             arrays.get("validation"),
             tuple(facts.get("notes", ())),
+            tuple(facts.get("vocabulary", ())),
         )

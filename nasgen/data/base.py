@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasgen import registry
-from nasgen.data import checks, forms, targets
+from nasgen.data import checks, forms, targets, tokens
 from nasgen.data.columns import Column, named
 from nasgen.data.scaling import Scaling
 from nasgen.data.split import held_out
@@ -45,6 +45,8 @@ class Dataset:
     - `classes`: name of each label, for tasks that have labels.
     - `scaling`: what networks read of the numbers in images, where that is not the numbers
       themselves; x may then be float64. Tables and sequences are scaled by their feeds.
+    - `vocabulary`: the text of each token, of tokens that have one, by their numbers; () elsewhere.
+      Other tokens are then refused, and rows may be given as texts.
     - `validation`: ascending rows of the training part that the data set itself sets aside to
       choose between networks; None to draw them.
     - `notes`: sentences about how the data were read that a user should know of; not in `digest`.
@@ -66,6 +68,7 @@ class Dataset:
     scaling: Scaling | None = None
     validation: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(readable(c) for c in self.classes))
@@ -81,6 +84,7 @@ class Dataset:
             forms.check(
                 self.name, self.form, part, inputs, len(wanted), self.columns, scaling=self.scaling
             )
+            tokens.check(self.name, f"x_{part}", self.form, inputs, self.vocabulary)
         forms.same_kind(self.name, self.inputs, self.inputs_test, self.form)
         for part, _, wanted in pairs:
             targets.check(self.name, self.task, f"y_{part}", wanted, self.classes)
@@ -160,6 +164,8 @@ class Dataset:
         if (self.form, self.task, names) != ("image", targets.CLASSIFICATION, ["x"]):
             # Labelled images have no more: runs from before there was anything else hold to it.
             head += (self.form, self.task, names, [(c.name, c.kind) for c in self.columns])
+        if self.vocabulary:
+            head += ("vocabulary", self.vocabulary)
         if self.validation is not None:
             head += ("validation", self.validation.tolist())
         hasher.update(repr(head).encode())
@@ -176,6 +182,7 @@ class Dataset:
             "inputs": {name: list(array.shape[1:]) for name, array in self.inputs.items()},
             "shape": list(self.shape),
             "columns": [[c.name, c.kind] for c in self.columns if self.form == "table"],
+            **({"vocabulary": list(self.vocabulary)} if self.vocabulary else {}),
             "notes": list(self.notes),
             "classes": list(self.classes),
             "n_train": len(self.targets),
@@ -198,6 +205,7 @@ def make(
     x_val: Any = None,
     y_val: Any = None,
     notes: Sequence[str] = (),
+    vocabulary: Sequence[str] = (),
 ) -> Dataset:
     """Turn arrays into a Dataset; every loader ends here.
 
@@ -209,7 +217,8 @@ def make(
     test set, stratified where there are classes. `x_val`, `y_val` validate in the place of a drawn
     share. `classes` defaults to the labels as text. `columns` names the numbers of a row where
     images are rows of a table. `scaling` is what networks read of images; x are the rows as users
-    have them. Raises DataError naming the array, the index and the remedy.
+    have them. `vocabulary` is the text of each token; sequences may then be texts, a token a
+    character, or lists of texts. Raises DataError naming the array, the index and the remedy.
     """
     for key, px, py in (("val", x_val, y_val), ("test", x_test, y_test)):
         if (px is None) != (py is None):
@@ -225,6 +234,9 @@ def make(
     kx, ky = ("x", "y") if whole else ("x_train", "y_train")
     parts = {kx: x, "x_val": x_val, "x_test": x_test}
     given = {key: value for key, value in parts.items() if value is not None}
+    words = tuple(vocabulary)
+    if words:
+        given = {key: tokens.numbered(name, key, a, words) for key, a in given.items()}
     asked, (form, inputs, columns) = (
         form,
         forms.as_inputs(name, given, form, tuple(columns), scaling),
@@ -266,7 +278,7 @@ def make(
         )
     return Dataset(
         name, train, wanted, test, last, named, form, task, columns, scaling, validation,
-        tuple(notes),
+        tuple(notes), words,
     )  # fmt: skip
 
 

@@ -235,7 +235,7 @@ class Evaluator:
                 metrics |= inherited
             # What stays as it was drawn has nothing that its parents' support could hold down.
             drawn = "not_inherited" in metrics and job.get("support") is None
-            masks = None if drawn else self.inheritance.support(blueprint, job)
+            masks = self.inheritance.support(blueprint, {} if drawn else job)
         check_layers(network, self.inference.feed.example())
         metrics["n_params"] = measure.n_params(network)
         metrics["flops"] = measure.flops(network, self.inference.feed.example())

@@ -67,7 +67,7 @@ class Inheritance:
             return {**asdict(report), "optimizer_not_inherited": str(error)[:MAX_MESSAGE]}, {}
 
     def support(self, blueprint: Blueprint, job: Mapping[str, Any]) -> dict[str, Array] | None:
-        """Return the support of a job's network, None for one of which nothing is pruned.
+        """Return the support of a job's network, None for one of which every weight exists.
 
         The job's own "support" is a reference to bool arrays under the network's tensor names;
         without it the supports of its parents are moved by the plan of the weights. Raises
@@ -80,7 +80,7 @@ class Inheritance:
             if job.get("support") is not None:
                 return support.closed(blueprint, self.artifacts.load(job["support"]))
             if not any(refs):
-                return None
+                return support.closed(blueprint, {}) if blueprint.is_sparse else None
             givers = [
                 (self.read(parent["genotype"]), self.artifacts.load(ref) if ref else {})
                 for parent, ref in zip(parents, refs, strict=True)

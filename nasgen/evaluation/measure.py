@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -37,11 +39,26 @@ def flops(network: nn.Module, example: Example) -> int:
     was_training = network.training
     network.eval()  # a batch of one has no batch statistics, and running statistics must not move
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), _without_onednn(), FlopCounterMode(display=False) as counter:
             answered(network, inputs)
     finally:
         network.train(was_training)
     return int(counter.get_total_flops())
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Have torch compute without oneDNN inside.
+
+    That runs a recurrent layer as one operation, which the counter knows nothing of.
+    """
+    mkldnn: Any = torch.backends.mkldnn
+    usual = mkldnn.enabled
+    mkldnn.enabled = False
+    try:
+        yield
+    finally:
+        mkldnn.enabled = usual
 
 
 def multiply_adds(network: nn.Module, shape: Shape) -> int:

@@ -17,6 +17,7 @@ MIN_SIDE_TO_SHRINK = 24  # pixels; smaller images are trained on at full size th
 START_SCALE = 0.5
 AVERAGE = 0.2  # share of the steps over which weights are averaged before the schedule is over
 MIN_SIDE_TO_CROP = 16  # pixels; in an 8x8 digit a shift by one pixel costs more than it teaches
+SEQUENCE_CLIP = 1.0  # one long sequence can make a gradient that undoes an epoch (Pascanu 2013)
 REVISION = 3  # raise it when training changes in a way that these settings do not show
 
 
@@ -28,7 +29,7 @@ class Recipe:
     `crop` the largest shift in pixels, `flip` whether half of the images are mirrored,
     `start_scale` the side of the first training images as a share of the full one, `precision` what
     `mixed_precision` is asked for, `average` the share of the steps over which weights are averaged
-    (None: as `average_at` says).
+    (None: as `average_at` says), `clip` the largest norm of a gradient (0: any).
     """
 
     optimizer: str
@@ -42,11 +43,14 @@ class Recipe:
     start_scale: float = 1.0
     precision: str = "auto"
     average: float | None = None
+    clip: float = 0.0
 
     @classmethod
     def of(cls, training: Training, shape: Shape) -> Recipe:
         """Resolve the defaults of `training` for rows of this shape; only images are augmented."""
-        adamw = training.optimizer == "adamw"
+        is_sequence = len(shape) == 2  # recurrent networks are what reads these step by step
+        optimizer = training.optimizer or ("adamw" if is_sequence else "sgd")
+        adamw = optimizer == "adamw"
         lr = training.lr if training.lr is not None else (ADAMW_LR if adamw else SGD_LR)
         decay = training.weight_decay
         if decay is None:
@@ -56,7 +60,7 @@ class Recipe:
         crop = side // 16 if side >= MIN_SIDE_TO_CROP else 0
         scale = START_SCALE if side >= MIN_SIDE_TO_SHRINK else 1.0
         return cls(
-            optimizer=training.optimizer,
+            optimizer=optimizer,
             lr=lr,
             weight_decay=decay,
             batch_size=training.batch_size,
@@ -67,6 +71,7 @@ class Recipe:
             start_scale=scale if training.start_scale is None else training.start_scale,
             precision=training.precision,
             average=training.average,
+            clip=training.clip if training.clip is not None else SEQUENCE_CLIP * is_sequence,
         )
 
     def batch_for(self, n_rows: int) -> int:
@@ -82,5 +87,8 @@ class Recipe:
 
     def digest(self) -> str:
         """Return a text that differs whenever the settings differ; part of a trial's identity."""
-        text = json.dumps({"revision": REVISION, **asdict(self)}, sort_keys=True)
+        settings = asdict(self)
+        if not self.clip:  # as trainings were before there was one
+            del settings["clip"]
+        text = json.dumps({"revision": REVISION, **settings}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

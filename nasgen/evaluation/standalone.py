@@ -103,18 +103,18 @@ class Columns(nn.Module):
 
 
 class Tokens(nn.Module):
-    """(B, T) numbers of tokens and (B,) lengths -> (B, T): unknown ones are `n_tokens`, the last.
+    """(B, T) numbers of tokens and (B,) lengths -> (B, T): those above `last` are unknown, `last`.
 
     What lies behind a sequence's length is 0.
     """
 
-    def __init__(self, n_tokens: int) -> None:
+    def __init__(self, last: int) -> None:
         super().__init__()
-        self.n_tokens = n_tokens
+        self.last = last
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         inside = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
-        return torch.where(inside, x.clamp(max=self.n_tokens), 0)
+        return torch.where(inside, x.clamp(max=self.last), 0)
 
 
 class Vectors(nn.Module):

@@ -208,6 +208,9 @@ def train_together(
                 # None, not 0: what this network does not use must not move, nor its moments.
                 optimizer.zero_grad(set_to_none=True)
                 scaler.scale(loss).backward()
+                if recipe.clip:
+                    scaler.unscale_(optimizer)
+                    nn.utils.clip_grad_norm_(weights, recipe.clip)
                 scaler.step(optimizer)
                 scaler.update()
 

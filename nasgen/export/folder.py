@@ -30,6 +30,7 @@ from nasgen.export import torch as program
 from nasgen.export.source import UnheldError
 from nasgen.export.stems import Family
 from nasgen.export.subject import Live, Subject
+from nasgen.layers.modules import Recurring
 from nasgen.store import tensors
 from nasgen.store.folder import versions
 
@@ -182,6 +183,12 @@ class _Making:
         return self._of(onnx.reader(self.folder))
 
     def _traced(self) -> Any:
+        networks = [member.network for member in self.subject.members]
+        if any(isinstance(part, Recurring) for net in networks for part in net.modules()):
+            raise _RefusedError(
+                "torch.export writes recurrent layers out step by step, for sequences of one "
+                "length alone; use the format python"
+            )
         if self._program is None:
             model = self.model or Live(self.subject, tuple(self.inputs))
             free = self.subject.transform.feed.free_axes

@@ -21,6 +21,12 @@ ENTRIES = (
         reference="Dong 2020",
     ),
     Entry(
+        "recurrent",
+        "nasgen.genotypes.recurrent:Recurrent",
+        "layers of recurrent units in an acyclic graph, joined whole or unit by unit",
+        reference="Stier 2021, sections 4.2 and 4.3",
+    ),
+    Entry(
         "derivation",
         "nasgen.genotypes.derivation:Derivation",
         "what an operator will make of its parents' weights; a worker finds the network out",

@@ -1,5 +1,8 @@
 """Genotypes as networkx graphs and back, for whoever draws, measures or stores graphs.
 
+`wired_graph` makes a recurrent network of any graph, its vertices the units, and `units` gives that
+graph back; `read_file` reads graphs of GraphML files and of lists of edges.
+
 GraphML by the way: `networkx.write_graphml(genotype.to_networkx(), FILE)`, and
 `nasgen.from_networkx(networkx.read_graphml(FILE))`.
 """
@@ -9,14 +12,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from itertools import count
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from nasgen.errors import FOREIGN, IllegalGenotypeError
 from nasgen.genotypes import tags
 from nasgen.genotypes.base import Genotype
 from nasgen.genotypes.kinds import read
+from nasgen.genotypes.recurrent import Recurrent
+from nasgen.genotypes.wiring import unwired, wired
 
 OWN = ("op", "channel_tags")  # attributes of a node that are no setting
+GRAPHML: Final = ".graphml"
+EDGES: Final = ".edgelist"  # a line an edge: source and target
 
 
 def to_networkx(genotype: Genotype | Mapping[str, Any]) -> Any:
@@ -35,7 +43,7 @@ def to_networkx(genotype: Genotype | Mapping[str, Any]) -> Any:
 
     graph = DiGraph(kind=genotype.kind)
     data = genotype.to_json()
-    if not {"vertices", "edges"} <= set(data):
+    if set(data) != {"kind", "vertices", "edges"}:
         outline = genotype.outline()
         graph.graph["genotype"] = json.dumps(data)
         for place, node in enumerate(outline.nodes):
@@ -126,3 +134,50 @@ def _free_tags(graph: Any, taken: Any) -> Iterator[int]:
         ranges = json.loads(text) if text else ()
         used += [start + n - 1 for start, n in ranges if tags.is_provisional(start)]
     return count(max(used, default=tags.PROVISIONAL - 1) + 1)
+
+
+def wired_graph(graph: Any, cell: str = "gru") -> Recurrent:
+    """Return the recurrent network whose units are the nodes of a networkx graph, in their order.
+
+    Edges of an undirected graph lead from earlier nodes to later ones. Raises IllegalGenotypeError
+    like `nasgen.genotypes.wiring.wired`.
+    """
+    place = {node: i for i, node in enumerate(graph)}
+    pairs = [(place[edge[0]], place[edge[1]]) for edge in graph.edges()]
+    if not graph.is_directed():
+        pairs = [(min(pair), max(pair)) for pair in pairs]
+    return wired(len(place), pairs, cell)
+
+
+def units(genotype: Recurrent) -> Any:
+    """Return the graph of a network's units, a `networkx.DiGraph` of nodes 0, 1, ...
+
+    Without input, output and recurrent edges: what `wired_graph` was given, its edges directed.
+    """
+    from networkx import DiGraph
+
+    n, edges = unwired(genotype)
+    graph = DiGraph()
+    graph.add_nodes_from(range(n))
+    graph.add_edges_from(edges)
+    return graph
+
+
+def read_file(path: Path) -> Any:
+    """Return the networkx graph of a file: GraphML, or a list of edges, one "SOURCE TARGET" a line.
+
+    The edges of a list have a direction. Raises IllegalGenotypeError for a damaged file, OSError
+    where it cannot be read.
+    """
+    import networkx as nx
+
+    expected = "GraphML" if path.suffix == GRAPHML else "an edge a line, SOURCE TARGET"
+    try:
+        if path.suffix == GRAPHML:
+            return nx.read_graphml(path)
+        return nx.read_edgelist(path, create_using=nx.MultiDiGraph, data=False)
+    except OSError:
+        raise
+    except FOREIGN as error:  # of parsers of XML and texts
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise IllegalGenotypeError(f"{path}: expected {expected}, but {reason}.") from None

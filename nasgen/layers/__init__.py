@@ -55,9 +55,24 @@ ENTRIES = (
         "nasgen.layers.summary:OverTime",
         "decoder only: mean, maximum, deviation over the steps of a sequence",
     ),
+    Entry("rnn_tanh", "nasgen.layers.recurrent:RnnTanh", "recurrent units, tanh"),
+    Entry("rnn_relu", "nasgen.layers.recurrent:RnnRelu", "recurrent units, ReLU"),
+    Entry("gru", "nasgen.layers.recurrent:Gru", "gated recurrent units", reference="Cho 2014"),
+    Entry(
+        "lstm",
+        "nasgen.layers.recurrent:Lstm",
+        "long short-term memory",
+        reference="Hochreiter & Schmidhuber 1997",
+    ),
+    Entry(
+        "last_step",
+        "nasgen.layers.recurrent:LastStep",
+        "decoder only: states at the end of each sequence",
+    ),
 )
 
 # What a search space may offer as vertices when its options name nothing else.
 DECODER_ONLY = (
     "resize", "project", "stem", "avg_pool_3x3", "head", "flatten", "embed", "over_time",
+    "rnn_tanh", "rnn_relu", "gru", "lstm", "last_step",
 )  # fmt: skip

@@ -86,3 +86,62 @@ class SummedUp(nn.Module):
         apart = torch.where(inside, (x - mean[:, :, None]).square(), 0).sum(2) / n
         # The root has no gradient at 0, where a sequence has one step or equal ones.
         return torch.cat((mean, largest, (apart + 1e-6).sqrt()), 1)
+
+
+class Recurring(nn.Module):
+    """A layer of recurrent units: (B, F_i, T) tensors -> states (B, n_units, T).
+
+    `cell` is rnn_tanh, rnn_relu, gru or lstm. Weights and biases are drawn from U(-r, r) with
+    r = 1 / sqrt(n_units). The parameters are the module's own and are handed to torch's kernels:
+    `torch.nn.RNNBase` keeps a second list of them, which goes stale where somebody else brings the
+    weights (functional calls, relatives that share parameters), and training then stops in silence.
+    """
+
+    def __init__(self, cell: str, n_inputs: int, n_units: int) -> None:
+        super().__init__()
+        self.cell, self.n_inputs, self.n_units = cell, n_inputs, n_units
+        rows = {"gru": 3, "lstm": 4}.get(cell, 1) * n_units
+        self.weight_ih = nn.Parameter(torch.empty(rows, n_inputs))
+        self.weight_hh = nn.Parameter(torch.empty(rows, n_units))
+        self.bias_ih = nn.Parameter(torch.empty(rows))
+        self.bias_hh = nn.Parameter(torch.empty(rows))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -(n_units**-0.5), n_units**-0.5)
+
+    def forward(self, first: Tensor, *others: Tensor) -> Tensor:
+        x = torch.cat((first, *others), 1) if others else first
+        start = x.new_zeros(1, x.shape[0], self.n_units)
+        weights: list[Tensor] = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        # True: there are biases; one layer, no dropout, training, one direction, steps come first.
+        shape = (True, 1, 0.0, self.training, False, False)
+        steps = x.permute(2, 0, 1)
+        if self.cell == "lstm":
+            states = torch.lstm(steps, [start, start], weights, *shape)[0]
+        elif self.cell == "gru":
+            states = torch.gru(steps, start, weights, *shape)[0]
+        elif self.cell == "rnn_relu":
+            states = torch.rnn_relu(steps, start, weights, *shape)[0]
+        else:
+            states = torch.rnn_tanh(steps, start, weights, *shape)[0]
+        return states.permute(1, 2, 0)
+
+
+class AtEnd(nn.Module):
+    """(B, F_i, T) tensors -> (B, sum of F_i): their values at step `lengths` - 1, or at the last.
+
+    `padded` reads the last step of all of them, whatever their lengths.
+    """
+
+    def __init__(self, padded: bool) -> None:
+        super().__init__()
+        self.padded = padded
+
+    def forward(self, first: Tensor, *others: Tensor, lengths: Tensor | None = None) -> Tensor:
+        found = []
+        for x in (first, *others):
+            if lengths is None or self.padded:
+                found.append(x[:, :, -1])
+            else:
+                at = (lengths - 1)[:, None, None].expand(-1, x.shape[1], 1)
+                found.append(x.gather(2, at)[:, :, 0])
+        return torch.cat(found, 1)

@@ -4,3 +4,4 @@ from typing import Final
 
 GRAPHS: Final = "nasgen.search_spaces.graph:GraphSpace"
 CELLS: Final = "nasgen.search_spaces.cells:CellSpace"
+STACKS: Final = "nasgen.search_spaces.recurrent:RecurrentSpace"

@@ -78,13 +78,17 @@ class Network(nn.Module):
 def build(blueprint: Blueprint, seed: int = 0) -> Network:
     """Return the network of a blueprint on the CPU, its weights drawn from `seed` alone.
 
-    Convolutions get Kaiming weights, norms 1 and 0. Raises IncompatibleError when a plug-in layer
-    cannot be built.
+    Convolutions get Kaiming weights, norms 1 and 0. Weights that the blueprint's `links` leave out
+    are 0. Raises IncompatibleError when a plug-in layer cannot be built.
     """
     # Layers draw from torch's global generator: it is seeded here and put back afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Network(blueprint)
+        network = Network(blueprint)
+    with torch.no_grad():
+        for name, mask in structure(blueprint).items():
+            network.get_parameter(name).mul_(torch.from_numpy(mask))
+    return network
 
 
 def _module(step: Step) -> nn.Module:
@@ -159,6 +163,28 @@ def parameter_shapes(blueprint: Blueprint) -> dict[str, tuple[int, ...]]:
     for step in blueprint.steps:
         held = tensors_of(step)
         found |= {f"{PREFIX}.{step.name}.{name}": held.shapes[name] for name in held.parameters}
+    return found
+
+
+def structure(blueprint: Blueprint) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return which weights exist of each parameter of which some do not, by `Step.links`.
+
+    Gates stand one behind another along the first axis, so what a unit reads is repeated for each
+    of them as a whole (tiled): row g * n + j belongs to unit j.
+    """
+    found: dict[str, npt.NDArray[np.bool_]] = {}
+    for step in blueprint.steps:
+        links = dict(step.links)
+        for name in tensors_of(step).parameters if links else ():
+            shape = tensors_of(step).shapes[name]
+            read = roles(step, name, len(shape))[-1] if len(shape) > 1 else None
+            if read is None or read[0] not in links:
+                continue
+            rows = links[read[0]]
+            mask = np.zeros((len(rows), shape[-1]), np.bool_)
+            for row, places in zip(mask, rows, strict=True):
+                row[list(places)] = True
+            found[f"{PREFIX}.{step.name}.{name}"] = np.tile(mask, (shape[0] // len(rows), 1))
     return found
 
 

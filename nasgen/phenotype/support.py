@@ -28,7 +28,7 @@ from nasgen.errors import IncompatibleError
 from nasgen.genotypes import Plan
 from nasgen.phenotype.channels import Bools, flow, limited
 from nasgen.phenotype.heredity import align
-from nasgen.phenotype.network import Network, parameter_shapes
+from nasgen.phenotype.network import Network, parameter_shapes, structure
 from nasgen.phenotype.survival import Masks
 from nasgen.search_spaces.blueprint import Blueprint
 
@@ -87,8 +87,8 @@ class Support:
 def completed(blueprint: Blueprint, arrays: Mapping[str, Any]) -> dict[str, Bools]:
     """Return the support of every parameter of a blueprint's network: True where none is given.
 
-    Nothing is allocated but the masks. Raises IncompatibleError for an unknown name, another shape
-    or values that are not boolean.
+    What the blueprint's links leave out is in no support. Nothing is allocated but the masks.
+    Raises IncompatibleError for an unknown name, another shape or values that are not boolean.
     """
     shapes = parameter_shapes(blueprint)
     for name, mask in arrays.items():
@@ -103,10 +103,13 @@ def completed(blueprint: Blueprint, arrays: Mapping[str, Any]) -> dict[str, Bool
                 f"support: expected a boolean array of shape {shapes[name]} for '{name}', got "
                 f"{got.dtype} of shape {got.shape}."
             )
-    return {
+    found = {
         name: np.array(arrays[name]) if name in arrays else np.ones(shape, np.bool_)
         for name, shape in shapes.items()
     }
+    for name, mask in structure(blueprint).items():
+        found[name] &= mask
+    return found
 
 
 def closed(blueprint: Blueprint, arrays: Mapping[str, Any]) -> dict[str, Bools]:
@@ -143,8 +146,10 @@ def moved(
 
 
 def _absent(blueprint: Blueprint, arrays: Mapping[str, Any]) -> dict[str, Tensor]:
-    masks = completed(blueprint, arrays)
-    return {name: torch.from_numpy(~mask).float() for name, mask in masks.items()}
+    masks, own = completed(blueprint, arrays), structure(blueprint)
+    # What the graph never had was not pruned: a child whose graph has it has it.
+    gone = {name: own[name] & ~mask if name in own else ~mask for name, mask in masks.items()}
+    return {name: torch.from_numpy(mask).float() for name, mask in gone.items()}
 
 
 def n_params(masks: Masks) -> int:

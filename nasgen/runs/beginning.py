@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from nasgen import registry
 from nasgen.data import arrays, files
 from nasgen.data.base import Dataset, make
 from nasgen.data.split import split
@@ -82,15 +83,24 @@ def with_own_origin(folder: RunFolder, config: SearchConfig) -> SearchConfig:
 
 
 def _check_fit(resolved: Resolved, transform: Transform) -> None:
-    """Raise ConfigError unless the search space reads rows of this form."""
-    shape, space = transform.feed.input_shape, resolved.space
+    """Raise ConfigError unless the search space reads rows of this form, and training does."""
+    shape, space, config = transform.feed.input_shape, resolved.space, resolved.config
+    wrong = []
     if len(shape) not in space.ranks:
-        config = resolved.config
-        raise ConfigError(
+        wrong.append(
             f"space.name: '{config.space.name}' reads {_forms(space.ranks)}, but "
             f"{config.data.source} is of the form '{transform.form}'; leave space.name out, or "
             f"choose one for {_forms((len(shape),))}, such as 'mlp'."
         )
+    if len(shape) < 3:
+        wrong += [
+            f"training.{name}: needs images, but {config.data.source} is of the form "
+            f"'{transform.form}'; leave it out."
+            for name in ("flip", "crop", "start_scale")
+            if getattr(config.training, name) not in (None, False, 0, 1.0)
+        ]
+    if wrong:
+        raise ConfigError(wrong)
 
 
 def _forms(ranks: Sequence[int]) -> str:
@@ -120,7 +130,9 @@ def _birth(
 
 def default_folder(config: SearchConfig) -> Path:
     scheme, _, rest = config.data.source.partition(":")
-    data = Path(files.parted(rest)[0]).stem or scheme
+    entry = registry.entries("datasets").get(scheme)
+    is_path = entry is None or bool(entry.options.get("path", True))
+    data = (Path(files.parted(rest)[0]).stem if is_path else "") or scheme
     if arrays.is_bare(config.data.source):
         data = "data"
     stem = f"{data}-{config.algorithm.name}-seed{config.seed}"

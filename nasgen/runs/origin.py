@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from nasgen import genotypes
 from nasgen.errors import ConfigError, IllegalGenotypeError, NasgenError, suggest, typed
-from nasgen.genotypes import Genotype
+from nasgen.genotypes import Genotype, graphs
 from nasgen.runs.paths import run_and_trial
 from nasgen.search_spaces import networks
 from nasgen.search_spaces.base import SearchSpace
@@ -26,7 +26,9 @@ from nasgen.store.trial import Trial
 
 FILE: Final = "origin.json"  # a run's own copy
 JSON: Final = "the JSON of a genotype or of a trial (`nasgen show RUN --trial N --json`)"
-FORMS: Final = "a name (`nasgen list networks`), a JSON file, RUN or RUN:TRIAL"
+FORMS: Final = (
+    "a name (`nasgen list networks`), a JSON file, a graph (.graphml, .edgelist), RUN or RUN:TRIAL"
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ def read(network: str, space: SearchSpace, space_name: str) -> Origin:
         data: Any = networks.read(network)
     elif (path / "run.json").is_file():
         return _of_run(here, path, trial, space, space_name)
+    elif path.suffix in (graphs.GRAPHML, graphs.EDGES):
+        return Origin(_of_graph(here, path, space, space_name), {})
     else:
         data = _of_file(here, network)
     refs = data.get("refs", {}) if isinstance(data, dict) else {}
@@ -92,6 +96,16 @@ def space_of(network: str | None) -> dict[str, Any]:
         return {}
     # A dotted path would be imported, which nobody has allowed.
     return {} if ":" in str(found.get("name", "")) else found
+
+
+def _of_graph(here: str, path: Path, space: SearchSpace, space_name: str) -> Genotype:
+    """Return the network that a search space makes of the graph in a file."""
+    try:
+        return space.adopt(space.wired(graphs.read_file(path)))
+    except OSError as error:
+        raise ConfigError(f"{here} cannot be read ({error.strerror or error}).") from None
+    except IllegalGenotypeError as error:
+        raise ConfigError(f"{here}: in the space '{space_name}': {error}") from None
 
 
 def _of_file(here: str, network: str) -> Any:

@@ -69,5 +69,7 @@ def absolute_source(source: str) -> str:
     entry = registry.entries("datasets").get(scheme)
     if not rest or entry is None or entry.origin != "built-in":
         return source
+    if not entry.options.get("path", True):
+        return source
     path, options = files.parted(rest)
     return f"{scheme}:{Path(path).expanduser().resolve()}{'?' if options else ''}{options}"

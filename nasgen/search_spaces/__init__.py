@@ -21,6 +21,18 @@ ENTRIES = (
         "dense networks of free topology for tables and sequences: dense, sum, concat, skip",
     ),
     Entry(
+        "recurrent",
+        "nasgen.search_spaces.recurrent:RecurrentSpace",
+        "recurrent networks for sequences: tanh, ReLU, GRU and LSTM layers, with skips",
+        reference="Stier 2021, section 4.2",
+    ),
+    Entry(
+        "random-graph-rnn",
+        "nasgen.search_spaces.random_graph_rnn:RandomGraphRnn",
+        "random graphs whose vertices are recurrent units: Barabasi-Albert, Watts-Strogatz",
+        reference="Stier 2021, section 4.3",
+    ),
+    Entry(
         "nasbench201",
         "nasgen.search_spaces.nasbench201:NasBench201",
         "cells of four nodes and six edges; all accuracies are known (nasgen bench)",

@@ -91,6 +91,16 @@ class SearchSpace(ABC):
             raise IllegalGenotypeError(wrong[0])
         return genotype
 
+    def wired(self, graph: Any) -> Genotype:
+        """Return the network of a networkx graph whose nodes say nothing, under provisional tags.
+
+        Raises IllegalGenotypeError. Default: for spaces that make nothing of such a graph.
+        """
+        raise IllegalGenotypeError(
+            f"{type(self).__name__} makes no network of a bare graph; use a search space that "
+            "does, such as random-graph-rnn."
+        )
+
     def shown(self, genotype: Any) -> dict[str, int]:
         """Return counts that Optuna's tools show of a genotype, the same names for all.
 

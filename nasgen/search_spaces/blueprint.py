@@ -11,6 +11,7 @@ from nasgen.genotypes.vertex import Value
 from nasgen.layers.base import Shape
 
 INPUT = "input"  # the name under which steps read the image
+Links = tuple[tuple[str, tuple[tuple[int, ...], ...]], ...]  # see `Step.links`
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class Step:
     image. `in_tags` and `out_tags` are
     the gene tags of the channels that come in (one entry an input) and go out. `others` names
     inputs of the network beside the main one that the step reads by keyword, as "input.lengths".
+    `links` says which channels are joined where not all are: role of a tensor's axis ("in" or
+    "self") -> for each outgoing channel the places of those that it reads; one entry stands for
+    all. The weights of other pairs do not exist (`nasgen.phenotype.network.structure`).
     """
 
     name: str
@@ -36,6 +40,7 @@ class Step:
     in_tags: tuple[Ranges, ...] = ()
     out_tags: Ranges = ()
     others: tuple[str, ...] = ()
+    links: Links = ()
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,11 @@ class Blueprint:
     n_classes: int
     steps: tuple[Step, ...]
     vertex_shapes: dict[int, Shape] = field(default_factory=dict)  # gene tag -> (C, H, W)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether some channels are not joined that layers could join; see `Step.links`."""
+        return any(step.links for step in self.steps)
 
 
 def with_tagged_projections(blueprint: Blueprint) -> Blueprint:

@@ -191,7 +191,9 @@ class Training(Section):
     time_limit: Duration | None = Field(
         None, description="a trial that takes longer fails, such as '10m'; default: none"
     )
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd (Nesterov) | adamw")
+    optimizer: Literal["sgd", "adamw"] | None = Field(
+        None, description="sgd (Nesterov) | adamw; default: adamw for sequences, else sgd"
+    )
     lr: float | None = Field(
         None,
         gt=0,
@@ -207,6 +209,12 @@ class Training(Section):
         le=65_536,
         description="rows in a step; reduced on small data sets, so that an epoch has about 32 "
         "steps",
+    )
+    clip: float | None = Field(
+        None,
+        ge=0,
+        description="largest norm of a step's gradient, which is scaled down to it; 0: any; "
+        "default: 1 for sequences, else any",
     )
     warmup: Share = Field(0.2, description="share of the schedule in which the learning rate rises")
     label_smoothing: float = Field(

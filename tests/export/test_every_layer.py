@@ -36,7 +36,8 @@ SETTINGS: Mapping[str, Any] = {
 SPACES = {
     "dag-cnn": {"max_channels": 16}, "inception": {"width": 8, "max_channels": 32}, "mlp": {},
     "nasbench201": {"channels": 4},
-    "nasbench-macro": {"channels": 4},
+    "nasbench-macro": {"channels": 4}, "recurrent": {"widths": (4, 6), "embedding": 5},
+    "random-graph-rnn": {"most": 12},
 }  # fmt: skip
 
 
@@ -133,20 +134,23 @@ def settings_of(layer: str) -> Iterator[dict[str, Any]]:
             yield plain | {name: values[0]}
 
 
-def network_of(rank: int) -> Blueprint:
+RECURRENT = ("rnn_tanh", "rnn_relu", "gru", "lstm")
+
+
+def network_of(rank: int, left_out: tuple[str, ...] = ()) -> Blueprint:
     """Return one network with every layer that reads this number of axes, one behind another."""
     network, used = Steps(SHAPES[rank]), []
     here = INPUT
     for name in registry.names("layers"):
         rules = find_layer(name)
-        if name in ("head", "resize") or rank not in rules.ranks:
+        if name in ("head", "resize", *left_out) or rank not in rules.ranks:
             continue
         for settings in settings_of(name):
             size = network.here[here]
             if len(size) != rank or min(size[1:], default=9) < 4:  # a pool has shrunk it
                 here = INPUT
             before = [here, network.add("skip", here)] if rules.merges else [here]
-            others = ("input.lengths",) if name == "over_time" else ()
+            others = ("input.lengths",) if name in ("over_time", "last_step") else ()
             made = network.add(name, *before, others=others, **settings)
             used.append(made)
             here = made
@@ -164,12 +168,23 @@ def network_of(rank: int) -> Blueprint:
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_every_layer_is_exported(rank: int, tmp_path: Path) -> None:
-    blueprint = network_of(rank)
+    blueprint = network_of(rank, RECURRENT)
     # Dense layers are in the ONNX of tables, see test_exported_runs.
     exported(subject_of(blueprint), tmp_path / "out", ("python",) if rank == 1 else FORMATS)
     text = (tmp_path / "out" / "model.py").read_text()
     for step in blueprint.steps:
         assert f"self.{step.layer.replace('-', '_')}" in text
+
+
+def test_recurrent_layers_are_exported_as_source_and_refused_elsewhere(tmp_path: Path) -> None:
+    """torch.export would write them out step by step, for one length."""
+    subject = subject_of(network_of(2))
+    raw = raw_of(SHAPES[2])
+    rows = Rows(raw, answers_of(subject, raw), np.zeros(6, np.int64))
+    written = write(subject, rows, tmp_path / "out", FORMATS)
+    assert set(written.refused) == {"onnx", "torch"}
+    assert all("one length alone" in reason for reason in written.refused.values())
+    assert written.record["formats"]["python"]["largest_difference"] < 1e-6
 
 
 def test_no_layer_is_left_out() -> None:
@@ -183,7 +198,7 @@ def test_networks_of_every_space_are_exported(space: str, tmp_path: Path) -> Non
         e.name for e in registry.entries("search_spaces").values() if e.origin == "built-in"
     }
     found = registry.resolve("search_spaces", space)(**SPACES[space])
-    shape = SHAPES[1] if space == "mlp" else (2, 8, 8)
+    shape = {1: SHAPES[1], 2: SHAPES[2], 3: (2, 8, 8)}[found.ranks[0]]
     for i in range(2):
         genotype: Genotype = found.sample(np.random.default_rng(i)).mint(0, i)
         subject = subject_of(found.blueprint(genotype, shape, N_CLASSES), genotype)

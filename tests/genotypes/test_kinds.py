@@ -187,7 +187,7 @@ def grow(parent, space, rng):
 NO_KIND = '''
 import nasgen
 
-@nasgen.mutation("grow", accepts="recurrent")
+@nasgen.mutation("grow", accepts="spiking")
 def grow(parent, space, rng):
     """Its kind is not registered."""
     return parent
@@ -198,7 +198,7 @@ def grow(parent, space, rng):
     ("text", "sentence"),
     [
         (NO_SPACE, "accepts genotypes of the type Tree, expected that of a built-in search space"),
-        (NO_KIND, "'recurrent' is not registered"),
+        (NO_KIND, "'spiking' is not registered"),
     ],
 )
 def test_check_says_in_a_sentence_that_nothing_fits_what_an_operator_accepts(

@@ -200,6 +200,8 @@ def array(folder: Path) -> str:
 
 SOURCES: dict[str, Callable[[Path], str]] = {
     "digits": lambda folder: "",
+    "reber": lambda folder: "n=200",
+    "reber-embedded": lambda folder: "n=200",
     "mnist": idx,
     "cifar10": cifar,
     "folder": image_folder,

@@ -22,6 +22,6 @@ ENTRIES = (
         "sequence",
         "nasgen.evaluation.feeds.sequence:SequenceFeed",
         "tokens or vectors of unequal length: padded batch by batch, with their lengths",
-        options={"space": "mlp"},
+        options={"space": "recurrent"},
     ),
 )

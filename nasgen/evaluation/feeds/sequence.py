@@ -2,7 +2,8 @@
 
 A batch is as long as its longest sequence; networks get the lengths besides and read nothing
 behind them. Vectors are standardised by the features' mean and deviation over the steps of the
-training part; a token that training has not seen has a number of its own, the last one.
+training part. A token that training has not seen has a number of its own, the last one; where
+the data have a vocabulary, each of its tokens has its own, and others are refused.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
-from nasgen.data import forms
+from nasgen.data import forms, tokens
 from nasgen.errors import DataError
 from nasgen.evaluation.feeds.base import Array, Feed, Inputs, count, stored
 from nasgen.layers.base import Shape
@@ -31,7 +32,9 @@ class SequenceFeed(Feed):
     """`n_tokens` is the number of tokens that training knows, 0 for vectors.
 
     `mean` and `scale` are (F,) float32, empty for tokens; `longest` is the longest training
-    sequence. Networks read x as (B, F, T) float32 or (B, T) int64 in 0..n_tokens, and lengths (B,).
+    sequence. `vocabulary` has the text of each token, `seen` (n_tokens,) says which of them
+    training has seen. Networks read x as (B, F, T) float32 or (B, T) int64 in 0..`last`, and
+    lengths (B,).
     """
 
     free_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {"x": {1: "steps"}}
@@ -42,8 +45,12 @@ class SequenceFeed(Feed):
         longest: int,
         mean: NDArray[np.float32],
         scale: NDArray[np.float32],
+        vocabulary: tuple[str, ...] = (),
+        seen: NDArray[np.bool_] | None = None,
     ) -> None:
         self.n_tokens, self.longest, self.mean, self.scale = n_tokens, longest, mean, scale
+        self.vocabulary = vocabulary
+        self.seen = np.ones(n_tokens, np.bool_) if seen is None else seen
 
     @classmethod
     def fit(cls, dataset: Dataset, rows: Array) -> Self:
@@ -51,7 +58,10 @@ class SequenceFeed(Feed):
         inside = np.arange(x.shape[1]) < lengths[:, None]
         longest, empty = int(lengths.max()), np.zeros(0, np.float32)
         if x.ndim == 2:
-            return cls(int(x[inside].max()) + 1, longest, empty, empty)
+            words = dataset.vocabulary
+            n_tokens = len(words) or int(x[inside].max()) + 1
+            seen = np.bincount(x[inside], minlength=n_tokens) > 0 if words else None
+            return cls(n_tokens, longest, empty, empty, words, seen)
         steps = x[inside].astype(np.float64)
         scale = steps.std(axis=0)
         scale[scale < 1e-6] = 1.0
@@ -62,20 +72,37 @@ class SequenceFeed(Feed):
         n_tokens, longest = count(facts, "n_tokens"), count(facts, "longest", 1)
         n = 0 if n_tokens else max(1, np.size(arrays["mean"]))
         mean, scale = stored(arrays, "mean", (n,)), stored(arrays, "scale", (n,), is_positive=True)
-        return cls(n_tokens, longest, mean, scale)
+        if "vocabulary" not in facts:
+            return cls(n_tokens, longest, mean, scale)
+        words = tuple(str(text) for text in facts["vocabulary"])
+        if len(words) != n_tokens or len(set(words)) != n_tokens:
+            raise ValueError(f"vocabulary: expected {n_tokens} different texts, got {len(words)}")
+        seen = stored(arrays, "seen", (n_tokens,)).astype(bool)
+        return cls(n_tokens, longest, mean, scale, words, seen)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        facts = {"n_tokens": self.n_tokens, "longest": self.longest}
-        return facts, {"mean": self.mean, "scale": self.scale}
+        facts: dict[str, Any] = {"n_tokens": self.n_tokens, "longest": self.longest}
+        learnt: dict[str, Array] = {"mean": self.mean, "scale": self.scale}
+        if self.vocabulary:
+            facts["vocabulary"], learnt["seen"] = list(self.vocabulary), self.seen
+        return facts, learnt
+
+    @property
+    def last(self) -> int:
+        """The largest number of a token that networks read."""
+        return self.n_tokens - 1 if self.vocabulary else self.n_tokens
 
     @property
     def input_shape(self) -> Shape:
         """(F, T), where a token counts as a one-hot vector; networks read any T."""
-        return (self.n_tokens + 1 if self.n_tokens else len(self.mean)), self.longest
+        return (self.last + 1 if self.n_tokens else len(self.mean)), self.longest
 
     def read(self, raw: Any) -> dict[str, Array]:
+        if self.vocabulary:
+            raw = tokens.numbered("predict", "x", raw, self.vocabulary)
         found = forms.sequences("predict", "x", raw)
         forms.check("predict", "sequence", "x", found, len(found["lengths"]), (), "lengths")
+        tokens.check("predict", "x", "sequence", found, self.vocabulary)
         x = found["x"]
         if (x.ndim == 2) != bool(self.n_tokens) or (x.ndim == 3 and x.shape[2] != len(self.mean)):
             wanted = "(B, T) integers" if self.n_tokens else f"(B, T, {len(self.mean)}) floats"
@@ -90,6 +117,12 @@ class SequenceFeed(Feed):
             return []
         x = stored["x"]
         inside = np.arange(x.shape[1]) < stored["lengths"][:, None]
+        if self.vocabulary:
+            there = np.unique(x[inside])
+            unseen = [repr(self.vocabulary[t]) for t in there.tolist() if not self.seen[t]]
+            shown = ", ".join(unseen[:4]) + (", ..." if unseen[4:] else "")
+            text = f"tokens that did not occur in training ({shown}) are read, but untaught."
+            return [text] if unseen else []
         strange = np.unique(x[inside & (x >= self.n_tokens)])
         if not strange.size:
             return []
@@ -103,7 +136,7 @@ class SequenceFeed(Feed):
         x, lengths = stored["x"], stored["lengths"]
         inside = np.arange(x.shape[1]) < lengths[:, None]
         if self.n_tokens:
-            x = np.where(inside, np.minimum(x, self.n_tokens), 0)
+            x = np.where(inside, np.minimum(x, self.last), 0)
         else:
             x = np.where(inside[:, :, None], (x - self.mean) / self.scale, 0).astype(np.float32)
         return {"x": x, "lengths": lengths}
@@ -135,7 +168,7 @@ class SequenceFeed(Feed):
         from nasgen.evaluation.standalone import Tokens, Vectors, filled
 
         if self.n_tokens:
-            return Tokens(self.n_tokens)
+            return Tokens(self.last)
         return filled(Vectors(len(self.mean)), mean=self.mean, deviation=self.scale)
 
     def example(self) -> dict[str, Tensor]:

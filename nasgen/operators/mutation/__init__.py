@@ -4,7 +4,7 @@ Those that run in the worker change weights and supports instead; they take part
 named.
 """
 
-from nasgen.operators.needs import CELLS, GRAPHS
+from nasgen.operators.needs import CELLS, GRAPHS, STACKS
 from nasgen.registry import Entry
 
 _HERE = "nasgen.operators.mutation"
@@ -57,6 +57,34 @@ ENTRIES = (
         reference="White 2021",
         accepts="cell",
         space=CELLS,
+    ),
+    Entry(
+        "rnn-cell",
+        f"{_HERE}.rnn_cell:rnn_cell",
+        "another kind of recurrent layer at one place",
+        accepts="recurrent",
+        space=STACKS,
+    ),
+    Entry(
+        "rnn-units",
+        f"{_HERE}.rnn_units:rnn_units",
+        "one recurrent layer a step wider or narrower, kept units keep their tags",
+        accepts="recurrent",
+        space=STACKS,
+    ),
+    Entry(
+        "rnn-layer",
+        f"{_HERE}.rnn_layer:rnn_layer",
+        "one recurrent layer inserted or removed",
+        accepts="recurrent",
+        space=STACKS,
+    ),
+    Entry(
+        "rnn-skip",
+        f"{_HERE}.rnn_skip:rnn_skip",
+        "one connection between recurrent layers added or removed",
+        accepts="recurrent",
+        space=STACKS,
     ),
     Entry(
         "regrow",

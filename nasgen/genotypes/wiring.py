@@ -1,0 +1,112 @@
+"""Any acyclic graph as a recurrent network, and the graph of one (Stier 2021, section 4.3).
+
+Vertices become units. The layer of a vertex is ind(v) = max({ind(s) | (s, v) in E} u {-1}) + 1, so
+all that it reads lies in lower layers. What has no predecessor reads the input; all that has no
+successor is wired to the output, so no vertex is dead. Within a layer every unit reads all of it
+one step before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from nasgen.errors import IllegalGenotypeError
+from nasgen.genotypes import tags
+from nasgen.genotypes.dag import Edge
+from nasgen.genotypes.recurrent import Recurrent
+from nasgen.genotypes.vertex import Vertex
+
+
+def wired(n: int, edges: Iterable[Edge], cell: str = "gru") -> Recurrent:
+    """Return the network of the graph of vertices 0..n - 1, under provisional tags.
+
+    Edges are (source, target). Raises IllegalGenotypeError for fewer than two vertices, an edge to
+    a vertex itself, one that occurs twice, a cycle, and a graph in several parts.
+    """
+    pairs = [(int(a), int(b)) for a, b in edges]
+    _check(n, pairs)
+    level = layers(n, pairs)
+    n_layers = 1 + max(level)
+    start, end = tags.PROVISIONAL, tags.PROVISIONAL + 1
+    unit = [tags.PROVISIONAL + 2 + i for i in range(n)]  # in the order of the vertices
+    layer = [tags.PROVISIONAL + 2 + n + i for i in range(n_layers)]
+    vertices = [Vertex(start, "input"), Vertex(end, "output")]
+    for i, tag in enumerate(layer):
+        own = [unit[v] for v in range(n) if level[v] == i]
+        ranges = tags.chosen(((unit[0], n),), [u in set(own) for u in unit])
+        vertices.append(Vertex(tag, cell, (("channels", len(own)),), ranges))
+    sources = set(range(n)) - {b for _, b in pairs}
+    sinks = set(range(n)) - {a for a, _ in pairs}
+    links = [(start, unit[v]) for v in sorted(sources)]
+    links += [(unit[a], unit[b]) for a, b in pairs]
+    links += [(unit[v], end) for v in sorted(sinks)]
+    of = {start: start, end: end} | {unit[v]: layer[level[v]] for v in range(n)}
+    joined = sorted({(of[a], of[b]) for a, b in links})
+    return Recurrent(tuple(vertices), tuple(joined), tuple(links))
+
+
+def layers(n: int, edges: Sequence[Edge]) -> list[int]:
+    """Return ind(v) of each vertex; IllegalGenotypeError for a graph with a cycle."""
+    before: list[list[int]] = [[] for _ in range(n)]
+    after: list[list[int]] = [[] for _ in range(n)]
+    for a, b in edges:
+        before[b].append(a)
+        after[a].append(b)
+    waiting = [len(sources) for sources in before]
+    ready = [v for v in range(n) if not waiting[v]]
+    level = [0] * n
+    for v in ready:
+        level[v] = max((level[s] for s in before[v]), default=-1) + 1
+        for target in after[v]:
+            waiting[target] -= 1
+            if not waiting[target]:
+                ready.append(target)
+    if len(ready) < n:
+        raise IllegalGenotypeError(
+            "the graph has a cycle, so no layers; give one whose edges follow one direction, or an "
+            "undirected one, whose edges lead from earlier vertices to later ones."
+        )
+    return level
+
+
+def unwired(genotype: Recurrent) -> tuple[int, list[Edge]]:
+    """Return (n, edges) of the graph whose network this is: its units in their order, and links.
+
+    Of a network whose layers are joined whole these are all pairs of units.
+    """
+    units = sorted(genotype.layer_of)
+    place = {unit: i for i, unit in enumerate(units)}
+    pairs = genotype.pairs
+    return len(units), [(place[a], place[b]) for a, b in pairs if a in place and b in place]
+
+
+def _check(n: int, edges: Sequence[Edge]) -> None:
+    if n < 2:
+        raise IllegalGenotypeError(f"expected a graph of 2 vertices or more, got {n}.")
+    for a, b in edges:
+        if not (0 <= a < n and 0 <= b < n):
+            raise IllegalGenotypeError(f"edge ({a}, {b}): expected vertices in 0..{n - 1}.")
+        if a == b:
+            raise IllegalGenotypeError(
+                f"vertex {a} has an edge to itself; a unit reads its own layer one step before "
+                "anyway, so leave it out."
+            )
+    if len(set(edges)) < len(edges):
+        twice = next(e for i, e in enumerate(edges) if e in edges[:i])
+        raise IllegalGenotypeError(f"edge {twice} occurs twice; a unit reads another one once.")
+    near: list[list[int]] = [[] for _ in range(n)]
+    for a, b in edges:
+        near[a].append(b)
+        near[b].append(a)
+    seen = [0]
+    reached = {0}
+    for v in seen:
+        for other in near[v]:
+            if other not in reached:
+                reached.add(other)
+                seen.append(other)
+    if len(seen) < n:
+        raise IllegalGenotypeError(
+            f"the graph is in several parts: of {n} vertices {n - len(seen)} are not joined with "
+            "the first; give a connected graph."
+        )

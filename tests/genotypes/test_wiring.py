@@ -1,0 +1,195 @@
+"""Random graphs as networks: layers, sources and sinks, and the same graph back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from nasgen.errors import ConfigError, IllegalGenotypeError
+from nasgen.genotypes import priors
+from nasgen.genotypes.wiring import layers, unwired, wired
+from nasgen.phenotype.network import build, structure
+from nasgen.search_spaces.random_graph_rnn import RandomGraphRnn
+
+Array = np.ndarray[Any, Any]
+
+
+def sigmoid(z: float) -> float:
+    return float(1 / (1 + np.exp(-z)))
+
+
+def n_sources(n: int, edges: list[tuple[int, int]]) -> int:
+    return n - len({b for _, b in edges})
+
+
+def drawn(prior: str, n: int, seed: int, **more: object) -> list[tuple[int, int]]:
+    return priors.drawn(prior, n, np.random.default_rng(seed), **more)  # type: ignore[arg-type]
+
+
+def test_barabasi_albert_has_n_over_10_sources_and_todays_star_one() -> None:
+    counts = []
+    for n in range(10, 51):
+        for seed in range(3):
+            counts.append(n_sources(n, drawn("barabasi-albert", n, seed)))
+            assert counts[-1] == n // 10
+            assert n_sources(n, drawn("barabasi-albert-star", n, seed)) == 1
+    assert np.mean(counts) == pytest.approx(2.6, abs=0.1)
+
+
+def test_a_small_world_that_is_renumbered_is_no_chain_of_layers() -> None:
+    def means(**more: object) -> tuple[float, float]:
+        graphs = [drawn("watts-strogatz", 50, seed, rewired=0.1, **more) for seed in range(20)]
+        deep = [1 + max(layers(50, g)) for g in graphs]
+        return float(np.mean(deep)), float(np.mean([n_sources(50, g) for g in graphs]))
+
+    in_order, renumbered = means(ring=True), means()
+    assert in_order == pytest.approx((45, 1.1), abs=2.0)
+    assert in_order[1] < 1.6
+    assert renumbered[0] == pytest.approx(14.8, abs=1.0)
+    assert renumbered[1] == pytest.approx(4.6, abs=1.0)
+    clustering = [
+        np.mean(
+            [
+                nx.average_clustering(nx.Graph(drawn("watts-strogatz", 50, s, rewired=p)))
+                for s in range(10)
+            ]
+        )
+        for p in (0.1, 1.0)
+    ]
+    assert clustering[0] > 0.38
+    assert clustering[1] < 0.25
+
+
+@pytest.mark.parametrize("prior", priors.PRIORS)
+def test_graphs_come_back_and_all_their_vertices_are_on_a_path(prior: str) -> None:
+    space = RandomGraphRnn(prior=prior, cells=("lstm",), most=30)
+    for seed in range(4):
+        n, rng = 10 + 5 * seed, np.random.default_rng(seed)
+        edges = priors.drawn(prior, n, rng)
+        network = wired(n, edges, "lstm")
+        assert unwired(network) == (n, edges) == unwired(network.mint(0, 1))
+        assert not space.problems(network)
+        outline = network.outline()
+        assert outline.live == set(range(len(outline.nodes)))
+        blueprint = space.blueprint(network, (128, 20), 2)
+        sinks = set(range(n)) - {a for a, _ in edges}
+        head = structure(blueprint).get(f"steps.{blueprint.steps[-1].name}.linear.weight")
+        wide = dict(blueprint.steps[-1].links).get("in")
+        assert head is None or (head.sum(1) == len(sinks)).all()
+        assert wide is None or len(wide[0]) == len(sinks)
+        widths = [step.out_shape[0] for step in blueprint.steps]
+        assert widths[0] == n_sources(n, edges)  # the embedding
+        level = layers(n, edges)
+        assert [v.channels for v in network.inner] == np.bincount(level).tolist()
+
+
+@pytest.mark.parametrize(
+    ("n", "edges", "sentence"),
+    [
+        (1, [], "2 vertices or more, got 1"),
+        (3, [(0, 1), (1, 1), (1, 2)], "vertex 1 has an edge to itself"),
+        (3, [(0, 1), (1, 2), (0, 1)], r"edge \(0, 1\) occurs twice"),
+        (3, [(0, 1), (1, 2), (2, 0)], "has a cycle"),
+        (4, [(0, 1), (2, 3)], "in several parts: of 4 vertices 2"),
+        (2, [(0, 5)], r"expected vertices in 0..1"),
+    ],
+)
+def test_graphs_that_are_no_network_are_refused(
+    n: int, edges: list[tuple[int, int]], sentence: str
+) -> None:
+    with pytest.raises(IllegalGenotypeError, match=sentence):
+        wired(n, edges)
+
+
+def test_wrong_options_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        RandomGraphRnn(prior="barabasi", rewired=2.0, least=5, cells=("gur",), embedding=-1)
+    for part in ("did you mean 'barabasi-albert'", "rewired", "least", "cells", "embedding"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("cell", ["rnn_tanh", "gru", "lstm"])
+def test_concatenated_layers_are_the_equation_written_as_loops(cell: str) -> None:
+    """h_t^l = s(sum_s (W^{s->l} * M^{s->l}) h_t^s + U h_{t-1}^l + b), vertex by vertex."""
+    import torch
+
+    n, edges = 14, drawn("watts-strogatz", 14, 2)
+    genotype = wired(n, edges, cell)
+    space = RandomGraphRnn(cells=(cell,))
+    net = build(space.blueprint(genotype, (7, 6), 2), 3).double().eval()
+    x = torch.tensor([[0, 3, 6, 2, 1, 5]])
+    level = layers(n, edges)
+    embedded = net.steps["embed_0"](x)[0].detach().numpy()  # (sources, T)
+    steps = [s for s in net.blueprint.steps if s.role == "vertex"]
+    layer_at = {at: [v for v in range(n) if level[v] == at] for at in range(len(steps))}
+    kept = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    weights = [
+        [net.get_parameter(f"steps.{s.name}.{name}").detach().numpy() for name in kept]
+        for s in steps
+    ]
+    lower = {
+        at: [v for i in sorted({level[a] for a, z in edges if level[z] == at}) for v in layer_at[i]]
+        for at in range(len(steps))
+    }
+
+    def sums(at: int, j: int, gate: int, t: int, past: Array) -> tuple[float, float]:
+        """What a gate of unit j gets of this step, and of the step before."""
+        own, v = layer_at[at], layer_at[at][j]
+        w, u, b, c = weights[at]
+        row = gate * len(own) + j
+        fed = (
+            float(w[row] @ embedded[:, t])
+            if at == 0
+            else sum(w[row, lower[at].index(a)] * hidden[a] for a, z in edges if z == v)
+        )
+        return fed + b[row], sum(u[row, k] * past[o] for k, o in enumerate(own)) + c[row]
+
+    hidden, memory = np.zeros(n), np.zeros(n)
+    for t in range(6):
+        past = hidden.copy()
+        for at, own in layer_at.items():
+            for j, v in enumerate(own):
+                n_gates = {"rnn_tanh": 1, "gru": 3, "lstm": 4}[cell]
+                read = [sums(at, j, gate, t, past) for gate in range(n_gates)]
+                if cell == "rnn_tanh":
+                    hidden[v] = np.tanh(sum(read[0]))
+                elif cell == "gru":
+                    r, z = (sigmoid(sum(of)) for of in read[:2])
+                    hidden[v] = (1 - z) * np.tanh(read[2][0] + r * read[2][1]) + z * past[v]
+                else:
+                    i, f, g, o = map(sum, read)
+                    memory[v] = sigmoid(f) * memory[v] + sigmoid(i) * np.tanh(g)
+                    hidden[v] = sigmoid(o) * np.tanh(memory[v])
+    sinks = [v for v in range(n) if v not in {a for a, _ in edges}]
+    order = [v for i in range(1 + max(level)) for v in range(n) if level[v] == i]
+    head = net.steps[net.blueprint.steps[-1].name].linear
+    read_by = [i for i in range(1 + max(level)) if any(level[v] == i for v in sinks)]
+    columns = [v for v in order if level[v] in read_by]
+    expected = (
+        sum(head.weight[:, columns.index(v)].detach().numpy() * hidden[v] for v in sinks)
+        + head.bias.detach().numpy()
+    )
+    assert np.allclose(net(x).detach().numpy()[0], expected, atol=1e-10)
+
+
+def test_separate_cells_are_added_where_they_are_asked_for() -> None:
+    genotype = wired(12, drawn("watts-strogatz", 12, 0), "gru")
+    one, many = (
+        RandomGraphRnn(joined=joined).blueprint(genotype, (7, 6), 2)
+        for joined in ("concatenated", "separate")
+    )
+    assert (
+        [s.layer for s in one.steps].count("sum") == 0 < [s.layer for s in many.steps].count("sum")
+    )
+    n_read = sum(len(genotype.inputs(v.tag)) for v in genotype.inner)
+    assert [s.layer for s in many.steps].count("gru") == n_read
+    assert build(many)(np_tokens()).shape == (2, 2)
+
+
+def np_tokens() -> object:
+    import torch
+
+    return torch.tensor([[0, 1, 2, 3], [3, 2, 1, 0]])
