@@ -22,8 +22,9 @@ from provenance import RESULTS, stamp
 import nasgen
 from nasgen.data.base import load
 from nasgen.data.split import split
-from nasgen.papers.painter2018 import BACKWARD, LINEAGE_SHARE, lineage_flops
+from nasgen.papers.painter2018 import LINEAGE_SHARE, lineage_flops
 from nasgen.settings.fidelity import n_cores
+from nasgen.store.trial import BACKWARD
 
 
 def measured(path: str, share: float, out: Path, threads: int) -> dict[str, Any]:

@@ -99,9 +99,10 @@ def command(function: F) -> F:
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> None:
         from nasgen.errors import NasgenError
+        from nasgen.runs.commands import executing
 
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), executing(sys.argv[1:]):
                 warnings.showwarning = _warn
                 json_ = apart() if kwargs.get("json_") else nullcontext()
                 with exits_are_said(EXIT_USER), complete(), json_:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,22 +46,6 @@ def reliability(task: Task, probabilities: NDArray[Any], targets: NDArray[Any]) 
             bins.append((float(sure[own].mean()), float(right[own].mean()), int(own.sum())))
     ece = sum(n * abs(confidence - accuracy) for confidence, accuracy, n in bins) / len(targets)
     return Reliability(measured["loss"], ece, float(right.mean()), tuple(bins))
-
-
-def interval(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the 95 % interval of a share of `n` rows (Wilson 1927)."""
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def confusion(answers: NDArray[Any], targets: NDArray[Any], n_classes: int) -> list[list[int]]:
-    """Return how many rows of each true class (first axis) have each answer (second axis)."""
-    from sklearn.metrics import confusion_matrix
-
-    labels = np.arange(n_classes)
-    found: list[list[int]] = confusion_matrix(targets, answers, labels=labels).tolist()
-    return found
 
 
 def temperature(task: Task, probabilities: NDArray[Any], targets: NDArray[Any]) -> float:

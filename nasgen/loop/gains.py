@@ -10,6 +10,7 @@ from nasgen.settings.objectives import Objective
 from nasgen.store.trial import Trial
 
 Origin = Literal["ancestor", "design", "draw", "evolved"]
+Part = tuple[bool, float, int]
 # Operator -> what it began the search with; a "seed" is the one network that all descend from.
 BEGINNINGS: Final[Mapping[str, Origin]] = {
     "seed": "ancestor", "design": "design", "sample": "draw",
@@ -25,6 +26,28 @@ def first_of(trial: Trial, trials: Mapping[int, Trial]) -> Trial:
     return trial
 
 
+def _part(trial: Trial) -> Part:
+    """Return which part of the training a trial has had: trials of one part are comparable."""
+    fidelity = trial.fidelity
+    return trial.phase == "finish", fidelity.stretch[1], fidelity.rung or 0
+
+
+def baseline(trials: Iterable[Trial], best: Trial) -> Trial | None:
+    """Return the network beside which the best one is to be shown, None where there is none.
+
+    That is the one that finish.baseline asked for, else the first random network that has had the
+    same part of the training as the best: among finalists, where that is one.
+    """
+    known = {trial.seq: trial for trial in trials}
+    found = []
+    for trial in known.values():
+        first = first_of(trial, known)
+        is_drawn = BEGINNINGS.get(first.operator) == "draw"
+        if trial.state == "COMPLETE" and _part(trial) == _part(best) and is_drawn:
+            found.append((not trial.is_baseline, first.seq, trial.seq))
+    return known[min(found)[-1]] if found else None
+
+
 def gained(trials: Iterable[Trial], objectives: Sequence[Objective]) -> dict[str, Any] | None:
     """Return the best network of each origin by the first objective, None before there are any.
 
@@ -36,14 +59,12 @@ def gained(trials: Iterable[Trial], objectives: Sequence[Objective]) -> dict[str
     the latest part in which there are both, else the first.
     """
     all_trials = {trial.seq: trial for trial in trials}
-    parts: dict[tuple[bool, float, int], dict[Origin, Trial]] = {}
+    parts: dict[Part, dict[Origin, Trial]] = {}
     for trial in ranked(all_trials.values(), objectives):
         first = first_of(trial, all_trials)
         origin: Origin = BEGINNINGS.get(first.operator, "evolved")
         if trial.is_feasible:
-            fidelity = trial.fidelity
-            part = (trial.phase == "finish", fidelity.stretch[1], fidelity.rung or 0)
-            parts.setdefault(part, {}).setdefault(origin, trial)
+            parts.setdefault(_part(trial), {}).setdefault(origin, trial)
     if not parts:
         return None
     both = [part for part in sorted(parts) if "evolved" in parts[part] and len(parts[part]) > 1]

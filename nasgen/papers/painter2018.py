@@ -32,14 +32,13 @@ from nasgen.report.sheet import Table, sheet
 from nasgen.runs import reading
 from nasgen.runs.results import Run
 from nasgen.settings.config import SearchConfig, merge, read_toml
-from nasgen.settings.fidelity import Fidelity, n_cores
+from nasgen.settings.fidelity import n_cores
 from nasgen.store.rows import Row, Rows
-from nasgen.store.trial import Trial
+from nasgen.store.trial import BACKWARD, Trial, training_flops
 
 PAPER = "painter2018"
 LINEAGE_SHARE = 0.6  # of the training that the final architecture gets from scratch
 REVISION = 2  # raised when morphisms or training change: rows of before are not comparable
-BACKWARD = 3  # training costs about three forward passes: forward, and two backward
 RANDOM = "random-pad"  # the morphism of the control
 ARMS = {
     "growth": "growth, its ensemble",
@@ -238,12 +237,6 @@ def _trains(trial: Trial, member: Trial) -> bool:
     """Tell whether a trial trains what `member` consists of: itself, and who shares its weights."""
     joint = member.cohort is not None and trial.cohort == member.cohort
     return joint or trial.seq == member.seq
-
-
-def training_flops(metrics: Mapping[str, Any], fidelity: Fidelity, n_train: int) -> float:
-    """Return what a training cost: 3 x forward FLOPs of one image x images seen (0: it failed)."""
-    epochs, flops = metrics.get("epochs_done", 0.0), metrics.get("flops", 0.0)
-    return float(BACKWARD * flops * epochs * fidelity.fraction * n_train)
 
 
 def _n_train(config: SearchConfig) -> int:

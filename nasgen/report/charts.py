@@ -20,7 +20,10 @@ LANE = 24  # height of the lane for marks without a value
 
 @dataclass(frozen=True)
 class Mark:
-    """One point. `y` None puts it into the lane below the plot; `css` are classes of page.css."""
+    """One point. `y` None puts it into the lane below the plot; `css` are classes of page.css.
+
+    `trial` is the one that the page opens when the mark is chosen.
+    """
 
     x: float
     y: float | None
@@ -29,6 +32,7 @@ class Mark:
     shape: Shape = "dot"
     label: str = ""
     ring: bool = False
+    trial: int | None = None
 
 
 @dataclass(frozen=True)
@@ -147,14 +151,16 @@ def _bands(bands: Sequence[Band], px: _Place, floor: float) -> list[Markup]:
 
 def _mark(mark: Mark, x: float, y: float) -> Markup:
     title = element("title", mark.title)
+    opens = None if mark.trial is None else str(mark.trial)
     if mark.shape == "cross":
         d = f"M{x - 4:.1f} {y - 4:.1f}l8 8m0 -8l-8 8"
-        shape = element("path", title, d=d, class_=f"cross {mark.css}")
+        shape = element("path", title, d=d, class_=f"cross {mark.css}", data_trial=opens)
     elif mark.shape == "diamond":
         d = f"M{x:.1f} {y - 6:.1f}l6 6l-6 6l-6 -6z"
-        shape = element("path", title, d=d, class_=f"mark {mark.css}")
+        shape = element("path", title, d=d, class_=f"mark {mark.css}", data_trial=opens)
     else:
-        shape = element("circle", title, cx=x, cy=y, r=4, class_=f"mark {mark.css}")
+        css = f"mark {mark.css}"
+        shape = element("circle", title, cx=x, cy=y, r=4, class_=css, data_trial=opens)
     if not mark.ring:
         return shape
     return element("g", element("circle", cx=x, cy=y, r=10, class_="ring"), shape)

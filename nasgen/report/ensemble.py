@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from nasgen.report import charts
+from nasgen.report import answers, charts
+from nasgen.report.answers import Answered
 from nasgen.report.charts import Line, Mark
 from nasgen.report.numbers import percent, quantity, three, words
-from nasgen.report.pictures import picture
 from nasgen.report.scale import axis
-from nasgen.report.sheet import Table, document, table
+from nasgen.report.sheet import Table, document, legend, scrolled, table
 from nasgen.report.svg import element
 
-N_CLASSES = 30  # of a confusion matrix that is drawn whole
 N_PAIRS = 10  # that differ most
 N_RELIABLE = 5  # rows of a bin through which a line of the reliability diagram goes
 
@@ -45,31 +44,18 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """A row that is answered wrongly with much confidence. `png` is its picture, if it is one."""
-
-    row: int
-    true: str
-    answered: str
-    confidence: float
-    png: bytes | None = None
-    text: str = ""
-
-
-@dataclass(frozen=True)
 class EnsembleView:
-    """What the page shows. `metric` is the task's; test figures are those of `n_test` rows.
+    """What the page shows. `metric` is the task's; test figures are of the rows of `answered`.
 
     - `facts`: (words, text) of the headline; `notes`: sentences below it.
     - `pairs`: (first, second, disagreement, Q, kappa) of members, by name.
-    - `confusion`: rows by true class, columns by answer; None where there are no classes.
+    - `answered`: what it answers on test rows.
     """
 
     title: str
     lead: str
     metric: str
-    unit: str
-    n_test: int
+    answered: Answered
     facts: Sequence[tuple[str, str]]
     notes: Sequence[str]
     members: Table
@@ -77,9 +63,6 @@ class EnsembleView:
     pairs: Sequence[tuple[str, str, float, float, float]] = ()
     agreement: str = "kappa"
     calibration: Calibration | None = None
-    classes: Sequence[str] = ()
-    confusion: Sequence[Sequence[int]] | None = None
-    mistakes: Sequence[Mistake] = ()
 
 
 def render(view: EnsembleView) -> str:
@@ -96,8 +79,7 @@ def render(view: EnsembleView) -> str:
         *_sizes(view),
         *_diversity(view),
         *_calibration(view),
-        *_confusion(view),
-        *_mistakes(view),
+        *(_section(heading, *drawn) for heading, drawn in answers.parts(view.answered)),
     ]
     return document(view.title, element("p", view.lead, class_="lead"), *parts)
 
@@ -107,19 +89,12 @@ def _section(heading: str, *parts: object) -> Markup:
 
 
 def _table(label: str, found: Table) -> Markup:
-    return _scrolled(label, *table(found))
+    return scrolled(label, *table(found))
 
 
-def _legend(names: Sequence[str]) -> Markup:
+def _coloured(names: Iterable[str]) -> list[tuple[str, str]]:
     """Return the key of the colours c0, c1, ..."""
-    keys = (
-        element("li", element("span", class_=f"swatch c{i}"), name) for i, name in enumerate(names)
-    )
-    return element("ul", *keys, class_="legend", aria_label="colours of the lines")
-
-
-def _scrolled(label: str, *parts: object, kind: str = "scroll") -> Markup:
-    return element("div", *parts, class_=kind, tabindex="0", role="group", aria_label=label)
+    return [(name, f"c{i}") for i, name in enumerate(names)]
 
 
 def _sizes(view: EnsembleView) -> list[Markup]:
@@ -167,8 +142,8 @@ def _sizes(view: EnsembleView) -> list[Markup]:
                 "after another. The lines join those that no cheaper one equals on validation "
                 "rows; a number is that of the members allowed.",
             ),
-            _scrolled("chart of cost against result", chart, kind="chart"),
-            _legend(list(parts)),
+            scrolled("chart of cost against result", chart, kind="chart"),
+            legend(_coloured(parts)),
             _table("sizes", Table("", columns, rows)),
         )
     ]
@@ -235,76 +210,12 @@ def _calibration(view: EnsembleView) -> list[Markup]:
             "Calibration",
             element(
                 "p",
-                f"On test {view.unit}. The temperature, {three(found.temperature)}, is fitted on "
-                "validation rows. NLL: mean negative log-likelihood. ECE: mean distance of "
-                "confidence and accuracy over 15 bins.",
+                f"On test {view.answered.unit}. The temperature, {three(found.temperature)}, is "
+                "fitted on validation rows. NLL: mean negative log-likelihood. ECE: mean distance "
+                "of confidence and accuracy over 15 bins.",
             ),
             _table("calibration", Table("", ["", "NLL", "ECE", "accuracy"], rows)),
-            _scrolled("reliability diagram", chart, kind="chart"),
-            _legend([name for name, _ in found.bins]),
+            scrolled("reliability diagram", chart, kind="chart"),
+            legend(_coloured(name for name, _ in found.bins)),
         )
     ]
-
-
-def _confusion(view: EnsembleView) -> list[Markup]:
-    if view.confusion is None:
-        return []
-    n, classes = len(view.classes), view.classes
-    right = [row[i] for i, row in enumerate(view.confusion)]
-    if n > N_CLASSES:
-        wrong = sorted(
-            ((row[j], i, j) for i, row in enumerate(view.confusion) for j in range(n) if i != j),
-            reverse=True,
-        )[:N_CLASSES]
-        rows = [[classes[i], classes[j], str(k)] for k, i, j in wrong if k]
-        body = [_table("confusions", Table("", ["true class", "answered", view.unit], rows))]
-        text = f"The most frequent confusions of {n} classes."
-    else:
-        head = element(
-            "tr",
-            element("th", "true \\ answered", scope="col"),
-            *(element("th", name, scope="col", class_="n") for name in classes),
-            element("th", "right", scope="col", class_="n"),
-        )
-        lines = []
-        for i, row in enumerate(view.confusion):
-            total = sum(row)
-            cells = (
-                element("td", str(k) if k else "", class_=f"n heat{_heat(k, total)}") for k in row
-            )
-            share = percent(right[i] / total) if total else "–"
-            name = element("th", classes[i], scope="row")
-            lines.append(element("tr", name, *cells, element("td", share, class_="n")))
-        whole = element("table", element("thead", head), element("tbody", *lines), class_="dense")
-        body = [_scrolled("confusion matrix", whole)]
-        text = "Rows are true classes, columns are answers."
-    return [_section("Confusion matrix", element("p", f"{text} {view.n_test:,} test rows."), *body)]
-
-
-def _heat(count: int, total: int) -> int:
-    """Return one of six shades for the share of a class that has one answer."""
-    share = count / total if total else 0.0
-    return sum(share > bound for bound in (0.0, 0.02, 0.1, 0.3, 0.6))
-
-
-def _mistakes(view: EnsembleView) -> list[Markup]:
-    if view.confusion is None:
-        return []
-    if not view.mistakes:
-        none = element("p", f"No test {view.unit.rstrip('s')} is answered wrongly.", class_="none")
-        return [_section("Most confident errors", none)]
-    intro = element("p", f"Test {view.unit} that are answered wrongly with most confidence.")
-    if any(m.png is None for m in view.mistakes):
-        rows = [
-            [str(m.row), m.true, m.answered, percent(m.confidence), m.text] for m in view.mistakes
-        ]
-        columns = ["test row", "true class", "answered", "confidence", "values"]
-        return [
-            _section("Most confident errors", intro, _table("errors", Table("", columns, rows)))
-        ]
-    figures = []
-    for m in view.mistakes:
-        text = f"{m.true}, answered {m.answered} ({percent(m.confidence)})"
-        drawn = picture(m.png or b"", f"test row {m.row}: {text}")
-        figures.append(element("figure", drawn, element("figcaption", text)))
-    return [_section("Most confident errors", intro, element("div", *figures, class_="gallery"))]

@@ -1,4 +1,4 @@
-"""The charts of the page: search history, Pareto fronts, training curves."""
+"""The charts of the page: search history, Pareto fronts."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from nasgen.report import charts, tables
+from nasgen.report.answers import interval
 from nasgen.report.charts import Band, Line, Mark
-from nasgen.report.numbers import number, quantity, words
+from nasgen.report.numbers import quantity, words
 from nasgen.report.scale import axis, robust
 from nasgen.report.view import ReportView
 from nasgen.store.trial import Trial
 
 N_DOTS = 1200  # dots of one chart
-N_CURVES = 6
 N_COLOURS = 8  # classes c0 to c7 of page.css
 N_BANDS = 60
 
@@ -39,7 +39,10 @@ def summary(view: ReportView, trial: Trial) -> str:
     for name in dict.fromkeys((*view.objectives, *view.sizes)):
         found = tables.value(trial, name)
         if found is not None:
-            parts.append(f"{words(name)} {quantity(name, found)}")
+            within = interval(name, found, view.n_rows(name))
+            parts.append(
+                f"{words(name)} {quantity(name, found)}" + (f" ({within})" if within else "")
+            )
     if trial.state == "COMPLETE" and not trial.is_feasible:
         parts.append("violates the constraints")
     if trial.parents:
@@ -82,6 +85,7 @@ def history(view: ReportView) -> tuple[Markup, int, int]:
                 _shape(trial),
                 f"best: {trial.seq}" if trial is best else "",
                 trial is best,
+                trial.seq,
             )
         )
     values, n_off = robust([m.y for m in marks if m.y is not None], up)
@@ -154,6 +158,7 @@ def pareto(view: ReportView, y_name: str, x_name: str) -> tuple[Markup, list[int
                 _shape(trial),
                 str(seq) if seq in members else "",
                 trial is best,
+                seq,
             )
         )
     staircase = sorted((found[s][1], found[s][0]) for s in on_front)
@@ -170,39 +175,3 @@ def pareto(view: ReportView, y_name: str, x_name: str) -> tuple[Markup, list[int
         size=(524, 340),
     )
     return chart, on_front, len(found) - len(shown)
-
-
-def curves(view: ReportView) -> tuple[Markup | None, bool]:
-    """Return the training losses of the finalists, or else of the best trials, and which it is."""
-    finalists = [t for t in view.trials if t.phase == "finish" and t.curve]
-    chosen = tables.rank(view, finalists) + [t for t in finalists if t.state != "COMPLETE"]
-    chosen += [t for t in finalists if t not in chosen]
-    if not chosen:
-        chosen = [t for t in tables.rank(view, view.trials) if t.curve]
-    lines: list[Line] = []
-    for trial in chosen[:N_CURVES]:
-        points = [
-            (x, y)
-            for row in trial.curve
-            if (x := number(row.get("epoch"))) is not None
-            and (y := number(row.get("train_loss"))) is not None
-        ]
-        if points:
-            css = f"l{len(lines)}"
-            lines.append(Line(points, css, summary(view, trial), str(trial.seq)))
-    if not lines:
-        return None, bool(finalists)
-    marks = [
-        Mark(x, y, f"trial {line.label} · epoch {x:g} · training loss {y:.3f}", f"small {line.css}")
-        for line in lines
-        for x, y in line.points[-200:]
-    ]
-    chart = charts.plot(
-        "training loss after every epoch",
-        axis((x for line in lines for x, _ in line.points), "epoch", "epoch", log=False),
-        axis((y for line in lines for _, y in line.points), "train_loss", "training loss"),
-        marks,
-        lines,
-        size=(1072, 330),
-    )
-    return chart, bool(finalists)

@@ -198,6 +198,7 @@ def _lineage(view: ReportView, metric: str) -> Markup | None:
             "front" if seq in family else "muted",
             label=str(seq) if seq in family else "",
             ring=seq == family[0],
+            trial=seq,
         )
         for seq, trial in sorted(trials.items(), key=lambda item: item[0] in family)
     ]

@@ -70,9 +70,16 @@ def draw(
         columns.append(columns[-1] + LETTER * max(len(words) for words, _ in cells) + 16)
     for seq, (x, y) in place.items():
         css = "node first" if seq == rows[0][0] else "node"
-        parts.append(element("circle", cx=x, cy=y, r=5, class_=css))
-        for (words, css), column in zip(labels[seq], columns, strict=False):
-            parts.append(text(column, y + 4, words, css))
+        pieces = zip(labels[seq], columns, strict=False)
+        parts.append(
+            element(
+                "g",
+                element("title", f"trial {seq}"),
+                element("circle", cx=x, cy=y, r=5, class_=css),
+                *(text(column, y + 4, words, css) for (words, css), column in pieces),
+                data_trial=str(seq),
+            )
+        )
     return drawing(columns[-1], ROW * len(rows), description, *parts)
 
 

@@ -12,4 +12,4 @@ from nasgen.report.svg import element
 def picture(png: bytes, description: str, side: int = 96) -> Markup:
     """Return an `<img>` of PNG bytes, `side` pixels high, with sharp pixels."""
     source = "data:image/png;base64," + base64.b64encode(png).decode()
-    return element("img", src=source, alt=description, height=side, class_="pixels", loading="lazy")
+    return element("img", src=source, alt=description, height=side, class_="pixels")

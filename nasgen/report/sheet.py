@@ -46,6 +46,17 @@ def table(found: Table, heading: str = "") -> list[Markup]:
     return [drawn] if found.title == heading else [element("h2", found.title), drawn]
 
 
+def scrolled(label: str, *parts: object, kind: str = "scroll") -> Markup:
+    """Return what may be wider than the page, in a box that can be scrolled."""
+    return element("div", *parts, class_=kind, tabindex="0", role="group", aria_label=label)
+
+
+def legend(keys: Iterable[tuple[str, str]], label: str = "colours of the lines") -> Markup:
+    """Return the key of a chart: (words, classes of the swatch)."""
+    items = (element("li", element("span", class_=f"swatch {css}"), name) for name, css in keys)
+    return element("ul", *items, class_="legend", aria_label=label)
+
+
 def _page(title: str, *parts: Markup, header: Markup | None = None) -> str:
     style = (files("nasgen.report") / "page.css").read_text(encoding="utf-8")
     page = element(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from markupsafe import Markup, escape
 
+VOID = ("img", "br", "meta")  # HTML elements without an end
+
 
 def element(name: str, *children: object, **attributes: object) -> Markup:
     """Return `<name attributes>children</name>`.
@@ -17,7 +19,8 @@ def element(name: str, *children: object, **attributes: object) -> Markup:
         if value is not None
     ]
     inner = "".join(str(escape(child)) for child in children if child is not None)
-    return Markup(f"<{name}{''.join(written)}>{inner}</{name}>")
+    end = "" if name in VOID else f"{inner}</{name}>"
+    return Markup(f"<{name}{''.join(written)}>{end}")
 
 
 def drawing(width: float, height: float, description: str, *children: object) -> Markup:

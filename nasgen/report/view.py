@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from nasgen.report.answers import Answered
 from nasgen.settings.config import SearchConfig
 from nasgen.store.trial import Trial
 
@@ -32,6 +33,16 @@ class ReportView:
     - `generations`: rows about networks that were made of their parents' weights, see
       `runs.generations.rows`; empty where there are none.
     - `notes`: sentences about how the data were read.
+    - `n_train`, `n_val`, `n_test`: rows that networks are trained on, validated and tested on; None
+      where an older run does not know it.
+    - `answers`: answers to the test rows, by the words for whose they are; `no_answers`: why there
+      are none, "" where that needs no reason.
+    - `baseline`: a network that the search only drew and trained like the best one: "trial",
+      "val_METRIC", "test_METRIC" and, where both were tested for classes, "won" and "lost": test
+      rows that one of both answers well, the best or the baseline.
+    - `commands`: the command lines that made the run, a segment each; "" for one made from Python.
+    - `exports`: what was written to be used without nasgen: "of", "href" and "files", names to
+      their addresses.
     - `cautions`: sentences about what differed when the run was resumed, such as versions.
     - `directions`: objective -> "maximize" or "minimize"; the first objective ranks.
     - `operator_failures`: operator -> how often it gave nothing to train, by cause
@@ -63,6 +74,14 @@ class ReportView:
     cautions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     generations: Sequence[Mapping[str, Any]] = ()
+    n_train: int | None = None
+    n_val: int | None = None
+    n_test: int | None = None
+    answers: Mapping[str, Answered] = field(default_factory=dict)
+    no_answers: str = ""
+    baseline: Mapping[str, Any] | None = None
+    commands: Sequence[str] = ()
+    exports: Sequence[Mapping[str, Any]] = ()
     metric: str = "accuracy"
     is_complete: bool = True
     unit: str = "images"
@@ -82,6 +101,10 @@ class ReportView:
         """Names of what tables say of a network's size; of synapses where some are pruned."""
         is_sparse = any(trial.is_sparse for trial in self.trials)
         return ("n_params", *(("n_synapses",) if is_sparse else ()), "flops")
+
+    def n_rows(self, name: str) -> int | None:
+        """Return on how many rows a quantity is measured: objectives are, on validation rows."""
+        return self.n_test if name.startswith("test_") else self.n_val
 
     @property
     def n_infeasible(self) -> int:

@@ -1,6 +1,7 @@
 """The ending of a run: ensemble, test, report.
 
-Validation rows choose the ensemble. It and the best network are tested once. What a time budget has
+Validation rows choose the ensemble. It and the best network are tested once, and so is a baseline,
+a network that the search has only drawn, if there is one and time for it. What a time budget has
 left bounds how many members are tested, so that a machine that has become slow does not overrun it.
 """
 
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from nasgen.ensembles.choosing import choose
 from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork
 from nasgen.errors import EvaluationError, NasgenError, StoreError
-from nasgen.runs import reporting
+from nasgen.loop import gains
+from nasgen.runs import reporting, tested
 from nasgen.runs.combining import ensemble_summary
 from nasgen.runs.counting import counted
 from nasgen.store.trial import Trial
@@ -68,7 +70,12 @@ def _conclude(
             own, of_best = network.trial.val_s, best.val_s
             return test_s * (own / of_best if own and of_best else 1.0)
 
-        summary["ensemble"] = _ensemble(run, left_out, cost_s, left_s)
+        chosen, summary["ensemble"] = _ensemble(run, left_out, cost_s, left_s)
+        baseline = gains.baseline(run.trials, best)
+        if baseline is not None:
+            is_cheap = _is_tested(run, baseline) or test_s <= max(left_s(), 0.0)
+            summary["baseline"] = _compared(run, best, baseline, left_out, is_cheap)
+        run.folder.write_json(tested.FILE, tested.record(run, best, chosen))
     summary["wall_s"] = round(wall_s(), 3)
     record = {**run.record, "summary": summary}
     if cautions:
@@ -95,14 +102,43 @@ def _tested(run: Run, trial: Trial, left_out: Say) -> dict[str, Any]:
     }
 
 
+def _is_tested(run: Run, trial: Trial) -> bool:
+    """Tell whether a trial's answers to the test rows are there."""
+    return run.folder.artifacts.exists(trial.weights_ref) and run.network(trial.seq).is_tested
+
+
+def _compared(
+    run: Run, best: Trial, baseline: Trial, left_out: Say, is_cheap: bool
+) -> dict[str, Any]:
+    """Return what the summary says of the baseline; untested where there is no time for that.
+
+    Where both were tested for classes, "won" are the test rows that the best network alone answers
+    well, "lost" those that the baseline alone does.
+    """
+    metric = run.task.metric
+    if not is_cheap:
+        value = baseline.metrics.get(f"val_{metric}")
+        return {"trial": baseline.seq, f"val_{metric}": value, f"test_{metric}": None}
+    row = _tested(run, baseline, left_out)
+    if metric == "accuracy" and _is_tested(run, best) and _is_tested(run, baseline):
+        targets = run.inference.targets("test")
+        right, other = (
+            run.inference.task.correct(run.network(trial.seq).test, targets)
+            for trial in (best, baseline)
+        )
+        row |= {"won": int((right & ~other).sum()), "lost": int((other & ~right).sum())}
+    return row
+
+
 def _ensemble(
     run: Run,
     left_out: Say,
     cost_s: Callable[[TrainedNetwork], float],
     left_s: Callable[[], float],
-) -> Mapping[str, Any] | None:
+) -> tuple[TrainedEnsemble | None, Mapping[str, Any] | None]:
+    """Return the ensemble and what the summary says of it; None both where there is none."""
     if not (networks := run.networks()):
-        return None
+        return None, None
     try:
         chosen = _chosen(run, networks, left_out)
         fitting = affordable(chosen.members, cost_s, left_s())
@@ -112,10 +148,10 @@ def _ensemble(
                 "the time budget left no time to test all of them."
             )
             chosen = _chosen(run, fitting, left_out)
-        return ensemble_summary(chosen)
+        return chosen, ensemble_summary(chosen)
     except NasgenError as error:  # such as limits that no network keeps
         left_out(f"there is no ensemble: {error}")
-        return None
+        return None, None
 
 
 def _chosen(run: Run, networks: Sequence[TrainedNetwork], left_out: Say) -> TrainedEnsemble:

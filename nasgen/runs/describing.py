@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nasgen.data import columns, forms, pictures
-from nasgen.data.base import Dataset
 from nasgen.ensembles import calibration, diversity
 from nasgen.ensembles.choosing import choose
 from nasgen.ensembles.mixing import Mixing
 from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork
 from nasgen.errors import NasgenError
-from nasgen.report.ensemble import Calibration, EnsembleView, Mistake, Size, render
+from nasgen.report.answers import interval
+from nasgen.report.ensemble import Calibration, EnsembleView, Size, render
 from nasgen.report.numbers import change, percent, quantity, words
 from nasgen.report.sheet import Table
+from nasgen.runs import tested
 from nasgen.runs.reporting import data_summary
 from nasgen.runs.results import Run
 
-Array = NDArray[Any]
 SIZES: Final = (1, 2, 3, 4, 6, 8, 12, 16)  # largest numbers of members to compare
-N_MISTAKES: Final = 24
-N_CELLS: Final = 6  # of a table's row that stand beside a mistake
 N_PAIRED: Final = 12  # heaviest members whose answers are compared
 
 
@@ -46,8 +40,8 @@ def page(
     task, targets = inference.task, inference.targets("test")
     metric = task.metric
     tests = ensemble.predictions("test")
-    data = run.record["data"]
-    unit = forms.unit(data.get("form", "image")) + "s"
+    answered = tested.answered(task, run.dataset, tests, ensemble.classes)
+    unit = answered.unit
     named = [str(member.trial.seq) for member in ensemble.members]
     if len({member.run for member in ensemble.members}) > 1:
         named = [f"{member.run}:{member.trial.seq}" for member in ensemble.members]
@@ -56,10 +50,9 @@ def page(
     pairs = diversity.pairs(task, [member.test for member in heaviest], targets)
     view = EnsembleView(
         title=f"Ensemble of {len(named)} network{'' if len(named) == 1 else 's'}",
-        lead=data_summary(data),
+        lead=data_summary(run.record["data"]),
         metric=metric,
-        unit=unit,
-        n_test=len(targets),
+        answered=answered,
         facts=_facts(ensemble, summary, metric),
         notes=_notes(ensemble, summary, metric, len(targets), unit),
         members=_members(ensemble, named, metric),
@@ -67,9 +60,6 @@ def page(
         pairs=[(named[p.first], named[p.second], p.disagreement, p.q, p.kappa) for p in pairs],
         agreement="kappa" if has_classes else "correlation",
         calibration=_calibration(ensemble) if has_classes else None,
-        classes=ensemble.classes,
-        confusion=_confused(ensemble, tests, targets) if has_classes else None,
-        mistakes=_mistakes(run.dataset, tests, targets, ensemble.classes) if has_classes else (),
     )
     return render(view)
 
@@ -109,12 +99,9 @@ def _notes(
             "Cross-fitted: on each of five parts of the validation rows, with members and shares "
             "chosen on the other four."
         )
-    if metric == "accuracy":
-        low, high = calibration.interval(summary["test_accuracy"], n_test)
-        notes.append(
-            f"95 % interval of the test accuracy, from {n_test:,} {unit}: {percent(low)} to "
-            f"{percent(high)}."
-        )
+    if within := interval(metric, summary[f"test_{metric}"], n_test):
+        test = words(f"test_{metric}")
+        notes.append(f"95 % interval of the {test}: {within}, from {n_test:,} {unit}.")
     if views > 1:
         one = quantity(metric, summary[f"test_{metric}_one_view"])
         notes.append(f"Test answers are means over {views} views of a row; with one view: {one}.")
@@ -185,50 +172,3 @@ def _calibration(ensemble: TrainedEnsemble) -> Calibration:
         [(name, {"nll": f.nll, "ece": f.ece, "accuracy": f.accuracy}) for name, f in found.items()],
         [(name, f.bins) for name, f in found.items()],
     )
-
-
-def _confused(ensemble: TrainedEnsemble, tests: Array, targets: Array) -> list[list[int]]:
-    answers = ensemble.inference.task.decided(tests)
-    return calibration.confusion(answers, targets, len(ensemble.classes))
-
-
-def _mistakes(
-    dataset: Dataset, tests: Array, targets: Array, classes: Sequence[str]
-) -> list[Mistake]:
-    """Return the test rows that are answered wrongly with most confidence, these first."""
-    answers, sure = tests.argmax(axis=1), tests.max(axis=1)
-    wrong = np.flatnonzero(answers != targets)
-    chosen = wrong[np.argsort(-sure[wrong], kind="stable")][:N_MISTAKES]
-    shown = _shown(dataset)
-    return [
-        Mistake(
-            int(row),
-            classes[int(targets[row])],
-            classes[int(answers[row])],
-            float(sure[row]),
-            **shown(int(row)),
-        )
-        for row in chosen
-    ]
-
-
-def _shown(dataset: Dataset) -> Callable[[int], dict[str, Any]]:
-    """Return what shows a test row: its picture, or some of its cells."""
-    if dataset.form == "image":
-        images = dataset.x_test
-        low, high = (0, 255) if images.dtype == np.uint8 else (images.min(), images.max())
-        return lambda row: {"png": pictures.png(images[row], float(low), float(high))}
-    if not dataset.columns:
-        return lambda row: {}
-
-    def cells(row: int) -> dict[str, Any]:
-        inputs = {name: array[[row]] for name, array in dataset.inputs_test.items()}
-        found = list(columns.named(dataset.columns, inputs).items())[:N_CELLS]
-        texts = [f"{name} {_cell(values[0])}" for name, values in found]
-        return {"text": ", ".join(texts) + (", …" if len(dataset.columns) > N_CELLS else "")}
-
-    return cells
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)[:20]

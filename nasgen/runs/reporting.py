@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nasgen.data.forms import unit
-from nasgen.runs import generations
+from nasgen.runs import generations, tested
 
 if TYPE_CHECKING:
+    from nasgen.report.answers import Answered
     from nasgen.runs.results import Run
 
 
@@ -17,7 +18,8 @@ def write(run: Run, record: Mapping[str, Any], summary: Mapping[str, Any]) -> No
     from nasgen.report import page
     from nasgen.report.view import ReportView
 
-    data = record["data"]
+    data, kept = record["data"], tested.read(run, summary)
+    baseline = summary.get("baseline")
     view = ReportView(
         run=str(run.path.resolve()),
         is_complete=record["summary"] is not None and all(leg["done"] for leg in record["legs"]),
@@ -46,9 +48,26 @@ def write(run: Run, record: Mapping[str, Any], summary: Mapping[str, Any]) -> No
         notes=tuple(data.get("notes", ())),
         metric=run.task.metric,
         generations=generations.rows(run),
+        n_train=None if kept.n_val is None else data["n_train"] - kept.n_val,
+        n_val=kept.n_val,
+        n_test=kept.n_test,
+        answers=_answers(summary, kept),
+        no_answers=kept.why,
+        baseline=baseline,
+        commands=tuple(leg["command"] for leg in record["legs"] if "command" in leg),
         unit=unit(data.get("form", "image")) + "s",
     )
     run.folder.write_text("report.html", page.render(view))
+
+
+def _answers(summary: Mapping[str, Any], kept: tested.Kept) -> dict[str, Answered]:
+    """Return whose answers to the test rows are known."""
+    found = {}
+    if kept.best is not None:
+        found[f"best network, trial {summary['best']['trial']}"] = kept.best
+    if kept.ensemble is not None:
+        found[f"ensemble of {len(summary['ensemble']['members'])}"] = kept.ensemble
+    return found
 
 
 def data_summary(data: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from nasgen.errors import ConfigError
 from nasgen.evaluation.recipe import Recipe
 from nasgen.loop.search import Search
 from nasgen.registry.plugins import digests_of, named
-from nasgen.runs import reading
+from nasgen.runs import commands, reading
 from nasgen.runs.resolved import Resolved
 from nasgen.settings.plan import FOLLOWED, Plan
 from nasgen.store.folder import versions
@@ -91,7 +91,8 @@ def take(record: dict[str, Any], now: Mapping[str, Any]) -> None:
 
 def leg_record(trials: int | None, time_s: float | None) -> dict[str, Any]:
     """Return what run.json holds of a segment that is to be searched."""
-    return {"trials": trials, "time_s": time_s, "spent_s": 0.0, "done": False, "n_done": 0}
+    leg = {"trials": trials, "time_s": time_s, "spent_s": 0.0, "done": False, "n_done": 0}
+    return {**leg, "command": commands.line()}
 
 
 def plans(record: Mapping[str, Any]) -> dict[int, Plan]:

@@ -68,6 +68,7 @@ class _Leg(_Part):
     done: bool
     n_done: Count
     n_estimated: Count = 0
+    command: str = ""
     plan: _Plan | None = None
 
 
@@ -126,6 +127,12 @@ class _Ensemble(_Tested):
     selected_on: _SelectedOn | None = None
 
 
+class _Baseline(_Tested):
+    trial: Count
+    won: Count | None = None
+    lost: Count | None = None
+
+
 class _Trials(_Part):
     complete: Count
     failed: Count
@@ -182,6 +189,7 @@ class _Summary(_Part):
     front_left_out: Count = 0
     ended_early: str | None = None
     evolution: _Evolution | None = None
+    baseline: _Baseline | None = None
     infeasible: Count = 0
 
 

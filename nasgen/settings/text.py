@@ -6,6 +6,7 @@ plug-ins may hold them too. What is recorded or printed shows them as escapes in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -65,3 +66,9 @@ def has_nul(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(map(has_nul, value)) or any(map(has_nul, value.values()))
     return isinstance(value, list | tuple) and any(map(has_nul, value))
+
+
+def masked(text: str) -> str:
+    """Return the text with user names and passwords of URLs replaced by ***."""
+    text = re.sub(r"://[^\s\"']*@", "://***@", text)
+    return re.sub(r"(?i)\b(password|passwd|pwd|token|secret)=[^&\s\"']+", r"\1=***", text)

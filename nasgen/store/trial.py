@@ -14,6 +14,8 @@ from nasgen.settings.fidelity import Fidelity
 # ESTIMATED: its objective was predicted, nothing was trained.
 State = Literal["RUNNING", "COMPLETE", "PRUNED", "FAILED", "ESTIMATED"]
 Phase = Literal["search", "finish"]
+BACKWARD = 3  # times the FLOPs of the forward pass: a training step
+BASELINE = "baseline"  # the operator of such a trial
 # Why an operator gave nothing to train, in words; kinds of a plug-in's own are shown as they are.
 REFUSALS = {
     "not_applicable": "did not apply",
@@ -57,7 +59,8 @@ class Trial:
     genotype: Mapping[str, Any]
     key: str
     identity: str
-    operator: str  # "sample", "design", "seed", "continue", an operator's name, "finish"
+    # "sample", "design", "seed", "continue", an operator's name, "finish", "baseline"
+    operator: str
     outline: Mapping[str, Any] = field(default_factory=dict)  # JSON of the genotype's outline
     tags: tuple[int, ...] = ()  # gene tags of the genotype, ascending
     shown: Mapping[str, int] = field(default_factory=dict)  # counts for Optuna's tools
@@ -164,6 +167,16 @@ class Trial:
         return f"{', '.join(failed)}; {used} was used instead"
 
     @property
+    def is_baseline(self) -> bool:
+        """Whether it was trained as finish.baseline asks: to compare with, never as a result."""
+        return self.operator == BASELINE
+
+    @property
+    def is_candidate(self) -> bool:
+        """Whether it may be a result of the search: it is feasible and no baseline."""
+        return self.is_feasible and not self.is_baseline
+
+    @property
     def is_feasible(self) -> bool:
         """Whether it was measured and keeps every constraint."""
         return self.state == "COMPLETE" and self.violation == 0
@@ -266,6 +279,16 @@ class Trial:
         if self.constraints or self.violation:
             row |= {"constraints": dict(self.constraints), "violation": self.violation}
         return row
+
+
+def training_flops(metrics: Mapping[str, Any], fidelity: Fidelity, n_train: int) -> float:
+    """Return what a training cost: 3 x forward FLOPs of one row x rows seen (0: it failed).
+
+    The backward pass computes two products where the forward pass computes one. `n_train` are the
+    rows of which a fidelity's fraction is used.
+    """
+    epochs, flops = metrics.get("epochs_done") or 0.0, metrics.get("flops") or 0.0
+    return float(BACKWARD * flops * epochs * fidelity.fraction * n_train)
 
 
 class Shows(Protocol):

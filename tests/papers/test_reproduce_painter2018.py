@@ -9,9 +9,10 @@ import pytest
 
 from nasgen.errors import ConfigError
 from nasgen.papers.base import Request
-from nasgen.papers.painter2018 import ARMS, reproduce, training_flops
+from nasgen.papers.painter2018 import ARMS, reproduce
 from nasgen.settings.fidelity import Fidelity
 from nasgen.store.rows import Rows
+from nasgen.store.trial import training_flops
 from tests.papers.schema import assert_summary
 
 # One thread, since tests run side by side.

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from nasgen.report.page import WIDE, masked, render
+from nasgen.report.page import WIDE, render
 from nasgen.report.view import ReportView
 from nasgen.settings.config import parse
+from nasgen.settings.text import masked
 
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "img"}
 HOSTILE = "</title></script><script>alert('x')</script><img src=x onerror=\"alert(1)\">"
 
 
@@ -44,7 +45,7 @@ class Checker(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] not in ("style", "script"):
+        if not self.open or self.open[-1] not in ("style", "script", "template"):
             self.text += data
 
 

@@ -1,0 +1,195 @@
+"""What a report says about answers to test rows: it agrees with the network that gave them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import binom, binomtest
+
+import nasgen
+from nasgen.data.base import make
+from nasgen.evaluation.interval import paired, wilson
+from nasgen.evaluation.tasks.classification import Classification
+from nasgen.evaluation.tasks.regression import Regression
+from nasgen.report import answers
+from nasgen.report.answers import Answered
+from nasgen.runs import commands, tested
+from nasgen.runs.results import Run
+from nasgen.runs.segments import leg_record
+from nasgen.runs.session import run as search
+from tests.report.test_report_page import Checker
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A search on pictures of three kinds, some of them alike, so that there are errors."""
+    home = tmp_path_factory.mktemp("answered")
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 3
+    x = rng.integers(0, 200, (120, 1, 6, 6)) + 12 * y[:, None, None, None]
+    np.savez(home / "rows.npz", x=x.astype(np.uint8), y=y)
+    return search(
+        {
+            "data": {"source": f"npz:{home / 'rows.npz'}"},
+            "budget": {"trials": 4},
+            "training": {"epochs": 1},
+            "finish": {"networks": 2, "epochs": 3},
+            "ensemble": {"name": "average"},
+            "algorithm": {"name": "random"},
+            "execution": {"executor": "serial"},
+        },
+        out=home / "run",
+    )
+
+
+def _page(run: Run) -> str:
+    return run.report_path.read_text(encoding="utf-8").replace("\u202f", " ")
+
+
+def test_what_a_run_keeps_is_what_its_networks_answer(made: Run) -> None:
+    kept = tested.read(made, made.summary)
+    targets, x = made.dataset.targets_test, made.dataset.x_test
+    for found, network in ((kept.best, made.network()), (kept.ensemble, made.ensemble)):
+        assert found is not None
+        proba = network.predict_proba(x)
+        given = proba.argmax(axis=1)
+        for (i, j), n in found.counts.items():
+            assert n == ((targets == i) & (given == j)).sum()
+        assert sum(found.counts.values()) == found.n_rows == len(targets)
+        assert found.n_right == (given == targets).sum()
+        sure = [m.confidence for m in found.mistakes]
+        assert sure == sorted(sure, reverse=True)  # type: ignore[type-var]
+        assert {m.row for m in found.mistakes} == set(np.flatnonzero(given != targets)[:24])
+        for m in found.mistakes:
+            assert m.answered == made.classes[given[m.row]] != m.true
+            assert m.confidence == pytest.approx(proba[m.row].max(), abs=1e-5)
+            assert m.png is not None
+            assert m.png.startswith(b"\x89PNG")
+
+
+def test_the_page_shows_them_with_intervals_and_numbers_of_rows(made: Run) -> None:
+    page, best = _page(made), tested.read(made, made.summary).best
+    assert best is not None
+    assert page.count('class="dense confusion"') == 2
+    assert page.count("<img ") == page.count('src="data:image/png;base64,') > 0
+    assert "img-src data:" in page
+    low, high = wilson(best.n_right / best.n_rows, best.n_rows)
+    assert f"{best.n_right} of {best.n_rows} images right" in page
+    assert f"{100 * low:.2f} – {100 * high:.2f} %" in page
+    assert f"on {best.n_rows} test images" in page
+    assert f"on {tested.read(made, made.summary).n_val} validation images" in page
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+
+
+def test_no_report_needs_the_data_again(made: Run, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(made.path, copy)
+    config = (copy / "config.toml").read_text()
+    (copy / "config.toml").write_text(config.replace("rows.npz", "gone.npz"))
+    run = nasgen.load(copy)
+    run.report()
+    assert _page(run).count('class="dense confusion"') == 2
+
+
+@pytest.mark.parametrize("damage", ["gone", "half", "counts", "format"])
+def test_a_run_that_has_kept_no_answers_says_so(made: Run, tmp_path: Path, damage: str) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(made.path, copy)
+    file = copy / tested.FILE
+    text = file.read_text()
+    data = json.loads(text)
+    if damage == "gone":
+        file.unlink()
+    elif damage == "half":
+        file.write_text(text[: len(text) // 2])
+    elif damage == "counts":
+        data["best"]["counts"][0][0] = 9
+        file.write_text(json.dumps(data))
+    else:
+        file.write_text(json.dumps(data | {"format": 99}))
+    run = nasgen.load(copy)
+    run.report()
+    page = _page(run)
+    assert "Answers to single test images are not known" in page
+    assert ("version that did not keep them" if damage == "gone" else "is damaged") in page
+    assert "confusion" not in page.split("<body>")[1].replace("Confusion", "")
+
+
+def test_values_get_errors_and_the_rows_that_are_furthest_off() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(90, 2)).astype(np.float32)
+    dataset = make("values", x, x[:, 0] * 3, task="regression")
+    task = Regression.fit(dataset, np.arange(len(dataset.targets)))
+    truth = dataset.targets_test
+    given = truth + rng.normal(size=len(truth)).astype(np.float32)
+    found = tested.answered(task, dataset, given, ())
+    again = tested.of_json(json.loads(json.dumps(tested.to_json(found))), len(truth), "rows", ())
+    assert found == again
+    (values,) = found.values
+    assert values.rmse == pytest.approx(task.measured(given, truth)["rmse"])
+    assert values.errors[0.5] == pytest.approx(np.median(given - truth), abs=1e-5)
+    furthest = int(np.abs(given - truth).argmax())
+    assert found.mistakes[0].row == furthest
+    assert [heading for heading, _ in answers.parts(found)] == [
+        "Answers and truth",
+        "Largest errors",
+    ]
+
+
+def test_answers_of_another_kind_are_counted_alone() -> None:
+    x = np.zeros((40, 1, 4, 4), np.uint8)
+    dataset = make("classes", x, np.arange(40) % 2)
+    odd = np.zeros((len(dataset.targets_test), 5), np.float32)  # not one for each class
+    found = tested.answered(Classification(2), dataset, odd, ("a", "b"))
+    assert found == Answered(len(odd), "images")
+    assert answers.parts(found) == []
+
+
+def test_many_classes_are_a_list_of_confusions() -> None:
+    names = tuple(f"c{i}" for i in range(40))
+    counts = {(i, i): 5 for i in range(40)} | {(3, 4): 7, (9, 2): 1}
+    found = Answered(208, "rows", names, counts)
+    (heading, drawn), (_, by_class), _ = answers.parts(found)
+    assert heading == "Confusion matrix"
+    rows = re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>", "".join(drawn))
+    assert rows == [("c3", "c4", "7"), ("c9", "c2", "1")]
+    assert "c4 (7)" in "".join(by_class)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 1), (0, 30), (29, 30), (30, 30), (611, 1000)])
+def test_the_interval_is_that_of_wilson(k: int, n: int) -> None:
+    expected = binomtest(k, n).proportion_ci(0.95, method="wilson")
+    assert wilson(k / n, n) == pytest.approx((expected.low, expected.high), abs=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.98])
+def test_a_paired_interval_holds_the_true_difference(share: float) -> None:
+    """Over all outcomes of two independent networks on 60 rows, exactly."""
+    n, other = 60, 0.9 * share
+    won, lost = share * (1 - other), other * (1 - share)
+    held = 0.0
+    for b in range(n + 1):
+        for c in range(n + 1 - b):
+            chance: Any = binom.pmf(b, n, won) * binom.pmf(c, n - b, lost / (1 - won))
+            if chance > 1e-9:
+                low, high = paired(b, c, n)
+                held += float(chance) * (low <= share - other <= high)
+    assert held > 0.93
+
+
+def test_a_segment_remembers_its_command_line_without_passwords() -> None:
+    words = ["search", "--set", "store.ledger=postgresql://anna:s3cret@db/x"]
+    assert leg_record(1, None)["command"] == ""
+    with commands.executing(words):
+        assert leg_record(1, None)["command"] == (
+            "nasgen search --set store.ledger=postgresql://***@db/x"
+        )
+    assert leg_record(1, None)["command"] == ""
