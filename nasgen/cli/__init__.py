@@ -9,6 +9,7 @@ from nasgen.cli.app import app
 # isort: off
 from nasgen.cli import searching
 from nasgen.cli import ensembling
+from nasgen.cli import pruning
 from nasgen.cli import tuning
 from nasgen.cli import reproducing
 from nasgen.cli import looking
@@ -24,6 +25,7 @@ __all__ = [
     "ensembling",
     "looking",
     "predicting",
+    "pruning",
     "reproducing",
     "searching",
     "tuning",

@@ -254,6 +254,24 @@ def _is_verified_alone(run: Path, named: Mapping[str, Any], more: bool, json_: b
 
 
 def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool) -> None:
+    from nasgen.errors import typed
+
+    finished = run_watched(start, quiet)
+    summary = finished.summary
+    if json_:
+        dump(summary)
+    else:
+        print_summary(summary, finished)
+    if summary["best"] is None:
+        nearest = summary.get("nearest")
+        history = typed("show", summary["run"], "--history")
+        why = nearest["message"] if nearest else f"no trial completed; {history} says why."
+        print(f"error: {why}", file=sys.stderr)
+        raise typer.Exit(EXIT_NOTHING)
+
+
+def run_watched(start: Callable[[tuple[Any, ...]], Any], quiet: bool) -> Any:
+    """Return the finished run of a search that `start` begins, shown while it goes on."""
     from contextlib import nullcontext
 
     from nasgen.errors import typed
@@ -289,17 +307,7 @@ def run_search(start: Callable[[tuple[Any, ...]], Any], json_: bool, quiet: bool
         raise
     finally:
         faulthandler.cancel_dump_traceback_later()
-    summary = finished.summary
-    if json_:
-        dump(summary)
-    else:
-        print_summary(summary, finished)
-    if summary["best"] is None:
-        nearest = summary.get("nearest")
-        history = typed("show", summary["run"], "--history")
-        why = nearest["message"] if nearest else f"no trial completed; {history} says why."
-        print(f"error: {why}", file=sys.stderr)
-        raise typer.Exit(EXIT_NOTHING)
+    return finished
 
 
 def print_summary(summary: Mapping[str, Any], run: Any) -> None:

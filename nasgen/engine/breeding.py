@@ -415,15 +415,22 @@ class Breeder:
                 break
             shares = {name: operator.share for name, operator in pool.items()}
             name = draw(shares if self.credit is None else self.credit.adapted(shares), rng)
-            chosen = parents[: pool[name].n_parents[1]]
-            if pool[name].runs_in == "worker":
-                self.require(chosen, pool[name].artifacts)
+            operator = pool[name].told(terms.derivation)
+            chosen = parents[: operator.n_parents[1]]
+            if operator.runs_in == "worker":
+                self.require(chosen, operator.artifacts)
             try:
-                also = self._also(pool[name], rng)
+                also = self._also(operator, rng)
                 children = made(
-                    pool[name], chosen, self.space, rng, self.materials, self.limit_s, generation,
+                    operator,
+                    chosen,
+                    self.space,
+                    rng,
+                    self.materials,
+                    self.limit_s,
+                    generation,
                     also,
-                )  # fmt: skip
+                )
             except NotApplicable as refusal:
                 self._gate.refused(name, refusal.kind, attempts)
                 continue

@@ -7,12 +7,13 @@ import math
 import traceback
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, Final, Protocol
 
 import numpy as np
 
+from nasgen import registry
 from nasgen.engine.individual import Individual
 from nasgen.errors import IllegalGenotypeError, NasgenError, NotApplicable, OperatorError, PlanError
 from nasgen.execution.timer import within
@@ -63,10 +64,15 @@ class Operator:
         """Whether it is among the operators that `crossover_prob` gives its share."""
         return self.group in ("crossovers", "matings")
 
+    def told(self, settings: Mapping[str, Any]) -> Operator:
+        """Return it with settings of its derivations in the place of its own."""
+        return replace(self, settings={**self.settings, **settings}) if settings else self
+
     @property
     def artifacts(self) -> tuple[str, ...]:
         """What must be kept of its parents, of one that runs in the worker."""
-        return tuple(name for name in ("weights", "support", *self.requires) if name != RANKS)
+        required = ("weights", "support", *self.requires)
+        return tuple(name for name in required if name not in registry.COMPUTED)
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,15 @@ class Terms:
     `fidelity` replaces fields of the search's `Fidelity`;
     `share` is the part of the epochs and seconds that it is given. Candidates that are
     `joint` and asked for in a row share their parameters: they are trained as one cohort.
-    `repetition` > 0 lets a network be trained from scratch again.
+    `repetition` > 0 lets a network be trained from scratch again. `derivation` are settings that
+    replace those of an operator which runs in the worker, see `Derivation`.
     """
 
     fidelity: Mapping[str, Any] = field(default_factory=dict)
     joint: bool = False
     repetition: int = 0
     share: float = 1.0
+    derivation: Mapping[str, Any] = field(default_factory=dict)
 
     def applied(self, fidelity: Fidelity) -> Fidelity:
         """Return the fidelity of a candidate on these terms in a search with `fidelity`."""

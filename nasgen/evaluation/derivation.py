@@ -19,28 +19,39 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nasgen import genotypes, registry, seeding
-from nasgen.errors import FOREIGN, EvaluationError, NotApplicable, OperatorError, StoreError
-from nasgen.evaluation import gradients, surviving
+from nasgen.errors import (
+    EvaluationError,
+    IncompatibleError,
+    NotApplicable,
+    OperatorError,
+    StoreError,
+)
+from nasgen.evaluation import curvature, gradients, surviving
 from nasgen.evaluation.evaluation import Json
-from nasgen.evaluation.framing import Frame, Framed, Parent, averaged, framed
+from nasgen.evaluation.framing import Frame, Parent, averaged, framed, mixed
 from nasgen.evaluation.inference import Inference
 from nasgen.evaluation.living import prunable, step_of
+from nasgen.evaluation.pruning import Pruning, guarded
+from nasgen.genotypes.child import Plan
 from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support, survival
 from nasgen.phenotype.compaction import compact
-from nasgen.phenotype.heredity import align, inherit
+from nasgen.phenotype.heredity import inherit
 from nasgen.phenotype.network import Network, build
 from nasgen.phenotype.stock import Stock
 from nasgen.phenotype.survival import Array, Mask
 from nasgen.search_spaces.blueprint import Blueprint, with_tagged_projections
 from nasgen.settings import options
+
+# Materials that are measured on a parent by passes over training rows.
+MEASURED: Final = {"curvature": curvature.diagonal, "inputs": curvature.inputs}
 
 
 @final
@@ -86,11 +97,6 @@ class Deriver:
         _check_related(who, entry, parents, derivation)
         frame = framed(self._decode, parents, bool(derivation.settings.get("tags", True)))
         names = prunable(frame.blueprint, frame.tensors)
-        materials = {
-            name: self._materials(who, name, given, derivation)
-            for name in entry.requires
-            if name not in registry.POSITIONAL
-        }
 
         def squared() -> dict[str, Array]:
             found = [gradients.squared(self.inference, parent) for parent in frame.parents]
@@ -98,22 +104,37 @@ class Deriver:
 
         counts = [a["metrics"].get("n_synapses") or 0 for a in ancestors]
         n_ancestor = counts[0] if counts else 0
-        call = _Call(who, derivation, entry, names, frame, materials, squared, n_ancestor)
         try:
+            materials = {
+                name: self._materials(name, given, derivation, frame, names)
+                for name in entry.requires
+                if name not in registry.POSITIONAL
+            }
+            call = _Call(who, derivation, entry, names, frame, materials, squared, n_ancestor)
             made = call.result(_n_most(parents, frame))
-            tensors = _mixed(frame, made.order)
+            tensors = mixed(frame, made.order)
             call.mutate(made, tensors)
-        except NotApplicable as refusal:
+        except (NotApplicable, IncompatibleError) as refusal:
             raise EvaluationError(f"{who} does not apply: {refusal}", "refused") from None
         except OperatorError as error:
             raise EvaluationError(str(error), "operator") from error
         made.metrics["n_living_parents"] = [support.n_living(p.support) for p in parents]
-        return self._explicit(who, frame, made, seed, tensors)
+        compacts = bool(derivation.settings.get("compact", True))
+        return self._explicit(who, frame, made, seed, tensors, compacts)
 
     def _explicit(
-        self, who: str, frame: Frame, made: _Made, seed: int, tensors: dict[str, Tensor]
+        self,
+        who: str,
+        frame: Frame,
+        made: _Made,
+        seed: int,
+        tensors: dict[str, Tensor],
+        compacts: bool,
     ) -> Derived:
-        """Return the child without what is dead; `tensors` are those of its parents, mixed."""
+        """Return the child, without what is dead if it `compacts`.
+
+        `tensors` are those of its parents, mixed.
+        """
         masks = made.masks
         repaired = [*made.repaired]
         if made.stock is None:  # an environment repairs what it lets die, of what it was given
@@ -136,10 +157,13 @@ class Deriver:
                 f"{who} left no path of living synapses from the input to the output.", "refused"
             )
         tensors |= {name: torch.from_numpy(w).to(tensors[name]) for name, w in made.weights.items()}
-        small = compact(self._decode, frame.genotype, closed)
-        genotype, blueprint, plan, left = small.genotype, small.blueprint, small.plan, small.support
-        if self.inference.space.problems(genotype):  # such as a width that the space lacks
-            genotype, blueprint, plan, left = frame.genotype, frame.blueprint, {}, closed
+        genotype, blueprint, left = frame.genotype, frame.blueprint, closed
+        plan: Plan = {}
+        if compacts:
+            small = compact(self._decode, frame.genotype, closed)
+            if not self.inference.space.problems(small.genotype):  # a width that the space lacks
+                genotype, blueprint, plan = small.genotype, small.blueprint, small.plan
+                left = small.support
         network = build(blueprint, seed)
         if made.inherits:
             inherit(network, blueprint, [(frame.blueprint, tensors)], plan)
@@ -195,11 +219,23 @@ class Deriver:
         return found
 
     def _materials(
-        self, who: str, name: str, given: Mapping[str, Any], derivation: Derivation
+        self,
+        name: str,
+        given: Mapping[str, Any],
+        derivation: Derivation,
+        frame: Frame,
+        names: Sequence[str],
     ) -> tuple[Any, ...]:
-        """Return what an operator requires besides: a number or a read-only array a parent."""
+        """Return what an operator requires besides, an entry a parent: read-only arrays mostly.
+
+        What is measured on parents is {tensor name: array}.
+        """
         if name == "ranks":  # known when the child was proposed
             return tuple(map(float, derivation.settings[name]))
+        if name in MEASURED:
+            rows = derivation.settings.get("options", {}).get("rows")
+            found = [MEASURED[name](self.inference, p, names, rows) for p in frame.parents]
+            return tuple({n: _locked(a) for n, a in arrays.items()} for arrays in found)
         arrays = tuple(self._load(parent, name)["validation"] for parent in given["parents"])
         for array in arrays:
             array.flags.writeable = False
@@ -247,42 +283,6 @@ def _n_most(parents: Sequence[Parent], frame: Frame) -> int:
 
 def _n_left(closed: Mapping[str, Mask], names: Iterable[str]) -> int:
     return sum(survival.n_synapses(closed[name]) for name in names)
-
-
-def _mixed(frame: Frame, order: Sequence[int] = ()) -> dict[str, Tensor]:
-    """Return the parents' tensors, each parameter averaged over the parents that have it.
-
-    With an `order` of parents, each value is that of the first that has it.
-    """
-    if len(frame.parents) == 1:
-        return dict(frame.tensors)
-    givers = [(parent.blueprint, parent.weights) for parent in frame.parents]
-    plan = {"rest": {"mean": list(range(len(givers)))}}
-    statistics = {n: t for n, t in frame.tensors.items() if n not in frame.parameters}
-    mixed, _ = align(frame.blueprint, statistics, givers, plan)
-    for name in frame.parameters:
-        like = frame.tensors[name]
-        if order:
-            mixed[name] = _of_the_first([frame.members[i] for i in order], name).to(like)
-            continue
-        total = torch.zeros(like.shape, dtype=torch.float64)
-        count = torch.zeros(like.shape, dtype=torch.float64)
-        for member in frame.members:
-            has = torch.from_numpy(member.support[name])
-            total += torch.where(has, member.weights[name], 0.0)
-            count += has
-        mixed[name] = (total / count.clamp_(min=1.0)).to(like)
-    # In the order of the network.
-    return {name: mixed[name] for name in frame.tensors}
-
-
-def _of_the_first(members: Sequence[Framed], name: str) -> Tensor:
-    """Return for each value of a tensor that of the first member that has it, else 0."""
-    found = torch.zeros_like(members[0].weights[name])
-    for member in reversed(members):
-        has = torch.from_numpy(member.support[name])
-        found = torch.where(has, member.weights[name], found)
-    return found
 
 
 def _repair(
@@ -337,11 +337,12 @@ class _Call:
         members = self.frame.members
         weights = [{n: _locked(m.weights[n].numpy()) for n in self.names} for m in members]
         supports = [{n: _locked(m.support[n]) for n in self.names} for m in members]
-        if self.derivation.group == "matings":
+        group = self.derivation.group
+        if group == "matings":
             return self._mated(weights, supports, n_most)
         strengths: dict[str, Array] = {n: np.abs(weights[0][n]) for n in self.names}
-        if self.derivation.group == "prunings":
-            masks, changed = self._pruned(weights[0], supports[0]), {}
+        if group == "prunings":
+            changed, masks = self._pruned(weights[0], supports[0])
         else:
             found = self._pairs((weights[0], supports[0]))
             pairs = {n: survival.changed(self.who, n, found[n], weights[0][n]) for n in self.names}
@@ -350,7 +351,10 @@ class _Call:
             both = ((changed, weights[0]), (masks, supports[0]))
             if all(np.array_equal(new[n], old[n]) for new, old in both for n in self.names):
                 raise NotApplicable("it leaves its parent as it is.", kind="unchanged")
-        return _Made(changed, {n: mask.copy() for n, mask in masks.items()}, strengths)
+        kept = {"n_kept": survival.n_synapses(masks)} if group == "prunings" else {}
+        return _Made(
+            changed, {n: mask.copy() for n, mask in masks.items()}, strengths, metrics=kept
+        )
 
     def _mated(
         self, weights: list[dict[str, Array]], supports: list[dict[str, Mask]], n_most: int
@@ -420,22 +424,19 @@ class _Call:
 
     def _pruned(
         self, weights: Mapping[str, Array], supports: Mapping[str, Mask]
-    ) -> dict[str, Mask]:
-        share = float(self.derivation.settings.get("retention", 1.0))
-        if self.entry.scope == "network":
-            budget = round(share * survival.n_synapses(supports))
-            returned = self._called(tuple(self.names), (weights, supports, budget))
-            by_name = survival.by_tensor(self.who, returned, self.names)
-            found = {n: survival.pruned(self.who, n, by_name[n], supports[n]) for n in self.names}
-            survival.within(self.who, found, budget)
-            return found
-        found = {}
-        for n in self.names:
-            budget = round(share * survival.n_synapses(supports[n]))
-            returned = self._called(n, (weights[n], supports[n], budget))
-            found[n] = survival.pruned(self.who, n, returned, supports[n])
-            survival.within(self.who, found[n], budget)
-        return found
+    ) -> tuple[dict[str, Array], dict[str, Mask]]:
+        steps = {step.name: step for step in self.frame.blueprint.steps}
+        layers = {name: step_of(steps, name).name for name in self.names}
+        pruning = Pruning(
+            self.who,
+            self.entry,
+            self._function,
+            self.derivation.settings,
+            layers,
+            self._rng,
+            self.materials,
+        )
+        return pruning.left(weights, supports)
 
     def _pairs(self, given: tuple[Any, Any]) -> dict[str, Any]:
         """Return the pair that the operator gave for each tensor."""
@@ -455,12 +456,8 @@ class _Call:
         return {name: self._called(name, of(name)) for name in self.names}
 
     def _called(self, name: str | tuple[str, ...], given: tuple[Any, ...]) -> Any:
-        try:
+        with guarded(self.who):
             return self._function(name, *given, self._rng(name), **self.materials)
-        except (NotApplicable, OperatorError, MemoryError):
-            raise
-        except FOREIGN as error:
-            raise surviving.raised(self.who, error) from error
 
     @cached_property
     def _function(self) -> Callable[..., Any]:

@@ -120,6 +120,42 @@ def averaged(frame: Frame, tensors: Sequence[Mapping[str, Tensor]]) -> dict[str,
     return {name: (tensor / len(tensors)).numpy() for name, tensor in total.items()}
 
 
+def mixed(frame: Frame, order: Sequence[int] = ()) -> dict[str, Tensor]:
+    """Return the parents' tensors, each parameter averaged over the parents that have it.
+
+    With an `order` of parents, each value is that of the first that has it.
+    """
+    if len(frame.parents) == 1:
+        return dict(frame.tensors)
+    givers = [(parent.blueprint, parent.weights) for parent in frame.parents]
+    plan = {"rest": {"mean": list(range(len(givers)))}}
+    statistics = {n: t for n, t in frame.tensors.items() if n not in frame.parameters}
+    found, _ = align(frame.blueprint, statistics, givers, plan)
+    for name in frame.parameters:
+        like = frame.tensors[name]
+        if order:
+            found[name] = _of_the_first([frame.members[i] for i in order], name).to(like)
+            continue
+        total = torch.zeros(like.shape, dtype=torch.float64)
+        count = torch.zeros(like.shape, dtype=torch.float64)
+        for member in frame.members:
+            has = torch.from_numpy(member.support[name])
+            total += torch.where(has, member.weights[name], 0.0)
+            count += has
+        found[name] = (total / count.clamp_(min=1.0)).to(like)
+    # In the order of the network.
+    return {name: found[name] for name in frame.tensors}
+
+
+def _of_the_first(members: Sequence[Framed], name: str) -> Tensor:
+    """Return for each value of a tensor that of the first member that has it, else 0."""
+    found = torch.zeros_like(members[0].weights[name])
+    for member in reversed(members):
+        has = torch.from_numpy(member.support[name])
+        found = torch.where(has, member.weights[name], found)
+    return found
+
+
 def _channels(
     parents: Sequence[Parent], joined: Callable[[Ranges, Ranges], Ranges]
 ) -> dict[int, Ranges] | None:

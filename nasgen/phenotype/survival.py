@@ -88,12 +88,11 @@ def within_stock(who: str, name: str, returned: Any, support: Mask) -> Mask:
     return _support(who, name, returned, support, "the mated stock").copy()
 
 
-def within(who: str, supports: Mask | Masks, budget: int) -> None:
-    """Raise OperatorError when a pruning kept more weights than its budget."""
-    if (n := n_synapses(supports)) > budget:
-        where = "" if isinstance(supports, Mapping) else " of a tensor"
+def within(who: str, n: int, budget: int, where: str = "", units: str = "weights") -> None:
+    """Raise OperatorError when a pruning kept more weights, or other units, than its budget."""
+    if n > budget:
         raise OperatorError(
-            f"{who}: expected at most {budget} weights{where} to stay (its budget), got {n}."
+            f"{who}: expected at most {budget} {units}{where} to stay (its budget), got {n}."
         )
 
 

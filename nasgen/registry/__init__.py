@@ -93,11 +93,14 @@ IN_DRIVER = (
 MATERIALS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(PARENTS, ("weights", "support", "predictions")),
     "matings": ("weights", "support", "predictions", "ranks"),
+    "prunings": ("weights", "support", "predictions", "curvature", "inputs"),
     "selections": ("predictions", "support"),
     "predictors": ("scores", "trainings"),
     "features": ("data", "facts"),
 }
 ANY_GENOTYPE = "nasgen.genotypes.base:Genotype"
+# What operators in the worker are given that no trial keeps: it is known, or measured there.
+COMPUTED = ("ranks", "curvature", "inputs")
 POSITIONAL = ("weights", "support")  # which operators in the worker take as arguments anyway
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 

@@ -16,6 +16,8 @@ def settings(config: SearchConfig, group: str, name: str) -> dict[str, Any]:
     given = config.algorithm.operators.get(name, {})
     found: dict[str, Any] = {"options": dict(given)} if given else {}
     if group == "prunings":
+        protect = config.algorithm.protect
+        found |= {} if protect == "none" else {"protect": protect}
         return found | {"retention": config.algorithm.retention}
     if group != "matings":
         return found

@@ -145,7 +145,7 @@ def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
         return {name: own.get(name, 1.0) for name in draft.applicable(group)}
 
     # An operator that takes many parents finds them, unless the population was set.
-    matings = section.matings or kind.own_matings(section.options)
+    matings = section.matings or kind.own_operators("matings", section.options)
     tables = {"crossovers": section.crossovers, "matings": matings}
     needed = max(
         (
@@ -157,7 +157,7 @@ def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
         default=0,
     )
     usual, asked = kind.usual_population or population(config), section.model_fields_set
-    size = section.population or max(usual, needed, section.parents)
+    size = section.population or max(usual, needed, section.parents if kind.crosses else 1)
     written = {
         # A plan says how many networks it begins with, unless they are set.
         "population": section.population if planned else size,
@@ -169,6 +169,7 @@ def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
         "crossovers": section.crossovers
         or ({} if grows or not kind.crosses else every("crossovers")),
         "matings": matings,
+        "prunings": section.prunings or kind.own_operators("prunings", section.options),
     }
     environment = config.environment
     if "name" not in environment.model_fields_set and kind.environment != environment.name:

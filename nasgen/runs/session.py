@@ -93,12 +93,13 @@ def run(
         overrides = [*overrides, {"data": {"source": arrays.source(dataset)}}]
     resolved = reading.resolved(tables, where, overrides, dataset)
     with resolved.scope.active():
-        return _new(resolved, out, listeners, began)
+        return begin(resolved, out, listeners, began)
 
 
-def _new(
+def begin(
     resolved: Resolved, out: str | Path | None, listeners: tuple[Listener, ...], began: float
 ) -> Run:
+    """Do what `run` does with a config that is read already, in the scope of its plug-ins."""
     checked = resolved.config
     dataset = resolved.dataset
     folder = RunFolder.create(out or default_folder(checked))
@@ -263,9 +264,7 @@ class _Session:
         began: float,
     ) -> None:
         config = resolved.config
-        self.folder = folder
-        self.resolved = resolved
-        self.config = config
+        self.folder, self.resolved, self.config = folder, resolved, config
         self.listeners = listeners
         self.began = began
         parts = split(dataset, config.data.validation, config.data.split_seed)
@@ -309,8 +308,8 @@ class _Session:
         try:
             leg = self.record["legs"][-1]
             search = self._search(leg, ledger, self._budget(leg), self._executor())
-            lines = self.folder.read_lines(CANDIDATES)
-            return resuming.verify(search, migrations.with_rejections(ledger.trials(), lines))
+            trials = migrations.with_rejections(ledger.trials(), self.folder.read_lines(CANDIDATES))
+            return resuming.verify(search, trials)
         finally:
             ledger.close()
 
@@ -371,6 +370,7 @@ class _Session:
         algorithm.supports = lru_cache(N_HELD)(
             lambda seq: supports(search.trials[seq], load, self._caution)
         )
+        algorithm.counts = lambda seq: search.trials[seq].metrics
         algorithm.breeder.designs = self.designs
         algorithm.breeder.materials = lambda parents, names: Materials(
             [search.trials[parent.seq] for parent in parents], names, load
@@ -424,10 +424,9 @@ class _Session:
             reserve = self._plan(leg, budget, executor)
             search = self._search(leg, ledger, budget, executor, (housekeeping, *self.listeners))
             algorithm, screen = search.algorithm, search.screen
-            # Ledgers count estimates, budgets do not.
             n_before = sum(b["n_done"] + b.get("n_estimated", 0) for b in before)
-            lines = self.folder.read_lines(CANDIDATES)
-            search.run(migrations.with_rejections(ledger.trials(), lines), n_before)
+            trials = migrations.with_rejections(ledger.trials(), self.folder.read_lines(CANDIDATES))
+            search.run(trials, n_before)
         except StoreError:
             self.folder.check()  # which says better why something could not be written
             raise

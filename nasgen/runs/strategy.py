@@ -75,13 +75,14 @@ def check(run: Resolved) -> None:
             "'genetic'."
         )
     section = config.algorithm
-    own = run.algorithm_type.own_matings(section.options)
-    if "mating" in section.options and own not in ({}, section.matings):
-        problems.append(
-            f"algorithm.mating: expected none beside [algorithm.matings], which names "
-            f"{', '.join(section.matings)}, got '{section.options['mating']}'; leave one "
-            "of them out."
-        )
+    for option, group in {"mating": "matings", "method": "prunings"}.items():
+        own = run.algorithm_type.own_operators(group, section.options)
+        table = getattr(section, group)
+        if option in section.options and own not in ({}, table):
+            problems.append(
+                f"algorithm.{option}: expected none beside [algorithm.{group}], which names "
+                f"{', '.join(table)}, got '{section.options[option]}'; leave one of them out."
+            )
     if problems:
         raise ConfigError(problems)
 

@@ -69,7 +69,7 @@ class Algorithm(OptionSection):
         "auto",
         description="auto: lineage with a time budget, one objective and nothing that it cannot "
         "do, else genetic | lineage | random | genetic | aging | local | nsga2 | nsga3 | growth | "
-        "synthesis | fixed; other keys are passed to it (`nasgen list algorithms NAME` lists "
+        "synthesis | prune | fixed; other keys are passed to it (`nasgen list algorithms NAME` lists "
         "them), such as tournament = 3",
     )
     population: int | None = Field(
@@ -142,10 +142,15 @@ class Algorithm(OptionSection):
     retention: float = Field(
         0.8, gt=0, lt=1, description="share of the parent's weights that a pruning keeps"
     )
+    protect: Literal["none", "first", "last", "both"] = Field(
+        "none",
+        description="layers from which prunings take nothing: none | first | last | both; the "
+        "classifier, behind the last one, is never pruned",
+    )
 
 
 class Origin(Section):
-    """The network to start from, for the algorithms growth, synthesis and fixed."""
+    """The network to start from, for the algorithms growth, synthesis, prune and fixed."""
 
     network: str | None = Field(
         None,

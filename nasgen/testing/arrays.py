@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -94,8 +96,16 @@ def networks(cases: Iterator[Tensor], size: int = 3) -> Iterator[list[Tensor]]:
         yield group
 
 
-def materials(required: tuple[str, ...], n_parents: int, seed: int) -> dict[str, Any]:
-    """Return what an operator requires besides weights and support, drawn at random."""
+def materials(
+    required: tuple[str, ...],
+    n_parents: int,
+    seed: int,
+    shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Return what an operator requires besides weights and support, drawn at random.
+
+    `shapes` are those of the tensors, for what belongs to these.
+    """
     given: dict[str, Any] = {}
     if "predictions" in required:
         rng = seeding.generator(SEED, "random predictions", seed)
@@ -107,7 +117,27 @@ def materials(required: tuple[str, ...], n_parents: int, seed: int) -> dict[str,
     if "ranks" in required:
         rng = seeding.generator(SEED, "random ranks", seed)
         given["ranks"] = tuple(float(rank) for rank in 1 + rng.permutation(n_parents))
+    for name in {"curvature", "inputs"} & set(required):
+        made = {"curvature": _curvature, "inputs": _products}[name]
+        rng = seeding.generator(SEED, f"random {name}", seed)
+        given[name] = tuple(
+            {key: locked(made(shape, rng)) for key, shape in shapes.items()}
+            for _ in range(n_parents)
+        )
     return given
+
+
+def _curvature(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Return second derivatives >= 0, a fifth of them 0, as of weights that read nothing."""
+    return rng.exponential(size=shape) * (rng.random(shape) < 0.8)
+
+
+def _products(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Return the mean of x x^T over rows of which one value in five is always 0."""
+    n = max(1, math.prod(shape[1:]))
+    rows = rng.normal(size=(2 * n, n)) * (rng.random(n) < 0.8)
+    found: Array = rows.T @ rows / len(rows)
+    return found
 
 
 def repeated(apply: Callable[[], Mapping[str, Any]], where: str) -> str | None:
@@ -119,11 +149,12 @@ def repeated(apply: Callable[[], Mapping[str, Any]], where: str) -> str | None:
         first, again = apply(), apply()
     except NotApplicable:
         return None
-    except OperatorError as error:
-        return f"{error} ({where})"
-    except ValueError as error:
-        if "read-only" in str(error):
+    except (OperatorError, ValueError) as error:
+        raised = error.__cause__ if isinstance(error, OperatorError) else error
+        if isinstance(raised, ValueError) and "read-only" in str(raised):
             return f"changed its input; work on a copy ({where})."
+        if isinstance(error, OperatorError):
+            return f"{error} ({where})"
         raise
     if all(
         np.array_equal(a, b)

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from nasgen import registry, seeding
-from nasgen.phenotype import survival
-from nasgen.phenotype.survival import Mask
+from nasgen.evaluation.pruning import Pruning
+from nasgen.phenotype.survival import Array, Mask
 from nasgen.testing import arrays
 from nasgen.testing.arrays import SEED, Tensor
 from nasgen.testing.base import Contract, Outcome, examine
@@ -37,30 +37,28 @@ def keeps(n: int, name: str) -> Iterator[str]:
                 return
 
 
-def apply(name: str, tensors: Sequence[Tensor], share: float, case: int) -> dict[str, Mask]:
-    """Return {tensor name: support}; OperatorError for what breaks the contract."""
-    entry, prune = registry.get("prunings", name), registry.function("prunings", name)
-    who = f"pruning '{name}'"
+def apply(
+    name: str, tensors: Sequence[Tensor], share: float, case: int
+) -> dict[str, tuple[Array, Mask]]:
+    """Return {tensor name: (weight, support)}; OperatorError for what breaks the contract."""
+    entry = registry.get("prunings", name)
     frozen = {f"tensor{i}": tensor.frozen() for i, tensor in enumerate(tensors)}
     supports = {key: t.supports[0] for key, t in frozen.items()}
     more = tuple(r for r in entry.requires if r not in registry.POSITIONAL)
-    given: dict[str, Any] = arrays.materials(more, 1, case)
-    rng = seeding.generator(SEED, "pruning", case)
-    if entry.scope == "network":
-        weights = {key: t.weights[0] for key, t in frozen.items()}
-        budget = round(share * survival.n_synapses(supports))
-        returned = prune(tuple(frozen), weights, supports, budget, rng, **given)
-        by_name = survival.by_tensor(who, returned, list(frozen))
-        found = {key: survival.pruned(who, key, by_name[key], supports[key]) for key in frozen}
-        survival.within(who, found, budget)
-        return found
-    found = {}
-    for key, t in frozen.items():
-        budget = round(share * survival.n_synapses(supports[key]))
-        returned = prune(key, t.weights[0], supports[key], budget, rng, **given)
-        found[key] = survival.pruned(who, key, returned, supports[key])
-        survival.within(who, found[key], budget)
-    return found
+    shapes = {key: t.weights[0].shape for key, t in frozen.items()}
+    given: dict[str, Any] = arrays.materials(more, 1, case, shapes)
+    pruning = Pruning(
+        f"pruning '{name}'",
+        entry,
+        registry.function("prunings", name),
+        {"retention": share},
+        {key: key for key in frozen},
+        lambda which: seeding.generator(SEED, f"pruning {which}", case),
+        given,
+    )
+    weights = {key: t.weights[0] for key, t in frozen.items()}
+    changed, masks = pruning.left(weights, supports)
+    return {key: (changed.get(key, weights[key]), masks[key]) for key in frozen}
 
 
 class PruningContract(Contract):

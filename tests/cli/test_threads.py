@@ -14,7 +14,7 @@ import nasgen
 from nasgen.cli import app
 from nasgen.settings.fidelity import n_cores
 
-TRAINING = ("search", "resume", "train", "tune", "ensemble", "reproduce")
+TRAINING = ("search", "resume", "train", "tune", "ensemble", "reproduce", "prune")
 TINY = {
     "algorithm": {"name": "random"},
     "space": {"max_channels": 16},

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "search": (NO_RUN, ()),  # runs what its config and the command line name
     "resume": (ALL, ("--trials", "+1", "--quiet")),
     "train": (NEEDED, ("--epochs", "0.05")),
+    "prune": (NEEDED, ("--retrain", "0", "--quiet")),
     "ensemble": (NEEDED, ()),
     "distill": (NEEDED, ("--epochs", "0.05")),
     "tune": (NEEDED, ("--trials", "1", "--epochs", "0.05", "--quiet")),

@@ -58,6 +58,12 @@ ENTRIES = (
         reference="Shafiee 2016, Chung 2017, Chung 2018",
     ),
     Entry(
+        "prune",
+        "nasgen.engine.algorithms.prune:Prune",
+        "one network loses weights step by step and is trained in between",
+        reference="Stier 2021, section 4.1",
+    ),
+    Entry(
         "fixed",
         "nasgen.engine.algorithms.fixed:Fixed",
         "no search: trains the origin network, as often as asked",

@@ -47,7 +47,7 @@ class Algorithm(ABC):
     - `plans`: "lines" if it follows a plan (`nasgen.settings.plan`) wherever it is used, "drawn" if
       it draws all its networks and follows one in a time budget, else "".
     - `objectives`: how many it can search for at most; None: any number.
-    - `named_only`: operators that nobody names take no part, but for `own_matings`.
+    - `named_only`: operators that nobody names take no part, but for `own_operators`.
     - `environment`: that of its matings unless the config names one.
     - `least_population`, `usual_population`: the smallest population, and the one of a config that
       names none; None: as the budget allows.
@@ -90,6 +90,8 @@ class Algorithm(ABC):
         # network live. The session sets them.
         self.correct: Callable[[int], np.ndarray[Any, Any]] = _no_predictions
         self.supports: Callable[[int], Census] = _no_clusters
+        # Seq -> how much of its network exists, see `nasgen.store.trial.COUNTS`.
+        self.counts: Callable[[int], Mapping[str, Any]] = _no_counts
         self.keeps: frozenset[str] = frozenset()  # the artifacts that selections need of all trials
 
     def selection(self, name: str, **options: Any) -> Callable[..., Any]:
@@ -142,8 +144,8 @@ class Algorithm(ABC):
         return one_by_one
 
     @classmethod
-    def own_matings(cls, options: Mapping[str, Any]) -> dict[str, float]:
-        """Return the matings that it uses when the config names none, with their frequencies.
+    def own_operators(cls, group: str, options: Mapping[str, Any]) -> dict[str, float]:
+        """Return the matings or prunings that it uses when the config names none, name -> share.
 
         `options` are those of the config, which may be wrong yet.
         """
@@ -400,6 +402,10 @@ def tournament_of(algorithm: str, given: int | None, usual: int, population: int
 
 def _no_predictions(seq: int) -> np.ndarray[Any, Any]:
     raise NotImplementedError(f"the predictions of trial {seq} are not within reach here.")
+
+
+def _no_counts(seq: int) -> Mapping[str, Any]:
+    raise NotImplementedError(f"the counts of trial {seq} are not within reach here.")
 
 
 def _no_clusters(seq: int) -> Census:

@@ -122,8 +122,8 @@ class Synthesis(Generational):
         self._last: list[list[Individual]] = []  # the last generations, the oldest first
 
     @classmethod
-    def own_matings(cls, options: Mapping[str, Any]) -> dict[str, float]:
-        return {str(options.get("mating", MATING)): 1.0}
+    def own_operators(cls, group: str, options: Mapping[str, Any]) -> dict[str, float]:
+        return {str(options.get("mating", MATING)): 1.0} if group == "matings" else {}
 
     def begin(self, breeder: Breeder) -> None:
         super().begin(breeder)

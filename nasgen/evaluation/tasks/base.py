@@ -81,6 +81,16 @@ class Task(ABC):
         `smoothing` is [training] label_smoothing, for tasks that have labels.
         """
 
+    def curvature(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return a square root of how a row's loss bends, (K, B, n_outputs): columns v_k.
+
+        The second derivatives of a row's loss with respect to its outputs are the sum over k of
+        v_k v_k^T; K may be n_outputs. Default: IncompatibleError, there is none.
+        """
+        raise IncompatibleError(
+            f"{type(self).__name__} gives no curvature of its loss; prune by 'magnitude' instead."
+        )
+
     def softened(self, outputs: Tensor, temperature: float) -> Tensor:
         """Return the soft targets that outputs (B, n_outputs) give; means of them must be some.
 

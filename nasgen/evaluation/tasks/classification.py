@@ -52,6 +52,15 @@ class Classification(Task):
 
         return F.cross_entropy(outputs, targets, label_smoothing=smoothing)
 
+    def curvature(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return sqrt(p_k) (e_k - p) for each class k: of diag(p) - p p^T, whatever the targets."""
+        import torch
+        import torch.nn.functional as F
+
+        p = F.softmax(outputs, dim=1)
+        classes = torch.eye(p.shape[1], dtype=p.dtype, device=p.device)
+        return p.T.sqrt().unsqueeze(-1) * (classes.unsqueeze(1) - p.unsqueeze(0))
+
     def softened(self, outputs: Tensor, temperature: float) -> Tensor:
         """Return probabilities (B, n_classes) at a temperature (Hinton 2015, equation 1)."""
         import torch.nn.functional as F

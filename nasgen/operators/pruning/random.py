@@ -1,15 +1,31 @@
-"""Synapses drawn at random stay: the control that every other pruning must beat (Stier 2021, 4.1).
+"""Weights drawn at random stay: the control that every other pruning must beat (Stier 2021, 4.1).
 
 Each tensor keeps the same share.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, final
+
 import numpy as np
 
-from nasgen.phenotype.survival import Array, Mask, strongest
+from nasgen.operators.pruning.base import Salient
+from nasgen.phenotype import clusters
+from nasgen.phenotype.survival import Array, Mask
 
 
-def random(name: str, weight: Array, support: Mask, budget: int, rng: np.random.Generator) -> Mask:
-    """Return the support of `budget` synapses of a tensor, all equally likely."""
-    return strongest(rng.random(weight.shape), support, budget)
+@final
+@dataclass(frozen=True)
+class Random(Salient):
+    """Saliencies are drawn, so that all weights, kernels or filters are equally likely to stay."""
+
+    def saliency(
+        self, weight: Array, support: Mask, rng: np.random.Generator, **given: Any
+    ) -> Array:
+        if self.granularity == "weight":
+            return rng.random(weight.shape)
+        # One draw a kernel or filter, shared out to its weights that are alive.
+        n = clusters.summed(support, self.granularity)
+        share = rng.random(n.shape) / np.maximum(n, 1)
+        return clusters.spread(share, weight.shape)

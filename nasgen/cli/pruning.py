@@ -1,0 +1,203 @@
+"""prune: one network made smaller by taking weights away."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nasgen.cli.app import (
+    EXIT_NOTHING,
+    EXIT_USER,
+    Json,
+    Plugins,
+    command,
+    said,
+    table_of,
+    threads_of,
+)
+from nasgen.cli.output import dump
+from nasgen.cli.searching import run_watched
+
+if TYPE_CHECKING:
+    from nasgen.runs.pruning import Pruned
+
+
+@command
+def prune(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN[:TRIAL]|NETWORK",
+            help="A network of a run, with its weights (default: the best), or a name (`nasgen "
+            "list networks`) or a JSON file, which is trained first.",
+        ),
+    ],
+    method: Annotated[
+        str, typer.Option(help="Which weights leave; see `nasgen list prunings`.")
+    ] = "magnitude",
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="How they leave: one-shot, iterative, relative, fixed-size, bucket, gradual."
+        ),
+    ] = "one-shot",
+    target: Annotated[
+        float, typer.Option(help="Share of the weights that is gone in the end.")
+    ] = 0.8,
+    granularity: Annotated[
+        str,
+        typer.Option(
+            help="What leaves as a whole: weight, kernel, or filter (of a dense layer: a neuron)."
+        ),
+    ] = "weight",
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Steps of iterative and gradual (default: 5), of others at most."),
+    ] = None,
+    of_original: Annotated[
+        float | None,
+        typer.Option(help="Share of the original weights that a step takes (iterative)."),
+    ] = None,
+    of_remaining: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the remaining weights that a step takes (relative; default: 0.5)."
+        ),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Weights that a step takes (fixed-size).")
+    ] = None,
+    bucket: Annotated[
+        float | None, typer.Option(help="Sum of the saliencies that a step takes (bucket).")
+    ] = None,
+    retrain: Annotated[
+        float, typer.Option(help="Epochs of training behind each step; 0: none.", min=0)
+    ] = 2.0,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            help="Train on for as many epochs again as long as that gains, so many times at most "
+            "in all.",
+            min=1,
+        ),
+    ] = 1,
+    protect: Annotated[
+        str, typer.Option(help="Layers that lose nothing: none, first, last or both.")
+    ] = "none",
+    epochs: Annotated[
+        float | None,
+        typer.Option(
+            help="Epochs for a network without weights (default: as a search has them).", min=1e-3
+        ),
+    ] = None,
+    compact: Annotated[
+        bool,
+        typer.Option(
+            "--compact/--no-compact",
+            help="Remove channels that died, which computes the same; or keep the shape, with "
+            "zeros.",
+        ),
+    ] = True,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed (default: the run's, else 0).", min=0)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder to create (default: a new one in runs/).")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="SECTION.KEY=VALUE",
+            help="Override any setting, such as training.lr=0.01. May be repeated.",
+        ),
+    ] = None,
+    threads: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto", help="CPU threads of each training; auto (default): all cores."
+        ),
+    ] = None,
+    plugin: Plugins = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Data set: digits, mnist:DIR, ... (default: the run's, else digits); of a run, "
+            "where its data lie now."
+        ),
+    ] = None,
+    json_: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Take weights away from a trained network, and train what is left, step by step."""
+    from nasgen.runs import pruning
+    from nasgen.runs.session import named_of
+    from nasgen.settings.config import assignments
+
+    algorithm = {
+        "strategy": strategy, "target": target, "steps": steps, "of_original": of_original,
+        "of_remaining": of_remaining, "size": size, "bucket": bucket, "epochs": retrain,
+        "rounds": rounds, "first_epochs": epochs, "compact": compact,
+    }  # fmt: skip
+    wanted = pruning.Wanted(
+        method,
+        algorithm,
+        {} if granularity == "weight" else {"granularity": granularity},
+        protect,
+        seed,
+        assignments(set_ or []),
+    )
+    found: list[Pruned] = []
+
+    def start(listeners: tuple[Any, ...]) -> Any:
+        named = named_of(plugin or (), data, None, said)
+        made = pruning.prune(network, wanted, named, out, listeners, threads_of(threads))
+        found.append(made)
+        return made.run
+
+    run_watched(start, quiet)
+    made = found[0]
+    if json_:
+        dump(made.to_json())
+    else:
+        _print(made)
+    if not made.is_reached:
+        failed = next((t for t in reversed(made.run.trials) if t.state == "FAILED"), None)
+        why = "there were no more steps; raise --steps." if failed is None else failed.failure
+        print(
+            f"error: {made.left} {granularity}s are left, more than the {made.wanted} that "
+            f"--target {target:g} asks for: {why}",
+            file=sys.stderr,
+        )
+        is_asked = failed is not None and failed.failure_kind == "refused"
+        raise typer.Exit(EXIT_USER if is_asked else EXIT_NOTHING)
+
+
+def _print(made: Pruned) -> None:
+    from nasgen.runs.progress import value
+
+    metric = f"val_{made.run.task.metric}"
+    columns = ["step", "trial", "weights", "filters", "compression", metric, "epochs"]
+    rows = [
+        [
+            row["step"],
+            row["trial"],
+            row["n_synapses"],
+            row["n_filters"],
+            f"{row['compression']:.3g}x",
+            value(metric, row[metric]),
+            f"{row['epochs']:g}",
+        ]
+        for row in made.steps
+    ]
+    table_of("", columns, rows)
+    last = made.steps[-1]["trial"]
+    tested = made.run.network(last).tested()
+    for name, figure in tested.items():
+        if name == f"test_{made.run.task.metric}":
+            print(f"{name} of trial {last}: {value(name, figure)}")
+    print(f"weights: of layers but the classifier; network: {made.run.path}:{last}")
+    print(f"report: {made.run.report_path}")

@@ -1,0 +1,150 @@
+"""What a pruning leaves of a parent: how much may stay, of which layers, and what is checked.
+
+The settings of its derivation say it, all counted in what the pruning counts (weights, kernels or
+filters, its `granularity`):
+
+- "keep": how many stay in the whole network, protected layers included; else "retention", the share
+  that stays of what may be pruned.
+- "bucket": those leave, the least salient first, whose saliencies fit into it; "keep" are then the
+  fewest that stay.
+- "protect": layers from which nothing is taken, "none", "first", "last" or "both": those that come
+  first and last in the network among those that may be sparse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, final
+
+import numpy as np
+
+from nasgen import registry
+from nasgen.errors import FOREIGN, NotApplicable, OperatorError
+from nasgen.evaluation import surviving
+from nasgen.operators.saliency import apportioned, n_units
+from nasgen.phenotype import survival
+from nasgen.phenotype.survival import Array, Arrays, Mask, Masks
+
+PROTECTED: Final = {"none": (), "first": (0,), "last": (-1,), "both": (0, -1)}
+
+
+@final
+@dataclass(frozen=True)
+class Pruning:
+    """A pruning that is to be called: `function` is the member, `layers` the layer of each tensor.
+
+    `rng` gives the generator of a tensor, or of several; `given` is what the pruning requires.
+    """
+
+    who: str
+    entry: registry.Entry
+    function: Any
+    settings: Mapping[str, Any]
+    layers: Mapping[str, str]
+    rng: Callable[[str | tuple[str, ...]], np.random.Generator]
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def left(self, weights: Arrays, supports: Masks) -> tuple[dict[str, Array], dict[str, Mask]]:
+        """Return the weights that it changed, and the support that it left of each tensor.
+
+        Raises NotApplicable where less should stay than can, OperatorError for what it returned or
+        raised against its contract.
+        """
+        free = self._free()
+        own, alive = ({n: of[n] for n in free} for of in (weights, supports))
+        budget = self._budget(own, alive, n_units(supports, self.granularity))
+        found = self._chosen(own, alive, budget)
+        masks = {n: found.get(n, mask) for n, mask in supports.items()}
+        if not hasattr(self.function, "adjusted"):
+            return {}, masks
+        return {n: self._adjusted(n, own[n], alive[n], found[n]) for n in free}, masks
+
+    @property
+    def granularity(self) -> str:
+        """What it counts."""
+        return str(getattr(self.function, "granularity", "weight"))
+
+    def _free(self) -> list[str]:
+        layers = list(dict.fromkeys(self.layers.values()))
+        kept = {layers[i] for i in PROTECTED[self.settings.get("protect", "none")] if layers}
+        return [name for name, layer in self.layers.items() if layer not in kept]
+
+    def _budget(self, weights: Arrays, supports: Masks, n_all: int) -> int:
+        """Return how many units of what may be pruned stay."""
+        n = n_units(supports, self.granularity)
+        if "keep" not in self.settings:
+            return round(float(self.settings.get("retention", 1.0)) * n)
+        n_held = n_all - n
+        budget = int(self.settings["keep"]) - n_held
+        least = sum(bool(mask.any()) for mask in supports.values())
+        if budget < least:
+            held = f", and all {n_held} of protected layers" if n_held else ""
+            raise NotApplicable(
+                f"expected at least {n_held + least} {self.granularity}s to stay, one in each of "
+                f"{least} layers{held}, got {self.settings['keep']} of {n_all}.",
+                kind="size",
+            )
+        if "bucket" in self.settings:
+            bucket, given = float(self.settings["bucket"]), self._of(tuple(supports))
+            rngs = self._rngs(list(supports))
+            with guarded(self.who):
+                budget = max(
+                    budget, self.function.bucketed(weights, supports, bucket, rngs, **given)
+                )
+        return min(budget, n)
+
+    def _chosen(self, weights: Arrays, supports: Masks, budget: int) -> dict[str, Mask]:
+        names, units = list(supports), f"{self.granularity}s"
+        if self.entry.scope == "network":
+            returned = self._called(tuple(names), weights, supports, budget)
+            by_name = survival.by_tensor(self.who, returned, names)
+            found = {n: survival.pruned(self.who, n, by_name[n], supports[n]) for n in names}
+            survival.within(self.who, n_units(found, self.granularity), budget, units=units)
+            return found
+        found = {}
+        shares = apportioned([n_units({n: supports[n]}, self.granularity) for n in names], budget)
+        for n, share in zip(names, shares, strict=True):
+            returned = self._called(n, weights[n], supports[n], share)
+            found[n] = survival.pruned(self.who, n, returned, supports[n])
+            kept = n_units({n: found[n]}, self.granularity)
+            survival.within(self.who, kept, share, " of a tensor", units)
+        return found
+
+    def _adjusted(self, name: str, weight: Array, support: Mask, kept: Mask) -> Array:
+        own = {key: parents[0] for key, parents in self._of(name).items()}
+        with guarded(self.who):
+            found = self.function.adjusted(weight, support, kept, **own)
+        pair = survival.changed(self.who, name, (found, kept), weight)
+        return np.where(kept, pair[0], np.zeros((), weight.dtype))
+
+    def _called(self, name: str | tuple[str, ...], *given: Any) -> Any:
+        with guarded(self.who):
+            return self.function(name, *given, self.rng(name), **self._of(name))
+
+    def _of(self, name: str | tuple[str, ...]) -> dict[str, Any]:
+        """Return what is given: of one tensor its part of what belongs to tensors."""
+        if not isinstance(name, str):
+            return dict(self.given)
+        return {
+            key: tuple(p[name] if isinstance(p, Mapping) else p for p in parents)
+            for key, parents in self.given.items()
+        }
+
+    def _rngs(self, names: Sequence[str]) -> dict[str, np.random.Generator]:
+        """Return the generators with which it will draw when it is called."""
+        if self.entry.scope == "network":
+            return dict.fromkeys(names, self.rng(tuple(names)))
+        return {name: self.rng(name) for name in names}
+
+
+@contextmanager
+def guarded(who: str) -> Iterator[None]:
+    """Turn what code of an operator raises into an OperatorError that names it."""
+    try:
+        yield
+    except (NotApplicable, OperatorError, MemoryError):
+        raise
+    except FOREIGN as error:
+        raise surviving.raised(who, error) from error

@@ -1,0 +1,213 @@
+"""Pruning one network as a run: what is pruned, how, and what each step left.
+
+The network comes from a run, with its weights, data and recipe, or is a named one that is trained
+first. The run is one of the algorithm `prune`, so it is resumed, shown and used as any other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from nasgen.data import arrays
+from nasgen.engine.algorithms.prune import COUNTED
+from nasgen.engine.steps import Steps
+from nasgen.errors import StoreError
+from nasgen.loop.search import Listener
+from nasgen.runs import reading, session
+from nasgen.runs.paths import run_and_trial
+from nasgen.runs.resolved import Resolved
+from nasgen.runs.results import Run
+from nasgen.runs.trust import Named, Stored
+from nasgen.settings.config import merge
+from nasgen.store.trial import COUNTS, Trial
+
+Json = dict[str, Any]
+KEPT: Final = ("seed", "data", "space", "training", "prediction", "plugins")  # tables of a run
+ONE_AT_A_TIME: Final = {
+    "finish": {"networks": 0},
+    "ensemble": {"candidates": 1, "rounds": 1},  # steps of one network
+    "store": {"keep_weights": "all"},  # each step is a network to use
+    "predictor": {"name": "none"},
+}
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A finished pruning: `steps` are rows, the first network's first; see `steps_of`.
+
+    `wanted` is how many weights (kernels, filters) should be left at most, `left` how many are.
+    """
+
+    run: Run
+    steps: Sequence[Json]
+    wanted: int
+    left: int
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether as few are left as were wanted."""
+        return self.left <= self.wanted
+
+    def to_json(self) -> Json:
+        """Return what `nasgen prune --json` prints: the run's summary, and the steps."""
+        return {
+            **self.run.summary,
+            "steps": list(self.steps),
+            "wanted": self.wanted,
+            "left": self.left,
+        }
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How a network is pruned: options of the algorithm `prune`, and of the method.
+
+    None means the default. `settings` are further tables of the config, laid on top.
+    """
+
+    method: str
+    algorithm: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    protect: str = "none"
+    seed: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def tables(self, network: str) -> Json:
+        """Return the config tables of the run."""
+        algorithm = {
+            "name": "prune",
+            "method": self.method,
+            "protect": self.protect,
+            **_given(self.algorithm),
+        }
+        if options := _given(self.options):
+            algorithm["operators"] = {self.method: options}
+        tables: Json = {**ONE_AT_A_TIME, "algorithm": algorithm, "origin": {"network": network}}
+        return tables if self.seed is None else {**tables, "seed": self.seed}
+
+
+def prune(
+    network: str,
+    wanted: Wanted,
+    named: Named,
+    out: Path | None = None,
+    listeners: tuple[Listener, ...] = (),
+    threads: int | None = None,
+) -> Pruned:
+    """Prune a network and return what came of it; `out` is the new run folder.
+
+    `network` is RUN or RUN:TRIAL, whose weights, data and recipe are taken, or what else [origin]
+    network may name, which is trained first. Raises ConfigError, DataError or StoreError before
+    anything is trained.
+    """
+    began = time.monotonic()
+    from nasgen.settings.fidelity import n_cores
+
+    execution = {"workers": 1, "threads_per_trial": threads or n_cores()}
+    tables = merge({"execution": execution}, wanted.tables(network))
+    path, _ = run_and_trial(network)
+    if (path / "run.json").is_file():
+        resolved = _of_run(path, network, tables, wanted, named)
+    else:
+        if named.data is not None:
+            tables = merge(tables, {"data": {"source": named.data}})
+        resolved = reading.resolved(tables, "settings", [wanted.settings])
+    with resolved.scope.active():
+        run = session.begin(resolved, out, listeners, began)
+    return pruned(run)
+
+
+def _of_run(
+    path: Path, network: str, tables: Mapping[str, Any], wanted: Wanted, named: Named
+) -> Resolved:
+    """Return the settings for a network of a run, which brings its weights."""
+    stored = Stored(path, named)
+    verdict = stored.verdict().complete()
+    stored.say(verdict)
+    own: Json = {key: stored.tables[key] for key in KEPT if key in stored.tables}
+    data = dict(own.get("data", {}))
+    source = arrays.located(str(data.get("source", "digits")), path)
+    own["data"] = {**data, "source": source}
+    more = merge(own, tables)
+    more["origin"] = {"network": str(Path(network).expanduser().resolve())}
+
+    def read(first: Mapping[str, Any]) -> Resolved:
+        where, overrides = str(stored.folder.config_path), [first, wanted.settings]
+        return reading.resolved(more, where, overrides, None, verdict.importable, verdict.digests)
+
+    resolved = read({"algorithm": {"first_epochs": 0.0}})
+    with resolved.scope.active():
+        stored.dataset_of(resolved)
+        is_trained = resolved.origin is not None and bool(resolved.origin.refs)
+    # Weights that were not kept have to be trained again.
+    return resolved if is_trained else read({})
+
+
+def pruned(run: Run) -> Pruned:
+    """Return what a finished run of the algorithm `prune` came to.
+
+    Raises StoreError where even its first network could not be trained.
+    """
+    rows = steps_of(run)
+    if not rows:
+        first = next(iter(run.trials), None)
+        why = "no trial was made" if first is None else first.failure
+        raise StoreError(f"{run.path}: its first network could not be trained: {why}")
+    options = run.config.algorithm.options
+    steps = Steps(target=float(options.get("target", Steps.target)))
+    counted = COUNTED[_granularity(run)]
+    return Pruned(run, rows, steps.goal(rows[0][counted]), rows[-1][counted])
+
+
+def steps_of(run: Run) -> list[Json]:
+    """Return a row for the first network and one for each step's network that was gone on with.
+
+    - "step", "trial", "val_METRIC", "epochs" (of all trainings of the step);
+    - the counts of what exists, "n_params", "storage_bytes", and "compression", how many times
+      fewer weights than at first;
+    - "n_kept", weights that the pruning left: those that then read or feed nothing living are gone
+      as well; "repaired", the layers that were given a weight back.
+    """
+    trials = {t.seq: t for t in run.trials if t.state == "COMPLETE"}
+    last = [seq for seq in run.record.get("population", ()) if seq in trials]
+    line: list[Trial] = []
+    here = trials[last[0]] if last else None
+    while here is not None:
+        line.insert(0, here)
+        here = trials.get(here.parents[0]) if here.parents else None
+    by_step: dict[int, list[Trial]] = {}
+    for trial in line:
+        by_step.setdefault(trial.generation, []).append(trial)
+    metric = f"val_{run.task.metric}"
+    rows: list[Json] = []
+    for step, of_step in by_step.items():
+        metrics = of_step[-1].metrics
+        rows.append(
+            {
+                "step": step,
+                "trial": of_step[-1].seq,
+                **{name: metrics.get(name) for name in (*COUNTS, "n_params", "storage_bytes")},
+                metric: metrics.get(metric),
+                "epochs": sum(float(t.metrics.get("epochs_done") or 0.0) for t in of_step),
+                "n_kept": of_step[0].metrics.get("n_kept", metrics.get("n_synapses")),
+                "repaired": list(of_step[0].metrics.get("repaired", ())),
+            }
+        )
+    for row in rows:
+        row["compression"] = rows[0]["n_synapses"] / max(1, row["n_synapses"])
+    return rows
+
+
+def _granularity(run: Run) -> str:
+    section = run.config.algorithm
+    for name in section.prunings:
+        return str(section.operators.get(name, {}).get("granularity", "weight"))
+    return "weight"
+
+
+def _given(options: Mapping[str, Any]) -> Json:
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,211 @@
+"""`nasgen prune`: a trained network loses weights step by step, and is used as any other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+import nasgen
+from nasgen.cli import app
+from nasgen.runs import pruning
+from nasgen.settings.config import merge
+
+SERIAL = ("--threads", "1", "--set", "execution.executor=serial", "--quiet")
+FIRST = 64 * 300 + 300 * 100  # weights of the two dense layers on digits; its classifier has 1,000
+TINY: dict[str, Any] = {
+    "algorithm": {"name": "fixed"}, "origin": {"network": "lenet-300-100"},
+    "data": {"source": "digits"}, "training": {"epochs": 1.0, "optimizer": "adamw"},
+    "budget": {"trials": 1}, "finish": {"networks": 0},
+    "execution": {"executor": "serial", "threads_per_trial": 1},
+}  # fmt: skip
+
+
+def prune(source: Any, out: Path, *options: Any) -> Result:
+    words = ("prune", str(source), "--out", str(out), *map(str, options), *SERIAL)
+    return CliRunner().invoke(app, words)
+
+
+def answered(result: Result) -> dict[str, Any]:
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with one trained network."""
+    return nasgen.run(TINY, out=tmp_path_factory.mktemp("prune") / "trained").path
+
+
+@pytest.fixture(scope="module")
+def pruned(trained: Path) -> Path:
+    """The network of that run, pruned in two steps."""
+    out = trained.parent / "pruned"
+    options = ("--strategy", "iterative", "--steps", 2, "--target", 0.9, "--retrain", 0.3)
+    found = answered(prune(trained, out, *options, "--json"))
+    assert [row["step"] for row in found["steps"]] == [0, 1, 2]
+    assert found["steps"][0]["n_synapses"] == FIRST
+    assert found["wanted"] == round(0.1 * FIRST)
+    assert found["left"] == found["steps"][-1]["n_synapses"] <= found["wanted"]
+    assert found["steps"][-1]["compression"] >= 10
+    return out
+
+
+def test_a_network_with_weights_is_taken_as_it_is(trained: Path, pruned: Path) -> None:
+    before, after = nasgen.load(trained).trial(0), nasgen.load(pruned).trial(0)
+    assert after.metrics["epochs_done"] == 0
+    assert after.metrics["val_accuracy"] == before.metrics["val_accuracy"]
+
+
+def test_what_left_is_zero_and_counts_are_exact(pruned: Path) -> None:
+    run = nasgen.load(pruned)
+    for trial, kept in ((1, round(0.55 * FIRST)), (2, round(0.1 * FIRST))):
+        found = run.trial(trial)
+        assert found.derivation is not None
+        assert found.derivation["settings"]["keep"] == kept
+        weights, masks = (run.folder.artifacts.load(found.refs[n]) for n in ("weights", "support"))
+        assert all(not weights[name][~mask].any() for name, mask in masks.items())
+        # What died with others, because nothing feeds or reads it, is gone as well.
+        assert found.metrics["n_kept"] == kept
+        assert 0.5 * kept < found.metrics["n_synapses"] <= kept
+    assert "efficiency" in run.report_path.read_text()
+
+
+def test_the_result_is_trained_combined_and_shown(pruned: Path, tmp_path: Path) -> None:
+    run = CliRunner()
+    record = json.loads(
+        run.invoke(app, ["train", f"{pruned}:2", "--epochs", "0.2", "--json"]).stdout
+    )
+    assert record["begins"] == "weights"
+    shown = run.invoke(app, ["show", f"{pruned}:2", "--json"])
+    assert json.loads(shown.stdout)["operator"] == "magnitude"
+    both = ["ensemble", f"{pruned}:1", f"{pruned}:2", "--out", str(tmp_path / "e"), "--json"]
+    combined = run.invoke(app, both)
+    assert combined.exit_code == 0, combined.output
+
+
+def test_a_run_that_stopped_goes_on_to_the_same_network(
+    trained: Path, pruned: Path, tmp_path: Path
+) -> None:
+    options = ("--strategy", "iterative", "--steps", 2, "--target", 0.9, "--retrain", 0.3)
+    half = prune(trained, tmp_path / "half", *options, "--set", "budget.trials=2")
+    assert half.exit_code == 3, half.output
+    assert "weights are left, more than the 4920" in half.output
+    done = CliRunner().invoke(app, ["resume", str(tmp_path / "half"), "--trials", "+1", "--quiet"])
+    assert done.exit_code == 0, done.output
+    runs = [nasgen.load(path) for path in (tmp_path / "half", pruned)]
+    assert runs[0].trial(2).refs["weights"] == runs[1].trial(2).refs["weights"]
+    assert pruning.pruned(runs[0]).steps == pruning.pruned(runs[1]).steps
+
+
+@pytest.mark.parametrize("method", ["random", "class-uniform", "obd", "layerwise-obs"])
+def test_every_method_in_one_shot_without_training(
+    method: str, trained: Path, tmp_path: Path
+) -> None:
+    options = ["--method", method, "--target", 0.6, "--retrain", 0, "--json"]
+    found = answered(prune(trained, tmp_path / "run", *options))
+    first, last = (row["val_accuracy"] for row in found["steps"])
+    assert found["steps"][1]["epochs"] == 0
+    assert found["left"] <= found["wanted"] == round(0.4 * FIRST)
+    if method in ("obd", "layerwise-obs"):  # they know what the weights do
+        assert last > first - 0.05
+    elif method == "random":
+        assert last < first - 0.05
+
+
+def test_neurons_leave_the_network_or_stay_as_zeros(trained: Path, tmp_path: Path) -> None:
+    options = ["--granularity", "filter", "--target", 0.7, "--retrain", 0, "--json"]
+    found = [
+        answered(prune(trained, tmp_path / name, *options, f"--{name}"))
+        for name in ("compact", "no-compact")
+    ]
+    assert {f["wanted"] for f in found} == {120}  # of 400 neurons
+    assert {f["left"] for f in found} == {120}
+    runs = [nasgen.load(tmp_path / name) for name in ("compact", "no-compact")]
+    shapes = [
+        [w.shape for w in run.folder.artifacts.load(run.trial(1).refs["weights"]).values()]
+        for run in runs
+    ]
+    assert sum(map(np.prod, shapes[0])) < sum(map(np.prod, shapes[1])) / 2
+    answers = [run.network(1).validation for run in runs]
+    assert np.abs(answers[0] - answers[1]).max() < 1e-5
+
+
+def test_a_network_with_a_name_is_trained_first(tmp_path: Path) -> None:
+    options = ["--epochs", 0.5, "--retrain", 0.2, "--rounds", 2, "--protect", "first", "--seed", 3]
+    result = prune("lenet-300-100", tmp_path / "run", "--data", "digits", *options)
+    assert result.exit_code == 2  # the second layer has not as many weights
+    assert "protected layers" in result.output
+    result = prune(
+        "lenet-300-100", tmp_path / "more", "--data", "digits", *options, "--target", 0.5
+    )
+    assert result.exit_code == 0, result.output
+    assert "network: " in result.output
+    run = nasgen.load(tmp_path / "more")
+    assert run.trial(0).metrics["epochs_done"] == pytest.approx(0.5, abs=0.1)
+    assert [t.operator for t in run.trials] == ["seed", "magnitude", "continue"]
+    masks = run.folder.artifacts.load(run.trial(1).refs["support"])
+    assert next(mask for mask in masks.values() if mask.ndim == 4).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--target", "1"), "algorithm.target (prune): expected a share above 0 and below 1"),
+        (("--method", "magnitud"), "did you mean 'magnitude'"),
+        (("--strategy", "gradua"), "algorithm.strategy"),
+        (("--strategy", "bucket"), "algorithm.bucket (prune): expected a number above 0"),
+        (("--size", "10"), "none with strategy = 'one-shot'"),
+        (("--granularity", "layer"), "granularity"),
+        (("--protect", "middle"), "algorithm.protect"),
+        (("--set", "algorithm.step=3"), "did you mean 'steps'"),
+    ],
+)
+def test_mistakes_are_one_line_before_anything_is_trained(
+    options: tuple[str, ...], expected: str, trained: Path, tmp_path: Path
+) -> None:
+    result = prune(trained, tmp_path / "run", *options)
+    assert result.exit_code == 2, result.output
+    assert expected in result.output
+    assert not (tmp_path / "run").exists()
+    assert "bug" not in result.output
+
+
+def test_more_than_there_is_cannot_leave(trained: Path, tmp_path: Path) -> None:
+    result = prune(trained, tmp_path / "run", "--target", "0.99999")
+    assert result.exit_code == 2
+    assert "expected at least 2 weights to stay, one in each of 2 layers" in result.output
+
+
+def test_curvature_needs_a_task_that_gives_it(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nasgen.evaluation.tasks.base import Task
+    from nasgen.evaluation.tasks.classification import Classification
+
+    monkeypatch.setattr(Classification, "curvature", Task.curvature)
+    result = prune(trained, tmp_path / "run", "--method", "obd")
+    assert result.exit_code == 2
+    assert "gives no curvature of its loss; prune by 'magnitude'" in result.output
+
+
+def test_a_search_prunes_by_any_method(tmp_path: Path) -> None:
+    tables = merge(TINY, {
+        "algorithm": {
+            "name": "genetic", "population": 3, "prunings": {"obd": 1.0, "class-distributed": 1.0},
+            "mutations": {"relabel": 0.1}, "crossover_prob": 0.0, "protect": "first",
+            "operators": {"obd": {"rows": 50, "granularity": "kernel"}},
+        },
+        "space": {"name": "dag-cnn", "max_channels": 8, "max_vertices": 5},
+        "origin": {"network": None}, "training": {"epochs": 0.1}, "budget": {"trials": 8},
+    })  # fmt: skip
+    tables["origin"] = {}
+    run = nasgen.run(tables, out=tmp_path / "run")
+    assert {t.state for t in run.trials} == {"COMPLETE"}
+    assert {"obd", "class-distributed"} <= {t.operator for t in run.trials}
