@@ -15,7 +15,7 @@ from typing import Any, Final
 from nasgen.data import arrays
 from nasgen.engine.algorithms.prune import COUNTED
 from nasgen.engine.steps import Steps
-from nasgen.errors import StoreError
+from nasgen.errors import ConfigError, StoreError
 from nasgen.loop.search import Listener
 from nasgen.runs import reading, session
 from nasgen.runs.paths import run_and_trial
@@ -126,18 +126,24 @@ def _of_run(
 ) -> Resolved:
     """Return the settings for a network of a run, which brings its weights."""
     stored = Stored(path, named)
-    verdict = stored.verdict().complete()
+    verdict = stored.verdict()
     stored.say(verdict)
     own: Json = {key: stored.tables[key] for key in KEPT if key in stored.tables}
     data = dict(own.get("data", {}))
     source = arrays.located(str(data.get("source", "digits")), path)
     own["data"] = {**data, "source": source}
+    own["plugins"] = {"files": [*verdict.files], "modules": [*verdict.modules]}
     more = merge(own, tables)
     more["origin"] = {"network": str(Path(network).expanduser().resolve())}
 
     def read(first: Mapping[str, Any]) -> Resolved:
         where, overrides = str(stored.folder.config_path), [first, wanted.settings]
-        return reading.resolved(more, where, overrides, None, verdict.importable, verdict.digests)
+        try:
+            return reading.resolved(
+                more, where, overrides, None, verdict.importable, verdict.digests
+            )
+        except ConfigError as error:  # which what may not be executed may have caused
+            raise ConfigError([*error.problems, *verdict.refused]) from None
 
     resolved = read({"algorithm": {"first_epochs": 0.0}})
     with resolved.scope.active():
