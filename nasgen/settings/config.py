@@ -69,8 +69,8 @@ class Algorithm(OptionSection):
         "auto",
         description="auto: lineage with a time budget, one objective and nothing that it cannot "
         "do, else genetic | lineage | random | genetic | aging | local | nsga2 | nsga3 | growth | "
-        "synthesis | prune | fixed; other keys are passed to it (`nasgen list algorithms NAME` lists "
-        "them), such as tournament = 3",
+        "synthesis | prune | fixed; other keys are passed to it (`nasgen list algorithms NAME` "
+        "lists them), such as tournament = 3",
     )
     population: int | None = Field(
         None,
