@@ -23,8 +23,8 @@ import numpy as np
 from nasgen import registry
 from nasgen.errors import FOREIGN, NotApplicable, OperatorError
 from nasgen.evaluation import surviving
-from nasgen.operators.saliency import apportioned, n_units
 from nasgen.phenotype import survival
+from nasgen.phenotype.saliency import apportioned, n_units
 from nasgen.phenotype.survival import Array, Arrays, Mask, Masks
 
 PROTECTED: Final = {"none": (), "first": (0,), "last": (-1,), "both": (0, -1)}

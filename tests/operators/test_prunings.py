@@ -10,9 +10,8 @@ import pytest
 from nasgen import registry
 from nasgen.errors import ConfigError, NotApplicable, OperatorError
 from nasgen.evaluation.pruning import Pruning
-from nasgen.operators import saliency
 from nasgen.operators.pruning.class_distributed import ClassDistributed
-from nasgen.phenotype import clusters
+from nasgen.phenotype import clusters, saliency
 from nasgen.runs import reading
 
 METHODS = ("magnitude", "class-uniform", "class-distributed", "random", "obd")

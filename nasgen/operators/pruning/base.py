@@ -41,7 +41,7 @@ from typing import Any, Protocol, overload
 import numpy as np
 
 from nasgen.errors import ConfigError
-from nasgen.operators.saliency import GRANULARITIES, Granularity, strongest, within_bucket
+from nasgen.phenotype.saliency import GRANULARITIES, Granularity, strongest, within_bucket
 from nasgen.phenotype.survival import Array, Arrays, Mask, Masks
 
 
