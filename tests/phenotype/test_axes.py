@@ -24,25 +24,25 @@ SHAPE = (3, 8, 8)
 
 @pytest.fixture(scope="module")
 def space() -> Iterator[DagCnn]:
-    with registered(gru=Gru):
+    with registered(scan=Gru):
         yield DagCnn(max_channels=32, kernels=(1, 3))
 
 
 def network(width: int = 8) -> Dag:
     draft = Draft()
     a = draft.add("conv", [draft.input], channels=6, kernel=3)
-    b = draft.add("gru", [a], channels=width)
+    b = draft.add("scan", [a], channels=width)
     draft.connect(draft.add("conv", [b], channels=8, kernel=1), draft.output)
     return draft.freeze().mint(1, 0)
 
 
 def recurrent(net: Network, name: str) -> torch.Tensor:
-    return net.state_dict()[f"steps.gru_1.gru.{name}"]
+    return net.state_dict()[f"steps.scan_1.gru.{name}"]
 
 
 def insert(dag: Dag, after: dict[int, int]) -> tuple[Dag, dict[int, int]]:
     """Put new channels behind some of the recurrent layer's; return also which places are old."""
-    tag = next(v.tag for v in dag.inner if v.op == "gru")
+    tag = next(v.tag for v in dag.inner if v.op == "scan")
     draft = dag.edit()
     draft.widen(tag, after)
     wide = draft.freeze().mint(1, 1)
@@ -61,7 +61,7 @@ def test_a_role_is_read_and_nonsense_is_refused() -> None:
 
 
 def test_the_layer_keeps_its_contract(space: DagCnn) -> None:
-    outcome = contract.check("layers", "gru")
+    outcome = contract.check("layers", "scan")
     assert outcome.n_checked > 100
     assert not outcome.problems
 
@@ -72,12 +72,12 @@ def test_gates_carry_the_tags_of_their_outputs_one_behind_another(space: DagCnn)
     own = tags.expand(dag.inner[1].channel_tags)
     before = tags.expand(dag.inner[0].channel_tags)
     found = net.tagged
-    rows, columns = found["steps.gru_1.gru.weight_ih_l0"]
+    rows, columns = found["steps.scan_1.gru.weight_ih_l0"]
     assert rows is not None
     assert columns is not None
     assert rows.tolist() == own * 3
     assert columns.tolist() == before
-    rows, columns = found["steps.gru_1.gru.weight_hh_l0"]
+    rows, columns = found["steps.scan_1.gru.weight_hh_l0"]
     assert rows is not None
     assert columns is not None
     assert rows.tolist() == own * 3
@@ -102,7 +102,7 @@ def test_widening_moves_rows_of_each_gate_and_columns_of_the_memory(
                 assert torch.equal(row, recurrent(parent, name)[gate * n + old])
             row = recurrent(child, "weight_hh_l0")[gate * m + new]
             theirs = recurrent(parent, "weight_hh_l0")[gate * n + old]
-            fresh = drawn["steps.gru_1.gru.weight_hh_l0"][gate * m + new]
+            fresh = drawn["steps.scan_1.gru.weight_hh_l0"][gate * m + new]
             for i in range(m):
                 assert row[i] == (theirs[place[i]] if i in place else fresh[i])
 

@@ -137,12 +137,12 @@ def test_large_images_keep_their_stem() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_layers_of_plugins_are_followed_or_left_alone(seed: int) -> None:
-    plugins = {"gru": Gru, "flat": Flat, "grouped": Grouped, "depthwise": Depthwise}
+    plugins = {"scan": Gru, "flat": Flat, "grouped": Grouped, "depthwise": Depthwise}
     with registered(**plugins):
         space = DagCnn(max_channels=1024, kernels=(1, 3), layers=("conv", "linear", *plugins))
         draft = Draft()
         a = draft.add("conv", [draft.input], channels=8, kernel=3)
-        b = draft.add("depthwise", [draft.add("gru", [a], channels=7)], kernel=3)
+        b = draft.add("depthwise", [draft.add("scan", [a], channels=7)], kernel=3)
         c = draft.add("linear", [draft.add("flat", [b])], channels=6)
         last = draft.add("grouped", [c]) if seed % 2 else c
         draft.connect(draft.add("linear", [last], channels=5), draft.output)
@@ -150,12 +150,12 @@ def test_layers_of_plugins_are_followed_or_left_alone(seed: int) -> None:
         net = network(space, dag, seed, (3, 4, 4))
         rng = np.random.default_rng(seed)
         arrays = random_support(net, rng)
-        name = "steps.gru_1.gru.weight_ih_l0"
+        name = "steps.scan_1.gru.weight_ih_l0"
         rows = np.arange(21) % 7 < 3  # units 0 to 2, in every gate
         arrays[name][rows] = False
-        arrays["steps.gru_1.gru.weight_hh_l0"][rows] = False
+        arrays["steps.scan_1.gru.weight_hh_l0"][rows] = False
         masked = Support.of(net, arrays)
-        assert not masked.masks["steps.gru_1.gru.bias_hh_l0"][:3].any()
+        assert not masked.masks["steps.scan_1.gru.bias_hh_l0"][:3].any()
         left, small = compacted(space, dag, net, arrays)
         assert gap(net, small) < 1e-10
         assert left.genotype.inner[1].channels <= 4
