@@ -23,6 +23,8 @@ TINY = [
     "--set", "space.max_channels=16", "--set", "algorithm.population=4",
 ]  # fmt: skip
 
+SERIAL = ("--set", "execution.executor=serial")  # for tests that are not about worker processes
+
 
 def _process(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command as a user does. A process takes seconds to start, so few tests do."""
@@ -144,7 +146,8 @@ def test_a_complete_run_takes_more_trials_and_says_so_when_none_are_asked_for(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "run"
-    assert _nasgen("search", *TINY, "--trials", "3", "--out", str(path), "--quiet").returncode == 0
+    begin = ["search", *TINY, "--trials", "3", "--out", str(path), "--quiet", *SERIAL]
+    assert _nasgen(*begin).returncode == 0
     none = _nasgen("resume", str(path))
     assert none.returncode == 2
     assert "--trials +100" in none.stderr
@@ -173,7 +176,7 @@ def test_ctrl_c_ends_cleanly_and_the_run_can_be_resumed(tmp_path: Path) -> None:
     assert f"nasgen resume {path}" in stderr
     assert "Traceback" not in stderr
     assert json.loads(_nasgen("status", str(path), "--json").stdout)["state"] == "unfinished"
-    done = _nasgen("resume", str(path), "--json", "--quiet")
+    done = _nasgen("resume", str(path), "--json", "--quiet", "--workers", "1")
     assert json.loads(done.stdout)["trials"]["complete"] == 12
 
 
@@ -243,7 +246,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     done = _process("--debug", "status", str(tmp_path))
     assert "Traceback" in done.stderr
     assert "StoreError" in done.stderr
-    without = _process("status", str(tmp_path))
+    without = _nasgen("status", str(tmp_path))
     assert without.returncode == 2
     assert without.stderr.startswith("error: ")
     assert len(without.stderr.splitlines()) == 1
@@ -271,6 +274,7 @@ def test_the_example_operator_is_listed_and_takes_part_in_a_search(
     path = tmp_path / "run"
     done = _process(
         "search", *TINY, "--trials", "10", "--out", str(path), "--quiet", "--plugin", str(example),
+        "--workers", "1",
         "--set", "space.max_channels=64", "--set", "algorithm.mutations={double-channels=1.0}",
         "--set", "algorithm.crossover_prob=0",
     )  # fmt: skip

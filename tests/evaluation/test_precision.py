@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -50,8 +50,9 @@ def test_auto_is_never_float32_on_cuda() -> None:
     assert mixed_precision("auto", torch.device("cuda"), 8)[0] in ("bfloat16", "float16")
 
 
-def _trained(precision: str) -> tuple[nn.Module, History]:
-    """Train a drawn network on bright and dark images with noise."""
+@cache
+def _trained(precision: str, time: int = 0) -> tuple[nn.Module, History]:
+    """Train a drawn network on bright and dark images with noise, once for each `time`."""
     draw = torch.Generator().manual_seed(0)
     labels = torch.arange(256) % 2
     noise = torch.randint(0, 80, (256, *SHAPE), generator=draw)
@@ -82,5 +83,5 @@ def test_bfloat16_learns_as_float32_does_and_keeps_its_weights_in_float32() -> N
 
 
 def test_bfloat16_repeats_bit_for_bit() -> None:
-    first, second = (_trained("bfloat16")[0].state_dict() for _ in range(2))
+    first, second = (_trained("bfloat16", time)[0].state_dict() for time in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)

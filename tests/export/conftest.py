@@ -87,20 +87,30 @@ def of_points(folder: Path) -> Any:
     return nasgen.run({**SETTINGS, **tables}, plugins=plugins, out=folder / "points")
 
 
-@pytest.fixture(scope="session")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
-    """Kind -> its case; images are an ensemble of two, all others single networks."""
-    folder = tmp_path_factory.mktemp("exports")
-    makers: dict[str, Any] = {
-        "images": of_images, "table": of_table, "values": lambda f: of_table(f, values=True),
-        "sequences": of_sequences, "points": of_points,
-    }  # fmt: skip
-    found = {}
-    for kind in KINDS:
-        run = makers[kind](folder)
+class Cases(dict[str, Case]):
+    """Kind -> its case, made when it is first asked for: few tests need all of them."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def __missing__(self, kind: str) -> Case:
+        run = MAKERS[kind](self.folder)
         original = run.network()
         if kind == "images":
             original = type(run.ensemble)((run.network(0), run.network(1)), (0.75, 0.25))
-        written = original.export(folder / f"export-{kind}", formats=FORMATS.get(kind, "all"))
-        found[kind] = Case(run, original, written)
-    return found
+        formats = FORMATS.get(kind, "all")
+        written = original.export(self.folder / f"export-{kind}", formats=formats)
+        return self.setdefault(kind, Case(run, original, written))
+
+
+MAKERS: dict[str, Any] = {
+    "images": of_images, "table": of_table, "values": lambda f: of_table(f, values=True),
+    "sequences": of_sequences, "points": of_points,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
+    """Kind -> its case; images are an ensemble of two, all others single networks."""
+    return Cases(tmp_path_factory.mktemp("exports"))
