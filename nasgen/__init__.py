@@ -19,6 +19,8 @@ _NAMES = {
     "resume": "nasgen.runs.session",
     "load": "nasgen.runs.loading",
     "Run": "nasgen.runs.results",
+    "NASClassifier": "nasgen.estimators",
+    "NASRegressor": "nasgen.estimators",
     "SearchConfig": "nasgen.settings.config",
     "NasgenError": "nasgen.errors",
     "NotApplicable": "nasgen.errors",
@@ -67,6 +69,8 @@ __all__ = [  # as in _NAMES; a test compares them
     "Feed",
     "Genotype",
     "Layer",
+    "NASClassifier",
+    "NASRegressor",
     "NasgenError",
     "Node",
     "NotApplicable",
@@ -106,6 +110,7 @@ if TYPE_CHECKING:
     from nasgen.data.base import Dataset
     from nasgen.ensembles.base import EnsembleMethod
     from nasgen.errors import NasgenError, NotApplicable
+    from nasgen.estimators import NASClassifier, NASRegressor
     from nasgen.evaluation.feeds.base import Feed
     from nasgen.evaluation.tasks.base import Task
     from nasgen.genotypes import Child, Dag, Draft, Genotype, Node, Outline, Vertex

@@ -22,7 +22,7 @@ DOORS = {
     "typer": {"cli"},
     "jinja2": {"report"},
     "pydantic": {"settings"},
-    "sklearn": {"data", "ensembles", "predictors"},
+    "sklearn": {"data", "ensembles", "estimators", "predictors"},
     "networkx": {"genotypes/graphs", "genotypes/priors"},
     "rustworkx": {"predictors"},
     "PIL": {"data"},
@@ -35,7 +35,7 @@ DOORS = {
 LIGHT = (
     "errors", "registry", "seeding", "settings", "stoppers", "genotypes", "layers",
     "search_spaces", "data", "operators", "predictors", "store", "execution", "engine", "loop",
-    "runs", "cli",
+    "runs", "cli", "estimators",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from nasgen.errors import ConfigError
 if TYPE_CHECKING:
     from nasgen.ensembles.trained import TrainedNetwork
     from nasgen.export.folder import Written
+    from nasgen.export.reading import Exported
 
 CHECKED: Final = 256  # rows on which an export is compared with the original
 VIEWS: Final = ("run", "1")
@@ -64,6 +65,22 @@ def known(members: Sequence[TrainedNetwork]) -> dict[str, Any]:
         if values and values[0] is not None and all(value == values[0] for value in values):
             found[key] = values[0]
     return found
+
+
+def held(
+    members: Sequence[TrainedNetwork],
+    shares: Sequence[float],
+    scope: Any,
+    mixed: str = "probabilities",
+    temperature: float = 1.0,
+) -> Exported:
+    """Return networks that answer together as an export in memory, which needs no run folder.
+
+    It can be pickled. `scope` has the plug-ins of their run.
+    """
+    from nasgen.export import gathering  # loads torch
+
+    return members[0].inference.call(gathering.held, members, shares, mixed, temperature, scope)
 
 
 def default_name(run: str, trial: int | None) -> str:

@@ -23,6 +23,7 @@ from nasgen.store.trial import Trial
 
 if TYPE_CHECKING:
     from nasgen.export.folder import Written
+    from nasgen.export.reading import Exported
 
 T = TypeVar("T")
 
@@ -228,6 +229,10 @@ class TrainedNetwork:
         """
         return _told(exporting.export([self], [1.0], out, self.known(), **settings))
 
+    def held(self, scope: Any) -> Exported:
+        """Return the network as an export in memory: see `ensembles.exporting.held`."""
+        return exporting.held([self], [1.0], scope)
+
 
 @dataclass(frozen=True, eq=False)
 class TrainedEnsemble:
@@ -353,6 +358,11 @@ class TrainedEnsemble:
         mixed: dict[str, Any] = {"mixed": self.mean_of, "temperature": self.temperature}
         known = {**exporting.known(self.members), **self.known()}
         return _told(exporting.export(self.members, self.weights, out, known, **mixed, **settings))
+
+    def held(self, scope: Any) -> Exported:
+        """Return the ensemble as an export in memory: see `ensembles.exporting.held`."""
+        mixed: dict[str, Any] = {"mixed": self.mean_of, "temperature": self.temperature}
+        return exporting.held(self.members, self.weights, scope, **mixed)
 
 
 def tested(inference: Predicts, averaged: float, plain: float) -> dict[str, float]:

@@ -7,6 +7,7 @@ answers raw rows where the data set itself is gone. Nothing is pickled.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, final
@@ -44,8 +45,8 @@ class Transform:
         task = task_named(dataset.task).fit(dataset, rows)
         return cls(dataset.form, feed, dataset.task, task, dataset.classes)
 
-    def save(self, folder: Path) -> None:
-        """Write both files; StoreError when they cannot be written."""
+    def packed(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return (JSON, arrays) from which `unpacked` makes it again."""
         parts = {"feed": self.feed.state(), "task": self.task.state()}
         facts = {
             "form": self.form,
@@ -53,7 +54,29 @@ class Transform:
             "classes": list(self.classes),
             **{f"{part}_state": of for part, (of, _) in parts.items()},
         }
-        arrays = {f"{part}.{n}": a for part, (_, of) in parts.items() for n, a in of.items()}
+        return facts, {f"{part}.{n}": a for part, (_, of) in parts.items() for n, a in of.items()}
+
+    @classmethod
+    def unpacked(cls, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Return what was packed; what cannot be read raises one of `nasgen.data.files.UNREADABLE`.
+
+        Raises UnknownNameError where the feed or the task is a plug-in's that is not there.
+        """
+        states = {
+            part: {
+                n.removeprefix(f"{part}."): a for n, a in arrays.items() if n.startswith(f"{part}.")
+            }
+            for part in ("feed", "task")
+        }
+        feed = feed_named(facts["form"]).restore(facts["feed_state"], states["feed"])
+        task = task_named(facts["task"]).restore(facts["task_state"], states["task"])
+        classes = tuple(str(name) for name in facts["classes"])
+        feed.example()  # asks what the feed knows, so that damage shows here
+        return cls(facts["form"], feed, facts["task"], task, classes)
+
+    def save(self, folder: Path) -> None:
+        """Write both files; StoreError when they cannot be written."""
+        facts, arrays = self.packed()
         try:
             (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
             with (folder / ARRAYS).open("wb") as file:
@@ -69,18 +92,7 @@ class Transform:
         try:
             facts: dict[str, Any] = parsed(folder / FACTS, json.loads, "JSON")
             arrays = npz.read(folder / ARRAYS)
-            states = {
-                part: {
-                    n.removeprefix(f"{part}."): a
-                    for n, a in arrays.items()
-                    if n.startswith(f"{part}.")
-                }
-                for part in ("feed", "task")
-            }
-            feed = feed_named(facts["form"]).restore(facts["feed_state"], states["feed"])
-            task = task_named(facts["task"]).restore(facts["task_state"], states["task"])
-            classes = tuple(str(name) for name in facts["classes"])
-            feed.example()  # asks what the feed knows, so that damage shows here
+            return cls.unpacked(facts, arrays)
         except (UnknownNameError, MissingExtraError):  # of a plug-in that is not there
             raise
         except files.UNREADABLE as error:
@@ -89,4 +101,3 @@ class Transform:
                 f"{folder / FACTS} cannot be read: {reason[:200].rstrip('.')}. Delete it, and it "
                 "is made anew from the data set."
             ) from None
-        return cls(facts["form"], feed, facts["task"], task, classes)

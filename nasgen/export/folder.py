@@ -242,12 +242,6 @@ def _record(
     """Return model.json."""
     transform, task = subject.transform, subject.transform.task
     n = min(N_EXAMPLES, len(rows.expected))
-    shared = {  # place of a network that has layers in common with others -> names of its tensors
-        place: {"tensors": names}
-        for unit in subject.units
-        if isinstance(unit.member.network, Family)
-        for place, names in zip(unit.places, unit.member.network.tensors, strict=True)
-    }
     return {
         "nasgen_export": VERSION,
         "versions": versions(),
@@ -260,11 +254,35 @@ def _record(
         "codes": [list(of) for of in getattr(transform.feed, "codes", ())],
         "missing": card.missing(),
         "answers": card.answers(subject),
+        **networks(subject),
+        "formats": dict(formats),
+        "compared_on": {
+            "part": rows.part, "rows": len(rows.expected), "reason": rows.reason,
+        },
+        "examples": {
+            "part": rows.part,
+            "rows": card.example_rows(subject, rows.raw, n),
+            "answers": rows.expected[:n].tolist(),
+            "targets": None if rows.targets is None else rows.targets[:n].tolist(),
+        },
+        "measure": {"metric": task.metric, "direction": task.direction},
+        **about,
+    }  # fmt: skip
+
+
+def networks(subject: Subject) -> dict[str, Any]:
+    """Return what `reading.subject` reads beside the weights and the transform, as JSON."""
+    shared = {  # place of a network that has layers in common with others -> names of its tensors
+        place: {"tensors": names}
+        for unit in subject.units
+        if isinstance(unit.member.network, Family)
+        for place, names in zip(unit.places, unit.member.network.tensors, strict=True)
+    }
+    return {
         "mixed": subject.mixed,
         "temperature": subject.temperature,
         "views": [list(view) for view in subject.views],
         "stacks": [list(unit.places) for unit in subject.units],
-        "formats": dict(formats),
         "members": [
             {
                 "share": member.share,
@@ -278,17 +296,6 @@ def _record(
             }
             for place, member in enumerate(subject.members)
         ],
-        "compared_on": {
-            "part": rows.part, "rows": len(rows.expected), "reason": rows.reason,
-        },
-        "examples": {
-            "part": rows.part,
-            "rows": card.example_rows(subject, rows.raw, n),
-            "answers": rows.expected[:n].tolist(),
-            "targets": None if rows.targets is None else rows.targets[:n].tolist(),
-        },
-        "measure": {"metric": task.metric, "direction": task.direction},
-        **about,
     }  # fmt: skip
 
 

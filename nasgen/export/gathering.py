@@ -16,6 +16,7 @@ from nasgen.data.files import ELSEWHERE
 from nasgen.errors import ConfigError, DataError, MissingExtraError, UnknownNameError
 from nasgen.evaluation.feeds.base import Stored
 from nasgen.export import folder
+from nasgen.export.reading import Exported
 from nasgen.export.subject import PROBABILITIES, Subject, member, mix
 
 MOST: Final = 2**26  # numbers in all random rows
@@ -46,11 +47,16 @@ class Asked:
     about: Mapping[str, Any]
 
 
-def export(members: Sequence[Trained], shares: Sequence[float], asked: Asked) -> folder.Written:
-    """Write an export and return what came of it."""
-    formats = folder.chosen(asked.formats)
+def subject_of(
+    members: Sequence[Trained],
+    shares: Sequence[float],
+    mixed: str = PROBABILITIES,
+    temperature: float = 1.0,
+    all_views: bool = True,
+) -> Subject:
+    """Return networks that answer together as what is exported."""
     inference = members[0].inference
-    shown = {tuple(m.inference.views) for m in members} if asked.all_views else {()}
+    shown = {tuple(m.inference.views) for m in members} if all_views else {()}
     if len(shown) > 1:
         raise ConfigError(
             "the networks of this ensemble are shown different views of an image, as their runs "
@@ -59,22 +65,38 @@ def export(members: Sequence[Trained], shares: Sequence[float], asked: Asked) ->
     (views,) = shown
     feed = inference.transform.feed
     views = () if views and feed.standalone_views(views) is None else views
-    subject = Subject(
+    return Subject(
         tuple(
             member(m.inference, m.trial.genotype, m.trial.refs, share, _facts(m))
             for m, share in zip(members, shares, strict=True)
         ),
         inference.transform,
         views,
-        asked.mixed,
-        asked.temperature,
+        mixed,
+        temperature,
     )
+
+
+def held(
+    members: Sequence[Trained], shares: Sequence[float], mixed: str, temperature: float, scope: Any
+) -> Exported:
+    """Return networks as an export that lies in memory; `scope` has the plug-ins of their run."""
+    subject = replace(subject_of(members, shares, mixed, temperature), is_joined=False)
+    about = _known(members, members[0].inference.task)
+    return Exported(None, {**folder.networks(subject), **about}, subject, scope)
+
+
+def export(members: Sequence[Trained], shares: Sequence[float], asked: Asked) -> folder.Written:
+    """Write an export and return what came of it."""
+    formats = folder.chosen(asked.formats)
+    inference = members[0].inference
+    subject = subject_of(members, shares, asked.mixed, asked.temperature, asked.all_views)
     found = _rows(members[0], asked.check_on)
     answers = [
         m.inference.raw_answers(m.trial.genotype, m.trial.refs["weights"], found.raw)
         for m in members
     ]
-    each = [torch.from_numpy(a.averaged if views else a.plain).double() for a in answers]
+    each = [torch.from_numpy(a.averaged if subject.views else a.plain).double() for a in answers]
     expected = mix(each, shares, asked.mixed != PROBABILITIES, asked.temperature).numpy()
     rows = replace(found, expected=expected)
     about = {**_known(members, inference.task), **asked.about}

@@ -1,7 +1,8 @@
 """Reads the folder of an export back: networks that answer raw rows without their run.
 
 Nothing of the folder is executed or unpickled: networks are built from their steps in model.json by
-nasgen's own layers (and plug-ins that are named now), their weights are safetensors.
+nasgen's own layers (and plug-ins that are named now), their weights are safetensors. An export in
+memory can be pickled: what a pickle has of it is the same, JSON and arrays of numbers.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nasgen import genotypes
 from nasgen.data import files
@@ -43,15 +46,22 @@ class Exported:
     """An exported network or ensemble. `record` is its model.json.
 
     Made by `load`. Its answers are those of model.py and of `network.predict_proba` in the run.
+    One that was never written has no `path`. `is_exact`: it computes in float64, so that the answer
+    to a row does not depend, in its last digits, on which rows are asked with it; some three times
+    as slow.
     """
 
-    path: Path
+    path: Path | None
     record: Mapping[str, Any]
     subject: Subject
     scope: plugins.Scope
+    is_exact: bool = False
 
     def __repr__(self) -> str:
-        return f"Exported({str(self.path)!r})"
+        return f"Exported({'' if self.path is None else repr(str(self.path))})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return unpacked, (packed(self),)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -90,6 +100,10 @@ class Exported:
         """Return the name of the class of each raw row."""
         return [self.classes[i] for i in self.predict(rows)]
 
+    def exactly(self) -> Exported:
+        """Return the same, but `is_exact`."""
+        return replace(self, is_exact=True)
+
     def call(self, function: Any, *args: Any) -> Any:
         """Return what a function returns, called where the plug-ins are found."""
         with self.scope.active():
@@ -102,18 +116,25 @@ class Exported:
             remarks[remark] = None
         prepared = feed.prepared(stored)
         subject, task, found = self.subject, self.subject.transform.task, []
+        networks = self._exact if self.is_exact else self.modules
         is_logits = subject.mixed != "probabilities"
         shares = [member.share for member in subject.members]
         with torch.inference_mode(), device.flushed_denormals():
             cpu = torch.device("cpu")
             for batch in batches.evaluation_batches(feed, prepared, None, cpu):
+                batch = _doubled(batch) if self.is_exact else batch
                 shown = [batch, *(feed.viewed(batch, view) for view in subject.views)]
                 each = []
-                for network in self.modules:
-                    parts = [task.predictions(batches.answered(network, b).float()) for b in shown]
+                for network in networks:
+                    outputs = [batches.answered(network, b) for b in shown]
+                    parts = [task.predictions(o if self.is_exact else o.float()) for o in outputs]
                     each.append(parts[0] if len(parts) == 1 else torch.stack(parts).mean(0))
                 found.append(mix(each, shares, is_logits, subject.temperature))
         return np.concatenate([p.numpy() for p in found]) if found else self._none
+
+    @cached_property
+    def _exact(self) -> tuple[Network, ...]:
+        return tuple(deepcopy(network).double() for network in self.modules)
 
     @cached_property
     def _none(self) -> Array:
@@ -155,16 +176,57 @@ def load(path: str | Path, scope: plugins.Scope) -> Exported:
             raise StoreError(f"{place} has no transform.json; export the network again.")
         weights = tensors.load(place / python.WEIGHTS)
         with _damage(file):
-            views = tuple(tuple(view) for view in record["views"])
-            subject = Subject(
-                _members(record["members"], record["stacks"], weights, transform), transform, views,
-                str(record["mixed"]), float(record["temperature"]),
-            )  # fmt: skip
-            if not subject.temperature > 0:
-                raise ValueError(
-                    f"temperature: expected a number above 0, got {subject.temperature}"
-                )
+            subject = _subject(record, weights, transform)
     return Exported(place, record, subject, scope)
+
+
+def packed(found: Exported) -> dict[str, Any]:
+    """Return an export as JSON and arrays of numbers, from which `unpacked` makes it again."""
+    facts, arrays = found.subject.transform.packed()
+    weights = {name: t.detach().cpu().numpy() for name, t in python.weights(found.subject).items()}
+    own = ("files", "modules")
+    return {
+        "nasgen_export": folder.VERSION,
+        "record": {**found.record, **folder.networks(found.subject)},
+        "weights": weights,
+        "transform": facts,
+        "transform_arrays": arrays,
+        "plugins": {name: list(getattr(found.scope, name)) for name in own},
+        "is_exact": found.is_exact,
+    }
+
+
+def unpacked(state: Mapping[str, Any]) -> Exported:
+    """Return an export that was packed; its plug-ins are loaded, by the names of then.
+
+    Raises DamagedError where it cannot be read, NasgenError where a plug-in is not there.
+    """
+    version = state["nasgen_export"]
+    if version > folder.VERSION:
+        raise StoreError(
+            f"the networks are of format {version}, and this nasgen reads up to {folder.VERSION}; "
+            "install a newer one."
+        )
+    given = state["plugins"]
+    scope = plugins.Scope(given["files"], given["modules"]).load()
+    with scope.active(), _damage(Path(python.WEIGHTS)):
+        transform = Transform.unpacked(state["transform"], state["transform_arrays"])
+        subject = _subject(state["record"], state["weights"], transform)
+    return Exported(None, state["record"], subject, scope, state["is_exact"])
+
+
+def _subject(
+    record: Mapping[str, Any], weights: Mapping[str, Array], transform: Transform
+) -> Subject:
+    """Return what model.json and the weights describe."""
+    views = tuple(tuple(view) for view in record["views"])
+    subject = Subject(
+        _members(record["members"], record["stacks"], weights, transform), transform, views,
+        str(record["mixed"]), float(record["temperature"]), is_joined=False,
+    )  # fmt: skip
+    if not subject.temperature > 0:
+        raise ValueError(f"temperature: expected a number above 0, got {subject.temperature}")
+    return subject
 
 
 def _members(
@@ -234,6 +296,10 @@ def _member(
     if tuple(answer.shape) != (1, n_outputs):
         raise ValueError(f"expected an answer of shape (1, {n_outputs}), got {tuple(answer.shape)}")
     return replace(member, network=network)
+
+
+def _doubled(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: t.double() if t.is_floating_point() else t for name, t in batch.items()}
 
 
 def _step(data: Mapping[str, Any]) -> Step:

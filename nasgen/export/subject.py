@@ -136,7 +136,8 @@ class Subject:
 
     `mixed` says of what their shares average: "probabilities" (or values) or "logits";
     `temperature` sharpens (< 1) or flattens (> 1) probabilities afterwards. `views` are those over
-    which each network's predictions are averaged, beside the row itself.
+    which each network's predictions are averaged, beside the row itself. `is_joined`: networks are
+    written together where that saves time here, which is measured; else each is on its own.
     """
 
     members: tuple[Member, ...]
@@ -144,6 +145,7 @@ class Subject:
     views: tuple[Any, ...] = ()
     mixed: str = PROBABILITIES
     temperature: float = 1.0
+    is_joined: bool = True
 
     @cached_property
     def reads(self) -> nn.Module | None:
@@ -172,6 +174,8 @@ class Subject:
         that takes less time.
         """
         networks = [member.network for member in self.members]
+        if not self.is_joined:
+            return tuple(Unit((i,), member) for i, member in enumerate(self.members))
         found = [self._family(places) for places in stems.families(networks)]
         taken = {place for unit in found for place in unit.places}
         left = [place for place in range(len(networks)) if place not in taken]
@@ -179,8 +183,8 @@ class Subject:
             places = tuple(left[i] for i in group)
             member = self.members[places[0]]
             if len(places) > 1:
-                together = stacks.Stack([networks[i] for i in places]).eval()
-                member = replace(member, network=together)
+                stack = stacks.Stack([networks[i] for i in places]).eval()
+                member = replace(member, network=stack)
             found.append(Unit(places, member))
         return tuple(sorted(found, key=lambda unit: unit.places))
 

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import PurePath
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from nasgen.errors import NasgenError
 from nasgen.genotypes import Outline
@@ -49,8 +49,7 @@ def render(view: ReportView) -> str:
     """
     style, script = _resource("page.css"), _resource("page.js")
     return (
-        _environment()
-        .from_string(_resource("page.html.j2"))
+        _template()
         .render(
             v=view,
             style=style,
@@ -89,6 +88,11 @@ def render(view: ReportView) -> str:
             shell_path=shlex.quote(view.run),
         )
     )
+
+
+@cache
+def _template() -> Template:
+    return _environment().from_string(_resource("page.html.j2"))
 
 
 @cache

@@ -385,3 +385,8 @@ class LiveView:
 def listener(console: Console) -> LiveView | PlainLog:
     """Return the live view for a terminal, the plain log otherwise."""
     return LiveView(console) if console.is_terminal else PlainLog(console)
+
+
+def on_stderr() -> LiveView | PlainLog:
+    """Return the progress view for the terminal, or the file, that errors go to."""
+    return listener(Console(stderr=True))

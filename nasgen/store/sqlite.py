@@ -42,6 +42,7 @@ INSERT INTO trial_intermediate_values
 _END_TRIAL = "UPDATE trials SET state = ?, datetime_complete = ? WHERE trial_id = ?"
 _FINITE = TrialIntermediateValueModel.TrialIntermediateValueType.FINITE.name
 
+_tables: set[str] = set()  # versions of the tables that Optuna has called its own
 _as_json = lru_cache(maxsize=64)(distribution_to_json)  # a run has a handful of distributions
 
 
@@ -53,9 +54,22 @@ class Sqlite(RDBStorage):
     """
 
     def __init__(self, url: str) -> None:
-        super().__init__(url, engine_kwargs={"connect_args": {"timeout": 30}})
+        super().__init__(
+            url, engine_kwargs={"connect_args": {"timeout": 30}}, skip_compatibility_check=True
+        )
+        self._check_tables()
         self._is_writing = False
         self._synced = time.monotonic()
+
+    def _check_tables(self) -> None:
+        """Raise RuntimeError unless the tables are those of this Optuna.
+
+        Optuna reads all its migrations to know which that is, for every file anew: once will do.
+        """
+        manager = self._version_manager
+        if manager.get_current_version() not in _tables:
+            manager.check_table_schema_compatibility()
+            _tables.add(manager.get_current_version())
 
     def add_trial(
         self,
