@@ -158,9 +158,7 @@ class NASEstimator(BaseEstimator):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(MOST_SEEDS))
 
-    def _held_out(
-        self, targets: Array, classes: tuple[str, ...], seed: int
-    ) -> NDArray[np.int64]:
+    def _held_out(self, targets: Array, classes: tuple[str, ...], seed: int) -> NDArray[np.int64]:
         """Return the rows that validate, ascending; each class keeps a row to train on.
 
         A class of one row is trained on and not validated.

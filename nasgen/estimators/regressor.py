@@ -25,7 +25,12 @@ class NASRegressor(RegressorMixin, NASEstimator):
 
     def _targets(self, y: Any) -> tuple[Array, tuple[str, ...]]:
         found = check_array(
-            y, ensure_2d=False, dtype="float64", input_name="y", estimator=self, ensure_min_samples=0
+            y,
+            ensure_2d=False,
+            dtype="float64",
+            input_name="y",
+            estimator=self,
+            ensure_min_samples=0,
         )
         if found.ndim == 2 and found.shape[1] == 1:
             found = column_or_1d(found, warn=True)

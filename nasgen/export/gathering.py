@@ -15,7 +15,7 @@ from nasgen import seeding
 from nasgen.data.files import ELSEWHERE
 from nasgen.errors import ConfigError, DataError, MissingExtraError, UnknownNameError
 from nasgen.evaluation.feeds.base import Stored
-from nasgen.export import folder
+from nasgen.export import folder, reading
 from nasgen.export.reading import Exported
 from nasgen.export.subject import PROBABILITIES, Subject, member, mix
 
@@ -80,10 +80,15 @@ def subject_of(
 def held(
     members: Sequence[Trained], shares: Sequence[float], mixed: str, temperature: float, scope: Any
 ) -> Exported:
-    """Return networks as an export that lies in memory; `scope` has the plug-ins of their run."""
+    """Return networks as an export that lies in memory; `scope` has the plug-ins of their run.
+
+    It is built as from a pickle: tensors may lie in another order in the run, which changes the last
+    digits of answers.
+    """
     subject = replace(subject_of(members, shares, mixed, temperature), is_joined=False)
     about = _known(members, members[0].inference.task)
-    return Exported(None, {**folder.networks(subject), **about}, subject, scope)
+    found = Exported(None, {**folder.networks(subject), **about}, subject, scope)
+    return reading.unpacked(reading.packed(found))
 
 
 def export(members: Sequence[Trained], shares: Sequence[float], asked: Asked) -> folder.Written:
