@@ -82,8 +82,8 @@ def held(
 ) -> Exported:
     """Return networks as an export that lies in memory; `scope` has the plug-ins of their run.
 
-    It is built as from a pickle: tensors may lie in another order in the run, which changes the last
-    digits of answers.
+    It is built as from a pickle: tensors may lie in another order in the run, which changes the
+    last digits of answers.
     """
     subject = replace(subject_of(members, shares, mixed, temperature), is_joined=False)
     about = _known(members, members[0].inference.task)

@@ -91,7 +91,7 @@ def test_new_categories_are_said_and_other_columns_refused(of_frame: NASClassifi
 
 
 def test_images_are_read_in_both_shapes(of_images: NASClassifier) -> None:
-    images, labels = _digits()
+    images, _ = _digits()
     assert of_images.network_.subject.transform.form == "image"
     assert of_images.n_features_in_ == 64
     p = of_images.predict_proba(images)
@@ -152,44 +152,44 @@ def test_a_pickle_holds_no_networks_and_no_run(of_frame: NASClassifier) -> None:
 
 
 def test_the_run_is_there_as_long_as_its_estimator(tmp_path: Path) -> None:
-    X, y = NUMBERS[:40], NUMBERS[:40, 0]
-    model = NASRegressor(**QUICK | {"trials": 1}).fit(X, y)
+    x, y = NUMBERS[:40], NUMBERS[:40, 0]
+    model = NASRegressor(**QUICK | {"trials": 1}).fit(x, y)
     path = Path(model.run_path_)
     assert [t.state for t in model.run_.trials] == ["COMPLETE"]
     assert "chose the networks" in model.run_.record["data"]["notes"][0]
     twin = copy.deepcopy(model)
-    expected = model.predict(X)
+    expected = model.predict(x)
     del model
     assert not path.exists()
-    np.testing.assert_array_equal(twin.predict(X), expected)
+    np.testing.assert_array_equal(twin.predict(x), expected)
     with pytest.raises(AttributeError, match="is not there any more"):
-        twin.run_
-    twin.set_params(keep_in=tmp_path / "runs").fit(X, y)
-    twin.fit(X, y)
+        _ = twin.run_
+    twin.set_params(keep_in=tmp_path / "runs").fit(x, y)
+    twin.fit(x, y)
     assert len(list((tmp_path / "runs").iterdir())) == 2
-    np.testing.assert_array_equal(twin.predict(X), expected)  # the seed repeats it
+    np.testing.assert_array_equal(twin.predict(x), expected)  # the seed repeats it
     assert nasgen.load(twin.run_path_).summary["best"]["trial"] == 0
 
 
 def test_it_works_in_pipelines_grids_and_cross_validation() -> None:
-    X, y = NUMBERS[:60], (NUMBERS[:60, 0] > 0).astype(int)
+    x, y = NUMBERS[:60], (NUMBERS[:60, 0] > 0).astype(int)
     one = NASClassifier(**QUICK | {"trials": 1})
     pipeline = make_pipeline(StandardScaler(), one)
-    scores = cross_val_score(pipeline, X, y, cv=2)
+    scores = cross_val_score(pipeline, x, y, cv=2)
     assert scores.shape == (2,)
     assert scores.mean() > 0.6
     grid = GridSearchCV(
         pipeline, {"nasclassifier__settings": [{"training.epochs": 1}, {"training.epochs": 3}]},
         cv=2,
     )  # fmt: skip
-    grid.fit(X, y)
+    grid.fit(x, y)
     used = grid.best_estimator_[-1].run_.config.training.epochs
     assert used == grid.best_params_["nasclassifier__settings"]["training.epochs"]
 
 
 def test_rows_of_pixels_become_images_in_a_pipeline() -> None:
     images, labels = _digits()
-    shaped = FunctionTransformer(lambda X: X.reshape(-1, 8, 8))
+    shaped = FunctionTransformer(lambda x: x.reshape(-1, 8, 8))
     model = make_pipeline(shaped, NASClassifier(**QUICK | {"trials": 1}))
     model.fit(images.reshape(200, 64), labels)
     assert model[-1].network_.subject.transform.form == "image"
@@ -212,30 +212,30 @@ def test_a_class_of_one_row_is_trained_on_and_classes_keep_their_type() -> None:
 
 
 def test_what_cannot_be_used_is_refused_in_a_sentence() -> None:
-    X, y = NUMBERS[:30], np.arange(30) % 2
+    x, y = NUMBERS[:30], np.arange(30) % 2
     model = NASClassifier(**QUICK)
     with pytest.raises(TypeError, match=r"got sample_weight as well, .*repeat rows"):
-        model.fit(X, y, sample_weight=np.ones(30))
+        model.fit(x, y, sample_weight=np.ones(30))
     for settings, words in (
         ({"data.validation": 0.2}, "expected none of .data., .*got data.validation"),
         ({"training": {"epoch": 2}}, "'training.epoch' is not a setting; did you mean 'epochs'"),
     ):
         with pytest.raises(ConfigError, match=words):
-            clone(model).set_params(settings=settings).fit(X, y)
+            clone(model).set_params(settings=settings).fit(x, y)
     with pytest.raises(ConfigError, match="validation_fraction: expected a share between 0 and 1"):
-        clone(model).set_params(validation_fraction=1.5).fit(X, y)
+        clone(model).set_params(validation_fraction=1.5).fit(x, y)
     with pytest.raises(ConfigError, match="preset 'dmo' does not exist; did you mean 'demo'"):
-        clone(model).set_params(preset="dmo").fit(X, y)
+        clone(model).set_params(preset="dmo").fit(x, y)
     with pytest.raises(NotFittedError):
-        model.run_
+        _ = model.run_
     times = pa.table({"t": pa.array(np.array(["2020-01-01"] * 30, dtype="datetime64[s]"))})
     with pytest.raises((TypeError, ValueError), match="column 't'"):
         model.fit(times, y)
 
 
 def test_several_values_a_row_and_their_pickle() -> None:
-    Y = NUMBERS[:60] @ RNG.normal(size=(3, 2))
-    model = NASRegressor(**QUICK | {"trials": 1}).fit(NUMBERS[:60], Y)
+    y = NUMBERS[:60] @ RNG.normal(size=(3, 2))
+    model = NASRegressor(**QUICK | {"trials": 1}).fit(NUMBERS[:60], y)
     assert model.predict(NUMBERS[:5]).shape == (5, 2)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict(NUMBERS), model.predict(NUMBERS))
