@@ -48,45 +48,40 @@ def render(view: ReportView) -> str:
     the ledger's URL are masked.
     """
     style, script = _resource("page.css"), _resource("page.js")
-    return (
-        _template()
-        .render(
-            v=view,
-            style=style,
-            script=script,
-            policy="; ".join(
-                (
-                    "default-src 'none'",
-                    "img-src data:",  # pictures of the data set, which are in the page
-                    f"style-src '{_digest(style)}'",
-                    f"script-src '{_digest(script)}'",
-                    "base-uri 'none'",
-                    "form-action 'none'",
-                )
-            ),
-            **_headline(view),
-            **_charts(view),
-            synthesis=generations.section(view),
-            answered=_answered(view),
-            opened=opened.packed(view),
-            interval=_interval(view),
-            costs=costs.section(view),
-            commands=view.commands,
-            operators=tables.operator_rows(view),
-            failures=tables.failure_rows(view.trials),
-            n_drawn_instead=sum(
-                t.operator == "sample" and bool(t.fell_back_from) for t in view.trials
-            ),
-            shown=_architectures(view),
-            members=_members(view),
-            listing=(listing := _listing(view)),
-            listed={row["t"].seq for row in listing["rows"]},
-            toml=masked(to_toml(view.config)),
-            machine=_lines(view.machine),
-            versions=_lines(view.versions),
-            path=json.dumps(view.run, ensure_ascii=False),
-            shell_path=shlex.quote(view.run),
-        )
+    return _template().render(
+        v=view,
+        style=style,
+        script=script,
+        policy="; ".join(
+            (
+                "default-src 'none'",
+                "img-src data:",  # pictures of the data set, which are in the page
+                f"style-src '{_digest(style)}'",
+                f"script-src '{_digest(script)}'",
+                "base-uri 'none'",
+                "form-action 'none'",
+            )
+        ),
+        **_headline(view),
+        **_charts(view),
+        synthesis=generations.section(view),
+        answered=_answered(view),
+        opened=opened.packed(view),
+        interval=_interval(view),
+        costs=costs.section(view),
+        commands=view.commands,
+        operators=tables.operator_rows(view),
+        failures=tables.failure_rows(view.trials),
+        n_drawn_instead=sum(t.operator == "sample" and bool(t.fell_back_from) for t in view.trials),
+        shown=_architectures(view),
+        members=_members(view),
+        listing=(listing := _listing(view)),
+        listed={row["t"].seq for row in listing["rows"]},
+        toml=masked(to_toml(view.config)),
+        machine=_lines(view.machine),
+        versions=_lines(view.versions),
+        path=json.dumps(view.run, ensure_ascii=False),
+        shell_path=shlex.quote(view.run),
     )
 
 
