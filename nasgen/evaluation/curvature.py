@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Root = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> (K, B, n_outputs)
-MOST_ROWS: Final = 4096  # of a batch
+MOST_ROWS: Final = 1024  # of a batch: more do not fit into caches
 MOST_SIGNALS: Final = 1 << 24  # numbers that are held of a batch
 MOST_AT_ONCE: Final = 1 << 22  # numbers of a product that is squared
 MOST_INPUTS: Final = 4096  # of a layer, whose products with each other are n x n
@@ -232,14 +232,13 @@ class _Watched:
         self.output = output if output.requires_grad else output.detach().requires_grad_(True)
         return self.output.clone()
 
-    def read(self, at_once: int = MOST_AT_ONCE) -> Iterator[Tensor]:
+    def read(self) -> Iterator[Tensor]:
         """Yield what it read, (rows, n_inputs * groups, places), a few rows at once."""
         assert self.input is not None
         x = self.input
         if isinstance(self.module, nn.Linear):
             x = x.unsqueeze(-1) if x.ndim == 2 else x.flatten(1, -2).transpose(1, 2)
-            for part in x.split(max(1, at_once // max(1, x[0].numel()))):
-                yield part
+            yield from x.split(max(1, MOST_AT_ONCE // max(1, x[0].numel())))
             return
         padded = F.pad(x, _padding(self.module))
         kernel, stride, dilation = (
@@ -253,7 +252,7 @@ class _Watched:
             for size, k, s, d in zip(padded.shape[2:], kernel, stride, dilation, strict=True)
         )
         size = padded.shape[1] * math.prod(kernel) * n_places
-        for part in padded.split(max(1, at_once // size)):
+        for part in padded.split(max(1, MOST_AT_ONCE // size)):
             yield F.unfold(part, kernel, dilation, 0, stride)
 
     def squares(self, signals: Sequence[Tensor]) -> Tensor:
@@ -261,13 +260,17 @@ class _Watched:
         d = torch.stack([self._by_place(signal) for signal in signals])  # (K, B, out, places)
         n_out, n_places = d.shape[2:]
         weight = self.module.weight
+        start = 0
         if n_places == 1 and self.groups == 1:
-            (x,) = (torch.cat(list(self.read())),)
-            return (d.square().sum(0)[:, :, 0].T @ x[:, :, 0].square()).view_as(weight)
+            squared = d.square().sum(0)[:, :, 0]  # (B, out)
+            sums = torch.zeros(n_out, self.n_inputs).to(weight)
+            for x in self.read():
+                sums.addmm_(squared[start : start + len(x)].T, x[:, :, 0].square())
+                start += len(x)
+            return sums.view_as(weight)
         total = torch.zeros(self.groups, n_out // self.groups, self.n_inputs).to(weight)
         most = MOST_AT_ONCE // max(1, len(d) * n_out * self.n_inputs)
-        start = 0
-        for part in self.read(MOST_AT_ONCE):
+        for part in self.read():
             for x in part.split(max(1, most)):
                 here = d[:, start : start + len(x)]
                 start += len(x)

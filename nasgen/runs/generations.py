@@ -46,9 +46,8 @@ def rows(run: Run) -> list[Row]:
     """
     trials = {t.seq: t for t in run.trials if t.phase == "search"}
     generations: dict[int, list[Trial]] = {}
-    for trial in trials.values():
-        if _is_derived(trial):
-            generations.setdefault(trial.generation, []).append(trial)
+    for trial in _last_trained(trials):
+        generations.setdefault(trial.generation, []).append(trial)
     if not generations:
         return []
     roots = {seq for found in generations.values() for t in found for seq in _roots(t, trials)}
@@ -63,6 +62,24 @@ def rows(run: Run) -> list[Row]:
         {"generation": number, **_ledger(found, metric, up), **_compared(members[number], whole)}
         for number, found in sorted(generations.items())
     ]
+
+
+def _last_trained(trials: Mapping[int, Trial]) -> list[Trial]:
+    """Return the networks that were made of their parents' weights.
+
+    Of one that was trained on in its generation, as prunings do, the last training that was
+    completed.
+    """
+    found: dict[int, Trial] = {}
+    for seq, trial in trials.items():
+        before = trials.get(trial.parents[0]) if trial.goes_on and trial.parents else None
+        is_here = before is not None and before.generation == trial.generation
+        if _is_derived(trial):
+            found[seq] = trial
+        elif before is not None and is_here and trial.state == "COMPLETE" and before.seq in found:
+            del found[before.seq]
+            found[seq] = trial
+    return list(found.values())
 
 
 def _is_derived(trial: Trial) -> bool:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import nasgen
 from nasgen.cli import app
-from nasgen.runs import pruning
+from nasgen.runs import generations, pruning
 from nasgen.settings.config import merge
 
 SERIAL = ("--threads", "1", "--set", "execution.executor=serial", "--quiet")
@@ -150,6 +150,8 @@ def test_a_network_with_a_name_is_trained_first(tmp_path: Path) -> None:
     run = nasgen.load(tmp_path / "more")
     assert run.trial(0).metrics["epochs_done"] == pytest.approx(0.5, abs=0.1)
     assert [t.operator for t in run.trials] == ["seed", "magnitude", "continue"]
+    counted = generations.rows(run)
+    assert [row["trials"] for row in counted] == [[0], [2]]  # the last training of the step
     masks = run.folder.artifacts.load(run.trial(1).refs["support"])
     assert next(mask for mask in masks.values() if mask.ndim == 4).all()
 
