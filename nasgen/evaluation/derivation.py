@@ -117,7 +117,7 @@ class Deriver:
         except (NotApplicable, IncompatibleError) as refusal:
             raise EvaluationError(f"{who} does not apply: {refusal}", "refused") from None
         except OperatorError as error:
-            raise EvaluationError(str(error), "operator") from error
+            raise EvaluationError(surviving.with_remedy(error), "operator") from error
         made.metrics["n_living_parents"] = [support.n_living(p.support) for p in parents]
         compacts = bool(derivation.settings.get("compact", True))
         return self._explicit(who, frame, made, seed, tensors, compacts)

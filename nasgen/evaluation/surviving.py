@@ -62,6 +62,14 @@ def raised(who: str, error: BaseException) -> OperatorError:
     )
 
 
+def with_remedy(error: OperatorError) -> str:
+    """Return what an operator did wrong, and what to do about it."""
+    said = str(error)
+    if "nasgen check" in said:
+        return said
+    return f"{said} Mend it, test it with `nasgen check`, then resume the run."
+
+
 class Living:
     """Tells what of supports is alive in a network: fed by the image, needed by the classifier.
 

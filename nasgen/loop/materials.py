@@ -75,7 +75,11 @@ def require(parents: Sequence[Trial], names: Sequence[str], exists: Callable[[st
             if ref is None and name != "support":
                 raise _missing(parent, name, "it kept none.")
             if ref is not None and not exists(ref):
-                raise _missing(parent, name, f"the artifact {ref} is gone.")
+                raise StoreError(
+                    f"an operator requires the {name} of trial {parent.seq}, but their file in the "
+                    f"run's folder, artifacts/{ref}.safetensors, is gone. Put it back from a copy, "
+                    "then resume the run; its trials are still there."
+                )
 
 
 def correct(

@@ -106,13 +106,13 @@ def plans(record: Mapping[str, Any]) -> dict[int, Plan]:
 
 
 def ended_early(record: Mapping[str, Any], n_trials: int) -> str | None:
-    """Return a sentence where the last segment found no new candidates within its budget, or None.
+    """Return why the last segment ended before its budget was spent, a sentence, or None.
 
     `n_trials` are the trials of the run so far.
     """
     legs = record["legs"]
     if not legs[-1].get("spent"):
-        return None
+        return str(legs[-1].get("why_ended", "")) or None
     n_asked = legs[-1]["trials"]
     of = "" if n_asked is None else f" of {sum(b['n_done'] for b in legs[:-1]) + n_asked}"
     return (

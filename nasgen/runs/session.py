@@ -416,6 +416,7 @@ class _Session:
                 self._save_clock(leg, force=True)
             elif event == "end" and (said := segments.end(search)):
                 self._caution(said)
+                leg["why_ended"] = said
             if (line := journal.line(event, data)) is not None:
                 self.folder.append_line(LOG, {"time": utc_now(), "event": event, **line})
             self._save_clock(leg)

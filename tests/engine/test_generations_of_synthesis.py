@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from nasgen import registry
 from nasgen.engine.algorithms.synthesis import Synthesis
 from nasgen.engine.breeding import Breeder
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.engine.operators import Operator, Operators
 from nasgen.engine.proposal import Proposal
+from nasgen.errors import OperatorError
 from nasgen.genotypes.derivation import Derivation
 from nasgen.search_spaces.dag_cnn import DagCnn
 
@@ -177,3 +179,34 @@ def test_a_selection_chooses_the_parents() -> None:
         lambda g, i: 0.1 * (i % 3), mating(2), generations=3, selection="best", population=4
     )
     assert {frozenset(ps) for ps in parents(found[2])} == {frozenset({2, 3})}
+
+
+@pytest.mark.usefixtures("registry_restored")
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (lambda pool, k: None, "expected 1 to 1 of the individuals .*, got NoneType"),
+        (lambda pool, k: [], "got an empty one"),
+        (lambda pool, k: [3] * k, "got 1 of int"),
+        (lambda pool, k: pool * 2, "got 2 of Individual"),
+        (
+            lambda pool, k: 1 / 0,
+            r"raised ZeroDivisionError: .*py, line .*Mend it, then resume",
+        ),
+    ],
+)
+def test_a_selection_of_ones_own_that_is_wrong_is_named(
+    returned: Callable[[Any, int], Any], said: str
+) -> None:
+    registry.register("selections", "mine", lambda pool, k, rng: returned(pool, k))
+    with pytest.raises(OperatorError, match=rf"selection 'mine'.*{said}"):
+        played(lambda g, i: 0.5, mating(2), generations=3, selection="mine")
+
+
+@pytest.mark.usefixtures("registry_restored")
+def test_a_selection_that_chooses_together_chooses_different_ones() -> None:
+    registry.register(
+        "selections", "mine", lambda pool, k, rng: [pool[-1]] * k, options={"distinct": True}
+    )
+    with pytest.raises(OperatorError, match="expected 2 different individuals, got trials 3, 3"):
+        played(lambda g, i: 0.5, mating(2), generations=3, selection="mine")

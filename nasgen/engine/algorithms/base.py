@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from nasgen.engine.breeding import Breeder
 from nasgen.engine.individual import Individual
 from nasgen.engine.proposal import Proposal
 from nasgen.engine.rungs import Rungs
-from nasgen.errors import ConfigError, OperatorError
+from nasgen.errors import FOREIGN, ConfigError, NasgenError, OperatorError
 from nasgen.phenotype.census import Census
 from nasgen.settings.plan import Plan
 
@@ -107,7 +108,7 @@ class Algorithm(ABC):
         if "support" in required:
             self.keeps |= {"clusters"}
             options["supports"] = lambda seq: self.supports(seq)
-        return partial(function, **options)
+        return partial(_selected, name, partial(function, **options))
 
     def selection_of_different(self, name: str, **options: Any) -> Callable[..., Any]:
         """Return a registered selection that never returns an individual twice.
@@ -380,6 +381,41 @@ class Generational(Algorithm):
             self.gathered([selected[(i + k) % n_selected] for k in range(self.n_parents)], rng)
             for i in range(n)
         ]
+
+
+def _selected(
+    name: str,
+    select: Callable[..., Any],
+    individuals: Sequence[Individual],
+    k: int,
+    rng: np.random.Generator,
+) -> list[Individual]:
+    """Return whom a selection chooses, 1 to k of the individuals; OperatorError for others."""
+    try:
+        found = select(individuals, k, rng)
+    except (NasgenError, MemoryError):
+        raise
+    except FOREIGN as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise OperatorError(
+            f"selection '{name}' raised {type(error).__name__}: {error} ({frame.filename}, line "
+            f"{frame.lineno}). Mend it, then resume the run."
+        ) from error
+    pool = {id(individual) for individual in individuals}
+    is_list = isinstance(found, list | tuple) and 1 <= len(found) <= k
+    if not is_list or any(id(individual) not in pool for individual in found):
+        raise OperatorError(
+            f"selection '{name}': expected 1 to {k} of the individuals that it was given, "
+            f"got {_shown(found)}. Mend it, then resume the run."
+        )
+    return list(found)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        kinds = sorted({type(one).__name__ for one in value})
+        return f"{len(value)} of {', '.join(kinds)}" if value else "an empty one"
+    return type(value).__name__
 
 
 def options_error(algorithm: str, option: str, expected: str, got: Any) -> ConfigError:
