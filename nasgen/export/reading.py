@@ -149,6 +149,14 @@ def is_one(path: str | Path) -> bool:
     return (Path(path) / folder.RECORD).is_file() and not (Path(path) / "run.json").exists()
 
 
+def opened(path: str | Path, named: Sequence[Any] = ()) -> Exported:
+    """Return the export in a folder with the plug-ins that are named now, files and modules."""
+    given = plugins.named(named)
+    modules = tuple(given["modules"])
+    permitted = [module.partition(":")[0] for module in modules]
+    return load(path, plugins.Scope(given["files"], modules, permitted).load())
+
+
 def load(path: str | Path, scope: plugins.Scope) -> Exported:
     """Return the export in a folder. StoreError says what is missing or damaged.
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from nasgen.errors import StoreError
-from nasgen.registry import plugins as scopes
 from nasgen.runs import ensembled, session
 from nasgen.runs.results import Run
 
@@ -48,11 +47,7 @@ def exported(path: str | Path, plugins: Sequence[Any] = ()) -> Any:
     """Return an export; the plug-ins that are named now are loaded, no others (loads torch)."""
     from nasgen.export import reading
 
-    given = scopes.named(plugins)
-    modules = tuple(given["modules"])
-    permitted = [module.partition(":")[0] for module in modules]
-    scope = scopes.Scope(given["files"], modules, permitted)
-    return reading.load(path, scope.load())
+    return reading.opened(path, plugins)
 
 
 def answering(found: Any) -> Any:

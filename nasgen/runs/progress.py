@@ -6,7 +6,8 @@ Both are listeners of the search's events; they draw, they decide nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 CONCLUDING = "choosing the ensemble, testing it, writing the report"
 N_FRONT = 5  # members of the Pareto front shown live
+DRAWN_EVERY_S = 0.3  # in a notebook
+NOTEBOOK_WIDTH = 100  # letters
+PRE = '<pre style="white-space:pre;overflow-x:auto;line-height:1.2">{code}</pre>'
 
 
 def plain(text: str) -> str:
@@ -269,15 +273,15 @@ class LiveView:
         self._search = data.get("search", self._search)
         if event == "run":
             for line in announcement(**data):
-                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+                self._say(line)
             self._title = f"nasgen: {data['resolved'].config.data.source} in {data['path']}"
         elif event == "plan":
             for line in plan_lines(**data):
-                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+                self._say(line)
         elif event == "phase":
             self._phase = data["phase"]
         elif event == "caution":
-            self.console.print(f"warning: {data['text']}", markup=False, highlight=False)
+            self._say(f"warning: {data['text']}")
         elif event == "submitted":
             trial: Trial = data["trial"]
             self._tasks[trial.seq] = self._trainings.add_task(
@@ -292,6 +296,10 @@ class LiveView:
             self._told(data["trial"])
         self._update_total()
 
+    def _say(self, text: str) -> None:
+        """Print a line above the view."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def _told(self, trial: Trial) -> None:
         if (task := self._tasks.pop(trial.seq, None)) is not None:
             self._trainings.remove_task(task)
@@ -305,7 +313,7 @@ class LiveView:
         if search is None:
             return
         if self._phase == "conclude":
-            count = f"{search.n_trained} trials"
+            count = _counted(search.n_trained, "trial")
             self._overall.update(self._total, description=CONCLUDING, total=None, count=count)
             return
         budget = search.budget
@@ -380,6 +388,55 @@ class LiveView:
             ]
             table.add_row(str(individual.seq), *cells)
         return table
+
+
+class NotebookView(LiveView):
+    """The live view as one output of a notebook's cell, which is drawn anew while events come.
+
+    Needs IPython, which every notebook has, and no widgets.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_paper())
+        self._said: list[str] = []
+        self._handle: Any = None
+        self._drawn = 0.0
+
+    def __enter__(self) -> NotebookView:
+        from IPython.display import HTML, display
+
+        self._html: Callable[[str], Any] = HTML
+        self._handle = display(HTML(self._page()), display_id=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._overall.stop_task(self._total)
+        self._handle.update(self._html(self._page()))
+
+    def __call__(self, event: str, data: Mapping[str, Any]) -> None:
+        super().__call__(event, data)
+        if time.monotonic() - self._drawn >= DRAWN_EVERY_S:
+            self._handle.update(self._html(self._page()))
+
+    def _say(self, text: str) -> None:
+        self._said.append(text)
+
+    def _page(self) -> str:
+        """Return what is shown now as HTML."""
+        paper = _paper()
+        for text in self._said:
+            paper.print(text, markup=False, highlight=False, soft_wrap=True)
+        paper.print(self._render())
+        self._drawn = time.monotonic()
+        return paper.export_html(inline_styles=True, code_format=PRE)
+
+
+def _paper() -> Console:
+    """Return a console on which HTML is made, and nothing is printed."""
+    return Console(
+        file=StringIO(), record=True, width=NOTEBOOK_WIDTH, force_jupyter=False,
+        force_terminal=True, color_system="truecolor",
+    )  # fmt: skip
 
 
 def listener(console: Console) -> LiveView | PlainLog:

@@ -25,7 +25,7 @@ from nasgen.loop.materials import Materials, correct, require, supports
 from nasgen.loop.planning import Plans
 from nasgen.loop.resuming import Difference
 from nasgen.loop.search import Listener, Search
-from nasgen.runs import designs, journal, planning, reading, segments, suspicious
+from nasgen.runs import designs, journal, notebook, planning, reading, segments, suspicious
 from nasgen.runs.beginning import dataset_of, default_folder, prepare, with_own_origin
 from nasgen.runs.concluding import conclude
 from nasgen.runs.garbage import members, sweep
@@ -35,7 +35,6 @@ from nasgen.runs.planning import TooShortError
 from nasgen.runs.reserve import Reserve
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
-from nasgen.runs.segments import added_leg
 from nasgen.runs.trust import Named, Stored, check_config
 from nasgen.settings import fidelity
 from nasgen.settings.budget import Budget
@@ -70,8 +69,9 @@ def run(
     `where` names the config in messages. `plugins` are modules, registered functions or classes,
     dotted paths or files (.py) whose members this run may use, besides those that [plugins] names.
     `data` are arrays in the place of a source, (x, y) or (x_train, y_train, x_test, y_test) as
-    `nasgen.data.base.make` takes them, or a `Dataset`; the run keeps them. A time budget counts
-    from `began` (`time.monotonic()`, default: now). Raises ConfigError, DataError or StoreError
+    `nasgen.data.base.make` takes them, or a `Dataset`; the run keeps them. In a notebook the search
+    is shown while it runs, unless there are `listeners`. A time budget counts from `began`
+    (`time.monotonic()`, default: now). Raises ConfigError, DataError or StoreError
     before anything is trained.
     """
     began = time.monotonic() if began is None else began
@@ -92,8 +92,8 @@ def run(
         dataset = dataset_of(data, str(tables.get("data", {}).get("task", AUTO)))
         overrides = [*overrides, {"data": {"source": arrays.source(dataset)}}]
     resolved = reading.resolved(tables, where, overrides, dataset)
-    with resolved.scope.active():
-        return begin(resolved, out, listeners, began)
+    with resolved.scope.active(), notebook.shown(listeners) as told:
+        return begin(resolved, out, told, began)
 
 
 def begin(
@@ -163,7 +163,7 @@ def resume(
     folder.lock()
     try:
         record = folder.record()
-        added = added_leg(record, trials, time_s, path)
+        added = segments.added_leg(record, trials, time_s, path)
         dataset = stored.dataset_of(resolved)
         if added is not None:
             record["legs"].append(added)
@@ -182,9 +182,9 @@ def resume(
                 listener("caution", {"text": text})
         segments.take(record, now)
         folder.write_json("run.json", record)
-        with resolved.scope.active():
+        with resolved.scope.active(), notebook.shown(listeners) as told:
             try:
-                return _Session(folder, resolved, dataset, listeners, began).work()
+                return _Session(folder, resolved, dataset, told, began).work()
             except TooShortError:  # the run is as complete as it was
                 record = folder.record()
                 folder.write_json("run.json", {**record, "legs": record["legs"][:-1]})
