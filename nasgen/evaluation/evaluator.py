@@ -23,6 +23,7 @@ from nasgen.evaluation import (
     batches,
     device,
     living,
+    looking,
     measure,
     optimizer_state,
     shared,
@@ -44,7 +45,6 @@ from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.schedule import Stretch
 from nasgen.evaluation.training import (
     History,
-    Look,
     Row,
     Trainee,
     make_optimizer,
@@ -61,7 +61,7 @@ from nasgen.phenotype.support import Support
 from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.settings import config, constraints
 from nasgen.settings.fidelity import Fidelity
-from nasgen.stoppers.base import Curve, Stopper, Watch
+from nasgen.stoppers.base import Curve, Stopper
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[Json], bool]
@@ -128,7 +128,8 @@ class Evaluator:
         "support" of its own, a reference to bool arrays under its network's tensor names. Such a
         network is kept to it (see `nasgen.phenotype.support`), its result's refs have its "support"
         and "clusters" beside the weights, and its metrics count what is in it. "others" are the
-        curves that the stopper compares with. `report` gets the progress after each epoch and about
+        curves that the stopper compares with. With "follow" the curve has validation
+        results now and then. `report` gets the progress after each epoch and about
         once a second within. When it returns False, or the stopper stops the training, the trial
         ends as PRUNED, without objectives. Whatever goes wrong becomes a FAILED result with
         failure_kind error, memory, timeout, non-finite or store. Only KeyboardInterrupt escapes.
@@ -286,7 +287,12 @@ class Evaluator:
         if self.stopper is not None and "others" in job:
             others = [Curve.from_json(curve) for curve in job["others"]]
             watch = self.stopper.watch(job["seq"], n_epochs, others)
-            trainee.look = self._look(watch, trial, candidate, trainee)
+            value = self._value(trial, candidate, trainee)
+            trainee.look = looking.judged(watch, value, network, self.looks)
+        elif job.get("follow") and not job.get("with_validation"):
+            answer = _as_trained(trainee, trainee.forward)
+            about = (network, len(data.rows), self._validated)
+            trainee.look = looking.followed(self.inference, answer, *about)
         return trainee
 
     def _batches(self, job: Mapping[str, Any], targets: torch.Tensor | None = None) -> Batches:
@@ -309,13 +315,14 @@ class Evaluator:
         made.position = round(float(job.get("shown", 0.0)) * made.n_steps)
         return made
 
-    def _look(
-        self, watch: Watch, trial: Evaluation, candidate: _Candidate, trainee: Trainee
-    ) -> Look:
-        """Return what a training does after an epoch: validate, and ask the stopper."""
+    def _value(
+        self, trial: Evaluation, candidate: _Candidate, trainee: Trainee
+    ) -> Callable[[], float]:
+        """Return what validates a network in training: the first objective, NaN for none."""
         inputs, targets, rows = self.inference.part("validation")
         name, objective = next(iter(self.objectives.items()))
-        forward = _as_trained(trial.job, trainee, trainee.forward)
+        end = _fidelity(trial.job).stretch[1]
+        forward = _as_trained(trainee, trainee.forward, end)
 
         def value() -> float:
             found = self.inference.answers(forward, inputs, rows)
@@ -326,18 +333,7 @@ class Evaluator:
             measured = self._measured(candidate, metrics, found, targets)
             return _value(name, objective, measured)
 
-        def look(epoch: int) -> tuple[Row, bool]:
-            since = epoch - self.looks.warmup
-            if since < 0 or since % self.looks.interval:
-                return {}, True
-            candidate.network.eval()
-            found = value()
-            candidate.network.train()
-            if not math.isfinite(found):
-                return {}, True
-            return {"value": found}, not watch(epoch, found)
-
-        return look
+        return value
 
     def _epochs(self, job: Mapping[str, Any]) -> float:
         return float(job.get("fidelity", {}).get("epochs", self.training.epochs))
@@ -378,9 +374,10 @@ class Evaluator:
             inputs, targets, rows = self.inference.part("validation")
             network.eval()
             began = time.perf_counter()
-            forward = _as_trained(trial.job, trainee, network)
+            end = _fidelity(trial.job).stretch[1]
+            forward = _as_trained(trainee, network, end)
             predictions = self.inference.answers(forward, inputs, rows, trial.check_time)
-            if (scale := trainee.batches.scale(_fidelity(trial.job).stretch[1])) != 1:
+            if (scale := trainee.batches.scale(end)) != 1:
                 metrics["val_scale"] = scale
             metrics["val_s"] = time.perf_counter() - began
             metrics |= self._validated(predictions, targets)
@@ -465,17 +462,18 @@ def _fidelity(job: Mapping[str, Any]) -> Fidelity:
 
 
 def _as_trained(
-    job: Mapping[str, Any], trainee: Trainee, forward: Callable[..., torch.Tensor]
+    trainee: Trainee, forward: Callable[..., torch.Tensor], progress: float | None = None
 ) -> Callable[..., torch.Tensor]:
-    """Return what answers as `forward` does to what the network was trained on last.
+    """Return what answers as `forward` does to what the network is trained on at a progress.
 
-    A network that has seen small images only would be a stranger to large ones. At the end of the
-    schedule inputs are as they are.
+    Default: at the one that it has come to. A network that has seen small images only would be a
+    stranger to large ones. At the end of the schedule inputs are as they are.
     """
-    _, end = _fidelity(job).stretch
 
     def answer(x: torch.Tensor, **others: torch.Tensor) -> torch.Tensor:
-        return batches.answered(forward, trainee.batches.seen({"x": x, **others}, end))
+        own = trainee.batches
+        seen = own.seen({"x": x, **others}, own.progress if progress is None else progress)
+        return batches.answered(forward, seen)
 
     return answer
 

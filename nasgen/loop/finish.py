@@ -2,7 +2,8 @@
 
 Where children inherit weights a finalist goes on from its own; otherwise it starts from nothing.
 With a plan it goes on where the search has left the schedule, and one that fails gives way to the
-next.
+next. A baseline, if one is asked for, is trained like a finalist, from nothing; what it comes to is
+shown beside the result, and chooses nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 
 from nasgen import genotypes, seeding
 from nasgen.genotypes import Genotype
+from nasgen.loop import baseline
 from nasgen.loop.constants import Constants
 from nasgen.loop.front import finalists
 from nasgen.loop.ranks import ranked
@@ -30,6 +32,7 @@ MAX_WIDEN = 2.0  # by itself
 class Space(Protocol):
     """What the finish needs of a search space."""
 
+    def sample(self, rng: Any) -> Genotype: ...
     def problems(self, genotype: Any) -> list[str]: ...
     def widened(self, genotype: Any, factor: float) -> Genotype: ...
     def shown(self, genotype: Any) -> Mapping[str, int]: ...
@@ -60,7 +63,12 @@ class Finish:
 
     @property
     def begun(self) -> tuple[Trial, ...]:
-        """The segment's finish trials so far."""
+        """The segment's finalists so far."""
+        return tuple(t for t in self.all_begun if not t.is_baseline)
+
+    @property
+    def all_begun(self) -> tuple[Trial, ...]:
+        """The segment's finish trials so far, a baseline among them."""
         trials = self.trials.values()
         return tuple(t for t in trials if t.phase == "finish" and t.seq >= self.n_before)
 
@@ -69,9 +77,18 @@ class Finish:
 
         `known` are the identities of the trials so far.
         """
-        if self.plan is not None:
-            return self._going_on(asked_after)
-        done = {p for t in self.trials.values() if t.phase == "finish" for p in t.parents}
+        is_planned = self.plan is not None
+        found = self._going_on(asked_after) if is_planned else self._again(known, asked_after)
+        return [*found, *baseline.asked(self, found, known, asked_after)]
+
+    def _again(self, known: Collection[str], asked_after: int) -> list[Trial]:
+        """Return the finish trials of those that are trained again, as a search without a plan."""
+        done = {
+            p
+            for t in self.trials.values()
+            if t.phase == "finish" and not t.is_baseline
+            for p in t.parents
+        }
         n_missing = self._bounded_n(self.budget.n_finish - len(self.begun))
         sources: dict[str, Trial] = {}
         for trial in ranked(self.trials.values(), self.constants.objectives):
@@ -84,7 +101,7 @@ class Finish:
         chosen = finalists(list(sources.values()), self.constants.objectives, n_missing)
         fidelity = self.constants.finish_fidelity
         return [
-            self._trial(len(self.trials) + i, source, identities[source.seq], fidelity, asked_after)
+            self.copied(len(self.trials) + i, source, identities[source.seq], fidelity, asked_after)
             for i, source in enumerate(chosen)
         ]
 
@@ -112,7 +129,7 @@ class Finish:
             initial = (source.weights_ref,)
             identity = self.constants.identity(source.key, fidelity, initial)
             seq = len(self.trials) + i
-            waiting.append(self._trial(seq, source, identity, fidelity, asked_after))
+            waiting.append(self.copied(seq, source, identity, fidelity, asked_after))
         return waiting
 
     def _bounded_n(self, n_missing: int) -> int:
@@ -123,9 +140,10 @@ class Finish:
         n_trained = sum(t.state != "ESTIMATED" for t in own)
         return min(n_missing, self.budget.n_trials - n_trained)
 
-    def _trial(
+    def copied(
         self, seq: int, source: Trial, identity: str, fidelity: Fidelity, asked_after: int
     ) -> Trial:
+        """Return the trial in which the network of another one is trained again."""
         return replace(
             self.whole(source.seq),
             seq=seq,
@@ -160,9 +178,11 @@ class Finish:
         if math.isinf(left):
             return trial.fidelity
         if waves is None:
-            n_open = self.budget.n_finish - sum(t.told is not None for t in self.begun)
+            n_all = self.budget.n_finish + self.budget.n_baselines
+            n_open = n_all - sum(t.told is not None for t in self.all_begun)
             waves = max(1, math.ceil(n_open / self.workers))
-        validation_s = self.trials[trial.parents[0]].val_s
+        source = self._source(trial)
+        validation_s = 0.0 if source is None else source.val_s
         limit = trial.fidelity.seconds or math.inf
         seconds = max(0.5, min(limit, left / waves - max(validation_s, self.extra_s)))
         return replace(trial.fidelity, seconds=seconds)
@@ -173,7 +193,8 @@ class Finish:
         The old channels keep their gene tags (Zoph 2018, for the scaling).
         """
         factor = self.constants.widen or self._affordable(trial)
-        if factor <= 1.0 or self.trials[trial.parents[0]].is_sparse:
+        source = self._source(trial)
+        if factor <= 1.0 or (source is not None and source.is_sparse):
             return trial
         wider = self.space.widened(genotypes.read(trial.genotype), factor)
         if self.space.problems(wider) or self.violation(wider) > 0:
@@ -186,6 +207,10 @@ class Finish:
             identity=self.constants.identity(genotype.key, self.constants.finish_fidelity),
         )
 
+    def _source(self, trial: Trial) -> Trial | None:
+        """Return the candidate that a finalist was; None for a baseline that was drawn now."""
+        return self.trials[trial.parents[0]] if trial.parents else None
+
     def _affordable(self, trial: Trial) -> float:
         """Return by how much a finalist may be wider and still see enough images in its time.
 
@@ -194,7 +219,9 @@ class Finish:
         size is an objective or bounded, and where weights are inherited: new channels would spoil
         what they compute.
         """
-        seconds, source = trial.fidelity.seconds, self.trials[trial.parents[0]]
+        seconds, source = trial.fidelity.seconds, self._source(trial)
+        if source is None:
+            return 1.0
         passes = float(source.metrics.get("epochs_done", 0.0)) * source.fidelity.fraction
         constants = self.constants
         is_bound = len(constants.objectives) > 1 or constants.constraints

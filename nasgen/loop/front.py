@@ -21,7 +21,7 @@ def front(trials: Iterable[Trial], objectives: Sequence[Objective]) -> list[Tria
 
     Of trials that are equal in all objectives the first stays. Trials on a lower rung take no part.
     """
-    able = [t for t in ranked(trials, objectives) if t.is_feasible and not t.rungs_below]
+    able = [t for t in ranked(trials, objectives) if t.is_candidate and not t.rungs_below]
     return [able[i] for i in _first_front(_costs(able, objectives))]
 
 
@@ -34,7 +34,8 @@ def returned(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[T
 
 def left_out(trials: Sequence[Trial], objectives: Sequence[Objective]) -> int:
     """Return how many trials of the search's front were not trained longer, where some were."""
-    finished = {parent for t in trials if t.phase == "finish" for parent in t.parents}
+    lasting = [t for t in trials if t.phase == "finish" and not t.is_baseline]
+    finished = {parent for t in lasting for parent in t.parents}
     if not finished:
         return 0
     searched = front([t for t in trials if t.phase == "search"], objectives)

@@ -7,13 +7,13 @@ from typing import Any, Final, Literal, get_args
 
 from nasgen.loop.ranks import ranked
 from nasgen.settings.objectives import Objective
-from nasgen.store.trial import Trial
+from nasgen.store.trial import BASELINE, Trial
 
 Origin = Literal["ancestor", "design", "draw", "evolved"]
 Part = tuple[bool, float, int]
 # Operator -> what it began the search with; a "seed" is the one network that all descend from.
 BEGINNINGS: Final[Mapping[str, Origin]] = {
-    "seed": "ancestor", "design": "design", "sample": "draw",
+    "seed": "ancestor", "design": "design", "sample": "draw", BASELINE: "draw",
 }  # fmt: skip
 
 

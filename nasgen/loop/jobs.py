@@ -31,7 +31,8 @@ def job(
     With inheritance a trial gets all its parents, whether or not their weights are still there:
     `training.on_bad_parent` says what follows, and the worker applies it. The parent of a finalist
     is the candidate that it was. One that goes on without parents starts as the origin did.
-    "ancestors" are the networks with which its size is compared and from which it learns.
+    "ancestors" are the networks with which its size is compared and from which it learns. A
+    baseline starts from nothing.
     """
     inherit: Json | None = None
     if trial.goes_on and not trial.parents:
@@ -43,7 +44,8 @@ def job(
     # What it was proposed as: when a cohort is repeated, some of its members are told already.
     genotype = trial.genotype if trial.derivation is None else trial.derivation
     is_explicit = genotype.get("kind") != Derivation.kind
-    if starts_from_weights(constants, trial.goes_on, is_explicit, parents):
+    is_heir = starts_from_weights(constants, trial.goes_on, is_explicit, parents)
+    if is_heir and not trial.is_baseline:
         inherit = {
             "parents": [_parent(whole(parent.seq)) for parent in parents],
             "plan": dict(trial.plan),
@@ -77,6 +79,8 @@ def job(
     if trial.fidelity.is_partial or trial.fidelity.begin:
         made["stream"] = seeding.integer(constants.seed, "stream")
         made["shown"] = shown(trial, trials)
+    if not searched:
+        made["follow"] = True  # its validation curve
     if searched and constants.compares != "none":
         made["others"] = [curve.to_json() for curve in compared(trial, trials, constants)]
     return made

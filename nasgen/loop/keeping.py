@@ -91,7 +91,8 @@ def _first_networks(order: Sequence[Trial], n: int) -> list[int]:
 
 def _finalists(trials: Sequence[Trial], order: Sequence[Trial], keeping: Keeping) -> list[int]:
     """Return the seqs of candidates that would be trained on if the search ended now."""
-    done = {parent for t in trials if t.phase == "finish" for parent in t.parents}
+    lasting = [t for t in trials if t.phase == "finish" and not t.is_baseline]
+    done = {parent for t in lasting for parent in t.parents}
     waiting = [t for t in order if t.phase == "search" and t.seq not in done]
     first: dict[object, Trial] = {}
     for trial in waiting:

@@ -65,7 +65,8 @@ class Plans:
 
 def _follow(search: Search, plan: Plan, first: int) -> None:
     objectives, trials = search.constants.objectives, list(search.trials.values())
-    best = ranked([t for t in trials if t.phase == "finish" and t.seq < first], objectives)
+    lasting = [t for t in trials if t.phase == "finish" and not t.is_baseline]
+    best = ranked([t for t in lasting if t.seq < first], objectives)
     # A network that was trained twice would be bred on twice.
     once = {trial.key: trial for trial in reversed(best)}
     begun = [search.individual(search.whole(t.seq)) for t in best if once[t.key] is t]

@@ -425,7 +425,7 @@ class Search:
         has_fitness = is_measured or trial.state == "ESTIMATED"
         individual = self.individual(trial) if has_fitness else None
         self.genotypes.pop(trial.seq, None)
-        if individual is not None and is_measured:
+        if individual is not None and is_measured and not trial.is_baseline:
             insort(self._ranks, rank(trial, self.constants.objectives))
             if not trial.rungs_below:  # archives compare like with like
                 self.memory.observe(individual)

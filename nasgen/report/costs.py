@@ -90,10 +90,14 @@ def _baseline(view: ReportView, row: Mapping[str, Any]) -> list[Markup]:
 
 def _who(trial: Trial) -> str:
     if trial.is_baseline:
+        what = (
+            "the first network that the search drew at random"
+            if trial.parents
+            else ("a network drawn at random, since the search drew none")
+        )
         return (
-            "The baseline is the first network of the search that was drawn at random, trained "
-            "from the beginning like a finalist, as finish.baseline asks. It was no candidate for "
-            "any result."
+            f"The baseline is {what}, trained from scratch like a finalist, as finish.baseline "
+            "asks. It was no candidate for any result."
         )
     if trial.phase == "finish":
         return (

@@ -17,6 +17,7 @@ NOT_OPERATORS = (
     "seed",
     "continue",
     "finish",
+    "baseline",
 )  # first networks, further trainings
 
 
@@ -144,7 +145,7 @@ def points(view: ReportView, names: Sequence[str]) -> dict[int, tuple[float, ...
     """Return seq -> values of the feasible trials that have all of these quantities."""
     rows = {}
     for trial in view.trials:
-        if not trial.is_feasible:
+        if not trial.is_candidate:
             continue
         found = tuple(v for name in names if (v := value(trial, name)) is not None)
         if len(found) == len(names):
@@ -191,7 +192,7 @@ def showpieces(view: ReportView, n: int = 3) -> list[Trial]:
     """Return the `n` best feasible trials of distinct architecture, the best network first."""
     best = best_trial(view)
     found = {} if best is None else {best.key: best}
-    for trial in rank(view, (t for t in view.trials if t.is_feasible)):
+    for trial in rank(view, (t for t in view.trials if t.is_candidate)):
         found.setdefault(trial.key, trial)
     return list(found.values())[:n]
 

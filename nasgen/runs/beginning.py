@@ -66,7 +66,7 @@ def prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int
         {o.name: o.direction for o in resolved.objectives},
         [
             *(name for table in TABLES for name in getattr(config.algorithm, table)),
-            *("sample", "design", "seed", "continue", "finish"),
+            *("sample", "design", "seed", "continue", "finish", "baseline"),
         ],
         study_name(config.store.ledger, folder.name),
         f"{platform.node()}:{folder.path.resolve()}",

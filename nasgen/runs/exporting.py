@@ -1,15 +1,29 @@
-"""What a run knows about the networks that are exported from it: tests, data, lineage."""
+"""What a run knows about the networks that are exported from it: tests, data, lineage.
+
+exports.json    {"exports": [{"of", "path", "files", "made"}]}, paths relative to the run folder
+"""
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from nasgen.ensembles.exporting import default_name
+from nasgen.errors import ConfigError
+from nasgen.settings.text import parsed
+from nasgen.store.ledger import utc_now
 
 if TYPE_CHECKING:
+    from nasgen.export.folder import Written
     from nasgen.runs.ensembled import Ensembled
     from nasgen.runs.results import Run
+
+FILE: Final = "exports.json"
+READ_FIRST: Final = "README.md"  # of an export
 
 
 def about(run: Run, seq: int | None = None) -> dict[str, Any]:
@@ -90,3 +104,57 @@ def lineage(run: Run, seqs: Iterable[int]) -> list[dict[str, Any]]:
          "objectives": dict(trials[seq].objectives)}
         for seq in sorted(found)
     ]  # fmt: skip
+
+
+# ---- which exports there are ---------------------------------------------------------------------
+
+
+def note(run: Run, written: Written) -> None:
+    """Remember an export in the run folder, and draw the run's report again, which links to it.
+
+    Raises StoreError where the folder cannot be written.
+    """
+    path = os.path.relpath(written.path.resolve(), run.path.resolve())
+    formats = written.record["formats"]
+    row = {
+        "of": "ensemble" if run.named is None else f"trial {run.named}",
+        "path": Path(path).as_posix(),
+        "files": {name: of["file"] for name, of in formats.items() if "file" in of},
+        "made": utc_now(),
+    }
+    others = [other for other in _noted(run) if other.get("path") != row["path"]]
+    run.folder.write_json(FILE, {"exports": [*others, row]})
+    run.report()
+
+
+def links(run: Run) -> list[dict[str, Any]]:
+    """Return the exports that are still there, as the report links to them."""
+    found = []
+    for row in _noted(run):
+        try:
+            of, path, files = str(row["of"]), str(row["path"]), {**row["files"]}
+            folder = run.path.resolve() / path
+            there = {
+                str(name): _href(path, str(file))
+                for name, file in {"read first": READ_FIRST, **files}.items()
+                if (folder / str(file)).is_file()
+            }
+        except (KeyError, TypeError, OSError, ValueError):
+            continue  # it was edited: the report has other things to show
+        if there:
+            found.append({"of": of, "name": folder.name, "href": _href(path), "files": there})
+    return found
+
+
+def _noted(run: Run) -> list[dict[str, Any]]:
+    try:
+        found = parsed(run.path / FILE, json.loads, "JSON")
+    except (ConfigError, OSError):
+        return []
+    rows = found.get("exports") if isinstance(found, dict) else None
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _href(*parts: str) -> str:
+    """Return the address of a path relative to the run folder; never one with a scheme."""
+    return "./" + "/".join(quote(part.strip("/")) for part in parts)

@@ -37,6 +37,7 @@ def of_settings(
 ) -> Json:
     """Return the same of a search whose settings say how long its trials are."""
     workers, n_finish = n_workers(resolved.config), budget.n_finish
+    n_last = n_finish + budget.n_baselines
     trial_s = _trial_s(constants, speed)
     n_search = budget.n_search
     if budget.time_s is not None and trial_s is not None:
@@ -46,11 +47,11 @@ def of_settings(
     finish_s = None
     if budget.time_s is not None and n_finish:
         left = (budget.time_s - budget.reserve_s) * budget.finish_share
-        each = left / math.ceil(n_finish / workers) - (speed.val_s if speed is not None else 0.0)
+        each = left / math.ceil(n_last / workers) - (speed.val_s if speed is not None else 0.0)
         finish_s = round(max(0.5, each), 3)
     return {
         "strategy": "trials",
-        "trials": None if n_search is None else n_search + n_finish,
+        "trials": None if n_search is None else n_search + n_last,
         "trial_s": None if trial_s is None else round(trial_s, 3),
         "generations": _generations(resolved.algorithm(lambda proposal: True), n_search),
         "finalists": n_finish,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nasgen.data.forms import unit
-from nasgen.runs import generations, tested
+from nasgen.runs import exporting, generations, tested
 
 if TYPE_CHECKING:
     from nasgen.report.answers import Answered
@@ -54,6 +54,7 @@ def write(run: Run, record: Mapping[str, Any], summary: Mapping[str, Any]) -> No
         answers=_answers(summary, kept),
         no_answers=kept.why,
         baseline=baseline,
+        exports=exporting.links(run),
         commands=tuple(leg["command"] for leg in record["legs"] if "command" in leg),
         unit=unit(data.get("form", "image")) + "s",
     )

@@ -213,8 +213,8 @@ class Run:
 
     @property
     def ranked(self) -> list[Trial]:
-        """Completed trials, best first; those that violate constraints last."""
-        return ranked(self.trials, self.objectives)
+        """Completed trials, best first; those that violate constraints last, baselines not."""
+        return ranked((t for t in self.trials if not t.is_baseline), self.objectives)
 
     @property
     def best(self) -> Trial | None:
@@ -350,7 +350,7 @@ class Run:
         """
         if self.named is not None:
             return [self.network()]
-        found = [t for t in self.trials if t.is_feasible]
+        found = [t for t in self.trials if t.is_candidate]
         found = [t for t in found if self.folder.artifacts.exists(t.weights_ref)]
         kept = [t for t in found if not t.saw_small] or found
         kept.sort(key=lambda t: (t.rungs_below, *ranked_by(self.task, t.metrics), t.seq))
@@ -414,7 +414,8 @@ class Run:
         trial = self.trial(seq)
         again = self.again_of(trial)
         evaluator = self.evaluator()
-        searched = self.trial(trial.parents[0]) if trial.phase == "finish" else trial
+        is_finalist = trial.phase == "finish" and bool(trial.parents)
+        searched = self.trial(trial.parents[0]) if is_finalist else trial
         if epochs is None:
             epochs = 4 * float(searched.fidelity.epochs or 1.0)
 

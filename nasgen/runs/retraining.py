@@ -57,7 +57,7 @@ def again(trial: Trial, trials: Mapping[int, Trial], artifacts: Artifacts, disti
     Where its weights were not kept it begins anew. Raises StoreError where a support or what an
     ancestor answered is gone: without them it would be another network, or another training.
     """
-    searched = trials[trial.parents[0]] if trial.phase == "finish" else trial
+    searched = trials[trial.parents[0]] if trial.phase == "finish" and trial.parents else trial
     refs: dict[str, str] = {}
     if trial.is_sparse:
         refs["support"] = _there(

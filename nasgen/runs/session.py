@@ -340,6 +340,7 @@ class _Session:
         return Budget(
             n_trials=leg["trials"],
             n_finish=fidelity.n_finish(self.config, leg["trials"]),
+            n_baselines=fidelity.n_baselines(self.config, leg["trials"]),
             time_s=leg["time_s"],
             finish_share=fidelity.finish_share(self.config),
             spent_s=leg["spent_s"],
@@ -479,11 +480,9 @@ class _Session:
             listener("caution", {"text": text})
 
     def _leg_constants(self, leg: Mapping[str, Any]) -> Constants:
-        timed = leg["time_s"] is not None
-        return replace(
-            self.constants,
-            finish_fidelity=fidelity.finish_fidelity(self.config, self.constants.n_train, timed),
-        )
+        n_train, is_timed = self.constants.n_train, leg["time_s"] is not None
+        longer = fidelity.finish_fidelity(self.config, n_train, is_timed)
+        return replace(self.constants, finish_fidelity=longer)
 
     def _wall_s(self) -> float:
         """Return the run's wall time so far, and keep it."""

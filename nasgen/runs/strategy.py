@@ -9,7 +9,7 @@ from nasgen import registry
 from nasgen.errors import ConfigError
 from nasgen.runs.resolved import Resolved
 from nasgen.settings.config import SearchConfig
-from nasgen.settings.fidelity import finish_fidelity, search_fidelity
+from nasgen.settings.fidelity import finish_fidelity, n_baselines, search_fidelity
 from nasgen.settings.plan import FOLLOWED, Plan, Speed, planned
 
 AUTO, PLANNED, OTHER = "auto", "lineage", "genetic"
@@ -105,7 +105,7 @@ def plan_of(
     began = (first.get("plan") or {}).get("strategy") in FOLLOWED
     if not follows_plan(run) or not (leg is first or began):
         return None
-    config = run.config
+    config, n_trials = run.config, leg["trials"]
     return planned(
         time_s,
         n_train,
@@ -114,7 +114,7 @@ def plan_of(
         threads=config.execution.threads_per_trial,
         breeds=run.algorithm_type.plans == "lines",
         has_lines=leg is not first,
-        n_trials=leg["trials"],
+        n_trials=None if n_trials is None else n_trials - n_baselines(config, n_trials),
         first=config.algorithm.population,
         finalists=config.finish.networks,
         finish_share=config.finish.share,

@@ -14,7 +14,8 @@ class Budget:
     `n_trials` counts its trials, `n_finish` how many of them train the best again. With a
     time limit, `time_s` is the segment's wall time, of which `spent_s` was used before a resume;
     `finish_share` of it is kept for the finish, or `finish_s` seconds where a plan says it,
-    `reserve_s` for ensemble, test and report. What still runs `grace_s` after it is ended.
+    `reserve_s` for ensemble, test and report. `n_baselines` is 1 where a baseline is
+    trained beside the finalists, else 0. What still runs `grace_s` after it is ended.
     """
 
     n_trials: int | None
@@ -25,6 +26,7 @@ class Budget:
     reserve_s: float = 0.0
     grace_s: float = 10.0
     finish_s: float | None = None
+    n_baselines: int = 0
     clock: Callable[[], float] = time.monotonic
     started: float = field(default=0.0)
 
@@ -39,7 +41,8 @@ class Budget:
     @property
     def n_search(self) -> int | None:
         """Trials left to the search when the finish has its share; None: no limit."""
-        return None if self.n_trials is None else max(0, self.n_trials - self.n_finish)
+        n_last = self.n_finish + self.n_baselines
+        return None if self.n_trials is None else max(0, self.n_trials - n_last)
 
     @property
     def search_left_s(self) -> float:

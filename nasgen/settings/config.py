@@ -310,6 +310,12 @@ class Finish(Section):
     epochs: float | None = Field(
         None, gt=0, description="default: four times [training] epochs, or what the time allows"
     )
+    baseline: bool = Field(
+        False,
+        description="train the first network that was drawn at random like a finalist, from "
+        "scratch, to compare the result with; it takes one finalist's share of the budget and is "
+        "never the best network nor in an ensemble",
+    )
     widen: float | None = Field(
         None,
         ge=1,

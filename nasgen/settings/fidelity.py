@@ -219,3 +219,13 @@ def n_finish(config: SearchConfig, n_trials: int | None) -> int:
     if config.algorithm.rungs > 1:  # one generation must fit beside them
         wanted = max(0, min(wanted, n_trials - population(config) * n_climbing(config)))
     return wanted
+
+
+def n_baselines(config: SearchConfig, n_trials: int | None) -> int:
+    """Return 1 where a baseline is trained beside the finalists of a segment, else 0.
+
+    Where there are no finalists there is none, nor where it would leave the search one trial.
+    """
+    n_last = n_finish(config, n_trials)
+    has_room = n_trials is None or n_trials - n_last > 2
+    return int(config.finish.baseline and n_last > 0 and has_room)

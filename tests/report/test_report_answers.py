@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,14 @@ from scipy.stats import binom, binomtest
 
 import nasgen
 from nasgen.data.base import make
+from nasgen.evaluation import looking
 from nasgen.evaluation.interval import paired, wilson
 from nasgen.evaluation.tasks.classification import Classification
 from nasgen.evaluation.tasks.regression import Regression
-from nasgen.report import answers
+from nasgen.export.folder import Written
+from nasgen.report import answers, numbers
 from nasgen.report.answers import Answered
-from nasgen.runs import commands, tested
+from nasgen.runs import commands, exporting, tested
 from nasgen.runs.results import Run
 from nasgen.runs.segments import leg_record
 from nasgen.runs.session import run as search
@@ -39,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
             "data": {"source": f"npz:{home / 'rows.npz'}"},
             "budget": {"trials": 4},
             "training": {"epochs": 1},
-            "finish": {"networks": 2, "epochs": 3},
+            "finish": {"networks": 2, "epochs": 24},
             "ensemble": {"name": "average"},
             "algorithm": {"name": "random"},
             "execution": {"executor": "serial"},
@@ -193,3 +197,95 @@ def test_a_segment_remembers_its_command_line_without_passwords() -> None:
             "nasgen search --set store.ledger=postgresql://***@db/x"
         )
     assert leg_record(1, None)["command"] == ""
+
+
+def _unpacked(page: str) -> dict[str, Any]:
+    found = re.search(r'<template id="packed">(.*?)</template>', page, re.DOTALL)
+    assert found is not None
+    data: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(found[1]), -15))
+    return data
+
+
+def test_every_trial_opens_with_drawing_curve_and_settings(made: Run) -> None:
+    packed = _unpacked(_page(made))
+    assert {int(seq) for seq in packed["trials"]} == {t.seq for t in made.trials}
+    assert len(packed["networks"]) == len({t.key for t in made.trials})
+    for trial in made.trials:
+        head, network, tail = packed["trials"][str(trial.seq)]
+        body = head + packed["networks"][network] + tail
+        checker = Checker()
+        checker.feed(body)
+        assert checker.open == []
+        tags = [tag for tag, _ in checker.tags]
+        assert tags.count("svg") == 2  # the drawing and the curve
+        opened = {a["data-trial"] for tag, a in checker.tags if tag == "button"}
+        family = {*trial.parents, *(t.seq for t in made.trials if trial.seq in t.parents)}
+        assert opened == {str(seq) for seq in family}
+        assert f"Trial {trial.seq}" in checker.text
+        assert str(trial.seed) in checker.text
+        assert f"--trial {trial.seq}" in checker.text
+        value = f"{100 * trial.objectives['val_accuracy']:.2f}\u202f%"
+        assert value in checker.text
+
+
+def test_the_page_names_trials_by_links_that_open_them(made: Run) -> None:
+    page = Checker()
+    page.feed(_page(made))
+    opened = [(tag, a["data-trial"]) for tag, a in page.tags if "data-trial" in a]
+    assert {seq for tag, seq in opened if tag == "a"} == {str(t.seq) for t in made.trials}
+    assert {tag for tag, _ in opened} >= {"a", "circle", "path", "g"}
+
+
+def test_finalists_have_validation_curves(made: Run) -> None:
+    last = [t for t in made.trials if t.phase == "finish"]
+    for trial in last:
+        looks = [row for row in trial.curve if "val_loss" in row]
+        assert looks
+        assert trial.curve[-1] not in looks  # the end is measured on all rows, for the metrics
+        assert all(0 <= row["val_accuracy"] <= 1 for row in looks)
+    assert not any("val_loss" in row for t in made.trials if t not in last for row in t.curve)
+    page = _page(made)
+    assert "validation loss" in page
+    assert page.count("dashed") > len(last)
+    every = looking.every
+    assert every(1, 1000) == 1
+    for n_rows, n_train in ((144, 1293), (2000, 45_000), (30, 60)):
+        assert n_rows / every(n_rows, n_train) <= 0.01 * 3 * n_train
+
+
+def test_what_the_search_cost_is_the_sum_of_its_trainings(made: Run) -> None:
+    page = _page(made).split('id="cost"')[1].split("</section>")[0]
+    cells = re.findall(r"<td>([^<]*)</td>", page.split("Beside a random network")[0])
+    rows = {cells[i]: cells[i + 1 : i + 4] for i in range(0, len(cells), 4)}
+    kept = tested.read(made, made.summary)
+    n_train = made.record["data"]["n_train"] - (kept.n_val or 0)
+    flops = sum(3 * t.metrics["flops"] * t.metrics["epochs_done"] * n_train for t in made.trials)
+    assert rows["all together"][0] == str(len(made.trials))
+    assert rows["all together"][2] == numbers.count(flops).replace("\u202f", " ")
+    row = made.summary["baseline"]
+    assert made.trial(row["trial"]).phase == "finish"
+    assert "Beside a random network" in page
+    kept_best = kept.best
+    assert kept_best is not None
+    if row["trial"] != made.summary["best"]["trial"]:
+        won = kept_best.n_right - row["test_accuracy"] * kept_best.n_rows
+        assert row["won"] - row["lost"] == pytest.approx(won)
+
+
+def test_exports_are_linked_while_they_are_there(made: Run, tmp_path: Path) -> None:
+    folder = made.path.parent / "an export"
+    folder.mkdir()
+    (folder / "model.py").write_text("")
+    (folder / "README.md").write_text("")
+    formats = {"python": {"file": "model.py"}, "onnx": {"reason": "none"}}
+    exporting.note(made, Written(folder, {"formats": formats}))
+    exporting.note(made, Written(folder, {"formats": formats}))
+    page = _page(made)
+    assert page.count('href="./../an%20export"') == 1
+    assert 'href="./../an%20export/model.py"' in page
+    assert "onnx" not in page.split("Exported files")[1].split("</ul>")[0]
+    shutil.rmtree(folder)
+    made.report()
+    assert "Exported files" not in _page(made)
+    (made.path / exporting.FILE).write_text('{"exports": [{"path": 3}, 4]}')
+    assert exporting.links(made) == []
