@@ -144,6 +144,9 @@ def _told(name: str, cells: Array) -> Column:
                 f"{WHERE}: row {row}, column '{name}' holds a {type(cell).__name__}; argument must "
                 "be a string or a real number."
             )
+    known = [cell for cell in cells if not _is_missing(cell)]
+    if known and all(isinstance(cell, bool | np.bool_) for cell in known):
+        return Column(name, "number")  # as where none is missing
     return columns.told(WHERE, name, ["" if _is_missing(c) else _text(c) for c in cells])
 
 
