@@ -1,6 +1,6 @@
-"""A table with numbers and texts, an estimator of scikit-learn, and a file that another program loads.
+"""A table of numbers and texts, an estimator of scikit-learn, and a file for other programs.
 
-    python examples/estimator.py model.joblib
+python examples/estimator.py model.joblib
 """
 
 from __future__ import annotations
