@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from nasgen.ensembles import calibration, exporting
@@ -18,6 +19,8 @@ from nasgen.ensembles.base import Predictions, Targets
 from nasgen.ensembles.mixing import PLAIN, Mixing
 from nasgen.errors import IncompatibleError
 from nasgen.evaluation.tasks.base import Task
+from nasgen.genotypes import Outline, drawing
+from nasgen.genotypes.svg import element
 from nasgen.settings.ensemble import Ensemble
 from nasgen.store.trial import Trial
 
@@ -79,6 +82,18 @@ class TrainedNetwork:
     def __repr__(self) -> str:
         of = f", averaged={self.averaged}" if self.averaged else ""
         return f"TrainedNetwork(run={self.run!r}, trial={self.trial.seq}{of})"
+
+    def _repr_html_(self) -> str:
+        """Return its drawing with what was measured of it, which notebooks show."""
+        return str(self.figure())
+
+    def figure(self, *words: str) -> Markup:
+        """Return its drawing with words under it, as HTML for a notebook."""
+        metrics = self.trial.metrics
+        shown = [n for n in (f"val_{self.inference.task.metric}", "n_params", "flops")]
+        numbers = ", ".join(f"{n} {metrics[n]:,.6g}" for n in shown if metrics.get(n) is not None)
+        outline = Outline.from_json(self.trial.outline)
+        return drawing.figure(outline, *words, self.name, *filter(None, [numbers]))
 
     @property
     def name(self) -> str:
@@ -250,6 +265,15 @@ class TrainedEnsemble:
     section: Ensemble | None = None
     cross_fitted: Mapping[str, float] = field(default_factory=dict)
     known: Callable[[], Mapping[str, Any]] = dict
+
+    def _repr_html_(self) -> str:
+        """Return the drawings of its members with their shares, which notebooks show."""
+        sharpened = "" if self.temperature == 1 else f", temperature {self.temperature:.3g}"
+        n = len(self.members)
+        head = f"ensemble of {n} network{'s' * (n != 1)}, mean of {self.mean_of}{sharpened}"
+        members = zip(self.members, self.weights, strict=True)
+        figures = (member.figure(f"share {weight:.3g}") for member, weight in members)
+        return str(element("div", element("p", head), *figures))
 
     @property
     def mean_of(self) -> str:

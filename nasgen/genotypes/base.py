@@ -192,6 +192,12 @@ class Genotype(ABC):
 
         return graphs.to_networkx(self)
 
+    def _repr_html_(self) -> str:
+        """Return its drawing, which notebooks show."""
+        from nasgen.genotypes import drawing  # which other processes need not load
+
+        return str(drawing.figure(self.outline()))
+
     def bare_json(self) -> dict[str, Any]:
         """Return JSON data of a genotype with the same key, for readers who need no gene tags."""
         return self.to_json()

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from nasgen.evaluation.interval import wilson
+from nasgen.genotypes.svg import element
 from nasgen.report import charts
 from nasgen.report.charts import Line, Mark
 from nasgen.report.numbers import GAP, NONE, exact, percent, quantity, three
 from nasgen.report.pictures import picture
 from nasgen.report.scale import axis
 from nasgen.report.sheet import Table, scrolled, table
-from nasgen.report.svg import element
 
 N_CLASSES = 30  # of a confusion matrix that is drawn whole
 N_CONFUSIONS = 30  # the most frequent ones, where it is not

@@ -8,9 +8,9 @@ from typing import Literal
 
 from markupsafe import Markup
 
+from nasgen.genotypes.svg import drawing, element, text
 from nasgen.report import numbers
 from nasgen.report.scale import Axis
-from nasgen.report.svg import drawing, element, text
 
 Shape = Literal["dot", "diamond", "cross"]
 _Place = Callable[[float], float]

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from nasgen.evaluation.interval import paired
+from nasgen.genotypes.svg import element
 from nasgen.report import tables
 from nasgen.report.answers import interval
 from nasgen.report.numbers import (
@@ -22,7 +23,6 @@ from nasgen.report.numbers import (
     words,
 )
 from nasgen.report.sheet import Table, scrolled, table
-from nasgen.report.svg import element
 from nasgen.report.view import ReportView
 from nasgen.store.trial import Trial, training_flops
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from nasgen.genotypes.svg import element
 from nasgen.report import answers, charts
 from nasgen.report.answers import Answered
 from nasgen.report.charts import Line, Mark
 from nasgen.report.numbers import percent, quantity, three, words
 from nasgen.report.scale import axis
 from nasgen.report.sheet import Table, document, legend, scrolled, table
-from nasgen.report.svg import element
 
 N_PAIRS = 10  # that differ most
 N_RELIABLE = 5  # rows of a bin through which a line of the reliability diagram goes

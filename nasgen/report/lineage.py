@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from nasgen.genotypes.svg import drawing, element, text
 from nasgen.report import tables
 from nasgen.report.numbers import change, quantity
-from nasgen.report.svg import drawing, element, text
 from nasgen.report.view import ReportView
 from nasgen.store.trial import Trial
 

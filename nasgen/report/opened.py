@@ -15,12 +15,12 @@ from collections.abc import Iterator, Mapping
 from markupsafe import Markup
 
 from nasgen.errors import NasgenError
-from nasgen.genotypes import Outline
-from nasgen.report import drawing, tables, training
+from nasgen.genotypes import Outline, drawing
+from nasgen.genotypes.svg import element
+from nasgen.report import tables, training
 from nasgen.report.answers import interval
 from nasgen.report.numbers import NONE, duration, exact, quantity, words
 from nasgen.report.sheet import legend, scrolled
-from nasgen.report.svg import element
 from nasgen.report.view import ReportView
 from nasgen.store.trial import Trial
 

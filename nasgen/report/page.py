@@ -15,11 +15,10 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 
 from nasgen.errors import NasgenError
-from nasgen.genotypes import Outline
+from nasgen.genotypes import Outline, drawing
 from nasgen.report import (
     answers,
     costs,
-    drawing,
     figures,
     gains,
     generations,

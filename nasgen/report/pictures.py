@@ -6,7 +6,7 @@ import base64
 
 from markupsafe import Markup
 
-from nasgen.report.svg import element
+from nasgen.genotypes.svg import element
 
 
 def picture(png: bytes, description: str, side: int = 96) -> Markup:

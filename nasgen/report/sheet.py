@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from markupsafe import Markup
 
-from nasgen.report.svg import element
+from nasgen.genotypes.svg import element
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from nasgen.genotypes.derivation import Derivation
 from nasgen.loop import front
 from nasgen.loop.ranks import ranked
 from nasgen.registry.plugins import CLOSED
-from nasgen.runs import exporting, reporting, retraining, threads, workers
+from nasgen.runs import exporting, reporting, retraining, showing, threads, workers
 from nasgen.runs.counting import counted
 from nasgen.runs.kin import ancestors
 from nasgen.runs.resolved import NO_RECIPE, Resolved
@@ -131,6 +131,10 @@ class Run:
         found = Run(self.folder, config, live, self._check_ledger)
         found.threads, found.named = self.threads, self.named
         return found
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: its results and the drawing of its best network."""
+        return showing.html(self)
 
     @property
     def path(self) -> Path:

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasgen.genotypes import Draft
-from nasgen.report import drawing, layout, lineage
+from nasgen.genotypes import Draft, drawing, layout
+from nasgen.report import lineage
 from nasgen.search_spaces.dag_cnn import DagCnn
 
 

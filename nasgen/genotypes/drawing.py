@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import itertools
+from typing import Final
 
 from markupsafe import Markup
 
-from nasgen.genotypes import Node, Outline
-from nasgen.report.layout import arrange
-from nasgen.report.svg import drawing, element, text
+from nasgen.genotypes.base import Node, Outline
+from nasgen.genotypes.layout import arrange
+from nasgen.genotypes.svg import drawing, element, text
 
 BOX, PITCH, MARGIN = 26.0, 44.0, 8.0  # pixels
 LETTER = 6.4  # mean width of a letter of a box, in pixels
+# Class of a box -> colours of its ground and its ink, where no page.css has others.
+PLAIN: Final = {
+    "op-conv": ("#dbe8fb", "#174a94"),
+    "op-pool": ("#fde8c8", "#7a4b00"),
+    "op-merge": ("#d5f0e3", "#0b5a3c"),
+    "op-end": ("#e9e7e1", "#3a3935"),
+    "op-skip": ("#ffffff", "#63625d"),
+    "op-other": ("#ecdffa", "#5b2c92"),
+}
+EDGE: Final = "#8d8b84"
+DASHED: Final = {"stroke_dasharray": "3 3", "opacity": 0.55}
+FONT: Final = "system-ui, sans-serif"
 _STYLES = {  # operation -> class of page.css
     "input": "op-end",
     "output": "op-end",
@@ -25,8 +38,11 @@ _STYLES = {  # operation -> class of page.css
 }
 
 
-def draw(outline: Outline, description: str) -> tuple[Markup, float]:
-    """Return the drawing and its width in pixels; nodes that reach no output are dashed."""
+def draw(outline: Outline, description: str, plain: bool = False) -> tuple[Markup, float]:
+    """Return the drawing and its width in pixels; nodes that reach no output are dashed.
+
+    A `plain` one has its colours within, for pages without a page.css.
+    """
     nodes, live = outline.nodes, outline.live
     labels = {place: node.text for place, node in enumerate(nodes)}
     widths = {place: max(34.0, LETTER * len(label) + 18) for place, label in labels.items()}
@@ -38,12 +54,15 @@ def draw(outline: Outline, description: str) -> tuple[Markup, float]:
 
     parts: list[Markup] = []
     for (a, b), route in layout.routes.items():
-        d = _curve([at + MARGIN for at in route], top(a))
-        parts.append(element("path", d=d, class_="edge" if {a, b} <= live else "edge dead"))
+        d, is_dead = _curve([at + MARGIN for at in route], top(a)), not {a, b} <= live
+        own = {"fill": "none", "stroke": EDGE, **(DASHED if is_dead else {})} if plain else {}
+        parts.append(element("path", d=d, class_="edge dead" if is_dead else "edge", **own))
     styles = styles_of(outline)
     for place, node in enumerate(nodes):
         w, x, y = widths[place], layout.x[place] + MARGIN, top(place)
         css = f"box {styles[node.op]}" + ("" if place in live else " dead")
+        ground, ink = PLAIN[styles[node.op].rstrip("0123456789")]
+        own = {"fill": ground, "stroke": ink} if plain else {}
         bar = None
         if node.width:  # a bar along the foot shows how wide the layer is
             share = node.width / widest
@@ -54,20 +73,38 @@ def draw(outline: Outline, description: str) -> tuple[Markup, float]:
                 width=max(2.0, (w - 12) * share),
                 height=2,
                 class_="bar",
+                **({"fill": ink} if plain else {}),
             )
         parts.append(
             element(
                 "g",
                 element("title", _title(node)),
-                element("rect", x=x - w / 2, y=y, width=w, height=BOX, rx=6),
+                element("rect", x=x - w / 2, y=y, width=w, height=BOX, rx=6, **own),
                 bar,
-                text(x, y + 16.5, labels[place], anchor="middle"),
+                text(x, y + 16.5, labels[place], anchor="middle", fill=ink if plain else None),
                 class_=css,
+                **(DASHED if plain and place not in live else {}),
             )
         )
     height = 2 * MARGIN + (layout.n_levels - 1) * PITCH + BOX
     width = layout.width + 2 * MARGIN
+    if plain:
+        size = {"width": width, "height": height, "rx": 6}
+        parts = [
+            element("rect", x=0, y=0, fill="#ffffff", **size),
+            element("g", *parts, font_family=FONT, font_size=12),
+        ]
     return drawing(width, height, description, *parts), width
+
+
+def figure(outline: Outline, *words: str) -> Markup:
+    """Return a plain drawing with words under it, a line each, as HTML for a notebook."""
+    sentence = describe(outline)
+    svg, _ = draw(outline, sentence, plain=True)
+    lines = (element("div", line) for line in (*words, sentence))
+    caption = element("figcaption", *lines, style="max-width:40em")
+    style = "display:inline-block;vertical-align:top;margin:0 16px 12px 0"
+    return element("figure", svg, caption, style=style)
 
 
 def styles_of(outline: Outline) -> dict[str, str]:

@@ -36,9 +36,16 @@ def drawing(width: float, height: float, description: str, *children: object) ->
     )
 
 
-def text(x: float, y: float, words: object, css: str = "", anchor: str | None = None) -> Markup:
+def text(
+    x: float,
+    y: float,
+    words: object,
+    css: str = "",
+    anchor: str | None = None,
+    fill: str | None = None,
+) -> Markup:
     """Return a `<text>` with its baseline at (x, y)."""
-    return element("text", words, x=x, y=y, class_=css or None, text_anchor=anchor)
+    return element("text", words, x=x, y=y, class_=css or None, text_anchor=anchor, fill=fill)
 
 
 def _short(value: object) -> object:
