@@ -426,8 +426,9 @@ class Resolved:
         """The digest of everything about training that is no fidelity."""
         recipe = self.config.training.model_dump(exclude=set(NO_RECIPE) - {"inherit_weights"})
         recipe["threads"] = self.config.execution.threads_per_trial
-        if recipe["average"] is None:  # which older versions had not, nor those that follow
-            del recipe["average"]
+        for name in ("average", "clip"):  # which older versions had not, nor those that follow
+            if recipe[name] is None:
+                del recipe[name]
         if not recipe["distil"]:
             del recipe["distil"], recipe["distil_temperature"]
         text = json.dumps(recipe, sort_keys=True)

@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 from nasgen import load
 from nasgen.cli import app
+from tests.conftest import forget
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NASGEN = (sys.executable, "-m", "nasgen")
@@ -116,7 +117,7 @@ CASES = {
         prepare=write_sequences,
         use="answer = run.ensemble.predict([np.array([1, 2]), np.array([3, 9, 9, 4, 0])])\n"
         "found = run.config.space.name, run.classes, answer.shape",
-        expected="('mlp', ('False', 'True'), (2,))",
+        expected="('recurrent', ('False', 'True'), (2,))",
     ),
     "a regression on a table": Case(
         ("--data", "csv:diabetes.csv?target=progress"),
@@ -130,12 +131,16 @@ CASES = {
 }
 
 
-def nasgen(folder: Path, *arguments: str) -> str:
-    """Run a command to its end and return what it printed; it must succeed."""
-    done = subprocess.run(
-        [*NASGEN, *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"nasgen {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
+def nasgen(*arguments: str) -> str:
+    """Run a command to its end and return what it printed; it must succeed.
+
+    It runs in this process, which has loaded no plug-in before and forgets what it loads.
+    """
+    forget()
+    done = CliRunner().invoke(app, arguments)
+    forget()
+    said = f"nasgen {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
+    assert done.exit_code == 0, f"{said}\n{done.exception!r}"
     assert "Traceback" not in done.stderr
     return done.stdout
 
@@ -181,9 +186,10 @@ def test_it_is_checked_searched_killed_resumed_and_used(
     case, run = CASES[name], tmp_path / "run"
     plugin: tuple[str, ...] = ()
     case.prepare(tmp_path)
+    monkeypatch.chdir(tmp_path)
     if case.file is not None:
         copied = shutil.copy(EXAMPLES / case.file, tmp_path)
-        lines = nasgen(tmp_path, "check", copied, "--json").splitlines()
+        lines = nasgen("check", copied, "--json").splitlines()
         findings = [json.loads(line) for line in lines]
         assert findings
         assert all(f["ok"] and f["n_checked"] for f in findings), findings
@@ -197,7 +203,7 @@ def test_it_is_checked_searched_killed_resumed_and_used(
     before = [row for row in history(run) if row["state"] != "RUNNING"]
     assert N_BEFORE_KILL <= len(before) < N_TRIALS
 
-    nasgen(tmp_path, "resume", "run", "--quiet")
+    nasgen("resume", "run", "--quiet")
     after = history(run)
     assert after[: len(before)] == before
     assert [row["state"] for row in after] == ["COMPLETE"] * N_TRIALS
@@ -207,13 +213,11 @@ def test_it_is_checked_searched_killed_resumed_and_used(
     exec(case.use, scope)
     assert str(scope["found"]) == case.expected
 
-    monkeypatch.chdir(tmp_path)
     if case.file is not None:  # what was recorded is read without the code that made it
         (tmp_path / case.file).unlink()
     for command in (
         ("status", "run"), ("show", "run", "--trial", "0"), ("compare", "run", "run"),
         ("report", "run"),
     ):  # fmt: skip
-        done = CliRunner().invoke(app, command)
-        assert done.exit_code == 0, (command, done.output)
+        nasgen(*command)
     assert "cannot be drawn" not in (run / "report.html").read_text(encoding="utf-8")

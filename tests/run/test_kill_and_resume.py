@@ -12,15 +12,22 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from nasgen.cli import app
 
 NASGEN = [sys.executable, "-m", "nasgen"]
 
 
+def _said(*arguments: str) -> list[str]:
+    """Return the lines of a command that only reads, in this process."""
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout.splitlines()
+
+
 def _history(run: Path) -> list[dict[str, object]]:
-    out = subprocess.run(
-        [*NASGEN, "show", str(run), "--history", "--json"], check=True, capture_output=True
-    ).stdout
-    rows = [json.loads(line) for line in out.splitlines()]
+    rows = [json.loads(line) for line in _said("show", str(run), "--history", "--json")]
     for row in rows:
         assert row.pop("attempt") >= 1
     return rows
@@ -45,11 +52,8 @@ def _killed_after(command: list[str], seconds: float) -> None:
 
 
 def _resumed(run: Path) -> None:
-    state = json.loads(
-        subprocess.run(
-            [*NASGEN, "status", str(run), "--json"], check=True, capture_output=True
-        ).stdout
-    )
+    (line,) = _said("status", str(run), "--json")
+    state = json.loads(line)
     if state["state"] == "unfinished":
         subprocess.run(
             [*NASGEN, "resume", str(run), "--quiet"],
