@@ -142,11 +142,16 @@ def wired_graph(graph: Any, cell: str = "gru") -> Recurrent:
     Edges of an undirected graph lead from earlier nodes to later ones. Raises IllegalGenotypeError
     like `nasgen.genotypes.wiring.wired`.
     """
+    return wired(*numbered(graph), cell)
+
+
+def numbered(graph: Any) -> tuple[int, list[tuple[int, int]]]:
+    """Return (n, edges) of a networkx graph, its nodes numbered in their order."""
     place = {node: i for i, node in enumerate(graph)}
     pairs = [(place[edge[0]], place[edge[1]]) for edge in graph.edges()]
     if not graph.is_directed():
         pairs = [(min(pair), max(pair)) for pair in pairs]
-    return wired(len(place), pairs, cell)
+    return len(place), pairs
 
 
 def units(genotype: Recurrent) -> Any:
@@ -171,13 +176,31 @@ def read_file(path: Path) -> Any:
     """
     import networkx as nx
 
-    expected = "GraphML" if path.suffix == GRAPHML else "an edge a line, SOURCE TARGET"
+    if path.suffix != GRAPHML:
+        return _edges(path)
     try:
-        if path.suffix == GRAPHML:
-            return nx.read_graphml(path)
-        return nx.read_edgelist(path, create_using=nx.MultiDiGraph, data=False)
+        return nx.read_graphml(path)
     except OSError:
         raise
-    except FOREIGN as error:  # of parsers of XML and texts
+    except FOREIGN as error:  # of parsers of XML
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise IllegalGenotypeError(f"{path}: expected {expected}, but {reason}.") from None
+        raise IllegalGenotypeError(f"{path}: expected GraphML, but {reason}.") from None
+
+
+def _edges(path: Path) -> Any:
+    from networkx import MultiDiGraph
+
+    graph = MultiDiGraph()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise IllegalGenotypeError(f"{path}: expected a text, but {error}.") from None
+    for i, line in enumerate(lines, 1):
+        fields = line.partition("#")[0].split()
+        if fields and len(fields) != 2:
+            raise IllegalGenotypeError(
+                f"{path}, line {i}: expected an edge, SOURCE TARGET, got '{line[:80]}'."
+            )
+        if fields:
+            graph.add_edge(*fields)
+    return graph

@@ -221,11 +221,11 @@ class Recurrent(Dag):
         """Return it with provisional tags in the place of all that it has."""
         free = count(tags.PROVISIONAL)
         new = {v.tag: next(free) for v in self.vertices}
-        new |= {u: next(free) for v in self.inner for u in tags.expand(v.channel_tags)}
+        new |= {unit: next(free) for unit in sorted(self.layer_of)}  # their order stays
 
         def ranges(vertex: Vertex) -> Ranges:
             units = [new[unit] for unit in tags.expand(vertex.channel_tags)]
-            return ((units[0], len(units)),) if units else ()
+            return tags.chosen([(unit, 1) for unit in units], [True] * len(units))
 
         def renamed(pairs: Iterable[Edge]) -> tuple[Edge, ...]:
             return tuple((new[a], new[b]) for a, b in pairs)

@@ -1,4 +1,4 @@
-"""Any acyclic graph as a recurrent network, and the graph of one (Stier 2021, section 4.3).
+"""Any acyclic graph as a recurrent or a dense network, and its graph (Stier 2021, section 4.3).
 
 Vertices become units. The layer of a vertex is ind(v) = max({ind(s) | (s, v) in E} u {-1}) + 1, so
 all that it reads lies in lower layers. What has no predecessor reads the input; all that has no
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from nasgen.errors import IllegalGenotypeError
 from nasgen.genotypes import tags
-from nasgen.genotypes.dag import Edge
+from nasgen.genotypes.dag import Dag, Draft, Edge
 from nasgen.genotypes.recurrent import Recurrent
 from nasgen.genotypes.vertex import Vertex
 
@@ -43,6 +43,55 @@ def wired(n: int, edges: Iterable[Edge], cell: str = "gru") -> Recurrent:
     of = {start: start, end: end} | {unit[v]: layer[level[v]] for v in range(n)}
     joined = sorted({(of[a], of[b]) for a, b in links})
     return Recurrent(tuple(vertices), tuple(joined), tuple(links))
+
+
+DENSE, JOIN = "dense-relu", "concat"
+
+
+def wired_dense(n: int, edges: Iterable[Edge], width: int = 1) -> Dag:
+    """Return the dense network of the graph of vertices 0..n - 1: a layer of `width` units each.
+
+    What a vertex reads is concatenated. Raises like `wired`.
+    """
+    pairs = [(int(a), int(b)) for a, b in edges]
+    _check(n, pairs)
+    level = layers(n, pairs)
+    draft = Draft()
+    before: dict[int, list[int]] = {v: [] for v in range(n)}
+    for a, b in pairs:
+        before[b].append(a)
+    # Added in the order of the vertices, which their tags then show.
+    unit = [draft.add(DENSE, channels=width) for _ in range(n)]
+
+    def joined(sources: Sequence[int]) -> int:
+        tags_of = [unit[v] for v in sources]
+        return tags_of[0] if len(tags_of) == 1 else draft.add(JOIN, tags_of)
+
+    for v in sorted(range(n), key=level.__getitem__):
+        draft.connect(joined(before[v]) if before[v] else draft.input, unit[v])
+    sinks = sorted(set(range(n)) - {a for a, _ in pairs})
+    draft.connect(joined(sinks), draft.output)
+    return draft.freeze()
+
+
+def unwired_dense(dag: Dag) -> tuple[int, list[Edge]]:
+    """Return (n, edges) of the graph whose dense network this is.
+
+    Raises IllegalGenotypeError where a vertex is neither a dense layer nor a concatenation of such.
+    """
+    strange = next((v.op for v in dag.inner if v.op not in (DENSE, JOIN)), None)
+    if strange is not None:
+        raise IllegalGenotypeError(f"expected vertices {DENSE} and {JOIN}, got '{strange}'.")
+    units = sorted(v.tag for v in dag.inner if v.op == DENSE)
+    place = {tag: i for i, tag in enumerate(units)}
+    pairs = []
+    for tag in units:
+        sources = list(dag.inputs(tag))
+        for source in sources:
+            if dag.vertex(source).op == JOIN:
+                sources += dag.inputs(source)
+        pairs += [(place[s], place[tag]) for s in sources if s in place]
+    return len(units), sorted(pairs)
 
 
 def layers(n: int, edges: Sequence[Edge]) -> list[int]:

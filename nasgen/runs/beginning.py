@@ -90,17 +90,23 @@ def _check_fit(resolved: Resolved, transform: Transform) -> None:
         wrong.append(
             f"space.name: '{config.space.name}' reads {_forms(space.ranks)}, but "
             f"{config.data.source} is of the form '{transform.form}'; leave space.name out, or "
-            f"choose one for {_forms((len(shape),))}, such as 'mlp'."
+            f"choose one for {_forms((len(shape),))}, such as '{_usual_space(transform.form)}'."
         )
     if len(shape) < 3:
+        own = config.training
+        asked = {"flip": own.flip, "crop": own.crop, "start_scale": (own.start_scale or 1.0) < 1}
         wrong += [
             f"training.{name}: needs images, but {config.data.source} is of the form "
             f"'{transform.form}'; leave it out."
-            for name in ("flip", "crop", "start_scale")
-            if getattr(config.training, name) not in (None, False, 0, 1.0)
+            for name, is_asked in asked.items()
+            if is_asked
         ]
     if wrong:
         raise ConfigError(wrong)
+
+
+def _usual_space(form: str) -> str:
+    return str(registry.get("feeds", form).options.get("space", "mlp"))
 
 
 def _forms(ranks: Sequence[int]) -> str:

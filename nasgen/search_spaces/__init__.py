@@ -33,6 +33,12 @@ ENTRIES = (
         reference="Stier 2021, section 4.3",
     ),
     Entry(
+        "random-graph-mlp",
+        "nasgen.search_spaces.random_graph_mlp:RandomGraphMlp",
+        "random graphs whose vertices are dense units, for rows of numbers and images",
+        reference="Stier 2021, section 4.3",
+    ),
+    Entry(
         "nasbench201",
         "nasgen.search_spaces.nasbench201:NasBench201",
         "cells of four nodes and six edges; all accuracies are known (nasgen bench)",

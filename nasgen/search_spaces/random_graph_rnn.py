@@ -8,17 +8,57 @@ such a prior, changed by hand, is of another one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, Literal, Protocol, final
 
 import numpy as np
 
 from nasgen.errors import ConfigError, suggest
 from nasgen.genotypes import priors
+from nasgen.genotypes.dag import Edge
 from nasgen.genotypes.recurrent import CELLS, Recurrent
 from nasgen.genotypes.wiring import wired
 from nasgen.search_spaces.recurrent import UnitSpace
 
 LEAST: int = 10  # vertices of a prior's graph
+
+
+class Prior(Protocol):
+    """The options of a space that draws random graphs."""
+
+    @property
+    def prior(self) -> str: ...
+    @property
+    def rewired(self) -> float: ...
+    @property
+    def ring(self) -> bool: ...
+    @property
+    def least(self) -> int: ...
+    @property
+    def most(self) -> int: ...
+
+
+def wrong_prior(space: Prior) -> list[str]:
+    """Return a sentence for each option of a prior that is wrong."""
+    wrong = []
+    if space.prior not in priors.PRIORS:
+        wrong.append(
+            f"space.prior: '{space.prior}' is no prior{suggest(space.prior, priors.PRIORS)} "
+            f"Expected one of {', '.join(priors.PRIORS)}."
+        )
+    if not 0 <= space.rewired <= 1:
+        wrong.append(f"space.rewired: expected a probability in [0, 1], got {space.rewired}.")
+    if not LEAST <= space.least <= space.most:
+        wrong.append(
+            f"space.least, space.most: expected {LEAST} <= least <= most, got {space.least} and "
+            f"{space.most}."
+        )
+    return wrong
+
+
+def drawn(space: Prior, rng: np.random.Generator) -> tuple[int, list[Edge]]:
+    """Return (n, edges) of a random graph of a space's prior."""
+    n = int(rng.integers(space.least, space.most + 1))
+    return n, priors.drawn(space.prior, n, rng, space.rewired, space.ring)
 
 
 @final
@@ -49,19 +89,7 @@ class RandomGraphRnn(UnitSpace):
     reading: Literal["end", "padded"] = "end"
 
     def __post_init__(self) -> None:
-        wrong = []
-        if self.prior not in priors.PRIORS:
-            wrong.append(
-                f"space.prior: '{self.prior}' is no prior{suggest(self.prior, priors.PRIORS)} "
-                f"Expected one of {', '.join(priors.PRIORS)}."
-            )
-        if not 0 <= self.rewired <= 1:
-            wrong.append(f"space.rewired: expected a probability in [0, 1], got {self.rewired}.")
-        if not LEAST <= self.least <= self.most:
-            wrong.append(
-                f"space.least, space.most: expected {LEAST} <= least <= most, got {self.least} and "
-                f"{self.most}."
-            )
+        wrong = wrong_prior(self)
         if not self.cells or any(cell not in CELLS for cell in self.cells):
             wrong.append(
                 f"space.cells: expected some of {', '.join(CELLS)}, got {list(self.cells)}."
@@ -78,9 +106,8 @@ class RandomGraphRnn(UnitSpace):
 
     def sample(self, rng: np.random.Generator) -> Recurrent:
         """Draw a graph of the prior; its network has provisional tags."""
-        n = int(rng.integers(self.least, self.most + 1))
         cell = self.cells[int(rng.integers(len(self.cells)))]
-        return wired(n, priors.drawn(self.prior, n, rng, self.rewired, self.ring), cell)
+        return wired(*drawn(self, rng), cell)
 
     def wired(self, graph: Any) -> Recurrent:
         """Return the network of a graph, of the first kind of units that the space has."""

@@ -37,7 +37,7 @@ SPACES = {
     "dag-cnn": {"max_channels": 16}, "inception": {"width": 8, "max_channels": 32}, "mlp": {},
     "nasbench201": {"channels": 4},
     "nasbench-macro": {"channels": 4}, "recurrent": {"widths": (4, 6), "embedding": 5},
-    "random-graph-rnn": {"most": 12},
+    "random-graph-rnn": {"most": 12}, "random-graph-mlp": {"most": 12},
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 
 from nasgen.errors import ConfigError, IllegalGenotypeError
-from nasgen.genotypes import priors
-from nasgen.genotypes.wiring import layers, unwired, wired
+from nasgen.genotypes import graphs, priors
+from nasgen.genotypes.wiring import layers, unwired, unwired_dense, wired, wired_dense
 from nasgen.phenotype.network import build, structure
+from nasgen.search_spaces.random_graph_mlp import RandomGraphMlp
 from nasgen.search_spaces.random_graph_rnn import RandomGraphRnn
+from nasgen.search_spaces.recurrent import RecurrentSpace
 
 Array = np.ndarray[Any, Any]
 
@@ -193,3 +196,69 @@ def np_tokens() -> object:
     import torch
 
     return torch.tensor([[0, 1, 2, 3], [3, 2, 1, 0]])
+
+
+def test_a_dense_network_of_a_graph_is_what_its_vertices_compute() -> None:
+    import torch
+
+    n, edges = 12, drawn("watts-strogatz", 12, 3)
+    dag = wired_dense(n, edges, 2).mint(0, 0)
+    assert unwired_dense(dag) == (n, edges)
+    space = RandomGraphMlp(width=2)
+    net = build(space.blueprint(dag, (5,), 3)).double().eval()
+    x = torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    level = layers(n, edges)
+    order = [[v for v in range(n) if level[v] == i] for i in range(1 + max(level))]
+    steps = [s for s in net.blueprint.steps if s.layer == "dense-relu"]
+    found: dict[int, Array] = {}
+    for i, (own, step) in enumerate(zip(order, steps, strict=True)):
+        weight, bias = (
+            net.get_parameter(f"steps.{step.name}.dense.{kept}").detach().numpy()
+            for kept in ("weight", "bias")
+        )
+        lower = sorted({level[a] for a, b in edges if b in own})
+        columns = [v for j in lower for v in order[j]]
+        for j, v in enumerate(own):
+            total = bias[2 * j : 2 * j + 2][None]
+            if i == 0:
+                total = total + x.numpy() @ weight[2 * j : 2 * j + 2].T
+            for a in (a for a, b in edges if b == v):
+                at = 2 * columns.index(a)
+                total = total + found[a] @ weight[2 * j : 2 * j + 2, at : at + 2].T
+            found[v] = np.maximum(total, 0)
+    sinks = sorted(set(range(n)) - {a for a, _ in edges})
+    read = [v for j in sorted({level[v] for v in sinks}) for v in order[j]]
+    head = net.steps[net.blueprint.steps[-1].name].linear
+    weight = head.weight.detach().numpy()
+    total = head.bias.detach().numpy()[None]
+    for v in sinks:
+        at = 2 * read.index(v)
+        total = total + found[v] @ weight[:, at : at + 2].T
+    assert np.allclose(net(x).detach().numpy(), total, atol=1e-10)
+
+
+def test_graphs_of_files_become_networks_and_come_back(tmp_path: Path) -> None:
+    graph = nx.barabasi_albert_graph(15, 2, 1)
+    nx.write_graphml(graph, tmp_path / "drawn.graphml")
+    nx.write_edgelist(graph, tmp_path / "drawn.edgelist", data=False)
+    space = RandomGraphRnn()
+    for name in ("drawn.graphml", "drawn.edgelist"):
+        found = graphs.read_file(tmp_path / name)
+        network = space.adopt(space.wired(found))
+        back = graphs.units(network)
+        places = {node: i for i, node in enumerate(found)}
+        expected = {frozenset((places[a], places[b])) for a, b, *_ in found.edges()}
+        assert {frozenset(e) for e in back.edges()} == expected
+        assert nx.is_isomorphic(back.to_undirected(), graph)
+    (tmp_path / "broken.graphml").write_text("<graphml><graph>")
+    (tmp_path / "broken.edgelist").write_text("1\n2 3\n")
+    (tmp_path / "twice.edgelist").write_text("1 2\n1 2\n")
+    for name, sentence in (
+        ("broken.graphml", "expected GraphML, but"),
+        ("broken.edgelist", "line 1: expected an edge, SOURCE TARGET, got '1'"),
+        ("twice.edgelist", "occurs twice"),
+    ):
+        with pytest.raises(IllegalGenotypeError, match=sentence):
+            space.wired(graphs.read_file(tmp_path / name))
+    with pytest.raises(IllegalGenotypeError, match="makes no network of a bare graph"):
+        RecurrentSpace().wired(graph)

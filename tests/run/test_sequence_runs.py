@@ -1,0 +1,81 @@
+"""A search on strings of tokens: from the command line to answers for texts, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import nasgen
+from nasgen.cli import app
+from nasgen.errors import ConfigError, DataError
+from nasgen.runs.results import Run
+
+QUICK = {"training": {"epochs": 1}, "execution": {"executor": "serial"}, "finish": {"networks": 0}}
+NARROW = {"widths": [4, 8], "max_layers": 2, "embedding": 4}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("strings") / "run"
+    tables = {
+        **QUICK,
+        "data": {"source": "reber:n=120"},
+        "space": {"name": "recurrent", **NARROW},
+        "algorithm": {"name": "genetic", "population": 2},
+        "budget": {"trials": 5},
+    }
+    return nasgen.run(tables, out=folder)
+
+
+def test_networks_are_bred_from_their_parents_weights_or_not(run: Run) -> None:
+    assert [t.state for t in run.trials] == ["COMPLETE"] * 5
+    assert {t.genotype["kind"] for t in run.trials} == {"recurrent"}
+    assert any(str(t.operator).startswith("rnn-") for t in run.trials)
+    assert all(t.metrics["flops"] > 1_000 for t in run.trials)
+
+
+def test_new_rows_are_texts_and_unknown_symbols_are_named(run: Run) -> None:
+    answers = run.network().predict_proba(["BPTVPXTTVVE", "BTTVPXTVPSE"])
+    assert answers.shape == (2, 2) and np.allclose(answers.sum(1), 1)
+    alone = run.network().predict_proba(["BPTVPXTTVVE"])
+    assert np.allclose(alone[0], answers[0], atol=1e-6)
+    with pytest.raises(DataError, match="got 'ü'"):
+        run.network().predict_proba(["BPTVü"])
+    with pytest.raises(DataError, match="length 0"):
+        run.network().predict_proba(["BPTVPXTTVVE", ""])
+
+
+@pytest.mark.parametrize(
+    ("tables", "sentence"),
+    [
+        ({"training": {"flip": True}}, "training.flip: needs images"),
+        ({"training": {"crop": 2}}, "training.crop: needs images"),
+        ({"training": {"start_scale": 0.5}}, "training.start_scale: needs images"),
+        ({"space": {"name": "dag-cnn"}}, "such as 'recurrent'"),
+        ({"space": {"name": "random-graph-mlp"}}, r"of the form 'sequence'"),
+    ],
+)
+def test_options_of_images_are_refused_in_a_sentence(
+    tables: dict[str, object], sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        nasgen.run({"data": {"source": "reber:n=40"}, **tables}, out=tmp_path / "run")
+
+
+def test_the_default_space_of_sequences_is_found_from_the_command_line(tmp_path: Path) -> None:
+    words = ["search", "--data", "reber-embedded:n=40", "--trials", "1"]
+    words += [
+        "--set",
+        "training.epochs=1",
+        "--set",
+        "execution.executor=serial",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert 'name = "recurrent"' in (tmp_path / "run" / "config.toml").read_text()
+    assert "two symbols" in " ".join(done.output.split())
