@@ -1,4 +1,4 @@
-"""A search on strings of tokens: from the command line to answers for texts, and what it refuses."""
+"""A search on strings: from the command line to answers for texts, and what it refuses."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def test_networks_are_bred_from_their_parents_weights_or_not(run: Run) -> None:
 
 def test_new_rows_are_texts_and_unknown_symbols_are_named(run: Run) -> None:
     answers = run.network().predict_proba(["BPTVPXTTVVE", "BTTVPXTVPSE"])
-    assert answers.shape == (2, 2) and np.allclose(answers.sum(1), 1)
+    assert answers.shape == (2, 2)
+    assert np.allclose(answers.sum(1), 1)
     alone = run.network().predict_proba(["BPTVPXTTVVE"])
     assert np.allclose(alone[0], answers[0], atol=1e-6)
     with pytest.raises(DataError, match="got 'ü'"):
