@@ -121,19 +121,20 @@ class _Layered:
         for a, b in self.edges:
             read[b].add(a)
         made: list[Step] = []
-        for own in self.layers:
-            lower = sorted({level[a] for v in own for a in read[v]})
-            before, links = here, ()
+        for layer in self.layers:
+            lower = sorted({level[a] for v in layer for a in read[v]})
+            before = here
+            links: Links = ()
             if lower:
-                before = self._joined(made, lower, self.units[own[0]])
-                links = self._links([read[v] for v in own], lower)
-            vertices = [self.dag.vertex(self.units[v]) for v in own]
+                before = self._joined(made, lower, self.units[layer[0]])
+                links = self._links([read[v] for v in layer], lower)
+            vertices = [self.dag.vertex(self.units[v]) for v in layer]
             ranges = tuple(r for vertex in vertices for r in vertex.channel_tags)
             width = sum(int(vertex.channels) for vertex in vertices)
             made.append(
                 self._add(
-                    DENSE, "vertex", self.units[own[0]], [before], {"channels": width}, (width,),
-                    ranges or tags.derived_range(width, self.units[own[0]]), links,
+                    DENSE, "vertex", self.units[layer[0]], [before], {"channels": width}, (width,),
+                    ranges or tags.derived_range(width, self.units[layer[0]]), links,
                 )
             )  # fmt: skip
         sinks = set(level) - {a for a, _ in self.edges}
