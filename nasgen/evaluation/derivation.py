@@ -43,6 +43,7 @@ from nasgen.genotypes.child import Plan
 from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support, survival
 from nasgen.phenotype.compaction import compact
+from nasgen.phenotype.folding import Folding
 from nasgen.phenotype.heredity import inherit
 from nasgen.phenotype.network import Network, build
 from nasgen.phenotype.stock import Stock
@@ -425,18 +426,24 @@ class _Call:
     def _pruned(
         self, weights: Mapping[str, Array], supports: Mapping[str, Mask]
     ) -> tuple[dict[str, Array], dict[str, Mask]]:
-        steps = {step.name: step for step in self.frame.blueprint.steps}
-        layers = {name: step_of(steps, name).name for name in self.names}
-        pruning = Pruning(
-            self.who,
-            self.entry,
-            self._function,
-            self.derivation.settings,
-            layers,
-            self._rng,
+        blueprint = self.frame.blueprint
+        steps = {step.name: step for step in blueprint.steps}
+        folding = Folding.of(blueprint, {name: weights[name].shape for name in self.names})
+        pruning = Pruning.of_layers(
+            folding,
             self.materials,
+            who=self.who,
+            entry=self.entry,
+            function=self._function,
+            settings=self.derivation.settings,
+            layers={name: step_of(steps, name).name for name in folding.layers},
+            rng=self._rng,
         )
-        return pruning.left(weights, supports)
+        joined = (
+            {n: _locked(a) for n, a in folding.joined(of).items()} for of in (weights, supports)
+        )
+        changed, masks = pruning.left(*joined)
+        return folding.apart(changed), folding.apart(masks)
 
     def _pairs(self, given: tuple[Any, Any]) -> dict[str, Any]:
         """Return the pair that the operator gave for each tensor."""

@@ -1,7 +1,8 @@
 """How much of a network exists: synapses, kernels, filters, and the bytes that hold it.
 
 A synapse is a weight of a layer but the classifier, a kernel one (out, in) slice of such a tensor,
-a filter all that leads to one outgoing channel (Shafiee 2016; Chung 2017). Efficiencies are the
+a filter all that leads to one outgoing channel (Shafiee 2016; Chung 2017), through all gates of a
+recurrent layer (`nasgen.phenotype.folding`). Efficiencies are the
 ancestor's number over the descendant's.
 """
 
@@ -14,6 +15,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from nasgen.phenotype import clusters, survival
+from nasgen.phenotype.folding import Folding
 from nasgen.phenotype.network import PREFIX
 from nasgen.phenotype.survival import Mask
 from nasgen.search_spaces.blueprint import Blueprint, Step
@@ -66,7 +68,9 @@ def measured(
         found = there.get(name)
         return np.ones(tuple(parameters[name].shape), np.bool_) if found is None else found
 
-    found = counted({name: of(name) for name in prunable(blueprint, parameters)})
+    names = prunable(blueprint, parameters)
+    folding = Folding.of(blueprint, {name: parameters[name].shape for name in names})
+    found = counted(folding.joined({name: of(name) for name in names}))
     held = [t for t in network.state_dict().values() if t.is_floating_point()]
     n_dense = sum(tensor.numel() for tensor in held)
     saved = sum(FLOAT * mask.size - stored_bytes(mask) for mask in there.values())

@@ -24,6 +24,7 @@ from nasgen import registry
 from nasgen.errors import FOREIGN, NotApplicable, OperatorError
 from nasgen.evaluation import surviving
 from nasgen.phenotype import survival
+from nasgen.phenotype.folding import Folding
 from nasgen.phenotype.saliency import apportioned, n_units
 from nasgen.phenotype.survival import Array, Arrays, Mask, Masks
 
@@ -45,6 +46,15 @@ class Pruning:
     layers: Mapping[str, str]
     rng: Callable[[str | tuple[str, ...]], np.random.Generator]
     given: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_layers(cls, folding: Folding, given: Mapping[str, Any], **more: Any) -> Pruning:
+        """Return a pruning of the joined arrays of layers; `given` belongs to their tensors."""
+        joined = {
+            key: tuple(_joined(folding, entry) for entry in parents)
+            for key, parents in given.items()
+        }
+        return cls(given=joined, **more)
 
     def left(self, weights: Arrays, supports: Masks) -> tuple[dict[str, Array], dict[str, Mask]]:
         """Return the weights that it changed, and the support that it left of each tensor.
@@ -137,6 +147,16 @@ class Pruning:
         if self.entry.scope == "network":
             return dict.fromkeys(names, self.rng(tuple(names)))
         return {name: self.rng(name) for name in names}
+
+
+def _joined(folding: Folding, entry: Any) -> Any:
+    """Return what is given of one parent; what belongs to tensors is joined as these are."""
+    if not isinstance(entry, Mapping):
+        return entry
+    arrays = folding.joined(entry)
+    for array in arrays.values():
+        array.flags.writeable = False
+    return arrays
 
 
 @contextmanager

@@ -1,0 +1,126 @@
+"""Hidden units of recurrent networks leave through all gates, and nothing else changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nasgen
+from nasgen.evaluation.living import prunable
+from nasgen.genotypes import Draft, Vertex
+from nasgen.genotypes.recurrent import Recurrent
+from nasgen.phenotype.folding import Folding
+from nasgen.phenotype.network import build
+from nasgen.search_spaces.recurrent import RecurrentSpace
+from tests.run.test_prune import answered, prune
+
+UNITS, EMBEDDED = 8, 5
+GATES = {"rnn_tanh": 1, "gru": 3, "lstm": 4}
+
+
+def network(cell: str) -> Recurrent:
+    """Return two layers of a cell, one behind the other."""
+    draft = Draft()
+    here = draft.input
+    for _ in range(2):
+        here = draft.add("dense", [here], channels=UNITS)
+    draft.connect(here, draft.output)
+    dag = draft.freeze()
+    vertices = [
+        Vertex(v.tag, cell if v.op == "dense" else v.op, v.params, v.channel_tags)
+        for v in dag.vertices
+    ]
+    return Recurrent(tuple(vertices), dag.edges)
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_joined_rows_lead_to_a_unit_through_all_gates(cell: str) -> None:
+    space = RecurrentSpace(embedding=EMBEDDED)
+    blueprint = space.blueprint(network(cell).mint(0, 0), (4, 9), 2)
+    made = build(blueprint)
+    arrays = {n: p.detach().numpy() for n, p in made.named_parameters()}
+    names = prunable(blueprint, dict(made.named_parameters()))
+    folding = Folding.of(blueprint, {n: arrays[n].shape for n in names})
+    joined = folding.joined(arrays)
+    first = next(n for n in names if n.endswith("weight_ih"))
+    n_gates = GATES[cell]
+    shape = (UNITS, EMBEDDED + UNITS) + ((n_gates,) if n_gates > 1 else ())
+    assert joined[first].shape == shape
+    other = first.replace("_ih", "_hh")
+    for unit in range(UNITS):
+        rows = [gate * UNITS + unit for gate in range(n_gates)]
+        of_unit = joined[first][unit].reshape(EMBEDDED + UNITS, n_gates)
+        assert np.array_equal(of_unit[:EMBEDDED].T, arrays[first][rows])
+        assert np.array_equal(of_unit[EMBEDDED:].T, arrays[other][rows])
+    apart = folding.apart(joined)
+    assert {*apart} == {*names}
+    assert all(np.array_equal(apart[n], arrays[n]) for n in names)
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_hidden_units_leave_and_the_smaller_network_answers_the_same(
+    cell: str, tmp_path: Path
+) -> None:
+    (tmp_path / "network.json").write_text(json.dumps(network(cell).to_json()))
+    tables: dict[str, Any] = {
+        "algorithm": {"name": "fixed"}, "origin": {"network": str(tmp_path / "network.json")},
+        "data": {"source": "reber:n=120&seed=1"}, "training": {"epochs": 0.5},
+        "space": {"name": "recurrent", "embedding": EMBEDDED},
+        "budget": {"trials": 1}, "finish": {"networks": 0},
+        "execution": {"executor": "serial", "threads_per_trial": 1},
+    }  # fmt: skip
+    trained = nasgen.run(tables, out=tmp_path / "trained").path
+    options = ["--granularity", "filter", "--protect", "first", "--target", 0.4, "--retrain", 0]
+    found = [
+        answered(prune(trained, tmp_path / name, *options, "--json", f"--{name}"))
+        for name in ("compact", "no-compact")
+    ]
+    # The embedding, which is protected, and 16 hidden units, whatever gates they have.
+    assert found[0]["steps"][0]["n_filters"] == EMBEDDED + 2 * UNITS
+    assert {f["left"] for f in found} <= set(range(1, found[0]["wanted"] + 1))
+    runs = [nasgen.load(tmp_path / name) for name in ("compact", "no-compact")]
+    smaller, masked = (run.network(1).validation for run in runs)
+    assert np.abs(smaller - masked).max() < 1e-5
+    weights = [run.folder.artifacts.load(run.trial(1).refs["weights"]) for run in runs]
+    assert sum(w.size for w in weights[0].values()) < sum(w.size for w in weights[1].values())
+    masks = runs[1].folder.artifacts.load(runs[1].trial(1).refs["support"])
+    first = next(n for n in masks if n.endswith("weight_ih"))
+    alive = masks[first].reshape(GATES[cell], UNITS, -1).any(axis=(0, 2))
+    for name in (first, first.replace("weight", "bias"), first.replace("_ih", "_hh")):
+        own = masks[name].reshape(GATES[cell], UNITS, -1)
+        assert np.array_equal(own.any(axis=(0, 2)), alive), name
+    assert 0 < alive.sum() < UNITS
+
+
+def test_curvature_of_a_recurrent_network_is_its_approximation(tmp_path: Path) -> None:
+    import torch
+
+    from nasgen.evaluation import curvature
+    from nasgen.evaluation.tasks.classification import Classification
+
+    space = RecurrentSpace(embedding=EMBEDDED)
+    blueprint = space.blueprint(network("lstm").mint(0, 0), (4, 9), 2)
+    made = build(blueprint, 3).double().eval()
+    names = prunable(blueprint, dict(made.named_parameters()))
+    x = torch.randn(4, 4, 9, dtype=torch.float64)
+    targets = torch.zeros(4, dtype=torch.long)
+
+    def rows(size: int) -> Any:
+        return iter(({"x": x[i : i + size]}, targets[i : i + size]) for i in range(0, 4, size))
+
+    root = Classification(2).curvature
+    found = curvature.exact(made, root, rows, names, 2)
+    assert all((tensor >= 0).all() and tensor.any() for tensor in found.values())
+    # Row by row, the square of the derivative of each column of the root.
+    wanted = torch.zeros_like(found[names[-1]])
+    for i in range(4):
+        outputs = made(x[i : i + 1])
+        for column in root(outputs.detach(), targets[i : i + 1]):
+            weight = made.get_parameter(names[-1])
+            (gradient,) = torch.autograd.grad(outputs, weight, column, retain_graph=True)
+            wanted += gradient.square() / 4
+    assert (found[names[-1]] - wanted).abs().max() < 1e-12
