@@ -50,7 +50,8 @@ def prune(
     granularity: Annotated[
         str,
         typer.Option(
-            help="What leaves as a whole: weight, kernel, or filter (of a dense layer: a neuron)."
+            help="What leaves as a whole: weight, kernel, or filter (a neuron of a dense layer, a "
+            "hidden unit of a recurrent one, through all gates)."
         ),
     ] = "weight",
     steps: Annotated[

@@ -1,10 +1,10 @@
 """The weights of a layer as one array whose first two axes are (outgoing channel, incoming one).
 
-Most layers have one such tensor. A recurrent layer has two, for what comes in and for its own state,
-and the rows of its gates stand one behind another: row g H + j belongs to gate g of unit j. Joined,
-all that leads to unit j stands in row j, over all gates, (H, n_in + H, gates); so prunings and
-counts know a hidden unit as what convolutions have as a filter, and one connection of two units,
-through all gates, as a kernel.
+Most layers have one such tensor. A recurrent layer has two, for what comes in and for its own
+state, and the rows of its gates stand one behind another: row g H + j belongs to gate g of unit j.
+Joined, all that leads to unit j stands in row j, over all gates, (H, n_in + H, gates); so prunings
+and counts know a hidden unit as what convolutions have as a filter, and one connection of two
+units, through all gates, as a kernel.
 """
 
 from __future__ import annotations

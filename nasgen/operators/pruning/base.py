@@ -5,8 +5,9 @@
 It runs where the weights are, once for each tensor that may be sparse: weights of convolutions and
 dense layers, not biases, norms or the classifier.
 
-- `name`: the tensor's name.
-- `weight`: float array, 1 to 4 axes; 0 where `support` is False.
+- `name`: the tensor's name. The two tensors of a recurrent layer are joined, under the first name,
+  see `nasgen.phenotype.folding`.
+- `weight`: float array, 1 to 4 axes, (out, in, ...); 0 where `support` is False.
 - `support`: bool array of that shape, True where the synapse exists.
 - `budget`: how many synapses may stay at most, 0 <= budget <= the number that exist. It is the same
   share of each tensor: `algorithm.retention` of what may be pruned, or what the algorithm says.
@@ -64,7 +65,8 @@ class Salient(ABC):
     """A pruning that keeps the weights with the largest saliencies.
 
     - `granularity`: what leaves as a whole, and what budgets count: "weight"; "kernel", one (out,
-      in) slice; "filter", all that leads to one outgoing channel, of a dense layer a neuron.
+      in) slice; "filter", all that leads to one outgoing channel: a neuron of a dense layer, a
+      hidden unit of a recurrent one, through all its gates.
     """
 
     granularity: Granularity = "weight"
