@@ -58,8 +58,10 @@ class Folding:
         found: dict[str, Array] = {}
         for name, array in joined.items():
             parts = self.layers[name]
-            ends = np.cumsum([shape[1] for _, _, shape in parts])[:-1] if len(parts) > 1 else []
-            pieces = np.split(array, ends, axis=1) if len(parts) > 1 else [array]
+            pieces = [array]
+            if len(parts) > 1:
+                ends = np.cumsum([shape[1] for _, _, shape in parts])[:-1]
+                pieces = np.split(array, ends, axis=1)
             for (tensor, gates, shape), piece in zip(parts, pieces, strict=True):
                 back = piece if gates == 1 else np.moveaxis(piece, -1, 0)
                 found[tensor] = np.ascontiguousarray(back).reshape(shape)
