@@ -12,10 +12,11 @@ docs/synthesis.md from the rows. Nothing else should use the cores meanwhile.
   that can be trained: of `lenet` and of a network of 5 M weights. Parents are untrained children of
   one ancestor.
 - `networks`: the best network of each generation of a finished run beside the ancestor, by
-  validation images: what is left of it, multiply-adds (compacted, and gathered as well), the median
-  time for a batch of 1 and of 256 images on one thread, in turns with the ancestor in the same
-  process; the time of a training step of the last generation beside the first; the memory of a
-  worker that mates and trains beside that of one which trains the ancestor.
+  validation images: what is left of it, multiply-adds (compacted, and gathered as well); of some
+  generations the median time for a batch of 1 and of 256 images on one thread, in turns with the
+  ancestor in the same process; the time of a training step of the last generation beside the
+  first, in turns too; the memory of a worker that mates and trains beside that of one which trains
+  the ancestor.
 - `best`: the settings of `SEARCHES`, chosen on validation images of another seed. Of one search a
   seed each goal takes the first generation that is small enough, trains it longer, on all training
   images, and tests it once.
@@ -58,6 +59,7 @@ from nasgen.store.rows import Row, Rows
 FILE = RESULTS / "synthesis.jsonl"
 KEYS = ("figure", "network", "mating", "environment", "name", "goal", "seed")
 N_PARENTS = 5
+N_TIMED = 4  # generations of a run whose time to answer is measured, beside the last one
 WIDTHS = (64, 128, *([256] * 9))  # of the network of 5 M weights, 3x3 convolutions
 MATED = (
     ("intersect-mean", {"name": "normaliser"}),
@@ -205,15 +207,17 @@ def _run_networks(path: str) -> Row:
     trials = of_generations(run)
     measured = {g: Measured(run, trial) for g, trial in trials.items()}
     ancestor, last = measured[0], measured[max(measured)]
+    bred = [g for g in measured if g]
+    timed = {bred[-1], *bred[:: -(-len(bred) // N_TIMED)]}
     rows = []
     for g, of in measured.items():
         row = {"generation": g, **of.counts()}
         row |= {"val_accuracy": of.trial.metrics.get("val_accuracy"), "ms": {}}
-        for batch in BATCHES if g else ():
+        for batch in BATCHES if g in timed else ():
             row["ms"][str(batch)] = answering(ancestor, of, batch)
         rows.append(row)
         print(json.dumps(row), flush=True)
-    first = measured[min(g for g in measured if g)]
+    first = measured[bred[0]]
     return {
         **stamp(),
         "data": short(run.config.data.source),
