@@ -1,4 +1,4 @@
-"""The smallest networks of a wanted accuracy: searches, goals, what is trained and tested.
+"""The smallest networks of a wanted accuracy: a search, goals, what is trained and tested.
 
 See `benchmarks/synthesis.py`, whose command `best` this is.
 """
@@ -21,9 +21,15 @@ from nasgen.evaluation import device
 from nasgen.settings.config import merge
 from nasgen.store.rows import Row
 
-# What all searches have in common: a gradual schedule, learning from the ancestor's answers.
-COMMON: dict[str, Any] = {
-    "algorithm": {"first_epochs": 4},
+# Many small steps, learning from the ancestor's answers. Filters compete first, so that training
+# gets faster and single images are answered faster. Generation 26 has 1/95 of the synapses.
+SEARCH: dict[str, Any] = {
+    "algorithm": {"generations": 32, "first_epochs": 4, "epochs": 0.25},
+    "environment": {
+        "name": "rank", "score": "loss", "final": 1 / 256, "generations": 32,
+        "cluster": "filter", "cluster_first": True,
+        "retention_clusters": 0.8, "retention_synapses": 0.326,
+    },
     "training": {
         "optimizer": "adamw", "distil": 0.5, "label_smoothing": 0.0, "start_scale": 1.0,
     },
@@ -31,69 +37,38 @@ COMMON: dict[str, Any] = {
     "prediction": {"views": "none"},
     "ensemble": {"candidates": 1, "rounds": 1},
 }  # fmt: skip
-SEARCHES: dict[str, dict[str, Any]] = {
-    # Many small steps. Two in five filters stay, so that training gets faster. With filters first
-    # a generation keeps up to a fifth more than the schedule says, so this ends at about 1/250.
-    "synapses": {
-        "algorithm": {"generations": 32, "epochs": 0.25},
-        "environment": {
-            "name": "rank", "score": "loss", "final": 1 / 330, "generations": 32,
-            "cluster": "filter", "cluster_first": True,
-            "retention_clusters": 0.8, "retention_synapses": 0.326,
-        },
-    },
-    # Filters leave together with their kernels, so that small batches are faster too.
-    "filters": {
-        "algorithm": {"generations": 6, "epochs": 1},
-        "environment": {
-            "name": "normaliser", "cluster": "filter", "final": 1 / 3.7, "generations": 6,
-            "retention_clusters": 0.5, "retention_synapses": 0.98,
-        },
-    },
-}  # fmt: skip
+MODE = "`rank` (loss), filters first"  # the settings of the search in words
+LAST = 24  # epochs of a goal's network at the end
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A size and the accuracy to reach at it, and the search that it takes its network from.
+    """A size and the accuracy to reach at it, in %.
 
-    That is the first generation whose metric `counts` is at least `efficiency`; `last` is how many
-    epochs it is trained at the end.
+    Its network is of the first generation whose metric `counts` is at least `efficiency`.
     """
 
     what: str
     counts: str
     efficiency: float
     accuracy: float
-    search: str
-    last: float
-
-    @property
-    def mode(self) -> str:
-        """The settings of its search in words."""
-        environment = SEARCHES[self.search]["environment"]
-        return (
-            f"`{environment['name']}`"
-            + (f" ({environment['score']})" if "score" in environment else "")
-            + (", filters" if environment.get("cluster") == "filter" else "")
-        )
 
 
 GOALS = {
-    "94": Goal("synapses", "synaptic_efficiency", 94, 99.2, "synapses", 24),
-    "125": Goal("synapses", "synaptic_efficiency", 125, 99.0, "synapses", 24),
-    "250": Goal("synapses", "synaptic_efficiency", 250, 98.4, "synapses", 24),
-    "clusters": Goal("kernels", "cluster_efficiency", 10, 98.8, "filters", 12),
+    "94": Goal("synapses", "synaptic_efficiency", 94, 99.2),
+    "125": Goal("synapses", "synaptic_efficiency", 125, 99.0),
+    "250": Goal("synapses", "synaptic_efficiency", 250, 98.4),
+    "clusters": Goal("kernels", "cluster_efficiency", 10, 98.8),
 }
 
 
-def searched(goal: Goal) -> dict[str, Any]:
-    """Return the settings of a goal's search: those of the preset, but with its own environment."""
+def searched() -> dict[str, Any]:
+    """Return the settings of the search: those of the preset, but with its own environment."""
     preset = tomllib.loads(papers.preset("synthesis").read_text())
-    return merge(preset | {"environment": {}}, merge(COMMON, SEARCHES[goal.search]))
+    return merge(preset | {"environment": {}}, SEARCH)
 
 
-def search(goal: Goal, seed: int, source: str, folder: Path, threads: int) -> Row:
+def search(seed: int, source: str, folder: Path, threads: int) -> Row:
     """Search, or go on with a search that was begun; return what its generations are.
 
     `cpu_s` is the processor time of one that was not interrupted, else None.
@@ -105,15 +80,23 @@ def search(goal: Goal, seed: int, source: str, folder: Path, threads: int) -> Ro
     }
     began, is_new = time.process_time(), not (folder / "run.json").exists()
     if is_new:
-        run = nasgen.run(searched(goal), out=folder, overrides=[fixed])
+        run = nasgen.run(searched(), out=folder, overrides=[fixed])
     else:
         run = nasgen.load(folder)
         run = run if run.is_complete else nasgen.resume(folder)
-    names = (goal.counts, "n_synapses", "n_kernels", "n_filters", "val_accuracy", "images_per_s")
+    names = (
+        "synaptic_efficiency",
+        "cluster_efficiency",
+        "n_synapses",
+        "n_kernels",
+        "n_filters",
+        "val_accuracy",
+        "images_per_s",
+    )
     return {
         **stamp(),
         "data": short(source),
-        "settings": searched(goal),
+        "settings": searched(),
         "threads": threads,
         "generations": [
             {"generation": g, **{name: t.metrics[name] for name in names if name in t.metrics}}
@@ -136,23 +119,23 @@ def best(name: str, seed: int, source: str, folder: Path, threads: int, before: 
         most = max(float(t.metrics[goal.counts]) for t in trials.values())
         sys.exit(
             f"{folder}: expected a generation with {goal.counts} >= {goal.efficiency:g}, got "
-            f"{most:.1f} at most; the settings of search '{goal.search}' leave too much."
+            f"{most:.1f} at most; the settings of the search leave too much."
         )
     chosen = found[0]
     forms = [Measured(run, trial) for trial in (trials[0], chosen)]
     with device.threads(1), device.flushed_denormals():
         times = {str(batch): answering(*forms, batch) for batch in BATCHES}
     run.threads, began = threads, time.process_time()
-    trained = run.train(chosen.seq, epochs=goal.last, with_validation=True)
+    trained = run.train(chosen.seq, epochs=LAST, with_validation=True)
     cpu_s = time.process_time() - began
     return {
         **stamp(),
         "data": short(source),
-        "mode": f"{goal.mode}, generation {chosen.generation}",
+        "mode": f"{MODE}, generation {chosen.generation}",
         "wanted": {
             "what": goal.what, "efficiency": goal.efficiency, "accuracy": goal.accuracy
         },
-        "settings": merge(before["settings"], {"last": goal.last}),
+        "settings": merge(before["settings"], {"last": LAST}),
         "efficiency": round(float(chosen.metrics[goal.counts]), 2),
         "synapses": chosen.metrics["n_synapses"],
         "kernels": chosen.metrics["n_kernels"],

@@ -17,9 +17,9 @@ docs/synthesis.md from the rows. Nothing else should use the cores meanwhile.
   ancestor in the same process; the time of a training step of the last generation beside the
   first, in turns too; the memory of a worker that mates and trains beside that of one which trains
   the ancestor.
-- `best`: the settings of `SEARCHES`, chosen on validation images of another seed. Of one search a
-  seed each goal takes the first generation that is small enough, trains it longer, on all training
-  images, and tests it once.
+- `best`: one search a seed, its settings chosen on validation images of another seed. Each goal
+  takes the first generation that is small enough, trains it longer, on all training images, and
+  tests it once.
 """
 
 from __future__ import annotations
@@ -265,13 +265,10 @@ def main() -> None:
         _show(rows, partial(run_networks, given.run), "networks", name=given.name, seed=seed)
     else:
         for seed in given.seeds:
+            about = (seed, given.data, given.runs / f"best-{seed}", given.threads)
+            before = _show(rows, partial(search, *about), "search", seed=seed)
             for goal in given.goals:
-                name = GOALS[goal].search
-                about = (seed, given.data, given.runs / f"best-{name}-{seed}", given.threads)
-                make = partial(search, GOALS[goal], *about)
-                before = _show(rows, make, "search", name=name, seed=seed)
-                make = partial(best, goal, *about, before)
-                _show(rows, make, "best", goal=goal, seed=seed)
+                _show(rows, partial(best, goal, *about, before), "best", goal=goal, seed=seed)
 
 
 def _show(rows: Rows, make: Callable[[], Row], figure: str, **key: Any) -> Row:

@@ -35,12 +35,13 @@ def test_a_child_of_five_lenets_is_made_of_all_their_synapses(module: Any) -> No
     assert 0 < row["ms"] < 5_000
 
 
-def test_the_settings_of_each_goal_are_settings_of_a_search(module: Any) -> None:
+def test_the_settings_of_the_search_for_all_goals_are_settings_of_a_search(module: Any) -> None:
     smallest = importlib.import_module("smallest")
-    for goal in module.GOALS.values():
-        run = reading.resolved(smallest.searched(goal))
-        assert run.config.algorithm.name == "synthesis"
-        assert goal.mode.startswith(f"`{run.config.environment.name}`")
+    config = reading.resolved(smallest.searched()).config
+    assert config.algorithm.name == "synthesis"
+    assert smallest.MODE.startswith(f"`{config.environment.name}`")
+    least = 1 / config.environment.options["final"]
+    assert all(g.efficiency < least for g in module.GOALS.values())
 
 
 def test_networks_of_a_run_are_measured_beside_their_ancestor(
