@@ -88,6 +88,13 @@ def prune(
     protect: Annotated[
         str, typer.Option(help="Layers that lose nothing: none, first, last or both.")
     ] = "none",
+    recurrent: Annotated[
+        str,
+        typer.Option(
+            help="Of recurrent networks, what loses weights: all, both (matrices of the recurrent "
+            "layers), i2h (what they read of a step), h2h (of the step before)."
+        ),
+    ] = "all",
     epochs: Annotated[
         float | None,
         typer.Option(
@@ -148,6 +155,7 @@ def prune(
         algorithm,
         {} if granularity == "weight" else {"granularity": granularity},
         protect,
+        recurrent,
         seed,
         assignments(set_ or []),
     )

@@ -38,12 +38,11 @@ from nasgen.evaluation.evaluation import Json
 from nasgen.evaluation.framing import Frame, Parent, averaged, framed, mixed
 from nasgen.evaluation.inference import Inference
 from nasgen.evaluation.living import prunable, step_of
-from nasgen.evaluation.pruning import Pruning, guarded
+from nasgen.evaluation.pruning import Pruning, guarded, parted
 from nasgen.genotypes.child import Plan
 from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support, survival
 from nasgen.phenotype.compaction import compact
-from nasgen.phenotype.folding import Folding
 from nasgen.phenotype.heredity import inherit
 from nasgen.phenotype.network import Network, build
 from nasgen.phenotype.stock import Stock
@@ -428,14 +427,17 @@ class _Call:
     ) -> tuple[dict[str, Array], dict[str, Mask]]:
         blueprint = self.frame.blueprint
         steps = {step.name: step for step in blueprint.steps}
-        folding = Folding.of(blueprint, {name: weights[name].shape for name in self.names})
+        settings = self.derivation.settings
+        shapes = {name: weights[name].shape for name in self.names}
+        folding, spared = parted(blueprint, shapes, settings.get("recurrent", "all"))
         pruning = Pruning.of_layers(
             folding,
             self.materials,
             who=self.who,
             entry=self.entry,
             function=self._function,
-            settings=self.derivation.settings,
+            settings=settings,
+            spared=spared,
             layers={name: step_of(steps, name).name for name in folding.layers},
             rng=self._rng,
         )

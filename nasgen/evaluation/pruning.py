@@ -9,6 +9,8 @@ filters, its `granularity`):
   fewest that stay.
 - "protect": layers from which nothing is taken, "none", "first", "last" or "both": those that come
   first and last in the network among those that may be sparse.
+- "recurrent": of what alone something is taken, "all" for everything; "both" matrices of recurrent
+  layers; "i2h", what they read of a step; "h2h", what they read of themselves one step before.
 """
 
 from __future__ import annotations
@@ -23,10 +25,14 @@ import numpy as np
 from nasgen import registry
 from nasgen.errors import FOREIGN, NotApplicable, OperatorError
 from nasgen.evaluation import surviving
+from nasgen.evaluation.living import step_of
+from nasgen.layers.base import find_layer
 from nasgen.phenotype import survival
 from nasgen.phenotype.folding import Folding
+from nasgen.phenotype.network import PREFIX, roles
 from nasgen.phenotype.saliency import apportioned, n_units
 from nasgen.phenotype.survival import Array, Arrays, Mask, Masks
+from nasgen.search_spaces.blueprint import Blueprint
 
 PROTECTED: Final = {"none": (), "first": (0,), "last": (-1,), "both": (0, -1)}
 
@@ -37,6 +43,7 @@ class Pruning:
     """A pruning that is to be called: `function` is the member, `layers` the layer of each tensor.
 
     `rng` gives the generator of a tensor, or of several; `given` is what the pruning requires.
+    Nothing is taken of the tensors `spared`.
     """
 
     who: str
@@ -46,6 +53,7 @@ class Pruning:
     layers: Mapping[str, str]
     rng: Callable[[str | tuple[str, ...]], np.random.Generator]
     given: Mapping[str, Any] = field(default_factory=dict)
+    spared: frozenset[str] = frozenset()
 
     @classmethod
     def of_layers(cls, folding: Folding, given: Mapping[str, Any], **more: Any) -> Pruning:
@@ -79,7 +87,15 @@ class Pruning:
     def _free(self) -> list[str]:
         layers = list(dict.fromkeys(self.layers.values()))
         kept = {layers[i] for i in PROTECTED[self.settings.get("protect", "none")] if layers}
-        return [name for name, layer in self.layers.items() if layer not in kept]
+        free = [n for n, layer in self.layers.items() if layer not in kept and n not in self.spared]
+        if not free:
+            raise NotApplicable(
+                "expected a network with weights that algorithm.recurrent and algorithm.protect "
+                f"leave to prunings ({self.settings.get('recurrent', 'all')}, "
+                f"{self.settings.get('protect', 'none')}), got none.",
+                kind="no_place",
+            )
+        return free
 
     def _budget(self, weights: Arrays, supports: Masks, n_all: int) -> int:
         """Return how many units of what may be pruned stay."""
@@ -147,6 +163,31 @@ class Pruning:
         if self.entry.scope == "network":
             return dict.fromkeys(names, self.rng(tuple(names)))
         return {name: self.rng(name) for name in names}
+
+
+def parted(
+    blueprint: Blueprint, shapes: Mapping[str, tuple[int, ...]], which: str
+) -> tuple[Folding, frozenset[str]]:
+    """Return how tensors are joined, and of which joined ones nothing is taken.
+
+    `which` is "recurrent" of the settings. An h2h tensor is one along whose axes are the layer's
+    own channels one step before.
+    """
+    if which == "all":
+        return Folding.of(blueprint, shapes), frozenset()
+    steps = {step.name: step for step in blueprint.steps}
+
+    def is_wanted(name: str) -> bool:
+        step = step_of(steps, name)
+        layer = find_layer(step.layer)
+        axes = roles(step, name.removeprefix(f"{PREFIX}.{step.name}."), len(shapes[name]))
+        reads_itself = any(a is not None and a[0] == "self" for a in axes)
+        return layer.has("self") and which in ("both", "h2h" if reads_itself else "i2h")
+
+    wanted = {name: shape for name, shape in shapes.items() if is_wanted(name)}
+    others = {name: shape for name, shape in shapes.items() if name not in wanted}
+    found, spared = (Folding.of(blueprint, part).layers for part in (wanted, others))
+    return Folding({**found, **spared}), frozenset(spared)
 
 
 def _joined(folding: Folding, entry: Any) -> Any:

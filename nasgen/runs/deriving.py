@@ -16,8 +16,9 @@ def settings(config: SearchConfig, group: str, name: str) -> dict[str, Any]:
     given = config.algorithm.operators.get(name, {})
     found: dict[str, Any] = {"options": dict(given)} if given else {}
     if group == "prunings":
-        protect = config.algorithm.protect
+        protect, recurrent = config.algorithm.protect, config.algorithm.recurrent
         found |= {} if protect == "none" else {"protect": protect}
+        found |= {} if recurrent == "all" else {"recurrent": recurrent}
         return found | {"retention": config.algorithm.retention}
     if group != "matings":
         return found

@@ -73,6 +73,7 @@ class Wanted:
     algorithm: Mapping[str, Any]
     options: Mapping[str, Any] = field(default_factory=dict)
     protect: str = "none"
+    recurrent: str = "all"
     seed: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -82,6 +83,7 @@ class Wanted:
             "name": "prune",
             "method": self.method,
             "protect": self.protect,
+            "recurrent": self.recurrent,
             **_given(self.algorithm),
         }
         if options := _given(self.options):

@@ -147,6 +147,9 @@ class Algorithm(OptionSection):
         description="layers from which prunings take nothing: none | first | last | both; the "
         "classifier, behind the last one, is never pruned",
     )
+    recurrent: Literal["all", "both", "i2h", "h2h"] = Field(
+        "all", description="prunings take of all layers, or of recurrent ones: both | i2h | h2h"
+    )
 
 
 class Origin(Section):

@@ -80,3 +80,23 @@ def test_the_default_space_of_sequences_is_found_from_the_command_line(tmp_path:
     assert done.exit_code == 0, done.output
     assert 'name = "recurrent"' in (tmp_path / "run" / "config.toml").read_text()
     assert "two symbols" in " ".join(done.output.split())
+
+
+def pruned(run: Run, folder: Path, *options: str) -> Run:
+    words = ["prune", str(run.path), "--out", str(folder), "--threads", "1", "--retrain", "0"]
+    done = CliRunner().invoke(app, [*words, "--set", "execution.executor=serial", *options])
+    assert done.exit_code == 0, done.output
+    return nasgen.load(folder)
+
+
+def test_of_recurrent_layers_one_matrix_or_both_are_pruned(run: Run, tmp_path: Path) -> None:
+    for which, end in (("h2h", "weight_hh"), ("i2h", "weight_ih")):
+        options = ("--recurrent", which, "--target", "0.1", "--no-compact")
+        small = pruned(run, tmp_path / which, *options)
+        last = small.trials[-1]
+        masks = small.folder.artifacts.load(last.refs["support"])
+        gone = {name for name, mask in masks.items() if mask.ndim > 1 and not mask.all()}
+        assert gone
+        assert all(name.endswith(end) for name in gone)
+        first = small.trials[0].metrics["n_synapses"]
+        assert last.metrics["n_synapses"] == first - round(0.1 * first)
