@@ -43,6 +43,7 @@ class Embed(Layer):
     domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"channels": ()}
     axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"weight": ("out", "in")}
     channelwise: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
 
     def build(
         self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
