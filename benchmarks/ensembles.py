@@ -14,8 +14,8 @@ measured again. Nothing else should use the cores meanwhile.
 - `runtime`: the time that ONNX Runtime takes for model.onnx of a network, as a share of torch's for
   its model.py, in whichever memory order torch is faster.
 
-Times are medians of calls that take turns in one process, for batches of 1 and 256 rows, on one
-thread and on two.
+Times are the least of calls that take turns in one process, for batches of 1 and 256 rows: on one
+thread that of its processor, which others that compute meanwhile hardly disturb; on two the wall's.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from provenance import RESULTS, stamp
-from synthesis import in_turns
 from torch import Tensor, nn
 
 import nasgen
@@ -61,7 +61,7 @@ KEYS = ("figure", "network", "threads")
 BATCHES = (1, 256)
 THREADS = (1, 2)
 N_MEMBERS = 5
-N_ROUNDS = 15
+TURNS, TURNS_S = (5, 200), 4.0  # least and most of one figure, and for how long
 
 
 def candidates(n: int, n_rows: int, n_classes: int, rounds: int) -> Candidates:
@@ -96,6 +96,21 @@ def selection(given: argparse.Namespace) -> None:
         }
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({**result, "peak_gib": round(peak / 2**20, 2)}, indent=2))
+
+
+def in_turns(calls: dict[str, Callable[[], object]], threads: int) -> dict[str, float]:
+    """Return the least milliseconds of each of some calls, which take turns."""
+    clock = time.thread_time if threads == 1 else time.perf_counter
+    found = {name: float("inf") for name in calls}
+    names, began = list(calls), time.perf_counter()
+    for turn in range(TURNS[1]):
+        if turn >= TURNS[0] and time.perf_counter() - began > TURNS_S:
+            break
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            start = clock()
+            calls[name]()
+            found[name] = min(found[name], 1000 * (clock() - start))
+    return found
 
 
 # ---- ensembles of five, as they are exported -----------------------------------------------------
@@ -189,28 +204,38 @@ def opened(folder: Path) -> nn.Module:
     return module
 
 
-def exported(name: str, found: Subject, threads: int) -> Row:
-    """Return how long an exported ensemble takes beside its members one after another."""
-    rng = np.random.default_rng(0)
-    raw = Stored(found.transform.feed.drawn(max(BATCHES), rng) or {})
+@cache
+def beside(make: Callable[[], Subject]) -> tuple[Subject, dict[str, Tensor], list[nn.Module]]:
+    """Return an ensemble, rows as it takes them, and the modules of its exports.
+
+    The first module is that of the ensemble, the others are those of its members alone.
+    """
+    found = make()
+    raw = Stored(found.transform.feed.drawn(max(BATCHES), np.random.default_rng(0)) or {})
     inputs = found.inputs(raw)
-    row: Row = {"ratio": {}, "together_ms": {}, "one_by_one_ms": {}}
+    alone = [Subject((member,), found.transform) for member in found.members]
     with tempfile.TemporaryDirectory() as folder:
-        together = loaded(found, inputs, raw, Path(folder) / "together")
-        alone = [
-            loaded(Subject((m,), found.transform), inputs, raw, Path(folder) / str(i))
-            for i, m in enumerate(found.members)
+        modules = [
+            loaded(each, inputs, raw, Path(folder) / str(i))
+            for i, each in enumerate([found, *alone])
         ]
-    row["units"] = [[type(unit.member.network).__name__, len(unit.places)] for unit in found.units]
+    return found, inputs, modules
+
+
+def exported(make: Callable[[], Subject], threads: int) -> Row:
+    """Return how long an exported ensemble takes beside its members one after another."""
+    found, inputs, (together, *alone) = beside(make)
+    units = [[type(unit.member.network).__name__, len(unit.places)] for unit in found.units]
+    row: Row = {"units": units, "ratio": {}, "together_ms": {}, "one_by_one_ms": {}}
     with device.threads(threads):
         for n in BATCHES:
             few = {key: tensor[:n] for key, tensor in inputs.items()}
             times = in_turns(
                 {
-                    "together": lambda few=few: answers(together, few),
+                    "together": partial(answers, together, few),
                     "one_by_one": lambda few=few: sum(answers(one, few) for one in alone),
                 },
-                N_ROUNDS if n > 1 else 10 * N_ROUNDS,
+                threads,
             )
             row["ratio"][str(n)] = round(times["together"] / times["one_by_one"], 3)
             for key, ms in times.items():
@@ -221,43 +246,47 @@ def exported(name: str, found: Subject, threads: int) -> Row:
 # ---- ONNX Runtime beside torch -------------------------------------------------------------------
 
 
+@cache
+def written(source: str) -> tuple[Any, nn.Module, bytes]:
+    """Return a network, the module of its model.py, and its model.onnx, for one view of a row."""
+    network = nasgen.load(source).network()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "out"
+        made = network.export(folder, formats="python,onnx", views="1")
+        if made.refused:
+            raise SystemExit(str(made.refused))
+        return network, opened(folder), (folder / "model.onnx").read_bytes()
+
+
 def runtime(source: str, threads: int) -> Row:
     """Return how long ONNX Runtime takes for a network beside torch."""
     import onnxruntime
 
-    network = nasgen.load(source).network()
-    row: Row = {"trial": network.trial.seq, "n_params": network.trial.metrics.get("n_params")}
-    row |= {"ratio": {}, "onnxruntime_ms": {}, "torch_ms": {}, "torch_channels_last_ms": {}}
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "out"
-        written = network.export(folder, formats="python,onnx", views="1")
-        if written.refused:
-            raise SystemExit(str(written.refused))
-        model = opened(folder)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        session = onnxruntime.InferenceSession(
-            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+    network, model, file = written(source)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     last: Any = copy.deepcopy(model)
     last = last.to(memory_format=torch.channels_last)
     feed = network.inference.transform.feed
-    drawn_rows = feed.numbers(feed.drawn(max(BATCHES), np.random.default_rng(0)))
+    arrays = feed.numbers(feed.drawn(max(BATCHES), np.random.default_rng(0)))
+    row: Row = {"trial": network.trial.seq, "n_params": network.trial.metrics.get("n_params")}
+    row |= {"ratio": {}, "onnxruntime_ms": {}, "torch_ms": {}, "torch_channels_last_ms": {}}
     with device.threads(threads):
         for n in BATCHES:
-            given = {key: array[:n] for key, array in drawn_rows.items()}
-            tensors = {key: torch.from_numpy(array) for key, array in given.items()}
+            given = {key: array[:n] for key, array in arrays.items()}
+            plain = {key: torch.from_numpy(array) for key, array in given.items()}
             other = {
                 key: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t
-                for key, t in tensors.items()
+                for key, t in plain.items()
             }
             times = in_turns(
                 {
-                    "onnxruntime": lambda given=given: session.run(None, given),
-                    "torch": lambda tensors=tensors: answers(model, tensors),
-                    "torch_channels_last": lambda other=other: answers(last, other),
+                    "onnxruntime": partial(session.run, None, given),
+                    "torch": partial(answers, model, plain),
+                    "torch_channels_last": partial(answers, last, other),
                 },
-                N_ROUNDS if n > 1 else 10 * N_ROUNDS,
+                threads,
             )
             best = min(times["torch"], times["torch_channels_last"])
             row["ratio"][str(n)] = round(times["onnxruntime"] / best, 3)
@@ -281,6 +310,7 @@ def main() -> None:
     for name, many in (("exported", "*"), ("runtime", 1)):
         command = commands.add_parser(name)
         command.add_argument("runs", nargs=many, metavar="RUN")
+        command.add_argument("--threads", type=int, nargs="+", default=THREADS)
         command.add_argument("--out", type=Path, default=FILE)
     given = parser.parse_args()
     if given.command == "selection":
@@ -290,16 +320,14 @@ def main() -> None:
     named = {Path(source).name: source for source in given.runs}
     works: dict[str, Callable[[int], Row]] = {}
     if given.command == "exported":
-        made = ENSEMBLES | {n: lambda source=s: of_run(source) for n, s in named.items()}
-        works = {
-            n: lambda threads, n=n, make=m: exported(n, make(), threads) for n, m in made.items()
-        }
+        makers = ENSEMBLES | {name: partial(of_run, source) for name, source in named.items()}
+        works = {name: partial(exported, make) for name, make in makers.items()}
     else:
-        works = {n: lambda threads, s=s: runtime(s, threads) for n, s in named.items()}
+        works = {name: partial(runtime, source) for name, source in named.items()}
     for name, work in works.items():
-        for threads in THREADS:
+        for threads in given.threads:
             row = rows.measured(
-                lambda work=work, threads=threads: work(threads),
+                partial(work, threads),
                 figure=given.command, network=name, threads=threads,
             )  # fmt: skip
             print(json.dumps(row), flush=True)

@@ -40,16 +40,16 @@ def test_what_cannot_lie_side_by_side_stays_apart() -> None:
 
 def test_what_takes_longer_side_by_side_stays_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     found = networks(1, 3)
-    monkeypatch.setattr(stacks, "_seconds", lambda f, x: float(isinstance(f, stacks.Stack)))
+    monkeypatch.setattr(stacks, "_seconds", lambda of, x: [isinstance(of[0], stacks.Stack), 0])
     assert stacks.groups(found) == [(0,), (1,), (2,)]
-    monkeypatch.setattr(stacks, "_seconds", lambda f, x: 1.0)
+    monkeypatch.setattr(stacks, "_seconds", lambda of, x: [1.0, 1.0])
     assert stacks.groups([*found, *networks(3, 1)]) == [(0, 1, 2), (3,)]
 
 
 def test_an_ensemble_with_a_stack_is_written_and_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stacks, "_seconds", lambda f, x: 1.0)
+    monkeypatch.setattr(stacks, "_seconds", lambda of, x: [1.0, 1.0])
     first = subject_of(network_of(1))
     members = []
     for i, share in enumerate((0.5, 0.2, 0.3)):

@@ -135,7 +135,9 @@ def test_relatives_of_one_shape_lie_side_by_side_where_that_is_faster(
 ) -> None:
     members, transform = relatives()[:3], subject_of(convolutional(1)).transform
     for kind, slow in ((stacks.Stack, stems.Family), (stems.Family, stacks.Stack)):
-        monkeypatch.setattr(stacks, "_seconds", lambda f, x, slow=slow: float(isinstance(f, slow)))
+        monkeypatch.setattr(
+            stacks, "_seconds", lambda of, x, slow=slow: [float(isinstance(f, slow)) for f in of]
+        )
         (unit,) = Subject(tuple(members), transform).units
         assert type(unit.member.network) is kind
     raw = raw_of(SHAPES[3])
