@@ -10,7 +10,7 @@ import weakref
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
@@ -24,7 +24,7 @@ from nasgen import papers
 from nasgen.data import split
 from nasgen.data.base import Dataset
 from nasgen.data.columns import Column
-from nasgen.errors import ConfigError, EvaluationError, typed
+from nasgen.errors import ConfigError, EvaluationError, StoreError, typed
 from nasgen.estimators import rows
 from nasgen.evaluation.feeds.base import Stored
 from nasgen.runs import session
@@ -139,7 +139,7 @@ class NASEstimator(BaseEstimator):
                 f"the run folder {self.run_path_} is not there any more; run folders stay where "
                 "`keep_in` names a folder for them."
             )
-        found: Run = session.load(self.run_path_, tuple(self.plugins or ()))
+        found: Run = session.load(self.run_path_, self._plugins)
         return found
 
     # ---- what fit is made of ---------------------------------------------------------------------
@@ -164,8 +164,8 @@ class NASEstimator(BaseEstimator):
         A class of one row is trained on and not validated.
         """
         share, n, purpose = self.validation_fraction, len(targets), "validation_fraction"
-        if not 0 < share < 1:
-            raise ConfigError(f"{purpose}: expected a share between 0 and 1, got {share}.")
+        if not isinstance(share, Real) or not 0 < share < 1:
+            raise ConfigError(f"{purpose}: expected a share between 0 and 1, got {share!r}.")
         if not classes:
             return split.drawn(n, share, seed, "validation", purpose)[1]
         counts = np.bincount(targets, minlength=len(classes))
@@ -194,19 +194,19 @@ class NASEstimator(BaseEstimator):
         own["execution"] = {"executor": "serial"} if self.workers == 1 else (
             {"executor": "processes"} | ({} if self.workers is None else {"workers": self.workers})
         )  # fmt: skip
-        return merge(merge(tables, own), nested(self.settings or {}))
+        return merge(merge(tables, own), nested(self.settings))
+
+    @property
+    def _plugins(self) -> tuple[Any, ...]:
+        """What `plugins` names, one plug-in or several."""
+        given = self.plugins or ()
+        return tuple(given) if isinstance(given, list | tuple | set) else (given,)
 
     def _searched(self, data: Dataset, seed: int) -> Run:
         """Return the finished run; its folder is a new one."""
         tables = self._tables(seed)
         where = type(self).__name__
-        if self.keep_in is None:
-            place = Path(tempfile.mkdtemp(prefix="nasgen-"))
-            path = place / "run"
-        else:
-            Path(self.keep_in).mkdir(parents=True, exist_ok=True)
-            path = Path(tempfile.mkdtemp(prefix=f"{where}-seed{seed}-", dir=self.keep_in))
-            place = None
+        path, place = self._new_folder(f"{where}-seed{seed}-")
         self.__dict__.pop("_folder", _nothing)()  # of a fit before
         if place is not None:
             self._folder = weakref.finalize(self, _remove, str(place), os.getpid())
@@ -221,11 +221,25 @@ class NASEstimator(BaseEstimator):
                 out=path,
                 listeners=(_warn,) if view is None else (view,),
                 where=where,
-                plugins=tuple(self.plugins or ()),
+                plugins=self._plugins,
                 data=data,
             )
         self.run_path_ = str(path)
         return found
+
+    def _new_folder(self, prefix: str) -> tuple[Path, Path | None]:
+        """Return where the run goes, and what is to be deleted with the estimator, if anything."""
+        try:
+            if self.keep_in is None:
+                place = Path(tempfile.mkdtemp(prefix="nasgen-"))
+                return place / "run", place
+            Path(self.keep_in).mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix=prefix, dir=self.keep_in)), None
+        except OSError as error:
+            raise StoreError(
+                f"keep_in: a run folder cannot be made in {self.keep_in or tempfile.gettempdir()} "
+                f"({error.strerror or error}); name another folder."
+            ) from None
 
     def _keep(self, run: Run) -> None:
         """Keep what the run found, without the run."""
@@ -257,12 +271,19 @@ class NASEstimator(BaseEstimator):
         return tags
 
 
-def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+def nested(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return settings as tables; a key may have dots: {"training.epochs": 3}.
 
     ConfigError for settings of the data, which are the arguments of `fit`.
     """
     found: dict[str, Any] = {}
+    if settings is None:
+        return found
+    if not isinstance(settings, Mapping):
+        raise ConfigError(
+            "settings: expected a mapping such as {'training.epochs': 3}, got "
+            f"{type(settings).__name__}."
+        )
     for key, value in settings.items():
         names = str(key).split(".")
         for name in reversed(names):

@@ -207,7 +207,8 @@ def packed(found: Exported) -> dict[str, Any]:
 def unpacked(state: Mapping[str, Any]) -> Exported:
     """Return an export that was packed; its plug-ins are loaded, by the names of then.
 
-    Raises DamagedError where it cannot be read, NasgenError where a plug-in is not there.
+    Raises DamagedError where it cannot be read, UnknownNameError where it has a part of a plug-in
+    that is not there any more; a plug-in that only the search needed may be gone.
     """
     version = state["nasgen_export"]
     if version > folder.VERSION:
@@ -216,8 +217,9 @@ def unpacked(state: Mapping[str, Any]) -> Exported:
             "install a newer one."
         )
     given = state["plugins"]
-    scope = plugins.Scope(given["files"], given["modules"]).load()
-    with scope.active(), _damage(Path(python.WEIGHTS)):
+    scope = plugins.Scope(given["files"], given["modules"])
+    scope.load(scope.missing)
+    with scope.active(), _damage("what was pickled", "Put its plug-in back."):
         transform = Transform.unpacked(state["transform"], state["transform_arrays"])
         subject = _subject(state["record"], state["weights"], transform)
     return Exported(None, state["record"], subject, scope, state["is_exact"])
@@ -321,20 +323,20 @@ def _tupled(value: Any) -> Any:
 
 
 @contextmanager
-def _damage(file: Path) -> Iterator[None]:
+def _damage(
+    file: Path | str, remedy: str = "If it is a plug-in's, name that: --plugin FILE."
+) -> Iterator[None]:
     """Turn what building from foreign JSON raises into DamagedError; what nasgen says stays."""
     try:
         yield
     except UnknownNameError as error:
-        raise UnknownNameError(
-            f"{file}: {error} If it is a plug-in's, name that: --plugin FILE."
-        ) from None
+        raise UnknownNameError(f"{file}: {error} {remedy}") from None
     except NasgenError as error:
         _refuse(file, str(error))
     except files.UNREADABLE as error:
         _refuse(file, f"{type(error).__name__}: {error}")
 
 
-def _refuse(file: Path, reason: str) -> NoReturn:
+def _refuse(file: Path | str, reason: str) -> NoReturn:
     words = " ".join(reason.split())[:300].rstrip(".")
     raise DamagedError(f"{file} cannot be read: {words}. Export the network again.") from None

@@ -22,7 +22,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import nasgen
 from nasgen import NASClassifier, NASRegressor
-from nasgen.errors import ConfigError, DataError
+from nasgen.errors import ConfigError, DataError, UnknownNameError
+from nasgen.export import reading
 
 QUICK: dict[str, Any] = {
     "trials": 2,
@@ -218,6 +219,7 @@ def test_what_cannot_be_used_is_refused_in_a_sentence() -> None:
         model.fit(x, y, sample_weight=np.ones(30))
     for settings, words in (
         ({"data.validation": 0.2}, "expected none of .data., .*got data.validation"),
+        ("lr=1", "settings: expected a mapping .* got str"),
         ({"training": {"epoch": 2}}, "'training.epoch' is not a setting; did you mean 'epochs'"),
     ):
         with pytest.raises(ConfigError, match=words):
@@ -231,6 +233,36 @@ def test_what_cannot_be_used_is_refused_in_a_sentence() -> None:
     times = pa.table({"t": pa.array(np.array(["2020-01-01"] * 30, dtype="datetime64[s]"))})
     with pytest.raises((TypeError, ValueError), match="column 't'"):
         model.fit(times, y)
+
+
+def test_a_plug_in_of_the_search_alone_may_be_gone_later(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "examples" / "double_channels.py").read_text()
+    plugin = tmp_path / "double_channels.py"
+    plugin.write_text(text)
+    images, labels = _digits()
+    quick = QUICK | {"trials": 1, "plugins": str(plugin)}
+    model = NASClassifier(**quick).fit(images, labels)
+    pickled = pickle.dumps(model)
+    assert str(plugin).encode() in pickled
+    plugin.unlink()
+    again = pickle.loads(pickled)
+    np.testing.assert_array_equal(again.predict_proba(images), model.predict_proba(images))
+    state = model.network_.__reduce__()[1][0]
+    state["record"]["members"][0]["steps"][0]["layer"] = "gone"
+    with pytest.raises(UnknownNameError, match=r"what was pickled: .*'gone'.*double_channels.py"):
+        reading.unpacked(state)
+
+
+def test_importing_nasgen_loads_neither_scikit_learn_nor_torch() -> None:
+    code = (
+        "import nasgen, sys\n"
+        "heavy = {'sklearn', 'torch', 'numpy', 'optuna'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "nasgen.NASClassifier()\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert not done.returncode, done.stderr
 
 
 def test_several_values_a_row_and_their_pickle() -> None:
