@@ -7,11 +7,13 @@ same tables do. Whatever reads goes through Optuna unchanged.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +23,8 @@ from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialValueM
 from optuna.trial import TrialState
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import OperationalError
+
+from nasgen.store import places
 
 SYNC_EVERY_S = 1.0  # at most this much is lost when the power fails, nothing when the process dies
 
@@ -42,6 +46,9 @@ INSERT INTO trial_intermediate_values
 _END_TRIAL = "UPDATE trials SET state = ?, datetime_complete = ? WHERE trial_id = ?"
 _FINITE = TrialIntermediateValueModel.TrialIntermediateValueType.FINITE.name
 
+# A new ledger is a copy of the first one that this process has made, before its study: thirteen
+# tables, each of them synced, and a look at all of Optuna's migrations take longer than a training.
+_blank: list[bytes] = []
 _tables: set[str] = set()  # versions of the tables that Optuna has called its own
 _as_json = lru_cache(maxsize=64)(distribution_to_json)  # a run has a handful of distributions
 
@@ -54,10 +61,17 @@ class Sqlite(RDBStorage):
     """
 
     def __init__(self, url: str) -> None:
+        path = places.file_of(url)
+        is_new = path is not None and not os.path.exists(path)  # False for names that cannot be
+        if path is not None and is_new and _blank:
+            _copied(_blank[0], path)
         super().__init__(
             url, engine_kwargs={"connect_args": {"timeout": 30}}, skip_compatibility_check=True
         )
         self._check_tables()
+        if path is not None and is_new and not _blank:
+            self.remove_session()
+            _blank.append(path.read_bytes())
         self._is_writing = False
         self._synced = time.monotonic()
 
@@ -144,6 +158,14 @@ class Sqlite(RDBStorage):
             self.engine.dispose()
             event.listen(self.engine, "connect", _write_ahead)
         return self.engine.begin()
+
+
+def _copied(blank: bytes, path: Path) -> None:
+    try:
+        path.write_bytes(blank)
+    except OSError:  # SQLite says why nothing can be written there
+        with suppress(OSError):
+            path.unlink()
 
 
 def _write_ahead(connection: Any, record: Any) -> None:

@@ -52,6 +52,33 @@ def _done(trial: Trial, told: int) -> Trial:
     )
 
 
+def test_a_later_ledger_of_a_process_has_the_tables_that_optuna_makes(tmp_path: Path) -> None:
+    """It begins as a copy of the first one, which must be empty and of Optuna's own making."""
+    urls = [f"sqlite:///{tmp_path / name}" for name in ("first.db", "second.db")]
+    for url in urls:
+        ledger = Ledger.create(url, DIRECTIONS, ["relabel"])
+        ledger.ask(_trial(0))
+        ledger.close()
+    foreign = f"sqlite:///{tmp_path / 'optuna.db'}"
+    optuna.create_study(storage=foreign, study_name="theirs").set_user_attr("a", 1)
+
+    def content(name: str) -> dict[str, set[str]]:
+        with sqlite3.connect(tmp_path / name) as connection:
+            rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql NOT NULL")
+            tables = {name: {str(sql)} for name, sql in rows}
+            for table in ("alembic_version", "version_info"):
+                tables[table] |= set(map(str, connection.execute(f"SELECT * FROM {table}")))
+        connection.close()
+        return tables
+
+    assert content("second.db") == content("optuna.db") == content("first.db")
+    for url in urls:
+        (found,) = optuna.get_all_study_summaries(url)
+        assert found.n_trials == 1
+    with pytest.raises(StoreError, match=r"cannot|unable"):
+        Ledger.create(f"sqlite:///{tmp_path / 'none' / 'l.db'}", DIRECTIONS, [])
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "journal", "memory"])
 def test_what_was_told_is_read_back_equal(tmp_path: Path, kind: str) -> None:
     url = {
