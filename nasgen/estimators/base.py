@@ -163,7 +163,8 @@ class NASEstimator(BaseEstimator):
 
         A class of one row is trained on and not validated.
         """
-        share, n, purpose = self.validation_fraction, len(targets), "validation_fraction"
+        share: Any = self.validation_fraction
+        n, purpose = len(targets), "validation_fraction"
         if not isinstance(share, Real) or not 0 < share < 1:
             raise ConfigError(f"{purpose}: expected a share between 0 and 1, got {share!r}.")
         if not classes:
