@@ -163,10 +163,11 @@ class NASEstimator(BaseEstimator):
 
         A class of one row is trained on and not validated.
         """
-        share: Any = self.validation_fraction
+        given: Any = self.validation_fraction
         n, purpose = len(targets), "validation_fraction"
-        if not isinstance(share, Real) or not 0 < share < 1:
-            raise ConfigError(f"{purpose}: expected a share between 0 and 1, got {share!r}.")
+        if not isinstance(given, Real) or not 0 < float(given) < 1:
+            raise ConfigError(f"{purpose}: expected a share between 0 and 1, got {given!r}.")
+        share = float(given)
         if not classes:
             return split.drawn(n, share, seed, "validation", purpose)[1]
         counts = np.bincount(targets, minlength=len(classes))
