@@ -20,7 +20,7 @@ from nasgen.report.sheet import Table, scrolled, table
 
 N_CLASSES = 30  # of a confusion matrix that is drawn whole
 N_CONFUSIONS = 30  # the most frequent ones, where it is not
-N_ROWS = 12  # errors that are shown as rows of a table, not as pictures
+N_SHOWN = 12  # errors that stand on the page; further pictures are folded away
 N_WIDE = 14  # classes from which a matrix gets a whole row of the page
 SHORT = 3  # letters of a class name that stands upright above its column
 
@@ -258,7 +258,7 @@ def _mistakes(found: Answered) -> list[Markup]:
         columns += ["confidence" if are_classes else "error", *(["values"] if cells else [])]
         rows = [
             [str(m.row), m.true, m.answered, _how(m), *([m.text] if cells else [])]
-            for m in found.mistakes[:N_ROWS]
+            for m in found.mistakes[:N_SHOWN]
         ]
         drawn = scrolled(f"{text.lower()}, scrollable", *table(Table("", columns, rows)))
         return [element("p", text), drawn]
@@ -267,7 +267,12 @@ def _mistakes(found: Answered) -> list[Markup]:
         said = f"{m.true}, answered {m.answered} ({_how(m)})"
         drawn = picture(m.png or b"", f"test row {m.row}: {said}")
         figures.append(element("figure", drawn, element("figcaption", said)))
-    return [element("p", text), element("div", *figures, class_="gallery")]
+    gallery = element("div", *figures[:N_SHOWN], class_="gallery")
+    if not (more := figures[N_SHOWN:]):
+        return [element("p", text), gallery]
+    summary = element("summary", f"{len(more)} more")
+    folded = element("details", summary, element("div", *more, class_="gallery"))
+    return [element("p", text), gallery, folded]
 
 
 def _how(mistake: Mistake) -> str:

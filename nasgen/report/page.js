@@ -101,8 +101,11 @@ for (const svg of document.querySelectorAll(".chart svg")) {
   }
   let at = marks.length - 1;
   marks[at].setAttribute("tabindex", "0");
-  svg.addEventListener("focusin", ({ target }) => move(marks.indexOf(target)));
-  svg.addEventListener("keydown", (event) => {
+  // On the chart: listeners of focus would make the drawing itself a stop of the Tab key.
+  const chart = svg.closest(".chart");
+  chart.addEventListener("focusin", ({ target }) => move(marks.indexOf(target)));
+  chart.addEventListener("keydown", (event) => {
+    if (!marks.includes(event.target)) return; // the chart is being scrolled
     const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
     const ends = { Home: 0, End: marks.length - 1 };
     const to = steps[event.key] ? at + steps[event.key] : ends[event.key];
@@ -121,3 +124,11 @@ for (const link of document.querySelectorAll("a[data-trial]")) {
   link.setAttribute("role", "button");
   link.setAttribute("aria-haspopup", "dialog");
 }
+
+// report.html#trial-12 is the address of a trial.
+const addressed = () => {
+  const found = /^#trial-(\d+)$/.exec(location.hash);
+  if (found) open(found[1]);
+};
+addEventListener("hashchange", addressed);
+addressed();

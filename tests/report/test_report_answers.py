@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import shutil
+import subprocess
 import zlib
 from pathlib import Path
 from typing import Any
@@ -289,3 +290,27 @@ def test_exports_are_linked_while_they_are_there(made: Run, tmp_path: Path) -> N
     assert "Exported files" not in _page(made)
     (made.path / exporting.FILE).write_text('{"exports": [{"path": 3}, 4]}')
     assert exporting.links(made) == []
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no browser")
+def test_in_a_browser_a_trial_opens_by_its_address(made: Run) -> None:
+    trial = made.trials[1]
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000")
+    address = f"{made.report_path.resolve().as_uri()}#trial-{trial.seq}"
+    done = subprocess.run(
+        [str(CHROMIUM), *flags, "--dump-dom", address], capture_output=True, text=True, timeout=120
+    )
+    page = done.stdout
+    opened = re.search(r"<dialog id=\"opened\"[^>]* open=.*?</dialog>", page, re.DOTALL)
+    assert opened is not None, done.stderr[-500:]
+    assert f'Trial {trial.seq} <span class="quiet">' in opened[0]
+    assert opened[0].count("<svg") == 2
+    marks = re.findall(r"<(?:circle|path)[^>]*data-trial=[^>]*>", page)
+    assert marks
+    assert all('role="button"' in mark and "aria-label=" in mark for mark in marks)
+    charts = [svg for svg in re.findall(r"<svg[^>]*>", page) if 'role="group"' in svg]
+    stops = re.findall(r'<(?:circle|path|g)[^>]*tabindex="0"[^>]*>', page)
+    assert len(stops) == len(charts) > 0
