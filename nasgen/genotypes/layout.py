@@ -15,6 +15,7 @@ from dataclasses import dataclass
 Edge = tuple[int, int]
 INF = float("inf")
 N_SWEEPS, N_PLACINGS = 16, 120
+STILL = 0.01  # pixels a sweep by which nothing moves any more
 POINT = 8.0  # pixels kept free for an edge that passes a level
 GAP = 14.0  # pixels between neighbours on a level
 
@@ -125,18 +126,19 @@ def _positions(
         for n in row:
             x[n] = at + width[n] / 2
             at += width[n] + GAP
+    pulls = {n: [(m, _pull(width[n], width[m])) for m in up[n] + down[n]] for n in x}
+    totals = {n: sum(pull for _, pull in near) for n, near in pulls.items()}
     for sweep in range(N_PLACINGS):
+        before = dict(x)
         for row in rows if sweep % 2 else reversed(rows):
-            wish, weight = [], []
-            for n in row:
-                near = up[n] + down[n]
-                pull = [_pull(width[n], width[m]) for m in near]
-                total = sum(pull)
-                wish.append(
-                    sum(p * x[m] for p, m in zip(pull, near, strict=True)) / total if near else x[n]
-                )
-                weight.append(total or 1.0)
+            wish = [
+                sum(pull * x[m] for m, pull in pulls[n]) / totals[n] if pulls[n] else x[n]
+                for n in row
+            ]
+            weight = [totals[n] or 1.0 for n in row]
             x |= zip(row, _spread(row, wish, weight, width), strict=True)
+        if all(abs(x[n] - before[n]) < STILL for n in x):
+            break
     return x
 
 
