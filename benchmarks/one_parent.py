@@ -62,7 +62,7 @@ ARMS: Final = {
 
 
 def trained(data: str, folder: Path, seed: int) -> nasgen.Run:
-    """Return a run of one trial, the ancestor: four epochs."""
+    """Return a run of one trial, the ancestor: eight epochs."""
     tables = {"data": {"source": data}, "origin": {"network": "lenet"}, "seed": seed}
     ancestor = {
         "algorithm": {"name": "fixed"},
