@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 from provenance import RESULTS, stamp
 
+from nasgen.errors import NasgenError, StoreError
 from nasgen.settings.fidelity import n_cores
 from nasgen.store.rows import Row, Rows
 
@@ -312,12 +314,23 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of splits and draws")
     asked = parser.parse_args(given)
     rows = Rows.open(RESULTS / "ten-tables.jsonl", ("table", "method", "seed"))
+    failed = []
     for seed in asked.seeds:
         for name in asked.tables:
             for method in asked.methods:
                 make = partial(measure, name, method, seed)
-                row = rows.measured(make, table=name, method=method, seed=seed)
-                print(json.dumps(row), flush=True)
+                try:
+                    row = rows.measured(make, table=name, method=method, seed=seed)
+                    print(json.dumps(row), flush=True)
+                except StoreError:  # of the rows
+                    raise
+                except NasgenError as error:
+                    failed.append(f"{name}, {method}, seed {seed}: {error}")
+                    print(failed[-1], file=sys.stderr, flush=True)
+    if failed:
+        sys.exit(
+            f"{len(failed)} fits failed and have no row; repeat the command to try them again."
+        )
 
 
 if __name__ == "__main__":

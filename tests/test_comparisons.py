@@ -175,8 +175,14 @@ def test_what_stands_there_is_not_measured_again(
     assert [(r["table"], r["method"], r["seed"]) for r in rows] == [
         ("iris", "linear", 0), ("iris", "linear", 1)
     ]  # fmt: skip
-    monkeypatch.setattr(tables, "measure", pytest.fail)
+
+    def fails(name: str, method: str, seed: int) -> Any:
+        raise nasgen.NasgenError("no time")
+
+    monkeypatch.setattr(tables, "measure", fails)
     tables.main(asked)
+    with pytest.raises(SystemExit, match="1 fits failed and have no row; repeat the command"):
+        tables.main([*asked, "2"])
 
 
 # ---- reading -------------------------------------------------------------------------------------
