@@ -12,6 +12,7 @@ import pytest
 from nasgen import registry
 from nasgen.errors import IncompatibleError, NotApplicable
 from nasgen.genotypes import Child, Dag
+from nasgen.operators.pruning.base import Salient
 from nasgen.phenotype.survival import strongest
 from nasgen.testing import arrays, check_file
 from nasgen.testing.check import check_member
@@ -78,6 +79,43 @@ def _first(places: Any, n: int) -> Any:
 )
 def test_a_faulty_pruning_is_told_what_is_wrong(prune: Any, expected: str) -> None:
     finding = check("prunings", prune)
+    assert not finding.ok
+    assert expected in finding.message
+
+
+class Own(Salient):
+    """A plug-in that says what it would miss, given what is measured on the parent."""
+
+    def saliency(self, weight: Any, support: Any, rng: Any, **given: Any) -> Any:
+        assert given["curvature"].shape == weight.shape
+        assert given["inputs"].shape == (weight[0].size, weight[0].size)
+        return np.abs(weight) * given["curvature"]
+
+
+class Unfinished(Own):
+    def adjusted(self, weight: Any, support: Any, kept: Any, **given: Any) -> Any:
+        return np.where(kept, np.nan, weight)
+
+
+class Writing(Own):
+    def adjusted(self, weight: Any, support: Any, kept: Any, **given: Any) -> Any:
+        weight[:] = 0
+        return weight
+
+
+@pytest.mark.parametrize("scope", ["tensor", "network"])
+def test_a_pruning_of_ones_own_is_given_curvature(scope: str) -> None:
+    finding = check("prunings", Own, scope=scope, requires=("curvature", "inputs"))
+    assert finding.ok, finding.message
+    assert finding.n_checked > 10
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [(Unfinished, "expected finite weights, got NaN"), (Writing, "changed its input")],
+)
+def test_weights_that_a_pruning_adjusts_are_checked(member: Any, expected: str) -> None:
+    finding = check("prunings", member, requires=("curvature", "inputs"))
     assert not finding.ok
     assert expected in finding.message
 
