@@ -145,7 +145,7 @@ def test_what_the_graph_has_not_stays_0_in_training(optimizer: str) -> None:
     )
     kept.follow(own)
     x, lengths = batch(16)
-    for _ in range(20):
+    for _ in range(100):
         own.zero_grad()
         nn.functional.cross_entropy(net(x, lengths=lengths), x[:, 0] % 2).backward()
         own.step()
