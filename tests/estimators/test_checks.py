@@ -1,15 +1,15 @@
-"""What scikit-learn asks of every estimator: all of its checks, none of them expected to fail.
-
-Those that repeat another one with data in a mapped file or in float32 are marked as slow.
-"""
+"""What scikit-learn asks of every estimator: all of its checks, none of them expected to fail."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    parametrize_with_checks,
+)
 
 from nasgen import NASClassifier, NASRegressor
 
@@ -18,19 +18,15 @@ SMALL: dict[str, Any] = {
     "ensemble": False,
     "settings": {"training.epochs": 3, "finish.networks": 0},
 }
-REPEATED = ("check_classifiers_train", "check_regressors_train")
-Check = Callable[[Any], None]
+ESTIMATORS = [NASClassifier(**SMALL), NASRegressor(**SMALL)]
 
 
-def _cases() -> Iterator[Any]:
-    for estimator in (NASClassifier(**SMALL), NASRegressor(**SMALL)):
-        for own, check in estimator_checks_generator(estimator):
-            name = check.func.__name__
-            id_ = "-".join([type(estimator).__name__, name, *map(str, check.keywords)])
-            is_slow = bool(check.keywords) and name in REPEATED
-            yield pytest.param(own, check, id=id_, marks=[pytest.mark.slow] if is_slow else [])
-
-
-@pytest.mark.parametrize(("estimator", "check"), list(_cases()))
-def test_check_of_scikit_learn(estimator: Any, check: Check) -> None:
+@parametrize_with_checks(ESTIMATORS)
+def test_check_of_scikit_learn(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_names_of_columns_are_compared(estimator: Any) -> None:
+    pytest.importorskip("pandas", reason="scikit-learn checks this with frames of pandas")
+    check_dataframe_column_names_consistency(type(estimator).__name__, estimator)
