@@ -138,6 +138,9 @@ def search(
             flags["plugins"] = {"files": [*files, *(str(p.resolve()) for p in plugin)]}
     where = str(config) if config is not None else "settings"
     overrides = [flags, assignments(set_ or [])]
+    if preset is not None:
+        presets = _without_strangers(presets, [read, *overrides])
+        tables = merge(presets, read)
 
     def start(listeners: tuple[Any, ...]) -> Any:
         return run(
@@ -149,6 +152,31 @@ def search(
     except ConfigError as error:
         others = [read, *overrides]
         raise ConfigError(_blaming(p, preset, presets, others) for p in error.problems) from None
+
+
+def _without_strangers(
+    tables: Mapping[str, Any], later: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return a preset's tables without options of members in whose place others are named.
+
+    `--preset synthesis --set environment.name=factor` leaves out what only `rank` takes.
+    """
+    from nasgen import registry
+
+    found = dict(tables)
+    for group, section in registry.CONFIGURED.items():
+        first, *others = [t.get(section) for t in (tables, *later)]
+        named = [
+            table["name"] for table in others if isinstance(table, Mapping) and "name" in table
+        ]
+        if not isinstance(first, Mapping) or "name" not in first or not named:
+            continue
+        names = (first["name"], named[-1])
+        if all(isinstance(name, str) and registry.known(group, name) for name in names):
+            old, new = (registry.options_of(registry.resolve(group, name)) for name in names)
+            strange = set(old) - set(new)
+            found[section] = {k: v for k, v in first.items() if k not in strange}
+    return found
 
 
 def _blaming(

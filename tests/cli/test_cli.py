@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import nasgen
 from nasgen import registry
 from nasgen.cli import app
+from nasgen.settings.config import read_toml
 
 NASGEN = [sys.executable, "-m", "nasgen"]
 TINY = [
@@ -364,3 +365,20 @@ def test_the_doctor_finds_a_working_installation() -> None:
     findings = json.loads(done.stdout)
     assert findings["ok"] is True
     assert "validation accuracy" in findings["a tiny training"]
+
+
+def test_a_preset_leaves_out_options_of_what_another_takes_the_place_of(tmp_path: Path) -> None:
+    """`score` of preset synthesis is one of `rank`, which `factor` does not take."""
+    short = ["--data", "digits", "--trials", "1", "--quiet", "--set", "training.epochs=0.02"]
+    named = ["--set", "environment.name=factor", "--set", "environment.truncation=0.1"]
+    out = ["--out", str(tmp_path / "run"), "--set", "execution.executor=serial"]
+    done = CliRunner().invoke(app, ["search", "--preset", "synthesis", *short, *named, *out])
+    assert done.exit_code == 0, done.output
+    written = read_toml(tmp_path / "run" / "config.toml")["environment"]
+    assert written["name"] == "factor"
+    assert "score" not in written
+    assert (written["final"], written["truncation"]) == (0.01, 0.1), "what both take stays"
+    wrong = ["--set", "environment.name=factor", "--set", "environment.score=loss"]
+    done = CliRunner().invoke(app, ["search", "--preset", "synthesis", *short, *wrong])
+    assert done.exit_code == 2, "what the command itself names is no option of the preset"
+    assert "'environment.score' is no setting" in done.output

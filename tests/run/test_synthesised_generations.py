@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typer.testing import CliRunner
 
 import nasgen
 from nasgen.cli.app import app
+from nasgen.genotypes import Draft
+from nasgen.runs import reading, suspicious
 from nasgen.runs.garbage import collect_garbage
 from nasgen.settings.config import merge
 
@@ -167,3 +170,25 @@ def test_controls_are_made_by_prunings_in_the_same_search(tmp_path: Path) -> Non
     assert [t.operator for t in run.trials] == ["seed", "random", "random"]
     living = [int(t.metrics.get("n_living", t.metrics["n_params"])) for t in run.trials]
     assert living[0] > living[1] > living[2]
+
+
+def test_layers_that_cannot_be_made_smaller_are_named_and_the_others_are(tmp_path: Path) -> None:
+    """Dropout draws for all channels at once, so what it reads keeps its channels."""
+    draft = Draft()
+    here = draft.add("conv", [draft.input], channels=12, kernel=3)
+    here = draft.add("dropout", [here], rate=0.2)
+    here = draft.add("conv", [here], channels=12, kernel=3)
+    draft.connect(draft.add("conv", [here], channels=12, kernel=3), draft.output)
+    file = tmp_path / "network.json"
+    file.write_text(json.dumps({"genotype": draft.freeze().to_json()}))
+    short = {"parents": 1, "population": 1, "generations": 1, "first_epochs": 0.1, "epochs": 0.1}
+    cut = {"cluster": "filter", "retention_clusters": 0.4, "retention_synapses": 0.9}
+    tables = {"algorithm": short, "environment": cut, "origin": {"network": str(file)}}
+    run = synthesised(tmp_path / "run", **tables)
+    (text,) = suspicious.cautions(reading.resolved(merge(TINY, tables)))
+    assert text.startswith("origin.network: 'dropout' cannot be made smaller")
+    widths = [
+        v.channels for v in nasgen.Dag.from_json(run.trials[1].genotype).inner if v.op == "conv"
+    ]
+    assert widths[0] == 12
+    assert max(widths[1:]) < 12
