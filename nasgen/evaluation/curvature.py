@@ -43,6 +43,8 @@ Root = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> (K, B, n_outp
 MOST_ROWS: Final = 1024  # of a batch: more do not fit into caches
 MOST_SIGNALS: Final = 1 << 24  # numbers that are held of a batch
 MOST_AT_ONCE: Final = 1 << 22  # numbers of a product that is squared
+MOST_WORK: Final = 300_000_000_000  # multiply-adds: about a minute of one core
+ALONE: Final = 10_000_000  # multiply-adds in the time of a backward pass of a single row
 MOST_INPUTS: Final = 4096  # of a layer, whose products with each other are n x n
 
 
@@ -51,10 +53,12 @@ def diagonal(
 ) -> dict[str, Array]:
     """Return d2L/dw2 of the named weights of a parent over training rows, float64, >= 0.
 
-    The first `n_rows` in an order of their own (default: all). Raises NotApplicable where the task
-    gives no curvature.
+    Over `n_rows` of them, drawn by the data alone; default: all, or where convolutions make that
+    dear, as many as `MOST_WORK` allows. Raises IncompatibleError where the task gives no curvature.
     """
     network = _placed(inference, parent)
+    if n_rows is None:
+        n_rows = affordable(network, _rows(inference, None), names, inference.task.n_outputs)
     found = exact(
         network, inference.task.curvature, _rows(inference, n_rows), names, inference.task.n_outputs
     )
@@ -74,6 +78,22 @@ def inputs(
         name: tensor.cpu().numpy()
         for name, tensor in moments(network, _rows(inference, n_rows), names).items()
     }
+
+
+@torch.enable_grad()
+def affordable(
+    network: nn.Module,
+    rows: Callable[[int], Iterator[batches.Batch]],
+    names: Sequence[str],
+    n_columns: int,
+) -> int:
+    """Return over how many rows `exact` needs `MOST_WORK` multiply-adds, at least 1."""
+    watched = _watched(network, names)
+    with _hooked(watched.values()):
+        _first_pass(network, rows)
+        work = sum(layer.work(n_columns) for layer in watched.values())
+    work += n_columns * ALONE if len(watched) < len(names) else 0
+    return max(1, MOST_WORK // max(1, work))
 
 
 # ---- on networks -------------------------------------------------------------------------------
@@ -224,6 +244,12 @@ class _Watched:
     def groups(self) -> int:
         return self.module.groups if isinstance(self.module, nn.Conv2d) else 1
 
+    def work(self, n_columns: int) -> int:
+        """Return the multiply-adds of `squares` for one row."""
+        n = self.module.weight.numel()
+        n_places = 0 if self.output is None else self.output[0].numel() // len(self.module.weight)
+        return n if n_places == 1 else n * n_places * n_columns
+
     def keep(self, module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
         """Keep what came in and what goes out, and pass on a copy: a ReLU may work in place."""
         self.input = given[0].detach()
@@ -274,10 +300,10 @@ class _Watched:
             for x in part.split(max(1, most)):
                 here = d[:, start : start + len(x)]
                 start += len(x)
-                # (K, B, groups, out, places) x (B, groups, places, in)
-                here = here.unflatten(2, (self.groups, -1))
-                product = here @ x.unflatten(1, (self.groups, -1)).transpose(-1, -2)
-                total += product.square().sum((0, 1))
+                # (B, groups, K out, places) x (B, groups, places, in): one product a row
+                here = here.unflatten(2, (self.groups, -1)).permute(1, 2, 0, 3, 4)
+                product = here.flatten(2, 3) @ x.unflatten(1, (self.groups, -1)).mT
+                total += product.square_().sum(0).unflatten(1, (len(d), -1)).sum(1)
         return total.view_as(weight)
 
     def _by_place(self, signal: Tensor) -> Tensor:
@@ -345,12 +371,17 @@ def _batch_size(
     n_columns: int,
 ) -> int:
     """Return for how many rows the signals of all layers fit into memory."""
+    _first_pass(network, rows)
+    n = sum(layer.output[0].numel() for layer in watched.values() if layer.output is not None)
+    return max(1, min(MOST_ROWS, MOST_SIGNALS // max(1, n * n_columns)))
+
+
+def _first_pass(network: nn.Module, rows: Callable[[int], Iterator[batches.Batch]]) -> None:
+    """Show the network one row, so that layers know their sizes."""
     given, _ = next(rows(1), (None, None))
     if given is None:
         raise EvaluationError("there are no training rows to measure curvature on.")
     batches.answered(network, given)
-    n = sum(layer.output[0].numel() for layer in watched.values() if layer.output is not None)
-    return max(1, min(MOST_ROWS, MOST_SIGNALS // max(1, n * n_columns)))
 
 
 # ---- rows ----------------------------------------------------------------------------------------

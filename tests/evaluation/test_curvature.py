@@ -175,6 +175,20 @@ def test_what_layers_read_is_multiplied_with_itself() -> None:
         assert torch.linalg.eigvalsh(found[name]).min() > -1e-9
 
 
+def test_convolutions_are_measured_on_as_many_rows_as_are_affordable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = network("convolution and pool")
+    _, rows = rows_of(made, torch.zeros(N_ROWS, dtype=torch.long))
+    names = prunable(made.blueprint, dict(made.named_parameters()))
+    # Two convolutions with 64 and 4 places, each place once a class; a dense layer once.
+    work = N_OUT * (64 * 3 * 2 * 9 + 4 * 4 * 3 * 9) + 5 * 4 * 4
+    monkeypatch.setattr(curvature, "MOST_WORK", 7 * work)
+    assert curvature.affordable(made, rows, names, N_OUT) == 7
+    monkeypatch.setattr(curvature, "MOST_WORK", 1)
+    assert curvature.affordable(made, rows, names, N_OUT) == 1
+
+
 def test_a_task_without_curvature_says_so() -> None:
     class Plain(Classification.__mro__[1]):  # type: ignore[misc]
         pass

@@ -23,7 +23,8 @@ from nasgen.phenotype.survival import Array, Mask
 class OptimalBrainDamage(Salient):
     """Saliency h_ii w_i^2 / 2.
 
-    - `rows`: training rows over which the curvature is a mean; default: all of them.
+    - `rows`: training rows over which the curvature is a mean; default: all of them, of networks
+      with large maps as many as take about a minute.
     """
 
     rows: int | None = None
