@@ -12,7 +12,8 @@ def wilson(share: float, n: int, z: float = Z) -> tuple[float, float]:
     """Return the 95 % interval of a share in [0, 1] of `n` >= 1 rows (Wilson 1927)."""
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Exactly, where rounding would leave 0.9999999999: of n right rows all may be right for ever.
+    return (middle - half if share > 0 else 0.0), (middle + half if share < 1 else 1.0)
 
 
 def paired(won: int, lost: int, n: int, z: float = Z) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from nasgen.evaluation.interval import paired
 from nasgen.genotypes.svg import element
-from nasgen.report import tables
+from nasgen.report import tables, training
 from nasgen.report.answers import interval
 from nasgen.report.numbers import (
     GAP,
@@ -20,6 +20,7 @@ from nasgen.report.numbers import (
     exact,
     number,
     quantity,
+    three,
     words,
 )
 from nasgen.report.sheet import Table, scrolled, table
@@ -80,10 +81,10 @@ def _baseline(view: ReportView, row: Mapping[str, Any]) -> list[Markup]:
                 f"{label}, trial {of.seq}",
                 *(_with_interval(view, name, one.get(name)) for name in names),
                 quantity("n_params", of.metrics.get("n_params")),
-                duration(of.train_s),
+                *_trained(view, of),
             ]
         )
-    columns = ["", *map(words, names), "parameters", "its last training"]
+    columns = ["", *map(words, names), "parameters", "epochs", "training time"]
     drawn = scrolled("best network and baseline, scrollable", *table(Table("", columns, rows)))
     return [heading, element("p", _who(trial)), drawn, *_difference(view, row)]
 
@@ -105,6 +106,13 @@ def _who(trial: Trial) -> str:
             "Being a finalist it is a good one of the random networks, not just any."
         )
     return "The baseline is the first network that the search drew at random, trained as the best."
+
+
+def _trained(view: ReportView, trial: Trial) -> tuple[str, str]:
+    """Return epochs and seconds of a network, with those of the trials that it went on from."""
+    parts = [part for _, part in training.stretches(view, trial)]
+    epochs = sum(number(part.metrics.get("epochs_done")) or 0.0 for part in parts)
+    return three(epochs), duration(sum(part.train_s for part in parts))
 
 
 def _with_interval(view: ReportView, name: str, value: Any) -> str:

@@ -61,7 +61,7 @@ def points(view: ReportView, trial: Trial, name: str) -> list[Point]:
     Of a trial that goes on in a schedule, the trainings before it come first.
     """
     found: dict[float, float] = {}
-    for before, part in _stretches(view, trial):
+    for before, part in stretches(view, trial):
         for row in part.curve:
             epoch, value = number(row.get("epoch")), number(row.get(name))
             if epoch is not None and value is not None:
@@ -72,7 +72,7 @@ def points(view: ReportView, trial: Trial, name: str) -> list[Point]:
     return sorted(found.items())
 
 
-def _stretches(view: ReportView, trial: Trial) -> Iterator[tuple[float, Trial]]:
+def stretches(view: ReportView, trial: Trial) -> Iterator[tuple[float, Trial]]:
     """Yield (epochs before, trial) of a training that covers its schedule in several trials."""
     parts = [trial]
     while (last := parts[-1]).fidelity.begin and last.parents and last.parents[0] < last.seq:
