@@ -7,6 +7,7 @@ side by side is refused, and networks are then asked one after another.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -163,7 +164,10 @@ class OneByOne(nn.Module):
 
 
 def faster(networks: Sequence[Network], other: nn.Module) -> Stack | None:
-    """Return networks side by side if they can lie so and answer no slower than `other`."""
+    """Return networks side by side if they can lie so and answer no slower than `other`.
+
+    That is timed in the order of memory in which it is written.
+    """
     if len({_shape(network) for network in networks}) > 1:
         return None
     try:
@@ -171,10 +175,13 @@ def faster(networks: Sequence[Network], other: nn.Module) -> Stack | None:
     except Apart:
         return None
     shape = networks[0].blueprint.input_shape
+    timed = [stack, other]
+    if len(shape) == 3:
+        timed = [copy.deepcopy(m).to(memory_format=torch.channels_last) for m in timed]  # type: ignore[call-overload]
     draw = torch.Generator().manual_seed(0)
     for n in ROWS:
         x = torch.randn((n, *shape), generator=draw)
-        own, others = _seconds((stack, other), x)
+        own, others = _seconds(timed, x)
         if own > others:
             return None
     return stack

@@ -75,7 +75,7 @@ def of_sequences(folder: Path) -> Any:
     rng, n = np.random.default_rng(4), 120
     lengths, y = rng.integers(1, 9, n), np.arange(n) % 2
     tokens = rng.integers(0, 6, (n, 8)) + 2 * y[:, None]
-    tables = {"training": {"epochs": 1.0}, "budget": {"trials": 1}}
+    tables = {"space": {"name": "mlp"}, "training": {"epochs": 1.0}, "budget": {"trials": 1}}
     data = ({"x": tokens, "lengths": lengths}, y)
     return nasgen.run({**SETTINGS, **tables}, data=data, out=folder / "sequences")
 

@@ -113,6 +113,7 @@ def test_it_runs_where_torch_is_all_there_is(
     assert ", expected " in lines[0]
     assert float(lines[-1].rsplit(" ", 1)[1]) <= TOLERANCE
     text = (case.folder / "model.py").read_text()
+    assert ("torch.channels_last" in text) == (kind == "images")
     imported = {line.split()[1] for line in text.splitlines() if line.startswith("import ")}
     assert imported == {"json", "torch", "torch.nn.functional"}
 
