@@ -24,7 +24,7 @@ from nasgen import papers
 from nasgen.data import split
 from nasgen.data.base import Dataset
 from nasgen.data.columns import Column
-from nasgen.errors import ConfigError, EvaluationError, StoreError, typed
+from nasgen.errors import ConfigError, DataError, EvaluationError, StoreError, typed
 from nasgen.estimators import rows
 from nasgen.evaluation.feeds.base import Stored
 from nasgen.runs import session
@@ -172,8 +172,13 @@ class NASEstimator(BaseEstimator):
             return split.drawn(n, share, seed, "validation", purpose)[1]
         counts = np.bincount(targets, minlength=len(classes))
         several = np.flatnonzero(counts > 1)
-        if len(classes) < 2 or not len(several):
-            return np.arange(1)  # the data set says what is wrong with the classes
+        if len(classes) < 2:
+            return np.arange(1)  # the data set says that one class is too few
+        if not len(several):
+            raise DataError(
+                f"y: expected two rows or more of at least one class, as a row must validate; each "
+                f"of the {len(classes)} classes has one."
+            )
         eligible = np.flatnonzero(counts[targets] > 1)
         labels = np.searchsorted(several, targets[eligible])
         names = [classes[i] for i in several]
@@ -248,9 +253,12 @@ class NASEstimator(BaseEstimator):
         if run.best is None:
             failures = [t.failure for t in run.trials if t.failure]
             why = (run.nearest or {}).get("message") or (failures or ["no trial was made"])[0]
+            look = "name a folder in keep_in, to look at them."
+            if self.keep_in is not None:
+                look = f"{typed('show', self.run_path_, '--history')} lists them."
             raise EvaluationError(
-                f"{type(self).__name__}.fit: no network came of {len(run.trials)} trials: {why} "
-                f"{typed('show', self.run_path_, '--history')} lists them."
+                f"{type(self).__name__}.fit: no network came of the trials ({len(run.trials)}): "
+                f"{why.rstrip('.')}; {look}"
             )
         has_ensemble = self.ensemble and run.summary["ensemble"]
         answering: Any = run.ensemble if has_ensemble else run.network()

@@ -22,7 +22,13 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import nasgen
 from nasgen import NASClassifier, NASRegressor
-from nasgen.errors import ConfigError, DataError, UnknownNameError
+from nasgen.errors import (
+    ConfigError,
+    DataError,
+    EvaluationError,
+    StoreError,
+    UnknownNameError,
+)
 from nasgen.export import reading
 
 QUICK: dict[str, Any] = {
@@ -228,6 +234,13 @@ def test_what_cannot_be_used_is_refused_in_a_sentence() -> None:
         clone(model).set_params(validation_fraction=1.5).fit(x, y)
     with pytest.raises(ConfigError, match="preset 'dmo' does not exist; did you mean 'demo'"):
         clone(model).set_params(preset="dmo").fit(x, y)
+    with pytest.raises(DataError, match="each of the 4 classes has one"):
+        clone(model).fit(x[:4], range(4))
+    with pytest.raises(StoreError, match="keep_in: a run folder cannot be made in"):
+        clone(model).set_params(keep_in=__file__).fit(x, y)
+    diverging = {"training": {"lr": 1e30, "epochs": 1}, "finish.networks": 0}
+    with pytest.raises(EvaluationError, match=r"no network came of the trials \(2\): .*keep_in"):
+        clone(model).set_params(settings=diverging).fit(x, y)
     with pytest.raises(NotFittedError):
         _ = model.run_
     times = pa.table({"t": pa.array(np.array(["2020-01-01"] * 30, dtype="datetime64[s]"))})
