@@ -72,6 +72,14 @@ def _on_synthesis(run: Resolved) -> list[str]:
             f"{n_children} children of one ancestor would be equal and a generation has one "
             "network; set environment.noise or temperature, or algorithm.population = 1."
         )
+    scheduled = config.environment.options.get("generations")
+    n_generations = config.algorithm.options.get("generations")
+    if scheduled and n_generations and scheduled > n_generations:
+        texts.append(
+            f"environment.generations: the schedule ends in generation {scheduled} and the search "
+            f"with {n_generations} (algorithm.generations), so environment.final is not reached; "
+            "make them equal."
+        )
     early = [str(c) for c in run.constraints if constraints.before_training(c.name)]
     if early:
         texts.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -187,9 +188,14 @@ def test_presets_of_papers_say_what_the_papers_do(name: str, m: int, share: floa
         ({"environment": {"name": "rank", "noise": 0.1}}, ""),
         ({"environment": {"name": "rank"}, "algorithm": {"population": 1, "parents": 1}}, ""),
         ({"algorithm": {"ancestors": 2}}, "a mean over descendants of 2 networks"),
+        (
+            {"environment": {"final": 0.1, "generations": 5}},
+            "ends in generation 5 and the search with 3 .*so environment.final is not reached",
+        ),
+        ({"environment": {"final": 0.1, "generations": 3}}, ""),
         ({"objectives": {"constraint": ["n_params < 9k"]}}, "'n_params < 9k' is known before"),
     ],
 )
 def test_what_can_hardly_be_meant_is_said(tables: dict[str, Any], said: str) -> None:
     texts = suspicious.cautions(reading.resolved(merge(TINY, tables)))
-    assert [said in text for text in texts] == ([True] if said else [])
+    assert [bool(re.search(said, text)) for text in texts] == ([True] if said else [])

@@ -55,7 +55,6 @@ class Synthesis(Generational):
     - `similarity`, `similarity_width`: with "band", the share of their clusters that parents should
       have in common, in [0, 1], and by how much it may be missed; default 0.9 and 0.05.
     - `similarity_cluster`: which clusters these three compare, "kernel" (default) or "filter".
-
     - `mutation_prob`: share of the mated children that one of [algorithm.mutations] changes as well
       (default 0). It must run in the worker, as `regrow` does: synapses that come back take the
       place of the weakest ones (SET, Mocanu 2018).
