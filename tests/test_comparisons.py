@@ -81,7 +81,7 @@ def test_network_and_ensemble_are_chosen_by_one_criterion_and_tested_alike(
     greedy: Any, run: nasgen.Run
 ) -> None:
     found = greedy.compared(nasgen.load(run.path))
-    assert (found["candidates"], found["trained"], found["views"]) == (N_TRIALS, 0, 1)
+    assert (found["candidates"], found["trained"], found["views"]) == (N_TRIALS, N_TRIALS, 1)
     by = found["by"]
     # On the rows that choose, greedy selection cannot be worse than what it begins with.
     accuracy, nll = by["accuracy"], by["nll"]
@@ -92,6 +92,10 @@ def test_network_and_ensemble_are_chosen_by_one_criterion_and_tested_alike(
     assert nll["network"]["val"]["loss"] == pytest.approx(min(losses), rel=1e-5)
     assert accuracy["network"]["test"] == pytest.approx(run.network().test_metrics)
     assert accuracy["network"]["test_one_view"] == accuracy["network"]["test"]
+    for part, plain in nll.items():  # a temperature of 1 would change nothing
+        calibrated = by["nll, calibrated"][part]
+        assert calibrated["val"]["loss"] < plain["val"]["loss"]
+        assert calibrated["val"]["accuracy"] == plain["val"]["accuracy"]
     assert set(accuracy["ensemble"]["cross_fitted"]) == {"accuracy", "loss"}
 
 
