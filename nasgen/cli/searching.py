@@ -363,6 +363,12 @@ def print_summary(summary: Mapping[str, Any], run: Any) -> None:
     if one is not None and (n := best.get("views", 1)) > 1:
         shown = value(metric, one)
         print(f"note:   test figures average {n} views of an image; best network with one: {shown}")
+    if (row := summary.get("baseline")) is not None and run.trial(row["trial"]).is_baseline:
+        figures = [value(metric, row[f"{part}_{metric}"]) for part in ("val", "test")]
+        print(
+            f"note:   baseline: trial {row['trial']}, a random network trained like a finalist: "
+            f"val_{metric} {figures[0]}, test_{metric} {figures[1]}"
+        )
     if summary.get("front"):
         order = [objective.name for objective in run.objectives]
         test = f"test_{metric}"

@@ -192,7 +192,10 @@ def _by_class(found: Answered) -> list[Markup]:
         "Found: the share of a class that is answered with it (recall). Answers right: the share "
         "of answers with a class that are right (precision)."
     )
-    return [element("p", text), scrolled("results by class, scrollable", drawn)]
+    box = scrolled("results by class, scrollable", drawn)
+    if len(found.classes) > N_CLASSES:
+        box = element("details", element("summary", f"{len(found.classes)} classes"), box)
+    return [element("p", text), box]
 
 
 def _number(text: str, value: object) -> Markup:

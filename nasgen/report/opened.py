@@ -111,12 +111,17 @@ def _facts(view: ReportView, trial: Trial) -> Iterator[tuple[str, str, str]]:
     names = (*view.objectives, f"val_{view.metric}", "val_loss", *view.sizes, "latency_ms")
     for name in dict.fromkeys(names):
         if (found := tables.value(trial, name)) is not None:
-            within = interval(name, found, view.n_rows(name))
-            yield words(name), quantity(name, found), within
+            yield words(name), quantity(name, found), _within(view, name, found)
     if (test := _tested(view, trial)) is not None:
         name = f"test_{view.metric}"
-        yield words(name), quantity(name, test), interval(name, test, view.n_test)
+        yield words(name), quantity(name, test), _within(view, name, test)
     yield "training", duration(trial.train_s), ""
+
+
+def _within(view: ReportView, name: str, value: float) -> str:
+    n_rows = view.n_rows(name)
+    within = interval(name, value, n_rows)
+    return f"{within}, {exact(n_rows or 0)} {view.unit}" if within else ""
 
 
 def _tested(view: ReportView, trial: Trial) -> float | None:

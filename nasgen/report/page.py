@@ -224,11 +224,11 @@ def _front_table(view: ReportView) -> dict[str, Any]:
 
 
 def _architectures(view: ReportView) -> list[dict[str, Any]]:
-    best = tables.best_trial(view)
+    best, within = tables.best_trial(view), _interval(view)
     cards = []
     for trial in tables.showpieces(view):
         facts = [
-            (numbers.words(name), numbers.quantity(name, found))
+            (numbers.words(name), numbers.quantity(name, found), within(name, found))
             for name in dict.fromkeys((*view.objectives, *view.sizes))
             if (found := tables.value(trial, name)) is not None
         ]
