@@ -241,3 +241,11 @@ def _relatives() -> Sequence[Recurrent]:
     draft = parent.edit()
     draft.change(parent.inner[0].tag, channels=8)
     return parent, Recurrent.of(draft.freeze()).mint(0, 1)
+
+
+@pytest.mark.parametrize(("cell", "gate"), [("lstm", "forget"), ("gru", "update")])
+def test_the_gate_that_keeps_a_state_begins_almost_open(cell: str, gate: str) -> None:
+    net = build(SPACE.blueprint(chain(cell, [8]), SHAPE, 2))
+    biases = net.get_parameter(f"steps.{cell}_1.bias_ih").detach().reshape(-1, 8)
+    assert (biases[1] > 1.5).all(), gate
+    assert (biases[[i for i in range(len(biases)) if i != 1]].abs() < 0.4).all()
