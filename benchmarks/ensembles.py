@@ -12,7 +12,7 @@ measured again. Nothing else should use the cores meanwhile.
   of its members, each exported alone and asked one after another, with the mean of their answers.
   Networks of `ENSEMBLES` have weights as they are drawn, and the best five of each RUN its own.
 - `runtime`: the time that ONNX Runtime takes for model.onnx of a network, as a share of torch's for
-  its model.py, in whichever memory order torch is faster.
+  its model.py.
 
 Times are the least of calls that take turns in one process, for batches of 1 and 256 rows: on one
 thread that of its processor, which others that compute meanwhile hardly disturb; on two the wall's.
@@ -21,7 +21,6 @@ thread that of its processor, which others that compute meanwhile hardly disturb
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import resource
 import tempfile
@@ -266,30 +265,22 @@ def runtime(source: str, threads: int) -> Row:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    last: Any = copy.deepcopy(model)
-    last = last.to(memory_format=torch.channels_last)
     feed = network.inference.transform.feed
     arrays = feed.numbers(feed.drawn(max(BATCHES), np.random.default_rng(0)))
     row: Row = {"trial": network.trial.seq, "n_params": network.trial.metrics.get("n_params")}
-    row |= {"ratio": {}, "onnxruntime_ms": {}, "torch_ms": {}, "torch_channels_last_ms": {}}
+    row |= {"ratio": {}, "onnxruntime_ms": {}, "torch_ms": {}}
     with device.threads(threads):
         for n in BATCHES:
             given = {key: array[:n] for key, array in arrays.items()}
             plain = {key: torch.from_numpy(array) for key, array in given.items()}
-            other = {
-                key: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t
-                for key, t in plain.items()
-            }
             times = in_turns(
                 {
                     "onnxruntime": partial(session.run, None, given),
                     "torch": partial(answers, model, plain),
-                    "torch_channels_last": partial(answers, last, other),
                 },
                 threads,
             )
-            best = min(times["torch"], times["torch_channels_last"])
-            row["ratio"][str(n)] = round(times["onnxruntime"] / best, 3)
+            row["ratio"][str(n)] = round(times["onnxruntime"] / times["torch"], 3)
             for key, ms in times.items():
                 row[f"{key}_ms"][str(n)] = round(ms, 3)
     return row | stamp()
