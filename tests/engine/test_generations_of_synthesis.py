@@ -185,7 +185,7 @@ def test_a_selection_chooses_the_parents() -> None:
 @pytest.mark.parametrize(
     ("returned", "said"),
     [
-        (lambda pool, k: None, "expected 1 to 1 of the individuals .*, got NoneType"),
+        (lambda pool, k: None, "expected 1 of the individuals .*, got NoneType"),
         (lambda pool, k: [], "got an empty one"),
         (lambda pool, k: [3] * k, "got 1 of int"),
         (lambda pool, k: pool * 2, "got 2 of Individual"),

@@ -404,9 +404,10 @@ def _selected(
     pool = {id(individual) for individual in individuals}
     is_list = isinstance(found, list | tuple) and 1 <= len(found) <= k
     if not is_list or any(id(individual) not in pool for individual in found):
+        n = "1" if k == 1 else f"1 to {k}"
         raise OperatorError(
-            f"selection '{name}': expected 1 to {k} of the individuals that it was given, "
-            f"got {_shown(found)}. Mend it, then resume the run."
+            f"selection '{name}': expected {n} of the individuals that it was given, got "
+            f"{_shown(found)}. Mend it, then resume the run."
         )
     return list(found)
 
