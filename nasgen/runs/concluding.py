@@ -74,7 +74,9 @@ def _conclude(
         baseline = gains.baseline(run.trials, best)
         if baseline is not None:
             is_cheap = _is_tested(run, baseline) or test_s <= max(left_s(), 0.0)
-            summary["baseline"] = _compared(run, best, baseline, left_out, is_cheap)
+            # That some other network was lost is no news: it was to be no result.
+            said: Say = left_out if baseline.is_baseline else lambda text: None
+            summary["baseline"] = _compared(run, best, baseline, said, is_cheap)
         run.folder.write_json(tested.FILE, tested.record(run, best, chosen))
     summary["wall_s"] = round(wall_s(), 3)
     record = {**run.record, "summary": summary}

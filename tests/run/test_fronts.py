@@ -156,7 +156,7 @@ def test_the_report_shows_the_front_with_its_tests(
     table = table[: table.index("</table>")]
     assert "test accuracy" in table
     for row in summary["front"]:
-        assert f'<th scope="row" class="n">{row["trial"]}</th>' in table
+        assert f'data-trial="{row["trial"]}">{row["trial"]}</a></th>' in table
     assert table.count('<th scope="row"') == len(summary["front"])
 
 
