@@ -10,7 +10,8 @@ GraphML by the way: `networkx.write_graphml(genotype.to_networkx(), FILE)`, and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from nasgen.genotypes import tags
 from nasgen.genotypes.base import Genotype
 from nasgen.genotypes.kinds import read
 from nasgen.genotypes.recurrent import Recurrent
-from nasgen.genotypes.wiring import unwired, wired
+from nasgen.genotypes.wiring import layers, unwired, wired
 
 OWN = ("op", "channel_tags")  # attributes of a node that are no setting
 GRAPHML: Final = ".graphml"
@@ -204,3 +205,47 @@ def _edges(path: Path) -> Any:
         if fields:
             graph.add_edge(*fields)
     return graph
+
+
+def properties(n: int, edges: Sequence[tuple[int, int]]) -> dict[str, float]:
+    """Return the 23 properties of a graph by which Stier 2021, section 4.3, describes it.
+
+    "layers", "source_nodes" and "sink_nodes" are those of the directed graph (see `wiring.layers`),
+    all others of the undirected one: "nodes", "edges", "diameter", "density" = E / (n (n - 1)),
+    "avg_shortest_path", and "mean_", "var_" and "std_" of "eccentricity", "degree", "closeness",
+    "node_betweenness" and "edge_betweenness". Of a graph in several parts distances are those within
+    the parts, and what has no value counts as 0.
+    """
+    import networkx as nx
+
+    graph = nx.Graph()
+    graph.add_nodes_from(range(n))
+    graph.add_edges_from(edges)
+    parts = [graph.subgraph(part) for part in nx.connected_components(graph)]
+    eccentricity = {v: far for part in parts for v, far in nx.eccentricity(part).items()}
+    n_pairs = sum(len(part) * (len(part) - 1) for part in parts)
+    total = sum(
+        nx.average_shortest_path_length(part) * len(part) * (len(part) - 1) for part in parts
+    )
+    found = {
+        "layers": 1.0 + max(layers(n, edges)),
+        "nodes": float(n),
+        "edges": float(graph.number_of_edges()),
+        "source_nodes": float(n - len({b for _, b in edges})),
+        "sink_nodes": float(n - len({a for a, _ in edges})),
+        "diameter": float(max(eccentricity.values())),
+        "density": graph.number_of_edges() / max(1, n * (n - 1)),
+        "avg_shortest_path": total / max(1, n_pairs),
+    }
+    for name, values in (
+        ("eccentricity", eccentricity),
+        ("degree", dict(graph.degree())),
+        ("closeness", nx.closeness_centrality(graph)),
+        ("node_betweenness", nx.betweenness_centrality(graph)),
+        ("edge_betweenness", nx.edge_betweenness_centrality(graph)),
+    ):
+        numbers = [float(value) for value in values.values()]
+        mean = math.fsum(numbers) / max(1, len(numbers))
+        variance = math.fsum((value - mean) ** 2 for value in numbers) / max(1, len(numbers))
+        found |= {f"mean_{name}": mean, f"var_{name}": variance, f"std_{name}": variance**0.5}
+    return found

@@ -15,7 +15,7 @@ from nasgen.genotypes.wiring import layers, unwired, unwired_dense, wired, wired
 from nasgen.phenotype.network import build, structure
 from nasgen.search_spaces.random_graph_mlp import RandomGraphMlp
 from nasgen.search_spaces.random_graph_rnn import RandomGraphRnn
-from nasgen.search_spaces.recurrent import RecurrentSpace
+from nasgen.search_spaces.recurrent import RecurrentSpace, chain
 
 Array = np.ndarray[Any, Any]
 
@@ -262,3 +262,25 @@ def test_graphs_of_files_become_networks_and_come_back(tmp_path: Path) -> None:
             space.wired(graphs.read_file(tmp_path / name))
     with pytest.raises(IllegalGenotypeError, match="makes no network of a bare graph"):
         RecurrentSpace().wired(graph)
+
+
+def test_the_23_properties_are_those_of_the_graph() -> None:
+    from nasgen.predictors.features.random_graph import RandomGraph
+
+    square = [(0, 1), (1, 2), (2, 3), (0, 3)]
+    found = dict(zip(RandomGraph.names, RandomGraph().encode(wired(4, square)), strict=True))
+    assert len(found) == 23
+    counts = {"layers": 4, "nodes": 4, "edges": 4, "source_nodes": 1, "sink_nodes": 1}
+    assert {name: found[name] for name in counts} == counts
+    assert found["diameter"] == 2
+    assert found["density"] == pytest.approx(4 / 12)
+    assert found["avg_shortest_path"] == pytest.approx(4 / 3)
+    assert (found["mean_degree"], found["var_degree"]) == (2, 0)
+    assert found["mean_closeness"] == pytest.approx(3 / 4)
+    drawn_one = wired(20, drawn("barabasi-albert", 20, 1))
+    row = RandomGraph().encode(drawn_one)
+    assert np.isfinite(row).all()
+    assert np.array_equal(row, RandomGraph().encode(drawn_one.mint(0, 3)))
+    alone = RandomGraph().encode(chain("gru", [6]))  # one layer: no edge between units
+    assert np.isfinite(alone).all()
+    assert alone[RandomGraph.names.index("edges")] == 0

@@ -28,6 +28,13 @@ ENTRIES = (
         accepts="dag",
     ),
     Entry(
+        "random-graph",
+        "nasgen.predictors.features.random_graph:RandomGraph",
+        "the 23 properties of the graph of a recurrent network's units: size, paths, centralities",
+        reference="Stier 2021, section 4.3",
+        accepts="recurrent",
+    ),
+    Entry(
         "nasbench201",
         "nasgen.predictors.features.cells:NasBench201Features",
         "operations on the paths through the cell: most, least, and ways with these alone",
