@@ -213,8 +213,8 @@ def properties(n: int, edges: Sequence[tuple[int, int]]) -> dict[str, float]:
     "layers", "source_nodes" and "sink_nodes" are those of the directed graph (see `wiring.layers`),
     all others of the undirected one: "nodes", "edges", "diameter", "density" = E / (n (n - 1)),
     "avg_shortest_path", and "mean_", "var_" and "std_" of "eccentricity", "degree", "closeness",
-    "node_betweenness" and "edge_betweenness". Of a graph in several parts distances are those within
-    the parts, and what has no value counts as 0.
+    "node_betweenness" and "edge_betweenness". Of a graph in several parts distances are those
+    within the parts, and what has no value counts as 0.
     """
     import networkx as nx
 
