@@ -481,7 +481,7 @@ def documentation(group: str, name: str) -> str:
     target, home = resolve(group, name), plugins.home(get(group, name).target)
     shared = sum(plugins.home(entry.target) == home for entry in entries(group).values()) > 1
     texts = [None if shared else sys.modules[home].__doc__, target.__doc__]
-    if inspect.isclass(target) and group in CONFIGURED:
+    if inspect.isclass(target):
         quoted = [f"`{option}`" for option in options_of(target)]
         bases = [base.__doc__ or "" for base in target.__mro__[1:]]
         texts += [text for text in bases if any(q in text for q in quoted)]

@@ -39,6 +39,8 @@ class SearchSpace(ABC):
       read what any genotype of the type has.
     - `narrow`: options of a space with other limits than the default one, {} if there are none that
       matter; contract tests try operators there too.
+    - `varied`: whether operators that name no space may change its networks (default: yes). In a
+      space of drawn networks a changed one would be of another distribution.
     - `ranks`: numbers of axes that a row of its data may have: 1 for rows of numbers (F,), 2 for
       sequences (F, T), 3 for images (C, H, W). Default: images.
     """
@@ -46,6 +48,7 @@ class SearchSpace(ABC):
     genotype: ClassVar[type[Genotype]] = Dag
     features: ClassVar[str] = ""
     narrow: ClassVar[Mapping[str, Any]] = {}
+    varied: ClassVar[bool] = True
     ranks: ClassVar[tuple[int, ...]] = (3,)
 
     @abstractmethod

@@ -28,7 +28,14 @@ def needed(operator: Entry) -> type[SearchSpace]:
 
 def fits(operator: Entry, space: type[SearchSpace]) -> bool:
     """Tell whether an operator works on the genotypes of a search space and gets what it asks."""
-    return varies(accepted(operator), space.genotype) and issubclass(space, needed(operator))
+    if not varies(accepted(operator), space.genotype) or not issubclass(space, needed(operator)):
+        return False
+    return space.varied or is_asked_for(operator)
+
+
+def is_asked_for(operator: Entry) -> bool:
+    """Tell whether an operator names a space, or changes weights and no graph."""
+    return needed(operator) is not SearchSpace or operator.runs_in == "worker"
 
 
 def misfit(operator: Entry, space: type[SearchSpace]) -> str:
@@ -36,4 +43,6 @@ def misfit(operator: Entry, space: type[SearchSpace]) -> str:
     if not varies(accepted(operator), space.genotype):
         return f"does not work on the {space.genotype.kind} genotypes of"
     wanted = needed(operator)
+    if issubclass(space, wanted):
+        return "names no space, and only drawn networks belong to"
     return f"asks a space for what {wanted.__module__}.{wanted.__qualname__} offers, unlike"

@@ -26,9 +26,16 @@ from nasgen.search_spaces.random_graph_rnn import drawn, wrong_prior
 @final
 @dataclass(frozen=True)
 class RandomGraphMlp(SearchSpace):
-    """Options: those of the prior, as in `RandomGraphRnn`, and `width`, units of a vertex, >= 1."""
+    """Options: the prior, how many vertices, how wide they are.
+
+    - `prior`: barabasi-albert, barabasi-albert-star or watts-strogatz, see
+      `nasgen.genotypes.priors`; `rewired` in [0, 1] and `ring` are those of the latter.
+    - `least`, `most`: vertices, drawn evenly from 10 <= least..most.
+    - `width`: units of a vertex, >= 1.
+    """
 
     ranks: ClassVar[tuple[int, ...]] = (1, 3)
+    varied: ClassVar[bool] = False
 
     prior: str = "barabasi-albert"
     rewired: float = 1.0

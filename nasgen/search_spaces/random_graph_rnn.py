@@ -8,7 +8,7 @@ such a prior, changed by hand, is of another one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, final
+from typing import Any, ClassVar, Literal, Protocol, final
 
 import numpy as np
 
@@ -77,6 +77,8 @@ class RandomGraphRnn(UnitSpace):
       (what the paper's code did, unlike its equation).
     - `reading`: see `UnitSpace`.
     """
+
+    varied: ClassVar[bool] = False
 
     prior: str = "barabasi-albert"
     rewired: float = 1.0

@@ -289,10 +289,13 @@ def test_every_built_in_resolves_and_lies_in_this_room():
         "columns",
         "files",
         "forms",
+        "grammar",
+        "ngrams",
         "pictures",
         "scaling",
         "split",
         "targets",
+        "tokens",
     }
 
 

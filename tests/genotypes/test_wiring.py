@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from nasgen import registry
 from nasgen.errors import ConfigError, IllegalGenotypeError
 from nasgen.genotypes import graphs, priors
 from nasgen.genotypes.wiring import layers, unwired, unwired_dense, wired, wired_dense
 from nasgen.phenotype.network import build, structure
+from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.fitting import fits, misfit
 from nasgen.search_spaces.random_graph_mlp import RandomGraphMlp
 from nasgen.search_spaces.random_graph_rnn import RandomGraphRnn
 from nasgen.search_spaces.recurrent import RecurrentSpace, chain
@@ -284,3 +288,12 @@ def test_the_23_properties_are_those_of_the_graph() -> None:
     alone = RandomGraph().encode(chain("gru", [6]))  # one layer: no edge between units
     assert np.isfinite(alone).all()
     assert alone[RandomGraph.names.index("edges")] == 0
+
+
+def test_only_operators_that_name_the_space_change_drawn_networks() -> None:
+    entry = partial(registry.Entry, "mine", "a.module:mine", "nothing", accepts="dag")
+    assert not fits(entry(), RandomGraphMlp)
+    assert "only drawn networks" in misfit(entry(), RandomGraphMlp)
+    assert fits(entry(space="nasgen.search_spaces.random_graph_mlp:RandomGraphMlp"), RandomGraphMlp)
+    assert fits(registry.get("prunings", "magnitude"), RandomGraphMlp)
+    assert fits(entry(), DagCnn)

@@ -80,8 +80,8 @@ def test_wrong_options_are_named_with_their_table(options: Any, expected: str) -
 def test_options_belong_to_operators_that_are_named_and_have_some() -> None:
     with pytest.raises(ConfigError, match=r"an operator that a table of \[algorithm\] names"):
         reading.resolved({"algorithm": {"operators": {"regrow": {"share": 0.1}}}})
-    section = {"prunings": {"magnitude": 1.0}, "operators": {"magnitude": {"share": 0.1}}}
-    with pytest.raises(ConfigError, match="pruning 'magnitude' has no options"):
+    section = {"mutations": {"relabel": 1.0}, "operators": {"relabel": {"share": 0.1}}}
+    with pytest.raises(ConfigError, match="mutation 'relabel' has no options"):
         reading.resolved({"algorithm": section})
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -189,7 +190,9 @@ def test_a_module_reaches_the_workers_and_a_later_process(
 def test_a_dotted_path_names_a_member_that_has_no_decorator(package: str) -> None:
     path = f"{package}:last"
     resolved = reading.resolved({"algorithm": {"name": "genetic", "selection": path}})
-    assert resolved.algorithm(lambda proposal: True).toolbox.select.func.__name__ == "last"
+    select = resolved.algorithm(lambda proposal: True).toolbox.select
+    older, younger = SimpleNamespace(seq=0), SimpleNamespace(seq=1)
+    assert select([older, younger], 1, np.random.default_rng(0)) == [younger]
     named = reading.resolved(
         {
             "algorithm": {

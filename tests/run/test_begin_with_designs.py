@@ -137,7 +137,7 @@ def test_designs_are_listed_and_one_is_shown_as_a_network_to_begin_with(tmp_path
         json.loads(line)
         for line in CliRunner().invoke(app, ["list", "designs", "--json"]).output.splitlines()
     ]
-    assert {row["space"] for row in rows} == {"dag-cnn", "inception", "mlp"}
+    assert {row["space"] for row in rows} == {"dag-cnn", "inception", "mlp", "recurrent"}
     name = rows[0]["name"]
     output = CliRunner().invoke(app, ["list", "designs", name]).output
     (tmp_path / "net.json").write_text(output)

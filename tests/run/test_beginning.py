@@ -34,7 +34,7 @@ WAYS = {"val_accuracy": "maximize"}
 
 
 def test_a_kill_at_any_step_leaves_a_folder_that_can_be_used(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.run.killed_beginnings", str(tmp_path), "7"]
+    command = [sys.executable, "-m", "tests.run.killed_beginnings", str(tmp_path), "5"]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     kills = [json.loads(line) for line in out.splitlines()]
     assert {act for act, *_ in kills} == {"begin", "give_up"}
