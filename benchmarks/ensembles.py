@@ -45,6 +45,7 @@ from nasgen.evaluation import device
 from nasgen.evaluation.feeds.base import Stored
 from nasgen.evaluation.tasks.classification import Classification
 from nasgen.evaluation.transform import Transform
+from nasgen.export import python
 from nasgen.export.folder import Rows as Compared
 from nasgen.export.folder import write
 from nasgen.export.python import answers
@@ -197,10 +198,8 @@ def loaded(found: Subject, inputs: dict[str, Tensor], raw: Any, folder: Path) ->
 
 def opened(folder: Path) -> nn.Module:
     """Return the module of an export's model.py."""
-    namespace: dict[str, Any] = {"__file__": str(folder / "model.py"), "__name__": "model"}
-    exec(compile((folder / "model.py").read_text(), "model.py", "exec"), namespace)
-    module: nn.Module = namespace["load"](folder)
-    return module
+    path = folder / python.MODEL
+    return python.opened(path, path.read_text())
 
 
 @cache

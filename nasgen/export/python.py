@@ -142,7 +142,14 @@ def write(
         path.write_text(written, encoding="utf-8")
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}.") from None
-    # What was just written runs here as it will for whoever opens the folder.
+    return opened(path, written)
+
+
+def opened(path: Path, written: str) -> nn.Module:
+    """Return the module that a model.py of our own makes; `written` is its text.
+
+    It runs as it will for whoever opens the folder.
+    """
     loader = code.Read("model", str(path), written.encode())
     spec = importlib.util.spec_from_file_location("model", path, loader=loader)
     assert spec is not None
