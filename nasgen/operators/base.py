@@ -110,10 +110,16 @@ def merging(space: GraphSpace) -> list[str]:
 
 
 def random_op(space: GraphSpace, rng: np.random.Generator) -> str:
-    """Return an operation of one input that may be drawn; half of the time one with channels."""
+    """Return an operation of one input that may be drawn; half of the time one with channels.
+
+    In a uniform space every label has an equal chance; see `GraphSpace.labels`.
+    """
     ops = [op for op in space.drawn if not space.layer(op).merges]
-    creating = [op for op in ops if "channels" in space.layer(op).domain]
-    wanted = creating if creating and rng.random() < CREATES_CHANNELS_PROB else ops
+    if space.is_uniform:
+        wanted = space.labels(ops)
+    else:
+        creating = [op for op in ops if "channels" in space.layer(op).domain]
+        wanted = creating if creating and rng.random() < CREATES_CHANNELS_PROB else ops
     return pick(wanted, rng, "operation of one input in this space")
 
 

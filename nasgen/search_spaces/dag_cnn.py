@@ -8,22 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
+from nasgen.errors import suggest
 from nasgen.genotypes import Dag
 from nasgen.layers.base import Shape
-from nasgen.search_spaces import sampling
+from nasgen.search_spaces import sampling, uniform
 from nasgen.search_spaces.base import Design
 from nasgen.search_spaces.designs import convolutional
 from nasgen.search_spaces.graph import GraphSpace
+
+# What `sample` draws -> its function.
+SAMPLINGS: Final = {"blocks": sampling.sample, "uniform": uniform.sample}
 
 
 @final
 @dataclass(frozen=True)
 class DagCnn(GraphSpace):
-    """Options and rules are those of `GraphSpace`; a first population is drawn by `sampling`."""
+    """Graphs of convolutions, pools, sums, concatenations and skips.
+
+    - `sampling`: "blocks" draws stages of blocks that train well and fast on a CPU (see
+      `search_spaces.sampling`); "uniform" draws every label with equal chance, as in the paper (see
+      `search_spaces.uniform`), and so do mutations that draw labels.
+
+    Further options and the rules of legality are those of `GraphSpace`. Raises ConfigError that
+    lists every wrong option.
+    """
 
     narrow: ClassVar[Mapping[str, Any]] = {
         "max_channels": 24,
@@ -34,9 +46,25 @@ class DagCnn(GraphSpace):
         "max_stages": 2,
     }
 
+    sampling: str = "blocks"
+
+    def _wrong_options(self) -> list[str]:
+        wrong = super()._wrong_options()
+        if self.sampling not in tuple(SAMPLINGS):
+            wrong.append(
+                f"space.sampling: expected {' or '.join(SAMPLINGS)}, got {self.sampling!r}"
+                f"{suggest(self.sampling, SAMPLINGS)}"
+            )
+        return wrong
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether sampling and mutations draw every label with equal chance."""
+        return self.sampling == "uniform"
+
     def sample(self, rng: np.random.Generator) -> Dag:
-        """Draw a legal genotype with provisional tags; see `sampling`."""
-        return sampling.sample(self, rng)
+        """Draw a legal genotype with provisional tags, as `sampling` says."""
+        return SAMPLINGS[self.sampling](self, rng)
 
     def seed(self, rng: np.random.Generator) -> Dag:
         """Return a convolution and a pool a stage, 3 stages of doubling width; draws nothing.
@@ -44,7 +72,7 @@ class DagCnn(GraphSpace):
         A sample where that is not legal.
         """
         dag = sampling.plain(self)
-        return sampling.sample(self, rng) if self.problems(dag) else dag
+        return self.sample(rng) if self.problems(dag) else dag
 
     def designs(
         self, input_shape: Shape, n_outputs: int, macs: float | None = None

@@ -7,7 +7,9 @@ the defaults of their options and in how they `sample`.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from math import prod
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -217,8 +219,28 @@ class GraphSpace(SearchSpace):
 
     @property
     def drawn(self) -> tuple[str, ...]:
-        """Layers that sampling and random mutations may insert."""
-        return tuple(op for op in self.layers if self.layer(op).drawn == "always")
+        """Layers that sampling and random mutations may insert; in a uniform space skips too."""
+        drawn = ("always", "relabel") if self.is_uniform else ("always",)
+        return tuple(op for op in self.layers if self.layer(op).drawn in drawn)
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether sampling and mutations draw every label with equal chance; see `labels`."""
+        return False
+
+    def labels(self, ops: Iterable[str]) -> list[str]:
+        """Return each operation as often as it is to be drawn.
+
+        That is once, in a uniform space as often as it has settings, widths apart: a convolution
+        with three kernels is three labels.
+        """
+        if not self.is_uniform:
+            return list(ops)
+        return [
+            op
+            for op in ops
+            for _ in range(prod(len(v) for k, v in self.domain(op).items() if k != "channels"))
+        ]
 
     def domain(self, op: str) -> dict[str, tuple[Any, ...]]:
         """Return setting -> values, ascending, that sampling and operators choose from."""
@@ -233,10 +255,11 @@ class GraphSpace(SearchSpace):
         return dict(self._domains[op])
 
     def random_vertex_params(self, op: str, rng: np.random.Generator) -> dict[str, Any]:
-        """Draw legal settings for an operation; a 3x3 kernel is drawn with probability 0.7."""
+        """Draw legal settings; outside of uniform spaces a kernel is 3x3 with probability 0.7."""
         drawn = {}
         for name, values in self.domain(op).items():
-            if name == "kernel" and 3 in values and rng.random() < USUAL_PROB:
+            usual = name == "kernel" and 3 in values and not self.is_uniform
+            if usual and rng.random() < USUAL_PROB:
                 drawn[name] = 3
             else:
                 drawn[name] = values[int(rng.integers(len(values)))]

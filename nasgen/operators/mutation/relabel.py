@@ -32,7 +32,9 @@ def relabel(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Dag:
             and space.layer(op).drawn != "never"
             and (op != vertex.op or set(space.domain(op)) - {"channels"})
         ]
-        op = pick(ops, rng, f"other operation that could take the place of '{vertex.op}'")
+        op = pick(
+            space.labels(ops), rng, f"other operation that could take the place of '{vertex.op}'"
+        )
         settings = random_settings(draft, vertex.tag, op, space, rng)
         if "channels" in settings and vertex.get("channels") is not None:
             settings["channels"] = vertex.channels
