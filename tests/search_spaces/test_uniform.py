@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -46,10 +45,10 @@ def even(counts: Counter[Any], n_kinds: int) -> float:
 
 
 @pytest.fixture(scope="module", params=[("stier2021", 6, 12), ("stier2021-random", 10, 36)])
-def drawn(request: pytest.FixtureRequest) -> Iterator[tuple[DagCnn, list[Dag], int, int]]:
+def drawn(request: pytest.FixtureRequest) -> tuple[DagCnn, list[Dag], int, int]:
     name, low, high = request.param
     found, rng = space(name), np.random.default_rng(0)
-    yield found, [found.sample(rng) for _ in range(N)], low, high
+    return found, [found.sample(rng) for _ in range(N)], low, high
 
 
 def test_every_label_width_and_depth_is_equally_likely(drawn: Any) -> None:
