@@ -3,6 +3,10 @@
     python benchmarks/synthesis.py mating
     python benchmarks/synthesis.py networks RUN --name shafiee2016
     python benchmarks/synthesis.py best --data mnist:DIR --goals 94 125 250 clusters --seeds 0 1 2
+    python benchmarks/synthesis.py modes --data mnist:DIR
+    python benchmarks/synthesis.py steps --data mnist:DIR
+    python benchmarks/synthesis.py several --data mnist:DIR
+    python benchmarks/synthesis.py evolved RUN --data cifar10:DIR
 
 One row a figure and setting goes to docs/results/synthesis.jsonl; what stands there is not measured
 again, so a stopped command goes on. `python benchmarks/figures.py --table` writes
@@ -20,6 +24,12 @@ docs/synthesis.md from the rows. Nothing else should use the cores meanwhile.
 - `best`: one search a seed, its settings chosen on validation images of another seed. Each goal
   takes the first generation that is small enough, trains it longer, on all training images, and
   tests it once.
+- `modes`: environments and numbers of steps beside each other, at equal size after equal epochs, on
+  a tenth of MNIST; validation images alone.
+- `steps`: few large steps by synapses alone beside the small steps of `best`, on all of MNIST, at
+  equal size after equal epochs; validation images alone.
+- `several`: five parents, a tenth of MNIST, few kernels.
+- `evolved`: the best network of a search as the ancestor.
 """
 
 from __future__ import annotations
@@ -32,10 +42,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
+import arms
 from measured import BATCHES, N_ROUNDS, Measured, answering, in_turns, median_ms, of_generations
 from provenance import RESULTS, short, stamp
 from smallest import GOALS, best, search
@@ -58,6 +69,12 @@ from nasgen.store.rows import Row, Rows
 
 FILE = RESULTS / "synthesis.jsonl"
 KEYS = ("figure", "network", "mating", "environment", "name", "goal", "seed")
+ARMS = {  # commands that measure arms, and what they do
+    "modes": "environments beside each other, on a tenth of MNIST",
+    "steps": "large steps beside the small ones of best",
+    "several": "five parents, on a tenth of MNIST",
+    "evolved": "a network of a search as the ancestor",
+}
 N_PARENTS = 5
 N_TIMED = 4  # generations of a run whose time to answer is measured, beside the last one
 WIDTHS = (64, 128, *([256] * 9))  # of the network of 5 M weights, 3x3 convolutions
@@ -247,6 +264,15 @@ def main() -> None:
     of_best.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     of_best.add_argument("--threads", type=int, default=n_cores())
     of_best.add_argument("--runs", type=Path, default=Path("runs"), help="where the runs are kept")
+    for name, what in ARMS.items():
+        of_arms = commands.add_parser(name, help=what)
+        if name == "evolved":
+            of_arms.add_argument("network", help="RUN or RUN:TRIAL")
+        of_arms.add_argument("--data", required=True, help="such as mnist:DIR")
+        of_arms.add_argument("--arms", nargs="+", help="some of them; default: all")
+        of_arms.add_argument("--seeds", type=int, nargs="+", default=[0])
+        of_arms.add_argument("--threads", type=int, default=1)
+        of_arms.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept")
     peak = commands.add_parser("peak")
     peak.add_argument("run")
     peak.add_argument("seq", type=int)
@@ -263,12 +289,43 @@ def main() -> None:
     elif given.command == "networks":
         seed = nasgen.load(given.run).config.seed
         _show(rows, partial(run_networks, given.run), "networks", name=given.name, seed=seed)
+    elif given.command in ARMS:
+        for seed, (name, arm) in product(given.seeds, _arms(given).items()):
+            folder = (
+                given.runs / f"{given.command}-{'-'.join(name.replace(',', '').split())}-{seed}"
+            )
+            about = (arm, given.data, seed, folder, given.threads)
+            _show(rows, partial(arms.measure, *about), given.command, name=name, seed=seed)
     else:
         for seed in given.seeds:
             about = (seed, given.data, given.runs / f"best-{seed}", given.threads)
             before = _show(rows, partial(search, *about), "search", seed=seed)
             for goal in given.goals:
                 _show(rows, partial(best, goal, *about, before), "best", goal=goal, seed=seed)
+
+
+def _arms(given: argparse.Namespace) -> Mapping[str, arms.Arm]:
+    """Return the arms of a command, those that are named if any are."""
+    found: Mapping[str, arms.Arm]
+    if given.command == "evolved":
+        found = {Path(given.network).name: arms.evolved(given.network)}
+    else:
+        large = {"10 large steps": arms.LARGE_STEPS}
+        found = {"modes": arms.MODES, "steps": large, "several": arms.SEVERAL}[given.command]
+    if unknown := [name for name in given.arms or () if name not in found]:
+        sys.exit(f"--arms: expected some of {', '.join(found)}, got {', '.join(unknown)}.")
+    return {name: arm for name, arm in found.items() if name in (given.arms or found)}
+
+
+def _measured(given: argparse.Namespace, seed: int, name: str, arm: arms.Arm) -> Row:
+    def folder(of: str) -> Path:
+        return Path(given.runs) / f"{of}-{seed}"
+
+    if "origin" not in arm.tables:
+        first = arms.ancestor(given.data, seed, folder("tenth"), given.threads)
+        arm = arms.beginning_with(arm, first)
+    own = folder(f"{given.command}-{name.replace(', ', '-').replace(' ', '-')}")
+    return arms.measure(arm, given.data, seed, own, given.threads)
 
 
 def _show(rows: Rows, make: Callable[[], Row], figure: str, **key: Any) -> Row:

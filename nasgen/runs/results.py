@@ -405,15 +405,17 @@ class Run:
         epochs: float | None = None,
         with_validation: bool = False,
         progress: Callable[[Mapping[str, Any]], None] = lambda row: None,
+        fraction: float = 1.0,
     ) -> dict[str, Any]:
         """Train one architecture into a finished network, and test it once.
 
         It begins anew, unless operators made it of weights: a pruned, mated or regrown network goes
         on from those that it has, and keeps to its support. It is trained on `threads` threads of
         the run, by default on as many as train it fastest, which is tried out. `epochs` defaults to
-        four times the search's. `with_validation` adds the validation rows to the training, so that
-        no validation result is left to report. Weights and a record go to `trained/` in the run
-        folder; nothing of the search's history changes.
+        four times the search's; `fraction` is the share of the training rows, by default all of
+        them whatever the search used. `with_validation` adds the validation rows to the training,
+        so that no validation result is left to report. Weights and a record go to `trained/` in the
+        run folder; nothing of the search's history changes.
         """
         trial = self.trial(seq)
         again = self.again_of(trial)
@@ -429,7 +431,7 @@ class Run:
 
         began = time.monotonic()
         n_threads = self.threads or threads.fastest(evaluator, trial.genotype, trial.seed)
-        cost = {"epochs": epochs, "fraction": 1.0, "seconds": None, "threads": n_threads}
+        cost = {"epochs": epochs, "fraction": fraction, "seconds": None, "threads": n_threads}
         result = evaluator.evaluate(
             {
                 "seq": trial.seq,
@@ -451,6 +453,7 @@ class Run:
             "run": str(self.path),
             "trial": trial.seq,
             "epochs": epochs,
+            "fraction": fraction,
             "threads": n_threads,
             "with_validation": with_validation,
             "begins": "scratch" if "not_inherited" in result["metrics"] else again.begins,
@@ -469,6 +472,7 @@ class Run:
     def _keep_trained(self, record: dict[str, Any], refs: set[str]) -> dict[str, Any]:
         target, artifacts = self.path / "trained", self.folder.artifacts
         stem = f"trial{record['trial']}-{record['epochs']:g}epochs"
+        stem += f"-{record['fraction']:g}-of-the-rows" if record["fraction"] < 1 else ""
         stem += "-with-validation" if record["with_validation"] else ""
         if record["recipe"] != Run.open(self.path).recorded.recipe_digest:
             stem += f"-{record['recipe'][:6]}"  # one file for each recipe that was tried
