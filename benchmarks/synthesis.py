@@ -291,11 +291,8 @@ def main() -> None:
         _show(rows, partial(run_networks, given.run), "networks", name=given.name, seed=seed)
     elif given.command in ARMS:
         for seed, (name, arm) in product(given.seeds, _arms(given).items()):
-            folder = (
-                given.runs / f"{given.command}-{'-'.join(name.replace(',', '').split())}-{seed}"
-            )
-            about = (arm, given.data, seed, folder, given.threads)
-            _show(rows, partial(arms.measure, *about), given.command, name=name, seed=seed)
+            make = partial(_measured, given, seed, name, arm)
+            _show(rows, make, given.command, name=name, seed=seed)
     else:
         for seed in given.seeds:
             about = (seed, given.data, given.runs / f"best-{seed}", given.threads)

@@ -15,7 +15,6 @@ optimiser's moments are not inherited: they belong to another support.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,15 +24,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nasgen import genotypes, registry, seeding
+from nasgen import registry, seeding
 from nasgen.errors import (
     EvaluationError,
     IncompatibleError,
     NotApplicable,
     OperatorError,
-    StoreError,
 )
 from nasgen.evaluation import curvature, gradients, surviving
+from nasgen.evaluation import parents as parentage
 from nasgen.evaluation.evaluation import Json
 from nasgen.evaluation.framing import Frame, Parent, averaged, framed, mixed
 from nasgen.evaluation.inference import Inference
@@ -91,7 +90,7 @@ class Deriver:
         "refused" where it does not apply, "operator" for what the operator returned or raised,
         which no other trial mends.
         """
-        parents = self._parents(derivation, given)
+        parents = parentage.read(self._decode, self.inference.artifacts, derivation, given)
         entry = registry.get(derivation.group, derivation.operator)
         who = f"{derivation.group.removesuffix('s')} '{derivation.operator}'"
         _check_related(who, entry, parents, derivation)
@@ -144,10 +143,12 @@ class Deriver:
         if masks and not _n_left(closed, masks) and made.stock is not None:
             more = surviving.reconnected(frame.blueprint, whole, masks, made.stock)
             if more is None:
+                apart = surviving.in_common_of_none(frame.blueprint, frame.members, masks)
                 raise EvaluationError(
                     f"{who} left no path of living synapses from the input to the output, and its "
-                    "parents have none in common that could be given back: the lineage has "
-                    "collapsed. Keep more (environment.retention_clusters, retention_synapses).",
+                    f"parents have none in common that could be given back{apart}: the lineage has "
+                    "collapsed. Keep more (environment.retention_clusters, retention_synapses), or "
+                    "unite what parents have (algorithm.mating = 'mean').",
                     "collapsed",
                 )
             repaired += [name for name in more if name not in repaired]
@@ -175,49 +176,6 @@ class Deriver:
             metrics |= surviving.achieved({name: closed[name] for name in masks}, made.stock)
         return Derived(genotype, blueprint, network, left, metrics)
 
-    # ---- parents -----------------------------------------------------------------------------
-
-    def _parents(self, derivation: Derivation, given: Mapping[str, Any]) -> list[Parent]:
-        known = [parent.get("identity") for parent in given["parents"]]
-        for name in derivation.parents:
-            if name not in known:
-                raise EvaluationError(
-                    f"the derivation names the parent trial '{name}', which is none of those given "
-                    f"({', '.join(map(str, known)) or 'none'}); the ledger may be damaged.",
-                    "inheritance",
-                )
-        return [self._parent(given["parents"][known.index(name)]) for name in derivation.parents]
-
-    def _parent(self, given: Mapping[str, Any]) -> Parent:
-        genotype = genotypes.read(given["genotype"])
-        blueprint = self._decode(genotype)
-        weights = {k: torch.from_numpy(v) for k, v in self._load(given, "weights").items()}
-        for name, tensor in weights.items():
-            # A finite sum needs one pass; only one that is not (it may be too large) needs more.
-            is_float = tensor.is_floating_point()
-            if is_float and not math.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
-                raise EvaluationError(
-                    f"{_who(given)}: tensor '{name}' holds NaN or infinite values; a parent that "
-                    "diverged cannot give weights.",
-                    "inheritance",
-                )
-        masks = self._load(given, "support") if "support" in given["refs"] else {}
-        return Parent(genotype, blueprint, weights, support.completed(blueprint, masks))
-
-    def _load(self, given: Mapping[str, Any], name: str) -> dict[str, Array]:
-        who = _who(given)
-        if name not in given["refs"]:
-            raise EvaluationError(f"{who} kept no {name}, which the operator needs.", "inheritance")
-        try:
-            found: dict[str, Array] = self.inference.artifacts.load(given["refs"][name])
-        except StoreError as error:
-            raise EvaluationError(
-                f"the {name} of {who} are gone: {error} What operators need is kept of trials that "
-                "may become parents; store.keep_weights = 'all' keeps it of all.",
-                "inheritance",
-            ) from error
-        return found
-
     def _materials(
         self,
         name: str,
@@ -236,7 +194,8 @@ class Deriver:
             rows = derivation.settings.get("options", {}).get("rows")
             found = [MEASURED[name](self.inference, p, names, rows) for p in frame.parents]
             return tuple({n: _locked(a) for n, a in arrays.items()} for arrays in found)
-        arrays = tuple(self._load(parent, name)["validation"] for parent in given["parents"])
+        store = self.inference.artifacts
+        arrays = tuple(parentage.load(store, one, name)["validation"] for one in given["parents"])
         for array in arrays:
             array.flags.writeable = False
         return arrays
@@ -258,10 +217,6 @@ def _check_related(
                 "descendants of one, or use a mating that unites, such as 'mean'.",
                 "refused",
             )
-
-
-def _who(given: Mapping[str, Any]) -> str:
-    return f"parent trial {given.get('seq', repr(given['identity']))}"
 
 
 def _n_most(parents: Sequence[Parent], frame: Frame) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -14,6 +14,7 @@ from nasgen import registry
 from nasgen.errors import FOREIGN, NasgenError, OperatorError
 from nasgen.evaluation import living
 from nasgen.evaluation.evaluation import Json
+from nasgen.evaluation.framing import Framed
 from nasgen.phenotype import clusters, support, survival
 from nasgen.phenotype.channels import flow, limited, wired
 from nasgen.phenotype.stock import Stock, Survivors
@@ -160,3 +161,14 @@ def reconnected(
             changed.append(name)
     left = support.closed(blueprint, {**whole, **masks})
     return changed if any(left[name].any() for name in masks) else None
+
+
+def in_common_of_none(blueprint: Blueprint, members: Sequence[Framed], names: Iterable[str]) -> str:
+    """Return a clause that names the layers in which no synapse is in all parents, "" for none."""
+    steps = {step.name: step for step in blueprint.steps}
+    apart = [
+        living.step_of(steps, name).name
+        for name in names
+        if not np.logical_and.reduce([member.support[name] for member in members]).any()
+    ]
+    return f" (by gene tag nothing in {', '.join(map(repr, apart))})" if apart else ""

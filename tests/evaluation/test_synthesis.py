@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -391,3 +393,63 @@ def test_parents_of_different_ancestors_have_nothing_in_common(
     assert result.get("failure_kind") == kind
     if kind is not None:
         assert "no gene tag in common: they descend from different ancestors" in result["failure"]
+
+
+def _tags(of: Json) -> list[Any]:
+    return next(v for v in of["genotype"]["vertices"] if v["op"] == "conv")["channel_tags"]
+
+
+def _too_few(of: Json) -> None:
+    _tags(of)[0][1] -= 1
+
+
+def _twice(of: Json) -> None:
+    start, n = _tags(of)[0]
+    _tags(of)[:] = [[start, n // 2], [start, n // 2]]
+
+
+def _no_numbers(of: Json) -> None:
+    _tags(of)[:] = [["first", "second"]]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_too_few, "expected 16 channel tags, one a channel, got 15"),
+        (_twice, "two channels carry the same tag"),
+        (_no_numbers, "expected a genotype"),
+        ("weights", r"expected a tensor '.*' of shape \(16, 16, 3, 3\), got one of shape \(8, 16"),
+        (
+            "support",
+            r"expected a boolean array of shape \(16, 16, .*got bool of shape \(8, 16",
+        ),
+    ],
+)
+def test_a_parent_whose_parts_do_not_fit_each_other_is_named_and_the_operator_is_not_blamed(
+    spoil: Any, said: str, folder: Path, ancestor: Json
+) -> None:
+    worker, other = Worker(folder), deepcopy(ancestor) | {"identity": "other", "seq": 4}
+    if callable(spoil):
+        spoil(other)
+    else:  # those of a network of another width
+        narrow = worker.parent(3, chain(16, 8, 16).mint(0, 1))
+        kept = worker.evaluator.artifacts
+        whole = {n: np.ones(w.shape, bool) for n, w in kept.load(narrow["refs"]["weights"]).items()
+                 if n.endswith(("weight", "bias"))}  # fmt: skip
+        found = {"weights": narrow["refs"]["weights"], "support": kept.save(whole)}
+        other["refs"] = {**other["refs"], spoil: found[spoil]}
+    result = worker.derived("matings", "mean", ancestor, other, environment=FACTOR)
+    assert (result["state"], result["failure_kind"]) == ("FAILED", "inheritance")
+    assert re.search(rf"parent trial 4: .*{said}.*do not fit each other", result["failure"])
+
+
+def test_parents_without_a_tag_in_common_in_a_layer_have_collapsed_and_it_is_named(
+    folder: Path, ancestor: Json
+) -> None:
+    other = deepcopy(ancestor) | {"identity": "other"}
+    _tags(other)[0][0] += 5_000
+    result = Worker(folder).derived(
+        "matings", "intersect-mean", ancestor, other, environment=FACTOR
+    )
+    assert result["failure_kind"] == "collapsed"
+    assert "by gene tag nothing in 'conv_0', 'conv_1'" in result["failure"]
