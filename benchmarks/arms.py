@@ -1,6 +1,7 @@
 """Ways to synthesise beside each other, several parents, an evolved network as the ancestor.
 
-See `benchmarks/synthesis.py`, whose commands `modes`, `steps`, `several` and `evolved` these are.
+See `benchmarks/synthesis.py`, whose commands `modes`, `steps`, `several`, `evolved` and `table1`
+these are.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from provenance import short, stamp
 
 import nasgen
 from nasgen import papers
+from nasgen.papers import measuring, shafiee2016
 from nasgen.settings.config import merge
 from nasgen.store.rows import Row
 from nasgen.store.trial import Trial
@@ -133,6 +135,31 @@ LARGE_STEPS: Final = Arm(
     },
     94.0,
 )  # fmt: skip
+
+
+def table1(mode: str, source: str, seed: int, folder: Path, threads: int) -> Row:
+    """Run preset `shafiee2016` in an environment, and return its generations as reproductions do.
+
+    All generations are run, also below the paper's drop; those of its table 1 are tested.
+    """
+    preset = tomllib.loads(papers.preset(shafiee2016.PAPER).read_text())
+    del preset["algorithm"]["drop"]
+    own = {
+        "algorithm": {"first_epochs": 8.0, "epochs": 1.0},
+        "environment": {"name": mode},
+        **{k: COMMON[k] for k in ("store", "ensemble", "execution")},
+    }
+    settings, began = merge(preset, own), time.process_time()
+    run, is_new = _finished(settings, source, seed, folder, threads)
+    numbers = {number - 1 for number in shafiee2016.REPORTED["mnist"].table1}
+    return {
+        **stamp(),
+        "data": short(source),
+        "settings": settings,
+        "generations": measuring.generations(run, lambda generation: generation in numbers),
+        "threads": threads,
+        "cpu_s": round(time.process_time() - began, 1) if is_new else None,
+    }
 
 
 def ancestor(source: str, seed: int, folder: Path, threads: int) -> Path:

@@ -27,9 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import headlines
+import one_parent
 import paired
 import ranked
 import reproduced
+import synthesised
 import worth
 from claims import REPRODUCED, TOOLS, documents, values
 from line import Line
@@ -299,6 +301,10 @@ def write_table() -> None:
     for name, (tool, shown) in SHOWN.items():
         _between(WORTH, name, shown(outputs(tool)))
     _between(SYNTHESIS, "costs", worth.as_table(tool_lines("synthesis")))
+    _between(SYNTHESIS, "modes", synthesised.modes(outputs("synthesis")))
+    targets = [line for name in REPRODUCED for line in tool_lines(name)]
+    _between(SYNTHESIS, "targets", worth.as_table(targets))
+    _between(PAPERS, "one-parent", one_parent.table(outputs("one_parent")))
     _between(README, "headlines", headlines.table(line for line, *_ in lines()))
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,12 +112,12 @@ def measured(run: nasgen.Run) -> list[Row]:
     return found
 
 
-def table(rows: Rows) -> str:
+def table(rows: Sequence[Row]) -> str:
     """Return the rows as a table: an arm a line, a cell a generation."""
     head = " | ".join(f"generation {g}" for g in SHOWN)
-    lines = [f"| arm | {head} |", "|---" * (len(SHOWN) + 1) + "|"]
+    lines = [f"| | {head} |", "|---" * (len(SHOWN) + 1) + "|"]
     for name in ARMS:
-        own = [row for row in rows.read if row["arm"] == name]
+        own = [row for row in rows if row["arm"] == name]
         if not own:
             continue
         cells = []
@@ -152,7 +153,7 @@ def main() -> None:
                 merge(merge(COMMON, {**tables, **origin}), own), out=folder / name.replace(" ", "-")
             )
             rows.measured(lambda run=run: {"generations": measured(run), **stamp()}, **key)
-            print(table(rows), flush=True)
+            print(table(rows.read), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
     python benchmarks/synthesis.py steps --data mnist:DIR
     python benchmarks/synthesis.py several --data mnist:DIR
     python benchmarks/synthesis.py evolved RUN --data cifar10:DIR
+    python benchmarks/synthesis.py table1 --data mnist:DIR
 
 One row a figure and setting goes to docs/results/synthesis.jsonl; what stands there is not measured
 again, so a stopped command goes on. `python benchmarks/figures.py --table` writes
@@ -30,6 +31,8 @@ docs/synthesis.md from the rows. Nothing else should use the cores meanwhile.
   equal size after equal epochs; validation images alone.
 - `several`: five parents, a tenth of MNIST, few kernels.
 - `evolved`: the best network of a search as the ancestor.
+- `table1`: preset `shafiee2016`, nothing tuned, on all of MNIST, by `factor` and `normaliser`, an
+  epoch a generation.
 """
 
 from __future__ import annotations
@@ -74,6 +77,7 @@ ARMS = {  # commands that measure arms, and what they do
     "steps": "large steps beside the small ones of best",
     "several": "five parents, on a tenth of MNIST",
     "evolved": "a network of a search as the ancestor",
+    "table1": "the generations of Shafiee 2016 with nothing tuned, on all of MNIST",
 }
 N_PARENTS = 5
 N_TIMED = 4  # generations of a run whose time to answer is measured, beside the last one
@@ -301,23 +305,29 @@ def main() -> None:
                 _show(rows, partial(best, goal, *about, before), "best", goal=goal, seed=seed)
 
 
-def _arms(given: argparse.Namespace) -> Mapping[str, arms.Arm]:
+def _arms(given: argparse.Namespace) -> Mapping[str, arms.Arm | str]:
     """Return the arms of a command, those that are named if any are."""
-    found: Mapping[str, arms.Arm]
+    found: Mapping[str, arms.Arm | str]
     if given.command == "evolved":
         found = {Path(given.network).name: arms.evolved(given.network)}
     else:
-        large = {"10 large steps": arms.LARGE_STEPS}
-        found = {"modes": arms.MODES, "steps": large, "several": arms.SEVERAL}[given.command]
+        found = {
+            "modes": arms.MODES,
+            "steps": {"10 large steps": arms.LARGE_STEPS},
+            "several": arms.SEVERAL,
+            "table1": {mode: mode for mode in ("factor", "normaliser")},
+        }[given.command]
     if unknown := [name for name in given.arms or () if name not in found]:
         sys.exit(f"--arms: expected some of {', '.join(found)}, got {', '.join(unknown)}.")
     return {name: arm for name, arm in found.items() if name in (given.arms or found)}
 
 
-def _measured(given: argparse.Namespace, seed: int, name: str, arm: arms.Arm) -> Row:
+def _measured(given: argparse.Namespace, seed: int, name: str, arm: arms.Arm | str) -> Row:
     def folder(of: str) -> Path:
         return Path(given.runs) / f"{of}-{seed}"
 
+    if isinstance(arm, str):
+        return arms.table1(arm, given.data, seed, folder(f"table1-{arm}"), given.threads)
     if "origin" not in arm.tables:
         first = arms.ancestor(given.data, seed, folder("tenth"), given.threads)
         arm = arms.beginning_with(arm, first)
