@@ -207,9 +207,8 @@ class Breeder:
     ) -> Proposal | None:
         """Return a candidate up to `N_STEPS` mutations away from the first parent, or None.
 
-        For when children and draws are all known, as in a small space: what lies between is not
-        trained again. It inherits what is left of its parent by tag. Filter and operators that
-        require something of their parent take no part.
+        For when children and draws are all known: what lies between is not trained again. It has
+        what is left of its parent by tag; filter and operators with requirements take no part.
         """
         return self._next(
             generation, terms, lambda rng: self._walked(parents[0], rng, generation, terms)
@@ -407,7 +406,8 @@ class Breeder:
 
         `in_driver`: only one whose genotype is known here, which a predictor can compare.
         """
-        pools = [self.operators.pool(several, len(parents), in_driver) for several in (False, True)]
+        asked = len(parents), in_driver, terms.operators
+        pools = [self.operators.pool(several, *asked) for several in (False, True)]
         for _ in range(N_ATTEMPTS):
             crossing = len(parents) >= fewest and rng.random() < self.operators.crossover_prob
             pool = pools[crossing] or pools[False]

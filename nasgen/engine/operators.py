@@ -87,12 +87,14 @@ class Operators:
     adapt: bool = False
     _pools: dict[Any, dict[str, Operator]] = field(default_factory=dict, init=False, repr=False)
 
-    def pool(self, several: bool, n_parents: int, in_driver: bool = False) -> dict[str, Operator]:
+    def pool(
+        self, several: bool, n_parents: int, in_driver: bool = False, among: tuple[str, ...] = ()
+    ) -> dict[str, Operator]:
         """Return name -> operator of those of one parent, or of several, that `n_parents` allow.
 
-        `in_driver`: only those whose children are known here.
+        `in_driver`: only those whose children are known here. `among`: only these; none: all.
         """
-        asked = (several, n_parents, in_driver)
+        asked = (several, n_parents, in_driver, among)
         if asked not in self._pools:
             self._pools[asked] = {
                 op.name: op
@@ -100,6 +102,7 @@ class Operators:
                 if op.is_for_several == several
                 and op.n_parents[0] <= n_parents
                 and not (in_driver and op.runs_in != "driver")
+                and (not among or op.name in among)
             }
         return self._pools[asked]
 

@@ -19,7 +19,8 @@ class Terms:
     `share` is the part of the epochs and seconds that it is given. Candidates that are
     `joint` and asked for in a row share their parameters: they are trained as one cohort.
     `repetition` > 0 lets a network be trained from scratch again. `derivation` are settings that
-    replace those of an operator which runs in the worker, see `Derivation`.
+    replace those of an operator which runs in the worker, see `Derivation`. `operators`, where they
+    are named, are those that may make it.
     """
 
     fidelity: Mapping[str, Any] = field(default_factory=dict)
@@ -27,6 +28,7 @@ class Terms:
     repetition: int = 0
     share: float = 1.0
     derivation: Mapping[str, Any] = field(default_factory=dict)
+    operators: tuple[str, ...] = ()
 
     def applied(self, fidelity: Fidelity) -> Fidelity:
         """Return the fidelity of a candidate on these terms in a search with `fidelity`."""

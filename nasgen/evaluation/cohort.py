@@ -26,6 +26,7 @@ from torch import Tensor
 from nasgen.errors import EvaluationError, IncompatibleError
 from nasgen.evaluation import optimizer_state
 from nasgen.evaluation.evaluation import Evaluation
+from nasgen.evaluation.new_parts import hasten
 from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import Trainee, make_optimizer
@@ -48,7 +49,8 @@ class Cohort:
         masks = self.shared.companions.pop(SUPPORT, {})
         if masks:
             Support(self.parameters, masks).follow(self.optimizer)
-        optimizer_state.write(self.optimizer, self.parameters, self.shared.companions)
+        new = optimizer_state.write(self.optimizer, self.parameters, self.shared.companions)
+        hasten(self.optimizer, new, recipe.new_rate)
         self.shared.companions.clear()  # the optimiser has copies
 
     @contextmanager

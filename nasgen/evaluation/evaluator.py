@@ -22,6 +22,7 @@ from nasgen.errors import FOREIGN, EvaluationError
 from nasgen.evaluation import (
     batches,
     device,
+    gradmax,
     living,
     looking,
     measure,
@@ -39,12 +40,12 @@ from nasgen.evaluation.evaluation import Evaluation, Json, failing
 from nasgen.evaluation.inference import Inference, TensorStore
 from nasgen.evaluation.inheritance import Inheritance
 from nasgen.evaluation.metrics import Measured
+from nasgen.evaluation.new_parts import hasten
 from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.promises import check_layers, number
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.schedule import Stretch
 from nasgen.evaluation.training import (
-    History,
     Row,
     Trainee,
     make_optimizer,
@@ -111,7 +112,10 @@ class Evaluator:
         self.recipe = Recipe.of(self.training, self.inference.feed.input_shape)
         self.distillation = Distillation.of(self.inference, self.training)
         self.inheritance = Inheritance(
-            artifacts, lambda json: self.inference.decode(json)[1], self.training.on_bad_parent
+            artifacts,
+            lambda json: self.inference.decode(json)[1],
+            self.training.on_bad_parent,
+            self.recipe.new_parts != "drawn",
         )
 
     def evaluate(self, job: Mapping[str, Any], report: Report = lambda row: True) -> Json:
@@ -171,7 +175,8 @@ class Evaluator:
         optimizer = make_optimizer(candidate.network, self.recipe)
         parameters: dict[str, torch.Tensor] = dict(candidate.network.named_parameters())
         if candidate.state:
-            optimizer_state.write(optimizer, parameters, candidate.state)
+            new = optimizer_state.write(optimizer, parameters, candidate.state)
+            hasten(optimizer, new, self.recipe.new_rate)
         if candidate.support is not None:
             candidate.support.follow(optimizer)
         trainee = self._trainee(trial, candidate, report)
@@ -251,7 +256,25 @@ class Evaluator:
                 gathered(placed, candidate.support.to_arrays())
         if is_derived or (masks is not None and _is_bred(job)):
             self._judge(candidate, metrics)
+        has_new = masks is None and not is_derived and "not_inherited" not in metrics
+        if self.recipe.new_parts == "gradmax" and has_new and _is_bred(job):
+            metrics["n_probed"] = self._aim(candidate, job)
         return candidate
+
+    def _aim(self, candidate: _Candidate, job: Mapping[str, Any]) -> int:
+        """Let new channels of a child begin along the gradient; return the rows that it took."""
+        given, data = job["inherit"], self._batches(job)
+        data.progress = 1.0
+        inputs, targets = next(data.epoch())
+        parents = [self.inheritance.read(parent["genotype"]) for parent in given["parents"]]
+
+        def loss() -> torch.Tensor:
+            answers = batches.answered(candidate.network, inputs)
+            return self.inference.task.loss(answers, targets, smoothing=0.0)
+
+        seed = seeding.integer(job["seed"], "directions")
+        about = (candidate.network, candidate.blueprint, given.get("plan") or {}, parents)
+        return len(targets) * gradmax.begin(*about, loss, seed)
 
     def _judge(self, candidate: _Candidate, metrics: Json) -> None:
         """Refuse a network that breaks constraints which are known before it is trained."""
@@ -290,7 +313,7 @@ class Evaluator:
             value = self._value(trial, candidate, trainee)
             trainee.look = looking.judged(watch, value, network, self.looks)
         elif job.get("follow") and not job.get("with_validation"):
-            answer = _as_trained(trainee, trainee.forward)
+            answer = looking.as_trained(trainee, trainee.forward)
             about = (network, len(data.rows), self._validated)
             trainee.look = looking.followed(self.inference, answer, *about)
         return trainee
@@ -322,13 +345,13 @@ class Evaluator:
         inputs, targets, rows = self.inference.part("validation")
         name, objective = next(iter(self.objectives.items()))
         end = _fidelity(trial.job).stretch[1]
-        forward = _as_trained(trainee, trainee.forward, end)
+        forward = looking.as_trained(trainee, trainee.forward, end)
 
         def value() -> float:
             found = self.inference.answers(forward, inputs, rows)
             if not np.isfinite(found).all():  # it may recover; the last values are checked again
                 return math.nan
-            metrics = trial.result["metrics"] | _training_metrics(trainee.history)
+            metrics = trial.result["metrics"] | trainee.history.metrics
             metrics |= self._validated(found, targets)
             measured = self._measured(candidate, metrics, found, targets)
             return _value(name, objective, measured)
@@ -362,7 +385,7 @@ class Evaluator:
         history = trainee.history
         with_validation = bool(trial.job.get("with_validation", False))
         result["curve"], result["train_s"] = history.curve, history.train_s
-        metrics |= _training_metrics(history)
+        metrics |= history.metrics
         if history.stopped:
             result["state"] = "PRUNED"
             return
@@ -375,7 +398,7 @@ class Evaluator:
             network.eval()
             began = time.perf_counter()
             end = _fidelity(trial.job).stretch[1]
-            forward = _as_trained(trainee, network, end)
+            forward = looking.as_trained(trainee, network, end)
             predictions = self.inference.answers(forward, inputs, rows, trial.check_time)
             if (scale := trainee.batches.scale(end)) != 1:
                 metrics["val_scale"] = scale
@@ -459,32 +482,6 @@ def _is_bred(job: Mapping[str, Any]) -> bool:
 
 def _fidelity(job: Mapping[str, Any]) -> Fidelity:
     return Fidelity.of(job.get("fidelity", {}))
-
-
-def _as_trained(
-    trainee: Trainee, forward: Callable[..., torch.Tensor], progress: float | None = None
-) -> Callable[..., torch.Tensor]:
-    """Return what answers as `forward` does to what the network is trained on at a progress.
-
-    Default: at the one that it has come to. A network that has seen small images only would be a
-    stranger to large ones. At the end of the schedule inputs are as they are.
-    """
-
-    def answer(x: torch.Tensor, **others: torch.Tensor) -> torch.Tensor:
-        own = trainee.batches
-        seen = own.seen({"x": x, **others}, own.progress if progress is None else progress)
-        return batches.answered(forward, seen)
-
-    return answer
-
-
-def _training_metrics(history: History) -> Json:
-    return {
-        "precision": history.precision,
-        "train_loss": history.train_loss if history.n_rows else None,
-        "epochs_done": history.epochs_done,
-        "images_per_s": history.n_rows / max(history.train_s, 1e-9),
-    }
 
 
 def _value(name: str, objective: Callable[[Measured], float], measured: Measured) -> float:

@@ -28,12 +28,14 @@ class Inheritance:
     """Fills networks from parents whose tensors lie in `artifacts`.
 
     `read` turns a parent's genotype JSON into its blueprint. `on_bad_parent` is the setting of
-    [training]: what happens to a child whose parents' weights are gone or do not fit.
+    [training]: what happens to a child whose parents' weights are gone or do not fit. `matched` is
+    that of `nasgen.phenotype.heredity.inherit`.
     """
 
     artifacts: TensorStore
     read: Callable[[Mapping[str, Any]], Blueprint]
     on_bad_parent: Literal["scratch", "drop"]
+    matched: bool = False
 
     def fill(
         self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]
@@ -102,7 +104,8 @@ class Inheritance:
             weights = self.artifacts.load(refs.get("last", refs["weights"]))
             tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
             parents.append((self.read(parent["genotype"]), tensors))
-        return inherit(network, blueprint, parents, given.get("plan") or {}), parents
+        plan = given.get("plan") or {}
+        return inherit(network, blueprint, parents, plan, self.matched), parents
 
     def _inherit_state(
         self,

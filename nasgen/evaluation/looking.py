@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
+from nasgen.evaluation.batches import answered
 from nasgen.evaluation.inference import Inference
-from nasgen.evaluation.training import Look, Row
+from nasgen.evaluation.training import Look, Row, Trainee
 from nasgen.settings.config import Stopping
 from nasgen.stoppers.base import Watch
 
@@ -71,3 +72,20 @@ def followed(
 def every(n_rows: int, n_train: int) -> int:
     """Return after how many epochs `n_rows` may be answered, so that it costs a hundredth."""
     return max(1, math.ceil(n_rows / (SHARE * STEP * n_train)))
+
+
+def as_trained(
+    trainee: Trainee, forward: Callable[..., Tensor], progress: float | None = None
+) -> Callable[..., Tensor]:
+    """Return what answers as `forward` does to what the network is trained on at a progress.
+
+    Default: at the one that it has come to. A network that has seen small images only would be a
+    stranger to large ones. At the end of the schedule inputs are as they are.
+    """
+
+    def answer(x: Tensor, **others: Tensor) -> Tensor:
+        own = trainee.batches
+        seen = own.seen({"x": x, **others}, own.progress if progress is None else progress)
+        return answered(forward, seen)
+
+    return answer

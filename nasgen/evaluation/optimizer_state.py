@@ -60,21 +60,27 @@ def read(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) -> 
     return state
 
 
-def write(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], state: State) -> None:
+def write(
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], state: State
+) -> dict[Tensor, Tensor]:
     """Let a fresh optimiser go on from a state; {} is legal, and a tensor it does not hold is new.
 
     A state of another optimiser's kinds is left aside. Coordinates of age 0 are treated as the
-    module says.
+    module says. Returns parameter -> mask of those, where there are any beside older ones in the
+    network.
     """
     kinds = _kinds(optimizer)
     usable = set(kinds) <= set(state)
     newborn: dict[Tensor, Tensor] = {}
+    new: dict[Tensor, Tensor] = {}
     for name, parameter in parameters.items():
         if not parameter.requires_grad:
             continue
         found = None
         if usable and name in state[AGE]:
             age = state[AGE][name]
+            if bool((age == 0).any()):
+                new[parameter] = (age == 0).to(parameter.device)
             found = _at_one_step(age, {kind: state[kind][name] for kind in kinds})
         if found is not None:
             step, moments = found
@@ -82,14 +88,15 @@ def write(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], st
             kept = {k: torch.empty_like(parameter).copy_(m) for k, m in moments.items()}
             if kinds == ADAMW:
                 kept[STEP] = torch.tensor(step, dtype=torch.float32, device=parameter.device)
-                if bool((age == 0).any()):
-                    newborn[parameter] = (age == 0).to(parameter.device)
+                if parameter in new:
+                    newborn[parameter] = new[parameter].clone()
             optimizer.state[parameter] = kept
         elif kinds == SGD:
             # torch's fused SGD cannot mix tensors with and without a buffer.
             optimizer.state[parameter] = {kinds[0]: torch.zeros_like(parameter)}
     if newborn:
         _bound_first_update(optimizer, newborn)
+    return new
 
 
 def moved(

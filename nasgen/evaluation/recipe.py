@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from nasgen.layers.base import Shape
 from nasgen.settings.config import Training
+from nasgen.settings.training import NewParts
 
 ADAMW_LR, SGD_LR = 0.004, 0.1
 ADAMW_DECAY, SGD_DECAY = 0.05, 5e-4
@@ -18,6 +20,7 @@ START_SCALE = 0.5
 AVERAGE = 0.2  # share of the steps over which weights are averaged before the schedule is over
 MIN_SIDE_TO_CROP = 16  # pixels; in an 8x8 digit a shift by one pixel costs more than it teaches
 SEQUENCE_CLIP = 1.0  # one long sequence can make a gradient that undoes an epoch (Pascanu 2013)
+USUAL: Final = {"clip": 0.0, "decay": None, "new_parts": "drawn", "new_rate": 1.0}
 REVISION = 3  # raise it when training changes in a way that these settings do not show
 
 
@@ -25,11 +28,13 @@ REVISION = 3  # raise it when training changes in a way that these settings do n
 class Recipe:
     """Everything about training that is the same for all trials of a run, fidelity excluded.
 
-    `lr` is the peak of the one-cycle schedule, `warmup` the share of it in which the rate rises,
+    `lr` is the peak of the schedule, `warmup` the share of it in which the rate rises, `decay` the
+    one in which it falls (None: along a cosine, all behind the warm-up),
     `crop` the largest shift in pixels, `flip` whether half of the images are mirrored,
     `start_scale` the side of the first training images as a share of the full one, `precision` what
     `mixed_precision` is asked for, `average` the share of the steps over which weights are averaged
-    (None: as `average_at` says), `clip` the largest norm of a gradient (0: any).
+    (None: as `average_at` says), `clip` the largest norm of a gradient (0: any). `new_parts` and
+    `new_rate` say how weights that a child does not inherit begin and learn.
     """
 
     optimizer: str
@@ -44,6 +49,9 @@ class Recipe:
     precision: str = "auto"
     average: float | None = None
     clip: float = 0.0
+    decay: float | None = None
+    new_parts: NewParts = "drawn"
+    new_rate: float = 1.0
 
     @classmethod
     def of(cls, training: Training, shape: Shape) -> Recipe:
@@ -72,6 +80,9 @@ class Recipe:
             precision=training.precision,
             average=training.average,
             clip=training.clip if training.clip is not None else SEQUENCE_CLIP * is_sequence,
+            decay=training.decay,
+            new_parts=training.new_parts,
+            new_rate=training.new_rate,
         )
 
     def batch_for(self, n_rows: int) -> int:
@@ -88,7 +99,8 @@ class Recipe:
     def digest(self) -> str:
         """Return a text that differs whenever the settings differ; part of a trial's identity."""
         settings = asdict(self)
-        if not self.clip:  # as trainings were before there was one
-            del settings["clip"]
+        for name, usual in USUAL.items():  # as trainings were before there was such a setting
+            if settings[name] == usual:
+                del settings[name]
         text = json.dumps({"revision": REVISION, **settings}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -50,6 +50,23 @@ def one_cycle(progress: float, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
+def steady(progress: float, warmup: float, decay: float) -> float:
+    """Return the learning rate as a share of its peak; all arguments are in [0, 1].
+
+    Rises linearly from 1/25 to 1 during `warmup`, stays, and falls linearly to 0 in the last
+    `decay` (Hu 2024, "MiniCPM", section 4). What is trained on in rounds, with new parts in each,
+    learns at one rate until the end. Where warm-up and decay overlap the lower one counts.
+    """
+    progress = min(max(progress, 0.0), 1.0)
+    rise = START + (1 - START) * progress / warmup if progress < warmup else 1.0
+    return min(rise, (1 - progress) / decay)
+
+
+def learning_rate(progress: float, warmup: float, decay: float | None) -> float:
+    """Return the rate as a share of its peak: `steady` with a `decay`, else `one_cycle`."""
+    return one_cycle(progress, warmup) if decay is None else steady(progress, warmup, decay)
+
+
 def image_scale(progress: float, start: float) -> float:
     """Return the side of training images as a share of the full one at `progress` in [0, 1].
 

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from nasgen.evaluation.average import Average, buffers, measure_statistics
 from nasgen.evaluation.batches import Batch, Batches, answered
 from nasgen.evaluation.precision import mixed_precision
 from nasgen.evaluation.recipe import Recipe
-from nasgen.evaluation.schedule import WHOLE, Stretch, one_cycle
+from nasgen.evaluation.schedule import WHOLE, Stretch, learning_rate
 
 Row = dict[str, float]
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs (B, ...), targets (B, ...) -> mean loss
@@ -30,6 +31,7 @@ Look = Callable[[int], tuple[Row, bool]]  # epochs done -> (more for the row, wh
 BETAS = (0.9, 0.999)  # AdamW's decay of its moments
 CHECK_EVERY = 10  # steps between checks of the losses; each check makes a GPU wait
 REPORT_EVERY_S = 1.0
+DONE = "done"  # entry of an optimiser's groups: share of this training that is done
 N_MEASURED = 8  # batches on which the norm statistics of averaged weights are measured
 
 
@@ -49,6 +51,16 @@ class History:
     precision: str = "float32"
     stopped: bool = False
     diverged: bool = False
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What a trial records of it."""
+        return {
+            "precision": self.precision,
+            "train_loss": self.train_loss if self.n_rows else None,
+            "epochs_done": self.epochs_done,
+            "images_per_s": self.n_rows / max(self.train_s, 1e-9),
+        }
 
 
 class Trainee:
@@ -190,9 +202,9 @@ def train_together(
             if seconds is not None:
                 own = max(own, elapsed / max(seconds - round_s - after_s, 1e-9))
             progress = stretch.at(own)
-            lr = recipe.lr * one_cycle(progress, recipe.warmup)
+            lr = recipe.lr * learning_rate(progress, recipe.warmup, recipe.decay)
             for group in optimizer.param_groups:
-                group["lr"] = lr
+                group |= {"lr": lr, DONE: min(own, 1.0)}
 
             began = last
             for trainee in _in_turn(active, turns):

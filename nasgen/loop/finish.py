@@ -1,9 +1,9 @@
 """The phase "finish": the best candidates of a segment are trained again, longer.
 
-Where children inherit weights a finalist goes on from its own; otherwise it starts from nothing.
-With a plan it goes on where the search has left the schedule, and one that fails gives way to the
-next. A baseline, if one is asked for, is trained like a finalist, from nothing; what it comes to is
-shown beside the result, and chooses nothing.
+Where children inherit weights a finalist goes on from its own; otherwise it starts from nothing. It
+goes on where the search has left the schedule; with a plan one that fails gives way to the next. A
+baseline, if one is asked for, is trained like a finalist, from nothing; what it comes to is shown
+beside the result, and chooses nothing.
 """
 
 from __future__ import annotations
@@ -90,20 +90,35 @@ class Finish:
             for p in t.parents
         }
         n_missing = self._bounded_n(self.budget.n_finish - len(self.begun))
-        sources: dict[str, Trial] = {}
+        identities: dict[int, str] = {}
+        sources: dict[tuple[str, tuple[str | None, ...]], Trial] = {}  # each network once
         for trial in ranked(self.trials.values(), self.constants.objectives):
             # Of a sparse network its weights are a part.
             initial = (trial.weights_ref,) if trial.is_sparse else ()
-            identity = self.constants.identity(trial.key, self.constants.finish_fidelity, initial)
-            if trial.phase == "search" and trial.seq not in done and identity not in known:
-                sources.setdefault(identity, trial)
-        identities = {trial.seq: identity for identity, trial in sources.items()}
+            identity = self.constants.identity(trial.key, self._after(trial), initial)
+            is_open = trial.phase == "search" and trial.seq not in done and identity not in known
+            if is_open and sources.setdefault((trial.key, initial), trial) is trial:
+                identities[trial.seq] = identity
         chosen = finalists(list(sources.values()), self.constants.objectives, n_missing)
-        fidelity = self.constants.finish_fidelity
         return [
-            self.copied(len(self.trials) + i, source, identities[source.seq], fidelity, asked_after)
+            self.copied(
+                len(self.trials) + i,
+                source,
+                identities[source.seq],
+                self._after(source),
+                asked_after,
+            )
             for i, source in enumerate(chosen)
         ]
+
+    def _after(self, source: Trial, threads: int | None = None) -> Fidelity:
+        """Return the fidelity of a finalist: it goes on in the schedule where its source is.
+
+        What an earlier segment trained to the end begins anew.
+        """
+        is_amid = source.seq >= self.n_before and source.fidelity.is_partial
+        begin = source.fidelity.end if is_amid else None
+        return replace(self.constants.finish_fidelity, begin=begin, threads=threads)
 
     def _going_on(self, asked_after: int) -> list[Trial]:
         """Return the finish trials of those that go on in the schedule where they are."""
@@ -119,13 +134,7 @@ class Finish:
                 chosen.append(source)
         waiting = []
         for i, source in enumerate(chosen):
-            # What an earlier segment trained to the end begins anew.
-            is_amid = source.seq >= self.n_before and source.fidelity.is_partial
-            fidelity = replace(
-                self.constants.finish_fidelity,
-                begin=source.fidelity.end if is_amid else None,
-                threads=self.plan.threads,
-            )
+            fidelity = self._after(source, self.plan.threads)
             initial = (source.weights_ref,)
             identity = self.constants.identity(source.key, fidelity, initial)
             seq = len(self.trials) + i

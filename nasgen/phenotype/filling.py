@@ -34,14 +34,22 @@ class _Match:
 class Filling:
     """The tensor `inner` of a step. Parents `take` part in order, then `finish` follows.
 
-    `values` start as `drawn`, which stays as it is; `origin` says where each value came from.
+    `matched`: what stays fresh is scaled to the spread of what is inherited. `values` start as
+    `drawn`, which stays as it is; `origin` says where each value came from.
     """
 
     def __init__(
-        self, step: Step, inner: str, drawn: Tensor, by: AxisTags, rules: Rules, scaled: bool
+        self,
+        step: Step,
+        inner: str,
+        drawn: Tensor,
+        by: AxisTags,
+        rules: Rules,
+        scaled: bool,
+        matched: bool = False,
     ) -> None:
         self.step, self.inner, self.drawn, self.tags = step, inner, drawn, by
-        self.rules, self.scaled = rules, scaled
+        self.rules, self.scaled, self.matched = rules, scaled, matched
         self.values = drawn.clone()
         self._origin: Tensor | None = None  # made when needed: most tensors are inherited whole
         self._whole = False
@@ -214,6 +222,8 @@ class Filling:
         """Set zeros, then what is copied inside the child, identities and noise."""
         if self._weight is not None:
             self.values /= self._weight
+        if self.matched and self._origin is not None and self.values.dim() > 1:
+            self._transfer_variance()
         ruled = [
             (axis, mine, self._table(axis))
             for axis, mine in enumerate(self.tags)
@@ -233,6 +243,15 @@ class Filling:
         for axis, mine, table in ruled if self.scaled else ():
             if self._scales(axis):
                 self._add_noise(axis, mine, table)
+
+    def _transfer_variance(self) -> None:
+        """Give what is fresh the root mean square of what is inherited (variance transfer)."""
+        fresh, old = self.origin == FRESH, self.origin == INHERITED
+        if not bool(fresh.any()) or not bool(old.any()):
+            return
+        theirs, own = (self.values[of].square().mean().sqrt() for of in (old, fresh))
+        if theirs > 0 and own > 0:
+            self.values = torch.where(fresh, self.values * (theirs / own), self.values)
 
     def _copy_own(self, axis: int, mine: Tags, table: Table) -> None:
         copies = [(i, rule) for i, rule in table.having(mine, "copy") if not self._held[axis][i]]

@@ -83,15 +83,22 @@ class HeredityReport:
 
 
 def inherit(
-    child: Network, child_blueprint: Blueprint, parents: Sequence[Parent], plan: Plan
+    child: Network,
+    child_blueprint: Blueprint,
+    parents: Sequence[Parent],
+    plan: Plan,
+    matched: bool = False,
 ) -> HeredityReport:
     """Fill a freshly built network from its parents, in place; parents stay as they are.
 
-    `parents` are (blueprint, state dict). Raises IncompatibleError for a plan or weights that do
-    not fit, EvaluationError (kind "non-finite") for weights that are NaN or infinite.
+    `parents` are (blueprint, state dict). `matched`: in a tensor of which a part is inherited, what
+    is fresh is scaled to the root mean square of that part, before rules copy it (variance
+    transfer: Yuan 2023; Wang and Painter 2018, figure 10). Raises IncompatibleError for a plan or
+    weights that do not fit, EvaluationError (kind "non-finite") for weights that are NaN or
+    infinite.
     """
     state = child.state_dict()
-    values, report = align(child_blueprint, state, parents, plan)
+    values, report = align(child_blueprint, state, parents, plan, matched=matched)
     with torch.no_grad():
         for name, tensor in state.items():
             tensor.copy_(values[name])
@@ -104,11 +111,13 @@ def align(
     parents: Sequence[Parent],
     plan: Plan,
     scaled: bool = True,
+    matched: bool = False,
 ) -> tuple[dict[str, Tensor], HeredityReport]:
     """Return new tensors of the child, filled from the parents' tensors of the same names.
 
     What is fresh is taken from `tensors`. `scaled=False` moves and averages values without scale,
-    sign, zeros, identities or noise, as masks and moments need. Raises like `inherit`.
+    sign, zeros, identities or noise, as masks and moments need; `matched` is that of `inherit`,
+    which raises alike.
     """
     rules = read_plan(plan, blueprint, [b for b, _ in parents])
     child_tags = tensor_tags(blueprint, tensors)
@@ -132,13 +141,14 @@ def align(
                 result[name] = torch.empty_like(drawn).copy_(found)
                 counts += (0, drawn.numel(), 0)
                 continue
-        filling = Filling(step_of[step_name], inner, drawn, child_tags[name], rules, scaled)
+        step = step_of[step_name]
+        filling = Filling(step, inner, drawn, child_tags[name], rules, scaled, matched)
         for giver in givers:
             source = giver.source(filling.step, rules)
             if source is not None:
-                step, weight = source
-                tensor, tags_of = giver.tensor(step, inner)
-                filling.take(giver.number, step, tensor.detach(), tags_of, weight)
+                theirs, weight = source
+                tensor, tags_of = giver.tensor(theirs, inner)
+                filling.take(giver.number, theirs, tensor.detach(), tags_of, weight)
         filling.finish()
         result[name] = filling.values
         counts += filling.counts()

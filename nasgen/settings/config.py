@@ -18,6 +18,7 @@ from nasgen.settings.execution import Execution
 from nasgen.settings.prediction import Prediction
 from nasgen.settings.predictor import Predictor
 from nasgen.settings.sections import Duration, OptionSection, Section, Share, Weights, listed
+from nasgen.settings.training import Training as Training
 
 # What older versions called a setting; the error about such a name suggests the new one.
 FORMER = {"pruning": "stopping", "stopping.pruner": "stopper", "origin.genotype": "network"}
@@ -177,107 +178,6 @@ class Objectives(Section):
         "<= 2'] or 'n_params < 200k and flops < 30M'; any objective, optimised or not; < <= > >=; "
         "k M G. A network that violates a bound known before training is not trained; one that "
         "violates another bound loses every comparison with networks that satisfy it",
-    )
-
-
-class Training(Section):
-    """How one candidate is trained during the search."""
-
-    epochs: float | None = Field(
-        None,
-        gt=0,
-        le=100_000,
-        description="passes over the training rows; default: from 1 to 12, for about 30,000 "
-        "rows in total, ten times as many where a time budget ends a trial",
-    )
-    fraction: float = Field(1.0, gt=0, le=1, description="share of the training rows that is used")
-    seconds: Duration | None = Field(
-        None,
-        description="time limit in which the learning-rate schedule is completed, such as '90s'; "
-        "default: none; chosen automatically with a time budget",
-    )
-    time_limit: Duration | None = Field(
-        None, description="a trial that takes longer fails, such as '10m'; default: none"
-    )
-    optimizer: Literal["sgd", "adamw"] | None = Field(
-        None, description="sgd (Nesterov) | adamw; default: adamw for sequences, else sgd"
-    )
-    lr: float | None = Field(
-        None,
-        gt=0,
-        description="peak learning rate of the one-cycle schedule; "
-        "default 0.004 for adamw, 0.1 for sgd",
-    )
-    weight_decay: float | None = Field(
-        None, ge=0, description="default 5e-4 for sgd, 0.05 for adamw"
-    )
-    batch_size: int = Field(
-        64,
-        ge=1,
-        le=65_536,
-        description="rows in a step; reduced on small data sets, so that an epoch has about 32 "
-        "steps",
-    )
-    clip: float | None = Field(
-        None,
-        ge=0,
-        description="largest norm of a step's gradient, which is scaled down to it; 0: any; "
-        "default: 1 for sequences, else any",
-    )
-    warmup: Share = Field(0.2, description="share of the schedule in which the learning rate rises")
-    label_smoothing: float = Field(
-        0.05, ge=0, lt=1, description="classes: probability mass spread over all of them; 0: none"
-    )
-    distil: Share = Field(
-        0.0,
-        description="share of the loss that compares with the answers of the trial's "
-        "ancestor, the network that its line began with, instead of the labels; 0: none",
-    )
-    distil_temperature: float = Field(
-        2.0,
-        gt=0,
-        le=1000,
-        allow_inf_nan=False,
-        description="what the logits of both are divided by there; the higher, the softer",
-    )
-    flip: bool | None = Field(
-        None, description="images: mirror half of them; default: only colour images"
-    )
-    crop: int | None = Field(
-        None,
-        ge=0,
-        description="images: random shift by up to this many pixels; default: a sixteenth of the "
-        "shorter side, 0 below 16 pixels",
-    )
-    start_scale: float | None = Field(
-        None,
-        gt=0,
-        le=1,
-        description="images: progressive resizing; side of the first training images, as a share "
-        "of the full side, which is reached at the end; default 0.5 from 24 pixels on, else 1",
-    )
-    average: Share | None = Field(
-        None,
-        description="what a training hands over is the mean of its weights over about this share "
-        "of its steps, the last ones; 1: over all of them; 0: the last weights; default: 0.2 where "
-        "the learning rate has not gone to 0 at its end, else 0",
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto",
-        description="number format of training; auto: bfloat16 on GPUs since Ampere, float16 on "
-        "older ones; bfloat16 on processors with AMX or AVX512_BF16 for images of 24 pixels or "
-        "more; else float32",
-    )
-    inherit_weights: bool = Field(
-        False,
-        description="start children from the weights of their parents instead of from scratch; "
-        "lineage always does. With a time budget, random search trains its networks on, too, "
-        "unless this is set to false",
-    )
-    on_bad_parent: Literal["scratch", "drop"] = Field(
-        "scratch",
-        description="what to do where the weights of a child's parents are gone or do not fit: "
-        "train it from scratch | drop: the trial fails. Its record gives the reason",
     )
 
 

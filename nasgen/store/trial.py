@@ -285,10 +285,11 @@ def training_flops(metrics: Mapping[str, Any], fidelity: Fidelity, n_train: int)
     """Return what a training cost: 3 x forward FLOPs of one row x rows seen (0: it failed).
 
     The backward pass computes two products where the forward pass computes one. `n_train` are the
-    rows of which a fidelity's fraction is used.
+    rows of which a fidelity's fraction is used. Rows on which its new weights were chosen count.
     """
     epochs, flops = metrics.get("epochs_done") or 0.0, metrics.get("flops") or 0.0
-    return float(BACKWARD * flops * epochs * fidelity.fraction * n_train)
+    probed = metrics.get("n_probed") or 0
+    return float(BACKWARD * flops * (epochs * fidelity.fraction * n_train + probed))
 
 
 class Shows(Protocol):

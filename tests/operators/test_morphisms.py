@@ -412,6 +412,7 @@ def test_an_operator_says_why_it_has_nothing_to_do() -> None:
     widening = ("r2r-widen", "r2r-widen-all", "zero-widen", "net2net-widen")
     reasons = dict.fromkeys(widening, "as wide as it may be") | {
         "r2r-deepen": "no layer 'linear'",
+        "r2r-inception": "no layer 'linear'",
         "net2net-deepen": "none of the layers linear, conv-relu",
         "branch": "no layer 'linear'",
         "kernel": "no kernel that can grow",

@@ -34,7 +34,10 @@ def test_arms_spend_what_growth_or_its_line_did_and_nothing_is_measured_twice(
     assert 0 < line < spent["growth"]
     assert by_arm["scratch"]["key"] == by_arm["lineage"]["key"] == by_arm["growth"]["key"]
     assert by_arm["independent"]["trials"]["complete"] == 2
-    assert by_arm["growth"]["trials"]["complete"] == 1 + 2 * 4
+    n_finals = {"growth": 1, "several": 2, "shared": 1, "random-pad": 1}
+    for arm, n in n_finals.items():
+        assert by_arm[arm]["trials"]["complete"] == 1 + 2 * 4 + n
+        assert len(by_arm[arm]["curve"]) == 1 + 2 * 4 + n
     lines = (tmp_path / "painter2018.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == first.rows
     assert_summary(first.summary("painter2018"), "painter2018", "tiny")

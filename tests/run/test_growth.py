@@ -228,3 +228,85 @@ def test_growth_grows_by_morphisms_unless_told_otherwise() -> None:
 def test_wrong_options_of_growth_are_named(option: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"algorithm\.{option}"):
         reading.resolved({"algorithm": {"name": "growth", option: value}})
+
+
+STEADY: dict[str, Any] = {
+    "space": {"name": "inception", "width": 8, "blocks": 1},
+    "training": {"decay": 0.6, "new_parts": "gradmax", "new_rate": 2.0},
+    "algorithm": {
+        "name": "growth", "population": 3, "survivors": 1, "rounds": 2, "first_epochs": 1.0,
+        "epochs": 0.3, "last": 0.6, "widen_rounds": 1,
+        "morphisms": {"r2r-widen-all": 1.0, "r2r-deepen": 1.0, "r2r-inception": 1.0},
+    },
+    "finish": {"networks": 0},
+    "execution": {"executor": "serial"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
+    return nasgen.run(STEADY, out=tmp_path_factory.mktemp("steady") / "run")
+
+
+def test_one_schedule_runs_over_all_rounds_and_the_last_training_gets_its_share(
+    steady: nasgen.Run,
+) -> None:
+    *rounds, last = steady.trials
+    assert [t.state for t in steady.trials] == ["COMPLETE"] * 8
+    # 1 epoch, then twice 0.3 of one, are two fifths of the schedule.
+    ends = [round(t.fidelity.stretch[1], 6) for t in rounds]
+    assert ends == pytest.approx([0.25, *[0.325] * 3, *[0.4] * 3], abs=1e-6)
+    assert [t.fidelity.stretch[0] for t in rounds[1:4]] == pytest.approx([0.25] * 3)
+    assert last.goes_on
+    assert last.fidelity.stretch == (0.4, 1.0)
+    passes = [t.metrics["flops"] * t.metrics["epochs_done"] for t in steady.trials]
+    assert passes[-1] / sum(passes) == pytest.approx(0.6, abs=0.02)
+    # The rate: it is not the end of a cycle anywhere but at the end.
+    rates = [t.curve[-1]["lr"] for t in steady.trials]
+    assert min(rates[:-1]) > 0.05 > 0.01 > rates[-1]
+
+
+def test_the_whole_network_widens_before_it_deepens(steady: nasgen.Run) -> None:
+    made = {g: [t for t in steady.trials if t.generation == g and not t.goes_on] for g in (1, 2)}
+    assert {t.operator for t in made[1]} == {"r2r-widen-all"}
+    assert all(t.metrics["n_probed"] > 0 for g in made.values() for t in g)
+    assert all("n_probed" not in t.metrics for t in steady.trials if t.goes_on)
+
+
+def test_a_steady_growth_that_was_stopped_goes_on_to_the_same_end(
+    steady: nasgen.Run, tmp_path: Path
+) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(event: str, data: Mapping[str, Any]) -> None:
+        if event == "submitted" and data["trial"].seq == 7:
+            raise StopError
+
+    with pytest.raises(StopError):
+        nasgen.run(STEADY, out=tmp_path / "run", listeners=(stop,))
+    again = nasgen.resume(tmp_path / "run")
+    assert [t.weights_ref for t in again.trials] == [t.weights_ref for t in steady.trials]
+
+
+@pytest.mark.parametrize(
+    ("space", "algorithm", "said"),
+    [
+        ({"max_channels": 4, "width": 4},
+         {"widen_rounds": 1, "morphisms": {"r2r-widen-all": 1.0, "r2r-deepen": 1.0}},
+         "no room for 'r2r-widen-all'"),
+        ({"max_channels": 4, "width": 4},
+         {"morphisms": {"r2r-widen": 1.0}}, "as wide as it may be, 4 channels"),
+        ({}, {"widen_rounds": 1, "morphisms": {"r2r-widen": 1.0}}, "leaves out 'r2r-widen-all'"),
+        ({}, {"last": 1.0}, "above 0 and below 1"),
+        ({}, {"finals": 2}, "as many as survive"),
+    ],
+)  # fmt: skip
+def test_what_cannot_grow_is_refused_in_one_sentence(
+    tmp_path: Path, space: dict[str, Any], algorithm: dict[str, Any], said: str
+) -> None:
+    tables = {**STEADY, "space": {"name": "inception", "width": 8, **space}}
+    tables["algorithm"] = {"name": "growth", "population": 3, "survivors": 1, **algorithm}
+    with pytest.raises(ConfigError, match=said) as caught:
+        nasgen.run(tables, out=tmp_path / "run", overrides=[{"budget": {"trials": 4}}])
+    assert len(str(caught.value).strip().splitlines()) == 1

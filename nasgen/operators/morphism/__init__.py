@@ -39,6 +39,14 @@ ENTRIES = (
         space=GRAPHS,
     ),
     Entry(
+        "r2r-inception",
+        f"{_HERE}.r2r_inception:r2r_inception",
+        "an inception module behind a vertex, zero by twins in each branch",
+        reference=_PAINTER,
+        accepts="dag",
+        space=GRAPHS,
+    ),
+    Entry(
         "net2net-widen",
         f"{_HERE}.net2net_widen:net2net_widen",
         "replicated channels, their readers divided by the number of replicas",
