@@ -118,26 +118,31 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "growing.jsonl")
     args = parser.parse_args()
     rows = Rows.open(args.out, ("arm", "data", "fraction", "seed"))
-    for arm in args.arms:
-        found = []
-        for seed in args.seeds:
-            tables = base(args.data, args.fraction, seed, args.threads)
+    found: dict[str, list[dict[str, Any]]] = {arm: [] for arm in args.arms}
+    for seed in args.seeds:
+        tables = base(args.data, args.fraction, seed, args.threads)
+        for arm, of_arm in found.items():
 
             def make(arm: str = arm, tables: Mapping[str, Any] = tables) -> dict[str, Any]:
                 with tempfile.TemporaryDirectory() as folder:
                     return {**measured(arm, tables, Path(folder)), **stamp()}
 
             key = {"arm": arm, "data": short(args.data), "fraction": args.fraction, "seed": seed}
-            found.append(rows.measured(make, **key))
-        gains = [100 * (row["grown"] - row["scratch"]) for row in found]
-        spread = f" +- {stdev(gains):.2f}" if len(gains) > 1 else ""
-        print(
-            f"{arm:14s} grown {100 * mean(r['grown'] for r in found):.2f} scratch "
-            f"{100 * mean(r['scratch'] for r in found):.2f} gain {mean(gains):+.2f}{spread} "
-            f"params {mean(r['n_params'] for r in found):,.0f} "
-            f"GFLOPs {mean(r['train_flops'] for r in found) / 1e9:.1f}",
-            flush=True,
-        )
+            of_arm.append(rows.measured(make, **key))
+    for arm, of_arm in found.items():
+        print(table_row(arm, of_arm))
+
+
+def table_row(arm: str, rows: list[dict[str, Any]]) -> str:
+    """Return a line of the table: means over the seeds, and the spread of the gain."""
+    gains = [100 * (row["grown"] - row["scratch"]) for row in rows]
+    spread = f" ± {stdev(gains):.2f}" if len(gains) > 1 else ""
+    means = {name: mean(row[name] for row in rows) for name in ("grown", "scratch", "n_params")}
+    return (
+        f"| {arm} | {len(rows)} | {100 * means['grown']:.2f} | {100 * means['scratch']:.2f} | "
+        f"{mean(gains):+.2f}{spread} | {means['n_params']:,.0f} | "
+        f"{mean(row['train_flops'] for row in rows) / 1e9:.1f} |"
+    )
 
 
 if __name__ == "__main__":
