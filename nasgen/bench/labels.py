@@ -23,12 +23,14 @@ from nasgen import genotypes, registry
 from nasgen.bench.table import Table
 from nasgen.data import files
 from nasgen.errors import ConfigError, DataError, MissingExtraError, StoreError
-from nasgen.genotypes import Genotype
+from nasgen.genotypes import Dag, Genotype
+from nasgen.genotypes.kinds import accepted, reads
 from nasgen.predictors.base import Features, Floats, encode_all
 from nasgen.predictors.features.joined import Joined
 from nasgen.runs import reading
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
+from nasgen.search_spaces.base import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ def of_file(path: Path, features: str | None = None) -> Labelled:
         encoder = _features_of_graphs(path, features)
         names = tuple(encoder.names)
         dags = [_genotype(path, n, row["genotype"]) for n, row in enumerate(rows, start=2)]
+        _check_kinds(path, dags, features)
         encoded = encode_all(encoder, dags)
     else:
         names = _features_in(path, rows[0])
@@ -155,6 +158,49 @@ def _features_of_graphs(path: Path, names: str) -> Features:
             )
         parts.append(registry.resolve("features", name)())
     return parts[0] if len(parts) == 1 else Joined(parts)
+
+
+def _check_kinds(path: Path, networks: Sequence[Genotype], features: str) -> None:
+    """Raise DataError for a network of a kind that one of the features does not describe."""
+    for name in features.split("+"):
+        wanted = accepted(registry.get("features", name))
+        for number, genotype in enumerate(networks, start=2):
+            if not reads(wanted, type(genotype)):
+                raise DataError(
+                    f"{path}, row {number}: expected a network of kind '{wanted.kind}', which the "
+                    f"features '{name}' describe, got one of kind '{genotype.kind}'; choose "
+                    "features of that kind (`nasgen list features`)."
+                )
+
+
+def check_space(path: Path, found: Labelled, space: SearchSpace, name: str) -> None:
+    """Raise DataError where a row of a file is no legal network of the space that `name` names."""
+    for number, row in enumerate(found.rows, start=2):
+        genotype = _genotype(path, number, row["genotype"])
+        if space.reads(genotype):
+            wrong = space.problems(_with_tags(genotype))
+        else:
+            wrong = [f"it is of kind '{genotype.kind}'."]
+        if wrong:
+            raise DataError(
+                f"{path}, row {number}: expected a network of the search space of {name}, but "
+                f"{wrong[0]} Is it a table of another space?"
+            )
+
+
+def _with_tags(genotype: Genotype) -> Genotype:
+    """Return a graph with the channel tags that `plain` left out, provisional ones."""
+    if not isinstance(genotype, Dag) or not any(v.get("channels") for v in genotype.inner):
+        return genotype
+    draft = genotype.edit()
+    for vertex in genotype.inner:
+        draft.change(vertex.tag)  # gives a channel without a tag a new one
+    return draft.freeze()
+
+
+def n_rows(path: Path) -> int:
+    """Return how many networks a file has; raises DataError for one that cannot be read."""
+    return len(_read(path))
 
 
 def _resolved(run: Run, features: str | None, predictor: str | None) -> Resolved:

@@ -63,6 +63,7 @@ def predictors(
     from nasgen.bench import labels as labelled
     from nasgen.bench.table import NAMES, load
     from nasgen.errors import ConfigError
+    from nasgen.papers import kept
     from nasgen.predictors import evaluate
     from nasgen.runs.session import load as load_run
 
@@ -87,7 +88,8 @@ def predictors(
     alone = {name for name in chosen if "scores" in registry.get("predictors", name).requires}
     factories = {name: registry.resolve("predictors", name) for name in chosen}
     own: dict[str, labelled.Labelled] = {}
-    file = papers.table(source) if source in papers.REPRODUCTIONS else Path(source)
+    known = kept.table(source) if source in papers.REPRODUCTIONS else None
+    file = Path(source) if known is None else known.file
     if source in NAMES or file.is_file():
         if names and alone:
             raise ConfigError(
@@ -114,6 +116,8 @@ def predictors(
         "repeats": repeats,
         "predictors": {},
     }
+    if known is not None:
+        found["table"] = file.name
     for name, factory in factories.items():
         read, split = own.get(name, table), splits
         if read.keys != table.keys:
@@ -125,8 +129,9 @@ def predictors(
         dump(found)
         return
     rows = [*found["predictors"].items(), ("size alone", found["size"])]
+    which = source if known is None else f"{source} ({known.said})"
     table_of(
-        f"{source}: {found['n_labels']} labels, {found['n_judged']} networks evaluated, "
+        f"{which}: {found['n_labels']} labels, {found['n_judged']} networks evaluated, "
         f"{len(splits)} splits, mean ± standard deviation",
         ["predictor", "R2", "Kendall tau", "tau in the best tenth"],
         [[name, *(_cell(scores, s) for s in evaluate.SCORES)] for name, scores in rows],

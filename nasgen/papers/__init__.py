@@ -32,17 +32,6 @@ def preset(name: str) -> Path:
     return found[name]
 
 
-def table(name: str) -> Path:
-    """Return the file of what a reproduction measured; ConfigError when none has been kept."""
-    file = PRESETS / f"{name}.csv.gz"
-    if not file.is_file():
-        raise ConfigError(
-            f"no table of '{name}' is kept with nasgen; `nasgen reproduce {name}` makes one: name "
-            "the file that it writes."
-        )
-    return file
-
-
 def preset_summary(path: Path) -> str:
     """Return the first comment line of a preset."""
     first = path.read_text(encoding="utf-8").splitlines()[0]

@@ -5,13 +5,16 @@ trained briefly, and described by 56 features. Predictors learn 70 % of them and
 the rest, as in the paper; one such split is mostly luck, so it is drawn anew several times, and
 cross-validation stands beside it. Two controls the paper lacks: a line in log parameters alone, and
 correlations once size is taken out. The table of networks can be kept, and studied without
-training: `nasgen predictors evaluate stier2021-nas`.
+training: `nasgen predictors evaluate stier2021-nas`. The scale "quick" takes the one that comes
+with nasgen where that is large enough (see `kept`); `benchmarks/paper_space.py` makes it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +23,8 @@ from markupsafe import Markup
 from nasgen import registry
 from nasgen.bench import labels
 from nasgen.bench.labels import Labelled
-from nasgen.papers import outcome, preset
-from nasgen.papers.base import Reproduction, Request, finished, scale_of
+from nasgen.papers import kept, outcome, preset
+from nasgen.papers.base import USUAL, Reproduction, Request, finished, scale_of
 from nasgen.papers.outcome import Compared, Target
 from nasgen.predictors import evaluate
 from nasgen.predictors.base import Floats
@@ -30,13 +33,14 @@ from nasgen.report import numbers
 from nasgen.report.charts import Line, Mark, plot
 from nasgen.report.scale import Axis, axis
 from nasgen.report.sheet import Table, sheet
-from nasgen.runs import session
+from nasgen.runs import reading, session
 from nasgen.runs.results import Run
 from nasgen.settings.config import merge, read_toml
 from nasgen.store.rows import Row
 
 PAPER = "stier2021-nas"
 PRESET = "stier2021"  # its space, operators and features
+FEATURES = "stier2021"
 REMOVED = 0.2  # share of the population that makes way each generation; the paper's is 0.1
 LEARNT = 0.7  # share of the networks that a predictor learns from
 RANKED_BY = "forest"  # whose importances are shown
@@ -44,8 +48,14 @@ N_TOP = 10
 SHOWN = {"r2": "R2", "kendall": "Kendall tau", "top_kendall": "tau in the best tenth"}
 SIZE = "size alone"  # the predictor that is a line in ln(parameters)
 PAPERS_NETWORKS = 2472
-PAPERS_SPREADS = 6  # of its ten most important features
-SPREADS = ("shortest_std", "longest_std", "walk_std")  # how names of such features begin
+PAPERS_SPREADS = 6  # of its ten most important features, all of them correlated positively
+SPREADS = tuple(
+    f"{length}_std_{op}"
+    for length in ("shortest", "longest", "walk")
+    for op in ("conv", "max_pool", "avg_pool")
+)
+CENTRALITY = "closeness_mean"  # the paper's "mean centrality", the inverse of a farness
+KEPT_SCALE = USUAL  # the scale at which the networks of the kept table were trained
 N_MORE = 3  # times that a run is continued because some trainings failed
 PROTOCOLS = {"split": "70/30 split", "folds": "5-fold cross-validation"}
 
@@ -75,34 +85,47 @@ SCALES = {
 }
 
 
+@dataclass(frozen=True)
+class Networks:
+    """The networks of a reproduction, and where they come from: `said` is that in words."""
+
+    found: Labelled
+    request: Request
+    scale: Scale
+    source: str
+    file: Path
+    said: str
+    seconds: float = 0.0  # of training
+
+
 def reproduce(request: Request) -> Reproduction:
     """Train what is missing of the networks; return scores, importances and the page.
 
     Each seed is a run in OUT/SCALE/seedN that is resumed, a network a row of its ledger; where
     trainings failed it is continued, at most `N_MORE` times, until the scale's number is complete.
     Networks of several seeds are evaluated together. All stand in OUT/stier2021-nas.csv.gz,
-    figures in OUT/stier2021-nas.html. Raises ConfigError for an unknown scale or missing data,
-    DataError when too few networks could be trained.
+    figures in OUT/stier2021-nas.html. Nothing is trained where the kept table is large enough,
+    unless data or seeds are named. Raises ConfigError for an unknown scale or missing data,
+    DataError when too few networks could be trained, or the table is of another space.
     """
-    request, scale, source = scale_of(request, SCALES)
-    runs = [_run(request, scale, source, seed) for seed in request.seeds]
-    found = labels.together([labels.of_run(run) for run in runs])
-    file = request.out / f"{PAPER}.csv.gz"
-    labels.write(found, file)
-    request.note(f"{len(found.y)} networks in {file}; judging predictors")
+    began = time.monotonic()
+    networks = _kept(request) or _trained(request)
+    found, request, scale = networks.found, networks.request, networks.scale
+    request.note(f"{networks.said}; evaluating predictors")
     judged = _judged(found, scale, request.seeds[0])
     ranked = _ranked(found, scale, request.seeds[0])
-    title = f"Stier 2021, structural prediction on {source}, scale {request.scale}"
+    title = f"Stier 2021, structural prediction on {networks.source}, scale {request.scale}"
     tables = [_score_table(f"Predictors, {PROTOCOLS[p]}", judged, p) for p in PROTOCOLS]
     tables.append(_feature_table(ranked))
     page = request.out / f"{PAPER}.html"
     figures = Markup("").join([_correlation_figure(ranked), _size_figure(found)])
-    page.write_text(sheet(title, _notes(found, ranked), figures, tables), encoding="utf-8")
-    about = {"scale": request.scale, "data": source, "seeds": list(request.seeds)}
-    networks = {
+    page.write_text(sheet(title, _notes(networks, ranked), figures, tables), encoding="utf-8")
+    about = {"scale": request.scale, "data": networks.source, "seeds": list(request.seeds)}
+    first = {
         "kind": "networks",
         "n": len(found.y),
-        "file": str(file),
+        "file": str(networks.file),
+        "origin": networks.said,
         "val_accuracy": {
             name: round(float(f(found.y)), 4)
             for name, f in (("mean", np.mean), ("sd", np.std), ("min", np.min), ("max", np.max))
@@ -111,17 +134,58 @@ def reproduce(request: Request) -> Reproduction:
     compared, targets = _compared(found, judged, ranked), _targets(judged)
     return Reproduction(
         request.scale,
-        [row | about for row in (networks, *judged, *ranked)],
+        [row | about for row in (first, *judged, *ranked)],
         [*tables, *outcome.tables(compared, targets)],
         page,
         compared,
         targets,
-        seconds=sum(run.summary["wall_s"] for run in runs),
+        seconds=networks.seconds or time.monotonic() - began,
     )
 
 
-def _run(request: Request, scale: Scale, source: str, seed: int) -> Run:
-    tables = merge(
+def _kept(request: Request) -> Networks | None:
+    """Return the table that comes with nasgen, where it answers what is asked; else None."""
+    table = kept.table(PAPER)
+    names_more = request.data is not None or request.seeds
+    if request.scale not in ("", KEPT_SCALE) or names_more or table != kept.larger(PAPER):
+        return None
+    found = labels.of_file(table.file, FEATURES)
+    space = reading.resolved(read_toml(preset(PRESET))).space
+    labels.check_space(table.file, found, space, f"preset '{PRESET}'")
+    seeds = sorted({int(row["seed"]) for row in found.rows if row.get("seed")})
+    request.out.mkdir(parents=True, exist_ok=True)
+    return Networks(
+        found,
+        replace(request, scale=KEPT_SCALE, seeds=tuple(seeds) or (0,)),
+        SCALES[KEPT_SCALE],
+        SCALES[KEPT_SCALE].data,
+        table.file,
+        f"{table.said}, trained before (--seed 0 trains others)",
+    )
+
+
+def _trained(request: Request) -> Networks:
+    asked = request
+    request, scale, source = scale_of(request, SCALES)
+    if request.scale == KEPT_SCALE and not asked.seeds and (other := kept.larger(PAPER)):
+        request.note(
+            f"the table of the paper's space, {other.file.name}, has {other.n:,} networks; it is "
+            f"used from {kept.ENOUGH:,} on, so {scale.networks} are trained"
+            if other.n < kept.ENOUGH
+            else f"{other.file.name} is not used, because --data names what to train on"
+        )
+    runs = [_run(request, scale, source, seed) for seed in request.seeds]
+    found = labels.together([labels.of_run(run) for run in runs])
+    file = request.out / f"{PAPER}.csv.gz"
+    labels.write(found, file)
+    seconds = sum(run.summary["wall_s"] for run in runs)
+    said = f"{len(found.y):,} networks of the paper's space, trained here, {file}"
+    return Networks(found, request, scale, source, file, said, seconds)
+
+
+def tables(scale: Scale, source: str, seed: int) -> dict[str, Any]:
+    """Return the config of the search that makes the networks of a seed."""
+    return merge(
         read_toml(preset(PRESET)),
         {
             "seed": seed,
@@ -137,9 +201,13 @@ def _run(request: Request, scale: Scale, source: str, seed: int) -> Run:
             "store": {"keep_weights": "pareto"},
         },
     )
+
+
+def _run(request: Request, scale: Scale, source: str, seed: int) -> Run:
     folder = request.out / request.scale / f"seed{seed}"
     request.note(f"seed {seed}: {scale.networks} networks in {folder}")
-    run = finished(folder, tables, request.overrides, request.listeners)
+    config = tables(scale, source, seed)
+    run = finished(folder, config, request.overrides, request.listeners)
     wanted = run.config.budget.trials
     while wanted and (n_missing := wanted - _n_complete(run)) > 0:
         if len(run.record["legs"]) > N_MORE:
@@ -210,13 +278,22 @@ def _number(value: Any) -> float | None:
 
 
 def _compared(found: Labelled, judged: Sequence[Row], ranked: Sequence[Row]) -> list[Compared]:
-    names = [row["feature"] for row in ranked]
-    spreads = [float(name.startswith(SPREADS)) for name in names]
+    spreads = [row for row in ranked if row["feature"] in SPREADS]
+    rising = [row for row in spreads if (row["r"] or 0.0) > 0]
+    ten = f"{len(ranked)} features that a {RANKED_BY} would miss most"
+    central = _number(correlations(found.X, found.y)[found.names.index(CENTRALITY)])
+    places = [row["rank"] for row in ranked if row["feature"] == CENTRALITY]
     rows = [
         Compared("networks", "trained once", "number", PAPERS_NETWORKS, len(found.y)),
         Compared("networks", "the best one", "validation accuracy", None, float(found.y.max())),
-        Compared(f"{len(names)} features that a {RANKED_BY} would miss most", "",
-                 "standard deviations of path lengths", PAPERS_SPREADS, sum(spreads)),
+        Compared(ten, "", "deviations of path lengths to convolutions and pools",
+                 PAPERS_SPREADS, len(spreads)),
+        Compared(ten, "", "of these correlated positively with accuracy",
+                 PAPERS_SPREADS, len(rising)),
+        Compared(f"mean centrality ({CENTRALITY})", "the paper: one of the ten, negative",
+                 "correlation with accuracy", None, central),
+        Compared(f"mean centrality ({CENTRALITY})", "the paper: one of the ten, negative",
+                 "place among the ten", None, places[0] if places else None),
     ]  # fmt: skip
     for row in judged:
         for protocol, what in PROTOCOLS.items():
@@ -275,19 +352,21 @@ def _feature_table(rows: Sequence[Row]) -> Table:
     )
 
 
-def _notes(found: Labelled, ranked: Sequence[Row]) -> list[str]:
+def _notes(networks: Networks, ranked: Sequence[Row]) -> list[str]:
+    found = networks.found
     names = [row["feature"] for row in ranked]
-    spreads = [n for n in names if n.startswith(SPREADS)]
+    spreads = [n for n in names if n in SPREADS]
     n_drawn = sum(row["operator"] == "sample" for row in found.rows)
     return [
-        f"{len(found.y)} networks (the paper: 2,472), {n_drawn} drawn and the others mutated, each "
-        "trained once and briefly. Mean and standard deviation over splits; 70/30 is the paper's "
-        "protocol, drawn anew several times. Size alone: a line in ln(parameters).",
+        f"{networks.said[0].upper()}{networks.said[1:]}.",
+        f"{len(found.y):,} networks (the paper: 2,472), {n_drawn:,} drawn and the others mutated, "
+        "each trained once and briefly. Mean and standard deviation over splits; 70/30 is the "
+        "paper's protocol, drawn anew several times. Size alone: a line in ln(parameters).",
         f"A share of {REMOVED:g} of the population makes way each generation, not the paper's 0.1, "
         "so that two workers seldom wait.",
         f"Of the {len(names)} features a {RANKED_BY} would miss most (R2 lost on networks held "
         f"back when the column is shuffled), {len(spreads)} are standard deviations of path "
-        "lengths; the paper counts six of ten among convolutions and pools, all correlated "
+        "lengths to convolutions and pools; the paper counts six of ten, all correlated "
         "positively with accuracy, and a negative mean centrality.",
     ]
 

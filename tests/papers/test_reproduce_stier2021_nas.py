@@ -6,6 +6,8 @@ import csv
 import gzip
 import io
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,14 @@ from nasgen.cli import app
 from nasgen.errors import ConfigError, DataError
 from nasgen.evaluation.evaluator import Evaluator
 from nasgen.genotypes import Dag
-from nasgen.papers import stier2021_nas, table
+from nasgen.papers import PRESETS, kept, preset, stier2021_nas
 from nasgen.papers.base import Request
 from nasgen.predictors import evaluate
 from nasgen.predictors.importance import correlations, importances
+from nasgen.runs import reading
 from nasgen.runs.results import Run
+from nasgen.search_spaces.nasbench201 import NasBench201
+from nasgen.settings.config import read_toml
 from tests.papers.schema import assert_summary
 
 SERIAL = (
@@ -42,6 +47,8 @@ SERIAL = (
         "algorithm": {"population": 12},
     },
 )
+
+CELL = {"genotype": labels.plain(NasBench201().sample(np.random.default_rng(0)))}
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +217,7 @@ def test_files_that_are_no_tables_are_one_sentence(
         assert done.exit_code == 2, name
         assert said in " ".join(done.output.split()), name
     with pytest.raises(ConfigError, match="nasgen reproduce painter2018"):
-        table("painter2018")
+        kept.table("painter2018")
     with pytest.raises(ConfigError, match="--scale"):
         stier2021_nas.reproduce(Request("huge", None, tmp_path))
     with pytest.raises(ConfigError, match="cifar10:DIR"):
@@ -221,18 +228,21 @@ def test_files_that_are_no_tables_are_one_sentence(
 
 
 def test_the_kept_table_is_whole_and_describes_its_own_genotypes() -> None:
-    kept = labels.of_file(table("stier2021-nas"))
-    assert len(kept.y) >= 300
-    assert len(set(kept.keys)) == len(kept.keys)
-    assert kept.y.min() > 0.1  # better than guessing
-    again = labels.of_file(table("stier2021-nas"), "stier2021")
-    assert kept.names == again.names
-    assert np.allclose(kept.X, again.X, atol=1e-8)
-    assert [Dag.from_json(json.loads(row["genotype"])).key for row in kept.rows] == list(kept.keys)
+    file = PRESETS / "stier2021-nas.csv.gz"
+    shipped = labels.of_file(file)
+    assert len(shipped.y) >= 300
+    assert len(set(shipped.keys)) == len(shipped.keys)
+    assert shipped.y.min() > 0.1  # better than guessing
+    again = labels.of_file(file, "stier2021")
+    assert shipped.names == again.names
+    assert np.allclose(shipped.X, again.X, atol=1e-8)
+    keys = [Dag.from_json(json.loads(row["genotype"])).key for row in shipped.rows]
+    assert keys == list(shipped.keys)
     done = evaluated("stier2021-nas", "--predictors", "ridge", "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.output)
     assert found["source"] == "stier2021-nas"
+    shipped = labels.of_file(PRESETS / found["table"])
     assert found["predictors"]["ridge"]["r2"]["mean"] > 0
     few = evaluated(
         "stier2021-nas", "--predictors", "ridge", "--labels", "20", "--features", "structural",
@@ -240,7 +250,116 @@ def test_the_kept_table_is_whole_and_describes_its_own_genotypes() -> None:
     )  # fmt: skip
     assert few.exit_code == 0, few.output
     found = json.loads(few.output)
-    assert (found["n_labels"], found["n_judged"]) == (20, len(kept.y) - 20)
+    assert (found["n_labels"], found["n_judged"]) == (20, len(shipped.y) - 20)
     too_many = evaluated("stier2021-nas", "--predictors", "ridge", "--labels", "9999")
     assert too_many.exit_code == 2
-    assert f"got {len(kept.y)}" in " ".join(too_many.output.split())
+    assert f"got {len(shipped.y)}" in " ".join(too_many.output.split())
+
+
+# ---- the table of the paper's space ---------------------------------------------------------
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of presets with a table of 60 networks whose accuracies follow from depth."""
+    space = reading.resolved(read_toml(preset("stier2021"))).space
+    rng = np.random.default_rng(0)
+    dags = [space.sample(rng).mint(0, i) for i in range(60)]
+    features = registry.resolve("features", "stier2021")()
+    X = features.encode_all(dags)  # noqa: N806
+    y = 0.2 + 0.01 * X[:, features.names.index("depth")] + 0.01 * rng.random(60)
+    rows = [
+        {"trial": i, "seed": i // 30, "key": dag.key, "operator": "sample", "val_accuracy": y[i],
+         "n_params": 1000 + i, "genotype": labels.plain(dag)}
+        for i, dag in enumerate(dags)
+    ]  # fmt: skip
+    found = labels.Labelled(X, y, features.names, tuple(d.key for d in dags), tuple(rows))
+    folder = tmp_path / "presets"
+    folder.mkdir()
+    labels.write(found, folder / "stier2021-space.csv.gz")
+    shutil.copy(PRESETS / "stier2021-nas.csv.gz", folder)
+    monkeypatch.setattr(kept, "PRESETS", folder)
+    monkeypatch.setattr(kept, "ENOUGH", 60)
+    # The predictors of this scale are many; what is kept is another question.
+    scales = stier2021_nas.SCALES
+    few = {"quick": replace(scales["quick"], repeats=1, predictors=("ridge", "forest"))}
+    monkeypatch.setattr(stier2021_nas, "SCALES", scales | few)
+    return folder
+
+
+def test_a_table_that_is_large_enough_is_taken_instead_of_training(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NASGEN_DATA", raising=False)
+    said: list[str] = []
+    found = stier2021_nas.reproduce(Request("", None, tmp_path / "out", note=said.append))
+    assert_summary(found.summary("stier2021-nas"), "stier2021-nas", "quick")
+    first = found.rows[0]
+    assert (first["n"], first["seeds"]) == (60, [0, 1])
+    assert first["file"] == str(shipped / "stier2021-space.csv.gz")
+    about = "60 networks of the paper's space, stier2021-space.csv.gz, trained before"
+    assert about in first["origin"]
+    assert any(about in text for text in said)
+    assert about in found.page.read_text()
+    assert not (tmp_path / "out" / "quick").exists()
+    # Depth is what the accuracies were made of.
+    top = [row["feature"] for row in found.rows if row["kind"] == "feature"]
+    assert "depth" in top[:3]
+    done = evaluated("stier2021-nas", "--predictors", "ridge", "--json")
+    assert json.loads(done.output)["table"] == "stier2021-space.csv.gz"
+    # Who names data or seeds wants networks trained.
+    for asked in (Request("", "digits", tmp_path), Request("", None, tmp_path, seeds=(1,))):
+        assert stier2021_nas._kept(asked) is None
+    assert stier2021_nas._kept(Request("paper", None, tmp_path)) is None
+
+
+def test_a_table_that_is_too_small_is_named_and_not_taken(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "ENOUGH", 61)
+    assert stier2021_nas._kept(Request("", None, tmp_path)) is None
+    used = kept.table("stier2021-nas")
+    assert used.file.name == "stier2021-nas.csv.gz"
+    assert "stier2021-space.csv.gz of the paper's space has 60 and is used from 61 on" in used.said
+    shown = evaluated("stier2021-nas", "--predictors", "ridge", "--repeats", "1")
+    assert "used from 61 on" in " ".join(shown.output.split())
+
+
+def test_a_table_of_another_space_is_one_sentence(shipped: Path, tmp_path: Path) -> None:
+    file = shipped / "stier2021-space.csv.gz"
+    usual = labels.of_file(PRESETS / "stier2021-nas.csv.gz")
+    for row, said in (
+        (usual.rows[0], "channels: expected 1..48, got 96"),
+        (CELL, "it is of kind 'cell'"),
+    ):
+        other = [{**usual.rows[0], **row}, *usual.rows[1:]]
+        labels.write(replace(usual, rows=tuple(other)), file)
+        with pytest.raises(DataError, match="row 2: expected a network of the search space") as bad:
+            stier2021_nas.reproduce(Request("quick", None, tmp_path))
+        assert said in str(bad.value)
+        assert "Is it a table of another space?" in str(bad.value)
+    # Features of one kind of networks do not describe another.
+    wrong = evaluated(str(file), "--features", "random-graph")
+    assert wrong.exit_code == 2
+    text = " ".join(wrong.output.split())
+    assert "row 2: expected a network of kind 'recurrent'" in text
+    assert "got one of kind 'cell'" in text
+
+
+def test_the_ten_features_stand_beside_what_the_paper_says() -> None:
+    features = registry.resolve("features", "stier2021")()
+    rng = np.random.default_rng(0)
+    X = rng.random((80, len(features.names)))  # noqa: N806
+    y = X[:, features.names.index("closeness_mean")]
+    found = labels.Labelled(X, -y, features.names, tuple(map(str, range(80))))
+    names = ("walk_std_conv", "longest_std_avg_pool", "walk_std_sum", "closeness_mean", "depth")
+    ranked = [
+        {"rank": i, "feature": name, "r": -0.2 if "pool" in name else 0.2}
+        for i, name in enumerate(names, start=1)
+    ]
+    rows = {row.metric: row for row in stier2021_nas._compared(found, [], ranked)}
+    spreads = rows["deviations of path lengths to convolutions and pools"]
+    assert (spreads.paper, spreads.ours) == (6, 2)  # that of sums is another
+    assert rows["of these correlated positively with accuracy"].ours == 1
+    assert rows["correlation with accuracy"].ours == -1.0
+    assert rows["place among the ten"].ours == 4
