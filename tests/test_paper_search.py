@@ -13,15 +13,16 @@ from nasgen.runs import reading
 from nasgen.runs.results import Run
 from nasgen.store.rows import Rows
 
-BUDGET = "10s"
-# A small population, so that the predictor is used within seconds.
+BUDGET = "2m"
+# A few trials of a small population, so that the predictor is used and the time is not needed.
 SMALL = (
     {
         "execution": {"executor": "serial", "device": "cpu"},
         "algorithm": {"population": 6, "remove_worst": 0.5},
         "predictor": {"warmup": 10},
         "training": {"fraction": 0.05, "seconds": None, "epochs": 1.0},
-        "finish": {"networks": 1, "share": 0.2},
+        "budget": {"trials": 14},
+        "finish": {"networks": 0},
         "space": {"max_channels": 8},
     },
 )
@@ -67,7 +68,7 @@ def test_a_killed_arm_goes_on_and_leaves_one_row(script: Any, tmp_path: Path) ->
         keep=True,
     )  # fmt: skip
     rows = Rows.open(given.rows, script.KEYS)
-    key = {"data": "digits", "budget_s": 10.0, "arm": "stier2021", "seed": 0}
+    key = {"data": "digits", "budget_s": 120.0, "arm": "stier2021", "seed": 0}
     with pytest.raises(KilledError):
         rows.measured(lambda: script.measure("stier2021", 0, given, SMALL, (kill,)), **key)
     assert not rows.read
@@ -83,5 +84,5 @@ def test_a_killed_arm_goes_on_and_leaves_one_row(script: Any, tmp_path: Path) ->
     again = Rows.open(given.rows, script.KEYS)
     assert again.measured(lambda: pytest.fail("it was measured"), **key) == row
     (line,) = script.shown(again.read)
-    assert "stier2021, digits, 10 s, 1 seeds" in line
+    assert "stier2021, digits, 120 s, 1 seeds" in line
     assert "(paper 82.4 % on CIFAR-10)" in line
