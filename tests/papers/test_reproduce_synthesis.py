@@ -11,7 +11,15 @@ import pytest
 from typer.testing import CliRunner
 
 from nasgen.cli import app
-from nasgen.papers import chung2017, chung2018, curves, measuring, shafiee2016, synthesis
+from nasgen.papers import (
+    REPRODUCTIONS,
+    chung2017,
+    chung2018,
+    curves,
+    measuring,
+    shafiee2016,
+    synthesis,
+)
 from nasgen.papers.base import Reproduction, Request
 from nasgen.papers.smaller import n_synapses_of
 from nasgen.phenotype import similarity
@@ -252,9 +260,7 @@ def test_the_impossible_cell_is_printed_as_the_error_that_it_is(tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "paper", ["shafiee2016", "chung2017", "chung2018", "painter2018", "stier2021-nas"]
-)
+@pytest.mark.parametrize("paper", sorted(REPRODUCTIONS))
 def test_the_smallest_scale_of_every_paper_ends_with_one_summary(
     paper: str, tmp_path: Path
 ) -> None:
