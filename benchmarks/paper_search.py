@@ -101,7 +101,6 @@ def result(run: Run) -> Row:
         "trials": found["trials"],
         "train_s": found["train_s"],
         "wall_s": found["wall_s"],
-        "sessions": len(run.record["legs"]),
     }
 
 

@@ -177,14 +177,14 @@ def check_space(path: Path, found: Labelled, space: SearchSpace, name: str) -> N
     """Raise DataError where a row of a file is no legal network of the space that `name` names."""
     for number, row in enumerate(found.rows, start=2):
         genotype = _genotype(path, number, row["genotype"])
-        if space.reads(genotype):
+        if genotype.kind == space.genotype.kind:
             wrong = space.problems(_with_tags(genotype))
         else:
-            wrong = [f"it is of kind '{genotype.kind}'."]
+            wrong = [f"its kind is '{genotype.kind}'"]
         if wrong:
             raise DataError(
                 f"{path}, row {number}: expected a network of the search space of {name}, but "
-                f"{wrong[0]} Is it a table of another space?"
+                f"{wrong[0].rstrip('.')}; name a table of that space."
             )
 
 

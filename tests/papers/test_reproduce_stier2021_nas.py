@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import html
 import io
 import json
 import shutil
@@ -300,7 +301,7 @@ def test_a_table_that_is_large_enough_is_taken_instead_of_training(
     about = "60 networks of the paper's space, stier2021-space.csv.gz, trained before"
     assert about in first["origin"]
     assert any(about in text for text in said)
-    assert about in found.page.read_text()
+    assert about in html.unescape(found.page.read_text())
     assert not (tmp_path / "out" / "quick").exists()
     # Depth is what the accuracies were made of.
     top = [row["feature"] for row in found.rows if row["kind"] == "feature"]
@@ -330,14 +331,14 @@ def test_a_table_of_another_space_is_one_sentence(shipped: Path, tmp_path: Path)
     usual = labels.of_file(PRESETS / "stier2021-nas.csv.gz")
     for row, said in (
         (usual.rows[0], "channels: expected 1..48, got 96"),
-        (CELL, "it is of kind 'cell'"),
+        (CELL, "its kind is 'cell'"),
     ):
         other = [{**usual.rows[0], **row}, *usual.rows[1:]]
         labels.write(replace(usual, rows=tuple(other)), file)
         with pytest.raises(DataError, match="row 2: expected a network of the search space") as bad:
             stier2021_nas.reproduce(Request("quick", None, tmp_path))
         assert said in str(bad.value)
-        assert "Is it a table of another space?" in str(bad.value)
+        assert "name a table of that space" in str(bad.value)
     # Features of one kind of networks do not describe another.
     wrong = evaluated(str(file), "--features", "random-graph")
     assert wrong.exit_code == 2
