@@ -13,7 +13,7 @@ from nasgen.runs import reading
 from nasgen.runs.results import Run
 from nasgen.store.rows import Rows
 
-BUDGET = "2m"
+BUDGET = "10m"
 # A few trials of a small population, so that the predictor is used and the time is not needed.
 SMALL = (
     {
@@ -23,6 +23,7 @@ SMALL = (
         "training": {"fraction": 0.05, "seconds": None, "epochs": 1.0},
         "budget": {"trials": 14},
         "finish": {"networks": 0},
+        "ensemble": {"candidates": 1, "rounds": 1},
         "space": {"max_channels": 8},
     },
 )
@@ -68,7 +69,7 @@ def test_a_killed_arm_goes_on_and_leaves_one_row(script: Any, tmp_path: Path) ->
         keep=True,
     )  # fmt: skip
     rows = Rows.open(given.rows, script.KEYS)
-    key = {"data": "digits", "budget_s": 120.0, "arm": "stier2021", "seed": 0}
+    key = {"data": "digits", "budget_s": 600.0, "arm": "stier2021", "seed": 0}
     with pytest.raises(KilledError):
         rows.measured(lambda: script.measure("stier2021", 0, given, SMALL, (kill,)), **key)
     assert not rows.read
@@ -84,5 +85,5 @@ def test_a_killed_arm_goes_on_and_leaves_one_row(script: Any, tmp_path: Path) ->
     again = Rows.open(given.rows, script.KEYS)
     assert again.measured(lambda: pytest.fail("it was measured"), **key) == row
     (line,) = script.shown(again.read)
-    assert "stier2021, digits, 120 s, 1 seeds" in line
+    assert "stier2021, digits, 600 s, 1 seeds" in line
     assert "(paper 82.4 % on CIFAR-10)" in line

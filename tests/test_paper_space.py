@@ -75,9 +75,7 @@ def test_searches_are_ended_and_go_on_and_become_one_table(
     order = [both.keys.index(key) for key in other.keys]
     assert np.allclose(both.X[order], other.X)
     strange = Namespace(others=[PRESETS / "stier2021-nas.csv.gz"], table=table)
-    with pytest.raises(
-        DataError, match=r"stier2021-nas\.csv\.gz, row 2.*name a table of that space"
-    ):
+    with pytest.raises(DataError, match=r"stier2021-nas\.csv\.gz, row 2.*a table of that space"):
         script.add(strange)
 
 
