@@ -45,7 +45,17 @@ def section(view: ReportView) -> dict[str, Any] | None:
         ],
         "layer_names": [layer["layer"] for layer in rows[-1]["layers"].values()],
         "collapsed": sum(row["collapsed"] for row in rows),
+        "apart": _trained_apart(view),
     }
+
+
+def _trained_apart(view: ReportView) -> int:
+    """Return how many ancestors were trained apart and then mated, 0 where there is one or none."""
+    made = [trial for trial in view.trials if trial.derivation is not None]
+    first = min((trial.generation for trial in made), default=0)
+    ancestors = {p for trial in made if trial.generation == first for p in trial.parents}
+    is_mated = any(len(set(trial.parents)) > 1 for trial in made)
+    return len(ancestors) if is_mated and len(ancestors) > 1 else 0
 
 
 def _agreement(rows: Sequence[Row], metric: str) -> tuple[Markup, list[tuple[str, str]]]:

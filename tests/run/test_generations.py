@@ -35,6 +35,8 @@ TINY: dict[str, Any] = {
     "finish": {"networks": 0},
 }  # fmt: skip
 
+SHORT: dict[str, Any] = {"algorithm": {"epochs": 0.1}, "training": {"epochs": 0.1}}
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
@@ -204,3 +206,11 @@ def test_a_search_selects_by_similarity_and_a_run_without_derivations_has_no_suc
     done = CliRunner().invoke(app, ["show", str(run.path), "--generations"])
     assert "no network of this run was made of its parents' weights" in done.stdout
     assert len(nasgen.resume(run.path, trials="+3").trials) == 11
+
+
+def test_the_report_says_that_ancestors_were_trained_apart(run: nasgen.Run, tmp_path: Path) -> None:
+    apart = "ancestors were trained apart"
+    assert apart not in run.report_path.read_text()
+    section = {"name": "synthesis", "population": 2, "parents": 2, "generations": 1, "ancestors": 2}
+    found = nasgen.run(merge(TINY | {"algorithm": section}, SHORT), out=tmp_path / "run")
+    assert f"Their 2 {apart}" in found.report_path.read_text()
