@@ -73,4 +73,6 @@ def reproduce(
         return
     for table in found.tables:
         table_of(table.title, table.columns, table.rows)
+    for text in found.notes:
+        print(text)
     print(f"figure: {found.page}")

@@ -51,7 +51,7 @@ class Reproduction:
     """What came out: the measured rows, tables of them, the page with the figures.
 
     `compared` is every figure beside the paper's, `targets` what it should reach, `seconds` what
-    all of it took, in former calls too.
+    all of it took, in former calls too; `notes` say how the tables are to be read.
     """
 
     scale: str
@@ -61,6 +61,7 @@ class Reproduction:
     compared: Sequence[Compared] = ()
     targets: Sequence[Target] = ()
     seconds: float = 0.0
+    notes: Sequence[str] = ()
 
     def summary(self, paper: str) -> Row:
         """Return the last line of `nasgen reproduce PAPER --json`; the same keys for all papers."""

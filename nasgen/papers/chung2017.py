@@ -94,7 +94,9 @@ def reproduce(request: Request) -> Reproduction:
     figure = curves.figure("accuracy against efficiency", shown, [(150.0, 0.95)] * is_papers)
     page.write_text(sheet(title, (*synthesis.NOTES, NOTE), figure, tables), encoding="utf-8")
     seconds = sum(row["wall_s"] for row in rows)
-    return Reproduction(request.scale, rows, tables, page, compared, targets, seconds)
+    return Reproduction(
+        request.scale, rows, tables, page, compared, targets, seconds, synthesis.NOTES[:1]
+    )
 
 
 NOTE: Final = (

@@ -87,7 +87,9 @@ def reproduce(request: Request) -> Reproduction:
     )
     page.write_text(sheet(title, (*synthesis.NOTES, NOTE), figures, tables), encoding="utf-8")
     seconds = sum(row["wall_s"] for row in rows)
-    return Reproduction(request.scale, rows, tables, page, compared, targets, seconds)
+    return Reproduction(
+        request.scale, rows, tables, page, compared, targets, seconds, synthesis.NOTES[:1]
+    )
 
 
 NOTE: Final = (

@@ -157,7 +157,9 @@ def reproduce(request: Request) -> Reproduction:
     notes = (*synthesis.NOTES, *_notes(scale))
     page.write_text(sheet(title, notes, Markup("").join(figures), tables), encoding="utf-8")
     seconds = sum(row["wall_s"] for row in rows)
-    return Reproduction(request.scale, rows, tables, page, compared, targets, seconds)
+    return Reproduction(
+        request.scale, rows, tables, page, compared, targets, seconds, synthesis.NOTES[:1]
+    )
 
 
 def reported(source: str) -> Reported:

@@ -245,6 +245,15 @@ def test_nothing_is_measured_twice_and_a_lost_row_is_read_from_its_run(
 # ---- several parents -----------------------------------------------------------------------------
 
 
+def test_what_is_counted_stands_below_the_tables(made: tuple[Request, Reproduction]) -> None:
+    request, found = made
+    arguments = ["reproduce", "shafiee2016", "--scale", "tiny", "--data", "digits", "--quiet"]
+    done = CliRunner().invoke(app, [*arguments, "--out", str(request.out)])
+    assert done.exit_code == 0, done.output
+    assert "neither it nor biases count" in done.stdout
+    assert "neither it nor biases count" in found.page.read_text()
+
+
 def test_the_impossible_cell_is_printed_as_the_error_that_it_is(tmp_path: Path) -> None:
     request = Request("tiny", "digits", tmp_path, overrides=SMALL, seeds=(0,))
     file = synthesis.opened(request, chung2017.PAPER)
