@@ -43,7 +43,7 @@ def measured(path: str, share: float, out: Path, threads: int) -> dict[str, Any]
         "training": config.training.model_dump(exclude_none=True)
         | {"epochs": flops / share / (BACKWARD * best["flops"] * n_train)},
         "algorithm": {"name": "fixed"},
-        "origin": {"genotype": str(origin)},
+        "origin": {"network": str(origin)},
         "finish": {"networks": 0},
         "execution": {"threads_per_trial": threads},
     }

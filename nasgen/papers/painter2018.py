@@ -88,7 +88,7 @@ class Scale:
 
 
 SCALES = {
-    "tiny": Scale("digits", 40, 10, 4, 2, 2),
+    "tiny": Scale("digits", 24, 6, 4, 2, 2),
     "quick": Scale("cifar10", 300, 150, 4, 2, 2),
     # The report's 5,000 steps a round are shared by 10 members.
     "paper": Scale("cifar10", 5000, 500, 10, 3, 15),
