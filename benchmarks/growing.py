@@ -42,7 +42,7 @@ ARMS: Final[dict[str, Mapping[str, Any]]] = {
     "gradmax": merge(WIDE, {"training": {"new_parts": "gradmax"}}),
     "rate": merge(WIDE, {"training": {"new_rate": 3.0}}),
     "variance+rate": merge(WIDE, {"training": {"new_parts": "variance", "new_rate": 3.0}}),
-    "inception": merge(WIDE, {"algorithm": {"morphisms": {"r2r-inception": 1.0}}}),
+    "inception": merge(WIDE, {"algorithm": {"morphisms": {**WHOLE, "r2r-inception": 1.0}}}),
     "shared": merge(WIDE, {"algorithm": {"shared": True}}),
     "random-pad": merge(STEADY, {"algorithm": {"morphisms": {"random-pad": 1.0}}}),
 }
