@@ -14,6 +14,7 @@ REPRODUCTIONS: Mapping[str, str] = {
     "chung2018": "nasgen.papers.chung2018:reproduce",
     "painter2018": "nasgen.papers.painter2018:reproduce",
     "stier2021-nas": "nasgen.papers.stier2021_nas:reproduce",
+    "stier2021-pruning": "nasgen.papers.stier2021_pruning:reproduce",
 }
 
 

@@ -1,0 +1,171 @@
+"""Pruning as an experiment: lines of pruned networks as finished runs of the one search.
+
+A network is trained once a seed; each line begins with it and takes weights away by a method and a
+strategy. There is no training here; a row that was measured is kept, and so is a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from nasgen.errors import StoreError, typed
+from nasgen.papers.base import Request, finished
+from nasgen.runs import pruning, reading
+from nasgen.runs.results import Run
+from nasgen.settings.config import merge
+from nasgen.store.rows import Row, Rows
+
+REVISION: Final = 1  # raised when pruning or training change: rows of before are not comparable
+KEYS: Final = ("network", "arm", "scale", "settings", "seed", "data")
+BASE: Final = "base"  # the arm of the network that all lines of a seed begin with
+# Its whole training counts, and each step is a network to test.
+ONE_LINE: Final = {**pruning.ONE_AT_A_TIME, "execution": {"executor": "serial", "workers": 1}}
+
+
+class Lines:
+    """The runs of one paper on one data set with one seed.
+
+    They lie in OUT/SCALE-SETTINGS/seedN/NETWORK/ARM, rows in OUT/PAPER.jsonl. `tables` are config
+    tables of all runs, `scale` a dataclass with all that says how much is spent.
+    """
+
+    def __init__(
+        self,
+        paper: str,
+        request: Request,
+        scale: Any,
+        tables: Mapping[str, Any],
+        source: str,
+        seed: int,
+        rows: Rows,
+    ) -> None:
+        self.request, self.seed, self.rows_file = request, seed, rows
+        text = json.dumps([REVISION, asdict(scale), tables, source], sort_keys=True)
+        self.settings = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+        self.folder = request.out / f"{request.scale}-{self.settings}" / f"seed{seed}"
+        base = merge(ONE_LINE, {"execution": {"threads_per_trial": 1}, "seed": seed})
+        self.tables = merge(merge(base, {"data": {"source": source}}), tables)
+        self.source = reading.resolved(self.tables, paper, request.overrides).config.data.source
+
+    def trained(
+        self, network: str, origin: str, epochs: float, arm: str = BASE, title: str = "dense"
+    ) -> Row:
+        """Return the row of a network that is trained from scratch.
+
+        `origin` is what [origin] network names.
+        """
+        tables = merge(
+            {k: v for k, v in self.tables.items() if k != "algorithm"},
+            {
+                "algorithm": {"name": "fixed"},
+                "training": {"epochs": epochs},
+                "origin": {"network": origin},
+            },
+        )
+        return self._row(network, arm, title, tables)
+
+    def pruned(self, network: str, arm: str, title: str, algorithm: Mapping[str, Any]) -> Row:
+        """Return the row of a line that begins with the trained network; its row is there.
+
+        `algorithm` are options of the algorithm `prune`.
+        """
+        tables = merge(
+            {k: v for k, v in self.tables.items() if k != "algorithm"},
+            {
+                "algorithm": {"name": "prune", "first_epochs": 0.0, **algorithm},
+                "origin": {"network": str(self.base(network))},
+            },
+        )
+        return self._row(network, arm, title, tables)
+
+    def base(self, network: str) -> Path:
+        """Return the folder of the run that lines of a network begin with."""
+        return self.folder / network / BASE
+
+    def _row(self, network: str, arm: str, title: str, tables: Mapping[str, Any]) -> Row:
+        def measured() -> Row:
+            self.request.note(f"seed {self.seed}: {network}, {title}")
+            overrides, listeners = self.request.overrides, self.request.listeners
+            run = finished(self.folder / network / arm, tables, overrides, listeners)
+            return {"title": title, **_measured(run)}
+
+        return self.rows_file.measured(
+            measured, network=network, arm=arm, scale=self.request.scale, settings=self.settings,
+            seed=self.seed, data=self.source,
+        )  # fmt: skip
+
+
+def opened(request: Request, paper: str) -> Rows:
+    """Return the file of a paper's rows."""
+    return Rows.open(request.out / f"{paper}.jsonl", KEYS)
+
+
+def _measured(run: Run) -> Row:
+    """Return the steps of a run, what it took and where it ran; the first network is step 0.
+
+    A step has "n", its weights (of layers but the classifier), "val" and "test", its accuracies,
+    and "epochs". "failure" says why a line ended before its target, "" for a line that did not.
+    """
+    steps = pruning.steps_of(run)
+    if not steps:
+        why = typed("show", run.path, "--history")
+        raise StoreError(f"{run.path}: its first network could not be trained; {why} says why.")
+    failed = [t for t in run.trials if t.state == "FAILED"]
+    summary, record = run.summary, run.record
+    return {
+        "steps": [
+            {
+                "step": step["step"],
+                "n": step["n_synapses"],
+                "val": step["val_accuracy"],
+                "test": run.network(step["trial"]).test_accuracy,
+                "epochs": step["epochs"],
+            }
+            for step in steps
+        ],
+        "failure": failed[-1].failure if failed else "",
+        "train_s": summary["train_s"],
+        "wall_s": summary["wall_s"],
+        "measured": record["created"],
+        "machine": {k: record["machine"][k] for k in ("processor", "cores")},
+        "versions": record["versions"],
+    }
+
+
+def share_gone(row: Mapping[str, Any], step: Mapping[str, Any], whole: int) -> float:
+    """Return which share of the weights of a whole network a step has lost."""
+    return 1.0 - float(step["n"]) / whole
+
+
+def at_share(row: Mapping[str, Any], share: float, part: str = "test") -> float:
+    """Return the accuracy where a share of the first network's weights is gone.
+
+    Between the two steps that enclose it, in the logarithm of what is left; NaN where no step has
+    gone as far.
+    """
+    wanted = math.log(row["steps"][0]["n"] * (1.0 - share))
+    points = [(math.log(max(1, s["n"])), float(s[part])) for s in row["steps"]]
+    nearest = min(points, key=lambda p: abs(p[0] - wanted))
+    if abs(nearest[0] - wanted) < math.log1p(0.02):
+        return nearest[1]
+    for (more, a), (fewer, b) in pairwise(points):
+        if fewer <= wanted <= more:
+            return a + (more - wanted) / (more - fewer) * (b - a)
+    return math.nan
+
+
+def of(rows: Sequence[Row], network: str, arm: str) -> list[Row]:
+    """Return the rows of an arm of a network, one a seed."""
+    return [row for row in rows if row["network"] == network and row["arm"] == arm]
+
+
+def seconds(rows: Sequence[Row]) -> float:
+    """Return what the rows took, in former calls too."""
+    return float(sum(row["wall_s"] for row in rows))
