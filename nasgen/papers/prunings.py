@@ -139,11 +139,6 @@ def _measured(run: Run) -> Row:
     }
 
 
-def share_gone(row: Mapping[str, Any], step: Mapping[str, Any], whole: int) -> float:
-    """Return which share of the weights of a whole network a step has lost."""
-    return 1.0 - float(step["n"]) / whole
-
-
 def at_share(row: Mapping[str, Any], share: float, part: str = "test") -> float:
     """Return the accuracy where a share of the first network's weights is gone.
 

@@ -82,7 +82,7 @@ class Scale:
     @property
     def of_remaining(self) -> float:
         """Share of what is left that a step of a relative line takes."""
-        return 1.0 - (1.0 - HEADLINE) ** (1 / self.to_headline)
+        return float(1.0 - (1.0 - HEADLINE) ** (1 / self.to_headline))
 
     @property
     def control_epochs(self) -> float:
@@ -282,7 +282,7 @@ def _figure(description: str, by_method: Mapping[str, Sequence[Row]]) -> Markup:
 def _notes(scale: Scale) -> tuple[str, ...]:
     return (
         f"Each network is trained for {scale.first_epochs:g} epochs of a share of "
-        f"{scale.fraction:g} of the training images; all lines of a seed begin with it. Behind each "
+        f"{scale.fraction:g} of the training images; all lines of a seed begin with it. Behind a "
         f"step there are {scale.epochs:g} epochs. A relative line takes "
         f"{100 * scale.of_remaining:.3g} % of what is left in a step, a fixed-size line "
         f"{100 * scale.size:g} % of the original number; the last step of each ends at its target. "
