@@ -95,6 +95,12 @@ def prune(
             "layers), i2h (what they read of a step), h2h (of the step before)."
         ),
     ] = "all",
+    classifier: Annotated[
+        bool,
+        typer.Option(
+            "--classifier/--no-classifier", help="The classifier loses weights too, which count."
+        ),
+    ] = False,
     epochs: Annotated[
         float | None,
         typer.Option(
@@ -156,6 +162,7 @@ def prune(
         {} if granularity == "weight" else {"granularity": granularity},
         protect,
         recurrent,
+        classifier,
         seed,
         assignments(set_ or []),
     )
@@ -172,7 +179,7 @@ def prune(
     if json_:
         dump(made.to_json())
     else:
-        _print(made)
+        _print(made, classifier)
     if not made.is_reached:
         failed = next((t for t in reversed(made.run.trials) if t.state == "FAILED"), None)
         why = "there were no more steps; raise --steps." if failed is None else failed.failure
@@ -185,7 +192,7 @@ def prune(
         raise typer.Exit(EXIT_USER if is_asked else EXIT_NOTHING)
 
 
-def _print(made: Pruned) -> None:
+def _print(made: Pruned, classifier: bool) -> None:
     from nasgen.runs.progress import value
 
     metric = f"val_{made.run.task.metric}"
@@ -194,7 +201,7 @@ def _print(made: Pruned) -> None:
         [
             row["step"],
             row["trial"],
-            row["n_synapses"],
+            row["n_synapses"] + (row["n_classifier"] if classifier else 0),
             row["n_filters"],
             f"{row['compression']:.3g}x",
             value(metric, row[metric]),
@@ -208,5 +215,6 @@ def _print(made: Pruned) -> None:
     for name, figure in tested.items():
         if name == f"test_{made.run.task.metric}":
             print(f"{name} of trial {last}: {value(name, figure)}")
-    print(f"weights: of layers but the classifier; network: {made.run.path}:{last}")
+    of_what = "with" if classifier else "but"
+    print(f"weights: of layers {of_what} the classifier; network: {made.run.path}:{last}")
     print(f"report: {made.run.report_path}")

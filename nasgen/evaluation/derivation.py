@@ -37,7 +37,7 @@ from nasgen.evaluation.evaluation import Json
 from nasgen.evaluation.framing import Frame, Parent, averaged, framed, mixed
 from nasgen.evaluation.inference import Inference
 from nasgen.evaluation.living import prunable, step_of
-from nasgen.evaluation.pruning import Pruning, guarded, parted
+from nasgen.evaluation.pruning import Pruning, guarded, remembering
 from nasgen.genotypes.child import Plan
 from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support, survival
@@ -95,7 +95,8 @@ class Deriver:
         who = f"{derivation.group.removesuffix('s')} '{derivation.operator}'"
         _check_related(who, entry, parents, derivation)
         frame = framed(self._decode, parents, bool(derivation.settings.get("tags", True)))
-        names = prunable(frame.blueprint, frame.tensors)
+        classifier = bool(derivation.settings.get("classifier", False))
+        names = prunable(frame.blueprint, frame.tensors, classifier)
 
         def squared() -> dict[str, Array]:
             found = [gradients.squared(self.inference, parent) for parent in frame.parents]
@@ -137,7 +138,10 @@ class Deriver:
         masks = made.masks
         repaired = [*made.repaired]
         if made.stock is None:  # an environment repairs what it lets die, of what it was given
-            repaired += _repair(masks, made.strengths, frame.whole)
+            shapes = {name: mask.shape for name, mask in masks.items()}
+            needed = masks.keys() - remembering(frame.blueprint, shapes)
+            own = {name: mask for name, mask in masks.items() if name in needed}
+            repaired += _repair(own, made.strengths, frame.whole)
         whole = frame.whole
         closed = support.closed(frame.blueprint, {**whole, **masks})
         if masks and not _n_left(closed, masks) and made.stock is not None:
@@ -380,20 +384,15 @@ class _Call:
     def _pruned(
         self, weights: Mapping[str, Array], supports: Mapping[str, Mask]
     ) -> tuple[dict[str, Array], dict[str, Mask]]:
-        blueprint = self.frame.blueprint
-        steps = {step.name: step for step in blueprint.steps}
-        settings = self.derivation.settings
         shapes = {name: weights[name].shape for name in self.names}
-        folding, spared = parted(blueprint, shapes, settings.get("recurrent", "all"))
-        pruning = Pruning.of_layers(
-            folding,
+        folding, pruning = Pruning.of_network(
+            self.frame.blueprint,
+            shapes,
+            self.derivation.settings,
             self.materials,
             who=self.who,
             entry=self.entry,
             function=self._function,
-            settings=settings,
-            spared=spared,
-            layers={name: step_of(steps, name).name for name in folding.layers},
             rng=self._rng,
         )
         joined = (

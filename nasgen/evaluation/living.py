@@ -30,13 +30,24 @@ FLOAT: Final = 4  # bytes
 WIDTHS: Final = (1, 2, 4)  # bytes that an index may take
 
 
-def prunable(blueprint: Blueprint, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return the names of the tensors that may be sparse: weights of layers but the classifier."""
+def prunable(
+    blueprint: Blueprint, tensors: Mapping[str, Tensor], classifier: bool = False
+) -> list[str]:
+    """Return the names of the tensors that may be sparse: weights of layers.
+
+    Those of the classifier are among them where it is asked for.
+    """
+    floats = {name: t.ndim for name, t in tensors.items() if t.is_floating_point()}
+    return of_layers(blueprint, floats, classifier)
+
+
+def of_layers(blueprint: Blueprint, n_axes: Mapping[str, int], classifier: bool) -> list[str]:
+    """Return which parameters may be sparse; `n_axes` says how many axes each has."""
     steps = {step.name: step for step in blueprint.steps}
     return [
         name
-        for name, tensor in tensors.items()
-        if tensor.ndim > 1 and tensor.is_floating_point() and step_of(steps, name).role != "head"
+        for name, n in n_axes.items()
+        if n > 1 and (classifier or step_of(steps, name).role != "head")
     ]
 
 
@@ -59,7 +70,8 @@ def measured(
 ) -> dict[str, int]:
     """Return the counts of a network and its "storage_bytes"; None: all of its weights exist.
 
-    `masks` are closed: what they hold is alive.
+    "n_classifier" are the classifier's weights, which no other count has. `masks` are closed: what
+    they hold is alive.
     """
     parameters: dict[str, Tensor] = dict(network.named_parameters())
     there = masks or {}
@@ -71,6 +83,8 @@ def measured(
     names = prunable(blueprint, parameters)
     folding = Folding.of(blueprint, {name: parameters[name].shape for name in names})
     found = counted(folding.joined({name: of(name) for name in names}))
+    others = set(prunable(blueprint, parameters, classifier=True)).difference(names)
+    found["n_classifier"] = survival.n_synapses({name: of(name) for name in others})
     held = [t for t in network.state_dict().values() if t.is_floating_point()]
     n_dense = sum(tensor.numel() for tensor in held)
     saved = sum(FLOAT * mask.size - stored_bytes(mask) for mask in there.values())

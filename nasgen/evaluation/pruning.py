@@ -39,11 +39,40 @@ PROTECTED: Final = {"none": (), "first": (0,), "last": (-1,), "both": (0, -1)}
 
 @final
 @dataclass(frozen=True)
+class Bounds:
+    """What may leave: of the tensors `free` all `n` units but `least`; `n_held` stay elsewhere."""
+
+    free: tuple[str, ...]
+    n: int
+    n_held: int
+    least: int
+
+    @property
+    def n_all(self) -> int:
+        """How many units there are."""
+        return self.n + self.n_held
+
+    @property
+    def fewest(self) -> int:
+        """How many units stay at least."""
+        return self.n_held + self.least
+
+    def refusal(self, keep: int, granularity: str) -> str:
+        """Return why so few cannot be all that stays."""
+        held = f", and all {self.n_held} of protected layers" if self.n_held else ""
+        return (
+            f"expected at least {self.fewest} {granularity}s to stay, one in each of {self.least} "
+            f"layers{held}, got {keep} of {self.n_all}."
+        )
+
+
+@final
+@dataclass(frozen=True)
 class Pruning:
     """A pruning that is to be called: `function` is the member, `layers` the layer of each tensor.
 
     `rng` gives the generator of a tensor, or of several; `given` is what the pruning requires.
-    Nothing is taken of the tensors `spared`.
+    Nothing is taken of the tensors `spared`; those that are `dispensable` may lose everything.
     """
 
     who: str
@@ -54,15 +83,36 @@ class Pruning:
     rng: Callable[[str | tuple[str, ...]], np.random.Generator]
     given: Mapping[str, Any] = field(default_factory=dict)
     spared: frozenset[str] = frozenset()
+    dispensable: frozenset[str] = frozenset()
 
     @classmethod
-    def of_layers(cls, folding: Folding, given: Mapping[str, Any], **more: Any) -> Pruning:
-        """Return a pruning of the joined arrays of layers; `given` belongs to their tensors."""
+    def of_network(
+        cls,
+        blueprint: Blueprint,
+        shapes: Mapping[str, tuple[int, ...]],
+        settings: Mapping[str, Any],
+        given: Mapping[str, Any],
+        **more: Any,
+    ) -> tuple[Folding, Pruning]:
+        """Return how tensors are joined, and a pruning of the joined arrays.
+
+        `shapes` are those of the tensors that may be sparse, to which `given` belongs.
+        """
+        folding, spared = parted(blueprint, shapes, settings.get("recurrent", "all"))
+        steps = {step.name: step for step in blueprint.steps}
         joined = {
             key: tuple(_joined(folding, entry) for entry in parents)
             for key, parents in given.items()
         }
-        return cls(given=joined, **more)
+        pruning = cls(
+            settings=settings,
+            given=joined,
+            spared=spared,
+            dispensable=remembering(blueprint, shapes),
+            layers={name: step_of(steps, name).name for name in folding.layers},
+            **more,
+        )
+        return folding, pruning
 
     def left(self, weights: Arrays, supports: Masks) -> tuple[dict[str, Array], dict[str, Mask]]:
         """Return the weights that it changed, and the support that it left of each tensor.
@@ -70,21 +120,22 @@ class Pruning:
         Raises NotApplicable where less should stay than can, OperatorError for what it returned or
         raised against its contract.
         """
-        free = self._free()
-        own, alive = ({n: of[n] for n in free} for of in (weights, supports))
-        budget = self._budget(own, alive, n_units(supports, self.granularity))
+        bounds = self.bounds(supports)
+        own, alive = ({n: of[n] for n in bounds.free} for of in (weights, supports))
+        budget = self._budget(own, alive, bounds)
         found = self._chosen(own, alive, budget)
         masks = {n: found.get(n, mask) for n, mask in supports.items()}
         if not hasattr(self.function, "adjusted"):
             return {}, masks
-        return {n: self._adjusted(n, own[n], alive[n], found[n]) for n in free}, masks
+        return {n: self._adjusted(n, own[n], alive[n], found[n]) for n in bounds.free}, masks
 
     @property
     def granularity(self) -> str:
         """What it counts."""
         return str(getattr(self.function, "granularity", "weight"))
 
-    def _free(self) -> list[str]:
+    def bounds(self, supports: Masks) -> Bounds:
+        """Return what may leave; NotApplicable where nothing may."""
         layers = list(dict.fromkeys(self.layers.values()))
         kept = {layers[i] for i in PROTECTED[self.settings.get("protect", "none")] if layers}
         free = [n for n, layer in self.layers.items() if layer not in kept and n not in self.spared]
@@ -95,23 +146,20 @@ class Pruning:
                 f"{self.settings.get('protect', 'none')}), got none.",
                 kind="no_place",
             )
-        return free
+        n = n_units({name: supports[name] for name in free}, self.granularity)
+        needed = [name for name in free if name not in self.dispensable]
+        least = sum(bool(supports[name].any()) for name in needed)
+        return Bounds(tuple(free), n, n_units(supports, self.granularity) - n, least)
 
-    def _budget(self, weights: Arrays, supports: Masks, n_all: int) -> int:
+    def _budget(self, weights: Arrays, supports: Masks, bounds: Bounds) -> int:
         """Return how many units of what may be pruned stay."""
-        n = n_units(supports, self.granularity)
+        n = bounds.n
         if "keep" not in self.settings:
             return round(float(self.settings.get("retention", 1.0)) * n)
-        n_held = n_all - n
-        budget = int(self.settings["keep"]) - n_held
-        least = sum(bool(mask.any()) for mask in supports.values())
-        if budget < least:
-            held = f", and all {n_held} of protected layers" if n_held else ""
-            raise NotApplicable(
-                f"expected at least {n_held + least} {self.granularity}s to stay, one in each of "
-                f"{least} layers{held}, got {self.settings['keep']} of {n_all}.",
-                kind="size",
-            )
+        keep = int(self.settings["keep"])
+        if keep < bounds.fewest:
+            raise NotApplicable(bounds.refusal(keep, self.granularity), kind="size")
+        budget = keep - bounds.n_held
         if "bucket" in self.settings:
             bucket, given = float(self.settings["bucket"]), self._of(tuple(supports))
             rngs = self._rngs(list(supports))
@@ -176,18 +224,31 @@ def parted(
     if which == "all":
         return Folding.of(blueprint, shapes), frozenset()
     steps = {step.name: step for step in blueprint.steps}
+    own = remembering(blueprint, shapes)
 
     def is_wanted(name: str) -> bool:
-        step = step_of(steps, name)
-        layer = find_layer(step.layer)
-        axes = roles(step, name.removeprefix(f"{PREFIX}.{step.name}."), len(shapes[name]))
-        reads_itself = any(a is not None and a[0] == "self" for a in axes)
-        return layer.has("self") and which in ("both", "h2h" if reads_itself else "i2h")
+        layer = find_layer(step_of(steps, name).layer)
+        return layer.has("self") and which in ("both", "h2h" if name in own else "i2h")
 
     wanted = {name: shape for name, shape in shapes.items() if is_wanted(name)}
     others = {name: shape for name, shape in shapes.items() if name not in wanted}
     found, spared = (Folding.of(blueprint, part).layers for part in (wanted, others))
     return Folding({**found, **spared}), frozenset(spared)
+
+
+def remembering(blueprint: Blueprint, shapes: Mapping[str, tuple[int, ...]]) -> frozenset[str]:
+    """Return the tensors by which a layer reads its own state of the step before.
+
+    A layer without them still answers: it is not cut from the network when they lose everything.
+    """
+    steps = {step.name: step for step in blueprint.steps}
+
+    def is_own(name: str) -> bool:
+        step = step_of(steps, name)
+        axes = roles(step, name.removeprefix(f"{PREFIX}.{step.name}."), len(shapes[name]))
+        return any(axis is not None and axis[0] == "self" for axis in axes)
+
+    return frozenset(name for name in shapes if is_own(name))
 
 
 def _joined(folding: Folding, entry: Any) -> Any:

@@ -48,10 +48,11 @@ def wired(n: int, edges: Iterable[Edge], cell: str = "gru") -> Recurrent:
 DENSE, JOIN = "dense-relu", "concat"
 
 
-def wired_dense(n: int, edges: Iterable[Edge], width: int = 1) -> Dag:
+def wired_dense(n: int, edges: Iterable[Edge], width: int | Sequence[int] = 1) -> Dag:
     """Return the dense network of the graph of vertices 0..n - 1: a layer of `width` units each.
 
-    What a vertex reads is concatenated. Raises like `wired`.
+    `width` is the same for all, or one for each. What a vertex reads is concatenated. Raises like
+    `wired`.
     """
     pairs = [(int(a), int(b)) for a, b in edges]
     _check(n, pairs)
@@ -61,7 +62,8 @@ def wired_dense(n: int, edges: Iterable[Edge], width: int = 1) -> Dag:
     for a, b in pairs:
         before[b].append(a)
     # Added in the order of the vertices, which their tags then show.
-    unit = [draft.add(DENSE, channels=width) for _ in range(n)]
+    widths = [width] * n if isinstance(width, int) else width
+    unit = [draft.add(DENSE, channels=own) for own in widths]
 
     def joined(sources: Sequence[int]) -> int:
         tags_of = [unit[v] for v in sources]

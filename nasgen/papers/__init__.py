@@ -15,6 +15,7 @@ REPRODUCTIONS: Mapping[str, str] = {
     "painter2018": "nasgen.papers.painter2018:reproduce",
     "stier2021-nas": "nasgen.papers.stier2021_nas:reproduce",
     "stier2021-pruning": "nasgen.papers.stier2021_pruning:reproduce",
+    "stier2021-rnn": "nasgen.papers.stier2021_rnn:reproduce",
 }
 
 

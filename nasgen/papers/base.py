@@ -113,7 +113,7 @@ def scale_of(request: Request, scales: Mapping[str, S]) -> tuple[Request, S, str
             f"--data: the scale '{name}' is about {wanted}, but {_missing(wanted)}; say where its "
             f"files lie: --data {wanted}:DIR (or another data set: --data digits)."
         )
-    elif request.data is None and ":" in source:
+    elif request.data is None and source != scales[name].data:
         request.note(f"data: {source}, from ${DATA}")
     seeds = tuple(request.seeds) or tuple(getattr(scales[name], "seeds", (0,)))
     return replace(request, scale=name, seeds=seeds), scales[name], source

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from nasgen.errors import StoreError, typed
 from nasgen.papers.base import Request, finished
+from nasgen.report.numbers import duration
 from nasgen.runs import pruning, reading
 from nasgen.runs.results import Run
 from nasgen.settings.config import merge
@@ -25,6 +26,7 @@ from nasgen.store.rows import Row, Rows
 REVISION: Final = 1  # raised when pruning or training change: rows of before are not comparable
 KEYS: Final = ("network", "arm", "scale", "settings", "seed", "data")
 BASE: Final = "base"  # the arm of the network that all lines of a seed begin with
+LONG_S: Final = 60.0  # less is not worth saying
 # Its whole training counts, and each step is a network to test.
 ONE_LINE: Final = {**pruning.ONE_AT_A_TIME, "execution": {"executor": "serial", "workers": 1}}
 
@@ -33,7 +35,8 @@ class Lines:
     """The runs of one paper on one data set with one seed.
 
     They lie in OUT/SCALE-SETTINGS/seedN/NETWORK/ARM, rows in OUT/PAPER.jsonl. `tables` are config
-    tables of all runs, `scale` a dataclass with all that says how much is spent.
+    tables of all runs, `scale` a dataclass with all that says how much is spent; `classifier` says
+    whether the classifier is pruned and counted.
     """
 
     def __init__(
@@ -45,9 +48,11 @@ class Lines:
         source: str,
         seed: int,
         rows: Rows,
+        classifier: bool = False,
     ) -> None:
         self.request, self.seed, self.rows_file = request, seed, rows
-        text = json.dumps([REVISION, asdict(scale), tables, source], sort_keys=True)
+        self.classifier = classifier
+        text = json.dumps([REVISION, asdict(scale), tables, source, classifier], sort_keys=True)
         self.settings = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
         self.folder = request.out / f"{request.scale}-{self.settings}" / f"seed{seed}"
         base = merge(ONE_LINE, {"execution": {"threads_per_trial": 1}, "seed": seed})
@@ -61,14 +66,13 @@ class Lines:
 
         `origin` is what [origin] network names.
         """
-        tables = merge(
-            {k: v for k, v in self.tables.items() if k != "algorithm"},
-            {
-                "algorithm": {"name": "fixed"},
-                "training": {"epochs": epochs},
-                "origin": {"network": origin},
-            },
-        )
+        algorithm = {"name": "fixed"}
+        own = {
+            "algorithm": algorithm,
+            "training": {"epochs": epochs},
+            "origin": {"network": origin},
+        }
+        tables = merge(self.tables, own)
         return self._row(network, arm, title, tables)
 
     def pruned(self, network: str, arm: str, title: str, algorithm: Mapping[str, Any]) -> Row:
@@ -76,14 +80,30 @@ class Lines:
 
         `algorithm` are options of the algorithm `prune`.
         """
-        tables = merge(
-            {k: v for k, v in self.tables.items() if k != "algorithm"},
-            {
-                "algorithm": {"name": "prune", "first_epochs": 0.0, **algorithm},
-                "origin": {"network": str(self.base(network))},
-            },
-        )
+        own = {"name": "prune", "first_epochs": 0.0, "classifier": self.classifier, **algorithm}
+        origin = {"network": str(self.base(network))}
+        tables = merge(self.tables, {"algorithm": own, "origin": origin})
         return self._row(network, arm, title, tables)
+
+    def announce(self, row: Row, epochs: Mapping[str, float]) -> None:
+        """Say about how long it takes to measure what is missing of a network.
+
+        `row` is that of the trained network, `epochs` are those of each arm that follows; as if
+        pruned networks trained as slowly as it, and as if nothing but training took time.
+        """
+        known = {
+            other["arm"]
+            for other in self.rows_file.read
+            if (other["network"], other["settings"], other["seed"])
+            == (row["network"], self.settings, self.seed)
+        }
+        missing = sum(n for arm, n in epochs.items() if arm not in known)
+        seconds = missing * row["train_s"] / max(1e-9, row["steps"][0]["epochs"])
+        if seconds >= LONG_S:
+            self.request.note(
+                f"seed {self.seed}: {row['network']} takes about {duration(seconds)} on this "
+                "machine; interrupted, the same command goes on."
+            )
 
     def base(self, network: str) -> Path:
         """Return the folder of the run that lines of a network begin with."""
@@ -94,7 +114,7 @@ class Lines:
             self.request.note(f"seed {self.seed}: {network}, {title}")
             overrides, listeners = self.request.overrides, self.request.listeners
             run = finished(self.folder / network / arm, tables, overrides, listeners)
-            return {"title": title, **_measured(run)}
+            return {"title": title, **_measured(run, self.classifier)}
 
         return self.rows_file.measured(
             measured, network=network, arm=arm, scale=self.request.scale, settings=self.settings,
@@ -107,11 +127,12 @@ def opened(request: Request, paper: str) -> Rows:
     return Rows.open(request.out / f"{paper}.jsonl", KEYS)
 
 
-def _measured(run: Run) -> Row:
+def _measured(run: Run, classifier: bool) -> Row:
     """Return the steps of a run, what it took and where it ran; the first network is step 0.
 
-    A step has "n", its weights (of layers but the classifier), "val" and "test", its accuracies,
-    and "epochs". "failure" says why a line ended before its target, "" for a line that did not.
+    A step has "n", its weights (of layers, of the classifier where that is counted), "val" and
+    "test", its accuracies, and "epochs". "failure" says why a line ended before its target, "" for
+    one that did not.
     """
     steps = pruning.steps_of(run)
     if not steps:
@@ -123,7 +144,7 @@ def _measured(run: Run) -> Row:
         "steps": [
             {
                 "step": step["step"],
-                "n": step["n_synapses"],
+                "n": step["n_synapses"] + (step["n_classifier"] if classifier else 0),
                 "val": step["val_accuracy"],
                 "test": run.network(step["trial"]).test_accuracy,
                 "epochs": step["epochs"],

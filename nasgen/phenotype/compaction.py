@@ -105,7 +105,7 @@ def _kept(genotype: Narrowable, found: Flow) -> Bools:
         if wire.opaque:
             fixed[wire.reads] = True
         passes_on = len(wire.to) > 0
-        if wire.opaque or not (passes_on or _owns(wire, owned) or wire.step.role == "project"):
+        if wire.opaque or not (passes_on or _owners(wire, owned) or wire.step.role == "project"):
             fixed[wire.own] = True
     stays = np.zeros(len(found.fed), np.bool_)
     np.logical_or.at(stays, ties.of, found.live | fixed)
@@ -117,10 +117,26 @@ def _kept(genotype: Narrowable, found: Flow) -> Bools:
         stays[ties.of[more]] = True
 
 
-def _owns(wire: Wire, owned: Mapping[int, Ranges]) -> bool:
+def _owners(wire: Wire, owned: Mapping[int, Ranges]) -> list[tuple[int, slice]]:
+    """Return the vertices whose channels a step computes, with the slots of each.
+
+    That is the step's own vertex, or several side by side; none where the number of its channels is
+    not the genotype's.
+    """
     step = wire.step
-    free = wire.layer.domain.get("channels") == ()
-    return step.role == "vertex" and free and owned.get(step.tag) == step.out_tags
+    if step.role != "vertex" or wire.layer.domain.get("channels") != ():
+        return []
+    first = {ranges[0]: tag for tag, ranges in owned.items() if ranges}
+    found: list[tuple[int, slice]] = []
+    at, rest = wire.start, step.out_tags
+    while rest:
+        tag = first.get(rest[0])
+        own = () if tag is None else owned[tag]
+        if tag is None or rest[: len(own)] != own:
+            return []
+        found.append((tag, slice(at, at + tags.count(own))))
+        at, rest = at + tags.count(own), rest[len(own) :]
+    return found if found and found[0][0] == step.tag else []
 
 
 def _missing(wires: Sequence[Wire], owned: Mapping[int, Ranges], kept: Bools) -> list[int]:
@@ -134,9 +150,10 @@ def _missing(wires: Sequence[Wire], owned: Mapping[int, Ranges], kept: Bools) ->
         return [wire.start + int(np.flatnonzero(~kept[wire.own])[0])]
 
     for wire in wires:
-        gone = wire.n - width(wire)
-        if gone and gone == wire.n:
-            return another(wire)
+        parts = [slots for _, slots in _owners(wire, owned)] or [wire.own]
+        lost = next((slots.start for slots in parts if not kept[slots].any()), None)
+        if wire.n and lost is not None:
+            return [lost]
         before = by_name.get(wire.step.inputs[0]) if len(wire.step.inputs) == 1 else None
         if before is None or width(before) == before.n:
             continue
@@ -155,9 +172,10 @@ def _missing(wires: Sequence[Wire], owned: Mapping[int, Ranges], kept: Bools) ->
 def _channels(genotype: Narrowable, found: Flow, kept: Bools) -> dict[int, Ranges]:
     owned = genotype.channel_tags
     return {
-        wire.step.tag: tags.chosen(wire.step.out_tags, kept[wire.own].tolist())
+        tag: tags.chosen(owned[tag], kept[slots].tolist())
         for wire in found.wires
-        if _owns(wire, owned) and not kept[wire.own].all()
+        for tag, slots in _owners(wire, owned)
+        if not kept[slots].all()
     }
 
 

@@ -13,7 +13,7 @@ from nasgen.data.base import Dataset, make
 from nasgen.data.split import split
 from nasgen.errors import ConfigError, DataError
 from nasgen.evaluation.transform import Transform
-from nasgen.runs import origin, segments
+from nasgen.runs import origin, reachable, segments
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.segments import leg_record
 from nasgen.settings.config import TABLES, SearchConfig
@@ -53,6 +53,7 @@ def prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int
         )
     transform = Transform.fit(dataset, parts.train)
     _check_fit(resolved, transform)
+    reachable.check(resolved, transform.feed.input_shape, transform.task.n_outputs)
     if (first := resolved.origin) is not None:  # the run must not depend on a file elsewhere
         first.keep(folder)
         config = with_own_origin(folder, config)

@@ -19,6 +19,7 @@ def settings(config: SearchConfig, group: str, name: str) -> dict[str, Any]:
         protect, recurrent = config.algorithm.protect, config.algorithm.recurrent
         found |= {} if protect == "none" else {"protect": protect}
         found |= {} if recurrent == "all" else {"recurrent": recurrent}
+        found |= {"classifier": True} if config.algorithm.classifier else {}
         return found | {"retention": config.algorithm.retention}
     if group != "matings":
         return found
@@ -44,6 +45,13 @@ def options_of(config: SearchConfig, group: str, name: str) -> dict[str, Any]:
 def operators(config: SearchConfig) -> None:
     """Raise ConfigError for options of operators that do not take them, or are not used."""
     problems: list[str] = []
+    for name in config.algorithm.prunings if config.algorithm.classifier else ():
+        whole = config.algorithm.operators.get(name, {}).get("granularity", "weight")
+        if whole != "weight":
+            problems.append(
+                "algorithm.classifier: expected prunings of the granularity 'weight', since what "
+                f"leads to an output cannot leave as a whole, got '{name}' with '{whole}'."
+            )
     for name in config.algorithm.operators:
         groups = [g for g in TABLES if name in getattr(config.algorithm, g)]
         known = [g for g in groups if registry.known(g, name)]

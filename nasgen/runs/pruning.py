@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nasgen.data import arrays
-from nasgen.engine.algorithms.prune import COUNTED
+from nasgen.engine.algorithms.prune import COUNTED, OF_CLASSIFIER
 from nasgen.engine.steps import Steps
 from nasgen.errors import ConfigError, StoreError
 from nasgen.loop.search import Listener
@@ -74,6 +74,7 @@ class Wanted:
     options: Mapping[str, Any] = field(default_factory=dict)
     protect: str = "none"
     recurrent: str = "all"
+    classifier: bool = False
     seed: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -84,6 +85,7 @@ class Wanted:
             "method": self.method,
             "protect": self.protect,
             "recurrent": self.recurrent,
+            "classifier": self.classifier,
             **_given(self.algorithm),
         }
         if options := _given(self.options):
@@ -167,8 +169,8 @@ def pruned(run: Run) -> Pruned:
         raise StoreError(f"{run.path}: its first network could not be trained: {why}")
     options = run.config.algorithm.options
     steps = Steps(target=float(options.get("target", Steps.target)))
-    counted = COUNTED[_granularity(run)]
-    return Pruned(run, rows, steps.goal(rows[0][counted]), rows[-1][counted])
+    n_first, n_last = (_n(run, row) for row in (rows[0], rows[-1]))
+    return Pruned(run, rows, steps.goal(n_first), n_last)
 
 
 def steps_of(run: Run) -> list[Json]:
@@ -176,7 +178,7 @@ def steps_of(run: Run) -> list[Json]:
 
     - "step", "trial", "val_METRIC", "epochs" (of all trainings of the step);
     - the counts of what exists, "n_params", "storage_bytes", and "compression", how many times
-      fewer weights than at first;
+      fewer weights than at first, the classifier's among them where it is pruned;
     - "n_kept", weights that the pruning left: those that then read or feed nothing living are gone
       as well; "repaired", the layers that were given a weight back.
     """
@@ -191,6 +193,7 @@ def steps_of(run: Run) -> list[Json]:
     for trial in line:
         by_step.setdefault(trial.generation, []).append(trial)
     metric = f"val_{run.task.metric}"
+    names = (*COUNTS, OF_CLASSIFIER, "n_params", "storage_bytes")
     rows: list[Json] = []
     for step, of_step in by_step.items():
         metrics = of_step[-1].metrics
@@ -198,7 +201,7 @@ def steps_of(run: Run) -> list[Json]:
             {
                 "step": step,
                 "trial": of_step[-1].seq,
-                **{name: metrics.get(name) for name in (*COUNTS, "n_params", "storage_bytes")},
+                **{name: metrics.get(name) for name in names},
                 metric: metrics.get(metric),
                 "epochs": sum(float(t.metrics.get("epochs_done") or 0.0) for t in of_step),
                 "n_kept": of_step[0].metrics.get("n_kept", metrics.get("n_synapses")),
@@ -206,8 +209,19 @@ def steps_of(run: Run) -> list[Json]:
             }
         )
     for row in rows:
-        row["compression"] = rows[0]["n_synapses"] / max(1, row["n_synapses"])
+        row["compression"] = _n_weights(run, rows[0]) / max(1, _n_weights(run, row))
     return rows
+
+
+def _n(run: Run, row: Json) -> int:
+    """Return how many of what the pruning counts there are."""
+    granularity = _granularity(run)
+    return _n_weights(run, row) if granularity == "weight" else int(row[COUNTED[granularity]])
+
+
+def _n_weights(run: Run, row: Json) -> int:
+    """Return how many weights there are, the classifier's among them where it is pruned."""
+    return int(row["n_synapses"]) + run.config.algorithm.classifier * int(row[OF_CLASSIFIER] or 0)
 
 
 def _granularity(run: Run) -> str:

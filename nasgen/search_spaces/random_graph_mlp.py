@@ -31,7 +31,7 @@ class RandomGraphMlp(SearchSpace):
     - `prior`: barabasi-albert, barabasi-albert-star or watts-strogatz, see
       `nasgen.genotypes.priors`; `rewired` in [0, 1] and `ring` are those of the latter.
     - `least`, `most`: vertices, drawn evenly from 10 <= least..most.
-    - `width`: units of a vertex, >= 1.
+    - `width`: units of a vertex, >= 1. Prunings may leave fewer of them.
     """
 
     ranks: ClassVar[tuple[int, ...]] = (1, 3)
@@ -65,8 +65,8 @@ class RandomGraphMlp(SearchSpace):
         """Return a legal network from elsewhere under provisional tags; see `SearchSpace.adopt`."""
         found = super().adopt(genotype)
         assert isinstance(found, Dag)
-        widths = {int(v.channels) for v in found.inner if v.op == DENSE}
-        return wired_dense(*unwired_dense(found), widths.pop())
+        widths = {v.tag: int(v.channels) for v in found.inner if v.op == DENSE}
+        return wired_dense(*unwired_dense(found), [widths[tag] for tag in sorted(widths)])
 
     def problems(self, genotype: Any) -> list[str]:
         """Return one sentence for each rule that the genotype breaks; empty when it is legal."""
@@ -75,9 +75,10 @@ class RandomGraphMlp(SearchSpace):
         strange = sorted({v.op for v in genotype.inner} - {DENSE, JOIN})
         if strange:
             return [f"'{strange[0]}': expected vertices {DENSE} and {JOIN} alone."]
-        widths = sorted({v.get("channels", 0) for v in genotype.inner if v.op == DENSE})
-        if len(widths) != 1 or type(widths[0]) is not int or widths[0] < 1:
-            return [f"expected one width >= 1 of all vertices, got {widths}."]
+        widths = [v.get("channels", 0) for v in genotype.inner if v.op == DENSE]
+        strange = [width for width in widths if type(width) is not int or width < 1]
+        if strange or not widths:
+            return [f"expected vertices with a width >= 1, got {strange or 'none'}."]
         wrong = []
         if any(v.tag not in genotype.live for v in genotype.inner):
             wrong.append("a vertex is on no path from input to output.")
@@ -134,7 +135,8 @@ class _Layered:
             links: Links = ()
             if lower:
                 before = self._joined(made, lower, self.units[layer[0]])
-                links = self._links([read[v] for v in layer], lower)
+                each = [(read[v], self._width(v)) for v in layer]
+                links = self._links(each, lower)
             vertices = [self.dag.vertex(self.units[v]) for v in layer]
             ranges = tuple(r for vertex in vertices for r in vertex.channel_tags)
             width = sum(int(vertex.channels) for vertex in vertices)
@@ -148,7 +150,7 @@ class _Layered:
         lower = sorted({level[v] for v in sinks})
         last = self._joined(made, lower, output)
         tag = tags.derived(output, output, "head")
-        links = self._links([sinks], lower, 1)
+        links = self._links([(sinks, 1)], lower)
         self._add("head", "head", tag, [last], {"classes": n_classes}, (n_classes,), (), links)
         shapes = {self.units[own[0]]: made[i].out_shape for i, own in enumerate(self.layers)}
         return Blueprint(self.shape, n_classes, tuple(self.steps), shapes)
@@ -162,16 +164,14 @@ class _Layered:
         ranges = tuple(r for step in parts for r in step.out_tags)
         return self._add(JOIN, "vertex", tags.derived(tag, tag, JOIN), parts, {}, (width,), ranges)
 
-    def _links(
-        self, read: Sequence[set[int]], lower: Sequence[int], width: int | None = None
-    ) -> Links:
-        """Return which columns each unit reads; `width` units a vertex that reads."""
-        each = int(self.dag.vertex(self.units[0]).channels)
-        columns = [v for i in lower for v in self.layers[i] for _ in range(each)]
+    def _width(self, v: int) -> int:
+        return int(self.dag.vertex(self.units[v]).channels)
+
+    def _links(self, read: Sequence[tuple[set[int], int]], lower: Sequence[int]) -> Links:
+        """Return which columns each unit reads; of `read` each is (vertices, units that do)."""
+        columns = [v for i in lower for v in self.layers[i] for _ in range(self._width(v))]
         rows = tuple(
-            tuple(i for i, v in enumerate(columns) if v in of)
-            for of in read
-            for _ in range(width or each)
+            tuple(i for i, v in enumerate(columns) if v in of) for of, n in read for _ in range(n)
         )
         return () if all(len(row) == len(columns) for row in rows) else (("in", rows),)
 

@@ -144,10 +144,9 @@ class Algorithm(OptionSection):
         0.8, gt=0, lt=1, description="share of the parent's weights that a pruning keeps"
     )
     protect: Literal["none", "first", "last", "both"] = Field(
-        "none",
-        description="layers from which prunings take nothing: none | first | last | both; the "
-        "classifier, behind the last one, is never pruned",
+        "none", description="layers from which prunings take nothing: none | first | last | both"
     )
+    classifier: bool = Field(False, description="prunings of weights take of the classifier too")
     recurrent: Literal["all", "both", "i2h", "h2h"] = Field(
         "all", description="prunings take of all layers, or of recurrent ones: both | i2h | h2h"
     )

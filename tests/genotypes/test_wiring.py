@@ -12,7 +12,7 @@ import pytest
 
 from nasgen import registry
 from nasgen.errors import ConfigError, IllegalGenotypeError
-from nasgen.genotypes import graphs, priors
+from nasgen.genotypes import Dag, graphs, priors
 from nasgen.genotypes.wiring import layers, unwired, unwired_dense, wired, wired_dense
 from nasgen.phenotype.network import build, structure
 from nasgen.search_spaces.dag_cnn import DagCnn
@@ -297,3 +297,36 @@ def test_only_operators_that_name_the_space_change_drawn_networks() -> None:
     assert fits(entry(space="nasgen.search_spaces.random_graph_mlp:RandomGraphMlp"), RandomGraphMlp)
     assert fits(registry.get("prunings", "magnitude"), RandomGraphMlp)
     assert fits(entry(), DagCnn)
+
+
+def test_dead_units_leave_the_dense_network_of_a_graph() -> None:
+    """Its layers are several vertices side by side, each of which keeps a unit."""
+    import torch
+
+    from nasgen.phenotype.support import Support
+    from tests.phenotype.pruned import N_CLASSES, compacted
+
+    n, edges = 12, drawn("watts-strogatz", 12, 3)
+    space = RandomGraphMlp(width=4)
+    dag = wired_dense(n, edges, 4).mint(0, 0)
+    net = build(space.blueprint(dag, (5,), N_CLASSES)).double().eval()
+    rng = np.random.default_rng(0)
+    masks = {name: np.ones(tuple(p.shape), np.bool_) for name, p in net.named_parameters()}
+    for name, mask in masks.items():
+        if mask.ndim > 1 and "head" not in name:
+            mask[rng.random(len(mask)) < 0.5] = False
+    found = Support.of(net, masks).to_arrays()
+    made, small = compacted(space, dag, net, found)  # type: ignore[arg-type]
+    widths = [int(v.channels) for v in made.genotype.inner if v.op == "dense-relu"]
+    assert len(widths) == n
+    assert min(widths) >= 1
+    assert len(set(widths)) > 1
+    assert made.n_params < sum(p.numel() for p in net.parameters())
+    assert not space.problems(made.genotype)
+    x = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert (net(x) - small.eval()(x)).abs().max() < 1e-10
+    again = space.adopt(Dag.from_json(made.genotype.to_json()))
+    assert again.key == made.genotype.key
+    assert sorted(int(v.channels) for v in again.inner if v.op == "dense-relu") == sorted(widths)
+    assert unwired_dense(again) == (n, edges)

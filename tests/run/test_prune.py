@@ -141,7 +141,10 @@ def test_a_network_with_a_name_is_trained_first(tmp_path: Path) -> None:
     options = ["--epochs", 0.5, "--retrain", 0.2, "--rounds", 2, "--protect", "first", "--seed", 3]
     result = prune("lenet-300-100", tmp_path / "run", "--data", "digits", *options)
     assert result.exit_code == 2  # the second layer has not as many weights
-    assert "protected layers" in result.output
+    assert "algorithm.target: 0.8 is beyond what may leave" in result.output
+    assert "and all 19200 of protected layers" in result.output
+    assert "Take 0.6097 at most." in result.output
+    assert not (tmp_path / "run").exists(), "nothing was trained"
     result = prune(
         "lenet-300-100", tmp_path / "more", "--data", "digits", *options, "--target", 0.5
     )
@@ -165,6 +168,9 @@ def test_a_network_with_a_name_is_trained_first(tmp_path: Path) -> None:
         (("--strategy", "bucket"), "algorithm.bucket (prune): expected a number above 0"),
         (("--size", "10"), "none with strategy = 'one-shot'"),
         (("--granularity", "layer"), "granularity"),
+        (("--granularity", "filter", "--classifier"), "algorithm.classifier: expected prunings"),
+        (("--recurrent", "i2h"), "'magnitude' does not apply"),
+        (("--target", "0.99999"), "at least 2 weights to stay, one in each of 2 layers"),
         (("--protect", "middle"), "algorithm.protect"),
         (("--set", "algorithm.step=3"), "did you mean 'steps'"),
     ],
@@ -177,12 +183,6 @@ def test_mistakes_are_one_line_before_anything_is_trained(
     assert expected in result.output
     assert not (tmp_path / "run").exists()
     assert "bug" not in result.output
-
-
-def test_more_than_there_is_cannot_leave(trained: Path, tmp_path: Path) -> None:
-    result = prune(trained, tmp_path / "run", "--target", "0.99999")
-    assert result.exit_code == 2
-    assert "expected at least 2 weights to stay, one in each of 2 layers" in result.output
 
 
 def test_curvature_needs_a_task_that_gives_it(
@@ -211,3 +211,25 @@ def test_a_search_prunes_by_any_method(tmp_path: Path) -> None:
     run = nasgen.run(tables, out=tmp_path / "run")
     assert {t.state for t in run.trials} == {"COMPLETE"}
     assert {"obd", "class-distributed"} <= {t.operator for t in run.trials}
+
+
+def test_the_classifier_loses_weights_where_it_is_asked_to(trained: Path, tmp_path: Path) -> None:
+    options = ["--classifier", "--method", "obd", "--target", 0.9, "--retrain", 0, "--json"]
+    found = [
+        answered(prune(trained, tmp_path / name, *options, f"--{name}"))
+        for name in ("compact", "no-compact")
+    ]
+    first, last = found[0]["steps"]
+    assert first["n_classifier"] == 1_000
+    assert found[0]["wanted"] == round(0.1 * (FIRST + 1_000))
+    assert 0 < last["n_classifier"] < 1_000
+    assert last["n_kept"] == found[0]["wanted"]
+    assert found[0]["left"] == last["n_synapses"] + last["n_classifier"] <= found[0]["wanted"]
+    runs = [nasgen.load(tmp_path / name) for name in ("compact", "no-compact")]
+    answers = [run.network(1).validation for run in runs]
+    assert np.abs(answers[0] - answers[1]).max() < 1e-5
+    masks = runs[1].folder.artifacts.load(runs[1].trial(1).refs["support"])
+    weights = runs[1].folder.artifacts.load(runs[1].trial(1).refs["weights"])
+    head = next(name for name in masks if "head" in name and masks[name].ndim > 1)
+    assert int(masks[head].sum()) == last["n_classifier"]
+    assert all(not weights[name][~mask].any() for name, mask in masks.items())

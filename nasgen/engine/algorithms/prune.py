@@ -22,6 +22,7 @@ from nasgen.engine.steps import Steps, Strategy
 from nasgen.errors import ConfigError
 
 METHOD: Final = "magnitude"
+OF_CLASSIFIER: Final = "n_classifier"
 COUNTED: Final = {"weight": "n_synapses", "kernel": "n_kernels", "filter": "n_filters"}
 
 
@@ -35,8 +36,8 @@ class Prune(Generational):
       [algorithm.prunings] instead. [algorithm.operators.NAME] has the options of each, such as
       granularity = "filter".
     - `target`: share of the weights that is gone in the end, above 0 and below 1, of those that the
-      first network has: weights of layers but the classifier. Default: 0.8. With granularity
-      "kernel" or "filter" it counts these.
+      first network has: weights of layers, of the classifier only with [algorithm] classifier =
+      true. Default: 0.8. With granularity "kernel" or "filter" it counts these.
     - `strategy`: "one-shot" (default), "iterative", "relative", "fixed-size", "bucket" or
       "gradual".
     - `steps`: how many (iterative, gradual; default: 5), or at most (others).
@@ -115,7 +116,9 @@ class Prune(Generational):
             raise ConfigError(
                 f"algorithm.prunings: expected prunings of one granularity, got {sorted(kinds)}."
             )
-        self._counted = COUNTED[kinds.pop() if kinds else "weight"]
+        self._counted = [COUNTED[kinds.pop() if kinds else "weight"]]
+        if any(op.settings.get("classifier") for op in prunings):
+            self._counted.append(OF_CLASSIFIER)
         for op in prunings if self.steps.bucket is not None else ():
             if not hasattr(op.function, "bucketed"):
                 raise ConfigError(
@@ -178,4 +181,5 @@ class Prune(Generational):
 
     def _n(self, individual: Individual) -> int:
         """Return how many weights, kernels or filters a network has."""
-        return int(self.counts(individual.seq)[self._counted])
+        found = self.counts(individual.seq)
+        return sum(int(found[name]) for name in self._counted)

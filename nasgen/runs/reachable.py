@@ -1,0 +1,58 @@
+"""Whether a pruning can reach its target: what may not leave bounds how few weights can stay."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from nasgen import registry
+from nasgen.engine.algorithms.prune import METHOD
+from nasgen.engine.steps import Steps
+from nasgen.errors import ConfigError, NotApplicable
+from nasgen.layers.base import Shape
+from nasgen.runs import deriving
+from nasgen.runs.resolved import Resolved
+
+
+def check(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
+    """Raise ConfigError where the algorithm `prune` is told a target beyond what may leave.
+
+    `shape` and `n_outputs` are those of rows and answers. Nothing is built or trained.
+    """
+    config, origin = resolved.config, resolved.origin
+    if config.algorithm.name != "prune" or origin is None:
+        return
+    from nasgen.evaluation.living import of_layers
+    from nasgen.evaluation.pruning import Pruning
+    from nasgen.phenotype import support
+
+    blueprint = resolved.space.blueprint(origin.genotype, shape, n_outputs)
+    known = origin.refs.get("support") if origin.artifacts is not None else None
+    kept = {} if known is None or origin.artifacts is None else origin.artifacts.load(known)
+    masks = support.closed(blueprint, kept)
+    target = float(config.algorithm.options.get("target", Steps.target))
+    for method in config.algorithm.prunings or (METHOD,):
+        settings = deriving.settings(config, "prunings", method)
+        axes = {name: mask.ndim for name, mask in masks.items()}
+        names = of_layers(blueprint, axes, bool(settings.get("classifier", False)))
+        granularity = settings.get("options", {}).get("granularity", "weight")
+        folding, pruning = Pruning.of_network(
+            blueprint,
+            {name: masks[name].shape for name in names},
+            settings,
+            {},
+            who=method,
+            entry=registry.get("prunings", method),
+            function=SimpleNamespace(granularity=granularity),
+            rng=None,
+        )
+        try:
+            bounds = pruning.bounds(folding.joined({name: masks[name] for name in names}))
+        except NotApplicable as refusal:
+            raise ConfigError(f"algorithm.prunings: '{method}' does not apply: {refusal}") from None
+        keep = Steps(target=target).goal(bounds.n_all)
+        if keep < bounds.fewest:
+            most = int(1e4 * (1 - bounds.fewest / bounds.n_all)) / 1e4
+            raise ConfigError(
+                f"algorithm.target: {target:g} is beyond what may leave: "
+                f"{bounds.refusal(keep, granularity)} Take {most:g} at most."
+            )
