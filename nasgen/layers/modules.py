@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 KEPT = 2.0  # a state then loses an eighth a step
+SPAN = 50.0  # steps for which units of a GRU keep a state at most, as they begin
 
 
 class Summed(nn.Module):
@@ -94,9 +95,12 @@ class Recurring(nn.Module):
     """A layer of recurrent units: (B, F_i, T) tensors -> states (B, n_units, T).
 
     `cell` is rnn_tanh, rnn_relu, gru or lstm. Weights and biases are drawn from U(-r, r) with
-    r = 1 / sqrt(n_units). The gate that keeps the state begins almost open: the bias of an LSTM's
-    forget gate and of a GRU's update gate is higher by `KEPT` (Jozefowicz 2015); else what lies 20
-    steps back is forgotten before it can be learnt.
+    r = 1 / sqrt(n_units). Gates that keep the state begin open, else what lies 20 steps back is
+    forgotten before it can be learnt: the bias of an LSTM's forget gate is higher by `KEPT`
+    (Jozefowicz 2015), that of a GRU's update gate by log s for each unit, s drawn from
+    U(1, `SPAN`), so that it keeps a state for about s steps (Tallec 2018). Where all units keep
+    theirs alike a GRU does not learn it: a gate that keeps much takes in little, and some units
+    have to take in much.
 
     The parameters are the module's own and are handed to torch's kernels: `torch.nn.RNNBase` keeps
     a second list of them, which goes stale where somebody else brings the weights (functional
@@ -113,9 +117,11 @@ class Recurring(nn.Module):
         self.bias_hh = nn.Parameter(torch.empty(rows))
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -(n_units**-0.5), n_units**-0.5)
-        if cell in ("gru", "lstm"):  # the second gate: update, forget
-            with torch.no_grad():
-                self.bias_ih[n_units : 2 * n_units] += KEPT
+        gate = self.bias_ih.detach()[n_units : 2 * n_units]  # the second one: forget, update
+        if cell == "lstm":
+            gate += KEPT
+        elif cell == "gru":
+            gate += torch.empty(n_units).uniform_(1.0, SPAN).log()
 
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
         x = torch.cat((first, *others), 1) if others else first

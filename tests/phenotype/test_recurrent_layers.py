@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import nasgen
 from nasgen.genotypes import Draft
 from nasgen.genotypes.recurrent import CELLS, Recurrent
 from nasgen.phenotype import support
@@ -243,9 +246,32 @@ def _relatives() -> Sequence[Recurrent]:
     return parent, Recurrent.of(draft.freeze()).mint(0, 1)
 
 
-@pytest.mark.parametrize(("cell", "gate"), [("lstm", "forget"), ("gru", "update")])
-def test_the_gate_that_keeps_a_state_begins_almost_open(cell: str, gate: str) -> None:
-    net = build(SPACE.blueprint(chain(cell, [8]), SHAPE, 2))
-    biases = net.get_parameter(f"steps.{cell}_1.bias_ih").detach().reshape(-1, 8)
-    assert (biases[1] > 1.5).all(), gate
-    assert (biases[[i for i in range(len(biases)) if i != 1]].abs() < 0.4).all()
+def test_gates_that_keep_a_state_begin_open_those_of_a_gru_for_different_times() -> None:
+    for cell in ("lstm", "gru"):
+        net = build(RecurrentSpace().blueprint(chain(cell, [64]), SHAPE, 2))
+        biases = net.get_parameter(f"steps.{cell}_1.bias_ih").detach().reshape(-1, 64)
+        others = biases[[i for i in range(len(biases)) if i != 1]]
+        assert (others.abs() <= 64**-0.5).all()
+        spans = biases[1].exp()
+        if cell == "lstm":
+            assert (biases[1] > 1.5).all()
+        else:  # steps, drawn evenly from 1..50
+            assert 0.85 < spans.min() < 8
+            assert 40 < spans.max() < 50 / 0.85
+            assert 15 < spans.median() < 35
+
+
+@pytest.mark.slow
+def test_a_gru_learns_what_lies_many_steps_back(tmp_path: Path) -> None:
+    """Embedded Reber strings, which rules of two and three symbols tell no better than chance."""
+    (tmp_path / "network.json").write_text(json.dumps(chain("gru", [50]).to_json()))
+    run = nasgen.run(
+        {
+            "data": {"source": "reber-embedded:n=8000", "validation": 0.15},
+            "training": {"epochs": 14},
+            "algorithm": {"name": "fixed"}, "origin": {"network": str(tmp_path / "network.json")},
+            "finish": {"networks": 0}, "execution": {"executor": "serial", "threads_per_trial": 1},
+        },
+        out=tmp_path / "run",
+    )  # fmt: skip
+    assert run.network(0).test_accuracy >= 0.99
