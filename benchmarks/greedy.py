@@ -1,7 +1,7 @@
 """Is an ensemble worth it? The greedy ensemble of a search beside the best network of the search.
 
     python benchmarks/greedy.py --tasks fashion-5m digits-1m
-    python benchmarks/greedy.py --tasks fashion-5m --arms finalists-2 finalists-3
+    python benchmarks/greedy.py --tasks fashion-5m --arms finalists-3
     python benchmarks/greedy.py --tasks digits-1m --runs RUNS   # where pays.py --runs kept them
 
 One row a task, arm and seed goes to docs/results/greedy.jsonl; what stands there is not measured
@@ -147,7 +147,7 @@ def main() -> None:
     """Measure what is missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tasks", nargs="+", required=True, help="such as fashion-5m, digits-1m")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS[:1])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS[:2])
     parser.add_argument("--seeds", type=int, nargs="+", default=[*SEEDS], help="default: 0 to 9")
     parser.add_argument(
         "--runs", type=Path, help="folder of run folders TASK-ARM-SEED, taken and made there"

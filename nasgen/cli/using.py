@@ -67,8 +67,8 @@ def export(
 ) -> None:
     """Write a network or an ensemble as source, ONNX and torch.export, to be run without nasgen."""
     from nasgen.ensembles.exporting import default_name
-    from nasgen.errors import ConfigError, EvaluationError, NasgenError, typed
-    from nasgen.runs import exporting, loading
+    from nasgen.errors import ConfigError, EvaluationError, typed
+    from nasgen.runs import loading
     from nasgen.runs.results import Run
 
     if loading.is_export(source):
@@ -83,11 +83,6 @@ def export(
     answering = loading.answering(found)
     written = answering.export(place, formats=format_, check_on=check_on, views=views, about=about)
     formats = written.record["formats"]
-    if isinstance(found, Run):
-        try:
-            exporting.note(found, written)
-        except NasgenError as error:  # the export is there all the same
-            print(f"warning: the run's report does not link to it: {error}", file=sys.stderr)
     if json_:
         on = written.record["compared_on"]
         dump(

@@ -34,6 +34,11 @@ T = TypeVar("T")
 Views = tuple[Predictions, Predictions]  # for rows as they are, and averaged over all views
 
 
+def _unnoted(written: Written) -> str:
+    """Take no note of an export: its networks are not of one run."""
+    return ""
+
+
 class Predicts(Protocol):
     """What this room needs of `nasgen.evaluation.inference`."""
 
@@ -68,7 +73,8 @@ class TrainedNetwork:
 
     `ancestors` are the trials of that run whose weights have gone into it, itself among them. Of a
     mean of the weights of several trials, `averaged` are these, and `trial` is the first. `known`
-    returns what its run knows of it, for model.json of an export: data, search, lineage.
+    returns what its run knows of it, for model.json of an export: data, search, lineage. `noted`
+    tells its run of an export, and returns a sentence where that could not be kept, else "".
     """
 
     run: str
@@ -77,6 +83,7 @@ class TrainedNetwork:
     ancestors: frozenset[int] = frozenset()
     averaged: tuple[int, ...] = ()
     known: Callable[[], Mapping[str, Any]] = dict
+    noted: Callable[[Written], str] = _unnoted
     _means: dict[tuple[int, ...], TrainedNetwork] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -200,7 +207,9 @@ class TrainedNetwork:
             costs = {k: v for k, v in self.trial.metrics.items() if k in ("n_params", "flops")}
             trial = replace(self.trial, refs={**refs, "weights": ref}, metrics=costs)
             known = partial(exporting.known, parts)
-            self._means[seqs] = replace(self, trial=trial, averaged=seqs, known=known, _means={})
+            self._means[seqs] = replace(
+                self, trial=trial, averaged=seqs, known=known, noted=_unnoted, _means={}
+            )
         return self._means[seqs]
 
     def check(self) -> None:
@@ -239,10 +248,12 @@ class TrainedNetwork:
     def export(self, out: str | Path, **settings: Any) -> Written:
         """Write a folder from which the network runs without nasgen: see `ensembles.exporting`.
 
-        `settings` are formats="all", check_on=256 and views="run". Warns where the data set cannot
-        be read, so that the comparison with the original was made on random rows.
+        `settings` are formats="all", check_on=256 and views="run". The report of its run links to
+        it. Warns where the data set cannot be read, so that the comparison with the original was
+        made on random rows.
         """
-        return _told(exporting.export([self], [1.0], out, self.known(), **settings))
+        written = exporting.export([self], [1.0], out, self.known(), **settings)
+        return _told(written, self.noted(written))
 
     def held(self, scope: Any) -> Exported:
         """Return the network as an export in memory: see `ensembles.exporting.held`."""
@@ -256,7 +267,7 @@ class TrainedEnsemble:
     `mixing` says what is averaged, `section` are the settings that chose the members, None where
     they are not known. `cross_fitted` is what the task measures on validation rows where members
     and weights were chosen on the other ones; {} where that was not asked for. `known` returns what
-    its run, or its folder, knows of it, for model.json of an export.
+    its run, or its folder, knows of it, for model.json of an export; `noted` is as a network's.
     """
 
     members: tuple[TrainedNetwork, ...]
@@ -265,6 +276,7 @@ class TrainedEnsemble:
     section: Ensemble | None = None
     cross_fitted: Mapping[str, float] = field(default_factory=dict)
     known: Callable[[], Mapping[str, Any]] = dict
+    noted: Callable[[Written], str] = _unnoted
 
     def _repr_html_(self) -> str:
         """Return the drawings of its members with their shares, which notebooks show."""
@@ -381,7 +393,8 @@ class TrainedEnsemble:
         """
         mixed: dict[str, Any] = {"mixed": self.mean_of, "temperature": self.temperature}
         known = {**exporting.known(self.members), **self.known()}
-        return _told(exporting.export(self.members, self.weights, out, known, **mixed, **settings))
+        written = exporting.export(self.members, self.weights, out, known, **mixed, **settings)
+        return _told(written, self.noted(written))
 
     def held(self, scope: Any) -> Exported:
         """Return the ensemble as an export in memory: see `ensembles.exporting.held`."""
@@ -415,9 +428,9 @@ def _said_once(predicted: Callable[[Callable[[str], Any]], T]) -> T:
     return result
 
 
-def _told(written: Written) -> Written:
+def _told(written: Written, noted: str) -> Written:
     """Return what came of an export; warn of what should be known of it."""
-    _warn([written.remark] if written.remark else [])
+    _warn(filter(None, (written.remark, noted)))
     return written
 
 

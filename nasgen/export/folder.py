@@ -27,8 +27,8 @@ from nasgen.errors import ConfigError, EvaluationError, StoreError
 from nasgen.evaluation.device import threads
 from nasgen.export import card, onnx, python
 from nasgen.export import torch as program
+from nasgen.export.joined import Joined
 from nasgen.export.source import UnheldError
-from nasgen.export.stems import Family
 from nasgen.export.subject import Live, Subject
 from nasgen.layers.modules import Recurring
 from nasgen.store import tensors
@@ -37,7 +37,7 @@ from nasgen.store.folder import versions
 FORMATS: Final[tuple[str, ...]] = (python.NAME, onnx.NAME, program.NAME)
 RECORD: Final = "model.json"
 EXAMPLES: Final = "examples.safetensors"
-VERSION: Final = 2  # of model.json; 1 had no networks with layers in common
+VERSION: Final = 3  # of model.json; 2 had no layers in common before layers side by side
 TOLERANCE: Final = 1e-4  # of answers in float32, as a share of the largest answer where that is > 1
 N_EXAMPLES: Final = 8
 HEAVY: Final = 4096  # rows at once
@@ -272,10 +272,10 @@ def _record(
 
 def networks(subject: Subject) -> dict[str, Any]:
     """Return what `reading.subject` reads beside the weights and the transform, as JSON."""
-    shared = {  # place of a network that has layers in common with others -> names of its tensors
+    shared = {  # place of a network that is written with others -> where its tensors are
         place: {"tensors": names}
         for unit in subject.units
-        if isinstance(unit.member.network, Family)
+        if isinstance(unit.member.network, Joined)
         for place, names in zip(unit.places, unit.member.network.tensors, strict=True)
     }
     return {

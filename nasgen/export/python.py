@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from nasgen.errors import StoreError
+from nasgen.export.joined import Named
 from nasgen.export.source import Sources, UnheldError, literal, renamed
-from nasgen.export.stems import Family, Named
 from nasgen.export.subject import PROBABILITIES, TINY, Subject, Unit
 from nasgen.registry import code
 from nasgen.store import tensors
@@ -166,16 +166,11 @@ def _number(subject: Subject, i: int) -> str:
 def _network(name: str, unit: Unit, sources: Sources) -> str:
     """Return the class of one network: one line a layer where it is made, one where it answers."""
     made, ran, member, n = [], [], unit.member, len(unit.places)
-    is_family = isinstance(member.network, Family)
     shape = ", ".join(map(str, member.blueprint.input_shape))
     gives = f"(B, {member.blueprint.n_classes}) outputs"
     what = f"(B, {shape}) inputs as the transform gives them -> {gives}"
-    if is_family:
-        what = f"{n} networks, what they have in common once: (B, {shape}) -> (B, {n}, outputs)"
-    elif n > 1:
-        what = f"{n} networks of the same shape: (B, {shape}) -> (B, {n}, outputs)"
-        axes = ["1", str(n), *"1" * (len(member.blueprint.input_shape) - 1)]
-        ran.append(f"x = x.repeat({', '.join(axes)})")
+    if n > 1:
+        what = f"{n} networks, {member.network.words}: (B, {shape}) -> (B, {n}, outputs)"
     last_reader = {s: step.name for step in member.blueprint.steps for s in step.inputs}
     last_reader |= dict.fromkeys(unit.ends, "")  # they are returned
     variable = {"input": "x"}
@@ -194,9 +189,8 @@ def _network(name: str, unit: Unit, sources: Sources) -> str:
         ran.append(f"{variable[step.name]} = self.{own}({', '.join(read)})")
     others = "".join(f", {name}: Tensor | None = None" for name in member.wanted)
     last = [variable[end] for end in unit.ends]
-    returned = last[0] + (f".unflatten(1, ({n}, -1))" if n > 1 else "")
-    if is_family:
-        returned = f"torch.stack(({', '.join(last)}), 1)"
+    returned = last[0] if len(last) == 1 else f"torch.cat(({', '.join(last)}), 1)"
+    returned += f".unflatten(1, ({n}, -1))" if n > 1 else ""
     return "\n".join(
         [
             f"class {name}(nn.Module):",

@@ -245,9 +245,10 @@ def _members(
     weights: Mapping[str, Array],
     transform: Transform,
 ) -> tuple[Member, ...]:
-    """Return the networks; those of a stack have their tensors one behind another.
+    """Return the networks; `stacks` are those that are written together.
 
-    Those that have layers in common have "tensors", their own names -> those of the file.
+    They have "tensors", their own names -> where these are in the file. Older files have none: all
+    tensors of such networks lie one behind another.
     """
     places = sorted(place for stack in stacks for place in stack)
     if not entries or places != list(range(len(entries))):
@@ -260,7 +261,7 @@ def _members(
             names, own = entries[place].get("tensors"), all_of
             if names is None:
                 own = {
-                    name: np.split(array, len(stack))[j] if array.ndim else array
+                    name: _part(array, j, len(stack)) if array.ndim else array
                     for name, array in all_of.items()
                 }
             found[place] = _member(entries[place], own, transform, names)
@@ -271,7 +272,7 @@ def _member(
     entry: Mapping[str, Any],
     weights: Mapping[str, Array],
     transform: Transform,
-    names: Mapping[str, str] | None,
+    names: Mapping[str, Any] | None,
 ) -> Member:
     """Return a network built of its steps; what its weights must be is compared before."""
     steps = tuple(map(_step, entry["steps"][:MOST_STEPS]))
@@ -292,20 +293,35 @@ def _member(
     )
     names = python.names_of(network, member.steps) if names is None else names
     wanted = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+    state: dict[str, Tensor] = {}
     for name, size in wanted.items():
-        got = weights.get(names[name])
+        place = names[name]
+        of, *part = (place,) if isinstance(place, str) else place
+        got = weights.get(of)
+        got = _part(got, *part) if got is not None and part else got
         if got is None or got.shape != size:
             raise ValueError(
-                f"expected the tensor {names[name]} of shape {size}, got "
+                f"expected the tensor {of} of shape {size}, got "
                 f"{'none' if got is None else got.shape}"
             )
+        state[name] = torch.from_numpy(np.array(got))
     network = build(network.blueprint)  # as large as the file of its weights, as is known now
-    network.load_state_dict({n: torch.from_numpy(np.array(weights[names[n]])) for n in wanted})
+    network.load_state_dict(state)
     with torch.inference_mode():  # its steps may be wired otherwise than their shapes say
         answer = batches.answered(network.eval(), transform.feed.example())
     if tuple(answer.shape) != (1, n_outputs):
         raise ValueError(f"expected an answer of shape (1, {n_outputs}), got {tuple(answer.shape)}")
     return replace(member, network=network)
+
+
+def _part(array: Array, j: int, n: int) -> Array:
+    """Return the j-th of n equal parts of an array, along its first axis."""
+    size, rest = divmod(len(array), n)
+    if rest or not 0 <= j < n:
+        raise ValueError(
+            f"expected {n} equal parts of {len(array)} rows, and one of these, got {j}"
+        )
+    return array[j * size : (j + 1) * size]
 
 
 def _doubled(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Several networks that begin alike as one, which computes once what they have in common.
+"""What several networks that begin alike have in common.
 
 Relatives may have layers in common, weights and all: networks of a growth share them, and one that
 goes on from another may have kept its first layers. A layer is the same in two networks if it is of
@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from nasgen.export.source import renamed
-from nasgen.phenotype.network import PREFIX, Network
-from nasgen.search_spaces.blueprint import INPUT, Step
+from nasgen.export import stacks
+from nasgen.phenotype.network import Network
+from nasgen.search_spaces.blueprint import INPUT
 
-Named = tuple[Step, str, str]  # a step, its name in source text, what it is in words
 COUNTED = "num_batches_tracked"  # a buffer of norms that no answer depends on
 
 
@@ -29,12 +26,18 @@ COUNTED = "num_batches_tracked"  # a buffer of norms that no answer depends on
 class Piece:
     """Modules of a step that run one after another; `key` is equal where their outputs are.
 
-    `modules` has them by their names in a sequence; "" stands for the whole step.
+    `modules` has them by their names in a sequence; "" stands for the whole step. They are those of
+    `n` networks side by side; `reads_one`: that read a map which is the same for all, given once.
     """
 
     key: str
     modules: tuple[tuple[str, nn.Module], ...]
     has_weights: bool
+    n: int = 1
+    reads_one: bool = True
+
+
+Pieces = Mapping[str, Sequence[Piece]]  # name of a step -> its pieces
 
 
 def pieces(network: Network) -> dict[str, list[Piece]]:
@@ -68,86 +71,55 @@ def pieces(network: Network) -> dict[str, list[Piece]]:
     return found
 
 
-def families(networks: Sequence[Network]) -> list[tuple[int, ...]]:
-    """Return the places of networks that have weights in common, at least two in each family."""
-    family = list(range(len(networks)))  # place -> the least place of its family
-    first: dict[str, int] = {}
-    for place, network in enumerate(networks):
-        for piece in (p for of in pieces(network).values() for p in of if p.has_weights):
-            a, b = family[first.setdefault(piece.key, place)], family[place]
-            family = [min(a, b) if other in (a, b) else other for other in family]
-    groups = [tuple(p for p, of in enumerate(family) if of == least) for least in {*family}]
-    return sorted(places for places in groups if len(places) > 1)
+def side_by_side(networks: Sequence[Network]) -> dict[str, list[Piece]]:
+    """Return the steps of networks of one shape in pieces: what all have in common, and the rest.
 
-
-class Family(nn.Module):
-    """Networks as one: (B, C, ...) -> (B, n, n_outputs); `named` are the steps of each.
-
-    `called` are the steps that it computes, `ends` the last one of each network, `tensors` for each
-    network the names of its tensors -> those in the source of this module.
+    The rest of a step is one piece, in which their modules lie side by side; raises `stacks.Apart`
+    where they cannot.
     """
-
-    def __init__(self, networks: Sequence[Network], named: Sequence[Sequence[Named]]) -> None:
-        super().__init__()
-        self.n, self.steps = len(networks), nn.ModuleDict()
-        self.called: list[Named] = []
-        self.ends: list[str] = []
-        self.tensors: list[dict[str, str]] = []
-        split = [pieces(network) for network in networks]
-        owners: dict[str, list[int]] = {}
-        for k, of in enumerate(split):
-            for key in {piece.key: None for parts in of.values() for piece in parts}:
-                owners.setdefault(key, []).append(k)
-        made: dict[str, Named] = {}
-        for k, network in enumerate(networks):
-            outputs: dict[str, str] = {INPUT: INPUT}
-            tensors: dict[str, str] = {}
-            for step, name, words in named[k]:
-                runs = [[*run] for _, run in groupby(split[k][step.name], lambda p: owners[p.key])]
-                sources = tuple(outputs[source] for source in step.inputs)
-                for i, run in enumerate(runs):
-                    module, key = _joined(run), run[-1].key
-                    if key not in made:
-                        place, others = f"step{len(self.steps)}", step.others if i == 0 else ()
-                        self.steps[place] = module
-                        called = self._free(name + (f"_part{i + 1}" if len(runs) > 1 else ""), k)
-                        here = replace(step, name=place, inputs=sources, others=others)
-                        made[key] = here, called, words + _of(owners[key], self.n)
-                        self.called.append(made[key])
-                    here, called, _ = made[key]
-                    tensors |= renamed(module, f"{PREFIX}.{step.name}.", f"{called}.")
-                    sources = (here.name,)
-                outputs[step.name] = sources[0]
-            self.tensors.append(tensors)
-            self.ends.append(outputs[network.blueprint.steps[-1].name])
-        steps = tuple(step for step, _, _ in self.called)
-        self.blueprint = replace(networks[0].blueprint, steps=steps)
-
-    def _free(self, name: str, k: int) -> str:
-        """Return a name for a step of the network `k` that no other step has."""
-        taken = {called for _, called, _ in self.called} | {"x"}
-        found, n = name, 1
-        while found in taken:
-            found, n = f"{name}_of_{k + 1}" + (f"_{n}" if n > 1 else ""), n + 1
-        return found
-
-    def forward(self, x: Tensor, **others: Tensor) -> Tensor:
-        """Return the outputs of each network."""
-        maps = {INPUT: x}
-        for step in self.blueprint.steps:
-            names = [name.removeprefix(f"{INPUT}.") for name in step.others]
-            more = {name: others[name] for name in names if name in others}
-            inputs = [maps[source] for source in step.inputs]
-            maps[step.name] = self.steps[step.name](*inputs, **more)
-        return torch.stack([maps[end] for end in self.ends], 1)
+    if len(networks) == 1:
+        return pieces(networks[0])
+    each = [pieces(network) for network in networks]
+    found: dict[str, list[Piece]] = {}
+    common = {INPUT}  # outputs that are the same for all
+    for step in networks[0].blueprint.steps:
+        own = [parts[step.name] for parts in each]
+        n_equal = 0
+        while n_equal < len(own[0]) and len({parts[n_equal].key for parts in own}) == 1:
+            n_equal += 1
+        found[step.name] = own[0][:n_equal]
+        if n_equal == len(own[0]):
+            common.add(step.name)
+            continue
+        rest = [together(parts[n_equal:]) for parts in own]
+        is_common = n_equal > 0 or (len(step.inputs) == 1 and step.inputs[0] in common)
+        reads_one = is_common and stacks.can_read_one(rest[0])
+        module = stacks.stacked(rest, reads_one)
+        whole = own[0][-1].modules[0][0] == ""
+        modules = (("", module),) if whole else tuple(module.named_children())
+        key = repr([parts[-1].key for parts in own])
+        weighs = any(part.has_weights for part in own[0][n_equal:])
+        found[step.name].append(Piece(key, modules, weighs, len(networks), reads_one))
+    return found
 
 
-def _of(owners: Sequence[int], n: int) -> str:
-    """Return whose a step is, for a comment; "" where it belongs to all networks."""
-    return "" if len(owners) == n else f" (network {', '.join(str(k + 1) for k in owners)})"
+def linked(labels: Sequence[Iterable[Hashable]]) -> list[tuple[int, ...]]:
+    """Return the places of things in groups: those that have a label in common, over others too."""
+    group = list(range(len(labels)))  # place -> the least place of its group
+    first: dict[Hashable, int] = {}
+    for place, own in enumerate(labels):
+        for label in own:
+            a, b = group[first.setdefault(label, place)], group[place]
+            group = [min(a, b) if other in (a, b) else other for other in group]
+    return [tuple(p for p, of in enumerate(group) if of == least) for least in sorted({*group})]
 
 
-def _joined(run: Sequence[Piece]) -> nn.Module:
+def weighed(found: Pieces) -> set[str]:
+    """Return the keys of those pieces that have weights."""
+    return {piece.key for parts in found.values() for piece in parts if piece.has_weights}
+
+
+def together(run: Sequence[Piece]) -> nn.Module:
     """Return pieces of a step as one module, in which those of a sequence keep their names."""
     named = [pair for piece in run for pair in piece.modules]
     return named[0][1] if named[0][0] == "" else nn.Sequential(OrderedDict(named))

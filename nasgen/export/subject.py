@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nasgen.evaluation.feeds.base import stored_of
 from nasgen.evaluation.inference import Answers
 from nasgen.evaluation.transform import Transform
-from nasgen.export import stacks, stems
+from nasgen.export import joined
 from nasgen.genotypes import Genotype
 from nasgen.phenotype import heredity
 from nasgen.phenotype.compaction import compact
@@ -62,7 +62,7 @@ class Member:
     `facts` is what model.json says of it: where it comes from, what was measured of it.
     """
 
-    network: Any  # a Network; of a unit of several a `stacks.Stack` or a `stems.Family`
+    network: Any  # a Network; of a unit of several `joined.Joined`
     genotype: Genotype
     share: float
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -109,25 +109,25 @@ class Member:
 class Unit:
     """A network of what is written: one member, or several that are computed together.
 
-    `places` are those of its members in the subject; `member` is the first of them, with a network
-    that answers for all: several of the same shape side by side, or with common layers once.
+    `places` are those of its members in the subject, in the order of its outputs; `member` is the
+    first of them, with a network that answers for all.
     """
 
     places: tuple[int, ...]
     member: Member
 
     @property
-    def steps(self) -> Sequence[stems.Named]:
+    def steps(self) -> Sequence[joined.Named]:
         """Its steps in order, each with a name for source text and what it is in words."""
         network = self.member.network
-        return network.called if isinstance(network, stems.Family) else self.member.steps
+        return network.called if isinstance(network, joined.Joined) else self.member.steps
 
     @property
     def ends(self) -> Sequence[str]:
         """Names of the steps whose outputs it returns."""
         network = self.member.network
-        is_family = isinstance(network, stems.Family)
-        return network.ends if is_family else [self.member.blueprint.steps[-1].name]
+        is_joined = isinstance(network, joined.Joined)
+        return network.ends if is_joined else [self.member.blueprint.steps[-1].name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,28 +173,19 @@ class Subject:
         What several have in common is computed once. Those of the same shape lie side by side where
         that takes less time.
         """
-        networks = [member.network for member in self.members]
         if not self.is_joined:
             return tuple(Unit((i,), member) for i, member in enumerate(self.members))
-        found = [self._family(places) for places in stems.families(networks)]
-        taken = {place for unit in found for place in unit.places}
-        left = [place for place in range(len(networks)) if place not in taken]
-        for group in stacks.groups([networks[place] for place in left]):
-            places = tuple(left[i] for i in group)
-            member = self.members[places[0]]
-            if len(places) > 1:
-                stack = stacks.Stack([networks[i] for i in places]).eval()
-                member = replace(member, network=stack)
-            found.append(Unit(places, member))
-        return tuple(sorted(found, key=lambda unit: unit.places))
-
-    def _family(self, places: tuple[int, ...]) -> Unit:
-        """Return members that have layers in common as one."""
-        members = [self.members[place] for place in places]
-        networks = [member.network for member in members]
-        family: nn.Module = stems.Family(networks, [member.steps for member in members]).eval()
-        stack = stacks.faster(networks, family)
-        return Unit(places, replace(members[0], network=family if stack is None else stack))
+        networks = [member.network for member in self.members]
+        found = joined.units(networks, [member.steps for member in self.members])
+        return tuple(
+            Unit(
+                places,
+                self.members[places[0]]
+                if network is None
+                else replace(self.members[places[0]], network=network),
+            )
+            for places, network in found
+        )
 
 
 class Live(nn.Module):

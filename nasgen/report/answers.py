@@ -293,3 +293,9 @@ def interval(name: str, value: float | None, n_rows: int | None) -> str:
     low, high = (quantity(name, bound) for bound in wilson(value, n_rows))
     unit = f"{GAP}%"
     return f"{low.removesuffix(unit)} – {high}"
+
+
+def with_interval(name: str, value: float | None, n_rows: int | None) -> str:
+    """Return a quantity with its interval behind it where it has one: "91.1 % (88.0 – 93.6 %)"."""
+    within = interval(name, value, n_rows)
+    return quantity(name, value) + (f" ({within})" if within else "")

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from nasgen.evaluation.interval import paired
 from nasgen.genotypes.svg import element
 from nasgen.report import tables, training
-from nasgen.report.answers import interval
+from nasgen.report.answers import with_interval
 from nasgen.report.numbers import (
     GAP,
     NONE,
@@ -79,7 +79,7 @@ def _baseline(view: ReportView, row: Mapping[str, Any]) -> list[Markup]:
         rows.append(
             [
                 f"{label}, trial {of.seq}",
-                *(_with_interval(view, name, one.get(name)) for name in names),
+                *(with_interval(n, number(one.get(n)), view.n_rows(n)) for n in names),
                 quantity("n_params", of.metrics.get("n_params")),
                 *_trained(view, of),
             ]
@@ -113,12 +113,6 @@ def _trained(view: ReportView, trial: Trial) -> tuple[str, str]:
     parts = [part for _, part in training.stretches(view, trial)]
     epochs = sum(number(part.metrics.get("epochs_done")) or 0.0 for part in parts)
     return three(epochs), duration(sum(part.train_s for part in parts))
-
-
-def _with_interval(view: ReportView, name: str, value: Any) -> str:
-    found = number(value)
-    within = interval(name, found, view.n_rows(name))
-    return quantity(name, found) + (f" ({within})" if within else "")
 
 
 def _difference(view: ReportView, row: Mapping[str, Any]) -> list[Markup]:

@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from nasgen.genotypes.svg import element
 from nasgen.report import answers, charts
-from nasgen.report.answers import Answered
+from nasgen.report.answers import Answered, interval, with_interval
 from nasgen.report.charts import Line, Mark
-from nasgen.report.numbers import percent, quantity, three, words
+from nasgen.report.numbers import GAP, exact, percent, quantity, three, words
 from nasgen.report.scale import axis
 from nasgen.report.sheet import Table, document, legend, scrolled, table
 
@@ -49,13 +49,14 @@ class EnsembleView:
 
     - `facts`: (words, text) of the headline; `notes`: sentences below it.
     - `pairs`: (first, second, disagreement, Q, kappa) of members, by name.
-    - `answered`: what it answers on test rows.
+    - `answered`: what it answers on test rows; `n_val`: how many validation rows there are.
     """
 
     title: str
     lead: str
     metric: str
     answered: Answered
+    n_val: int
     facts: Sequence[tuple[str, str]]
     notes: Sequence[str]
     members: Table
@@ -75,13 +76,22 @@ def render(view: EnsembleView) -> str:
     )
     parts = [
         headline,
-        _section("Members", _table("members", view.members)),
+        _section("Members", *_within(view), _table("members", view.members)),
         *_sizes(view),
         *_diversity(view),
         *_calibration(view),
         *(_section(heading, *drawn) for heading, drawn in answers.parts(view.answered)),
     ]
     return document(view.title, element("p", view.lead, class_="lead"), *parts)
+
+
+def _within(view: EnsembleView) -> list[Markup]:
+    """Return what the brackets of the tables are, where there are any."""
+    if not interval(view.metric, 0.5, view.n_val):
+        return []
+    rows = f"{exact(view.n_val)} validation and {exact(view.answered.n_rows)} test"
+    text = f"In brackets: the 95{GAP}% interval, from {rows} {view.answered.unit}."
+    return [element("p", text, class_="note")]
 
 
 def _section(heading: str, *parts: object) -> Markup:
@@ -127,8 +137,8 @@ def _sizes(view: EnsembleView) -> list[Markup]:
             str(size.n_members),
             quantity("n_params", size.n_params),
             quantity("latency_ms", size.latency_ms),
-            quantity(name, size.val),
-            quantity(name, size.test),
+            with_interval(name, size.val, view.n_val),
+            with_interval(name, size.test, view.answered.n_rows),
         ]
         for size in view.sizes
     ]
@@ -202,7 +212,11 @@ def _calibration(view: EnsembleView) -> list[Markup]:
         size=(720, 360),
     )
     rows = [
-        [name, *(three(figures[key]) for key in ("nll", "ece")), percent(figures["accuracy"])]
+        [
+            name,
+            *(three(figures[key]) for key in ("nll", "ece")),
+            with_interval("accuracy", figures["accuracy"], view.answered.n_rows),
+        ]
         for name, figures in found.figures
     ]
     return [

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from nasgen.report import charts, tables
-from nasgen.report.answers import interval
+from nasgen.report.answers import with_interval
 from nasgen.report.charts import Band, Line, Mark
-from nasgen.report.numbers import quantity, words
+from nasgen.report.numbers import words
 from nasgen.report.scale import axis, robust
 from nasgen.report.view import ReportView
 from nasgen.store.trial import Trial
@@ -39,10 +39,7 @@ def summary(view: ReportView, trial: Trial) -> str:
     for name in dict.fromkeys((*view.objectives, *view.sizes)):
         found = tables.value(trial, name)
         if found is not None:
-            within = interval(name, found, view.n_rows(name))
-            parts.append(
-                f"{words(name)} {quantity(name, found)}" + (f" ({within})" if within else "")
-            )
+            parts.append(f"{words(name)} {with_interval(name, found, view.n_rows(name))}")
     if trial.state == "COMPLETE" and not trial.is_feasible:
         parts.append("violates the constraints")
     if trial.parents:

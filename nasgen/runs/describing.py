@@ -12,7 +12,7 @@ from nasgen.ensembles.choosing import choose
 from nasgen.ensembles.mixing import Mixing
 from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork
 from nasgen.errors import NasgenError
-from nasgen.report.answers import interval
+from nasgen.report.answers import interval, with_interval
 from nasgen.report.ensemble import Calibration, EnsembleView, Size, render
 from nasgen.report.numbers import change, percent, quantity, words
 from nasgen.report.sheet import Table
@@ -38,7 +38,7 @@ def page(
     """
     inference = ensemble.inference
     task, targets = inference.task, inference.targets("test")
-    metric = task.metric
+    metric, n_val = task.metric, len(inference.targets("validation"))
     tests = ensemble.predictions("test")
     answered = tested.answered(task, run.dataset, tests, ensemble.classes)
     unit = answered.unit
@@ -53,8 +53,9 @@ def page(
         lead=data_summary(run.record["data"]),
         metric=metric,
         answered=answered,
+        n_val=n_val,
         facts=_facts(ensemble, summary, metric),
-        notes=_notes(ensemble, summary, metric, len(targets), unit),
+        notes=_notes(ensemble, summary, metric, (len(targets), n_val), unit),
         members=_members(ensemble, named, metric),
         sizes=_sizes(ensemble, networks, metric) if ensemble.section else (),
         pairs=[(named[p.first], named[p.second], p.disagreement, p.q, p.kappa) for p in pairs],
@@ -84,8 +85,9 @@ def _facts(
 
 
 def _notes(
-    ensemble: TrainedEnsemble, summary: dict[str, Any], metric: str, n_test: int, unit: str
+    ensemble: TrainedEnsemble, summary: dict[str, Any], metric: str, n: tuple[int, int], unit: str
 ) -> list[str]:
+    n_test, n_val = n
     on, views = summary.get("selected_on"), summary["views"]
     notes = []
     if on is not None:
@@ -99,9 +101,10 @@ def _notes(
             "Cross-fitted: on each of five parts of the validation rows, with members and shares "
             "chosen on the other four."
         )
-    if within := interval(metric, summary[f"test_{metric}"], n_test):
-        test = words(f"test_{metric}")
-        notes.append(f"95 % interval of the {test}: {within}, from {n_test:,} {unit}.")
+    for part, n_rows in (("test", n_test), ("val", n_val)):
+        if within := interval(metric, summary[f"{part}_{metric}"], n_rows):
+            name = words(f"{part}_{metric}")
+            notes.append(f"95 % interval of the {name}: {within}, from {n_rows:,} {unit}.")
     if views > 1:
         one = quantity(metric, summary[f"test_{metric}_one_view"])
         notes.append(f"Test answers are means over {views} views of a row; with one view: {one}.")
@@ -121,8 +124,8 @@ def _members(ensemble: TrainedEnsemble, named: Sequence[str], metric: str) -> Ta
         [
             name if not m.averaged else f"mean of {', '.join(map(str, m.averaged))}",
             percent(share),
-            quantity(metric, val[metric]),
-            quantity(metric, m.test_metrics[metric]),
+            with_interval(metric, val[metric], len(inference.targets("validation"))),
+            with_interval(metric, m.test_metrics[metric], len(inference.targets("test"))),
             quantity("n_params", m.trial.metrics.get("n_params")),
             quantity("latency_ms", m.latency_ms),
         ]

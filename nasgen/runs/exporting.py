@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from nasgen.ensembles.exporting import default_name
-from nasgen.errors import ConfigError
+from nasgen.errors import ConfigError, NasgenError
 from nasgen.settings.text import parsed
 from nasgen.store.ledger import utc_now
 
@@ -109,15 +109,24 @@ def lineage(run: Run, seqs: Iterable[int]) -> list[dict[str, Any]]:
 # ---- which exports there are ---------------------------------------------------------------------
 
 
-def note(run: Run, written: Written) -> None:
+def noted(run: Run, of: str, written: Written) -> str:
     """Remember an export in the run folder, and draw the run's report again, which links to it.
 
-    Raises StoreError where the folder cannot be written.
+    `of` is "ensemble" or "trial N". Returns "", or why the report does not link to it: the export
+    is there all the same.
     """
+    try:
+        _note(run, of, written)
+    except NasgenError as error:
+        return f"The run's report does not link to {written.path}: {error}"
+    return ""
+
+
+def _note(run: Run, of: str, written: Written) -> None:
     path = os.path.relpath(written.path.resolve(), run.path.resolve())
     formats = written.record["formats"]
     row = {
-        "of": "ensemble" if run.named is None else f"trial {run.named}",
+        "of": of,
         "path": Path(path).as_posix(),
         "files": {name: of["file"] for name, of in formats.items() if "file" in of},
         "made": utc_now(),

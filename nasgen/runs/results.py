@@ -341,8 +341,9 @@ class Run:
         if trial.seq not in self._networks:
             kin = ancestors({t.seq: t for t in self.trials}, trial.seq)
             known = partial(exporting.about, self, trial.seq)
+            noted = partial(exporting.noted, self, f"trial {trial.seq}")
             self._networks[trial.seq] = TrainedNetwork(
-                self.name, trial, self.inference, kin, known=known
+                self.name, trial, self.inference, kin, known=known, noted=noted
             )
         return self._networks[trial.seq]
 
@@ -375,6 +376,7 @@ class Run:
             Mixing(section.mean_of),
             section,
             known=partial(exporting.about, self),
+            noted=partial(exporting.noted, self, "ensemble"),
         )
 
     def _member(self, row: Mapping[str, Any]) -> TrainedNetwork:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import nasgen
 from nasgen.cli import app
 from nasgen.errors import StoreError
+from nasgen.evaluation.interval import wilson
 from nasgen.registry import code
 from nasgen.runs import ensembled
 from nasgen.runs.ensembled import RECORD, Ensembled, is_one
@@ -112,6 +113,14 @@ def test_the_report_shows_cost_diversity_calibration_and_errors(made: Path) -> N
     assert 'class="bad"' not in page
     found = Ensembled(made / "both").ensemble
     tests, targets = found.predictions("test"), found.inference.targets("test")
+    by_member = page.split("<h2>Members</h2>")[1].split("</section>")[0]
+    n_val = len(found.inference.targets("validation"))
+    assert f"from {n_val} validation and {len(targets)} test rows" in by_member
+    for member in found.members:
+        share = member.test_metrics["accuracy"]
+        low, high = (f"{100 * bound:.2f}" for bound in wilson(share, len(targets)))
+        assert f"{100 * share:.2f}" in by_member
+        assert f"({low} – {high}" in by_member
     rows = re.findall(r"<tr><th scope=\"row\">.*?</tr>", page)
     counts = [
         found for row in rows if (found := re.findall(r"heat\d(?: right)?\">(\d*)</td>", row))

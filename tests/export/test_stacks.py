@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,65 +11,85 @@ import pytest
 import torch
 
 import nasgen
-from nasgen.export import stacks
+from nasgen.export import joined, stacks
 from nasgen.export.folder import TOLERANCE, Rows, write
-from nasgen.export.subject import Subject
+from nasgen.export.subject import Member, Subject
 from nasgen.phenotype.network import build
 from tests.export.test_every_layer import SHAPES, answers_of, network_of, raw_of, subject_of
 
 
-def networks(rank: int, n: int) -> list[Any]:
-    blueprint = network_of(rank)
-    return [build(blueprint, seed).eval() for seed in range(n)]
+def members(rank: int, n: int) -> list[Member]:
+    first, blueprint = subject_of(network_of(rank)).members[0], network_of(rank)
+    return [Member(build(blueprint, s).eval(), first.genotype, 1 / n) for s in range(n)]
+
+
+def places(of: list[Member]) -> list[tuple[int, ...]]:
+    found = joined.units([member.network for member in of], [member.steps for member in of])
+    assert all((network is None) == (len(own) == 1) for own, network in found)
+    return [own for own, _ in found]
 
 
 @pytest.mark.parametrize("rank", [1, 3])
 def test_side_by_side_they_answer_as_alone(rank: int) -> None:
-    found = networks(rank, 3)
+    found = members(rank, 3)
+    networks = [member.network for member in found]
     x = torch.randn((5, *SHAPES[rank]))
     with torch.inference_mode():
-        together = stacks.Stack(found).eval()(x)
-        alone = torch.stack([network(x) for network in found], 1)
+        together = joined.Joined([networks], [found[0].steps]).eval()(x)
+        alone = torch.stack([network(x) for network in networks], 1)
     assert torch.allclose(together, alone, rtol=1e-4, atol=1e-5)
 
 
 def test_what_cannot_lie_side_by_side_stays_apart() -> None:
+    found = members(2, 2)
     with pytest.raises(stacks.Apart):
-        stacks.Stack(networks(2, 2))
-    assert stacks.groups(networks(2, 2)) == [(0,), (1,)]
+        joined.Joined([[member.network for member in found]], [found[0].steps])
+    assert places(found) == [(0,), (1,)]
 
 
 def test_what_takes_longer_side_by_side_stays_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = networks(1, 3)
-    monkeypatch.setattr(stacks, "_seconds", lambda of, x: [isinstance(of[0], stacks.Stack), 0])
-    assert stacks.groups(found) == [(0,), (1,), (2,)]
-    monkeypatch.setattr(stacks, "_seconds", lambda of, x: [1.0, 1.0])
-    assert stacks.groups([*found, *networks(3, 1)]) == [(0, 1, 2), (3,)]
+    found = members(1, 3)
+    monkeypatch.setattr(joined, "seconds", lambda of, x: [1.0, 0.0])
+    assert places(found) == [(0,), (1,), (2,)]
+    monkeypatch.setattr(joined, "seconds", lambda of, x: [1.0, 1.0])
+    assert places([*found, *members(3, 1)]) == [(0, 1, 2), (3,)]
+
+
+def test_a_format_of_before_has_whole_stacks(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    with zipfile.ZipFile(Path(__file__).parent / "stack_of_format_2.zip") as kept:
+        kept.extractall(tmp_path / "old")
+    found = nasgen.load(tmp_path / "old")
+    raw = raw_of(SHAPES[1])
+    expected = found.record["examples"]["answers"]
+    assert np.abs(found.predict_proba(raw) - expected).max() <= TOLERANCE
 
 
 def test_an_ensemble_with_a_stack_is_written_and_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stacks, "_seconds", lambda of, x: [1.0, 1.0])
+    monkeypatch.setattr(joined, "seconds", lambda of, x: [1.0, 1.0])
     first = subject_of(network_of(1))
-    members = []
+    found = []
     for i, share in enumerate((0.5, 0.2, 0.3)):
         (member,) = subject_of(network_of(1), _genotype()).members
         if i == 1:  # another shape between two of the same
             (member,) = subject_of(_other(), _genotype()).members
-        members.append(type(member)(member.network, member.genotype, share))
-    for parameter in members[0].network.parameters():
+        found.append(Member(member.network, member.genotype, share))
+    for parameter in found[0].network.parameters():
         parameter.data *= 1.1
-    subject = Subject(tuple(members), first.transform)
+    subject = Subject(tuple(found), first.transform)
     assert [unit.places for unit in subject.units] == [(0, 2), (1,)]
     raw = raw_of(SHAPES[1])
     rows = Rows(raw, answers_of(subject, raw), np.zeros(6, np.int64))
     written = write(subject, rows, tmp_path / "out", ("python",))
     assert written.refused == {}
-    assert "2 networks of the same shape" in (tmp_path / "out" / "model.py").read_text()
-    found = nasgen.load(tmp_path / "out")
-    assert found.weights == (0.5, 0.2, 0.3)
-    assert np.abs(found.predict_proba(raw) - rows.expected).max() <= TOLERANCE
+    assert (
+        "2 networks, those of one shape side by side" in (tmp_path / "out" / "model.py").read_text()
+    )
+    loaded = nasgen.load(tmp_path / "out")
+    assert loaded.weights == (0.5, 0.2, 0.3)
+    assert np.abs(loaded.predict_proba(raw) - rows.expected).max() <= TOLERANCE
 
 
 def _genotype() -> Any:

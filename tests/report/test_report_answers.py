@@ -17,6 +17,7 @@ from scipy.stats import binom, binomtest
 
 import nasgen
 from nasgen.data.base import make
+from nasgen.errors import StoreError
 from nasgen.evaluation import looking
 from nasgen.evaluation.interval import paired, wilson
 from nasgen.evaluation.tasks.classification import Classification
@@ -279,8 +280,8 @@ def test_exports_are_linked_while_they_are_there(made: Run, tmp_path: Path) -> N
     (folder / "model.py").write_text("")
     (folder / "README.md").write_text("")
     formats = {"python": {"file": "model.py"}, "onnx": {"reason": "none"}}
-    exporting.note(made, Written(folder, {"formats": formats}))
-    exporting.note(made, Written(folder, {"formats": formats}))
+    for _ in range(2):
+        assert exporting.noted(made, "trial 1", Written(folder, {"formats": formats})) == ""
     page = _page(made)
     assert page.count('href="./../an%20export"') == 1
     assert 'href="./../an%20export/model.py"' in page
@@ -290,6 +291,26 @@ def test_exports_are_linked_while_they_are_there(made: Run, tmp_path: Path) -> N
     assert "Exported files" not in _page(made)
     (made.path / exporting.FILE).write_text('{"exports": [{"path": 3}, 4]}')
     assert exporting.links(made) == []
+
+
+def test_what_is_exported_from_python_is_linked(made: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = made.network()
+    network.export(made.path.parent / "of-python", formats="python", check_on=8)
+    made.ensemble.export(made.path / "inside", formats="python", check_on=8)
+    found = {row["name"]: row for row in exporting.links(made)}
+    assert found["of-python"]["of"] == f"trial {network.trial.seq}"
+    assert found["inside"]["of"] == "ensemble"
+    page = _page(made)
+    assert 'href="./../of-python/model.py"' in page
+    assert 'href="./inside/model.py"' in page
+
+    def full(*given: object) -> None:
+        raise StoreError("no space is left.")
+
+    monkeypatch.setattr(type(made.folder), "write_json", full)
+    with pytest.warns(UserWarning, match=r"report does not link to .*no space is left"):
+        written = network.export(made.path.parent / "another", formats="python", check_on=8)
+    assert written.path.is_dir()
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
