@@ -14,12 +14,13 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from nasgen import genotypes
 from nasgen.ensembles import calibration, exporting
 from nasgen.ensembles.base import Predictions, Targets
 from nasgen.ensembles.mixing import PLAIN, Mixing
 from nasgen.errors import IncompatibleError
 from nasgen.evaluation.tasks.base import Task
-from nasgen.genotypes import Outline, drawing
+from nasgen.genotypes import Genotype, Outline, drawing
 from nasgen.genotypes.svg import element
 from nasgen.settings.ensemble import Ensemble
 from nasgen.store.trial import Trial
@@ -101,6 +102,11 @@ class TrainedNetwork:
         numbers = ", ".join(f"{n} {metrics[n]:,.6g}" for n in shown if metrics.get(n) is not None)
         outline = Outline.from_json(self.trial.outline)
         return drawing.figure(outline, *words, self.name, *filter(None, [numbers]))
+
+    @property
+    def genotype(self) -> Genotype:
+        """Its genotype; a notebook shows the drawing."""
+        return self.inference.call(genotypes.read, self.trial.genotype)
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nasgen import seeding
+from nasgen.errors import EvaluationError
 from nasgen.evaluation.feeds.base import Feed
 
 Array = np.ndarray[Any, Any]
@@ -119,3 +120,15 @@ def evaluation_batches(
                 tensor = tensor.pin_memory().to(device, non_blocking=True)
             batch[name] = tensor
         yield feed.batch(batch)
+
+
+def finite(predictions: Array) -> Array:
+    """Return predictions, (n, ...); EvaluationError where a network overflowed."""
+    wrong = np.flatnonzero(~np.isfinite(predictions).reshape(len(predictions), -1).all(axis=1))
+    if wrong.size:
+        raise EvaluationError(
+            f"the network answers {wrong.size} of {len(predictions)} rows, such as row {wrong[0]}, "
+            "with numbers that are not finite; it is no use for them, take another one.",
+            "non-finite",
+        )
+    return predictions

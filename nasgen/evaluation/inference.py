@@ -159,7 +159,9 @@ class Inference:
         Of rows as they are: what networks are compared by.
         """
         inputs, _, rows = self.part(part)
-        return _finite(self.answers(self._answering(genotype_json, weights_ref), inputs, rows))
+        return batches.finite(
+            self.answers(self._answering(genotype_json, weights_ref), inputs, rows)
+        )
 
     def predict_views(
         self, genotype_json: Mapping[str, Any], weights_ref: str, part: str
@@ -167,7 +169,7 @@ class Inference:
         """Return the predictions of "validation" or "test" rows, plain and over all views."""
         inputs, _, rows = self.part(part)
         found = self._answers(self._answering(genotype_json, weights_ref), inputs, rows, self.views)
-        return Answers(*map(_finite, found))
+        return Answers(*map(batches.finite, found))
 
     def kept_predictions(self, ref: str) -> Array | None:
         """Return the validation predictions that a trial kept, None when they are gone.
@@ -219,7 +221,7 @@ class Inference:
             remarked(remark)
         prepared = self.feed.prepared(stored)
         network = self._answering(genotype_json, weights_ref)
-        return Answers(*map(_finite, self._answers(network, prepared, None, self.views)))
+        return Answers(*map(batches.finite, self._answers(network, prepared, None, self.views)))
 
     def rows(self, n: int) -> tuple[Stored, Array]:
         """Return the first `n` test rows, which `predict_raw` takes, and their targets."""
@@ -296,15 +298,3 @@ def _is_empty(raw: Any) -> bool:
     if isinstance(raw, Mapping):
         return any(isinstance(part, Sized) and not len(part) for part in raw.values())
     return isinstance(raw, Sized) and not len(raw)
-
-
-def _finite(predictions: Array) -> Array:
-    """Return predictions; EvaluationError where a network overflowed."""
-    wrong = np.flatnonzero(~np.isfinite(predictions).reshape(len(predictions), -1).all(axis=1))
-    if wrong.size:
-        raise EvaluationError(
-            f"the network answers {wrong.size} of {len(predictions)} rows, such as row {wrong[0]}, "
-            "with numbers that are not finite; it is no use for them, take another one.",
-            "non-finite",
-        )
-    return predictions

@@ -30,7 +30,8 @@ from nasgen.evaluation.feeds.base import stored_of
 from nasgen.evaluation.transform import Transform
 from nasgen.export import folder, python
 from nasgen.export.subject import Member, Subject, mix
-from nasgen.genotypes import Genotype
+from nasgen.genotypes import Genotype, drawing
+from nasgen.genotypes.svg import element
 from nasgen.phenotype.network import Network, build
 from nasgen.registry import plugins
 from nasgen.search_spaces.blueprint import Blueprint, Step
@@ -60,6 +61,16 @@ class Exported:
     def __repr__(self) -> str:
         return f"Exported({'' if self.path is None else repr(str(self.path))})"
 
+    def _repr_html_(self) -> str:
+        """Return the drawings of its networks with their shares, which notebooks show."""
+        members = self.subject.members
+        words = [f"share {m.share:.3g}" for m in members] if len(members) > 1 else [""]
+        figures = (
+            drawing.figure(m.genotype.outline(), *filter(None, [text]))
+            for m, text in zip(members, words, strict=True)
+        )
+        return str(element("div", element("p", repr(self)), *figures))
+
     def __reduce__(self) -> tuple[Any, ...]:
         return unpacked, (packed(self),)
 
@@ -84,7 +95,10 @@ class Exported:
         return tuple(member.network for member in self.subject.members)
 
     def predict_proba(self, rows: Any) -> Array:
-        """Return the task's predictions of raw rows, as `network.predict_proba` takes them."""
+        """Return the task's predictions of raw rows, as `network.predict_proba` takes them.
+
+        Raises DataError for other rows, EvaluationError for answers that are not finite.
+        """
         remarks: dict[str, None] = {}
         with self.scope.active():
             found = self._predicted(rows, remarks)
@@ -130,7 +144,7 @@ class Exported:
                     parts = [task.predictions(o if self.is_exact else o.float()) for o in outputs]
                     each.append(parts[0] if len(parts) == 1 else torch.stack(parts).mean(0))
                 found.append(mix(each, shares, is_logits, subject.temperature))
-        return np.concatenate([p.numpy() for p in found]) if found else self._none
+        return batches.finite(np.concatenate([p.numpy() for p in found])) if found else self._none
 
     @cached_property
     def _exact(self) -> tuple[Network, ...]:

@@ -128,6 +128,10 @@ class Ensembled:
             known=partial(exporting.about_folder, self),
         )  # fmt: skip
 
+    def _repr_html_(self) -> str:
+        """Return the drawings of its members with their shares, which notebooks show."""
+        return self.ensemble._repr_html_()
+
     @property
     def first(self) -> Run:
         """The run of the heaviest member: its data, split and task are those of all."""

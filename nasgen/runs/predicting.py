@@ -145,6 +145,8 @@ def _of_lines(path: Path, wanted: Sequence[str]) -> Iterator[Chunk]:
                 f"{'is' if len(absent) == 1 else 'are'} missing{near} It has "
                 f"{', '.join(header[:8]) or 'no columns'}."
             )
+        if double := [name for name in wanted if header.count(name) > 1]:
+            raise DataError(f"{path}: the column '{double[0]}' is there twice; delete one of them.")
         at = [header.index(name) for name in wanted]
         names: list[str] = []
         rows: list[dict[str, str]] = []

@@ -137,6 +137,7 @@ def test_the_report_shows_cost_diversity_calibration_and_errors(made: Path) -> N
 def test_it_answers_as_before_without_its_runs_and_data(made: Path, tmp_path: Path) -> None:
     x, _ = _rows(7)
     expected = Ensembled(made / "both").ensemble.predict_proba(x)
+    assert Ensembled(made / "both")._repr_html_().count("<svg") == 4
     shares = []
     for name in "ab":
         run = nasgen.load(made / name)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import nasgen
+from nasgen.errors import EvaluationError
 from nasgen.export import joined, stacks
 from nasgen.export.folder import TOLERANCE, Rows, write
 from nasgen.export.subject import Member, Subject
@@ -90,6 +91,11 @@ def test_an_ensemble_with_a_stack_is_written_and_read(
     loaded = nasgen.load(tmp_path / "out")
     assert loaded.weights == (0.5, 0.2, 0.3)
     assert np.abs(loaded.predict_proba(raw) - rows.expected).max() <= TOLERANCE
+    assert loaded._repr_html_().count("<svg") == 3
+    with torch.no_grad():
+        next(loaded.modules[0].parameters()).fill_(torch.nan)
+    with pytest.raises(EvaluationError, match="answers 6 of 6 rows"):
+        loaded.predict(raw)
 
 
 def _genotype() -> Any:

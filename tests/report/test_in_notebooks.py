@@ -70,6 +70,8 @@ def test_colours_are_those_of_the_page_in_the_light() -> None:
 
 def test_a_network_and_an_ensemble_show_their_members(run: Any) -> None:
     network = run.network(0)
+    assert network.genotype.key == network.trial.key
+    assert len(boxes(parsed(network.genotype._repr_html_()))) > 0
     text = "".join(parsed(network._repr_html_()).itertext())
     assert network.name in text
     assert f"val_accuracy {network.trial.metrics['val_accuracy']:.6g}" in text

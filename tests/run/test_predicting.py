@@ -175,6 +175,7 @@ WRONG: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "a misspelt column": ("table", _csv("a_,b\n1,p\n"), r"'a' is missing; did you mean 'a_'\?"),
     "no number": ("table", _csv("a,b\n1,p\n2,p\nx,p\n"), "line 4, column 'a' is 'x'"),
     "cells": ("table", _csv("a,b\n1,p\n2\n"), "line 3 has 1 cells, the header 2"),
+    "a column twice": ("table", _csv("a,b,a\n1,p,2\n"), "the column 'a' is there twice"),
     "no rows": ("table", _csv("a,b\n"), "holds no rows"),
     "another size": ("images", _image((9, 8)), "expected images of 8x8"),
     "channels": ("images", _npz(x=np.zeros((3, 3, 8, 8), np.uint8)), "training images are grey"),
