@@ -33,7 +33,12 @@ CONCLUDING = "choosing the ensemble, testing it, writing the report"
 N_FRONT = 5  # members of the Pareto front shown live
 DRAWN_EVERY_S = 0.3  # in a notebook
 NOTEBOOK_WIDTH = 100  # letters
-PRE = '<pre style="white-space:pre;overflow-x:auto;line-height:1.2">{code}</pre>'
+# Notebooks' own styles set other letters for what is HTML.
+MONOSPACE = "Menlo,'DejaVu Sans Mono',Consolas,'Courier New',monospace"
+PRE = (
+    f'<pre style="white-space:pre;overflow-x:auto;line-height:1.2;font-family:{MONOSPACE}">'
+    "{code}</pre>"
+)
 
 
 def plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A run as notebooks show it: its results, and the drawing of its best network."""
+"""A run as notebooks show it: its results, and the drawing of its best network, or of one named."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def html(run: Run) -> str:
     parts: list[Markup] = []
     try:
         rows = [*_rows(run)]
-        if (best := run.best) is not None:
-            parts.append(drawing.figure(Outline.from_json(best.outline), f"trial {best.seq}"))
+        shown = run.best if run.named is None else run.trial()
+        if shown is not None:
+            parts.append(drawing.figure(Outline.from_json(shown.outline), f"trial {shown.seq}"))
     except NasgenError as error:  # such as a ledger that is not named
         rows = [("not read", str(error))]
     cells = (
@@ -42,6 +43,8 @@ def _rows(run: Run) -> Iterator[tuple[str, str]]:
     yield "data", f"{config.data.source}, {data_summary(run.record['data'])}"
     counts = {state: n for state, n in summary["trials"].items() if n}
     yield "trials", ", ".join(f"{n:,} {state}" for state, n in counts.items()) or "none yet"
+    if run.named is not None:
+        yield f"trial {run.named}", _measured(run.trial().metrics, metric) or "not measured"
     best, chosen = summary["best"], summary["ensemble"]
     if best is not None:
         yield "best network", f"trial {best['trial']}: {_measured(best, metric)}"

@@ -55,6 +55,7 @@ def test_a_search_is_one_output_that_is_drawn_anew(cell: Cell, tmp_path: Path) -
     assert len(versions) > 1
     last = versions[-1]
     assert last.startswith("<pre")
+    assert "monospace" in last.partition(">")[0]  # else notebooks set it in other letters
     assert f"best: trial {run.best.seq}" in last
     assert "random, until 2 networks are trained" in last  # what was announced stays
     assert "2 trials" in last

@@ -93,6 +93,14 @@ def test_a_run_shows_its_results_and_its_best_network(run: Any) -> None:
     assert len(list(tree.iter("svg"))) == 1
 
 
+def test_one_network_of_a_run_is_shown_where_it_is_named(run: Any) -> None:
+    other = next(trial for trial in run.trials if trial.seq != run.best.seq)
+    tree = parsed(nasgen.load(f"{run.path}:{other.seq}")._repr_html_())
+    rows = {row[0].text: "".join(row[1].itertext()) for row in tree.iter("tr")}
+    assert rows[f"trial {other.seq}"].startswith("validation accuracy ")
+    assert f"trial {other.seq}" in "".join(next(tree.iter("figcaption")).itertext())
+
+
 def test_a_run_that_cannot_be_read_says_why(run: Any, tmp_path: Path) -> None:
     import shutil
 
