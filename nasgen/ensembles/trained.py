@@ -99,7 +99,9 @@ class TrainedNetwork:
         """Return its drawing with words under it, as HTML for a notebook."""
         metrics = self.trial.metrics
         shown = [n for n in (f"val_{self.inference.task.metric}", "n_params", "flops")]
-        numbers = ", ".join(f"{n} {metrics[n]:,.6g}" for n in shown if metrics.get(n) is not None)
+        found = {n: metrics[n] for n in shown if metrics.get(n) is not None}
+        digits = {n: f"{x:,.0f}" if x >= 1000 else f"{x:.6g}" for n, x in found.items()}
+        numbers = ", ".join(f"{name} {text}" for name, text in digits.items())
         outline = Outline.from_json(self.trial.outline)
         return drawing.figure(outline, *words, self.name, *filter(None, [numbers]))
 
