@@ -58,6 +58,8 @@ _NAMES = {
     "task": "nasgen.registry",
     "search_space": "nasgen.registry",
     "genotype": "nasgen.registry",
+    "bench": "nasgen.registry",
+    "RowTable": "nasgen.bench.rows",
 }
 __all__ = [  # as in _NAMES; a test compares them
     "Child",
@@ -75,12 +77,14 @@ __all__ = [  # as in _NAMES; a test compares them
     "Node",
     "NotApplicable",
     "Outline",
+    "RowTable",
     "Run",
     "SearchConfig",
     "SearchSpace",
     "Task",
     "Vertex",
     "__version__",
+    "bench",
     "crossover",
     "dataset",
     "ensemble",
@@ -107,6 +111,7 @@ __all__ = [  # as in _NAMES; a test compares them
 ]
 
 if TYPE_CHECKING:
+    from nasgen.bench.rows import RowTable
     from nasgen.data.base import Dataset
     from nasgen.ensembles.base import EnsembleMethod
     from nasgen.errors import NasgenError, NotApplicable
@@ -119,6 +124,7 @@ if TYPE_CHECKING:
     from nasgen.operators.deap_style import from_deap
     from nasgen.operators.environment.base import Environment
     from nasgen.registry import (
+        bench,
         crossover,
         dataset,
         ensemble,

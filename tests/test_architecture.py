@@ -39,7 +39,9 @@ def _decorators() -> dict[str, str]:
     return {
         name: target.__name__
         for name in nasgen.__all__
-        if getattr(target := getattr(nasgen, name), "__name__", "") in FAMILIES
+        # `nasgen.bench` is the decorator until the package of that name is imported, which can be
+        # called as one.
+        if getattr(target := getattr(registry, name, None), "__name__", "") in FAMILIES
     }
 
 

@@ -1,23 +1,29 @@
-"""What a bench is: a space whose networks have known scores, and a known optimum."""
+"""What a bench is: a space whose networks have known scores, and a known optimum.
+
+It has a name in the registry, or lies in a file: FILE.py, or FILE.py:NAME where the file has more
+than one.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Final, Protocol
+from pathlib import Path
+from typing import Any, Final, Protocol, runtime_checkable
 
-from nasgen.bench import synthetic, table
-from nasgen.errors import UnknownNameError, suggest
+from nasgen import registry
+from nasgen.errors import FOREIGN, DataError, IncompatibleError, NasgenError, UnknownNameError
+from nasgen.errors import suggest as nearest
+from nasgen.registry.plugins import Scope
 
-NAMES: Final = (*table.NAMES, synthetic.NAME)
+FILE: Final = ".py"
+GROUP: Final = "benches"
 
 
+@runtime_checkable
 class Bench(Protocol):
     """A table, or a function of the graph. Scores are per cent, higher is better."""
-
-    @property
-    def name(self) -> str:
-        """Its name on the command line."""
 
     @property
     def space(self) -> Mapping[str, Any]:
@@ -31,23 +37,85 @@ class Bench(Protocol):
     def n_networks(self) -> int | None:
         """How many different legal networks it knows; None: no search meets the end of them."""
 
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs its learning curves have; 0: it knows final scores alone."""
+
     def signal(self, name: str | None) -> tuple[str, str]:
         """Return (searched, reported) columns, None: the first; ConfigError for an unknown one."""
 
-    def accuracy(self, genotype: Any, column: str) -> float:
-        """Return the score of a legal genotype; EvaluationError if it is not known."""
+    def accuracy(self, genotype: Any, column: str, epoch: int | None = None) -> float:
+        """Return the score of a legal genotype; EvaluationError if it is not known.
+
+        `epoch` (from 1) is a place on its learning curve, None its end.
+        """
 
     def optimum(self, column: str) -> float:
         """Return the greatest score that there is."""
 
 
-@cache
 def find(name: str) -> Bench:
-    """Return a bench by its name; raises UnknownNameError."""
-    if name == synthetic.NAME:
-        return synthetic.SyntheticDag()
-    if name not in NAMES:
-        raise UnknownNameError(
-            f"bench '{name}' does not exist{suggest(name, NAMES)} Expected {', '.join(NAMES)}."
+    """Return a bench by its name or file; raises NasgenError for one that is not right."""
+    file, chosen = parts(name)
+    if file is None:
+        return _made(registry.resolve(GROUP, name), name)
+    if not Path(file).expanduser().is_file():
+        raise DataError(f"bench file {file} does not exist; expected a Python file, or a name.")
+    scope = Scope([file]).load()
+    own = scope.members.get(GROUP, {})
+    if not own:
+        raise IncompatibleError(
+            f"{file}: expected a bench, the file registers none; put "
+            '@nasgen.bench("its-name") above a function that returns a nasgen.RowTable.'
         )
-    return table.load(name)
+    if chosen is None and len(own) > 1:
+        raise UnknownNameError(
+            f"{file} has several benches; name one of them, such as {file}:{next(iter(own))}."
+        )
+    if chosen is not None and chosen not in own:
+        raise UnknownNameError(
+            f"{file} has no bench '{chosen}'{nearest(chosen, own)} It has {', '.join(own)}."
+        )
+    with scope.active():
+        return _made(own[chosen or next(iter(own))].target, name)
+
+
+def parts(name: str) -> tuple[str | None, str | None]:
+    """Return (file, name in it) of FILE.py or FILE.py:NAME; (None, None) for a registered name."""
+    file, colon, chosen = name.rpartition(":")
+    if colon and file.endswith(FILE):
+        return file, chosen
+    return (name, None) if name.endswith(FILE) else (None, None)
+
+
+def tables(name: str) -> dict[str, Any]:
+    """Return the tables of a config that searches a bench: its space, and its file as a plug-in."""
+    found: dict[str, Any] = {"space": dict(find(name).space)}
+    file, _ = parts(name)
+    if file is not None:
+        found["plugins"] = {"files": [str(Path(file).expanduser().resolve())]}
+    return found
+
+
+@cache
+def _made(target: Any, name: str) -> Bench:
+    """Return what a bench's function makes, once; its code is a user's."""
+    try:
+        found = target()
+    except (NasgenError, MemoryError) as error:
+        if isinstance(error, DataError):
+            raise DataError(f"bench '{name}': {error}") from None
+        raise
+    except FOREIGN as error:
+        raise IncompatibleError(
+            f"bench '{name}': making its table failed with {type(error).__name__}: {error}. Mend "
+            f"the function '{getattr(target, '__name__', target)}'."
+        ) from error
+    if inspect.isclass(found) or not isinstance(found, Bench):
+        lacking = [part for part in dir(Bench) if part[0] != "_" and not hasattr(found, part)]
+        raise IncompatibleError(
+            f"bench '{name}': expected a nasgen.RowTable, got {type(found).__name__}"
+            f"{f', which has no {lacking[0]}' if lacking else ''}; return one."
+        )
+    made: Bench = found
+    return made

@@ -14,19 +14,23 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from nasgen import genotypes, registry
+from nasgen.bench import sheets
+from nasgen.bench.base import find, tables
+from nasgen.bench.rows import RowTable
 from nasgen.bench.table import Table
-from nasgen.data import files
-from nasgen.errors import ConfigError, DataError, MissingExtraError, StoreError
+from nasgen.errors import ConfigError, DataError, EvaluationError, StoreError, suggest
 from nasgen.genotypes import Dag, Genotype
 from nasgen.genotypes.kinds import accepted, reads
 from nasgen.predictors.base import Features, Floats, encode_all
 from nasgen.predictors.features.joined import Joined
+from nasgen.predictors.order import normal_scores
 from nasgen.runs import reading
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
@@ -50,7 +54,6 @@ class Labelled:
 
 
 LABEL: Final = "val_accuracy"  # the column of a file that is predicted
-ENDINGS: Final = (".csv", ".csv.gz", ".parquet")
 
 
 def of_run(run: Run, features: str | None = None, predictor: str | None = None) -> Labelled:
@@ -125,13 +128,13 @@ def of_file(path: Path, features: str | None = None) -> Labelled:
     `features` None: the registered set whose columns the file has (the largest of them); else a set
     that is computed from the genotypes. Raises DataError for a file that cannot be used.
     """
-    rows = _read(path)
+    rows = sheets.read(path)
     _need(path, rows, "key", LABEL)
     if features is not None:
         _need(path, rows, "genotype")
-        encoder = _features_of_graphs(path, features)
-        names = tuple(encoder.names)
         dags = [_genotype(path, n, row["genotype"]) for n, row in enumerate(rows, start=2)]
+        encoder = _features_of_graphs(path, features, dags)
+        names = tuple(encoder.names)
         _check_kinds(path, dags, features)
         encoded = encode_all(encoder, dags)
     else:
@@ -147,11 +150,18 @@ def of_file(path: Path, features: str | None = None) -> Labelled:
     )
 
 
-def _features_of_graphs(path: Path, names: str) -> Features:
-    """Return the features joined by "+"; raises DataError for those that no genotype alone has."""
+def _features_of_graphs(path: Path, names: str, dags: Sequence[Genotype]) -> Features:
+    """Return the features joined by "+"; raises DataError for those that no genotype alone has.
+
+    Those that are made for a search space are made for the `dags` of the file instead, if they can.
+    """
     parts: list[Features] = []
     for name in names.split("+"):
-        if name in registry.names("scores") or registry.get("features", name).requires:
+        is_score = name in registry.names("scores")
+        if not is_score and hasattr(target := registry.resolve("features", name), "over"):
+            parts.append(target.over(dags))
+            continue
+        if is_score or registry.get("features", name).requires:
             raise DataError(
                 f"{path}: '{name}' is computed from images, and a file of networks has none; name "
                 "a run instead, or features that are read from the graph, such as 'structural'."
@@ -200,7 +210,7 @@ def _with_tags(genotype: Genotype) -> Genotype:
 
 def n_rows(path: Path) -> int:
     """Return how many networks a file has; raises DataError for one that cannot be read."""
-    return len(_read(path))
+    return len(sheets.read(path))
 
 
 def _resolved(run: Run, features: str | None, predictor: str | None) -> Resolved:
@@ -215,48 +225,89 @@ def _resolved(run: Run, features: str | None, predictor: str | None) -> Resolved
     return Resolved(trusted.config.model_copy(update={"predictor": section}), trusted.scope)
 
 
-def of_table(
-    table: Table,
+def of_bench(
+    name: str,
     signal: str | None = None,
     wanted: Sequence[int] | None = None,
     features: str | None = None,
+    low: Sequence[str] = (),
 ) -> Labelled:
     """Return the legal networks of a table (`wanted`: of these rows), labelled in per cent.
 
-    Rows without a value are left out.
+    `low` names columns, COLUMN or COLUMN@EPOCH of a learning curve, that are read beside the
+    features, as numbers and as normal scores among all networks: what a short training says of each
+    network, of those that are to be predicted too. Networks without a value are left out. Raises
+    ConfigError for a bench that is no table, and for a column that it has not.
 
-    Their keys are canonical, whatever `features` tell apart; those of all rows of NAS-Bench-201
-    take half a minute.
+    Keys are canonical, whatever `features` tell apart; those of all rows of NAS-Bench-201 take half
+    a minute.
     """
+    table = find(name)
     searched, _ = table.signal(signal)
-    tables = {"space": {"name": table.name}, "predictor": {"features": features}}
-    resolved = reading.resolved(tables)
-    encoder, space = resolved.features, resolved.space
-    rows = range(len(table.columns[searched])) if wanted is None else wanted
-    dags = {
-        row: dag
-        for row in rows
-        if np.isfinite(table.columns[searched][row])
-        and not space.problems(dag := table.genotype(row))
-    }
-    encoded = encode_all(encoder, list(dags.values()))
+    config = {**tables(name), "predictor": {"features": features}}
+    resolved = reading.resolved(config, f"bench {name}")
+    networks = _networks(table, name, resolved.space, wanted)
+    columns = [searched, *low]
+    values = np.array([[_value(table, dag, at, name) for at in columns] for dag in networks])
+    known = np.isfinite(values).all(axis=1)
+    dags = [dag for dag, is_known in zip(networks, known, strict=True) if is_known]
+    values = values[known]
+    if not dags:
+        raise DataError(f"{name}: no network has a value in all of {', '.join(columns)}.")
+    with resolved.scope.active():
+        encoded = encode_all(resolved.features, dags)
+        names = tuple(resolved.features.names)
+    scored = [normal_scores(values[:, i]) for i in range(1, len(columns))]
     return Labelled(
-        encoded,
-        np.array([float(table.columns[searched][row]) for row in dags]),
-        tuple(encoder.names),
-        # Without their dead edges many cells are one, whose key is made once.
-        tuple(table.template.facts(table.template.pruned(dag))[0] for dag in dags.values()),
+        np.column_stack([encoded, values[:, 1:], *scored]),
+        values[:, 0],
+        (*names, *low, *(f"order of {column}" for column in low)),
+        tuple(map(partial(_key, table), dags)),
     )
 
 
+def _networks(
+    table: Any, name: str, space: SearchSpace, wanted: Sequence[int] | None
+) -> list[Genotype]:
+    """Return the legal networks of a table, those of the `wanted` rows."""
+    if isinstance(table, RowTable):
+        every = list(table.genotypes.values())
+        return every if wanted is None else [every[row] for row in wanted]
+    if not isinstance(table, Table):
+        raise ConfigError(f"{name} scores any network and lists none; name a table, or a run.")
+    rows = range(len(next(iter(table.columns.values())))) if wanted is None else wanted
+    return [dag for dag in map(table.genotype, rows) if not space.problems(dag)]
+
+
+def _value(table: Any, genotype: Any, at: str, name: str) -> float:
+    column, _, epoch = at.partition("@")
+    if column not in table.columns or (epoch and not epoch.isdecimal()):
+        raise ConfigError(
+            f"--low: '{at}' is no column of {name}{suggest(column, table.columns)} Expected COLUMN "
+            f"or COLUMN@EPOCH, with one of {', '.join(table.columns)}."
+        )
+    try:
+        return float(table.accuracy(genotype, column, int(epoch) if epoch else None))
+    except EvaluationError:
+        return math.nan
+
+
+def _key(table: Any, genotype: Any) -> str:
+    if not isinstance(table, Table):
+        return str(genotype.key)
+    # Without their dead edges many cells are one, whose key is made once.
+    return table.template.facts(table.template.pruned(genotype))[0]
+
+
 def write(labelled: Labelled, path: Path) -> int:
-    """Write one row a network to a file, by its ending (`ENDINGS`); return the rows written.
+    """Write one row a network to a file, by its ending (`sheets.ENDINGS`); return the rows written.
 
     Raises ConfigError for another ending, MissingExtraError without pyarrow for Parquet, StoreError
     when the file cannot be written.
     """
-    if not path.name.endswith(ENDINGS):
-        raise ConfigError(f"--out: expected a file ending in {', '.join(ENDINGS)}, got '{path}'.")
+    if not path.name.endswith(sheets.ENDINGS):
+        endings = ", ".join(sheets.ENDINGS)
+        raise ConfigError(f"--out: expected a file ending in {endings}, got '{path}'.")
     encoded = (dict(zip(labelled.names, map(float, x), strict=True)) for x in labelled.X)
     rows = [{**own, **features} for own, features in zip(labelled.rows, encoded, strict=True)]
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -279,22 +330,9 @@ def write(labelled: Labelled, path: Path) -> int:
 
 
 def _write_parquet(rows: list[dict[str, Any]], columns: list[str], path: Path) -> None:
-    pyarrow, parquet = _pyarrow(path)
+    pyarrow, parquet = sheets.pyarrow(path)
     table = pyarrow.table({name: [row.get(name) for row in rows] for name in columns})
     parquet.write_table(table, path)
-
-
-def _pyarrow(path: Path) -> tuple[Any, Any]:
-    """Return pyarrow and its module for Parquet; MissingExtraError without them."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingExtraError(
-            f"{path} needs the package pyarrow: pip install 'nasgen[parquet]', or choose a .csv "
-            "file."
-        ) from None
-    return pyarrow, parquet
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -317,31 +355,6 @@ def _size(n_params: Iterable[float | None]) -> Floats | None:
 
 
 # ---- reading a file ------------------------------------------------------------------------------
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    if not path.name.endswith(ENDINGS):
-        raise DataError(f"expected a table ending in {', '.join(ENDINGS)}, got '{path}'.")
-    with files.parsing(f"{path} cannot be read as a table", "Make it with `nasgen dataset`."):
-        if path.suffix == ".parquet":
-            rows = _read_parquet(path)
-        else:
-            data = path.read_bytes()
-            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-            rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    if not rows:
-        raise DataError(f"{path} has no rows; expected one a network.")
-    broken = next((n for n, row in enumerate(rows, start=2) if None in {*row, *row.values()}), None)
-    if broken is not None:
-        raise DataError(f"{path}, row {broken}: expected as many cells as the first row has.")
-    return rows
-
-
-def _read_parquet(path: Path) -> list[dict[str, str]]:
-    """Return the rows as those of a CSV file: texts, an empty one for what is missing."""
-    _, parquet = _pyarrow(path)
-    rows = parquet.read_table(path).to_pylist()
-    return [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows]
 
 
 def _need(path: Path, rows: Sequence[Mapping[str, str]], *columns: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from nasgen import registry
 from nasgen.bench import synthetic
-from nasgen.bench.base import find
+from nasgen.bench.base import find, tables
+from nasgen.bench.finished import Finished, Kept
 from nasgen.engine.proposal import Proposal
 from nasgen.errors import ConfigError, EvaluationError, UnknownNameError, suggest
 from nasgen.execution.base import Executor
@@ -26,6 +27,7 @@ from nasgen.settings.config import merge
 from nasgen.settings.fidelity import Fidelity
 from nasgen.store.ledger import Ledger
 
+SECTIONS: Final = ("algorithm", "predictor", "stopping")  # settings of which a bench leaves open
 FACTORY: Final = "nasgen.bench.evaluator:make"
 PLAYER: Final = "nasgen.bench.play:player"
 QUERIES: Final = (25, 50, 100, 150, 200)
@@ -55,6 +57,8 @@ PREDICTOR: Final[Mapping[str, Any]] = {
     "warmup": 10, "oversample": 24, "unscreened": 0.1, "acquisition": "ucb",
 }  # fmt: skip
 
+ROUNDING: Final = 1e-6  # of sums of parts of a training
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -64,12 +68,17 @@ class Played:
     """What several seeds of one algorithm found, per query: scores (n_seeds, n_queries), %.
 
     `val` is the best value seen so far of the signal, `test` the reported value of that network.
+    A query is a whole training: of one that was stopped, or of a rung, only its part counts.
     `n_asked` (n_seeds,) counts the queries that were answered: behind them curves are continued.
+    `n_holes` (n_seeds,) counts networks of which the table says nothing, `n_trials` (n_seeds,) the
+    trainings that were begun.
     """
 
     val: Floats
     test: Floats
     n_asked: Ints
+    n_holes: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    n_trials: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 def algorithms_of(bench: str) -> tuple[str, ...]:
@@ -79,7 +88,7 @@ def algorithms_of(bench: str) -> tuple[str, ...]:
 
 def operators_of(bench: str) -> dict[str, list[str]]:
     """Return the operators that work on a bench's networks, by group."""
-    on = reading.resolved({"space": dict(find(bench).space)}, f"bench {bench}")
+    on = reading.resolved(tables(bench), f"bench {bench}")
     return {group: on.applicable(group) for group in ("mutations", "crossovers")}
 
 
@@ -88,25 +97,29 @@ def resolved(
 ) -> Resolved:
     """Return the config of one search, its names looked up.
 
-    `algorithm` is NAME[/OPERATOR][+PREDICTOR]: "genetic+rank" has a predictor choose children,
-    "genetic/path" uses one crossover alone, "genetic/relabel" one mutation alone, and
-    "genetic/mutations" no crossover. `settings` replace those of the tables [algorithm] and
-    [predictor]. Raises ConfigError and UnknownNameError.
+    `algorithm` is NAME[/OPERATOR][+PREDICTOR[:FEATURES]]: "genetic+rank" has a predictor choose
+    children, "genetic+rank:paths" one that reads these features, "genetic/path" uses one crossover
+    alone, "genetic/relabel" one mutation alone, and "genetic/mutations" no crossover. `settings`
+    replace those of the tables [algorithm], [predictor] and [stopping]. Raises ConfigError and
+    UnknownNameError.
     """
-    kind, _, predictor = algorithm.partition("+")
+    kind, _, screened = algorithm.partition("+")
+    predictor, _, features = screened.partition(":")
     name, _, variant = kind.partition("/")
     section: Mapping[str, Any] = SETTINGS.get(name, {})
     if predictor:
         section = SCREENED.get(name, section)
-    tables: dict[str, Any] = {
+    config: dict[str, Any] = {
         "seed": seed,
-        "space": dict(find(bench).space),
+        **tables(bench),
         # Tables have no images that designs could be scaled to.
         "algorithm": {"name": name, "designs": False, **section, **_variant(variant)},
     }
     # A search that names no predictor is played without one, whatever it brings elsewhere.
-    tables["predictor"] = {"name": predictor, **PREDICTOR} if predictor else {"name": "none"}
-    return reading.resolved(merge(tables, dict(settings or {})), f"bench {algorithm}")
+    config["predictor"] = {"name": predictor, **PREDICTOR} if predictor else {"name": "none"}
+    if features:
+        config["predictor"]["features"] = features
+    return reading.resolved(merge(config, dict(settings or {})), f"bench {algorithm}")
 
 
 def _variant(name: str) -> dict[str, Any]:
@@ -136,21 +149,44 @@ def play(
     signal: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> tuple[list[float], list[float]]:
-    """Search a bench once; return (signal, reported) of each query in order, in per cent.
+    """Search a bench once; return (signal, reported) of each whole training, in per cent.
+
+    Raises EvaluationError when the bench knows none of the networks that were asked for.
+    """
+    found = finished(bench, algorithm, seed, n_queries, signal, settings)
+    return list(found.val), list(found.test)
+
+
+def finished(
+    bench: str,
+    algorithm: str,
+    seed: int,
+    n_queries: int,
+    signal: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Finished:
+    """Search a bench once; return what was found, in the order in which it was.
 
     It is the loop of a real run with a serial executor and its ledger in memory. A space that is
-    spent early gives fewer queries, and so do networks that the bench knows no score of. Raises
-    EvaluationError when it knows none of those that were asked for.
+    spent early gives fewer queries, and so do networks that the bench knows no score of.
     """
-    run = resolved(bench, algorithm, seed, settings)
-    section = run.config.algorithm
+    run, found = resolved(bench, algorithm, seed, settings), find(bench)
+    section, n_epochs = run.config.algorithm, found.n_epochs or 1
+    if run.config.stopping.stopper != "none" and not found.n_epochs:
+        raise ConfigError(
+            f"stopping.stopper: {bench} has no learning curves that a stopper could watch; leave "
+            "it out."
+        )
+    if section.rungs > 1 and not found.n_epochs:
+        raise ConfigError(f"algorithm.rungs: {bench} has no learning curves; leave it out.")
     constants = Constants(
         seed=seed,
         objectives=run.objectives,
-        search_fidelity=Fidelity(epochs=1.0),
+        search_fidelity=Fidelity(epochs=float(n_epochs)),
         finish_fidelity=Fidelity(),
         recipe_digest="table",
         data_digest=bench,
+        compares=run.compares,
     )
     search: Search
 
@@ -163,28 +199,43 @@ def play(
     screen = run.screen()
     directions = {o.name: o.direction for o in constants.objectives}
     names = [*section.mutations, *section.crossovers, "sample"]
+    stopping = run.config.stopping.model_dump()
+    budget = Queries(None, 0, n_queries=n_queries, n_epochs=n_epochs)
     search = Search(
         constants,
         run.algorithm(is_new, screen, forget),
-        Serial(FACTORY, {"bench": bench, "signal": signal}),
+        Serial(FACTORY, {"bench": bench, "signal": signal, "stopping": stopping}),
         Ledger.create("memory", directions, names),
-        Budget(n_queries, 0),
+        budget,
         set(),
+        (budget.hear,),
         screen=screen,
     )
-    search.run([], 0)
-    trials = search.ledger.trials()
-    measured = [t.metrics for t in trials if t.state == "COMPLETE"]
-    if not measured:
-        failure = next((t.failure for t in trials if t.failure), "no network was asked for.")
-        raise EvaluationError(
-            f"{bench}: {algorithm} with seed {seed} asked for {len(trials)} networks, none of them "
-            f"with a score; the first: {failure}"
-        )
-    return (
-        [100 * float(m["val_accuracy"]) for m in measured],
-        [100 * float(m["test_accuracy"]) for m in measured],
-    )
+    with run.scope.active():
+        search.run([], 0)
+    return Finished.of(search.ledger.trials(), n_epochs, f"{bench}: {algorithm} with seed {seed}")
+
+
+@dataclass
+class Queries(Budget):
+    """A budget in whole trainings of `n_epochs`: one that ends early leaves the rest to others.
+
+    A network that the bench knows nothing of has cost a training.
+    """
+
+    n_queries: int = 0
+    n_epochs: int = 1
+    n_spent: float = 0.0
+
+    def hear(self, event: str, data: Mapping[str, Any]) -> None:
+        """Count what a finished trial has cost."""
+        if event == "told":
+            done = data["trial"].metrics.get("epochs_done")
+            self.n_spent += 1.0 if done is None else float(done) / self.n_epochs
+
+    def may_search(self, n_asked: int, trial_s: float) -> bool:
+        """Tell whether another training may begin."""
+        return self.n_spent < self.n_queries - ROUNDING
 
 
 class Player:
@@ -193,9 +244,8 @@ class Player:
     def evaluate(
         self, job: Mapping[str, Any], report: Callable[[dict[str, Any]], bool]
     ) -> dict[str, Any]:
-        """Return {"seq", "val", "test"} for the arguments of `play` in job["play"]."""
-        val, test = play(**job["play"])
-        return {"seq": job["seq"], "val": val, "test": test}
+        """Return {"seq", **finished} for the arguments of `finished` in job["play"]."""
+        return {"seq": job["seq"], **finished(**job["play"]).to_json()}
 
 
 def player(context: Mapping[str, Any]) -> Player:
@@ -212,11 +262,13 @@ def played(
     tick: Callable[[str], None] = lambda algorithm: None,
     workers: int = 1,
     settings: Mapping[str, Any] | None = None,
+    kept: Kept | None = None,
 ) -> dict[str, Played]:
     """Play each algorithm once for each seed; `tick` is called with its name after each.
 
     Searches share nothing, so the results do not depend on `workers`, the number of processes.
-    `settings` are those of `resolved`, for all algorithms.
+    `settings` are those of `resolved`, for all algorithms. What is in `kept` is not played again,
+    and what is played is added to it.
     """
     for algorithm in algorithms:
         resolved(bench, algorithm, 0, settings)  # what is wrong shows before anything is played
@@ -230,26 +282,42 @@ def played(
         raise ConfigError(f"--workers: expected at least 1 process, got {workers}.")
     same = {"bench": bench, "n_queries": n_queries, "signal": signal, "settings": settings}
     # By seed, so that all algorithms have come about as far when somebody looks.
-    jobs = [
+    jobs: list[dict[str, Any]] = [
         {"seq": seq, "play": {**same, "algorithm": algorithm, "seed": seed}}
         for seq, (seed, algorithm) in enumerate((s, a) for s in seeds for a in algorithms)
     ]
-    shape = len(seeds), n_queries
+    shape, none = (len(seeds), n_queries), np.zeros(len(seeds), dtype=np.int64)
     runs = {
-        a: Played(np.zeros(shape), np.zeros(shape), np.zeros(len(seeds), dtype=np.int64))
+        a: Played(np.zeros(shape), np.zeros(shape), none.copy(), none.copy(), none.copy())
         for a in algorithms
     }
-    for seq, (val, test) in _answers(jobs, min(workers, len(jobs))):
+
+    def take(seq: int, found: Finished) -> None:
         place, algorithm = divmod(seq, len(algorithms))
         run = runs[algorithms[algorithm]]
-        run.val[place], run.test[place] = _curves(val, test, n_queries)
-        run.n_asked[place] = len(val)
+        run.val[place], run.test[place] = found.curves(n_queries)
+        run.n_asked[place], run.n_holes[place] = found.n_queries, found.n_holes
+        run.n_trials[place] = found.n_trials
         tick(algorithms[algorithm])
+
+    waiting = []
+    for job in jobs:
+        known = None if kept is None else kept.get(job["play"])
+        if known is None:
+            waiting.append(job)
+        else:
+            take(job["seq"], known)
+    for seq, found in _answers(waiting, min(workers, len(waiting))):
+        if kept is not None:
+            kept.add(jobs[seq]["play"], found)
+        take(seq, found)
     return runs
 
 
-def _answers(jobs: Sequence[Mapping[str, Any]], workers: int) -> Any:
-    """Yield (seq, (val, test)) of each job as it ends."""
+def _answers(jobs: Sequence[Mapping[str, Any]], workers: int) -> Iterator[tuple[int, Finished]]:
+    """Yield (seq, what was found) of each job as it ends."""
+    if not jobs:
+        return
     executor: Executor = (Serial if workers == 1 else Processes)(PLAYER, {}, workers)
     waiting = list(reversed(jobs))
     try:
@@ -261,16 +329,6 @@ def _answers(jobs: Sequence[Mapping[str, Any]], workers: int) -> Any:
                 result = message["result"]
                 if "failure" in result:
                     raise EvaluationError(f"a search of the bench failed: {result['failure']}")
-                yield result["seq"], (result["val"], result["test"])
+                yield result["seq"], Finished.from_json(result)
     finally:
         executor.close()
-
-
-def _curves(values: Sequence[float], reported: Sequence[float], n_queries: int) -> Floats:
-    """Return (2, n_queries): the best so far, and what is reported of the network that was it."""
-    best = np.maximum.accumulate(values)
-    # The first network that reached each best: later equals change nothing.
-    rises = np.concatenate([[True], best[1:] > best[:-1]])
-    first = np.maximum.accumulate(np.where(rises, np.arange(len(best)), 0))
-    curves = np.stack([best, np.asarray(reported)[first]])
-    return np.pad(curves, ((0, 0), (0, n_queries - len(best))), mode="edge")

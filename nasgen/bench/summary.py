@@ -30,7 +30,8 @@ def summary(
     seeds that have met the optimum ("p_optimum"), the queries that took ("queries_to_optimum"),
     beside `BASELINE` the mean difference to it on the same seeds ("minus_local"), and how many
     networks were asked for ("n_asked"): what is said of more queries than its "min" repeats, for
-    some seeds, what was found before ("padded" lists these numbers).
+    some seeds, what was found before ("padded" lists these numbers). "n_holes" counts the networks
+    of which the table says nothing, "n_trials" the trainings that were begun, parts of one too.
     """
     found = find(bench)
     searched, reported = found.signal(signal)
@@ -44,6 +45,8 @@ def summary(
             "queries_to_optimum": to_optimum(hits[name]),
             "n_asked": {"min": int(run.n_asked.min()), "mean": round(float(run.n_asked.mean()), 2)},
             "padded": [q for q in queries if q > run.n_asked.min()],
+            "n_holes": counts(run.n_holes),
+            "n_trials": counts(run.n_trials),
         }
         for name, run in runs.items()
     }
@@ -67,6 +70,13 @@ def summary(
         "operators": operators_of(bench),
         "algorithms": algorithms,
     }
+
+
+def counts(values: Any) -> dict[str, float]:
+    """Return {"mean", "max"} of counts, one a seed; 0 without any."""
+    if not len(values):
+        return {"mean": 0.0, "max": 0}
+    return {"mean": round(float(values.mean()), 2), "max": int(values.max())}
 
 
 def to_optimum(hits: Any) -> dict[str, Any]:

@@ -161,6 +161,11 @@ class SyntheticDag:
         """Graphs up to 24 vertices are more than any search asks for."""
         return None
 
+    @property
+    def n_epochs(self) -> int:
+        """No learning curves."""
+        return 0
+
     def signal(self, name: str | None) -> tuple[str, str]:
         """Return (searched, reported); ConfigError for a signal that there is not."""
         if name not in (None, SIGNAL):
@@ -170,7 +175,7 @@ class SyntheticDag:
             )
         return SIGNAL, SIGNAL
 
-    def accuracy(self, genotype: Dag, column: str) -> float:
+    def accuracy(self, genotype: Dag, column: str, epoch: int | None = None) -> float:
         """Return the score of a legal genotype, in [0, 100]."""
         return score(seen(genotype))
 

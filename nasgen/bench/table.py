@@ -40,7 +40,7 @@ class Table:
         """The config's [space]."""
         return {"name": self.name}
 
-    def accuracy(self, genotype: Dag, column: str) -> float:
+    def accuracy(self, genotype: Dag, column: str, epoch: int | None = None) -> float:
         """Return what a column says of a network, in per cent; EvaluationError for nothing."""
         row, values = self.row(genotype), self.columns[column]
         value = float(values[row]) if row < len(values) else np.nan
@@ -67,6 +67,11 @@ class Table:
             row, code = divmod(row, len(choices))
             ops.append(choices[code])
         return self.template.cell(ops[::-1])
+
+    @property
+    def n_epochs(self) -> int:
+        """No learning curves."""
+        return 0
 
     def signal(self, name: str | None) -> tuple[str, str]:
         """Return (searched, reported) columns; ConfigError for a signal that the table lacks."""
@@ -106,3 +111,13 @@ def load(name: str) -> Table:
         stored = np.load(file, allow_pickle=False)
         columns = {column: stored[column] for column in stored.files}
     return Table(name, TEMPLATES[name], columns, SIGNALS[name], N_NETWORKS[name])
+
+
+def of_nasbench201() -> Table:
+    """Return the table of NAS-Bench-201."""
+    return load("nasbench201")
+
+
+def of_nasbench_macro() -> Table:
+    """Return the table of NAS-Bench-Macro."""
+    return load("nasbench-macro")

@@ -16,13 +16,19 @@ PADDED = "*"
 @command
 def bench(
     name: Annotated[
-        str, typer.Argument(metavar="BENCH", help="nasbench201, nasbench-macro or synthetic-dag.")
+        str,
+        typer.Argument(
+            metavar="BENCH|FILE.py",
+            help="A name of `nasgen list benches`, or a file that registers one with @nasgen.bench "
+            "(FILE.py:NAME where it has several).",
+        ),
     ] = "nasbench201",
     algorithms: Annotated[
         str | None,
         typer.Option(
             help="Algorithms to compare: local,aging,... genetic+rank adds the predictor "
-            "'rank', genetic/path uses the operator 'path' alone. Default: depends on the bench."
+            "'rank', genetic+rank:paths one that reads the features 'paths', genetic/path uses the "
+            "operator 'path' alone. Default: depends on the bench."
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Searches for each algorithm.", min=1)] = 10,
@@ -38,6 +44,22 @@ def bench(
         typer.Option(help="Processes (default: one per core); they do not change results.", min=1),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="SVG file for a plot of the curves.")] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(
+            help="File (JSON lines) that keeps each search as it ends; what stands there is not "
+            "played again, so a long comparison may be stopped at any time."
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting of all searches, such as stopping.stopper=median or algorithm.rungs=3 "
+            "for a bench with learning curves. May be repeated.",
+        ),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Compare search algorithms on tables of known accuracies, with 95 % confidence intervals."""
@@ -45,9 +67,11 @@ def bench(
 
     from nasgen.bench import play
     from nasgen.bench.base import find
+    from nasgen.bench.finished import Kept
     from nasgen.bench.plot import svg
     from nasgen.bench.summary import checked_queries, summary
     from nasgen.errors import ConfigError, StoreError
+    from nasgen.settings.config import assignments
     from nasgen.settings.fidelity import n_cores
 
     searched, reported = find(name).signal(signal)
@@ -56,6 +80,12 @@ def bench(
     except ValueError:
         raise ConfigError(f"--queries: expected 25,50,100, got '{queries}'.") from None
     looks = checked_queries(numbers)
+    given = assignments(set_ or [])
+    if strange := [section for section in given if section not in play.SECTIONS]:
+        raise ConfigError(
+            f"--set: expected a setting of {', '.join(play.SECTIONS)}, which a table leaves open, "
+            f"got one of '{strange[0]}'."
+        )
     chosen = algorithms.split(",") if algorithms else list(play.algorithms_of(name))
     console = console_of(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as bars:
@@ -64,6 +94,8 @@ def bench(
             name, chosen, range(seeds), looks[-1], signal,
             tick=lambda algorithm: bars.advance(tasks[algorithm]),
             workers=workers or n_cores(),
+            settings=given or None,
+            kept=None if rows is None else Kept(rows),
         )  # fmt: skip
     found = summary(name, runs, looks, seeds, signal)
     if plot is not None:
@@ -76,7 +108,7 @@ def bench(
         return
     # What is reported is shown where it is not what was searched; the optimum once an algorithm.
     parts = ("val",) if searched == reported else ("val", "test")
-    rows = []
+    lines = []
     for algorithm, values in found["algorithms"].items():
         share = f"{values['p_optimum'][str(looks[-1])]:.2f}"
         once = [share, _queries(values["queries_to_optimum"]["median"], looks[-1])]
@@ -86,7 +118,9 @@ def bench(
                 for q, v in values[part].items()
             ]
             first = i == 0
-            rows.append([algorithm if first else "", part, *scores, *(once if first else ["", ""])])
+            lines.append(
+                [algorithm if first else "", part, *scores, *(once if first else ["", ""])]
+            )
     columns = [
         "algorithm",
         "",
@@ -95,11 +129,18 @@ def bench(
         "queries to it",
     ]
     title = f"{name}, {seeds} seeds: searched {searched} (optimum {found['optimum']}), "
-    table_of(f"{title}reported {reported}, mean % ± 95 %; queries: medians", columns, rows)
+    table_of(f"{title}reported {reported}, mean % ± 95 %; queries: medians", columns, lines)
     if any(values["padded"] for values in found["algorithms"].values()):
         print(
             f"{PADDED} some searches ended earlier: they found no new network, or the table has no "
             "score for it; their last best is repeated"
+        )
+    holes = {a: v["n_holes"] for a, v in found["algorithms"].items() if v["n_holes"]["max"]}
+    if holes:
+        means = ", ".join(f"{a} {n['mean']:g}" for a, n in holes.items())
+        print(
+            "networks of which the table says nothing (holes), mean a search, beside the queries: "
+            f"{means}"
         )
     operators = (f"{group} {', '.join(names)}" for group, names in found["operators"].items())
     print(f"operators that apply: {'; '.join(operators)}")

@@ -31,8 +31,9 @@ def predictors(
         str,
         typer.Argument(
             metavar="RUN|BENCH|FILE|transfer",
-            help="A run, nasbench201, a file of `nasgen dataset`; or transfer: the table of "
-            "trainings that comes with nasgen (or such a FILE.jsonl.gz), each image set left out.",
+            help="A run, a table of `nasgen list benches` or of FILE.py, a file of `nasgen "
+            "dataset`; or transfer: the table of trainings that comes with nasgen (or such a "
+            "FILE.jsonl.gz), each image set left out.",
         ),
     ],
     names: Annotated[
@@ -53,6 +54,14 @@ def predictors(
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
     signal: Annotated[str | None, typer.Option(help="Table column of a bench to predict.")] = None,
+    low: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN[@EPOCH],...",
+            help="Columns of a bench that predictors read beside the features, such as the "
+            "accuracy after a short training of each network.",
+        ),
+    ] = None,
     plugin: Plugins = None,
     data: DataNow = None,
     ledger: LedgerNow = None,
@@ -61,7 +70,7 @@ def predictors(
     """Evaluate predictors on unseen networks: R2, Kendall's tau, tau in the best tenth."""
     from nasgen import papers, registry
     from nasgen.bench import labels as labelled
-    from nasgen.bench.table import NAMES, load
+    from nasgen.bench.base import parts
     from nasgen.errors import ConfigError
     from nasgen.papers import kept
     from nasgen.predictors import evaluate
@@ -70,10 +79,10 @@ def predictors(
     if action != "evaluate":
         raise ConfigError(f"nasgen predictors: expected 'evaluate', got '{action}'.")
     if source == "transfer" or source.endswith(".jsonl.gz"):
-        if names or features or signal:
+        if names or features or signal or low:
             raise ConfigError(
-                "--predictors, --features and --signal are for runs, benches and files of `nasgen "
-                "dataset`; leave them out for a table of trainings."
+                "--predictors, --features, --signal and --low are for runs, benches and files of "
+                "`nasgen dataset`; leave them out for a table of trainings."
             )
         _left_out(source, seed, labels or 0, repeats, json_)
         return
@@ -90,15 +99,19 @@ def predictors(
     own: dict[str, labelled.Labelled] = {}
     known = kept.table(source) if source in papers.REPRODUCTIONS else None
     file = Path(source) if known is None else known.file
-    if source in NAMES or file.is_file():
+    is_bench = source in registry.names("benches") or parts(source)[0] is not None
+    if low and not is_bench:
+        raise ConfigError("--low: expected a bench, whose columns it names; leave it out.")
+    if is_bench or file.is_file():
         if names and alone:
             raise ConfigError(
                 f"--predictors: '{', '.join(sorted(alone))}' scores networks on images, and "
                 f"{source} is a table without any; name a run."
             )
         factories = {name: f for name, f in factories.items() if name not in alone}
-    if source in NAMES:
-        table = labelled.of_table(load(source), signal, features=features)
+    if is_bench:
+        short = low.split(",") if low else ()
+        table = labelled.of_bench(source, signal, features=features, low=short)
         labels = labels or BENCH_LABELS
     elif file.is_file():
         table = labelled.of_file(file, features)

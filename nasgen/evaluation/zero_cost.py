@@ -36,7 +36,7 @@ Floats = npt.NDArray[np.float64]
 
 @final
 class ZeroCost:
-    """Scores by `names`, default all that are built in, as a feature set.
+    """Scores by `names`, default the usual built-in ones, as a feature set.
 
     `context` is a worker's, see `evaluation.evaluator.Evaluator`. Batch and weights follow from its
     "seed", and weights are drawn in canonical order: isomorphic genotypes have the same scores.
@@ -46,7 +46,8 @@ class ZeroCost:
 
     def __init__(self, context: Mapping[str, Any], names: Sequence[str] | None = None) -> None:
         entries = registry.entries("scores")
-        chosen = names or [e.name for e in entries.values() if e.origin == "built-in"]
+        usual = [e for e in entries.values() if e.options.get("usual", True)]
+        chosen = names or [e.name for e in usual if e.origin == "built-in"]
         self._scores: dict[str, Callable[[Probe], float]] = {
             name: registry.resolve("scores", name) for name in chosen
         }

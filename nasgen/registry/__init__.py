@@ -43,6 +43,7 @@ FAMILIES: dict[str, str] = {
     "datasets": "nasgen.data",
     "executors": "nasgen.execution",
     "stoppers": "nasgen.stoppers",
+    "benches": "nasgen.bench",
 }
 GROUPS = tuple(FAMILIES)
 FORMER = {"pruners": "stoppers"}  # what older versions called a group
@@ -53,6 +54,7 @@ SIGNATURES: dict[str, tuple[str, ...]] = {
     "scores": ("probe",),
     "predictors": ("seed",),
     "datasets": ("rest",),
+    "benches": (),
 }
 # Group -> the class whose subclasses its members are, as dotted paths are checked.
 CONTRACTS: dict[str, tuple[str, str]] = {
@@ -88,6 +90,7 @@ SCOPES = ("tensor", "network")
 # Groups of which workers need nothing; operators say for themselves where they run.
 IN_DRIVER = (
     "algorithms", "selections", "predictors", "features", "scores", "ensembles", "executors",
+    "benches",
 )  # fmt: skip
 # Group -> what its members may require; all that a member requires is given to it.
 MATERIALS: dict[str, tuple[str, ...]] = {
@@ -96,7 +99,7 @@ MATERIALS: dict[str, tuple[str, ...]] = {
     "prunings": ("weights", "support", "predictions", "curvature", "inputs"),
     "selections": ("predictions", "support"),
     "predictors": ("scores", "trainings"),
-    "features": ("data", "facts"),
+    "features": ("data", "facts", "space"),
 }
 ANY_GENOTYPE = "nasgen.genotypes.base:Genotype"
 # What operators in the worker are given that no trial keeps: it is known, or measured there.
@@ -167,9 +170,8 @@ def usual(group: str) -> dict[str, Entry]:
 
 def _checked(group: str) -> str:
     if group not in FAMILIES:
-        nearest = FORMER.get(group, group)
         raise UnknownNameError(
-            f"registry group '{group}' does not exist{suggest(nearest, GROUPS)} "
+            f"registry group '{group}' does not exist{suggest(FORMER.get(group, group), GROUPS)} "
             f"Groups: {', '.join(GROUPS)}."
         )
     return group
@@ -255,7 +257,7 @@ def get(group: str, name: str) -> Entry:
     found = entries(group)
     if name in found:
         return found[name]
-    singular = group.removesuffix("s").replace("_", " ")
+    singular = {"benches": "bench"}.get(group, group.removesuffix("s")).replace("_", " ")
     if ":" in name:
         own = next((e for e in built_in(group).values() if e.target == name), None)
         if own is not None:  # it says more about itself
@@ -302,8 +304,7 @@ def resolve(group: str, name: str) -> Any:
         scope.version = plugins.version[0]
     key = (group, name)
     if key not in scope.looked_up:
-        entry = get(group, name)
-        target = entry.target
+        target = (entry := get(group, name)).target
         if isinstance(target, str):
             target = plugins.imported(target, group)
         check_signature(group, name, target, entry)
@@ -465,6 +466,7 @@ feed = _decorator("feeds")
 task = _decorator("tasks")
 search_space = _decorator("search_spaces")
 genotype = _decorator("genotypes")
+bench = _decorator("benches")
 
 
 def options_of(target: Any) -> dict[str, inspect.Parameter]:

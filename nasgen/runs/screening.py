@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nasgen.runs.resolved import Resolved
 
 GRAPH_FEATURES: Final = "structural"  # what a predictor reads of graphs by default
+CELL_FEATURES: Final = "paths"  # of graphs with fixed places, whose operations are their own
 ANY_FEATURES: Final = "zero-cost"  # and of other genotypes
 TABLE_FEATURES: Final = "network"  # what a table of trainings is described by
 TABLE_OBJECTIVE: Final = "val_accuracy"  # what it tells
@@ -107,14 +108,16 @@ def unfit(run: Resolved) -> list[str]:
 def feature_names(run: Resolved) -> tuple[str, ...]:
     """Return the names of the features that the predictor of a run reads.
 
-    If none are named: those made for the search space, else those that any graph has, else those of
-    the untrained network. A score alone comes with the size of networks, against which it is
-    evaluated.
+    If none are named: those made for the search space, else those that any graph has, or for cells
+    what lies on their paths, else those of the untrained network. A score alone comes with the size
+    of networks, against which it is evaluated.
     """
     section = run.config.predictor
     if _requires(section.name, "scores"):
         return (section.score, "n_params")
     usual = GRAPH_FEATURES if _reads_graphs(run) else ANY_FEATURES
+    if _reads_graphs(run) and run.space_type.genotype.is_restricted:
+        usual = CELL_FEATURES
     if _requires(section.name, "trainings"):
         usual = TABLE_FEATURES
     elif run.space_type.features:
@@ -185,6 +188,8 @@ def _features(run: Resolved, name: str) -> Features:
         made = _made(name, run.worker_context(Path()))
     elif "facts" in requires:
         made = _made(name, run.space, facts(run))
+    elif "space" in requires:
+        made = _made(name, run.space)
     else:
         made = _made(name)
     return made

@@ -77,7 +77,7 @@ def test_a_target_that_is_size_is_predicted_by_size_and_another_is_not() -> None
 @pytest.fixture(scope="module")
 def cells() -> labels.Labelled:
     wanted = np.random.default_rng(0).choice(5**6, 2500, replace=False).tolist()
-    return labels.of_table(load("nasbench201"), wanted=wanted)
+    return labels.of_bench("nasbench201", wanted=wanted)
 
 
 @pytest.mark.parametrize("name", ["nasbench201", "nasbench-macro"])
@@ -96,8 +96,8 @@ def test_features_of_isomorphic_cells_agree(name: str) -> None:
 def test_networks_of_a_table_are_told_apart_whatever_the_features(name: str) -> None:
     table = load(name)
     wanted = np.random.default_rng(1).choice(3**8, 250, replace=False).tolist()
-    named = labels.of_table(table, wanted=wanted, features="stier2021")
-    own = labels.of_table(table, wanted=wanted)
+    named = labels.of_bench(name, wanted=wanted, features="stier2021")
+    own = labels.of_bench(name, wanted=wanted)
     assert named.keys == own.keys
     legal = [table.genotype(row) for row in wanted]
     space = registry.resolve("search_spaces", name)()
@@ -117,6 +117,42 @@ def test_a_hundred_cells_teach_more_than_their_size(cells: labels.Labelled) -> N
     splits = evaluate.draws(cells.keys, 100, 400, 3, 0)
     found = evaluate.evaluate(RIDGE, cells.X, cells.y, cells.names, splits, 0)
     assert found["predictor"]["kendall"]["mean"] > found["size"]["kendall"]["mean"] > 0.3
+
+
+def test_a_short_training_of_each_network_is_read_beside_the_features(
+    cells: labels.Labelled,
+) -> None:
+    column = "c10_valid_12ep"
+    wanted = np.random.default_rng(0).choice(5**6, 1200, replace=False).tolist()
+    both = labels.of_bench("nasbench201", wanted=wanted, low=[column])
+    assert both.names == (*cells.names, column, f"order of {column}")
+    assert (
+        np.argsort(both.X[:, -2], kind="stable") == np.argsort(both.X[:, -1], kind="stable")
+    ).all()
+    splits = evaluate.draws(both.keys, 100, 500, 5, 0)
+    rank, tau = registry.resolve("predictors", "rank"), {}
+    for name, n in (("with", None), ("without", -2)):
+        found = evaluate.evaluate(rank, both.X[:, :n], both.y, both.names[:n], splits, 0)
+        tau[name] = found["predictor"]
+    assert tau["with"]["kendall"]["mean"] > tau["without"]["kendall"]["mean"]
+    assert tau["with"]["top_kendall"]["mean"] > tau["without"]["top_kendall"]["mean"] + 0.02
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nasbench201", "--low", "c10_valid_12"), "did you mean 'c10_valid_12ep'"),
+        (("nasbench201", "--low", "c10_valid_12ep@x"), "Expected COLUMN or COLUMN@EPOCH"),
+        (("synthetic-dag",), "scores any network and lists none"),
+        (("somewhere.csv", "--low", "a"), "--low: expected a bench"),
+    ],
+)
+def test_benches_and_columns_that_do_not_fit_are_one_sentence(
+    arguments: tuple[str, ...], said: str
+) -> None:
+    done = CliRunner().invoke(app, ["predictors", "evaluate", *arguments])
+    assert done.exit_code == 2
+    assert said in done.output
 
 
 # ---- commands ------------------------------------------------------------------------------------

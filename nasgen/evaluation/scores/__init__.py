@@ -1,6 +1,8 @@
 """Zero-cost scores: what an untrained network tells on one batch. Higher promises more accuracy.
 
-The option "log" says that a score spans orders of magnitude: a predictor reads its logarithm.
+The option "log" says that a score spans orders of magnitude: a predictor reads its logarithm. Those
+with usual = False are no part of the features "zero-cost": they take longer, or came later; name
+them, as in "zero-cost+zico".
 """
 
 from nasgen.registry import Entry
@@ -44,5 +46,54 @@ ENTRIES = (
         "nasgen.evaluation.scores.size:flops",
         "floating-point operations for one image: what every other score must beat",
         options={"log": True},
+    ),
+    Entry(
+        "n_layers",
+        "nasgen.evaluation.scores.layers:n_layers",
+        "layers with trainable weights: what every other score must beat",
+        reference="Tybl 2025",
+        options={"usual": False},
+    ),
+    Entry(
+        "zico",
+        "nasgen.evaluation.scores.zico:zico",
+        "how large the gradients are beside their deviation between two labelled batches",
+        reference="Li 2023",
+        options={"usual": False},
+    ),
+    Entry(
+        "vkdnw",
+        "nasgen.evaluation.scores.vkdnw:vkdnw",
+        "layers, and how evenly the Fisher information of their weights is spread; needs no labels",
+        reference="Tybl 2025",
+        options={"usual": False},
+    ),
+    Entry(
+        "az_nas",
+        "nasgen.evaluation.scores.az_nas:az_nas",
+        "expressivity, progressivity, trainability and complexity, added up; needs no labels",
+        reference="Lee 2024",
+        options={"usual": False},
+    ),
+    Entry(
+        "az_expressivity",
+        "nasgen.evaluation.scores.az_nas:expressivity",
+        "how evenly the maps behind each block spread in all directions; needs no labels",
+        reference="Lee 2024",
+        options={"usual": False},
+    ),
+    Entry(
+        "az_progressivity",
+        "nasgen.evaluation.scores.az_nas:progressivity",
+        "the least gain of expressivity from one block to the next; needs no labels",
+        reference="Lee 2024",
+        options={"usual": False},
+    ),
+    Entry(
+        "az_trainability",
+        "nasgen.evaluation.scores.az_nas:trainability",
+        "how much blocks pass gradients on at their own size; needs no labels",
+        reference="Lee 2024",
+        options={"usual": False},
     ),
 )

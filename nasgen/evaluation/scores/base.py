@@ -46,3 +46,12 @@ def weighted(network: nn.Module) -> Iterator[Tensor]:
     for module in network.modules():
         if isinstance(module, WEIGHTED):
             yield module.weight
+
+
+def layers(network: nn.Module) -> list[nn.Module]:
+    """Return the modules that own trainable weights themselves: tensors of two or more axes."""
+    return [
+        module
+        for module in network.modules()
+        if any(p.requires_grad and p.ndim > 1 for p in module.parameters(recurse=False))
+    ]

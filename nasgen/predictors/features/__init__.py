@@ -1,7 +1,8 @@
 """Feature sets: how a genotype becomes a row of numbers for a predictor.
 
 One that requires "data" is made with a worker's context, one that requires "facts" with the search
-space and what is known of the run (`Facts`), all others without arguments.
+space and what is known of the run (`Facts`), one that requires "space" with the search space alone,
+all others without arguments.
 """
 
 from nasgen.registry import Entry
@@ -19,6 +20,21 @@ ENTRIES = (
         "cost, layers at each resolution and widths on the data at hand, and the images shown",
         reference="after Stier 2021, section 4.4; Kadlecova 2024",
         requires=("facts",),
+    ),
+    Entry(
+        "paths",
+        "nasgen.predictors.features.paths:Paths",
+        "what lies on the paths from input to output, by the labels that the space draws",
+        reference="White 2021a; Kadlecova 2024",
+        accepts="nasgen.genotypes:Genotype",
+        requires=("space",),
+    ),
+    Entry(
+        "path-hashes",
+        "nasgen.predictors.features.path_hashes:PathHashes",
+        "which labelled paths there are, each counted in the place that its hash names",
+        reference="White 2021a; Weinberger 2009",
+        accepts="nasgen.genotypes:Genotype",
     ),
     Entry(
         "stier2021",
@@ -50,7 +66,7 @@ ENTRIES = (
     Entry(
         "zero-cost",
         "nasgen.evaluation.zero_cost:ZeroCost",
-        "all built-in scores of the untrained network on one batch, see `nasgen list scores`",
+        "the usual scores of the untrained network on one batch, see `nasgen list scores`",
         reference="Abdelfattah 2021",
         accepts="nasgen.genotypes:Genotype",
         requires=("data",),
