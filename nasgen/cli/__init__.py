@@ -12,6 +12,7 @@ from nasgen.cli import ensembling
 from nasgen.cli import pruning
 from nasgen.cli import tuning
 from nasgen.cli import reproducing
+from nasgen.cli import studying
 from nasgen.cli import looking
 from nasgen.cli import benching
 from nasgen.cli import predicting
@@ -28,6 +29,7 @@ __all__ = [
     "pruning",
     "reproducing",
     "searching",
+    "studying",
     "tuning",
     "using",
 ]

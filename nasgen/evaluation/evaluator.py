@@ -20,6 +20,7 @@ import torch
 from nasgen import registry, seeding
 from nasgen.errors import FOREIGN, EvaluationError
 from nasgen.evaluation import (
+    abreast,
     batches,
     device,
     gradmax,
@@ -38,11 +39,11 @@ from nasgen.evaluation.derivation import Deriver
 from nasgen.evaluation.distillation import LOGITS, Distillation
 from nasgen.evaluation.evaluation import Evaluation, Json, failing
 from nasgen.evaluation.inference import Inference, TensorStore
-from nasgen.evaluation.inheritance import Inheritance
+from nasgen.evaluation.inheritance import Inheritance, is_bred
 from nasgen.evaluation.metrics import Measured
 from nasgen.evaluation.new_parts import hasten
 from nasgen.evaluation.optimizer_state import State
-from nasgen.evaluation.promises import check_layers, number
+from nasgen.evaluation.promises import check_layers, number, value_of
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.schedule import Stretch
 from nasgen.evaluation.training import (
@@ -140,7 +141,8 @@ class Evaluator:
 
         {"seq", "cohort": [job, ...]} trains relatives together on the weights that they share (see
         `cohort`): same fidelity for all, seconds and time limit count for each on average. The
-        result is {"seq", "cohort": [result, ...]}; rows for `report` carry the member's seq.
+        result is {"seq", "cohort": [result, ...]}; rows for `report` carry the member's seq. With
+        "abreast" they are strangers, trained side by side where they fit (see `abreast`).
 
         {"seq", "speed", "genotypes", "seed"} times a network (see `speed`); what was found are the
         result's metrics.
@@ -153,7 +155,9 @@ class Evaluator:
         with failing(trials):
             n_threads = _fidelity(jobs[0]).threads
             with self.inference.threads(n_threads), device.flushed_denormals():
-                if "cohort" in job:
+                if job.get("abreast"):
+                    self._evaluate_abreast(trials, report)
+                elif "cohort" in job:
                     self._evaluate_cohort(trials, report)
                 else:
                     self._evaluate(trials[0], report)
@@ -218,6 +222,24 @@ class Evaluator:
                 candidate.state = state if "optimizer" in trial.wants else {}
                 self._conclude(trial, candidate, trainees[member])
 
+    def _evaluate_abreast(self, trials: Sequence[Evaluation], report: Report) -> None:
+        """Evaluate networks that share nothing side by side, or else one after the other."""
+        check_alike([trial.job for trial in trials])
+        built: list[tuple[Evaluation, _Candidate]] = []
+        for trial in trials:
+            with failing([trial]):
+                built.append((trial, self._candidate(trial)))
+        alive, trainees = [t for t, _ in built], [self._trainee(*of, report) for of in built]
+        if self.stopper is None and self.device.type == "cpu":
+            networks = [candidate.network for _, candidate in built]
+            abreast.train(networks, trainees, self.recipe, partial(self._train, alive))
+        for (trial, candidate), trainee in zip(built, trainees, strict=True):
+            with failing([trial]):
+                if trainee.history.n_rows:
+                    self._conclude(trial, candidate, trainee)
+                else:
+                    self._evaluate(trial, report)
+
     def _candidate(self, trial: Evaluation) -> _Candidate:
         job, metrics = trial.job, trial.result["metrics"]
         masks: Mapping[str, Array] | None
@@ -254,10 +276,10 @@ class Evaluator:
             candidate.support = Support.of(placed, masks)
             if self.device.type == "cpu":
                 gathered(placed, candidate.support.to_arrays())
-        if is_derived or (masks is not None and _is_bred(job)):
+        if is_derived or (masks is not None and is_bred(job)):
             self._judge(candidate, metrics)
         has_new = masks is None and not is_derived and "not_inherited" not in metrics
-        if self.recipe.new_parts == "gradmax" and has_new and _is_bred(job):
+        if self.recipe.new_parts == "gradmax" and has_new and is_bred(job):
             metrics["n_probed"] = self._aim(candidate, job)
         return candidate
 
@@ -281,7 +303,7 @@ class Evaluator:
         network = candidate.network.eval()
         measured = self._measured(candidate, metrics, None, None)
         early = [c for c in self.constraints if constraints.before_training(c.name)]
-        values = {c.name: _value(c.name, self.objectives[c.name], measured) for c in early}
+        values = {c.name: value_of(c.name, self.objectives[c.name], measured) for c in early}
         network.train()
         if constraints.violation(early, values) > 0:
             raise EvaluationError(
@@ -354,7 +376,7 @@ class Evaluator:
             metrics = trial.result["metrics"] | trainee.history.metrics
             metrics |= self._validated(found, targets)
             measured = self._measured(candidate, metrics, found, targets)
-            return _value(name, objective, measured)
+            return value_of(name, objective, measured)
 
         return value
 
@@ -462,7 +484,7 @@ class Evaluator:
     def _objectives(self, measured: Measured, with_validation: bool) -> Iterator[tuple[str, float]]:
         for name, objective in self.objectives.items():
             try:
-                value = _value(name, objective, measured)
+                value = value_of(name, objective, measured)
             except EvaluationError:
                 if with_validation:
                     continue  # it needs validation metrics, and there are none
@@ -474,21 +496,5 @@ class Evaluator:
             yield name, value
 
 
-def _is_bred(job: Mapping[str, Any]) -> bool:
-    """Tell whether a job's network is a child, and no further training of its parent."""
-    made_by = (job.get("inherit") or {}).get("operator")
-    return made_by is not None and made_by not in ("continue", "finish")
-
-
 def _fidelity(job: Mapping[str, Any]) -> Fidelity:
     return Fidelity.of(job.get("fidelity", {}))
-
-
-def _value(name: str, objective: Callable[[Measured], float], measured: Measured) -> float:
-    try:
-        value = objective(measured)
-    except FOREIGN as error:
-        raise EvaluationError(
-            f"objective '{name}' failed with {type(error).__name__}: {error}"
-        ) from error
-    return number(value, f"objective '{name}'")

@@ -125,3 +125,9 @@ class Inheritance:
         givers = [(*parent, state) for parent, state in zip(weights, states, strict=True)]
         parameters = dict(network.named_parameters())
         return optimizer_state.moved(blueprint, parameters, givers, given.get("plan") or {})
+
+
+def is_bred(job: Mapping[str, Any]) -> bool:
+    """Tell whether a job's network is a child, and no further training of its parent."""
+    made_by = (job.get("inherit") or {}).get("operator")
+    return made_by is not None and made_by not in ("continue", "finish")

@@ -8,7 +8,7 @@ held to more by the contract suites.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from nasgen import registry
 from nasgen.errors import FOREIGN, EvaluationError, NasgenError
 from nasgen.evaluation.batches import answered
+from nasgen.evaluation.metrics import Measured
 from nasgen.phenotype.network import Network
 from nasgen.search_spaces.blueprint import Step
 
@@ -36,6 +37,17 @@ def number(value: Any, what: str) -> float:
         return float(found)
     except OverflowError:
         return math.inf if found == abs(found) else -math.inf
+
+
+def value_of(name: str, objective: Callable[[Measured], float], measured: Measured) -> float:
+    """Return an objective of a network; EvaluationError where it fails, or is no number."""
+    try:
+        value = objective(measured)
+    except FOREIGN as error:
+        raise EvaluationError(
+            f"objective '{name}' failed with {type(error).__name__}: {error}"
+        ) from error
+    return number(value, f"objective '{name}'")
 
 
 def check_layers(network: Network, example: Mapping[str, Tensor]) -> None:

@@ -89,6 +89,10 @@ class Trainee:
         self.stream: Iterator[Batch] = iter(())
         self.loss_sum = 0.0  # of the epoch so far
 
+    def clip(self, weights: Sequence[Tensor], most: float) -> None:
+        """Scale the gradients down to the norm `most`, where theirs is larger."""
+        nn.utils.clip_grad_norm_(weights, most)
+
     def tell(self, end: Row | None, is_over: bool) -> None:
         """Report the progress; `end` holds what the curve's row adds at the end of an epoch."""
         history, goes_on = self.history, True
@@ -222,7 +226,7 @@ def train_together(
                 scaler.scale(loss).backward()
                 if recipe.clip:
                     scaler.unscale_(optimizer)
-                    nn.utils.clip_grad_norm_(weights, recipe.clip)
+                    trainee.clip(weights, recipe.clip)
                 scaler.step(optimizer)
                 scaler.update()
 

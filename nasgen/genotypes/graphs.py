@@ -237,13 +237,65 @@ def properties(n: int, edges: Sequence[tuple[int, int]]) -> dict[str, float]:
         "density": graph.number_of_edges() / max(1, n * (n - 1)),
         "avg_shortest_path": total / max(1, n_pairs),
     }
-    for name, values in (
-        ("eccentricity", eccentricity),
-        ("degree", dict(graph.degree())),
-        ("closeness", nx.closeness_centrality(graph)),
-        ("node_betweenness", nx.betweenness_centrality(graph)),
-        ("edge_betweenness", nx.edge_betweenness_centrality(graph)),
-    ):
+    return found | _spreads(
+        {
+            "eccentricity": eccentricity,
+            "degree": dict(graph.degree()),
+            "closeness": nx.closeness_centrality(graph),
+            "node_betweenness": nx.betweenness_centrality(graph),
+            "edge_betweenness": nx.edge_betweenness_centrality(graph),
+        }
+    )
+
+
+def directed_properties(n: int, edges: Sequence[tuple[int, int]]) -> dict[str, float]:
+    """Return what of `properties` differs where edges are followed in their direction alone.
+
+    "directed_diameter", "directed_avg_shortest_path", and "mean_", "var_" and "std_" of
+    "directed_eccentricity", "in_degree", "out_degree", "directed_closeness",
+    "directed_node_betweenness" and "directed_edge_betweenness". In a graph without cycles most
+    vertices are not reached from most others, so distances are those to the vertices that are
+    reached; a sink has eccentricity 0. Closeness is that of what leads to a vertex (Wasserman and
+    Faust), 0 for sources.
+    """
+    import networkx as nx
+
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(n))
+    graph.add_edges_from(edges)
+    far = {v: dict(nx.single_source_shortest_path_length(graph, v)) for v in graph}
+    eccentricity = {v: max(of.values()) for v, of in far.items()}
+    lengths = [d for of in far.values() for d in of.values() if d]
+    found = {
+        "directed_diameter": float(max(eccentricity.values())),
+        "directed_avg_shortest_path": math.fsum(lengths) / max(1, len(lengths)),
+    }
+    return found | _spreads(
+        {
+            "directed_eccentricity": eccentricity,
+            "in_degree": dict(graph.in_degree()),
+            "out_degree": dict(graph.out_degree()),
+            "directed_closeness": nx.closeness_centrality(graph),
+            "directed_node_betweenness": nx.betweenness_centrality(graph),
+            "directed_edge_betweenness": nx.edge_betweenness_centrality(graph),
+        }
+    )
+
+
+def clustering(n: int, edges: Sequence[tuple[int, int]]) -> float:
+    """Return the mean clustering coefficient of the undirected graph (Watts and Strogatz 1998)."""
+    import networkx as nx
+
+    graph = nx.Graph()
+    graph.add_nodes_from(range(n))
+    graph.add_edges_from(edges)
+    return float(nx.average_clustering(graph))
+
+
+def _spreads(measured: Mapping[str, Mapping[Any, float]]) -> dict[str, float]:
+    """Return mean, variance and standard deviation of each, over vertices or edges."""
+    found: dict[str, float] = {}
+    for name, values in measured.items():
         numbers = [float(value) for value in values.values()]
         mean = math.fsum(numbers) / max(1, len(numbers))
         variance = math.fsum((value - mean) ** 2 for value in numbers) / max(1, len(numbers))

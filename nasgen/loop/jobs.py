@@ -154,6 +154,8 @@ def cohort_job(
         "attempt": members[0].attempt,
         "cohort": [job(member, trials, constants, whole) for member in members],
     }
+    if not any(member.parents for member in members):  # strangers, which share nothing
+        made["abreast"] = True
     if constants.limit_s is not None:
         made["limit_s"] = constants.limit_s * len(members)
     return made

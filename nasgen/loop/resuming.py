@@ -110,7 +110,7 @@ def replay(search: Search, stored: list[Trial]) -> None:
         again = replace(again, fidelity=fidelity)
         search.ledger.ask_again(again)
         search.launch(again)
-    search.launch_begun_cohort()
+    search.launch_whole_cohort()
 
 
 def _through(

@@ -131,6 +131,7 @@ class Search:
                     self._end_unless_awaiting()
                     break
                 self._submit(proposal)
+                self.launch_whole_cohort()
             if self._gathered and not self._may_ask():
                 self._launch_cohort()
             if not self.in_flight:
@@ -347,15 +348,15 @@ class Search:
         if trial.cohort is None:
             self.executor.submit(jobs.job(trial, self.trials, self.constants, self.whole))
         else:
+            if self._gathered and self._gathered[0].cohort != trial.cohort:
+                self._launch_cohort()  # of a resumed run, in which several were in flight
             self._gathered.append(trial)
         self.emit("submitted", trial=trial)
 
-    def launch_begun_cohort(self) -> None:
-        """Submit the gathered trials if all their cohort was asked for before the run stopped.
-
-        A cohort with results was complete; any other may still be one asked for in part.
-        """
-        if self._gathered and any(t.told is not None for t in self.cohort(self._gathered[0].seq)):
+    def launch_whole_cohort(self) -> None:
+        """Submit the gathered trials if all of their cohort were asked for; one with results is."""
+        found = self.cohort(self._gathered[0].seq) if self._gathered else []
+        if 0 < self.algorithm.abreast <= len(found) or any(t.told is not None for t in found):
             self._launch_cohort()
 
     def _launch_cohort(self) -> None:
@@ -365,8 +366,7 @@ class Search:
         """
         members = [self.whole(member.seq) for member in self.cohort(self._gathered[0].seq)]
         self._gathered = []
-        for member in members:
-            self._began[member.seq] = self.budget.clock()
+        self._began |= dict.fromkeys((member.seq for member in members), self.budget.clock())
         self.executor.submit(jobs.cohort_job(members, self.trials, self.constants, self.whole))
 
     def cohort(self, seq: int) -> list[Trial]:

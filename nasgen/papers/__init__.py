@@ -12,6 +12,7 @@ REPRODUCTIONS: Mapping[str, str] = {
     "shafiee2016": "nasgen.papers.shafiee2016:reproduce",
     "chung2017": "nasgen.papers.chung2017:reproduce",
     "chung2018": "nasgen.papers.chung2018:reproduce",
+    "stier2021-priors": "nasgen.papers.stier2021_priors:reproduce",
     "painter2018": "nasgen.papers.painter2018:reproduce",
     "stier2021-nas": "nasgen.papers.stier2021_nas:reproduce",
     "stier2021-pruning": "nasgen.papers.stier2021_pruning:reproduce",

@@ -28,8 +28,8 @@ Indices = npt.NDArray[np.intp]
 Split = tuple[Indices, Indices]  # rows to learn from, rows to be judged on
 
 
-def folds(groups: Sequence[str], n_repeats: int, seed: int) -> list[Split]:
-    """Return `N_FOLDS` splits a repeat; rows of one group (isomorphic networks) stay together.
+def folds(groups: Sequence[str], n_repeats: int, seed: int, n_folds: int = N_FOLDS) -> list[Split]:
+    """Return `n_folds` splits a repeat; rows of one group (isomorphic networks) stay together.
 
     Raises DataError for fewer than `MIN_GROUPS` groups.
     """
@@ -42,8 +42,8 @@ def folds(groups: Sequence[str], n_repeats: int, seed: int) -> list[Split]:
     splits = []
     for repeat in range(n_repeats):
         order = seeding.generator(seed, "folds", repeat).permutation(len(names))
-        for fold in range(N_FOLDS):
-            held = np.isin(of_row, order[fold::N_FOLDS])
+        for fold in range(n_folds):
+            held = np.isin(of_row, order[fold::n_folds])
             splits.append((np.flatnonzero(~held), np.flatnonzero(held)))
     return splits
 
@@ -124,15 +124,66 @@ def _scored(
     judge: Indices,
     seed: int,
 ) -> dict[str, float | None]:
-    mean, std = y[learn].mean(), y[learn].std()
-    predictor = make(seed)
-    predictor.fit(X[learn], (y[learn] - mean) / std)
-    predicted = mean + std * np.asarray(predictor.predict(X[judge]))
+    predicted = _predicted(make, X, y, learn, judge, seed)
     return {
         "r2": scores.r2(predicted, y[judge]),
         "kendall": scores.kendall(predicted, y[judge]),
         "top_kendall": scores.top_kendall(predicted, y[judge]),
     }
+
+
+def held_out(
+    make: Factory,
+    X: Floats,  # noqa: N803 - scikit-learn's name
+    y: Floats,
+    splits: Sequence[Split],
+    seed: int,
+    n_repeats: int = 1,
+) -> Floats:
+    """Return (n_repeats, n): what is predicted of each row by a predictor that has not seen it.
+
+    `splits` are those of `folds` for as many repeats. Where all labels to learn from are equal,
+    that label is predicted.
+    """
+    found: Floats = np.full((n_repeats, len(y)), np.nan)
+    each = len(splits) // n_repeats
+    for number, (learn, judge) in enumerate(splits):
+        found[number // each, judge] = _predicted(make, X, y, learn, judge, seed)
+    return found
+
+
+def r2_each(
+    make: Factory,
+    X: Floats,  # noqa: N803 - scikit-learn's name
+    y: Floats,
+    splits: Sequence[Split],
+    seed: int,
+) -> Floats:
+    """Return R2 on the evaluated rows of each split; splits whose labels are equal are left out."""
+    return np.array(
+        [
+            scores.r2(_predicted(make, X, y, learn, judge, seed), y[judge])
+            for learn, judge in splits
+            if np.ptp(y[judge]) > 0
+        ]
+    )
+
+
+def _predicted(
+    make: Factory,
+    X: Floats,  # noqa: N803 - scikit-learn's name
+    y: Floats,
+    learn: Indices,
+    judge: Indices,
+    seed: int,
+) -> Floats:
+    mean, std = y[learn].mean(), y[learn].std()
+    if np.ptp(y[learn]) == 0:
+        return np.full(len(judge), mean)
+    predictor = make(seed)
+    predictor.fit(X[learn], (y[learn] - mean) / std)
+    found: Floats = mean + std * np.asarray(predictor.predict(X[judge]))
+    return found
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, float | None] | None:

@@ -58,16 +58,26 @@ def importances(
 def correlations(X: Floats, y: Floats, given: Floats | None = None) -> Floats:  # noqa: N803
     """Return Pearson's r (f,) in [-1, 1] of each column with `y`; NaN where either is constant.
 
-    `given` (n,): of what a straight line in it leaves of both, the partial correlation.
+    `given` (n,) or (n, k): of what a linear fit of it leaves of both, the partial correlation.
     """
     columns = np.column_stack([X, y])
     columns = columns - columns.mean(axis=0)
     spread = np.linalg.norm(columns, axis=0)
     if given is not None:
-        line = given - given.mean()
-        columns = columns - np.outer(line, line @ columns) / max(float(line @ line), 1e-300)
+        basis = _basis(given)
+        columns = columns - basis @ (basis.T @ columns)
     left = np.linalg.norm(columns, axis=0)
-    # What a column that the line explains in full leaves is rounding, not a signal.
+    # What a column that the fit explains in full leaves is rounding, not a signal.
     columns = np.where(left > 1e-9 * spread, columns, np.nan) / np.where(left > 0, left, 1.0)
     found: Floats = columns[:, -1] @ columns[:, :-1]
     return found
+
+
+def _basis(given: Floats) -> Floats:
+    """Return orthonormal columns (n, <= k) that span the centred ones."""
+    columns = given.reshape(len(given), -1)
+    columns = columns - columns.mean(axis=0)
+    columns = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-300)
+    vectors, sizes, _ = np.linalg.svd(columns, full_matrices=False)
+    basis: Floats = vectors[:, sizes > 1e-9]
+    return basis

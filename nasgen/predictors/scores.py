@@ -18,6 +18,8 @@ from nasgen.predictors.base import Floats
 MIN_ROWS: Final = 5  # below it a tau says nothing
 TOP: Final = 0.1  # share of the labels that counts as the top
 N_RESAMPLES: Final = 500
+Z95: Final = 1.959964
+PEARSON, RANKS, PAIRS = 1.0, 1.06, 0.437
 
 
 def kendall(predicted: Floats, labels: Floats) -> float | None:
@@ -27,6 +29,28 @@ def kendall(predicted: Floats, labels: Floats) -> float | None:
     if len(labels) < MIN_ROWS or _constant(predicted) or _constant(labels):
         return None
     return float(kendalltau(predicted, labels).statistic)
+
+
+def spearman(predicted: Floats, labels: Floats) -> float | None:
+    """Return the correlation of ranks, in [-1, 1]; None where `kendall` is."""
+    from scipy.stats import spearmanr
+
+    if len(labels) < MIN_ROWS or _constant(predicted) or _constant(labels):
+        return None
+    return float(spearmanr(predicted, labels).statistic)
+
+
+def interval(r: float, n: int, share: float, n_given: int = 0) -> tuple[float, float] | None:
+    """Return the 95 % interval of a correlation of `n` rows, by Fisher's z; None for too few rows.
+
+    `share` / (n - 3) is the variance of z: 1 for Pearson's r, `RANKS` for Spearman's, `PAIRS` for
+    Kendall's tau (Fieller 1957; n - 4 there). `n_given` columns have been taken out.
+    """
+    left = n - 3 - n_given - (share == PAIRS)
+    if left < 1 or not abs(r) < 1:
+        return None
+    z, half = math.atanh(r), Z95 * math.sqrt(share / left)
+    return math.tanh(z - half), math.tanh(z + half)
 
 
 def n_top(n: int, share: float = TOP) -> int:

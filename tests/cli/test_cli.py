@@ -352,7 +352,7 @@ def test_every_command_offers_json_and_help() -> None:
     assert {
         "search", "resume", "train", "status", "list", "show", "compare", "check", "new",
         "report", "ensemble", "doctor", "gc", "reproduce", "bench", "predictors", "dataset", "tune",
-        "distill", "export", "predict", "prune",
+        "distill", "export", "predict", "prune", "study",
     } == set(commands)  # fmt: skip
     for name, command in commands.items():
         assert command.help, name

@@ -290,6 +290,24 @@ def test_the_23_properties_are_those_of_the_graph() -> None:
     assert alone[RandomGraph.names.index("edges")] == 0
 
 
+def test_directed_properties_follow_the_edges() -> None:
+    from nasgen.predictors.features.random_graph import RandomGraph, RandomGraphDirected
+
+    square = wired(4, [(0, 1), (1, 2), (2, 3), (0, 3)])
+    row = RandomGraphDirected().encode(square)
+    found = dict(zip(RandomGraphDirected.names, row, strict=True))
+    assert not set(found) & set(RandomGraph.names)
+    assert found["directed_diameter"] == 2
+    assert found["directed_avg_shortest_path"] == pytest.approx(8 / 6)
+    assert found["mean_directed_eccentricity"] == pytest.approx(5 / 4)
+    assert found["mean_in_degree"] == found["mean_out_degree"] == 1
+    assert found["var_in_degree"] == pytest.approx(0.5)
+    # Of what leads to a vertex: (number / mean distance) * number / 3; 1 has 0, 2 has 0 and 1.
+    closeness = [0.0, 1 / 3, 2 / 1.5 / 3, 3 / (4 / 3) / 3 * 1.0]
+    assert found["mean_directed_closeness"] == pytest.approx(np.mean(closeness))
+    assert np.isfinite(RandomGraphDirected().encode(chain("gru", [6]))).all()
+
+
 def test_only_operators_that_name_the_space_change_drawn_networks() -> None:
     entry = partial(registry.Entry, "mine", "a.module:mine", "nothing", accepts="dag")
     assert not fits(entry(), RandomGraphMlp)

@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "distill": (NEEDED, ("--epochs", "0.05")),
     "tune": (NEEDED, ("--trials", "1", "--epochs", "0.05", "--quiet")),
     "reproduce": (NO_RUN, ()),
+    "study": (NO_RUN, ()),
     "status": (NOTHING, ()),
     "show": (NOTHING, ()),
     "compare": (NOTHING, ()),

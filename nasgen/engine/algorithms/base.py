@@ -50,6 +50,7 @@ class Algorithm(ABC):
     - `objectives`: how many it can search for at most; None: any number.
     - `named_only`: operators that nobody names take no part, but for `own_operators`.
     - `environment`: that of its matings unless the config names one.
+    - `abreast`: how many of its joint candidates are trained at a time; 0: all of a generation.
     - `least_population`, `usual_population`: the smallest population, and the one of a config that
       names none; None: as the budget allows.
     - `predictor`: what screens its candidates for one objective unless the config says; or "none".
@@ -68,6 +69,7 @@ class Algorithm(ABC):
     predictor: ClassVar[str] = "none"
     named_only: ClassVar[bool] = False
     environment: ClassVar[str] = "none"
+    abreast: int = 0
     least_population: ClassVar[int] = 2
     usual_population: ClassVar[int | None] = None
 

@@ -51,6 +51,13 @@ ENTRIES = (
         accepts="recurrent",
     ),
     Entry(
+        "random-graph-directed",
+        "nasgen.predictors.features.random_graph:RandomGraphDirected",
+        "paths, degrees and centralities of that graph with edges followed in their direction",
+        reference="after Stier 2021, section 4.3",
+        accepts="recurrent",
+    ),
+    Entry(
         "nasbench201",
         "nasgen.predictors.features.cells:NasBench201Features",
         "operations on the paths through the cell: most, least, and ways with these alone",

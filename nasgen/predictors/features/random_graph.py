@@ -1,7 +1,8 @@
 """Properties of the graph of a recurrent network's units (Stier 2021, section 4.3).
 
-Whether a random graph learns well the paper predicts from 23 of them. Most of what they say is
-size: `source_nodes`, the width of the embedding, alone does as well for GRU and LSTM.
+Whether a random graph learns well the paper predicts from 23 of them, which are read without regard
+to the edges' direction. Most of what they say is size: `source_nodes`, the width of the embedding,
+alone does as well for GRU and LSTM.
 """
 
 from __future__ import annotations
@@ -17,6 +18,14 @@ from nasgen.genotypes.wiring import unwired
 from nasgen.predictors.base import Floats
 
 SPREAD: Final = ("eccentricity", "degree", "closeness", "node_betweenness", "edge_betweenness")
+DIRECTED: Final = (
+    "directed_eccentricity",
+    "in_degree",
+    "out_degree",
+    "directed_closeness",
+    "directed_node_betweenness",
+    "directed_edge_betweenness",
+)
 
 
 @final
@@ -47,6 +56,32 @@ class RandomGraph:
         """Return the features in the order of `names`, float64 (23,)."""
         n, edges = unwired(genotype)
         return np.array(_described(n, tuple(sorted(edges))))
+
+
+@final
+class RandomGraphDirected:
+    """Features of a `Recurrent` whose edges count in their direction alone, all finite and >= 0.
+
+    They stand beside those of `random-graph`, as "random-graph+random-graph-directed"; see
+    `nasgen.genotypes.graphs.directed_properties`.
+    """
+
+    names: ClassVar[tuple[str, ...]] = (
+        "directed_diameter",
+        "directed_avg_shortest_path",
+        *(f"{what}_{name}" for name in DIRECTED for what in ("mean", "var", "std")),
+    )
+
+    def encode(self, genotype: Recurrent) -> Floats:
+        """Return the features in the order of `names`, float64 (20,)."""
+        n, edges = unwired(genotype)
+        return np.array(_directed(n, tuple(sorted(edges))))
+
+
+@lru_cache(2**14)
+def _directed(n: int, edges: tuple[tuple[int, int], ...]) -> tuple[float, ...]:
+    found = graphs.directed_properties(n, edges)
+    return tuple(found[name] for name in RandomGraphDirected.names)
 
 
 @lru_cache(2**14)

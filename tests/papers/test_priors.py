@@ -1,0 +1,315 @@
+"""Populations of random graphs at their smallest: data set, controls, kills and failures."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nasgen import genotypes, registry
+from nasgen.bench import labels
+from nasgen.bench.labels import Labelled
+from nasgen.cli import app
+from nasgen.errors import ConfigError, EvaluationError
+from nasgen.evaluation.evaluator import Evaluator
+from nasgen.genotypes import graphs
+from nasgen.genotypes.recurrent import Recurrent
+from nasgen.genotypes.wiring import unwired
+from nasgen.papers import populations, priors, structure
+from nasgen.papers.base import Request
+from nasgen.papers.populations import Plan
+from nasgen.papers.structure import ALL, SETS, SIZE, SOURCES
+from nasgen.predictors import evaluate, scores
+from nasgen.predictors.features.random_graph import RandomGraph
+from nasgen.seeding import generator
+
+TINY = ("--graphs", "6", "--cells", "rnn_tanh,lstm", "--data", "reber:n=240", "--repeats", "1")
+SMALL = (
+    "--set", "space.most=12", "--set", "training.batch_size=16", "--set", "training.lr=0.02",
+    "--set", "execution.executor=serial", "--epochs", "6", "--quiet",
+)  # fmt: skip
+SETTINGS = {"space": {"most": 12}, "training": {"batch_size": 16, "lr": 0.02, "epochs": 1.0}}
+
+
+def studied(out: Path, *more: str) -> Any:
+    return CliRunner().invoke(app, ["study", "priors", *TINY, *SMALL, "--out", str(out), *more])
+
+
+def plan(graphs: int = 3, **more: Any) -> Plan:
+    about = {"cells": ("rnn_tanh",), "priors": ("barabasi-albert",), "data": "reber:n=160"}
+    return Plan(**{**about, **more}, graphs=graphs, settings=SETTINGS, alone=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_folds() -> Iterator[None]:
+    """Folds and draws that take a second instead of ten."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structure, "N_FOLDS", 4)
+        patch.setattr(structure, "N_DRAWS", 3)
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    out = tmp_path_factory.mktemp("study")
+    done = studied(out, "--json")
+    assert done.exit_code == 0, done.output
+    return out, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_data_set_has_each_graph_once_for_each_kind_of_units(
+    made: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    _, lines = made
+    files = lines[-1]["files"]
+    assert set(files) == {"rnn_tanh", "lstm"}
+    assert (lines[-1]["networks"], lines[-1]["failed"]) == (24, 0)
+    shapes = []
+    for file in files.values():
+        with gzip.open(file, "rt", newline="") as text:
+            rows = list(csv.DictReader(text))
+        assert [row["prior"] for row in rows] == ["barabasi-albert"] * 6 + ["watts-strogatz"] * 6
+        read = [genotypes.read(json.loads(row["genotype"])) for row in rows]
+        shapes.append([sorted(unwired(one)[1]) for one in read if isinstance(one, Recurrent)])
+        for row, (n, edges) in zip(rows, map(unwired, read), strict=True):  # type: ignore[arg-type]
+            both = graphs.properties(n, edges) | graphs.directed_properties(n, edges)
+            assert {name: float(row[name]) for name in both} == pytest.approx(both)
+            assert float(row["clustering"]) == pytest.approx(graphs.clustering(n, edges))
+    assert shapes[0] == shapes[1], "both kinds of units have the same graphs"
+    assert len({str(shape) for shape in shapes[0]}) == 12
+
+
+def test_predictors_evaluate_reads_the_data_set(made: tuple[Path, list[dict[str, Any]]]) -> None:
+    out, _ = made
+    read = labels.of_file(out / "lstm.csv.gz")
+    assert read.names == RandomGraph.names
+    both = labels.of_file(out / "lstm.csv.gz", "random-graph+random-graph-directed")
+    assert both.X.shape == (12, 43)
+    done = CliRunner().invoke(
+        app,
+        ["predictors", "evaluate", str(out / "lstm.csv.gz"), "--predictors", "ridge", "--json"],
+    )
+    assert done.exit_code == 0, done.output
+
+
+def test_every_figure_has_its_controls(made: tuple[Path, list[dict[str, Any]]]) -> None:
+    out, lines = made
+    kinds = {line.get("kind") for line in lines[:-1]}
+    assert kinds - {"importance"} == {
+        "population", "property", "predictor", "single split", "gain",
+    }  # fmt: skip
+    found = [line for line in lines if line.get("kind") == "predictor"]
+    told = {line["cell"] for line in found}
+    assert told
+    assert {(line["features"], line["predictor"]) for line in found} == {
+        (features, name) for features in SETS for name in structure.predictors_of(features)
+    }
+    splits = [line for line in lines if line.get("kind") == "single split"]
+    assert {line["predictor"] for line in splits} == set(structure.PREDICTORS)
+    assert all(len(line["r2"]) <= structure.N_DRAWS for line in splits)
+    page = (out / "priors.html").read_text()
+    assert "size alone" in page
+    assert "source nodes alone" in page
+    assert lines[-1]["survives"] in page.replace("&#39;", "'")
+
+
+def test_more_graphs_go_on_where_fewer_ended(made: tuple[Path, list[dict[str, Any]]]) -> None:
+    out, _ = made
+    before = labels.of_file(out / "lstm.csv.gz")
+    done = studied(out, "--graphs", "7", "--json")
+    assert done.exit_code == 0, done.output
+    after = labels.of_file(out / "lstm.csv.gz")
+    kept = [i for i, row in enumerate(after.rows) if int(row["trial"]) < 6]
+    assert len(after.y) == 14
+    assert [after.keys[i] for i in kept] == list(before.keys)
+    assert np.array_equal(after.y[kept], before.y)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.papers import test_priors
+from nasgen.papers import populations
+from nasgen.papers.base import Request
+
+def kill(event, data):
+    if event == "told" and data["trial"].seq == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+request = Request("", None, Path(sys.argv[1]), listeners=(kill,))
+populations.trained(test_priors.plan(), request)
+"""
+
+
+def test_a_killed_population_comes_to_the_same_data_set(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "killed")], check=False)
+    assert done.returncode == -9
+    heard: list[int] = []
+
+    def hear(event: str, data: Any) -> None:
+        if event == "told":
+            heard.append(data["trial"].seq)
+
+    request = Request("", None, tmp_path / "killed", listeners=(hear,))
+    ((again,), _) = populations.trained(plan(), request)
+    assert 0 not in heard
+    ((whole,), _) = populations.trained(plan(), Request("", None, tmp_path / "whole"))
+    files = [tmp_path / "killed.csv.gz", tmp_path / "whole.csv.gz"]
+    for population, file in zip((again, whole), files, strict=True):
+        timeless = [_timeless(row) for row in population.found.rows]
+        labels.write(
+            Labelled(
+                population.found.X, population.found.y, population.found.names,
+                population.found.keys, tuple(timeless),
+            ),
+            file,
+        )  # fmt: skip
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def _timeless(row: Any) -> dict[str, Any]:
+    """Return a row without what is measured by the clock."""
+    return {k: v for k, v in row.items() if not k.endswith(("_s", "_per_s", "_ms", "_mib"))}
+
+
+def test_a_graph_that_fails_is_counted_and_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Evaluator._candidate
+
+    def failing(self: Evaluator, trial: Any) -> Any:
+        if trial.job["seq"] == 1:
+            raise EvaluationError("the disk was full")
+        return made(self, trial)
+
+    monkeypatch.setattr(Evaluator, "_candidate", failing)
+    ((found,), _) = populations.trained(plan(), Request("", None, tmp_path))
+    assert found.n_failed == {"barabasi-albert": 1}
+    assert [row["trial"] for row in found.found.rows] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--cells", "gru,no", "--cells: 'no'"),
+        ("--priors", "small-word", "small-world"),
+        ("--cells", "gru,gru", "once"),
+        ("--graphs", "4", "10 graphs or more"),
+        ("--data", "digits", "sequences"),
+        ("--set", "training.lr=x", "training.lr"),
+    ],
+)
+def test_what_is_no_study_is_one_sentence(
+    option: str, value: str, said: str, tmp_path: Path
+) -> None:
+    done = studied(tmp_path / "out", option, value)
+    assert done.exit_code == 2, done.output
+    assert said in " ".join(done.output.split())
+    assert "a bug" not in done.output
+
+
+def test_a_plan_names_all_mistakes_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan(graphs=0, cells=("no",), priors=())
+    assert len(caught.value.problems) == 3
+
+
+# ---- what structure tells, on labels that are known ----------------------------------------------
+
+
+def drawn(n: int, label: Any) -> Labelled:
+    """Return `n` graphs with labels that are a function of (features, noise)."""
+    from nasgen.predictors.features.joined import Joined
+    from nasgen.predictors.features.random_graph import RandomGraphDirected
+    from nasgen.search_spaces.random_graph_rnn import RandomGraphRnn
+
+    space = RandomGraphRnn(prior="watts-strogatz", most=30)
+    made = [space.sample(generator(0, "drawn", i)) for i in range(n)]
+    encoder = Joined([RandomGraph(), RandomGraphDirected()])
+    X = encoder.encode_all(made)  # noqa: N806
+    noise = np.random.default_rng(0).normal(size=n)
+    columns = {name: X[:, i] for i, name in enumerate(encoder.names)}
+    return Labelled(X, label(columns, noise), encoder.names, tuple(one.key for one in made))
+
+
+@pytest.fixture(scope="module")
+def by_size() -> structure.Told:
+    """What is told of networks whose accuracy is their number of sources, and noise."""
+    found = drawn(60, lambda columns, noise: columns["source_nodes"] + 0.5 * noise)
+    return structure.told(found, 1, 0)
+
+
+def test_what_is_size_alone_does_not_survive(by_size: structure.Told) -> None:
+    assert by_size.judged[SOURCES, "ridge"]["r2"].mean == pytest.approx(0.85, abs=0.15)
+    assert by_size.alone["source_nodes"].is_not_0
+    assert not by_size.gains[SIZE].is_above_0
+    assert not by_size.gains[SOURCES].is_above_0
+    kept = [name for name, score in by_size.beside.items() if score.is_not_0]
+    assert len(kept) <= 0.2 * len(by_size.beside)
+    text = structure.paragraph({"gru": by_size})
+    assert text.endswith("So nothing beyond size survives for any kind of units.")
+    assert "Beside size alone" in text
+    assert by_size.missed[0][0] == "source_nodes"
+
+
+def test_what_is_more_than_size_survives() -> None:
+    def label(columns: Any, noise: Any) -> Any:
+        closeness = columns["var_closeness"]
+        return closeness / closeness.std() + 0.1 * noise
+
+    told = structure.told(drawn(60, label), 1, 0)
+    assert told.beside["var_closeness"].is_not_0
+    assert told.gains[SOURCES].is_above_0
+    r2, judged = told.judged[ALL, "ridge"]["r2"], told.judged[ALL, "ridge"]
+    assert r2.low is not None
+    assert r2.high is not None
+    assert r2.low < r2.mean < r2.high  # type: ignore[operator]
+    assert judged["kendall"].mean < judged["spearman"].mean  # type: ignore[operator]
+    if told.gains[SIZE].is_above_0:
+        assert structure.paragraph({"gru": told}).endswith("survives for gru.")
+
+
+def test_every_row_is_predicted_by_what_has_not_seen_it() -> None:
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(40, 2))  # noqa: N806
+    y = rng.normal(size=40)  # nothing to learn: a forest that had seen a row would know it
+    splits = evaluate.folds([str(i) for i in range(40)], 2, 0, 10)
+    assert len(splits) == 20
+    make = registry.resolve("predictors", "forest")
+    said = evaluate.held_out(make, X, y, splits, 0, 2)
+    assert said.shape == (2, 40)
+    assert np.isfinite(said).all()
+    assert abs(np.corrcoef(said[0], y)[0, 1]) < 0.5
+    for number, (learn, judge) in enumerate(splits):
+        assert not set(learn) & set(judge)
+        model = make(0).fit(X[learn], (y[learn] - y[learn].mean()) / y[learn].std())
+        alone = y[learn].mean() + y[learn].std() * model.predict(X[judge])
+        assert said[number // 10, judge] == pytest.approx(alone)
+
+
+def test_intervals_of_correlations_cover_as_often_as_they_say() -> None:
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(0)
+    n, r, hits = 40, 0.6, 0
+    for _ in range(400):
+        x = rng.normal(size=n)
+        y = r * x + (1 - r * r) ** 0.5 * rng.normal(size=n)
+        low, high = scores.interval(float(np.corrcoef(x, y)[0, 1]), n, scores.PEARSON)  # type: ignore[misc]
+        hits += low < r < high
+    assert hits / 400 == pytest.approx(0.95, abs=0.035)
+    assert scores.spearman(x, y) == pytest.approx(spearmanr(x, y).statistic)
+    assert scores.interval(0.5, 3, scores.PEARSON) is None
+    assert scores.interval(1.0, 30, scores.PEARSON) is None
+    assert scores.interval(0.5, 8, scores.PEARSON, n_given=5) is None
+    assert priors.papers_r("source_nodes", "gru") == 0.74
+    assert priors.papers_r("clustering", "gru") is None
