@@ -44,7 +44,8 @@ def figures(script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_p
     parts = [*script("worth").page([]), *module.BESIDE, *module.SHOWN]
     marked = {
         "FIGURES": ["figures"], "README": ["headlines"], "WORTH": parts,
-        "PAPERS": [*module.REPRODUCED], "SYNTHESIS": ["costs"],
+        "PAPERS": [*module.REPRODUCED, "one-parent"],
+        "SYNTHESIS": ["costs", "modes", "targets"],
     }  # fmt: skip
     for document, names in marked.items():
         file = tmp_path / document
