@@ -14,7 +14,7 @@ from nasgen.runs import loose
 from nasgen.runs.resolved import Resolved
 from nasgen.settings import constraints
 from nasgen.settings.config import TABLES
-from nasgen.settings.fidelity import population
+from nasgen.settings.fidelity import n_finish, population
 
 FEW_VALUES: Final = 10  # so few different whole numbers may well be classes
 
@@ -22,7 +22,7 @@ FEW_VALUES: Final = 10  # so few different whole numbers may well be classes
 def cautions(run: Resolved) -> list[str]:
     """Return the suspicious but legal settings, a sentence each."""
     found = [*run.dataset.notes, *_on_data(run), *_on_algorithm(run), *_on_origin(run)]
-    return [*found, *_on_synthesis(run), *_on_predictor(run)]
+    return [*found, *_on_growth(run), *_on_synthesis(run), *_on_predictor(run)]
 
 
 def _on_data(run: Resolved) -> list[str]:
@@ -55,6 +55,20 @@ def _on_algorithm(run: Resolved) -> list[str]:
     return [
         f"algorithm.{' and algorithm.'.join(named)}: '{section.name}' search uses one parent, so "
         "crossovers and matings are not used; leave them out, or choose another algorithm."
+    ]
+
+
+def _on_growth(run: Resolved) -> list[str]:
+    """Return that a growth whose schedule has an end is never trained to it."""
+    section = run.config.algorithm
+    if section.name != "growth" or not section.options.get("last"):
+        return []
+    if section.options.get("rounds") or n_finish(run.config, run.config.budget.trials):
+        return []
+    return [
+        "algorithm.last: without algorithm.rounds the last training is that of [finish], which "
+        "has no networks here, so every network stops in the middle of its schedule; set "
+        "finish.networks or algorithm.rounds."
     ]
 
 

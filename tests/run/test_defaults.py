@@ -90,6 +90,16 @@ def test_a_predictor_that_is_asked_for_is_fitted_in_a_short_run() -> None:
     assert reading.resolved({"budget": {"trials": 10}}).config.predictor.warmup == 16
 
 
+def test_a_growth_that_nothing_brings_to_the_end_of_its_schedule_is_suspicious() -> None:
+    def said(**more: object) -> list[str]:
+        algorithm = {"name": "growth", "last": 0.6, **more}
+        tables = {"space": {"name": "inception"}, "algorithm": algorithm, "budget": {"trials": 8}}
+        return suspicious.cautions(reading.resolved(tables))
+
+    assert ["finish.networks or algorithm.rounds" in text for text in said()] == [True]
+    assert said(rounds=2) == said(last=None) == []
+
+
 def test_many_finalists_leave_a_search_to_choose_them_from() -> None:
     resolved = reading.resolved({"finish": {"networks": 50}})
     assert resolved.default_trials == 100

@@ -128,6 +128,7 @@ class Growth(Generational):
         network = breeder.origin or drawn(
             "seed", lambda: breeder.space.seed(draws), breeder.space, breeder.limit_s
         )
+        network = network.mint(self.seed, 0)  # the tags that messages name
         first = Individual(0, network, fitness_class(("maximize",))())
         refusal = None
         for operator in used.values():
