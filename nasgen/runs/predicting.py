@@ -106,8 +106,9 @@ def _found(path: Path) -> list[Path]:
 
 def _pictures(folder: Path, found: Sequence[Path], form: str, transform: Any) -> Given:
     if form != "image":
+        given = found[0] if len(found) == 1 else folder
         raise DataError(
-            f"{folder}: expected {WORDS.get(form, form)}, which this network reads, got images."
+            f"{given}: expected {WORDS.get(form, form)}, which this network reads, got images."
         )
     n = _at_once(transform)
 
