@@ -288,6 +288,21 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def test_the_shipped_networks_of_the_papers_space_are_legal_and_say_where_they_come_from() -> None:
+    file = PRESETS / f"{kept.LARGER['stier2021-nas']}.csv.gz"
+    found, again = labels.of_file(file), labels.of_file(file, "stier2021")
+    space = reading.resolved(read_toml(preset("stier2021"))).space
+    labels.check_space(file, found, space, "preset 'stier2021'")
+    assert len(set(found.keys)) == len(found.keys)
+    assert np.allclose(found.X, again.X, atol=1e-8)
+    assert ((found.y > 0.05) & (found.y < 1)).all()
+    for row in found.rows:
+        assert row["data"] == "cifar10:cifar-10-batches-bin"
+        assert row["seed"].isdecimal()
+        assert row["commit"]
+        assert row["processor"]
+
+
 def test_a_table_that_is_large_enough_is_taken_instead_of_training(
     shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
