@@ -161,7 +161,8 @@ def main() -> None:
     )  # fmt: skip
     settings = asdict(task) | {"data": short(given.data), "network": Path(given.network).name}
     try:
-        recipe = Fixed(task, 0).recipe
+        plain = Fixed(task, 0)
+        recipe, settings["key"] = plain.recipe, plain.genotype.key  # names may come to mean another
         fitting = [name for name in given.tricks if tricks.named(name).fits(recipe)]
     except (NasgenError, ValueError) as error:
         parser.error(str(error))

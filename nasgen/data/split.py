@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nasgen.data.base import Dataset
 
 TEST_SHARE: Final = 0.2  # of a data set that brings no test rows
+USUAL_SHARE, ENOUGH_ROWS = 0.1, 2_500  # that choose between networks
 TEST_SEED: Final = 0  # fixed, so that everybody reports on the same test rows
 
 
@@ -30,16 +31,29 @@ class Split:
     validation: NDArray[np.int64]
 
 
-def split(dataset: Dataset, validation: float, seed: int, fraction: float = 1.0) -> Split:
+def share_held_out(validation: float | None, n_rows: int) -> float:
+    """Return the share of `n_rows` training rows that is held out, where it may be left open.
+
+    A tenth of them; of many rows fewer, because `ENOUGH_ROWS` tell networks apart whose accuracies
+    differ by a percentage point, and the others teach more than they tell.
+    """
+    if validation is not None:
+        return validation
+    return min(USUAL_SHARE, ENOUGH_ROWS / max(1, n_rows))
+
+
+def split(dataset: Dataset, validation: float | None, seed: int, fraction: float = 1.0) -> Split:
     """Split the training rows of a data set; the test rows are not touched.
 
-    `validation` in (0, 1) is the share held out; it depends on `seed` alone, not on `fraction`.
+    `validation` in (0, 1) is the share held out (None: see `share_held_out`); which rows they are
+    depends on `seed` alone, not on `fraction`.
     `fraction` in (0, 1] is the share of the remaining rows to train on, and a smaller fraction is a
     subset of a larger one. Where the targets are classes both are rounded within each class, with
     one row of each at least; other rows are drawn by lot. A data set that sets its validation rows
     aside keeps them, whatever the share. Raises DataError for a share out of range and for a class
     of one row.
     """
+    validation = share_held_out(validation, len(dataset.targets))
     if not 0.0 < validation < 1.0:
         raise DataError(f"validation: expected a share in (0, 1), got {validation}.")
     if not 0.0 < fraction <= 1.0:

@@ -13,6 +13,11 @@ ENTRIES = (
     Entry("linear", "nasgen.layers.linear:Linear", "bare 1x1 convolution, or dense layer"),
     Entry("max_pool", "nasgen.layers.pool:MaxPool", "2x2 maximum, halves the map"),
     Entry(
+        "global_max_pool",
+        "nasgen.layers.pool:GlobalMaxPool",
+        "largest value of each map, one pixel",
+    ),
+    Entry(
         "max_pool3",
         "nasgen.layers.pool:MaxPool3",
         "3x3 maximum, keeps the map",

@@ -51,6 +51,26 @@ class AvgPool(_Pool):
         return nn.Identity() if out_shape == in_shapes[0] else nn.AvgPool2d(2)
 
 
+class GlobalMaxPool(Layer):
+    """The largest value of each map, one pixel (the end of a ResNet-9, Page 2018)."""
+
+    halves: ClassVar[bool] = True
+    channelwise: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
+    sign: ClassVar[str] = "kept"
+    drawn: ClassVar[str] = "never"
+
+    def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
+        return (in_shapes[0][0], 1, 1)
+
+    def build(
+        self, params: Mapping[str, Any], in_shapes: Sequence[Shape], out_shape: Shape
+    ) -> nn.Module:
+        from torch import nn
+
+        return nn.Identity() if out_shape == in_shapes[0] else nn.AdaptiveMaxPool2d(1)
+
+
 class _Pool3s2(Layer):
     """3x3 windows with stride 2, padded as MatConvNet's networks are: one row below, one column on
     the right, which hold nothing. A side of H pixels becomes floor(H / 2)."""

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from nasgen.data.split import share_held_out
 from nasgen.ensembles.choosing import choose
 from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork
 from nasgen.errors import ConfigError
@@ -118,18 +119,23 @@ def _against(first: Source, other: Source) -> str:
     """Return why the networks of a source cannot be combined with another's, "" for no reason."""
     runs = [run_of(first), run_of(other)]
     a, b = (run.record["data"] for run in runs)
-    mine, yours = (run.config.data for run in runs)
     if a["task"] != b["task"]:
         why = f"have different tasks, {a['task']} and {b['task']}"
     elif a["classes"] != b["classes"]:
         why = f"have different classes, {_few(a['classes'])} and {_few(b['classes'])}"
     elif a["digest"] != b["digest"]:
         why = "use different data"
-    elif (mine.validation, mine.split_seed) != (yours.validation, yours.split_seed):
+    elif _held_out(runs[0]) != _held_out(runs[1]):
         why = "use different validation splits"
     else:
         return ""
     return f"{first.path} and {other.path} {why}; an ensemble needs the same."
+
+
+def _held_out(run: Run) -> tuple[float, int]:
+    """Return what decides which rows of the same data validate."""
+    data, n_rows = run.config.data, run.record["data"]["n_train"]
+    return share_held_out(data.validation, n_rows), data.split_seed
 
 
 def _few(names: Sequence[str]) -> str:

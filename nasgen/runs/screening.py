@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nasgen import registry, seeding
+from nasgen.data.split import share_held_out
 from nasgen.errors import ConfigError
 from nasgen.genotypes.kinds import accepted, reads
 from nasgen.predictors import trainings
@@ -172,7 +173,8 @@ def facts(run: Resolved) -> Facts:
     best one, so it is that training for which candidates are compared, not its first stretch.
     """
     data, config = run.dataset, run.config
-    n_rows = max(1, round((1 - config.data.validation) * len(data.targets)))
+    held_out = share_held_out(config.data.validation, len(data.targets))
+    n_rows = max(1, round((1 - held_out) * len(data.targets)))
     cost = search_fidelity(config, n_rows)
     seconds = config.budget.time if run.algorithm_type.plans == "lines" else cost.seconds
     images = None if seconds is not None else (cost.epochs or 1.0) * cost.fraction * n_rows

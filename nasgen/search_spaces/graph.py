@@ -62,7 +62,7 @@ class GraphSpace(SearchSpace):
     # Input shapes that differ in all that matters to the decoder; the second is the usual one.
     shapes: ClassVar[tuple[Shape, ...]] = ((1, 32, 32), (3, 32, 32), (3, 160, 160))
 
-    max_channels: int = 128
+    max_channels: int = 512
     widths: tuple[int, ...] = ()
     kernels: tuple[int, ...] = (3, 5, 7)
     layers: tuple[str, ...] = ()

@@ -40,12 +40,13 @@ class Data(Section):
         description="auto | classification | regression | a plug-in's; auto: texts, booleans and "
         "integers are classes, other numbers are values to predict",
     )
-    validation: float = Field(
-        0.1,
+    validation: float | None = Field(
+        None,
         gt=0,
         lt=1,
         description="share of the training rows (images, sequences, rows of a table) that is held "
-        "out to choose between networks; test rows are never used for that",
+        "out to choose between networks; test rows are never used for that; default: 0.1, of more "
+        "than 25,000 rows 2,500 rows",
     )
     split_seed: int = Field(
         0, ge=0, description="random seed of that split; separate from the seed of the run"

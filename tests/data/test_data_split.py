@@ -55,6 +55,15 @@ def test_the_validation_has_the_asked_size_without_rounding_drift(share, n):
     assert len(split(dataset([11, 9, 10]), share, 1).validation) == n
 
 
+@pytest.mark.parametrize(
+    ("n_rows", "n"), [(30, 3), (1797, 180), (25_000, 2500), (25_010, 2500), (60_000, 2500)]
+)
+def test_by_default_a_tenth_validates_and_of_many_rows_enough(n_rows, n):
+    rest = n_rows - 2 * (n_rows // 3)
+    parts = split(dataset([n_rows // 3, n_rows // 3, rest]), None, 0)
+    assert (len(parts.validation), len(parts.train)) == (n, n_rows - n)
+
+
 def test_the_seed_decides_and_the_same_seed_repeats():
     data = dataset([30, 30])
     first, again, other = (split(data, 0.3, s, 0.5) for s in (1, 1, 2))

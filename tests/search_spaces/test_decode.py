@@ -168,7 +168,8 @@ def test_a_concat_joins_tags_in_the_order_of_its_edges() -> None:
 
 
 def test_a_wide_concat_is_capped() -> None:
-    blueprint = SPACE.blueprint(two_branches("concat", 100, 100), (3, 32, 32), 10)
+    space = DagCnn(max_channels=128)
+    blueprint = space.blueprint(two_branches("concat", 100, 100), (3, 32, 32), 10)
     cap = one(blueprint, "cap")
     assert cap.layer == "project"
     assert (cap.in_shapes[0][0], cap.out_shape[0]) == (200, 128)

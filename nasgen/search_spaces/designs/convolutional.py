@@ -113,6 +113,12 @@ class _Chain:
         start = self.here
         return self.conv(width)._joined("concat", start, self.here)
 
+    def largest(self) -> Self:
+        """Let the head read the largest value of each map; without such a layer it reads the mean."""
+        if "global_max_pool" in self.space.layers:
+            self.here = self.draft.add("global_max_pool", [self.here])
+        return self
+
     def _joined(self, op: str, *ends: int) -> Self:
         self.is_whole &= op in self.space.layers
         self.here = self.draft.add(op, ends)
@@ -131,6 +137,7 @@ def _resnet9(chain: _Chain, width: int, n_stages: int) -> None:
         chain.conv(wide).pool()
         if stage in (1, n_stages):
             chain.residual(wide)
+    chain.largest()
 
 
 def _early(chain: _Chain, width: int, n_stages: int) -> None:
@@ -138,7 +145,7 @@ def _early(chain: _Chain, width: int, n_stages: int) -> None:
     chain.conv(width).pool().conv(2 * width).residual(2 * width)
     for stage in range(2, n_stages + 1):
         chain.conv(width << stage).pool()
-    chain.residual(width << n_stages)
+    chain.residual(width << n_stages).largest()
 
 
 def _airbench(chain: _Chain, width: int, n_stages: int) -> None:
@@ -146,11 +153,12 @@ def _airbench(chain: _Chain, width: int, n_stages: int) -> None:
     for stage in range(n_stages):
         wide = width if stage == 0 else 4 * width
         chain.conv(wide).pool().conv(wide)
+    chain.largest()
 
 
 def _shallow(chain: _Chain, width: int, n_stages: int) -> None:
     """Two pooled layers and one residual pair, wide."""
-    chain.conv(width).pool().conv(4 * width).pool().residual(4 * width)
+    chain.conv(width).pool().conv(4 * width).pool().residual(4 * width).largest()
 
 
 def _resnet_deep(chain: _Chain, width: int, n_stages: int) -> None:
