@@ -48,6 +48,14 @@ def score(trial: Trial) -> float:
     return trial.objectives["val_accuracy"]
 
 
+def individual(
+    seq: int, value: float, violation: float = 0.0, parents: tuple[int, ...] = ()
+) -> Individual:
+    fitness = fitness_class(("maximize",))()
+    fitness.set([value], violation)
+    return Individual(seq, DagCnn().sample(np.random.default_rng(0)), fitness, parents)
+
+
 def test_rounds_are_as_planned_and_stretches_meet(toy: list[Trial]) -> None:
     searched = [t for t in toy if t.phase == "search"]
     assert len(searched) == PLAN.n_search
@@ -197,17 +205,33 @@ def test_a_further_segment_breeds_on_what_was_trained_to_the_end(toy: list[Trial
 def test_a_challenger_must_gain_clearly_more(
     before: float, after: float, child: float, wins: bool
 ) -> None:
-    network = DagCnn().sample(np.random.default_rng(0))
-
-    def individual(seq: int, value: float, violation: float = 0.0) -> Individual:
-        fitness = fitness_class(("maximize",))()
-        fitness.set([value], violation)
-        return Individual(seq, network, fitness)
-
     algorithm = Lineage(4, 0)
     networks = individual(0, child), individual(1, after), individual(2, before)
     assert algorithm.wins(*networks) is wins
     assert algorithm.wins(individual(3, 0.1), individual(4, 0.9, 1.0), networks[2])
+
+
+@pytest.mark.parametrize(
+    ("values", "n", "kept"),
+    [
+        # The best one gained 0.1, so what is 0.01 behind it is as good, and was begun with first.
+        ((0.621, 0.625, 0.63), 1, [0]),
+        ((0.61, 0.625, 0.63), 1, [1]),
+        ((0.61, 0.615, 0.63), 1, [2]),
+        ((0.615, 0.625, 0.63), 2, [1, 2]),
+        ((0.621, 0.625, 0.63), 3, [0, 1, 2]),
+    ],
+)
+def test_of_first_networks_that_are_as_good_the_one_offered_first_lasts(
+    values: tuple[float, ...], n: int, kept: list[int]
+) -> None:
+    algorithm, rng = Lineage(4, 0), np.random.default_rng(0)
+    algorithm._line = {0: 0, 1: 1, 2: 2}
+    algorithm.population = [individual(2, 0.53), individual(1, 0.52), individual(0, 0.5)]
+    after = [individual(10 + seq, value, 0.0, (seq,)) for seq, value in enumerate(values)]
+    assert [i.parents[0] for i in algorithm.lasting(after, n, rng)] == kept
+    algorithm.population = []  # of what a stretch gains nothing is known yet
+    assert [i.parents[0] for i in algorithm.lasting(after, 1, rng)] == [2]
 
 
 def test_what_saw_small_images_ranks_below_what_saw_whole_ones(toy: list[Trial]) -> None:

@@ -13,7 +13,7 @@ beside the budget, `nsga2` for several objectives.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -32,7 +32,9 @@ class Lineage(Lines):
 
     - `margin` (>= 0): a challenger must be better than the champion by this share of what the
       champion itself gained in the same stretch. What a stretch gains is a measure of what a
-      difference is worth, whatever the objective and however far the training is.
+      difference is worth, whatever the objective and however far the training is. Of first networks
+      that differ by less, the one that was offered first is trained on: early values are noisy, and
+      a space offers its designs in the order of their use.
 
     The population is the number of first networks, if it is set; otherwise the plan says it.
     """
@@ -79,5 +81,30 @@ class Lineage(Lines):
     def wins(self, child: Individual, after: Individual, before: Individual) -> bool:
         if child.fitness.violation != after.fitness.violation:
             return bool(child.fitness.violation < after.fitness.violation)
-        now, then = after.fitness.wvalues[0], before.fitness.wvalues[0]
-        return bool(child.fitness.wvalues[0] - now > self.margin * max(0.0, now - then))
+        return _value(child) - _value(after) > self._worth(after, before)
+
+    def lasting(
+        self, champions: Sequence[Individual], n: int, rng: np.random.Generator
+    ) -> list[Individual]:
+        rest, kept = super().lasting(champions, len(champions), rng), []
+        before = {self._line_of(i): i for i in self.population}
+        while len(kept) < n:
+            best = rest[0]
+            close = self._worth(best, before.get(self._line_of(best), best))
+            level = [
+                i
+                for i in rest
+                if i.fitness.violation == best.fitness.violation
+                and _value(best) - _value(i) <= close
+            ]
+            kept.append(min(level, key=self._line_of))
+            rest.remove(kept[-1])
+        return kept
+
+    def _worth(self, after: Individual, before: Individual) -> float:
+        """Return the difference that tells networks apart which had the stretch of this one."""
+        return self.margin * max(0.0, _value(after) - _value(before))
+
+
+def _value(individual: Individual) -> float:
+    return float(individual.fitness.wvalues[0])

@@ -157,9 +157,15 @@ class Lines(Generational):
             n_lines = following.carried
         else:
             n_lines = 0 if self.plan is None else self.plan.finalists
-        kept = self.toolbox.survive(champions, min(max(1, n_lines), len(champions)), rng)
+        kept = self.lasting(champions, min(max(1, n_lines), len(champions)), rng)
         self._beside = [i for i in selections.best(offspring, len(offspring), rng) if i not in kept]
-        return list(kept)
+        return kept
+
+    def lasting(
+        self, champions: Sequence[Individual], n: int, rng: np.random.Generator
+    ) -> list[Individual]:
+        """Return which `n` networks, of one line each, are trained on, best first."""
+        return list(self.toolbox.survive(champions, n, rng))
 
     def _champion(
         self, before: Individual, offspring: Sequence[Individual], rng: np.random.Generator
