@@ -49,11 +49,15 @@ def score(trial: Trial) -> float:
 
 
 def individual(
-    seq: int, value: float, violation: float = 0.0, parents: tuple[int, ...] = ()
+    seq: int,
+    value: float,
+    violation: float = 0.0,
+    parents: tuple[int, ...] = (),
+    operator: str = "sample",
 ) -> Individual:
     fitness = fitness_class(("maximize",))()
     fitness.set([value], violation)
-    return Individual(seq, DagCnn().sample(np.random.default_rng(0)), fitness, parents)
+    return Individual(seq, DagCnn().sample(np.random.default_rng(0)), fitness, parents, operator)
 
 
 def test_rounds_are_as_planned_and_stretches_meet(toy: list[Trial]) -> None:
@@ -214,24 +218,32 @@ def test_a_challenger_must_gain_clearly_more(
 @pytest.mark.parametrize(
     ("values", "n", "kept"),
     [
-        # The best one gained 0.1, so what is 0.01 behind it is as good, and was begun with first.
+        # The best one gained 0.1, so what is 0.01 behind it is as good, and was offered first.
         ((0.621, 0.625, 0.63), 1, [0]),
         ((0.61, 0.625, 0.63), 1, [1]),
         ((0.61, 0.615, 0.63), 1, [2]),
         ((0.615, 0.625, 0.63), 2, [1, 2]),
         ((0.621, 0.625, 0.63), 3, [0, 1, 2]),
+        ((0.621, 0.625, 0.64), 2, [2, 0]),
     ],
 )
-def test_of_first_networks_that_are_as_good_the_one_offered_first_lasts(
+def test_of_designs_that_are_as_good_the_one_offered_first_lasts(
     values: tuple[float, ...], n: int, kept: list[int]
 ) -> None:
-    algorithm, rng = Lineage(4, 0), np.random.default_rng(0)
-    algorithm._line = {0: 0, 1: 1, 2: 2}
-    algorithm.population = [individual(2, 0.53), individual(1, 0.52), individual(0, 0.5)]
-    after = [individual(10 + seq, value, 0.0, (seq,)) for seq, value in enumerate(values)]
-    assert [i.parents[0] for i in algorithm.lasting(after, n, rng)] == kept
-    algorithm.population = []  # of what a stretch gains nothing is known yet
-    assert [i.parents[0] for i in algorithm.lasting(after, 1, rng)] == [2]
+    rng, first = np.random.default_rng(0), (0.5, 0.52, 0.53)
+
+    def lasting(operator: str) -> list[int]:
+        algorithm = Lineage(4, 0)
+        made = [individual(seq, value, operator=operator) for seq, value in enumerate(first)]
+        # A first stretch gains the whole value, so all of them are level.
+        began = algorithm.lasting(made, 1, rng)
+        assert [i.seq for i in began] == [0 if operator == "design" else 2]
+        algorithm.population, algorithm._line = made, {0: 0, 1: 1, 2: 2}
+        after = [individual(10 + seq, value, parents=(seq,)) for seq, value in enumerate(values)]
+        return [i.parents[0] for i in algorithm.lasting(after, n, rng)]
+
+    assert lasting("design") == kept
+    assert lasting("sample") == [2, 1, 0][:n], "draws come in no order"
 
 
 def test_what_saw_small_images_ranks_below_what_saw_whole_ones(toy: list[Trial]) -> None:

@@ -25,6 +25,7 @@ from nasgen.engine.individual import Individual
 from nasgen.engine.proposal import Proposal, Terms
 
 MARGIN = 0.1
+DESIGN = "design"  # the operator of a network that the space offered
 
 
 class Lineage(Lines):
@@ -33,8 +34,8 @@ class Lineage(Lines):
     - `margin` (>= 0): a challenger must be better than the champion by this share of what the
       champion itself gained in the same stretch. What a stretch gains is a measure of what a
       difference is worth, whatever the objective and however far the training is. Of first networks
-      that differ by less, the one that was offered first is trained on: early values are noisy, and
-      a space offers its designs in the order of their use.
+      that differ by less, the design that was offered first is trained on: early values favour what
+      is fast, and a space offers its designs in the order of their use.
 
     The population is the number of first networks, if it is set; otherwise the plan says it.
     """
@@ -61,6 +62,7 @@ class Lineage(Lines):
         if not 0 <= margin < np.inf:
             raise options_error("lineage", "margin", "a share of 0 or more", margin)
         self.margin = margin
+        self._designs: set[int] = set()  # the lines that began with one
 
     def begin(self, breeder: Breeder) -> None:
         super().begin(breeder)
@@ -87,23 +89,29 @@ class Lineage(Lines):
         self, champions: Sequence[Individual], n: int, rng: np.random.Generator
     ) -> list[Individual]:
         rest, kept = super().lasting(champions, len(champions), rng), []
+        self._designs |= {i.seq for i in champions if i.operator == DESIGN}
         before = {self._line_of(i): i for i in self.population}
         while len(kept) < n:
             best = rest[0]
-            close = self._worth(best, before.get(self._line_of(best), best))
+            close = self._worth(best, before.get(self._line_of(best)))
             level = [
                 i
                 for i in rest
-                if i.fitness.violation == best.fitness.violation
+                if self._line_of(i) in self._designs
+                and i.fitness.violation == best.fitness.violation
                 and _value(best) - _value(i) <= close
             ]
-            kept.append(min(level, key=self._line_of))
+            kept.append(min(level, key=self._line_of, default=best))
             rest.remove(kept[-1])
         return kept
 
-    def _worth(self, after: Individual, before: Individual) -> float:
-        """Return the difference that tells networks apart which had the stretch of this one."""
-        return self.margin * max(0.0, _value(after) - _value(before))
+    def _worth(self, after: Individual, before: Individual | None) -> float:
+        """Return the difference that tells networks apart which had the stretch of this one.
+
+        Before its first stretch a network is worth nothing.
+        """
+        gained = _value(after) - _value(before) if before is not None else abs(_value(after))
+        return self.margin * max(0.0, gained)
 
 
 def _value(individual: Individual) -> float:
