@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from nasgen.runs.resolved import Resolved
     from nasgen.settings.config import SearchConfig
 
-# What trains well in ten minutes at a speed. Where two cores train at 3.3 times of it, a ResNet-9 of
-# width 24 on 32 x 32 images (54e6) had as many right answers as one of width 16, with views more.
+# What trains well in ten minutes at a speed. Where two cores train at 3.3 times of it, a ResNet-9
+# of width 24 on 32 x 32 images (54e6) was as good as one of width 16, and with views better.
 MACS_IN_10_MIN: Final = 28e6
 MACS_A_SECOND: Final = 2e10  # of forward passes in training, images of full size: two slow cores
 MACS_A_ROW: Final = 2000.0  # of the training part: few rows cannot fill many weights

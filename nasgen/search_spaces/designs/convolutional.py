@@ -114,7 +114,7 @@ class _Chain:
         return self.conv(width)._joined("concat", start, self.here)
 
     def largest(self) -> Self:
-        """Let the head read the largest value of each map; without such a layer it reads the mean."""
+        """Let the head read the largest value of each map, where the space has such a layer."""
         if "global_max_pool" in self.space.layers:
             self.here = self.draft.add("global_max_pool", [self.here])
         return self
