@@ -88,7 +88,8 @@ class Lineage(Lines):
     def lasting(
         self, champions: Sequence[Individual], n: int, rng: np.random.Generator
     ) -> list[Individual]:
-        rest, kept = super().lasting(champions, len(champions), rng), []
+        rest = super().lasting(champions, len(champions), rng)
+        kept: list[Individual] = []
         self._designs |= {i.seq for i in champions if i.operator == DESIGN}
         before = {self._line_of(i): i for i in self.population}
         while len(kept) < n:
