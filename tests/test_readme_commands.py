@@ -37,10 +37,11 @@ def _commands() -> list[list[str]]:
 
 
 def _less(words: list[str]) -> list[str]:
-    """Return what makes a search short; a preset that brings a network keeps its widths."""
+    """Return what makes a search short; a preset that brings or widens a network keeps its widths."""
     given = dict(pairwise(words))
-    brings = "--preset" in given and "origin" in read_toml(papers.preset(given["--preset"]))
-    return [*LESS, *([] if brings else NARROW)]
+    tables = read_toml(papers.preset(given["--preset"])) if "--preset" in given else {}
+    has_widths = "origin" in tables or "widen_rounds" in tables.get("algorithm", {})
+    return [*LESS, *([] if has_widths else NARROW)]
 
 
 @pytest.fixture(scope="module")

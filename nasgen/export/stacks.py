@@ -20,6 +20,7 @@ from nasgen.layers.modules import Concatenated, Padded, PooledLinear, Summed
 # Modules that do the same to each channel, whoever's it is.
 SAME: Final = (
     nn.ReLU, nn.GELU, nn.SiLU, nn.Identity, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
+    nn.AdaptiveMaxPool2d,
     nn.Dropout, nn.Flatten, nn.ZeroPad2d, Summed, Padded,
 )  # fmt: skip
 

@@ -48,6 +48,10 @@ from nasgen.stoppers.base import Stopper, stopper_of
 NO_RECIPE: Final = (
     "epochs", "fraction", "seconds", "time_limit", "on_bad_parent", "inherit_weights",
 )  # fmt: skip
+# Settings of [training] that were added later, and how it is trained without them.
+NEWER: Final = {
+    "average": None, "clip": None, "decay": None, "new_parts": "drawn", "new_rate": 1.0,
+}  # fmt: skip
 
 
 T = TypeVar("T")
@@ -426,8 +430,8 @@ class Resolved:
         """The digest of everything about training that is no fidelity."""
         recipe = self.config.training.model_dump(exclude=set(NO_RECIPE) - {"inherit_weights"})
         recipe["threads"] = self.config.execution.threads_per_trial
-        for name in ("average", "clip"):  # which older versions had not, nor those that follow
-            if recipe[name] is None:
+        for name, usual in NEWER.items():  # which older versions had not, nor those that follow
+            if recipe[name] == usual:
                 del recipe[name]
         if not recipe["distil"]:
             del recipe["distil"], recipe["distil_temperature"]

@@ -82,7 +82,7 @@ def space() -> Iterator[DagCnn]:
     for name, kind in PLUGINS.items():
         registry.layer(name)(kind)
     try:
-        yield DagCnn()
+        yield DagCnn(max_channels=128)
     finally:
         for name in PLUGINS:
             registry.unregister("layers", name)

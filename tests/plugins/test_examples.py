@@ -57,7 +57,7 @@ def test_a_widest_convolution_stays_as_it_is_and_that_is_legal(examples: Path) -
     parent = draft.freeze().mint(0, 0)
     with Scope([examples / "double_channels.py"]).load().active():
         double = registry.resolve("mutations", "double-channels")
-    assert double(parent, DagCnn(), np.random.default_rng(0)) == parent
+    assert double(parent, DagCnn(max_channels=128), np.random.default_rng(0)) == parent
 
 
 def test_every_other_example_keeps_its_contract(examples: Path) -> None:

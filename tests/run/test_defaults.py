@@ -66,7 +66,7 @@ def test_one_generation_of_rungs_fits_a_small_budget(
         ({"sample_min_depth": 30}, {"max_depth": 30}),
         ({"sample_max_depth": 1}, {"min_depth": 1}),
         ({"min_stages": 5}, {"max_stages": 5}),
-        ({"widths": [8, 256]}, {"max_channels": 256}),
+        ({"widths": [8, 1024]}, {"max_channels": 1024}),
         ({"name": "inception", "max_channels": 8}, {"width": 8}),
         ({"name": "mlp", "min_depth": 20}, {"max_depth": 20}),
     ],

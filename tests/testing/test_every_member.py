@@ -72,7 +72,7 @@ class TestEveryMutationInTheWorker(Named, WorkerMutationContract):
 
 @every(free("morphisms"))
 class TestEveryMorphism(Named, MorphismContract):
-    n = N_CASES
+    n = 2 * N_CASES  # of few parents all may be as deep as the space allows
 
 
 @every(free("crossovers"))
