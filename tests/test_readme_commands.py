@@ -37,7 +37,7 @@ def _commands() -> list[list[str]]:
 
 
 def _less(words: list[str]) -> list[str]:
-    """Return what makes a search short; a preset that brings or widens a network keeps its widths."""
+    """Return what makes a search short; presets that bring or widen a network keep its widths."""
     given = dict(pairwise(words))
     tables = read_toml(papers.preset(given["--preset"])) if "--preset" in given else {}
     has_widths = "origin" in tables or "widen_rounds" in tables.get("algorithm", {})
