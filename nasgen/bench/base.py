@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 from nasgen import registry
-from nasgen.errors import FOREIGN, DataError, IncompatibleError, NasgenError, UnknownNameError
+from nasgen.errors import (
+    FOREIGN,
+    ConfigError,
+    DataError,
+    IncompatibleError,
+    NasgenError,
+    UnknownNameError,
+)
 from nasgen.errors import suggest as nearest
 from nasgen.registry.plugins import Scope
 
@@ -52,6 +59,17 @@ class Bench(Protocol):
 
     def optimum(self, column: str) -> float:
         """Return the greatest score that there is."""
+
+
+def signal_of(signals: Mapping[str, str], name: str | None, whose: str) -> tuple[str, str]:
+    """Return (searched, reported) columns, None: the first; ConfigError says `whose` they are."""
+    chosen = next(iter(signals)) if name is None else name
+    if chosen not in signals:
+        raise ConfigError(
+            f"--signal: '{chosen}' is no signal of {whose}{nearest(chosen, signals)} "
+            f"Expected one of {', '.join(signals)}."
+        )
+    return chosen, signals[chosen]
 
 
 def find(name: str) -> Bench:

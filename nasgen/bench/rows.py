@@ -11,7 +11,8 @@ from typing import Any, Final, final
 
 from nasgen import genotypes, registry
 from nasgen.bench import sheets
-from nasgen.errors import ConfigError, DataError, EvaluationError, NasgenError, suggest
+from nasgen.bench.base import signal_of
+from nasgen.errors import ConfigError, DataError, EvaluationError, NasgenError
 from nasgen.genotypes import Dag, Draft, Genotype
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.cells import CellSpace
@@ -86,13 +87,7 @@ class RowTable:
 
     def signal(self, name: str | None) -> tuple[str, str]:
         """Return (searched, reported) columns; ConfigError for a signal that there is not."""
-        chosen = next(iter(self.signals)) if name is None else name
-        if chosen not in self.signals:
-            raise ConfigError(
-                f"--signal: '{chosen}' is no signal of the table{suggest(chosen, self.signals)} "
-                f"Expected one of {', '.join(self.signals)}."
-            )
-        return chosen, self.signals[chosen]
+        return signal_of(self.signals, name, "the table")
 
     def accuracy(self, genotype: Genotype, column: str, epoch: int | None = None) -> float:
         """Return a network's score in per cent, after an epoch (from 1) or in the end.

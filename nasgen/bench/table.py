@@ -14,7 +14,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from nasgen.errors import ConfigError, EvaluationError, UnknownNameError, suggest
+from nasgen.bench.base import signal_of
+from nasgen.errors import EvaluationError, UnknownNameError, suggest
 from nasgen.genotypes import Dag
 from nasgen.genotypes.cell import Template
 from nasgen.search_spaces import nasbench201, nasbench_macro
@@ -75,13 +76,7 @@ class Table:
 
     def signal(self, name: str | None) -> tuple[str, str]:
         """Return (searched, reported) columns; ConfigError for a signal that the table lacks."""
-        chosen = next(iter(self.signals)) if name is None else name
-        if chosen not in self.signals:
-            raise ConfigError(
-                f"--signal: '{chosen}' is no signal of {self.name}{suggest(chosen, self.signals)} "
-                f"Expected one of {', '.join(self.signals)}."
-            )
-        return chosen, self.signals[chosen]
+        return signal_of(self.signals, name, self.name)
 
 
 TEMPLATES: Final = {"nasbench201": nasbench201.TEMPLATE, "nasbench-macro": nasbench_macro.TEMPLATE}

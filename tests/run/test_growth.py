@@ -55,7 +55,9 @@ def test_what_the_ensemble_may_take_is_kept_and_the_rest_is_swept(grown: nasgen.
     assert grown.ensemble.val_accuracy >= grown.trial().metrics["val_accuracy"]
 
 
-def test_a_stopped_growth_goes_on_to_the_same_history(grown: nasgen.Run, tmp_path: Path) -> None:
+def stopped_and_resumed(tables: Mapping[str, Any], folder: Path) -> nasgen.Run:
+    """Return a run that was stopped when its eighth trial began."""
+
     class StopError(Exception):
         pass
 
@@ -64,8 +66,12 @@ def test_a_stopped_growth_goes_on_to_the_same_history(grown: nasgen.Run, tmp_pat
             raise StopError
 
     with pytest.raises(StopError):
-        nasgen.run(TABLES, out=tmp_path / "run", listeners=(stop,))
-    again = nasgen.resume(tmp_path / "run")
+        nasgen.run(tables, out=folder, listeners=(stop,))
+    return nasgen.resume(folder)
+
+
+def test_a_stopped_growth_goes_on_to_the_same_history(grown: nasgen.Run, tmp_path: Path) -> None:
+    again = stopped_and_resumed(TABLES, tmp_path / "run")
     rows = [[t.history_row() | {"attempt": 0} for t in run.trials] for run in (again, grown)]
     assert rows[0] == rows[1]
     assert [t.weights_ref for t in again.trials] == [t.weights_ref for t in grown.trials]
@@ -276,16 +282,7 @@ def test_the_whole_network_widens_before_it_deepens(steady: nasgen.Run) -> None:
 def test_a_steady_growth_that_was_stopped_goes_on_to_the_same_end(
     steady: nasgen.Run, tmp_path: Path
 ) -> None:
-    class StopError(Exception):
-        pass
-
-    def stop(event: str, data: Mapping[str, Any]) -> None:
-        if event == "submitted" and data["trial"].seq == 7:
-            raise StopError
-
-    with pytest.raises(StopError):
-        nasgen.run(STEADY, out=tmp_path / "run", listeners=(stop,))
-    again = nasgen.resume(tmp_path / "run")
+    again = stopped_and_resumed(STEADY, tmp_path / "run")
     assert [t.weights_ref for t in again.trials] == [t.weights_ref for t in steady.trials]
 
 
