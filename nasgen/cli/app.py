@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from nasgen.cli.interrupts import EXIT_INTERRUPTED, end_at_once, interrupt_once
 from nasgen.cli.output import apart, complete, exits_are_said, to_nowhere, write_anywhere
 
 if TYPE_CHECKING:
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
 class _App(typer.Typer):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         write_anywhere()
-        return super().__call__(*args, **kwargs)
+        interrupt_once()
+        try:
+            return super().__call__(*args, **kwargs)
+        finally:
+            end_at_once()
 
 
 app = _App(
@@ -43,7 +48,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 SHORT_CELL, LONGEST_WORD = 10, 40  # letters: a number with its unit; what may be broken
 SPACING = 2  # letters between columns
 MOST_THREADS = 1024  # as execution.threads_per_trial has it
-EXIT_BUG, EXIT_USER, EXIT_NOTHING, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_BUG, EXIT_USER, EXIT_NOTHING = 1, 2, 3
 
 _debug: ContextVar[bool] = ContextVar("debug", default=False)
 

@@ -382,3 +382,30 @@ def test_a_preset_leaves_out_options_of_what_another_takes_the_place_of(tmp_path
     done = CliRunner().invoke(app, ["search", "--preset", "synthesis", *short, *wrong])
     assert done.exit_code == 2, "what the command itself names is no option of the preset"
     assert "'environment.score' is no setting" in done.output
+
+
+def test_a_second_ctrl_c_ends_the_process_at_once_and_raises_nothing() -> None:
+    """As at a moment when a KeyboardInterrupt would abort: libraries are torn down, say."""
+    code = (
+        "import signal\n"
+        "from nasgen.cli.interrupts import end_at_once, interrupt_once\n"
+        "interrupt_once()\n"
+        "try:\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted', flush=True)\n"
+        "try:\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "finally:\n"
+        "    print('raised again', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "interrupted\n", "")
+    # Ctrl-C after a command's end, while Python tidies up.
+    code = code.replace("interrupt_once()\n", "interrupt_once()\nend_at_once()\n", 1)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    # Where Ctrl-C is ignored it stays so.
+    code = code.replace("import signal", "import signal; signal.signal(2, signal.SIG_IGN)", 1)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "raised again\n")

@@ -33,9 +33,10 @@ class Lineage(Lines):
 
     - `margin` (>= 0): a challenger must be better than the champion by this share of what the
       champion itself gained in the same stretch. What a stretch gains is a measure of what a
-      difference is worth, whatever the objective and however far the training is. Of first networks
-      that differ by less, the design that was offered first is trained on: early values favour what
-      is fast, and a space offers its designs in the order of their use.
+      difference is worth, whatever the objective and however far the training is. Of lines that
+      began with designs and differ by less than this share of the best one's whole value, the one
+      whose design was offered first is trained on: early values favour what is fast, and a space
+      offers its designs in the order of their use.
 
     The population is the number of first networks, if it is set; otherwise the plan says it.
     """
@@ -83,7 +84,8 @@ class Lineage(Lines):
     def wins(self, child: Individual, after: Individual, before: Individual) -> bool:
         if child.fitness.violation != after.fitness.violation:
             return bool(child.fitness.violation < after.fitness.violation)
-        return _value(child) - _value(after) > self._worth(after, before)
+        gained = max(0.0, _value(after) - _value(before))
+        return _value(child) - _value(after) > self.margin * gained
 
     def lasting(
         self, champions: Sequence[Individual], n: int, rng: np.random.Generator
@@ -91,28 +93,18 @@ class Lineage(Lines):
         rest = super().lasting(champions, len(champions), rng)
         kept: list[Individual] = []
         self._designs |= {i.seq for i in champions if i.operator == DESIGN}
-        before = {self._line_of(i): i for i in self.population}
         while len(kept) < n:
             best = rest[0]
-            close = self._worth(best, before.get(self._line_of(best)))
             level = [
                 i
                 for i in rest
                 if self._line_of(i) in self._designs
                 and i.fitness.violation == best.fitness.violation
-                and _value(best) - _value(i) <= close
+                and _value(best) - _value(i) <= self.margin * abs(_value(best))
             ]
             kept.append(min(level, key=self._line_of, default=best))
             rest.remove(kept[-1])
         return kept
-
-    def _worth(self, after: Individual, before: Individual | None) -> float:
-        """Return the difference that tells networks apart which had the stretch of this one.
-
-        Before its first stretch a network is worth nothing.
-        """
-        gained = _value(after) - _value(before) if before is not None else abs(_value(after))
-        return self.margin * max(0.0, gained)
 
 
 def _value(individual: Individual) -> float:
