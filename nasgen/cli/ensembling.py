@@ -91,7 +91,7 @@ def ensemble(
         typer.Option(
             "--set",
             metavar="ensemble.KEY=VALUE",
-            help="Override a setting of [ensemble], such as an option of the method.",
+            help="Override a setting of \\[ensemble], such as an option of the method.",
         ),
     ] = None,
     out: Annotated[

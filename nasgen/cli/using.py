@@ -142,7 +142,7 @@ def predict(
     json_: Json = False,
 ) -> None:
     """Answer rows: names and probabilities of classes, or values, in the order of the input."""
-    from contextlib import nullcontext
+    from contextlib import closing, nullcontext
 
     import numpy as np
     from rich.progress import Progress
@@ -164,9 +164,10 @@ def predict(
     shown = Progress(
         console=console, transient=True, disable=not console.is_terminal or out is None
     )
-    with writing as writer, shown as bars:
+    answered = closing(predicting.predicted(given, rows, service.predict_proba))
+    with writing as writer, shown as bars, answered as parts:
         bar = bars.add_task("rows", total=rows.n)
-        for part in predicting.predicted(given, rows, service.predict_proba):
+        for part in parts:
             if writer is None:
                 for row in named.rows(part.names, part.predictions):
                     dump(row)

@@ -189,7 +189,7 @@ def readme(record: Json) -> str:
     kind = "network" if n == 1 else f"ensemble of {n} networks"
     parts = [_front_matter(record, name), f"# {_inline(name)}", ""]
     parts += [
-        f"A {kind} for {_inline(record['task'])}, found by nasgen {version()} and exported "
+        f"{'A' if n == 1 else 'An'} {kind} for {_inline(record['task'])}, found by nasgen {version()} and exported "
         "to run without it. It takes",
         "",
         *(f"- `{i['name']}`: {i['dtype']} ({_shape(i)}), {_inline(i['meaning'])};"

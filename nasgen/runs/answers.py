@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,8 +166,10 @@ class Npz(Writer):
         }
         if self.answers.classes:
             found["classes"] = np.array(self.answers.classes, dtype=np.str_)
-        with self.path.open("wb") as file:
-            np.savez(file, **found)  # type: ignore[arg-type]
+        with ZipFile(self.path, "w") as file:  # numpy.savez has a `file` of its own
+            for name, array in found.items():
+                with file.open(f"{name}.npy", "w", force_zip64=True) as part:
+                    np.lib.format.write_array(part, array, allow_pickle=False)
 
 
 WRITERS: Final[Mapping[str, Any]] = {".csv": Csv, ".parquet": Parquet, ".npz": Npz}

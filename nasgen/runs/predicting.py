@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -47,7 +47,7 @@ class Given:
 
     label: str
     n: int | None
-    chunks: Iterator[Chunk]
+    chunks: Generator[Chunk, None, None]
 
 
 def given(text: str, transform: Any) -> Given:
@@ -112,7 +112,7 @@ def _pictures(folder: Path, found: Sequence[Path], form: str, transform: Any) ->
         )
     n = _at_once(transform)
 
-    def chunks() -> Iterator[Chunk]:
+    def chunks() -> Generator[Chunk, None, None]:
         for start in range(0, len(found), n):
             part = found[start : start + n]
             yield Chunk([str(p.relative_to(folder)) for p in part], list(part))
@@ -133,7 +133,7 @@ def _lines(path: Path, transform: Any) -> Given:
     return Given("line", None, _of_lines(path, [c.name for c in columns]))
 
 
-def _of_lines(path: Path, wanted: Sequence[str]) -> Iterator[Chunk]:
+def _of_lines(path: Path, wanted: Sequence[str]) -> Generator[Chunk, None, None]:
     with _opened(path) as file:
         reader = csv.reader(file)
         header = next(reader, [])
@@ -238,7 +238,7 @@ def _dataset(source: str, transform: Any) -> Given:
 def _sliced(of: Callable[[slice], tuple[Any, Array | None]], n: int, transform: Any) -> Given:
     size = _at_once(transform)
 
-    def chunks() -> Iterator[Chunk]:
+    def chunks() -> Generator[Chunk, None, None]:
         for start in range(0, n, size):
             part = slice(start, min(start + size, n))
             raw, targets = of(part)
@@ -259,19 +259,29 @@ class Predicted:
     targets: Array | None = None
 
 
-def predicted(text: str, rows: Given, predict_proba: Callable[[Any], Array]) -> Iterator[Predicted]:
+def predicted(
+    text: str, rows: Given, predict_proba: Callable[[Any], Array]
+) -> Generator[Predicted, None, None]:
     """Yield the answers chunk by chunk; each thing that training never saw is warned of once.
 
-    Raises DataError that names INPUT, and the row as it is called there.
+    The file of the rows is closed when this ends, by an error too. Raises DataError that names
+    INPUT, and the row as it is called there.
     """
+    with closing(rows.chunks) as chunks:
+        yield from _predicted(text, chunks, rows.label, predict_proba)
+
+
+def _predicted(
+    text: str, chunks: Iterator[Chunk], label: str, predict_proba: Callable[[Any], Array]
+) -> Iterator[Predicted]:
     said: set[str] = set()
-    for chunk in rows.chunks:
+    for chunk in chunks:
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 answers = predict_proba(chunk.raw)
         except DataError as error:
-            raise DataError(_named(text, str(error), rows.label, chunk.names)) from None
+            raise DataError(_named(text, str(error), label, chunk.names)) from None
         for warning in caught:
             if (words := str(warning.message)) not in said:
                 said.add(words)

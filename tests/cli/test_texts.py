@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from rich.text import Text
 from typer.main import get_command
 
 from nasgen import registry
@@ -79,3 +80,16 @@ def test_every_option_of_every_command_is_explained() -> None:
         if not getattr(parameter, "help", None)
     }
     assert bare <= {("predictors", "action")}, bare  # its metavar is the one word it takes
+
+
+def test_no_word_of_a_help_is_taken_for_markup() -> None:
+    """Typer reads [word] as a style: a section of the settings must be written \\[word]."""
+    swallowed = {}
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        texts = {name: command.help} | {f"{name} {p.name}": p.help for p in command.params}
+        swallowed |= {
+            where: text
+            for where, text in texts.items()
+            if text and Text.from_markup(text).plain != text.replace("\\[", "[")
+        }
+    assert swallowed == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import re
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from typer.testing import CliRunner
 
 import nasgen
 from nasgen.cli import app
-from nasgen.runs import predicting
+from nasgen.errors import DataError
+from nasgen.runs import answers, predicting
 
 SETTINGS: dict[str, Any] = {
     "algorithm": {"name": "random"}, "budget": {"trials": 2}, "training": {"epochs": 1.0},
@@ -115,6 +117,32 @@ def test_answers_are_written_to_a_file(
         rows = table(out.read_text())
     assert [str(row["line"]) for row in rows] == [str(i) for i in range(2, 82)]
     assert [float(row["p(y)"]) for row in rows] == pytest.approx(list(wanted[:, 1]), abs=1e-6)
+
+
+@pytest.mark.parametrize("suffix", answers.WRITERS)
+def test_images_are_answered_to_every_kind_of_file(
+    suffix: str, made: Made, tmp_path: Path
+) -> None:
+    out = tmp_path / f"out{suffix}"
+    done = called(made.runs["images"].path, made.folder / "images", "--out", out)
+    assert (done.exit_code, done.stdout) == (0, f"{out}: 40 rows\n")
+    if suffix == ".npz":
+        files = sorted((made.folder / "images").rglob("*.png"))
+        with np.load(out) as found:
+            assert list(found["file"]) == [
+                str(f.relative_to(made.folder / "images")) for f in files
+            ]
+
+
+def test_the_file_of_the_rows_is_closed_by_an_error(made: Made, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n1,p\nx,p\n")
+    service = predicting.Service.of(made.runs["table"].ensemble)
+    rows = service.given(str(path))
+    with pytest.raises(DataError, match="line 3, column 'a' is 'x'") as caught:
+        list(predicting.predicted(str(path), rows, service.predict_proba))
+    assert caught.traceback  # which would hold a file that is open
+    assert inspect.getgeneratorstate(rows.chunks) == inspect.GEN_CLOSED
 
 
 def test_a_data_source_is_measured_too(made: Made, tmp_path: Path) -> None:
