@@ -186,10 +186,10 @@ def readme(record: Json) -> str:
     """Return README.md: a card, three lines that run the model, and where it comes from."""
     there = {name: of for name, of in record["formats"].items() if "file" in of}
     n, name = len(record["members"]), str(record.get("name", "network"))
-    kind = "network" if n == 1 else f"ensemble of {n} networks"
+    kind = "A network" if n == 1 else f"An ensemble of {n} networks"
     parts = [_front_matter(record, name), f"# {_inline(name)}", ""]
     parts += [
-        f"{'A' if n == 1 else 'An'} {kind} for {_inline(record['task'])}, found by nasgen {version()} and exported "
+        f"{kind} for {_inline(record['task'])}, found by nasgen {version()} and exported "
         "to run without it. It takes",
         "",
         *(f"- `{i['name']}`: {i['dtype']} ({_shape(i)}), {_inline(i['meaning'])};"

@@ -120,9 +120,7 @@ def test_answers_are_written_to_a_file(
 
 
 @pytest.mark.parametrize("suffix", answers.WRITERS)
-def test_images_are_answered_to_every_kind_of_file(
-    suffix: str, made: Made, tmp_path: Path
-) -> None:
+def test_images_are_answered_to_every_kind_of_file(suffix: str, made: Made, tmp_path: Path) -> None:
     out = tmp_path / f"out{suffix}"
     done = called(made.runs["images"].path, made.folder / "images", "--out", out)
     assert (done.exit_code, done.stdout) == (0, f"{out}: 40 rows\n")
