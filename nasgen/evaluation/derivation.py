@@ -344,6 +344,7 @@ class _Call:
             int(settings.get("m", 0)),
             living,
             n_ancestor=self.n_ancestor,
+            whole=() if self.frame.is_union else self._whole(),
         )
         rngs = {n: self._rng(n, "environment") for n in self.names}
         with surviving.named(settings["environment"]) as environment:
@@ -355,6 +356,14 @@ class _Call:
         return _Made(
             {}, dict(kept.masks), strengths, stock, kept.repaired, metrics, order, inherits
         )
+
+    def _whole(self) -> list[dict[str, Mask]]:
+        """Return what the parents have in their own networks, of tensors that may be sparse."""
+        classifier = bool(self.derivation.settings.get("classifier", False))
+        return [
+            {n: p.support[n] for n in prunable(p.blueprint, p.weights, classifier)}
+            for p in self.frame.parents
+        ]
 
     def mutate(self, made: _Made, tensors: Mapping[str, Tensor]) -> None:
         """Apply the mutations that the settings name to a mated child, in place."""

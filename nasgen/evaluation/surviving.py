@@ -108,7 +108,7 @@ def achieved(child: Masks, stock: Stock) -> Json:
     The classifier is not among the tensors, so it does not count.
     """
     counts = living.counted(child)
-    parents = [living.counted(parent) for parent in stock.parents]
+    parents = [living.counted(parent) for parent in stock.whole or stock.parents]
     means = {name: sum(p[name] for p in parents) / len(parents) for name in counts}
     return {
         name.replace("n_", "kept_"): n / means[name] for name, n in counts.items() if means[name]

@@ -23,6 +23,9 @@ class Stock:
     - `strengths`: |mated weight|, >= 0.
     - `support`: which synapses may survive; no other one can.
     - `parents`: the support of each parent, of the same shapes.
+    - `whole`: the supports that the parents have in their own networks, {their tensor name: array},
+      where `parents` lack some of it: channels that meet by place are cut to the shorter list.
+      Retention is a share of these numbers. Default: `parents`.
     - `intersects`: whether the mating leaves what all parents have. Children of one generation are
       drawn independently, so m of them share f**m of what they were drawn from; an intersection is
       therefore thinned by f = R**(1/m), so that a generation keeps R (Chung 2017, equation 6).
@@ -46,6 +49,7 @@ class Stock:
     importance: Arrays = field(default_factory=dict)
     n_ancestor: int = 0
     n_mated: int = 0
+    whole: Sequence[Masks] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,8 +70,7 @@ class Stock:
         """
         chosen = list(names)
         stock = sum(clusters.n_clusters(self.support[n], kind) for n in chosen)
-        parents = [sum(clusters.n_clusters(p[n], kind) for n in chosen) for p in self.parents]
-        return self.wanted(stock, sum(parents) / len(parents), retention)
+        return self.wanted(stock, self.n_of_parents(chosen, kind), retention)
 
     def wanted_synapses(self, names: Iterable[str], retention: float) -> float:
         """Return how many synapses should survive in the kernels that are left in the stock.
@@ -99,11 +102,20 @@ class Stock:
             return min(there, target)
         return float(there * (target / there) ** (1.0 / (self.m or len(self.parents))))
 
-    def n_of_parents(self, names: Iterable[str] | None = None) -> float:
-        """Return how many synapses the parents have on average, in some tensors or in all."""
-        chosen = self.names if names is None else list(names)
-        counts = [sum(n_synapses(parent[n]) for n in chosen) for parent in self.parents]
-        return sum(counts) / len(counts)
+    def n_of_parents(self, names: Iterable[str] | None = None, unit: str = "synapse") -> float:
+        """Return how many synapses the parents have on average, in some tensors or in all.
+
+        `unit` "kernel" or "filter": how many such clusters.
+        """
+        chosen = self.names if names is None else tuple(names)
+        is_all = set(chosen) == set(self.names)  # then also what the stock has no place for
+        total = 0
+        for parent in self.whole or self.parents:
+            masks = parent if is_all else {n: parent[n] for n in chosen if n in parent}
+            total += (
+                n_synapses(masks) if unit == "synapse" else clusters.n_clusters(masks, unit)
+            )
+        return total / len(self.parents)
 
     def wanted(self, n_stock: float, mean: float, retention: float) -> float:
         """Return how many of `n_stock` should survive, given the mean number of the parents.

@@ -243,6 +243,23 @@ def test_an_intersection_below_its_target_is_kept_whole_and_said_to_be_over_shru
     assert all(np.array_equal(found.masks[n], given.support[n]) for n in SHAPES)
 
 
+@pytest.mark.parametrize(("options", "is_said"), [({}, True), ({"cluster_first": False}, False)])
+def test_too_few_clusters_are_over_shrunk_where_clusters_compete(
+    options: dict[str, Any], is_said: bool
+) -> None:
+    """Parents that share few kernels, but those with all their synapses: enough of these."""
+    whole = {n: np.ones(s, np.bool_) for n, s in SHAPES.items()}
+    shared = {n: m.copy() for n, m in whole.items()}
+    shared["d"][:] = False
+    shared["d"][0, 0] = True  # kernels of one weight are many, and few of the synapses
+    shared["c"][:, 12:] = False
+    env = environment("rank" if options else "factor", **options, retention_synapses=0.5)
+    given = Stock(stock(0).strengths, shared, [whole, whole], intersects=True)
+    assert n_synapses(shared) > 0.8 * 0.5 * n_synapses(whole)
+    assert kernels(shared) < 0.8 * kernels(whole)
+    assert drawn(env, given).over_shrunk == is_said
+
+
 def test_a_union_of_five_parents_does_not_stand_still() -> None:
     given = stock(0, 0.5, 5)
     mean = np.mean([n_synapses(p) for p in given.parents])

@@ -115,9 +115,8 @@ class Environment(ABC):
         floored = self.floored(stock, masks)
         given_back = {n for n in masks if floored[n] is not masks[n]} | {*choice.repaired}
         repaired = tuple(n for n in masks if n in given_back)
-        n_clusters = [clusters.n_clusters(p, self.cluster) for p in stock.parents]
         of = {
-            "clusters": (f"{self.cluster}s", sum(n_clusters) / len(n_clusters)),
+            "clusters": (f"{self.cluster}s", stock.n_of_parents(unit=self.cluster)),
             "synapses": ("synapses", mean),
         }
         shares = {of[k][0]: n / of[k][1] for k, n in choice.wanted.items() if of[k][1]}
@@ -237,9 +236,18 @@ class Solved(Environment):
         wanted = sum(self.scheduled(stock, names) for names in self.groups(stock))
         return survival.n_synapses(clusters) >= wanted
 
+    @property
+    def chooses_clusters(self) -> bool:
+        """Whether clusters compete with each other, for the share that they should have."""
+        return not self.is_scheduled
+
     def is_over_shrunk(self, stock: Stock) -> bool:
-        """Tell whether fewer synapses are left than the child should have."""
-        return survival.n_synapses(stock.support) < self._target(stock)
+        """Tell whether fewer synapses, or clusters, are left than the child should have."""
+        if survival.n_synapses(stock.support) < self._target(stock):
+            return True
+        share, _ = self.retentions(stock.generation)
+        n_clusters = clusters.n_clusters(stock.support, self.cluster)
+        return self.chooses_clusters and n_clusters < share * stock.n_of_parents(unit=self.cluster)
 
     def _target(self, stock: Stock) -> float:
         """Return how many synapses a generation should have.

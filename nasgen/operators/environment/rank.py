@@ -58,6 +58,11 @@ class Rank(Solved):
         return self.score == "loss"
 
     @property
+    def chooses_clusters(self) -> bool:
+        """Whether clusters compete with each other, for the share that they should have."""
+        return self.cluster_first and super().chooses_clusters
+
+    @property
     def draws(self) -> bool:
         """Whether two children of the same parents differ."""
         return self.temperature > 0 or self.noise > 0
@@ -115,10 +120,9 @@ class Rank(Solved):
         """Return how many synapses should survive where clusters do not come first."""
         if self.is_scheduled:
             return self.scheduled(stock, names)
-        counts = [sum(survival.n_synapses(p[n]) for n in names) for p in stock.parents]
         there = sum(survival.n_synapses(stock.support[n]) for n in names)
         share = math.prod(self.retentions(stock.generation))
-        return stock.wanted(there, sum(counts) / len(counts), share)
+        return stock.wanted(there, stock.n_of_parents(names), share)
 
     def _scores(self, stock: Stock, name: str) -> Array:
         strength = np.asarray(stock.strengths[name], dtype=np.float64)
