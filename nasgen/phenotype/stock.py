@@ -112,9 +112,7 @@ class Stock:
         total = 0
         for parent in self.whole or self.parents:
             masks = parent if is_all else {n: parent[n] for n in chosen if n in parent}
-            total += (
-                n_synapses(masks) if unit == "synapse" else clusters.n_clusters(masks, unit)
-            )
+            total += n_synapses(masks) if unit == "synapse" else clusters.n_clusters(masks, unit)
         return total / len(self.parents)
 
     def wanted(self, n_stock: float, mean: float, retention: float) -> float:
