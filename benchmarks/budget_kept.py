@@ -24,6 +24,7 @@ from pathlib import Path
 
 from provenance import RESULTS, short, stamp
 
+from nasgen.settings.fidelity import n_cores
 from nasgen.settings.sections import seconds
 from nasgen.store.rows import Row, Rows
 
@@ -60,7 +61,7 @@ def kept(case: str, given: argparse.Namespace, seed: int) -> Row:
             "--budget", given.budget, "--out", f"{folder}/run", "--quiet", "--json",
         ]  # fmt: skip
         began = time.monotonic()
-        with busy(n_a_core * (os.cpu_count() or 1), share * budget_s):
+        with busy(n_a_core * (n_cores()), share * budget_s):
             printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         wall_s = time.monotonic() - began
         summary = json.loads(printed)

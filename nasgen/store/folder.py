@@ -17,6 +17,7 @@ from typing import IO, Any
 from nasgen.data import arrays
 from nasgen.errors import ConfigError, NasgenError, StoreError, typed
 from nasgen.settings.config import parse, read_toml
+from nasgen.settings.fidelity import n_cores
 from nasgen.settings.text import parsed, readable
 from nasgen.store import migrations, places
 from nasgen.store.artifacts import Artifacts
@@ -355,7 +356,7 @@ def machine() -> dict[str, Any]:
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cores": os.cpu_count(),
+        "cores": n_cores(),  # which `taskset` or a scheduler may have left it
         "python": sys.executable,
     }
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,3 +88,13 @@ def test_what_is_missing_is_named(place: tuple[Any, ...], words: str, run: nasge
     data = _changed(run.record, place, ...)
     with pytest.raises(StoreError, match=rf"here is damaged: {words}.* Put it back from a copy"):
         migrations.record(data, "here")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux binds processes")
+def test_a_record_counts_the_cores_that_the_process_may_use() -> None:
+    code = (
+        "import os; from nasgen.store.folder import machine\n"
+        "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); print(machine()['cores'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
