@@ -189,15 +189,12 @@ def _compared(
 def _causes(cell: Cell, rows: Sequence[Row], number: int) -> list[Compared]:
     """Return what tells why an arm falls: where it is at equal size, and how its mates agree."""
     at_equal = [curves.at_efficiency(row, 20.0, "val") for row in rows]
-    overlaps = [
-        math.nan if (found := curves.generation(row, number)) is None
-        else found["overlap"].get("overlap") or math.nan
-        for row in rows
-    ]  # fmt: skip
     return [
         Compared.of(cell.arm.title, "at 20x", "validation accuracy", None, at_equal),
-        Compared.of(cell.arm.title, f"generation {number + 1}", "overlap of kernels", None,
-                    overlaps),
+        Compared.of(
+            cell.arm.title, curves.setting(rows, number, f"generation {number + 1}"),
+            "overlap of kernels", None, [curves.overlap(row, number) for row in rows],
+        ),
     ]  # fmt: skip
 
 
@@ -209,17 +206,17 @@ def _targets(rows: Sequence[Row], arms: Mapping[str, Cell], is_full: bool) -> li
             continue
         own = [row for row in rows if row["arm"] == name]
         accuracies = [curves.at_efficiency(row, WANTED_EFFICIENCY) for row in own]
-        # Where 150x lies between two generations, its kernels do as well.
-        kernels = [
-            max((curves.efficiency(row, g["generation"], "n_kernels")
-                 for g in row["generations"] if g["n"]), default=math.nan)
-            for row in own
-        ]  # fmt: skip
+        kernels = [curves.clusters_at_efficiency(row, WANTED_EFFICIENCY) for row in own]
         about = f"5 parents of {population}, {mating}"
-        for target in (
-            Target.least(f"test accuracy at 150x, {about}", WANTED_ACCURACY, _mean(accuracies)),
-            Target.least(f"cluster efficiency reached, {about}", WANTED_CLUSTERS, _mean(kernels)),
+        for what, wanted, values in (
+            ("test accuracy", WANTED_ACCURACY, accuracies),
+            ("cluster efficiency", WANTED_CLUSTERS, kernels),
         ):
+            target = Target.least(f"{what} at 150x, {about}", wanted, _mean(values))
+            n_there = sum(map(math.isfinite, values))
+            if n_there < len(values):  # the others are larger, or dead, as small as that
+                got = f"{target.got} in {n_there} of {len(values)} seeds" if n_there else "not alive"
+                target = replace(target, got=got, met=False)
             found.append(target if is_full else replace(target, met=None))
     return found
 

@@ -113,7 +113,7 @@ def _compared(rows: Sequence[Row], scale: Scale) -> list[Compared]:
             where = curves.setting(own, number, f"generation {number}")
             papers = OVERLAPS[name][number - 1] if number <= len(OVERLAPS[name]) else None
             for measure, title in MEASURES.items():
-                values = [_overlap(row, number, measure) for row in own]
+                values = [curves.overlap(row, number, measure) for row in own]
                 paper = papers if measure == "overlap" else None
                 found.append(Compared.of(arm.title, where, title, paper, values))
             densities = [1 / curves.efficiency(row, number, "n_kernels") for row in own]
@@ -127,7 +127,7 @@ def _compared(rows: Sequence[Row], scale: Scale) -> list[Compared]:
 def _targets(rows: Sequence[Row]) -> list[Target]:
     anchor = independent(FIRST, seed=0)
     own = {name: [row for row in rows if row["arm"] == name] for name in ARMS}
-    first = _mean([_overlap(row, 1, "overlap") for row in own[TAGGED]])
+    first = _mean([curves.overlap(row, 1, "overlap") for row in own[TAGGED]])
     apart = Target.least("overlap with tags minus overlap without, generation 3", 0.0, _gap(own, 3))
     # One seed cannot tell whether arms differ.
     return [
@@ -154,15 +154,9 @@ def independent(p: float, seed: int, n_networks: int = 5) -> float:
     return float(np.mean([(alive[a] & alive[b]).sum() / alive[a].sum() for a, b in pairs]))
 
 
-def _overlap(row: Mapping[str, Any], number: int, measure: str) -> float:
-    found = curves.generation(row, number)
-    value = None if found is None else found["overlap"].get(measure)
-    return math.nan if value is None else float(value)
-
-
 def _gap(own: Mapping[str, Sequence[Row]], number: int) -> float | None:
     pairs = zip(own[TAGGED], own[UNTAGGED], strict=True)
-    return _mean([_overlap(a, number, "overlap") - _overlap(b, number, "overlap")
+    return _mean([curves.overlap(a, number, "overlap") - curves.overlap(b, number, "overlap")
                   for a, b in pairs])  # fmt: skip
 
 
@@ -181,7 +175,7 @@ def _overlap_figure(rows: Sequence[Row]) -> Markup:
         ys += [value for _, value in paper]
         for row in (row for row in rows if row["arm"] == name):
             found = [
-                (g["generation"], _overlap(row, g["generation"], "overlap"), g["dead"])
+                (g["generation"], curves.overlap(row, g["generation"], "overlap"), g["dead"])
                 for g in row["generations"]
             ]
             points = [(n, y, dead) for n, y, dead in found if math.isfinite(y)]

@@ -7,7 +7,7 @@ generation; where a figure is not there, it is NaN.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -52,6 +52,16 @@ def by_layer(row: Mapping[str, Any], number: int) -> list[float]:
     return [a / b if b else math.inf for a, b in zip(first, last, strict=False)]
 
 
+def overlap(row: Mapping[str, Any], number: int, measure: str = "overlap") -> float:
+    """Return a measure of how alike the kernels of a generation's networks are.
+
+    NaN where it is not known or, as for networks without any, not defined.
+    """
+    found = generation(row, number)
+    value = None if found is None else found["overlap"].get(measure)
+    return math.nan if value is None else float(value)
+
+
 def both_accountings(row: Mapping[str, Any], number: int) -> tuple[float, float]:
     """Return the cluster efficiency as the mean of the layers' ratios, and of the totals."""
     first, last = (dict(enumerate(_kernels(generation(row, n)))) for n in (0, number))
@@ -80,8 +90,17 @@ def at_efficiency(row: Mapping[str, Any], wanted: float, part: Part = "test") ->
 
     In the logarithm of the efficiency; NaN where no living generation is as small.
     """
+    return _between(row, wanted, lambda n: accuracy(row, n, part))
+
+
+def clusters_at_efficiency(row: Mapping[str, Any], wanted: float) -> float:
+    """Return the cluster efficiency in kernels at a synaptic efficiency, found in the same way."""
+    return _between(row, wanted, lambda n: efficiency(row, n, "n_kernels"))
+
+
+def _between(row: Mapping[str, Any], wanted: float, value: Callable[[int], float]) -> float:
     points = [
-        (efficiency(row, n), accuracy(row, n, part))
+        (efficiency(row, n), value(n))
         for n in (g["generation"] for g in row["generations"] if not g["dead"])
     ]
     known = [p for p in points if all(map(math.isfinite, p))]
@@ -180,8 +199,11 @@ def figure(
         tested = [(place(n), accuracy(row, n), n) for n in numbers]
         for x, y, n in tested:
             if math.isfinite(x) and math.isfinite(y):
-                marks.append(Mark(x, y, f"{name}, generation {n}: {100 * y:.2f} % test", css,
-                                  "diamond"))  # fmt: skip
+                found = generation(row, n)
+                is_dead = found is not None and found["dead"]
+                what = f"{name}, generation {n}: {100 * y:.2f} % test"
+                what += f", {COLLAPSED}" if is_dead else ""
+                marks.append(Mark(x, y, what, css, "cross" if is_dead else "diamond"))
                 points.append((x, y))
         xs += [x for x, _ in points]
         ys += [y for _, y in points]

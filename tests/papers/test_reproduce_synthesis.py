@@ -91,12 +91,15 @@ def test_eleven_cells_are_possible() -> None:
 # ---- rows ----------------------------------------------------------------------------------------
 
 
-def made_up(*generations: tuple[int, float], dead: tuple[int, ...] = ()) -> Any:
+def made_up(
+    *generations: tuple[float, float], dead: tuple[int, ...] = (), overlap: float | None = None
+) -> Any:
     """Return a row of (synapses, test accuracy) a generation."""
     rows = [
         {
             "generation": n, "n": 2, "n_synapses": size, "test": accuracy, "val": accuracy,
-            "kernels": [size / 10, size / 5], "dead": n in dead,
+            "kernels": [size / 10, size / 5], "dead": n in dead, "n_kernels": size**0.75,
+            "overlap": {"overlap": overlap},
         }
         for n, (size, accuracy) in enumerate(generations)
     ]  # fmt: skip
@@ -116,6 +119,40 @@ def test_figures_of_a_generation_are_ratios_to_the_ancestor() -> None:
     assert curves.by_layer(row, 1) == [2, 2]
     assert curves.both_accountings(row, 2) == (10, 10)
     assert synthesis.last_alive(row)["generation"] == 2
+
+
+def test_what_chung_2017_should_reach_is_counted_where_it_lives_at_150x() -> None:
+    name, cell = next(
+        (n, c) for n, c in chung2017._arms(chung2017.SCALES["paper"]).items() if c.key[1:] == (5, 5)
+    )
+    sizes = [(10_000.0, 0.99), (100.0, 0.97), (50.0, 0.96)]
+    alive = made_up(*sizes) | {"arm": name}
+    dead = made_up(*sizes[:1], (1000.0, 0.9), (10.0, 0.1), dead=(2,)) | {"arm": name, "seed": 1}
+
+    def targets(*rows: Any) -> list[Any]:
+        return chung2017._targets(rows, {name: cell}, is_full=True)
+
+    accuracy, clusters = targets(alive)
+    assert accuracy.met
+    assert 0.96 < float(accuracy.got) < 0.97
+    # 100x has 32 times fewer kernels, 200x has 53 times fewer: 150x is in between.
+    assert clusters.name.startswith("cluster efficiency at 150x")
+    assert 32 < float(clusters.got) < 53
+    assert [(t.got, t.met) for t in targets(dead)] == [("not alive", False)] * 2
+    for target in targets(alive, dead):
+        assert target.got.endswith(" in 1 of 2 seeds")
+        assert target.met is False
+
+
+@pytest.mark.parametrize(("overlap", "said"), [(0.0, 0.0), (0.8, 0.8), (None, None)])
+def test_an_overlap_of_0_is_a_number_and_none_is_not(
+    overlap: float | None, said: float | None
+) -> None:
+    row = made_up((1000, 0.99), (500, 0.1), overlap=overlap, dead=(1,))
+    cell = next(iter(chung2017._arms(chung2017.SCALES["paper"]).values()))
+    found = chung2017._causes(cell, [row], 1)[-1]
+    assert (found.metric, found.ours) == ("overlap of kernels", said)
+    assert "collapsed" in found.setting
 
 
 def test_no_accuracy_of_a_dead_lineage_stands_without_that_word() -> None:
