@@ -23,6 +23,7 @@ from nasgen.search_spaces.blueprint import Blueprint
 from nasgen.settings import options
 
 GROUP: Final = "environments"
+UNITS: Final = ("kernels", "filters", "synapses")
 MOST_ROUNDS: Final = 10  # of making room: what leaves may take others with it
 
 
@@ -30,13 +31,16 @@ MOST_ROUNDS: Final = 10  # of making room: what leaves may take others with it
 def named(settings: Mapping[str, Any]) -> Iterator[Any]:
     """Lend the environment of a derivation's settings, {"name", **options}.
 
-    What it raises is an OperatorError with its name, errors of nasgen's own excepted.
+    What it raises is an OperatorError with its name, other errors of nasgen's own excepted.
     """
     given = dict(settings)
     name = str(given.pop("name"))
     target = registry.resolve(GROUP, name)
     try:
         yield target(**options.read(target, given, "environment"))
+    except OperatorError as error:
+        who = f"environment '{name}'"
+        raise error if who in str(error) else OperatorError(f"{who}: {error}") from error
     except (NasgenError, MemoryError):
         raise
     except FOREIGN as error:
@@ -51,7 +55,9 @@ def checked(settings: Mapping[str, Any], found: Any, stock: Stock) -> Survivors:
     masks = survival.by_tensor(who, found.masks, stock.names)
     for name in stock.names:
         masks[name] = survival.within_stock(who, name, masks[name], stock.support[name])
-    return replace(found, masks=masks)
+    wanted = survival.wanted(who, found.wanted, UNITS)
+    repaired = survival.repaired(who, found.repaired, stock.names)
+    return replace(found, masks=masks, wanted=wanted, repaired=repaired)
 
 
 def raised(who: str, error: BaseException) -> OperatorError:

@@ -7,6 +7,7 @@ operators can use it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -88,6 +89,36 @@ def within_stock(who: str, name: str, returned: Any, support: Mask) -> Mask:
     return _support(who, name, returned, support, "the mated stock").copy()
 
 
+def worths(who: str, name: str, returned: Any, chosen: Mask) -> Array:
+    """Return how much the synapses of a tensor are worth; only those of the `chosen` matter."""
+    return _numbers(who, name, returned, chosen.shape, "worth", chosen)
+
+
+def wanted(who: str, returned: Any, levels: Sequence[str]) -> dict[str, float]:
+    """Return the numbers that should survive of each level; OperatorError for what is none."""
+    is_right = isinstance(returned, Mapping) and all(
+        key in levels and isinstance(n, int | float | np.number) and math.isfinite(n) and n >= 0
+        for key, n in returned.items()
+    )
+    if not is_right:
+        got = dict(returned) if isinstance(returned, Mapping) else returned
+        raise OperatorError(
+            f"{who}: expected `wanted` as {{{' or '.join(map(repr, levels))}: a finite number of 0 "
+            f"or more}}, got {_shown(got)}."
+        )
+    return {key: float(n) for key, n in returned.items()}
+
+
+def repaired(who: str, returned: Any, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the tensors that were given clusters back; OperatorError for what names none."""
+    if not isinstance(returned, tuple | list | set | frozenset) or not set(returned) <= set(names):
+        raise OperatorError(
+            f"{who}: expected `repaired` as names of the {len(names)} tensors, got "
+            f"{_shown(returned)}."
+        )
+    return tuple(name for name in names if name in set(returned))
+
+
 def within(who: str, n: int, budget: int, where: str = "", units: str = "weights") -> None:
     """Raise OperatorError when a pruning kept more weights, or other units, than its budget."""
     if n > budget:
@@ -129,14 +160,21 @@ def _pair(who: str, name: str, returned: Any, what: str) -> tuple[Any, Any]:
     return returned[0], returned[1]
 
 
-def _numbers(who: str, name: str, value: Any, shape: tuple[int, ...], what: str) -> Array:
+def _numbers(
+    who: str,
+    name: str,
+    value: Any,
+    shape: tuple[int, ...],
+    what: str,
+    where: Mask | None = None,
+) -> Array:
     found = np.asarray(value) if isinstance(value, np.ndarray | np.generic) else None
     if found is None or found.dtype.kind not in "fiu" or found.shape != shape:
         raise OperatorError(
             f"{who}, tensor '{name}': expected {what} as an array of numbers of shape {shape}, "
             f"got {_shown(value)}."
         )
-    if not np.isfinite(found).all():
+    if not np.isfinite(found if where is None else found[where]).all():
         raise OperatorError(f"{who}, tensor '{name}': expected finite {what}, got NaN or infinity.")
     return found
 
@@ -159,7 +197,7 @@ def _support(who: str, name: str, value: Any, most: Mask, whose: str) -> Mask:
 def _shown(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} of shape {value.shape}"
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and not all(map(np.isscalar, value.values())):
         return f"a mapping of {len(value)} names"
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"

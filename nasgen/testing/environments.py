@@ -9,6 +9,7 @@ import numpy as np
 
 from nasgen import registry, seeding
 from nasgen.errors import NasgenError
+from nasgen.evaluation import surviving
 from nasgen.phenotype import clusters, survival
 from nasgen.phenotype.stock import Stock, Survivors
 from nasgen.phenotype.survival import Mask
@@ -83,10 +84,10 @@ def keeps(name: str) -> Iterator[str]:
             try:
                 first = environment.survivors(stock, rngs(stock, i))
                 again = environment.survivors(stock, rngs(stock, i))
+                problem = _wrong(name, first, stock)
             except NasgenError as error:
                 yield f"{error} ({where})"
                 return
-            problem = _wrong(name, first, stock)
             if not problem and any(
                 not np.array_equal(first.masks[n], again.masks[n]) for n in stock.names
             ):
@@ -95,11 +96,9 @@ def keeps(name: str) -> Iterator[str]:
 
 
 def _wrong(name: str, found: Survivors, stock: Stock) -> str:
+    masks = surviving.checked({"name": name}, found, stock).masks
     for tensor in stock.names:
-        mask = survival.within_stock(
-            f"environment '{name}'", tensor, found.masks[tensor], stock.support[tensor]
-        )
-        if stock.support[tensor].any() and not mask.any():
+        if stock.support[tensor].any() and not masks[tensor].any():
             return f"let '{tensor}' die, although it had synapses"
     return ""
 

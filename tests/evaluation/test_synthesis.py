@@ -20,7 +20,7 @@ from nasgen.genotypes.derivation import Derivation
 from nasgen.operators.environment.base import Choice, Draws, Environment
 from nasgen.phenotype import support
 from nasgen.phenotype.network import build
-from nasgen.phenotype.stock import Stock, Survivors
+from nasgen.phenotype.stock import Stock
 from tests.evaluation.test_derivation import Json, Worker, assert_sparse
 
 pytestmark = pytest.mark.usefixtures("registry_restored")
@@ -223,42 +223,6 @@ def test_a_network_without_a_path_gets_one_back_and_a_lineage_without_any_has_co
     dead = worker.derived("matings", "nothing", parent, environment={"name": "factor"})
     assert (dead["state"], dead["failure_kind"]) == ("FAILED", "collapsed")
     assert "the lineage has collapsed" in dead["failure"]
-
-
-@pytest.mark.parametrize(
-    ("returned", "said"),
-    [
-        (lambda s: {}, "expected {tensor name: array}"),
-        (
-            lambda s: {n: np.ones_like(m) for n, m in s.support.items()},
-            "that the mated stock has not",
-        ),
-        (
-            lambda s: {n: m[:1] for n, m in s.support.items()},
-            "expected a support as an array of bool",
-        ),
-        (lambda s: {n: m * 1.0 for n, m in s.support.items()}, "expected a support as an array of"),
-        (lambda s: 1 / 0, "environment 'mine' raised ZeroDivisionError"),
-    ],
-)
-def test_an_environment_that_breaks_its_contract_fails_its_trial_by_name(
-    returned: Any, said: str, folder: Path, parents: list[Json]
-) -> None:
-    class Mine(Environment):
-        """Returns what the case says."""
-
-        def choose(self, stock: Stock, rngs: Draws) -> Choice:
-            raise NotImplementedError
-
-        def survivors(self, stock: Stock, rngs: Draws) -> Survivors:
-            return Survivors(returned(stock))
-
-    registry.register("environments", "mine", Mine)
-    worker = Worker(folder)
-    result = worker.derived("matings", "mean", parents[0], environment={"name": "mine"})
-    assert (result["state"], result["failure_kind"]) == ("FAILED", "operator")
-    assert said in result["failure"]
-    assert "environment 'mine'" in result["failure"]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

@@ -23,13 +23,14 @@ from typing import Literal
 
 import numpy as np
 
-from nasgen.errors import ConfigError
+from nasgen.errors import ConfigError, OperatorError
 from nasgen.phenotype import clusters, survival
 from nasgen.phenotype.stock import Stock, Survivors
 from nasgen.phenotype.survival import Arrays, Mask, Masks
 
 Draws = Mapping[str, np.random.Generator]
 Level = Literal["clusters", "synapses"]
+LEVELS = ("clusters", "synapses")
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,11 @@ class Environment(ABC):
             }
             changed = {n: a * factors[n] for n, a in stock.strengths.items()}
             stock = replace(stock, strengths=changed)
-        choice = self.choose(stock, rngs)
-        masks = {n: np.array(choice.masks[n]) & stock.support[n] for n in stock.names}
+        choice = checked(self.choose(stock, rngs), stock)
+        masks = dict(choice.masks)
         mean = stock.n_of_parents()
         if self.cap is not None and survival.n_synapses(masks) > self.cap * mean:
-            worth = {n: choice.worth[n] for n in masks}
-            masks = dict(survival.strongest(worth, masks, int(self.cap * mean)))
+            masks = dict(survival.strongest(choice.worth, masks, int(self.cap * mean)))
         floored = self.floored(stock, masks)
         given_back = {n for n in masks if floored[n] is not masks[n]} | {*choice.repaired}
         repaired = tuple(n for n in masks if n in given_back)
@@ -146,6 +146,20 @@ class Environment(ABC):
                 )
                 found[name] = mask | (support & clusters.spread(back, support.shape))
         return found
+
+
+def checked(choice: object, stock: Stock) -> Choice:
+    """Return a choice in the order of the network; OperatorError for what is none."""
+    who = "choose"
+    if not isinstance(choice, Choice):
+        raise OperatorError(f"{who}: expected a Choice, got {type(choice).__name__}.")
+    masks = survival.by_tensor(f"{who}, masks", choice.masks, stock.names)
+    worth = survival.by_tensor(f"{who}, worth", choice.worth, stock.names)
+    for name, support in stock.support.items():
+        masks[name] = survival.within_stock(who, name, masks[name], support)
+        worth[name] = survival.worths(who, name, worth[name], masks[name])
+    wanted = survival.wanted(who, choice.wanted, LEVELS)
+    return Choice(masks, worth, wanted, survival.repaired(who, choice.repaired, stock.names))
 
 
 @dataclass(frozen=True)
