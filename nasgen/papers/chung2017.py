@@ -215,7 +215,9 @@ def _targets(rows: Sequence[Row], arms: Mapping[str, Cell], is_full: bool) -> li
             target = Target.least(f"{what} at 150x, {about}", wanted, _mean(values))
             n_there = sum(map(math.isfinite, values))
             if n_there < len(values):  # the others are larger, or dead, as small as that
-                got = f"{target.got} in {n_there} of {len(values)} seeds" if n_there else "not alive"
+                got = (
+                    f"{target.got} in {n_there} of {len(values)} seeds" if n_there else "not alive"
+                )
                 target = replace(target, got=got, met=False)
             found.append(target if is_full else replace(target, met=None))
     return found

@@ -201,9 +201,9 @@ def figure(
             if math.isfinite(x) and math.isfinite(y):
                 found = generation(row, n)
                 is_dead = found is not None and found["dead"]
-                what = f"{name}, generation {n}: {100 * y:.2f} % test"
-                what += f", {COLLAPSED}" if is_dead else ""
-                marks.append(Mark(x, y, what, css, "cross" if is_dead else "diamond"))
+                tip = f"{name}, generation {n}: {100 * y:.2f} % test"
+                tip += f", {COLLAPSED}" if is_dead else ""
+                marks.append(Mark(x, y, tip, css, "cross" if is_dead else "diamond"))
                 points.append((x, y))
         xs += [x for x, _ in points]
         ys += [y for _, y in points]

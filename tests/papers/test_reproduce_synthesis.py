@@ -166,6 +166,9 @@ def test_no_accuracy_of_a_dead_lineage_stands_without_that_word() -> None:
     assert both == "generation 3, collapsed in 1 of 2 seeds"
     found = curves.compared("a", [dead], 2, "generation 3", {"test accuracy": 0.9775})
     assert all("collapsed" in figure.setting for figure in found)
+    drawn = str(curves.figure("accuracy", [alive | {"title": "b"}, dead], []))
+    assert "a, seed 0, generation 2: 10.00 % test, collapsed" in drawn
+    assert "b, seed 0, generation 2: 90.00 % test<" in drawn
     assert measuring.is_dead(0.11, 10)
     assert measuring.is_dead(None, 10)
     assert not measuring.is_dead(0.5, 10)
