@@ -135,6 +135,7 @@ def _refused(study: Study, m: int, population: int) -> Compared:
     """Return the error of a cell that is impossible, as figure of the table."""
     arm = Arm("", "", {"algorithm": {"mating": PROSE, "parents": m, "population": population}})
     tables = study.tables_of(arm)
+    tables["algorithm"].pop("first_epochs")  # 0 for an ancestor that is trained, which none is yet
     try:
         reading.resolved(
             {**tables, "origin": {"network": study.paper.network}}, PAPER, study.request.overrides

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from nasgen import genotypes
-from nasgen.errors import ConfigError, IllegalGenotypeError, NasgenError, suggest, typed
+from nasgen.errors import (
+    ConfigError,
+    IllegalGenotypeError,
+    NasgenError,
+    StoreError,
+    suggest,
+    typed,
+)
 from nasgen.genotypes import Genotype, graphs
 from nasgen.runs.paths import run_and_trial
 from nasgen.search_spaces import networks
@@ -25,6 +32,7 @@ from nasgen.store.ledger import Ledger, study_name
 from nasgen.store.trial import Trial
 
 FILE: Final = "origin.json"  # a run's own copy
+PARTS: Final = ("weights", "support")  # of a trained network
 JSON: Final = "the JSON of a genotype or of a trial (`nasgen show RUN --trial N --json`)"
 FORMS: Final = (
     "a name (`nasgen list networks`), a JSON file, a graph (.graphml, .edgelist), RUN or RUN:TRIAL"
@@ -125,18 +133,48 @@ def _of_file(here: str, network: str) -> Any:
 
 
 def _of_run(here: str, path: Path, which: str, space: SearchSpace, space_name: str) -> Origin:
-    """Return a trial of a run, the best one unless one is named; its plug-ins are not loaded."""
+    """Return a trial of a run, the best one unless one is named; its plug-ins are not loaded.
+
+    Raises ConfigError for files that are damaged; those that are missing are a note.
+    """
     folder = RunFolder.open(path)
     trial = _trial(here, folder, which)
-    # The weights of a sparse network are worth little without its support.
-    refs = {name: trial.refs[name] for name in ("weights", "support") if name in trial.refs}
-    is_kept = "weights" in refs and all(map(folder.artifacts.exists, refs.values()))
-    why = f"{here}: the weights of trial {trial.seq} were not kept, so it is trained from scratch."
-    return Origin(
-        _legal(here, {"genotype": dict(trial.genotype)}, space, space_name),
-        refs if is_kept else {},
-        folder.artifacts,
-        "" if is_kept else why,
+    genotype = _legal(here, {"genotype": dict(trial.genotype)}, space, space_name)
+    if lost := _lost(folder, trial):
+        return Origin(genotype, {}, folder.artifacts, f"{here}: {lost}")
+    refs = {name: trial.refs[name] for name in PARTS if name in trial.refs}
+    for name, ref in refs.items():
+        try:
+            folder.artifacts.load(ref)
+        except StoreError as error:
+            raise ConfigError(
+                f"{here}: the {name} of trial {trial.seq} cannot be read: {error} Put the file "
+                "back from a copy, or name another trial."
+            ) from None
+    return Origin(genotype, refs, folder.artifacts)
+
+
+def _lost(folder: RunFolder, trial: Trial) -> str:
+    """Return what of a trial is not there, what follows and what to do; "" where all is there.
+
+    The weights of a sparse network are worth little without its support, so none are taken then.
+    """
+    there = {name for name in PARTS if folder.artifacts.exists(trial.refs.get(name))}
+    wanted = {"weights", *(name for name in PARTS if name in trial.refs)}
+    if not (lost := [name for name in PARTS if name in wanted - there]):
+        return ""
+    what = " and the ".join(lost)
+    were = "was" if lost == ["support"] else "were"
+    files = [str(folder.artifacts.path(trial.refs[n])) for n in lost if n in trial.refs]
+    gone = f" ({' and '.join(files)} {'is' if len(files) == 1 else 'are'} gone)" if files else ""
+    n = trial.metrics.get("n_synapses")
+    instead = f" instead of {n:,}" if isinstance(n, int) else ""
+    dense = f" with all synapses of its layers{instead}" if "support" in wanted else ""
+    back = "put back from a copy what is gone, or " if files else ""
+    return (
+        f"the {what} of trial {trial.seq} {were} not kept{gone}, so the network is trained from "
+        f"scratch{dense}; {back}name a trial whose weights are kept (store.keep_weights = 'all' "
+        "keeps those of all)."
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nasgen import registry
-from nasgen.errors import ConfigError
+from nasgen.engine.algorithms.synthesis import Synthesis
+from nasgen.errors import ConfigError, NasgenError
 from nasgen.runs.resolved import Resolved
 from nasgen.settings.config import SearchConfig
 from nasgen.settings.fidelity import finish_fidelity, n_baselines, search_fidelity
@@ -83,8 +84,28 @@ def check(run: Resolved) -> None:
                 f"algorithm.{option}: expected none beside [algorithm.{group}], which names "
                 f"{', '.join(table)}, got '{section.options[option]}'; leave one of them out."
             )
+    if issubclass(run.algorithm_type, Synthesis) and section.options.get("first_epochs") == 0:
+        problems += _untrained(run)
     if problems:
         raise ConfigError(problems)
+
+
+def _untrained(run: Resolved) -> list[str]:
+    """Return a sentence where an ancestor that is not trained has no weights to begin with."""
+    try:
+        origin = run.origin
+    except NasgenError:  # which is said where it is read
+        return []
+    if origin is not None and origin.refs:
+        return []
+    network = run.config.origin.network
+    what = "that the search space draws" if network is None else f"'{network}'"
+    why = f" ({origin.note.rstrip('.')})" if origin is not None and origin.note else ""
+    return [
+        "algorithm.first_epochs: expected a number above 0, because the ancestor, the network "
+        f"{what}, has no trained weights, got 0{why}. Leave it out, or let origin.network name RUN "
+        "or RUN:TRIAL, whose weights are kept."
+    ]
 
 
 def plan_of(

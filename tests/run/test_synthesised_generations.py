@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import nasgen
 from nasgen.cli.app import app
+from nasgen.errors import ConfigError
 from nasgen.genotypes import Draft
 from nasgen.runs import reading, suspicious
 from nasgen.runs.garbage import collect_garbage
@@ -133,6 +134,66 @@ def test_a_child_is_an_ancestor_that_stays_as_sparse_as_it_is(
     assert len({t.refs["weights"] for t in ancestors}) == 2, "they differ in their draws"
     assert len({t.tags for t in ancestors}) == 1, "and meet by tag"
     assert all(n_synapses(t) < n_synapses(last) for t in of(second, 1))
+
+
+def without(run: nasgen.Run, lost: str, copy: Path, is_damaged: bool = False) -> Path:
+    """Return a copy of a run whose last trial has lost a file."""
+    shutil.copytree(run.path, copy)
+    file = copy / "artifacts" / f"{run.trials[-1].refs[lost]}.safetensors"
+    if is_damaged:
+        file.write_bytes(file.read_bytes()[:-9])
+    else:
+        file.unlink()
+    return file
+
+
+@pytest.mark.parametrize("lost", ["weights", "support"])
+def test_an_ancestor_that_has_lost_a_file_says_which_and_what_is_trained_instead(
+    lost: str, run: nasgen.Run, tmp_path: Path
+) -> None:
+    last = run.trials[-1]
+    file = without(run, lost, tmp_path / "copy")
+    network = f"{tmp_path / 'copy'}:{last.seq}"
+    tables = merge(TINY, {"origin": {"network": network}})
+    (text,) = suspicious.cautions(reading.resolved(tables))
+    were = "were" if lost == "weights" else "was"
+    assert text == (
+        f"origin.network: {network}: the {lost} of trial {last.seq} {were} not kept ({file} is "
+        "gone), so the network is trained from scratch with all synapses of its layers instead of "
+        f"{n_synapses(last):,}; put back from a copy what is gone, or name a trial whose weights "
+        "are kept (store.keep_weights = 'all' keeps those of all)."
+    )
+    with pytest.raises(ConfigError, match=r"algorithm\.first_epochs.* got 0 \(origin") as caught:
+        reading.resolved(merge(tables, {"algorithm": {"first_epochs": 0.0}}))
+    assert len(caught.value.problems) == 1
+    assert f"the {lost} of trial {last.seq}" in str(caught.value)
+
+
+@pytest.mark.parametrize("network", ["lenet", None])
+def test_what_was_never_trained_is_no_ancestor_as_it_is(network: str | None) -> None:
+    tables = merge(TINY, {"algorithm": {"first_epochs": 0.0}})
+    if network is not None:
+        tables = merge({**tables, "space": {}}, {"origin": {"network": network}})
+    what = "that the search space draws" if network is None else "'lenet'"
+    said = f"first_epochs: expected a number above 0, .* the network {what}, has no trained weights"
+    with pytest.raises(ConfigError, match=said) as caught:
+        reading.resolved(tables)
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize("lost", ["weights", "support"])
+def test_an_ancestor_whose_file_is_damaged_is_refused_with_its_trial(
+    lost: str, run: nasgen.Run, tmp_path: Path
+) -> None:
+    last = run.trials[-1]
+    without(run, lost, tmp_path / "copy", is_damaged=True)
+    network = f"{tmp_path / 'copy'}:{last.seq}"
+    with pytest.raises(ConfigError) as caught:
+        reading.resolved(merge(TINY, {"origin": {"network": network}}))
+    (said,) = caught.value.problems
+    assert said.startswith(f"origin.network: {network}: the {lost} of trial {last.seq} cannot be")
+    assert "is damaged" in said
+    assert said.endswith("Put the file back from a copy, or name another trial.")
 
 
 def test_it_ends_where_the_drop_is_too_large_and_says_so(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ class Synthesis(Generational):
       children differ by sampling alone). Mating averages what they have learnt independently.
     - `generations`: of children; default: until the budget is spent.
     - `first_epochs`, `epochs`: training of an ancestor, and of a child; default [training] epochs.
-      0 `first_epochs` take a network of [origin] with weights as it is.
+      0 `first_epochs` take a network of [origin] with weights as it is; without weights it is an
+      error.
     - `drop`: the search ends when the best of a generation is more than this below the best
       ancestor, by the first objective; Shafiee 2016 has 0.03. Default: it does not end.
     - `selection`: a name of the registry group "selections", which chooses the parents of each
