@@ -248,13 +248,15 @@ def _print(summary: Mapping[str, Any], metric: str, views: int | None) -> None:
     if f"cross_fitted_{metric}" in summary:
         found = value(metric, summary[f"cross_fitted_{metric}"])
         print(f"cross-fitted {metric}: {found} (chosen on other rows, five folds)")
-    n_views = summary["views"]
+    n_views = summary.get("views", 1)
     over = f" (mean over {n_views} views)" if n_views > 1 else ""
-    print(f"test {metric}: {value(metric, summary[f'test_{metric}'])}{over}")
+    if summary[f"test_{metric}"] is not None:
+        print(f"test {metric}: {value(metric, summary[f'test_{metric}'])}{over}")
     if n_views > 1:
         print(f"test {metric}, one view: {value(metric, summary[f'test_{metric}_one_view'])}")
-    gap = plain(change(metric, summary["gap"]))
-    print(f"gap: {gap} (the rows that chose against test rows, one view each)")
+    if summary["gap"] is not None:
+        gap = plain(change(metric, summary["gap"]))
+        print(f"gap: {gap} (the rows that chose against test rows, one view each)")
     if views is not None and views > n_views:
         print(f"note: {n_views} of {views} views, those that training shows")
     if summary.get("temperature", 1.0) != 1.0:

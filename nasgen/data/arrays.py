@@ -18,7 +18,7 @@ from nasgen.data.scaling import Scaling
 from nasgen.errors import DataError
 
 SCHEME: Final = "array"
-FACTS: Final = "facts"  # JSON: name, form, task, classes, columns, notes, vocabulary
+FACTS: Final = "facts"  # JSON: name, form, task, classes, columns, notes, vocabulary, has_test
 EXPECTED: Final = "the arrays that a run was given, DIGEST.npz in its folder"
 
 
@@ -51,6 +51,7 @@ def save(dataset: Dataset, folder: Path) -> None:
         "columns": [[c.name, c.kind] for c in dataset.columns],
         "notes": list(dataset.notes),
         "vocabulary": list(dataset.vocabulary),
+        "has_test": dataset.has_test,
     }
     arrays = {FACTS: np.array(json.dumps(facts)), "targets": dataset.targets}
     arrays |= {"targets_test": dataset.targets_test}
@@ -100,4 +101,5 @@ def load(rest: str) -> Dataset:
             arrays.get("validation"),
             tuple(facts.get("notes", ())),
             tuple(facts.get("vocabulary", ())),
+            facts.get("has_test", True),
         )

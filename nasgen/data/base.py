@@ -50,6 +50,8 @@ class Dataset:
     - `validation`: ascending rows of the training part that the data set itself sets aside to
       choose between networks; None to draw them.
     - `notes`: sentences about how the data were read that a user should know of; not in `digest`.
+    - `has_test`: False where no rows are set aside to test: the test part is then the validation
+      rows, as examples, and nothing is measured on it under the name of a test.
 
     Built by `make`, which converts; the constructor only checks and raises DataError. Do not write
     into the arrays: `digest` is computed once. Forms and tasks of plug-ins are checked for numbers
@@ -69,6 +71,7 @@ class Dataset:
     validation: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
+    has_test: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(readable(c) for c in self.classes))
@@ -186,7 +189,7 @@ class Dataset:
             "notes": list(self.notes),
             "classes": list(self.classes),
             "n_train": len(self.targets),
-            "n_test": len(self.targets_test),
+            "n_test": len(self.targets_test) if self.has_test else 0,
         }
 
 

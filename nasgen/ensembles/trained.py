@@ -49,6 +49,9 @@ class Predicts(Protocol):
     artifacts: Any  # where its tensors lie
     transform: Any  # feed and task, as they are kept with a run
 
+    @property
+    def has_test(self) -> bool: ...
+
     def network(self, genotype_json: Mapping[str, Any], weights_ref: str) -> Any: ...
     def predict(self, genotype: Mapping[str, Any], ref: str, part: str) -> Predictions: ...
     def predict_views(self, genotype: Mapping[str, Any], ref: str, part: str) -> Views: ...
@@ -170,8 +173,13 @@ class TrainedNetwork:
         """What the task measures on the test rows, such as {"accuracy": ..., "loss": ...}."""
         return self.inference.task.measured(self.test, self.inference.targets("test"))
 
-    def tested(self) -> dict[str, float]:
-        """Return the task's metric on the test rows, and on one view of each; number of views."""
+    def tested(self) -> dict[str, float | None]:
+        """Return the task's metric on the test rows, and on one view of each; number of views.
+
+        None as the metric where the data set has no test rows.
+        """
+        if not self.inference.has_test:
+            return untested(self.inference)
         targets, task = self.inference.targets("test"), self.inference.task
         plain = task.measured(self.test_one_view, targets)[task.metric]
         return tested(self.inference, self.test_metrics[task.metric], plain)
@@ -352,9 +360,11 @@ class TrainedEnsemble:
         """What the task measures on the test rows."""
         return self._measured("test", [m.test for m in self.members])
 
-    def tested(self) -> dict[str, float]:
-        """Return the task's metric on the test rows, and on one view of each; number of views."""
+    def tested(self) -> dict[str, float | None]:
+        """Return what `TrainedNetwork.tested` does, of all members together."""
         inference = self.inference
+        if not inference.has_test:
+            return untested(inference)
         metric = inference.task.metric
         plain = self._measured("test", [m.test_one_view for m in self.members])[metric]
         return tested(inference, self.test_metrics[metric], plain)
@@ -410,7 +420,12 @@ class TrainedEnsemble:
         return exporting.held(self.members, self.weights, scope, **mixed)
 
 
-def tested(inference: Predicts, averaged: float, plain: float) -> dict[str, float]:
+def untested(inference: Predicts) -> dict[str, float | None]:
+    """Return what a summary says where there are no test rows."""
+    return {f"test_{inference.task.metric}": None}
+
+
+def tested(inference: Predicts, averaged: float, plain: float) -> dict[str, float | None]:
     """Return what a summary says of a test: over all views, with one, and how many there are."""
     name = f"test_{inference.task.metric}"
     return {name: averaged, f"{name}_one_view": plain, "views": 1 + len(inference.views)}

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 NO_TEST: Final = (
-    "The estimator sets no test rows aside: what is called test here are the validation rows, "
-    "which chose the networks. Their result is too good; cross-validate the estimator instead."
+    "The estimator sets no test rows aside. Results on validation rows, which chose the networks, "
+    "are expected to be too good; cross-validate the estimator instead."
 )
 MOST_SEEDS: Final = 2**31 - 1
 SHARE: Final = 0.1  # of the rows that validate, in MLPClassifier too
@@ -109,7 +109,7 @@ class NASEstimator(BaseEstimator):
         form = "table" if columns else "image"
         data = Dataset(
             "X", inputs, targets, parts, targets[held_out], classes, form, self._task, columns,
-            None, held_out, (NO_TEST,),
+            None, held_out, (NO_TEST,), has_test=False,
         )  # fmt: skip
         self._keep(self._searched(data, seed))
         return self

@@ -16,7 +16,7 @@ import torch
 
 from nasgen import genotypes, registry
 from nasgen.data import checks
-from nasgen.errors import DamagedError, EvaluationError, StoreError
+from nasgen.errors import DamagedError, DataError, EvaluationError, StoreError
 from nasgen.evaluation import batches, device, measure, shared, soup
 from nasgen.evaluation.feeds.base import Stored, stored_of, views_of
 from nasgen.evaluation.pace import Pace
@@ -148,6 +148,11 @@ class Inference:
 
     # ---- predictions -------------------------------------------------------------------------
 
+    @property
+    def has_test(self) -> bool:
+        """Whether the data set has rows set aside to test."""
+        return shared.data(self.data).has_test
+
     def targets(self, part: str) -> Array:
         """Return the targets of a part, one a row, in the order of `predict`."""
         return self.part(part)[1]
@@ -224,7 +229,10 @@ class Inference:
         return Answers(*map(batches.finite, self._answers(network, prepared, None, self.views)))
 
     def rows(self, n: int) -> tuple[Stored, Array]:
-        """Return the first `n` test rows, which `predict_raw` takes, and their targets."""
+        """Return the first `n` test rows, which `predict_raw` takes, and their targets.
+
+        Of a data set that has none, validation rows.
+        """
         shared.require(self.data, self.digest)
         found = shared.data(self.data)
         rows = {name: array[:n] for name, array in found.inputs_test.items()}
@@ -242,6 +250,11 @@ class Inference:
             inputs = shared.prepared(self.data, "train")
             return inputs, shared.data(self.data).targets[rows], rows
         if part == "test":
+            if not self.has_test:
+                raise DataError(
+                    f"{self.data.source} has no test rows: all rows trained or chose the networks. "
+                    "Measure on rows of your own, with `predict` or by cross-validation."
+                )
             return shared.prepared(self.data, "test"), shared.data(self.data).targets_test, None
         if part == "train":
             return shared.prepared(self.data, "train"), shared.data(self.data).targets, None

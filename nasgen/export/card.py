@@ -38,12 +38,11 @@ import json
 from pathlib import Path
 
 import torch
-from model import {imported}
+{imports}
 
 HERE = Path(__file__).parent
 RECORD = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
-EXAMPLES = RECORD["examples"]
-{rows}
+EXAMPLES = RECORD["examples"]{rows}
 
 if __name__ == "__main__":
     with torch.inference_mode():
@@ -53,30 +52,74 @@ if __name__ == "__main__":
     off = (answers - torch.tensor(EXAMPLES["answers"])).abs().max()
     print(f"largest difference from the answers at the export: {{off:.1g}}")
 '''
-TENSORS: Final = """STORED = tensors(HERE / "examples.safetensors")
+TENSORS: Final = """
+STORED = tensors(HERE / "examples.safetensors")
 ROWS = {name.removeprefix("inputs."): rows for name, rows in STORED.items()}
 """
-ENCODED: Final = '''ROWS = EXAMPLES["rows"]  # mappings from a column's name to its cell
+ENCODED: Final = '''
+
+def encoded(rows):
+    """Return rows, mappings from a column's name to its cell, as tensors that the model takes."""
+    found = plain(rows)
+    return {
+        i["name"]: torch.tensor(found[i["name"]], dtype=getattr(torch, i["dtype"])).reshape(
+            len(rows), i["shape"][1]
+        )
+        for i in RECORD["inputs"]
+    }
+'''
+ENCODER: Final = '''"""Makes numbers of the rows of a table, as the model takes them; needs numpy, and no torch.
+
+    (answers,) = session.run(None, encoded(ROWS))  # session: an onnxruntime.InferenceSession
+
+model.json beside this file has the columns and the code tables of texts.
+"""
+
+import json
+from pathlib import Path
+
+RECORD = json.loads((Path(__file__).parent / "model.json").read_text(encoding="utf-8"))
+CLASSES = RECORD["classes"]
+ROWS = RECORD["examples"]["rows"]  # mappings from a column's name to its cell
 
 
 def encoded(rows):
-    """Return rows as the model takes them: numbers, and the places of texts in the code tables."""
+    """Return the inputs of the model by name, as numpy arrays with an entry a row."""
+    import numpy
+
+    found = plain(rows)
+    return {
+        i["name"]: numpy.array(found[i["name"]], dtype=i["dtype"]).reshape(
+            len(rows), i["shape"][1]
+        )
+        for i in RECORD["inputs"]
+    }
+
+
+def plain(rows):
+    """Return the same as lists: numbers, and the places of texts in the code tables."""
     kinds = {"number": [], "text": []}
     for name, kind in RECORD["columns"]:
         kinds[kind].append(name)
-    numbers = [[number(row[name]) for name in kinds["number"]] for row in rows]
-    found = {"numbers": torch.tensor(numbers, dtype=torch.float64).reshape(len(rows), -1)}
-    if kinds["text"]:
-        tables = dict(zip(kinds["text"], RECORD["codes"], strict=True))
-        codes = [[code(tables[name], row[name]) for name in tables] for row in rows]
-        found["codes"] = torch.tensor(codes)
-    return found
+    tables = dict(zip(kinds["text"], RECORD["codes"], strict=True))
+    return {
+        "numbers": [[number(row, name) for name in kinds["number"]] for row in rows],
+        "codes": [[code(tables[name], row[name]) for name in tables] for row in rows],
+    }
 
 
-def number(cell):
+def number(row, name):
     """Return a cell as a number, NaN where it is missing."""
-    is_missing = cell is None or str(cell).strip().lower() in RECORD["missing"]
-    return float("nan") if is_missing else float(cell)
+    cell = row[name]
+    if cell is None or str(cell).strip().lower() in RECORD["missing"]:
+        return float("nan")
+    try:
+        found = float(cell)
+    except (TypeError, ValueError):
+        found = float("inf")
+    if abs(found) == float("inf"):
+        raise ValueError(f"column {name!r}: expected a finite number or None, got {cell!r}")
+    return found
 
 
 def code(table, cell):
@@ -170,12 +213,14 @@ def example(record: Json) -> str:
         before = "name, sure = CLASSES[int(answer.argmax())], float(answer.max())\n        "
         shown, target = "{name} ({sure:.3f})", "{CLASSES[target]}"
     shown += f", expected {target}" if is_known else ""
+    lines = ["from encoder import ROWS, plain"] if is_table else []
+    lines.append(f"from model import {', '.join(imported)}")
     return EXAMPLE.format(
-        what=f"{n} test rows of the data set" if is_known else f"{n} random rows",
+        what=f"{n} {record['examples']['part']} rows{' of the data set' if is_known else ''}",
         each='(answer, target) in enumerate(zip(answers, EXAMPLES["targets"], strict=True))'
         if is_known
         else "answer in enumerate(answers)",
-        imported=", ".join(imported),
+        imports="\n".join(lines),
         rows=(ENCODED if is_table else TENSORS).rstrip("\n"),
         given="encoded(ROWS)" if is_table else "ROWS",
         shown=f'{before}print(f"row {{i}}: {shown}")',
@@ -199,19 +244,24 @@ def readme(record: Json) -> str:
     ]  # fmt: skip
     if "python" in there:
         parts += _code("In this folder, with torch alone:", _three_lines(record))
-    names = [i["name"] for i in record["inputs"]]
+    names = ", ".join(i["name"] for i in record["inputs"])
+    given = ", ".join(f'"{i["name"]}": {i["name"]}' for i in record["inputs"])
+    onnx, program, imported = f"{{{given}}})  # numpy arrays", names, []
+    if record["examples"]["rows"] is not None:
+        onnx, program = "encoded(ROWS))", "*map(torch.from_numpy, encoded(ROWS).values())"
+        imported = ["from encoder import ROWS, encoded  # ROWS: [{column: cell, ...}, ...]"]
     if "onnx" in there:
-        given = ", ".join(f'"{n}": {n}' for n in names)
         parts += _code(
             "With ONNX Runtime, which needs no torch:",
-            ["import onnxruntime", 'session = onnxruntime.InferenceSession("model.onnx")',
-             f"(answers,) = session.run(None, {{{given}}})  # numpy arrays"],
+            ["import onnxruntime", *imported,
+             'session = onnxruntime.InferenceSession("model.onnx")',
+             f"(answers,) = session.run(None, {onnx}"],
         )  # fmt: skip
     if "torch" in there:
         parts += _code(
             "With torch.export, which needs no source:",
-            ["import torch", 'model = torch.export.load("model.pt2").module()',
-             f"answers = model({', '.join(names)})"],
+            ["import torch", *imported, 'model = torch.export.load("model.pt2").module()',
+             f"answers = model({program})"],
         )  # fmt: skip
     parts += [
         "",
@@ -230,10 +280,12 @@ def readme(record: Json) -> str:
         )
     if reason := record["compared_on"]["reason"]:
         parts += ["", f"There were no test rows to compare on: {_inline(reason)}"]
+    n_views = 1 + len(record["views"])
     if record.get("metrics"):
         parts += ["", "## Results", "", "| measure | part | value | rows |", "|---|---|---|---|"]
         for m in record["metrics"]:
-            cells = [_inline(m["name"]), _inline(m["part"]), f"{m['value']:.6g}"]
+            part = m["part"] if m["views"] == n_views else f"{m['part']}, one view of each row"
+            cells = [_inline(m["name"]), _inline(part), f"{m['value']:.6g}"]
             parts.append(f"| {' | '.join(cells)} | {m.get('rows') or ''} |")
     parts += ["", "## Where it comes from", ""]
     parts += [f"- {_inline(line)}" for line in _origin(record)]
@@ -269,9 +321,10 @@ def _front_matter(record: Json, name: str) -> str:
     lines = ["---", "library_name: pytorch", "tags:", "- nasgen", "- neural-architecture-search"]
     if task:
         lines.append(f"pipeline_tag: {task}")
-    tested = [m for m in record.get("metrics", ()) if m["part"] == "test"]
+    n_views = 1 + len(record["views"])
+    tested = [m for m in record.get("metrics", ()) if (m["part"], m["views"]) == ("test", n_views)]
     if tested and task:
-        source = str((record.get("data") or {}).get("source", "")).partition("?")[0]
+        source = str((record.get("data") or {}).get("source", ""))
         kind = source.partition(":")[0]
         lines += [
             "model-index:",

@@ -41,7 +41,7 @@ VERSION: Final = 3  # of model.json; 2 had no layers in common before layers sid
 TOLERANCE: Final = 1e-4  # of answers in float32, as a share of the largest answer where that is > 1
 N_EXAMPLES: Final = 8
 HEAVY: Final = 4096  # rows at once
-TEST, RANDOM = "test", "random"  # rows that formats are compared on
+TEST, VALIDATION, RANDOM = "test", "validation", "random"  # rows that formats are compared on
 
 Array = NDArray[Any]
 
@@ -215,6 +215,8 @@ class _Making:
         }
         if "file" in record["formats"].get(python.NAME, {}):
             texts["example.py"] = card.example(record)
+        if record["examples"]["rows"] is not None:
+            texts["encoder.py"] = card.ENCODER
         for name, text in texts.items():
             (self.folder / name).write_text(text, encoding="utf-8")
 

@@ -105,13 +105,23 @@ def export(members: Sequence[Trained], shares: Sequence[float], asked: Asked) ->
     expected = mix(each, shares, asked.mixed != PROBABILITIES, asked.temperature).numpy()
     rows = replace(found, expected=expected)
     about = {**_known(members, inference.task), **asked.about}
+    about["metrics"] = fitting(about["metrics"], 1 + len(subject.views))
     return folder.write(subject, rows, asked.out, formats, about)
+
+
+def fitting(metrics: Sequence[Mapping[str, Any]], n_views: int) -> list[Mapping[str, Any]]:
+    """Return what was measured of the networks as they are exported, averaged over so many views.
+
+    Validation rows are always seen as they are; a test over another number of views is left out.
+    """
+    return [m for m in metrics if m["part"] == "validation" or m["views"] == n_views]
 
 
 def _rows(network: Trained, n: int) -> folder.Rows:
     """Return rows to compare on, without answers: of the test part, or random ones.
 
-    Random where the data set cannot be read, as where a run was moved to another machine.
+    Of the validation part where the data set has no test rows. Random where the data set cannot be
+    read, as where a run was moved to another machine.
     """
     inference = network.inference
     try:
@@ -127,7 +137,7 @@ def _rows(network: Trained, n: int) -> folder.Rows:
                 f"{ELSEWHERE}"
             ) from None
         return folder.Rows(Stored(drawn), NONE, None, folder.RANDOM, reason)
-    return folder.Rows(raw, NONE, targets)
+    return folder.Rows(raw, NONE, targets, folder.TEST if inference.has_test else folder.VALIDATION)
 
 
 def _facts(network: Trained) -> dict[str, Any]:
@@ -153,7 +163,7 @@ def _known(members: Sequence[Trained], task: Any) -> dict[str, Any]:
         return {"name": f"{first.run}-ensemble", "metrics": []}
     metrics = first.trial.metrics
     found = [
-        {"name": name, "part": "validation", "value": float(metrics[f"val_{name}"])}
+        {"name": name, "part": "validation", "value": float(metrics[f"val_{name}"]), "views": 1}
         for name in task.metrics
         if isinstance(metrics.get(f"val_{name}"), int | float)
     ]

@@ -58,7 +58,7 @@ class Values:
 
 @dataclass(frozen=True)
 class Answered:
-    """Answers to `n_rows` test rows, which are called `unit` ("images").
+    """Answers to `n_rows` rows of a part, "test" or "validation"; `unit` is their name ("images").
 
     `counts` are rows by (true class, answered class), places in `classes`; empty where answers are
     values. Both are empty for a task whose answers are something else.
@@ -70,6 +70,12 @@ class Answered:
     counts: Mapping[tuple[int, int], int] = field(default_factory=dict)
     values: Sequence[Values] = ()
     mistakes: Sequence[Mistake] = ()
+    part: str = "test"
+
+    @property
+    def rows(self) -> str:
+        """What the rows are called: "test images"."""
+        return f"{self.part} {self.unit}"
 
     @property
     def n_right(self) -> int:
@@ -102,7 +108,8 @@ def _confusion(found: Answered) -> list[Markup]:
     wrong = _confusions(found)
     if n > N_CLASSES:
         rows = [[classes[i], classes[j], exact(k)] for k, i, j in wrong[:N_CONFUSIONS]]
-        text = f"The most frequent confusions of {n} classes, on {exact(found.n_rows)} test rows."
+        of = f"{exact(found.n_rows)} {found.part} rows"
+        text = f"The most frequent confusions of {n} classes, on {of}."
         columns = ["true class", "answered", found.unit]
         return [
             element("p", text),
@@ -126,7 +133,7 @@ def _confusion(found: Answered) -> list[Markup]:
     body = element(
         "table", element("thead", head), element("tbody", *lines), class_="dense confusion"
     )
-    text = f"Rows are true classes, columns are answers. {exact(found.n_rows)} test {found.unit}."
+    text = f"Rows are true classes, columns are answers. {exact(found.n_rows)} {found.rows}."
     return [element("p", text), scrolled("confusion matrix", body)]
 
 
@@ -159,7 +166,7 @@ def _by_class(found: Answered) -> list[Markup]:
     head = [
         element("th", name, scope="col", class_=css)
         for name, css in (
-            ("class", None), (f"test {found.unit}", "n"), ("found", "n"), ("95 % interval", "n"),
+            ("class", None), (found.rows, "n"), ("found", "n"), ("95 % interval", "n"),
             ("answers right", "n"), ("most often taken for", None),
         )
     ]  # fmt: skip
@@ -231,13 +238,15 @@ def _values(found: Answered) -> list[Markup]:
         n = exact(found.n_rows)
         shown = f"{len(one.points)} of {n}" if len(one.points) < found.n_rows else n
         text = (
-            f"{shown} test {found.unit}; on the line an answer equals the truth. An error is the "
+            f"{shown} {found.rows}; on the line an answer equals the truth. An error is the "
             "answer minus the truth."
         )
         drawn += [
             element("p", text),
             scrolled(f"answers{of} against true values, scrollable", chart, kind="chart"),
-            scrolled(f"errors{of}, scrollable", *table(Table("", ["on test rows", ""], rows))),
+            scrolled(
+                f"errors{of}, scrollable", *table(Table("", [f"on {found.part} rows", ""], rows))
+            ),
         ]
     return drawn
 
@@ -249,15 +258,15 @@ def _signed(value: float) -> str:
 def _mistakes(found: Answered) -> list[Markup]:
     one = found.unit.rstrip("s")
     if not found.mistakes:
-        return [element("p", f"No test {one} is answered wrongly.", class_="none")]
+        return [element("p", f"No {found.part} {one} is answered wrongly.", class_="none")]
     are_classes = bool(found.counts)
     if are_classes:
-        text = f"Test {found.unit} that are answered wrongly with most confidence."
+        text = f"{found.rows.capitalize()} that are answered wrongly with most confidence."
     else:
-        text = f"Test {found.unit} whose answers are furthest from the truth."
+        text = f"{found.rows.capitalize()} whose answers are furthest from the truth."
     if any(m.png is None for m in found.mistakes):
         cells = any(m.text for m in found.mistakes)
-        columns = ["test row", "true class" if are_classes else "true", "answered"]
+        columns = [f"{found.part} row", "true class" if are_classes else "true", "answered"]
         columns += ["confidence" if are_classes else "error", *(["values"] if cells else [])]
         rows = [
             [str(m.row), m.true, m.answered, _how(m), *([m.text] if cells else [])]
@@ -268,7 +277,7 @@ def _mistakes(found: Answered) -> list[Markup]:
     figures = []
     for m in found.mistakes:
         said = f"{m.true}, answered {m.answered} ({_how(m)})"
-        drawn = picture(m.png or b"", f"test row {m.row}: {said}")
+        drawn = picture(m.png or b"", f"{found.part} row {m.row}: {said}")
         figures.append(element("figure", drawn, element("figcaption", said)))
     gallery = element("div", *figures[:N_SHOWN], class_="gallery")
     if not (more := figures[N_SHOWN:]):

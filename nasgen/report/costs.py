@@ -41,7 +41,8 @@ def section(view: ReportView) -> list[Markup]:
         rows.append(_row(view, "all together", trained))
     columns = ["", "trainings", "training time", "training FLOPs"]
     text = (
-        f"Wall time {duration(view.wall_s)}, with the choice of the ensemble, tests and report. "
+        f"Wall time {duration(view.wall_s)}, with the choice of the ensemble, "
+        f"{'tests ' if view.has_test else ''}and report. "
         "A training costs three times the FLOPs of the network for each row that it is shown: once "
         "forward, twice backward. Failed trainings have no FLOPs here."
     )
@@ -73,7 +74,7 @@ def _baseline(view: ReportView, row: Mapping[str, Any]) -> list[Markup]:
     if trial is best:
         text = "The best network is one that the search drew at random: evolution has found none "
         return [heading, element("p", text + "that is better.")]
-    names = [f"{part}_{view.metric}" for part in ("val", "test")]
+    names = [f"{part}_{view.metric}" for part in ("val", *(["test"] * view.has_test))]
     rows = []
     for label, one, of in (("best", view.best or {}, best), ("baseline", row, trial)):
         rows.append(

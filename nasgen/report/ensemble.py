@@ -89,7 +89,9 @@ def _within(view: EnsembleView) -> list[Markup]:
     """Return what the brackets of the tables are, where there are any."""
     if not interval(view.metric, 0.5, view.n_val):
         return []
-    rows = f"{exact(view.n_val)} validation and {exact(view.answered.n_rows)} test"
+    rows = f"{exact(view.n_val)} validation"
+    if view.answered.part == "test":
+        rows += f" and {exact(view.answered.n_rows)} test"
     text = f"In brackets: the 95{GAP}% interval, from {rows} {view.answered.unit}."
     return [element("p", text, class_="note")]
 

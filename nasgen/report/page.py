@@ -135,6 +135,7 @@ def _headline(view: ReportView) -> dict[str, Any]:
         "ensemble": ensemble,
         **measured,
         "unit": view.unit,
+        "part": "test" if view.has_test else "validation",
         "sizes": sizes,
         "states": tables.states(view.trials),
         "evolution": gains.sentence(view.evolution),

@@ -102,6 +102,11 @@ class ReportView:
         is_sparse = any(trial.is_sparse for trial in self.trials)
         return ("n_params", *(("n_synapses",) if is_sparse else ()), "flops")
 
+    @property
+    def has_test(self) -> bool:
+        """Whether rows were set aside to test; answers are to validation rows where none were."""
+        return self.n_test != 0
+
     def n_rows(self, name: str) -> int | None:
         """Return on how many rows a quantity is measured: objectives are, on validation rows."""
         return self.n_test if name.startswith("test_") else self.n_val

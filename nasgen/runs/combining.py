@@ -23,7 +23,7 @@ def ensemble_summary(ensemble: TrainedEnsemble) -> dict[str, Any]:
     """Return the JSON of an ensemble; its test metric is computed now.
 
     "gap" is by how much the result on the rows that chose the members is better than that on test
-    rows, in the unit of the metric.
+    rows, in the unit of the metric; None where there are no test rows.
     """
     inference = ensemble.inference
     task = inference.task
@@ -47,7 +47,8 @@ def ensemble_summary(ensemble: TrainedEnsemble) -> dict[str, Any]:
     if ensemble.cross_fitted:
         summary[f"cross_fitted_{metric}"] = ensemble.cross_fitted[metric]
     sign = 1 if task.direction == "maximize" else -1
-    summary["gap"] = sign * (summary[f"val_{metric}"] - summary[f"test_{metric}_one_view"])
+    test = summary.get(f"test_{metric}_one_view")
+    summary["gap"] = None if test is None else sign * (summary[f"val_{metric}"] - test)
     if section is not None:
         summary["method"] = section.name
         by = metric if section.select == "accuracy" else "loss"

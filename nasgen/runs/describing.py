@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -37,17 +37,17 @@ def page(
     ensembles of other sizes.
     """
     inference = ensemble.inference
-    task, targets = inference.task, inference.targets("test")
+    part = "test" if inference.has_test else "validation"
+    task, targets = inference.task, inference.targets(part)
     metric, n_val = task.metric, len(inference.targets("validation"))
-    tests = ensemble.predictions("test")
-    answered = tested.answered(task, run.dataset, tests, ensemble.classes)
-    unit = answered.unit
+    answers = ensemble.predictions(part)
+    answered = tested.answered(task, run.dataset, answers, ensemble.classes)
     named = [str(member.trial.seq) for member in ensemble.members]
     if len({member.run for member in ensemble.members}) > 1:
         named = [f"{member.run}:{member.trial.seq}" for member in ensemble.members]
-    has_classes = bool(ensemble.classes) and tests.ndim == 2
+    has_classes = bool(ensemble.classes) and answers.ndim == 2
     heaviest = ensemble.members[:N_PAIRED]
-    pairs = diversity.pairs(task, [member.test for member in heaviest], targets)
+    pairs = diversity.pairs(task, [member.predictions(part) for member in heaviest], targets)
     view = EnsembleView(
         title=f"Ensemble of {len(named)} network{'' if len(named) == 1 else 's'}",
         lead=data_summary(run.record["data"]),
@@ -55,12 +55,14 @@ def page(
         answered=answered,
         n_val=n_val,
         facts=_facts(ensemble, summary, metric),
-        notes=_notes(ensemble, summary, metric, (len(targets), n_val), unit),
+        notes=_notes(
+            ensemble, summary, metric, {"test": len(targets), "val": n_val}, answered.unit
+        ),
         members=_members(ensemble, named, metric),
-        sizes=_sizes(ensemble, networks, metric) if ensemble.section else (),
+        sizes=_sizes(ensemble, networks, metric) if ensemble.section and inference.has_test else (),
         pairs=[(named[p.first], named[p.second], p.disagreement, p.q, p.kappa) for p in pairs],
         agreement="kappa" if has_classes else "correlation",
-        calibration=_calibration(ensemble) if has_classes else None,
+        calibration=_calibration(ensemble) if has_classes and inference.has_test else None,
     )
     return render(view)
 
@@ -69,42 +71,53 @@ def _facts(
     ensemble: TrainedEnsemble, summary: dict[str, Any], metric: str
 ) -> list[tuple[str, str]]:
     found = [
-        (words(f"test_{metric}"), quantity(metric, summary[f"test_{metric}"])),
-        (words(f"val_{metric}"), quantity(metric, summary[f"val_{metric}"])),
+        (words(f"{part}_{metric}"), quantity(metric, summary[f"{part}_{metric}"]))
+        for part in ("test", "val")
+        if summary[f"{part}_{metric}"] is not None
     ]
     if f"cross_fitted_{metric}" in summary:
         found.append(
             (f"cross-fitted {metric}", quantity(metric, summary[f"cross_fitted_{metric}"]))
         )
+    if summary["gap"] is not None:
+        found.append(("gap to test", change(metric, summary["gap"])))
     return [
         *found,
-        ("gap to test", change(metric, summary["gap"])),
         ("parameters", quantity("n_params", ensemble.n_params)),
         ("one row", quantity("latency_ms", ensemble.latency_ms)),
     ]
 
 
 def _notes(
-    ensemble: TrainedEnsemble, summary: dict[str, Any], metric: str, n: tuple[int, int], unit: str
+    ensemble: TrainedEnsemble,
+    summary: dict[str, Any],
+    metric: str,
+    n_rows: Mapping[str, int],
+    unit: str,
 ) -> list[str]:
-    n_test, n_val = n
-    on, views = summary.get("selected_on"), summary["views"]
+    """Return what should be known of the figures; `n_rows` are those of "test" and "val"."""
+    on, views = summary.get("selected_on"), summary.get("views", 1)
     notes = []
     if on is not None:
         notes.append(
             f"Members and shares were chosen by the method {summary['method']} on {on['rows']:,} "
-            f"validation rows, by {on['by']}: the result on these is too good. The gap is by how "
-            "much it is better than that on test rows, each seen once."
+            f"validation rows, by {on['by']}: a result on rows that chose is expected to be better "
+            "than on others."
+        )
+    if summary["gap"] is not None:
+        notes.append(
+            "The gap is by how much the result on validation rows is better than that on test "
+            "rows, each seen once."
         )
     if f"cross_fitted_{metric}" in summary:
         notes.append(
             "Cross-fitted: on each of five parts of the validation rows, with members and shares "
             "chosen on the other four."
         )
-    for part, n_rows in (("test", n_test), ("val", n_val)):
-        if within := interval(metric, summary[f"{part}_{metric}"], n_rows):
+    for part, n in n_rows.items():
+        if within := interval(metric, summary[f"{part}_{metric}"], n):
             name = words(f"{part}_{metric}")
-            notes.append(f"95 % interval of the {name}: {within}, from {n_rows:,} {unit}.")
+            notes.append(f"95 % interval of the {name}: {within}, from {n:,} {unit}.")
     if views > 1:
         one = quantity(metric, summary[f"test_{metric}_one_view"])
         notes.append(f"Test answers are means over {views} views of a row; with one view: {one}.")
@@ -117,24 +130,25 @@ def _notes(
 
 def _members(ensemble: TrainedEnsemble, named: Sequence[str], metric: str) -> Table:
     task, inference = ensemble.inference.task, ensemble.inference
-    on_validation = [
-        task.measured(m.validation, inference.targets("validation")) for m in ensemble.members
-    ]
+    parts = {"val": "validation"} | ({"test": "test"} if inference.has_test else {})
+    targets = {part: inference.targets(part) for part in parts.values()}
+
+    def measured(member: TrainedNetwork, part: str) -> str:
+        found = task.measured(member.predictions(part), targets[part])[metric]
+        return with_interval(metric, found, len(targets[part]))
+
     rows = [
         [
             name if not m.averaged else f"mean of {', '.join(map(str, m.averaged))}",
             percent(share),
-            with_interval(metric, val[metric], len(inference.targets("validation"))),
-            with_interval(metric, m.test_metrics[metric], len(inference.targets("test"))),
+            *(measured(m, part) for part in parts.values()),
             quantity("n_params", m.trial.metrics.get("n_params")),
             quantity("latency_ms", m.latency_ms),
         ]
-        for name, share, m, val in zip(
-            named, ensemble.weights, ensemble.members, on_validation, strict=True
-        )
+        for name, share, m in zip(named, ensemble.weights, ensemble.members, strict=True)
     ]
-    columns = ["trial", "share", words(f"val_{metric}"), words(f"test_{metric}"), "parameters"]
-    return Table("", [*columns, "one row"], rows)
+    names = [words(f"{part}_{metric}") for part in parts]
+    return Table("", ["trial", "share", *names, "parameters", "one row"], rows)
 
 
 def _sizes(

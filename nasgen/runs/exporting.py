@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from nasgen import registry
+from nasgen.data import arrays, files
 from nasgen.ensembles.exporting import default_name
 from nasgen.errors import ConfigError, NasgenError
+from nasgen.runs import tested
 from nasgen.settings.text import parsed
 from nasgen.store.ledger import utc_now
 
@@ -28,33 +31,25 @@ READ_FIRST: Final = "README.md"  # of an export
 
 def about(run: Run, seq: int | None = None) -> dict[str, Any]:
     """Return what model.json says of a trial of a run, or of its ensemble, as JSON."""
-    record, metric = run.record, run.task.metric
+    record, summary, metric = run.record, run.summary, run.task.metric
     described = record["data"]
-    chosen = run.summary.get("ensemble") if seq is None else None
+    chosen = summary.get("ensemble") if seq is None else None
     figures: dict[str, Any] = dict(chosen or {})
     if seq is not None:
-        trial = run.trial(seq)
-        best = run.summary.get("best") or {}
-        figures = {f"val_{metric}": trial.metrics.get(f"val_{metric}")}
-        if best.get("trial") == trial.seq:
-            figures[f"test_{metric}"] = best.get(f"test_{metric}")
-    rows = {"test": described.get("n_test")}
-    metrics = [
-        {"name": metric, "part": part, "value": float(value), "rows": rows.get(part)}
-        for part, value in (
-            ("validation", figures.get(f"val_{metric}")),
-            ("test", figures.get(f"test_{metric}")),
-        )
-        if isinstance(value, int | float)
-    ]
+        best = summary.get("best") or {}
+        figures = dict(best) if best.get("trial") == seq else {}
+        figures[f"val_{metric}"] = run.trial(seq).metrics.get(f"val_{metric}")
     members = (chosen or {}).get("members", ())
     seqs = [s for m in members for s in m.get("averaged") or [m["trial"]]]
+    kept = tested.read(run, summary)
+    counts = {key: described.get(key) for key in ("n_train", "n_test")}
     return {
         "name": default_name(run.name, seq),
-        "metrics": metrics,
+        "metrics": _measured(metric, figures, {"val": kept.n_val, "test": counts["n_test"]}),
         "data": {
-            "source": run.config.data.source,
-            **{key: described.get(key) for key in ("digest", "n_train", "n_test", "shape")},
+            "source": published(run.config.data.source),
+            **{key: described.get(key) for key in ("digest", "shape")},
+            **{key: n for key, n in counts.items() if n},
         },
         "search": {
             "run": run.name,
@@ -70,22 +65,51 @@ def about(run: Run, seq: int | None = None) -> dict[str, Any]:
 def about_folder(found: Ensembled) -> dict[str, Any]:
     """Return what model.json says of the ensemble in a folder, beside its lineage, as JSON."""
     record = found.record
-    metric, figures = record.get("metric"), record.get("metrics") or {}
-    rows = {"validation": (record.get("selected_on") or {}).get("rows")}
-    metrics = [
-        {"name": metric, "part": part, "value": float(value), "rows": rows.get(part)}
-        for part, value in (
-            ("validation", figures.get(f"val_{metric}")),
-            ("test", figures.get(f"test_{metric}")),
-        )
-        if isinstance(value, int | float)
-    ]
+    metric, figures = record["metric"], record.get("metrics") or {}
+    data = dict(record.get("data") or {})
+    rows = {
+        "val": (record.get("selected_on") or {}).get("rows"),
+        "test": data.get("n_test") or found.first.record["data"].get("n_test"),
+    }
+    data["source"] = published(str(data.get("source", "")))
     return {
         "name": found.path.resolve().name,
-        "metrics": metrics,
-        "data": record.get("data", {}),
+        "metrics": _measured(metric, figures, rows),
+        "data": data,
         "search": {key: record.get(key) for key in ("method", "options", "selected_on", "command")},
     }
+
+
+def _measured(
+    metric: str, figures: Mapping[str, Any], rows: Mapping[str, int | None]
+) -> list[dict[str, Any]]:
+    """Return what was measured, a row for each part and number of views of a row.
+
+    `figures` are those of a summary; what is not known is left out.
+    """
+    n_views = int(figures.get("views") or 1)
+    known = [
+        ("validation", 1, figures.get(f"val_{metric}"), rows["val"]),
+        ("test", n_views, figures.get(f"test_{metric}"), rows["test"]),
+    ]
+    if n_views > 1:
+        known.append(("test", 1, figures.get(f"test_{metric}_one_view"), rows["test"]))
+    return [
+        {"name": metric, "part": part, "value": float(value), "rows": n, "views": views}
+        for part, views, value, n in known
+        if isinstance(value, int | float)
+    ]
+
+
+def published(source: str) -> str:
+    """Return a data source as others may read it: a file's name without its folder and options."""
+    scheme, colon, rest = source.partition(":")
+    if scheme == arrays.SCHEME:
+        return "arrays given in Python"
+    entry = registry.entries("datasets").get(scheme)
+    if entry is None or entry.options.get("path", True):
+        rest = Path(files.parted(rest)[0]).name
+    return f"{scheme}{colon}{rest}"
 
 
 def lineage(run: Run, seqs: Iterable[int]) -> list[dict[str, Any]]:

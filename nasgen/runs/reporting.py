@@ -74,7 +74,9 @@ def _answers(summary: Mapping[str, Any], kept: tested.Kept) -> dict[str, Answere
 def data_summary(data: Mapping[str, Any]) -> str:
     """Return a line about a run's data, as its record describes them."""
     form = data.get("form", "image")  # runs from before there was anything else have images
-    counts = f"{data['n_train']:,} training and {data['n_test']:,} test"
+    counts = f"{data['n_train']:,} training"
+    if data["n_test"]:
+        counts += f" and {data['n_test']:,} test"
     if form == "table":
         text = f"{counts} rows of {len(data['columns'])} columns"
     else:

@@ -294,7 +294,8 @@ class _Session:
         self.targets = dataset.targets[parts.validation]
         self.task = resolved.task.fit(dataset, parts.train)
         # What testing costs, in multiples of a validation pass.
-        self.test_ratio = len(dataset.targets_test) / max(1, len(parts.validation))
+        n_test = len(dataset.targets_test) if dataset.has_test else 0
+        self.test_ratio = n_test / max(1, len(parts.validation))
         self._left_s: Callable[[], float] = lambda: math.inf  # until tests should be over
         self._saved = 0.0
 

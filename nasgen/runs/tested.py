@@ -1,5 +1,7 @@
 """What a run answered on its test rows, kept with it: no report needs the data or torch again.
 
+Of data without test rows, what it answered on the validation rows: "test" is then 0 in "rows".
+
     answers.json    {"format", "rows": {"validation", "test"}, "best", "ensemble"}
 
 It is written when a run ends, when the test rows are looked at anyway: counts of answers by class,
@@ -44,7 +46,10 @@ LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles of errors
 
 @dataclass(frozen=True)
 class Kept:
-    """What a run knows of its test: rows of each part (None: not known), answers by whom."""
+    """What a run knows of its test: rows of each part (None: not known), answers by whom.
+
+    The answers are to validation rows where `n_test` is 0.
+    """
 
     n_val: int | None
     n_test: int
@@ -57,10 +62,12 @@ def answered(task: Task, dataset: Dataset, predictions: Array, classes: Sequence
     """Return what the predictions of the test rows of a data set come to.
 
     Of classes they are probabilities (n_test, n_classes), of values of the shape of the targets; of
-    a task whose predictions are neither, the numbers of rows is all.
+    a task whose predictions are neither, the numbers of rows is all. A data set without test rows
+    has validation rows in their place.
     """
     targets, unit = dataset.targets_test, forms.unit(dataset.form) + "s"
-    plain = Answered(len(targets), unit)
+    part = "test" if dataset.has_test else "validation"
+    plain = Answered(len(targets), unit, part=part)
     if classes and predictions.shape == (len(targets), len(classes)) and targets.ndim == 1:
         answers = task.decided(predictions)
         if answers.shape == targets.shape and answers.dtype.kind in "iu":
@@ -70,6 +77,7 @@ def answered(task: Task, dataset: Dataset, predictions: Array, classes: Sequence
                 tuple(classes),
                 _counts(answers, targets),
                 mistakes=_mistakes(dataset, predictions, answers, classes),
+                part=part,
             )
     are_values = targets.dtype.kind == "f" and predictions.size == targets.size
     if not are_values or not len(targets):
@@ -77,7 +85,11 @@ def answered(task: Task, dataset: Dataset, predictions: Array, classes: Sequence
     truth = targets.reshape(len(targets), -1).astype(np.float64)
     given = predictions.reshape(truth.shape).astype(np.float64)
     return Answered(
-        len(targets), unit, values=_values(truth, given), mistakes=_far_off(dataset, truth, given)
+        len(targets),
+        unit,
+        values=_values(truth, given),
+        mistakes=_far_off(dataset, truth, given),
+        part=part,
     )
 
 
@@ -186,7 +198,10 @@ def record(run: Run, best: Trial, ensemble: TrainedEnsemble | None) -> dict[str,
     inference, dataset = run.inference, run.dataset
     found: dict[str, Any] = {
         "format": FORMAT,
-        "rows": {part: len(inference.targets(part)) for part in ("validation", "test")},
+        "rows": {
+            "validation": len(inference.targets("validation")),
+            "test": len(dataset.targets_test) if dataset.has_test else 0,
+        },
         "best": None,
         "ensemble": None,
     }
@@ -194,10 +209,13 @@ def record(run: Run, best: Trial, ensemble: TrainedEnsemble | None) -> dict[str,
     def described(predictions: Array) -> dict[str, Any]:
         return to_json(answered(inference.task, dataset, predictions, inference.classes))
 
-    if run.folder.artifacts.exists(best.weights_ref) and run.network(best.seq).is_tested:
-        found["best"] = {"trial": best.seq, **described(run.network(best.seq).test)}
+    part = "test" if dataset.has_test else "validation"
+    if run.folder.artifacts.exists(best.weights_ref):
+        network = run.network(best.seq)
+        if network.is_tested or not dataset.has_test:
+            found["best"] = {"trial": best.seq, **described(network.predictions(part))}
     if ensemble is not None and (members := _members(ensemble)) != [[best.seq]]:
-        found["ensemble"] = {"members": members, **described(ensemble.predictions("test"))}
+        found["ensemble"] = {"members": members, **described(ensemble.predictions(part))}
     return found
 
 
@@ -238,7 +256,9 @@ def _mistake_json(mistake: Mistake) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value not in (None, "")}
 
 
-def of_json(data: Mapping[str, Any], n_rows: int, unit: str, classes: Sequence[str]) -> Answered:
+def of_json(
+    data: Mapping[str, Any], n_rows: int, unit: str, classes: Sequence[str], part: str = "test"
+) -> Answered:
     """Return the answers that `to_json` wrote; what is damaged raises what reading JSON raises."""
     counts = {(int(i), int(j)): int(n) for i, j, n in data["counts"]}
     places = [place for pair in counts for place in pair]
@@ -272,7 +292,7 @@ def of_json(data: Mapping[str, Any], n_rows: int, unit: str, classes: Sequence[s
         for row in data["mistakes"]
     ]
     used = tuple(classes) if counts else ()
-    return Answered(n_rows, unit, used, counts, values, mistakes)
+    return Answered(n_rows, unit, used, counts, values, mistakes, part)
 
 
 def read(run: Run, summary: Mapping[str, Any]) -> Kept:
@@ -292,7 +312,7 @@ def read(run: Run, summary: Mapping[str, Any]) -> Kept:
         if found["format"] != FORMAT:
             raise ValueError(f"expected format {FORMAT}, got {found['format']}")
         n_val, n_test = (int(found["rows"][part]) for part in ("validation", "test"))
-        about = (n_test, unit, run.classes)
+        about = (n_test or n_val, unit, run.classes, "test" if n_test else "validation")
         best, ensemble = (
             None if found[name] is None else of_json(found[name], *about)
             for name in ("best", "ensemble")

@@ -30,8 +30,8 @@ class Without:
 sys.meta_path[:] = map(Without, sys.meta_path)
 sys.dont_write_bytecode = True
 """
-TORCH_ALONE = ("nasgen", "safetensors", "onnx", "onnxscript", "onnxruntime", "optuna", "sklearn")
-RUNTIME_ALONE = (*(n for n in TORCH_ALONE if n != "onnxruntime"), "torch", "onnx_ir")
+TORCH_ALONE = ("nasgen", "numpy", "safetensors", "onnx", "onnxscript", "onnxruntime", "optuna", "sklearn")
+RUNTIME_ALONE = (*(set(TORCH_ALONE) - {"onnxruntime", "numpy"}), "torch", "onnx_ir")
 WITH_TORCH = """
 import json, runpy
 import torch
@@ -116,6 +116,51 @@ def test_it_runs_where_torch_is_all_there_is(
     assert ("torch.channels_last" in text) == (kind == "images")
     imported = {line.split()[1] for line in text.splitlines() if line.startswith("import ")}
     assert imported == {"json", "torch", "torch.nn.functional"}
+
+
+WITH_ENCODER = """
+import json, re
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import onnxruntime
+from encoder import CLASSES, encoded
+rows = json.loads(open(sys.argv[2]).read())
+session = onnxruntime.InferenceSession(sys.argv[1] + "/model.onnx")
+(found,) = session.run(None, encoded(rows))
+(one,) = session.run(None, encoded(rows[:1]))
+assert abs(one - found[:1]).max() < 1e-4
+assert {name: len(array) for name, array in encoded([]).items()} == {"numbers": 0, "codes": 0}
+try:
+    encoded([{**rows[0], "size": "old"}])
+except ValueError as error:
+    print(error)
+import os
+os.chdir(sys.argv[1])
+readme = re.search("needs no torch:\\n\\n```python\\n(.*?)```", open("README.md").read(), re.S)[1]
+exec(readme)
+print(len(answers), len(CLASSES))
+print(json.dumps(found.tolist()))
+"""
+
+
+def test_a_table_with_texts_is_encoded_where_there_is_no_torch(
+    cases: dict[str, Case], tmp_path: Path
+) -> None:
+    case, data = cases["table"], cases["table"].run.dataset
+    columns = data.rows(len(data.targets_test))
+    cells = zip(*columns.values(), strict=True)
+    rows = [dict(zip(columns, row, strict=True)) for row in cells]
+    for row in rows:
+        row["size"] = None if np.isnan(row["size"]) else row["size"]
+    rows.append({"size": "?", "seconds": "1.7e9", "colour": "never seen"})
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    lines, answers = apart(WITH_ENCODER, RUNTIME_ALONE, case.folder, tmp_path / "rows.json")
+    assert lines == ["column 'size': expected a finite number or None, got 'old'", "8 2"]
+    accuracy = float((answers[:-1].argmax(1) == data.targets_test).mean())
+    assert accuracy == pytest.approx(case.original.test_accuracy, abs=5e-5)
+    with pytest.warns(UserWarning, match="'never seen'"):
+        wanted = case.original.predict_proba(rows)
+    assert np.abs(answers - wanted).max() <= TOLERANCE
 
 
 def test_it_runs_where_there_is_no_torch(cases: dict[str, Case], tmp_path: Path) -> None:
@@ -218,6 +263,44 @@ def test_the_folder_of_an_ensemble_is_exported(cases: dict[str, Case], tmp_path:
     original, x = nasgen.load(folder).ensemble, run.dataset.x_test[:40]
     found = nasgen.load(tmp_path / "out").predict_proba(x)
     assert np.abs(found - original.predict_proba(x)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("views", ["run", "1"])
+@pytest.mark.parametrize("source", ["folder", "ensemble", "network"])
+def test_the_results_are_those_of_what_is_exported(
+    source: str, views: str, cases: dict[str, Case], tmp_path: Path
+) -> None:
+    """An export for one view of an image has the result with one view, and how many rows it is of.
+
+    The number of validation rows is known for all; a network that was not tested has no test.
+    """
+    run = cases["images"].run
+    found = {"ensemble": lambda: run.ensemble, "network": run.network}
+    if source == "folder":
+        way = ("--method", "average", "--out", tmp_path / "folder")
+        done = CliRunner().invoke(app, [*map(str, ("ensemble", run.path, *way))])
+        assert done.exit_code == 0, done.output
+        found[source] = lambda: nasgen.load(tmp_path / "folder").ensemble
+    original = found[source]()
+    written = original.export(tmp_path / "out", formats="python", views=views)
+    metrics = {m["part"]: m for m in written.record["metrics"]}
+    n_val = len(run.inference.targets("validation"))
+    n_test = len(run.dataset.targets_test)
+    assert (metrics["validation"]["rows"], metrics["test"]["rows"]) == (n_val, n_test)
+    answers = nasgen.load(tmp_path / "out").predict(run.dataset.x_test)
+    share = float((answers == run.dataset.targets_test).mean())
+    assert metrics["test"]["value"] == pytest.approx(share)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"| accuracy | test | {share:.6g} | {n_test} |" in card
+    assert f"{{type: \"accuracy\", value: {share:.6g}}}" in card
+    seen = "validation" if views == "1" else "validation, one view of each row"
+    assert f"| accuracy | {seen} | " in card
+    assert card.count(" for classification, found by nasgen") == 1
+    assert ("\nA network for" in card) == (len(written.record["members"]) == 1)
+    if source == "network":
+        record = run.network(1 - run.best.seq).export(tmp_path / "b", formats="python").record
+        assert [m["part"] for m in record["metrics"]] == ["validation"]
+        assert "model-index" not in (tmp_path / "b" / "README.md").read_text()
 
 
 def test_a_table_with_other_columns_is_refused(cases: dict[str, Case]) -> None:
