@@ -68,7 +68,7 @@ def encoded(rows):
         for i in RECORD["inputs"]
     }
 '''
-ENCODER: Final = '''"""Makes numbers of the rows of a table, as the model takes them; needs numpy, and no torch.
+ENCODER: Final = '''"""Makes numbers of a table's rows for the model; needs numpy and no torch.
 
     (answers,) = session.run(None, encoded(ROWS))  # session: an onnxruntime.InferenceSession
 

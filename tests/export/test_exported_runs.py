@@ -30,7 +30,16 @@ class Without:
 sys.meta_path[:] = map(Without, sys.meta_path)
 sys.dont_write_bytecode = True
 """
-TORCH_ALONE = ("nasgen", "numpy", "safetensors", "onnx", "onnxscript", "onnxruntime", "optuna", "sklearn")
+TORCH_ALONE = (
+    "nasgen",
+    "numpy",
+    "safetensors",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "optuna",
+    "sklearn",
+)
 RUNTIME_ALONE = (*(set(TORCH_ALONE) - {"onnxruntime", "numpy"}), "torch", "onnx_ir")
 WITH_TORCH = """
 import json, runpy
@@ -292,7 +301,7 @@ def test_the_results_are_those_of_what_is_exported(
     assert metrics["test"]["value"] == pytest.approx(share)
     card = (tmp_path / "out" / "README.md").read_text()
     assert f"| accuracy | test | {share:.6g} | {n_test} |" in card
-    assert f"{{type: \"accuracy\", value: {share:.6g}}}" in card
+    assert f'{{type: "accuracy", value: {share:.6g}}}' in card
     seen = "validation" if views == "1" else "validation, one view of each row"
     assert f"| accuracy | {seen} | " in card
     assert card.count(" for classification, found by nasgen") == 1
