@@ -9,6 +9,7 @@ network; and beside it a dense LSTM of three layers with as many weights as such
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -75,37 +76,43 @@ def step_ms(network: nn.Module, rows: tuple[Tensor, Tensor, Tensor], repeats: in
     return 1000 * statistics.median(seconds[1:])
 
 
+def measured(cell: str, batch: int, repeats: int) -> dict[str, object]:
+    """Return the row of a kind of units and a size of batches."""
+    strings = reber.dataset("reber", 4 * batch, 0)
+    x, lengths = (torch.from_numpy(strings.inputs[n][:batch]) for n in ("x", "lengths"))
+    rows = x[:, : int(lengths.max())], lengths, torch.from_numpy(strings.targets[:batch])
+    found = graphs(cell)
+    n_weights = statistics.mean(map(count, found))
+    rival = dense(n_weights)
+    dense_ms = step_ms(rival, rows, repeats)
+    together = {}
+    for n in TOGETHER:
+        groups = [found[i : i + n] for i in range(0, N_GRAPHS - n + 1, n)]
+        together[n] = statistics.mean(step_ms(Abreast(g), rows, repeats) / n for g in groups)
+    return {
+        "cell": cell,
+        "batch": batch,
+        "graphs": N_GRAPHS,
+        "layers": statistics.mean(len(n.blueprint.steps) - 3 for n in found),
+        "weights": round(n_weights),
+        "alone_ms": round(statistics.mean(step_ms(n, rows, repeats) for n in found), 2),
+        "dense_lstm_ms": round(dense_ms, 2),
+        "dense_lstm_weights": count(rival),
+        "goal": GOAL,
+        **{f"abreast_{n}_ms": round(ms, 2) for n, ms in together.items()},
+        "of_dense": round(together[N_GRAPHS] / dense_ms, 2),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batch", type=int, default=32, help="strings of a step")
+    parser.add_argument("--batch", type=int, nargs="+", default=[32], help="strings of a step")
     parser.add_argument("--repeats", type=int, default=5, help="steps that are timed")
+    parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=CELLS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    strings = reber.dataset("reber", 4 * options.batch, 0)
-    x, lengths = (torch.from_numpy(strings.inputs[n][: options.batch]) for n in ("x", "lengths"))
-    rows = x[:, : int(lengths.max())], lengths, torch.from_numpy(strings.targets[: options.batch])
-    for cell in CELLS:
-        found = graphs(cell)
-        alone = statistics.mean(step_ms(network, rows, options.repeats) for network in found)
-        n_weights = statistics.mean(map(count, found))
-        rival = dense(n_weights)
-        row = {
-            "cell": cell,
-            "batch": options.batch,
-            "graphs": N_GRAPHS,
-            "layers": statistics.mean(len(n.blueprint.steps) - 3 for n in found),
-            "weights": round(n_weights),
-            "alone_ms": round(alone, 2),
-            "dense_lstm_ms": round(step_ms(rival, rows, options.repeats), 2),
-            "dense_lstm_weights": count(rival),
-            "goal": GOAL,
-        }
-        for n in TOGETHER:
-            groups = [found[i : i + n] for i in range(0, N_GRAPHS - n + 1, n)]
-            spent = [step_ms(Abreast(group), rows, options.repeats) / n for group in groups]
-            row[f"abreast_{n}_ms"] = round(statistics.mean(spent), 2)
-        row["of_dense"] = round(row["abreast_20_ms"] / row["dense_lstm_ms"], 2)  # type: ignore[operator]
-        print(json.dumps(row), flush=True)
+    for batch, cell in itertools.product(options.batch, options.cells):
+        print(json.dumps(measured(cell, batch, options.repeats)), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import learned
 import paired
 import ranked
 import reproduced
+import sparse
 import synthesised
 import worth
 from line import Line, wide
@@ -372,6 +373,9 @@ TOOLS = {
     "morphisms": Tool("python benchmarks/morphisms.py", morphisms),
     "shared_parameters": Tool("python benchmarks/shared_parameters.py", shared_parameters),
     "support": Tool("python benchmarks/support.py", support),
+    "curvature": Tool("python benchmarks/curvature.py", sparse.curvature),
+    "recurrent": Tool("python benchmarks/recurrent.py", sparse.recurrent),
+    "abreast": Tool("python benchmarks/abreast.py --batch 32 128", sparse.abreast),
     "synthesis": Tool("python benchmarks/synthesis.py mating", synthesised.lines, True),
     "painter2018": Tool(
         "nasgen reproduce painter2018 --data cifar10:DATA/cifar-10-batches-bin --quiet --json",
@@ -401,4 +405,5 @@ TOOLS = {
         )
         for paper, data in REPRODUCED.items()
     },
+    **{paper: Tool(command, reproduced.lines) for paper, (command, _) in sparse.REPRODUCED.items()},
 }

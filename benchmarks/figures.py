@@ -31,6 +31,7 @@ import one_parent
 import paired
 import ranked
 import reproduced
+import sparse
 import synthesised
 import worth
 from claims import REPRODUCED, TOOLS, documents, values
@@ -46,6 +47,10 @@ FIGURES = ROOT / "docs" / "figures.md"
 WORTH = ROOT / "docs" / "is-it-worth-it.md"
 PAPERS = ROOT / "docs" / "papers.md"
 SYNTHESIS = ROOT / "docs" / "synthesis.md"
+PRUNING = ROOT / "docs" / "pruning.md"
+PRIORS = ROOT / "docs" / "priors.md"
+# Parts of these two: the commands whose lines they show.
+TIMES = {"PRUNING": ("curvature", "recurrent"), "PRIORS": ("abreast",)}
 # Parts of that page that come from other commands than pays.py.
 BESIDE = {
     "saving": ("less-training", "screened", "heredity"),
@@ -290,10 +295,15 @@ def write_table() -> None:
     All of them, those of papers, the headlines, whether a search pays.
     """
     _between(FIGURES, "figures", table())
-    for name in REPRODUCED:
+    in_papers = dict.fromkeys(REPRODUCED, PAPERS)
+    elsewhere = {name: globals()[document] for name, (_, document) in sparse.REPRODUCED.items()}
+    for name, document in (in_papers | elsewhere).items():
         stamp = next((row for row in stamped(name) if isinstance(row, dict)), None)
         text = reproduced.page(outputs(name), TOOLS[name].command, stamp)
-        _between(PAPERS, name, text)
+        _between(document, name, text)
+    for document, tools in TIMES.items():
+        found = [line for tool in tools for line in tool_lines(tool)]
+        _between(globals()[document], "times", worth.as_table(found))
     for name, text in worth.page(outputs("pays")).items():
         _between(WORTH, name, text)
     for name, tools in BESIDE.items():

@@ -46,6 +46,8 @@ def figures(script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_p
         "FIGURES": ["figures"], "README": ["headlines"], "WORTH": parts,
         "PAPERS": [*module.REPRODUCED, "one-parent"],
         "SYNTHESIS": ["costs", "modes", "targets"],
+        "PRUNING": ["stier2021-pruning", "stier2021-rnn", "times"],
+        "PRIORS": ["stier2021-priors", "times"],
     }  # fmt: skip
     for document, names in marked.items():
         file = tmp_path / document
@@ -141,7 +143,7 @@ def test_the_documents_hold_what_lies_in_the_results(
     script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     module = script("figures")
-    names = ("FIGURES", "README", "WORTH", "PAPERS", "SYNTHESIS")
+    names = ("FIGURES", "README", "WORTH", "PAPERS", "SYNTHESIS", "PRUNING", "PRIORS")
     before = {name: getattr(module, name).read_text() for name in names}
     for name, text in before.items():
         monkeypatch.setattr(module, name, tmp_path / name)
