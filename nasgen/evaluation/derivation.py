@@ -145,7 +145,7 @@ class Deriver:
         whole = frame.whole
         closed = support.closed(frame.blueprint, {**whole, **masks})
         if masks and not _n_left(closed, masks) and made.stock is not None:
-            more = surviving.reconnected(frame.blueprint, whole, masks, made.stock)
+            more = surviving.reconnected(frame.blueprint, whole, masks, made.stock, made.most)
             if more is None:
                 apart = surviving.in_common_of_none(frame.blueprint, frame.members, masks)
                 raise EvaluationError(
@@ -265,7 +265,8 @@ class _Made:
 
     `weights` are those that it changed, `stock` what an environment chose from. `order` are parents
     by fitness, where a synapse has the weight of the first that has it, else () for their mean;
-    `inherits` is False where weights are drawn anew.
+    `inherits` is False where weights are drawn anew. `most`: synapses that there may be, None
+    without a limit.
     """
 
     weights: dict[str, Array]
@@ -276,6 +277,7 @@ class _Made:
     metrics: Json = field(default_factory=dict)
     order: tuple[int, ...] = ()
     inherits: bool = True
+    most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -354,7 +356,15 @@ class _Call:
         kept = surviving.checked(settings["environment"], returned, stock)
         metrics = surviving.wanted(kept)
         return _Made(
-            {}, dict(kept.masks), strengths, stock, kept.repaired, metrics, order, inherits
+            {},
+            dict(kept.masks),
+            strengths,
+            stock,
+            kept.repaired,
+            metrics,
+            order,
+            inherits,
+            kept.most,
         )
 
     def _whole(self) -> list[dict[str, Mask]]:

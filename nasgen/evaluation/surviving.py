@@ -143,13 +143,20 @@ def with_room(
 
 
 def reconnected(
-    blueprint: Blueprint, whole: Masks, masks: dict[str, Mask], stock: Stock
+    blueprint: Blueprint,
+    whole: Masks,
+    masks: dict[str, Mask],
+    stock: Stock,
+    most: int | None = None,
 ) -> list[str] | None:
     """Give back the strongest kernels that join the image to the classifier, in place.
 
     Layer by layer from the image on: one whose channels nothing feeds gets the strongest kernel of
     the stock that reads a fed channel and from which the stock leads on. `whole` is the support of
     all parameters. Returns the names of the tensors, None if the stock has no such path.
+
+    Where there may be `most` synapses, a kernel comes back with its share of them, one at least,
+    and if that is too many beside those that come alive again, the path takes their place.
     """
     candidates = support.closed(blueprint, {**whole, **stock.support})
     changed = []
@@ -163,10 +170,18 @@ def reconnected(
             alive = clusters.living(there, "kernel")
             strength = clusters.summed(np.where(there, stock.strengths[name], 0.0), "kernel")
             best = survival.strongest(strength, alive, 1)
-            masks[name] |= there & clusters.spread(best, there.shape)
+            back = there & clusters.spread(best, there.shape)
+            if most is not None:
+                back = survival.strongest(stock.strengths[name], back, max(1, most // len(masks)))
+            masks[name] |= back
             changed.append(name)
     left = support.closed(blueprint, {**whole, **masks})
-    return changed if any(left[name].any() for name in masks) else None
+    n = sum(survival.n_synapses(left[name]) for name in masks)
+    if most is not None and n > max(most, len(masks)) and len(changed) < len(masks):
+        for name, mask in masks.items():
+            masks[name] = np.zeros_like(mask)
+        return reconnected(blueprint, whole, masks, stock, most)
+    return changed if n else None
 
 
 def in_common_of_none(blueprint: Blueprint, members: Sequence[Framed], names: Iterable[str]) -> str:

@@ -155,16 +155,16 @@ def meets(name: str) -> Iterator[str]:
 
 
 def capped(name: str) -> Iterator[str]:
-    """`cap` is never exceeded by more than what a dead layer is given back; `floor` is kept."""
-    for stock in (trained(), trained(2, 0.7)):
-        mean = float(np.mean([survival.n_synapses(p) for p in stock.parents]))
-        found = made(name, cap=0.3, floor=3).survivors(stock, rngs(stock))
-        largest = max(int(np.prod(s[2:])) for s in SHAPES)
-        most = 0.3 * mean + 3 * len(SHAPES) * largest
-        n = survival.n_synapses(found.masks)
-        yield "" if n <= most else f"cap = 0.3 of {mean:.0f} synapses, and {n} survive."
-        few = {n: c for n, m in found.masks.items() if (c := _n_kernels(m)) < 3}
-        yield f"floor = 3, and {few} kernels are left." if few else ""
+    """`cap` is never exceeded; `floor` is kept as far as there is room, one synapse a layer."""
+    for cap, floor in ((0.3, 3), (0.01, 1), (1e-4, 4)):
+        for stock in (trained(), trained(2, 0.7)):
+            mean = float(np.mean([survival.n_synapses(p) for p in stock.parents]))
+            found = made(name, cap=cap, floor=floor).survivors(stock, rngs(stock))
+            most, n = max(int(cap * mean), len(SHAPES)), survival.n_synapses(found.masks)
+            yield "" if n <= most else f"cap = {cap} of {mean:.0f} synapses, and {n} survive."
+            least = floor if most >= floor * len(SHAPES) else 1
+            few = {n: c for n, m in found.masks.items() if (c := _n_kernels(m)) < least}
+            yield f"floor = {floor}, cap = {cap}, and {few} kernels are left." if few else ""
 
 
 def _n_kernels(mask: Mask) -> int:

@@ -216,6 +216,12 @@ def test_a_network_without_a_path_gets_one_back_and_a_lineage_without_any_has_co
     assert result["metrics"]["n_synapses"] == 27  # a kernel a layer, and no channel more
     assert [v.channels for v in Dag.from_json(result["genotype"]).inner] == [1, 1, 1]
 
+    for most in (1, 3, 12, 20, 26):  # of 1,224 synapses; one a layer at least
+        bound = {"name": "crossed", "cap": (most + 0.5) / 1224}
+        result = worker.derived("matings", "mean", parent, environment=bound)
+        assert result["state"] == "COMPLETE", result["failure"]
+        assert 3 <= result["metrics"]["n_synapses"] <= max(most, 3)
+
     def nothing(name: str, weights: Any, supports: Any, rng: Any) -> Any:
         return np.abs(weights[0]), np.zeros_like(supports[0])
 

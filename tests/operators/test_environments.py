@@ -345,13 +345,29 @@ def test_a_cap_is_hard_and_drops_the_weakest(name: str) -> None:
     given = stock(0)
     total = n_synapses(given.support)
     free, bound = (drawn(environment(name, cap=cap), given) for cap in (None, 0.1))
-    assert n_synapses(bound.masks) <= 0.1 * total + 25 * len(bound.repaired)
+    assert n_synapses(bound.masks) == int(0.1 * total)
     assert n_synapses(free.masks) > n_synapses(bound.masks)
     if name == "random":  # chance takes from every layer
         assert not bound.repaired
     elif name != "rank":
         mean = [given.strengths["b"][f.masks["b"]].mean() for f in (free, bound)]
         assert mean[1] > mean[0]
+
+
+@pytest.mark.parametrize("name", ["literal", *SOLVED])
+@pytest.mark.parametrize("cluster", ["kernel", "filter"])
+def test_what_a_layer_is_given_back_fits_below_the_cap(name: str, cluster: str) -> None:
+    """Synapses of as many clusters as the floor says, or one a layer, however small the cap."""
+    given = stock(0)
+    given = replace(given, strengths={**given.strengths, "a": given.strengths["a"] * 1e-9})
+    for cap, floor in ((0.01, 4), (0.002, 4), (3e-4, 6), (1e-5, 1), (1e-5, 5)):
+        found = drawn(environment(name, cap=cap, floor=floor, cluster=cluster), given)
+        most = int(cap * n_synapses(given.support))
+        assert n_synapses(found.masks) == max(most, len(SHAPES))
+        n_clusters = [clusters.n_clusters(mask, cluster) for mask in found.masks.values()]
+        assert min(n_clusters) >= (floor if most >= floor * len(SHAPES) else 1)
+        for n, mask in found.masks.items():
+            assert not (mask & ~given.support[n]).any()
 
 
 def test_a_layer_that_died_is_given_back_its_strongest_kernels() -> None:

@@ -26,7 +26,7 @@ import numpy as np
 from nasgen.errors import ConfigError, OperatorError
 from nasgen.phenotype import clusters, survival
 from nasgen.phenotype.stock import Stock, Survivors
-from nasgen.phenotype.survival import Arrays, Mask, Masks
+from nasgen.phenotype.survival import Array, Arrays, Mask, Masks
 
 Draws = Mapping[str, np.random.Generator]
 Level = Literal["clusters", "synapses"]
@@ -55,9 +55,13 @@ class Environment(ABC):
 
     - `cluster`: "kernel", one (out, in) slice (Shafiee 2016), or "filter" (the text of Chung 2017).
     - `floor`: clusters that each layer keeps at least; a layer with fewer is given back its
-      strongest ones, and the result names it.
-    - `cap`: largest share of the parents' mean number of synapses that a child may have; of what is
-      above, the weakest leave. Default: none, numbers are met on average.
+      strongest ones, and the result names it. They come back whole, so without a `cap` a child has
+      at least `floor` whole clusters in each layer, however few synapses should survive.
+    - `cap`: largest share of the parents' mean number of synapses that a child may have. It is
+      hard: of what is above, the weakest leave, and layers are given back no more than fits, some
+      synapses of a cluster where the whole is too much. Only where the share is less than one
+      synapse a layer is it exceeded: each layer keeps one, or the network would be dead. Default:
+      none, numbers are met on average.
     - `noise`: mutation of the strengths before anything is chosen: each is multiplied by exp(noise
       times a normal number). Default: 0.
     """
@@ -108,19 +112,45 @@ class Environment(ABC):
             changed = {n: a * factors[n] for n, a in stock.strengths.items()}
             stock = replace(stock, strengths=changed)
         choice = checked(self.choose(stock, rngs), stock)
-        masks = dict(choice.masks)
-        mean = stock.n_of_parents()
-        if self.cap is not None and survival.n_synapses(masks) > self.cap * mean:
-            masks = dict(survival.strongest(choice.worth, masks, int(self.cap * mean)))
-        floored = self.floored(stock, masks)
-        given_back = {n for n in masks if floored[n] is not masks[n]} | {*choice.repaired}
-        repaired = tuple(n for n in masks if n in given_back)
+        floored, mean = self.floored(stock, choice.masks), stock.n_of_parents()
+        given_back = {n for n in stock.names if floored[n] is not choice.masks[n]}
+        repaired = tuple(n for n in stock.names if n in given_back | {*choice.repaired})
+        most = None if self.cap is None else int(self.cap * mean)
+        if most is not None and survival.n_synapses(floored) > most:
+            floored = self._limited(stock, choice, floored, most)
         of = {
             "clusters": (f"{self.cluster}s", stock.n_of_parents(unit=self.cluster)),
             "synapses": ("synapses", mean),
         }
         shares = {of[k][0]: n / of[k][1] for k, n in choice.wanted.items() if of[k][1]}
-        return Survivors(floored, shares, repaired, self.is_over_shrunk(stock))
+        return Survivors(floored, shares, repaired, self.is_over_shrunk(stock), most)
+
+    def _limited(
+        self, stock: Stock, choice: Choice, floored: Masks, most: int
+    ) -> dict[str, Mask]:
+        """Return at most so many of the synapses, or one a layer if that is more.
+
+        First the best one of each layer, then those that keep as many clusters alive as the floor
+        says, then what was chosen by its worth, then what was given back by its strength.
+        """
+        chosen = {n: floored[n] & choice.masks[n] for n in floored}
+        back = {n: floored[n] & ~choice.masks[n] for n in floored}
+        values = {n: np.where(chosen[n], choice.worth[n], 0.0) for n in floored}
+        first: dict[str, Mask] = {}
+        needed: dict[str, Mask] = {}
+        for name, mask in floored.items():
+            by_layer = chosen[name], values[name], stock.strengths[name]
+            needed[name] = _best_of_clusters(mask, *by_layer, self.floor, self.cluster)
+            first[name] = needed[name] & _best_of_clusters(mask, *by_layer, 1, self.cluster)
+        found = first
+        for worth, more in (
+            (stock.strengths, needed), (values, chosen), (stock.strengths, back)
+        ):  # fmt: skip
+            room = max(0, most - survival.n_synapses(found))
+            others = {n: mask & ~found[n] for n, mask in more.items()}
+            added = survival.strongest({n: worth[n] for n in others}, others, room)
+            found = {n: mask | added[n] for n, mask in found.items()}
+        return found
 
     def is_over_shrunk(self, stock: Stock) -> bool:
         """Tell whether mating alone left fewer than should survive. Default: nothing is wanted."""
@@ -146,6 +176,25 @@ class Environment(ABC):
                 )
                 found[name] = mask | (support & clusters.spread(back, support.shape))
         return found
+
+
+def _best_of_clusters(
+    there: Mask, chosen: Mask, worth: Array, strengths: Array, n: int, kind: str
+) -> Mask:
+    """Return the best synapse of each of the `n` best clusters of a tensor.
+
+    What was chosen comes before what was given back, by its worth; the rest goes by strength.
+    """
+    places = np.flatnonzero(there)
+    is_chosen = chosen.ravel()[places]
+    values = np.where(is_chosen, worth.ravel()[places], strengths.ravel()[places])
+    order = np.lexsort((values, is_chosen))  # from the least to the best
+    rows = there.size // max(1, math.prod(there.shape[: clusters.N_AXES[kind]]))
+    best = places[order[::-1]]
+    _, at = np.unique(best // rows, return_index=True)  # the best one of each cluster
+    found = np.zeros(there.size, np.bool_)
+    found[best[np.sort(at)[:n]]] = True
+    return found.reshape(there.shape)
 
 
 def checked(choice: object, stock: Stock) -> Choice:
