@@ -125,9 +125,7 @@ class Environment(ABC):
         shares = {of[k][0]: n / of[k][1] for k, n in choice.wanted.items() if of[k][1]}
         return Survivors(floored, shares, repaired, self.is_over_shrunk(stock), most)
 
-    def _limited(
-        self, stock: Stock, choice: Choice, floored: Masks, most: int
-    ) -> dict[str, Mask]:
+    def _limited(self, stock: Stock, choice: Choice, floored: Masks, most: int) -> dict[str, Mask]:
         """Return at most so many of the synapses, or one a layer if that is more.
 
         First the best one of each layer, then those that keep as many clusters alive as the floor
