@@ -33,16 +33,27 @@ def of_plan(plan: Plan, resolved: Resolved) -> Json:
 
 
 def of_settings(
-    resolved: Resolved, constants: Constants, budget: Budget, speed: Speed | None
+    resolved: Resolved,
+    constants: Constants,
+    budget: Budget,
+    speed: Speed | None,
+    n_done: int = 0,
 ) -> Json:
-    """Return the same of a search whose settings say how long its trials are."""
+    """Return the same of a search whose settings say how long its trials are.
+
+    `n_done` trials were made before, of those that its algorithm asks for.
+    """
     workers, n_finish = n_workers(resolved.config), budget.n_finish
     n_last = n_finish + budget.n_baselines
     trial_s = _trial_s(constants, speed)
-    n_search = budget.n_search
+    n_search, algorithm = budget.n_search, resolved.algorithm(lambda proposal: True)
+    if algorithm.n_trials is not None:
+        n_asked = max(0, algorithm.n_trials - n_done)
+        n_search = n_asked if n_search is None else min(n_search, n_asked)
     if budget.time_s is not None and trial_s is not None:
         waves = max(0.0, budget.search_left_s) / trial_s
-        n_timed = max(1, workers * math.floor(waves))
+        at_once = min(workers, algorithm.most_at_once or workers)
+        n_timed = max(1, at_once * math.floor(waves))
         n_search = n_timed if n_search is None else min(n_search, n_timed)
     finish_s = None
     if budget.time_s is not None and n_finish:
@@ -53,7 +64,7 @@ def of_settings(
         "strategy": "trials",
         "trials": None if n_search is None else n_search + n_last,
         "trial_s": None if trial_s is None else round(trial_s, 3),
-        "generations": _generations(resolved.algorithm(lambda proposal: True), n_search),
+        "generations": _generations(algorithm, n_search),
         "finalists": n_finish,
         "finish_s": finish_s,
         "predictor": _predictor(resolved, n_search),
@@ -73,7 +84,7 @@ def _trial_s(constants: Constants, speed: Speed | None) -> float | None:
 
 def _generations(algorithm: Algorithm, n: int | None) -> int | None:
     """Return the generations that so many trials make; None where there are none."""
-    if n is None or not algorithm.is_generational:
+    if not n or not algorithm.is_generational:
         return None
     first = algorithm.population_size
     return 1 + math.ceil(max(0, n - first) / int(getattr(algorithm, "n_offspring", first)))

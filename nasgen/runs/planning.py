@@ -202,12 +202,13 @@ def made(
         networks = typical(resolved, designs, budget.ends_in_s)
         timing = timed(executor, networks, resolved.config.seed, threads, most, time_s)
     gone_s = budget.elapsed_s
+    n_done = sum(before["n_done"] for before in record["legs"] if before is not leg)
 
     def found(speed: Speed | None, limit_s: float | None) -> Json:
         plan = strategy.plan_of(resolved, record, leg, n_train, executor.workers, limit_s, speed)
         if plan is not None:
             return forecast.of_plan(plan, resolved)
-        return forecast.of_settings(resolved, constants, budget, speed)
+        return forecast.of_settings(resolved, constants, budget, speed, n_done)
 
     if time_s is None:
         return found(None, None)

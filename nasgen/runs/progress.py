@@ -86,25 +86,43 @@ def announcement(
     end, `time_s` how long the segment that begins may take.
     """
     config = resolved.config
-    n_workers = fidelity.n_workers(config)
-    if time_s is not None:
-        limit = f"for {clock(time_s)}" + (
-            "" if trials is None else f" or {trials} network{'' if trials == 1 else 's'}"
-        )
-    else:
-        limit = f"until {trials} network{' is' if trials == 1 else 's are'} trained"
-        if not {"trials", "time"} & config.budget.model_fields_set:
-            limit += " (the default; --trials 100 or --budget 10m sets another limit)"
-    where = f"on {n_workers} worker{'' if n_workers == 1 else 's'}"
-    if config.execution.executor == "serial":
-        where = "one after the other in this process"
     is_default = config.data.source == type(config.data).model_fields["source"].default
     return [
         f"data:   {config.data.source}{' (the default; see --data)' if is_default else ''}, "
         f"{data_summary(data)}",
-        f"search: {config.algorithm.name}, {limit}, {where}",
+        f"search: {config.algorithm.name}, {_limit(resolved, trials, time_s)}, {_where(resolved)}",
         f"folder: {path}; Ctrl-C stops early, and {typed('resume', path)} goes on",
     ]
+
+
+def _limit(resolved: Resolved, trials: int | None, time_s: float | None) -> str:
+    """Return what ends a search: time, a number of networks, or its algorithm."""
+    budget, asked = resolved.config.budget, resolved.n_asked(trials)
+    n = trials if asked is None else asked
+    if time_s is not None:
+        return f"for {clock(time_s)}" + ("" if n is None else f" or {_counted(n, 'network')}")
+    limit = f"until {n} network{' is' if n == 1 else 's are'} trained"
+    is_default = not {"trials", "time"} & budget.model_fields_set
+    if asked is not None and (is_default or asked != trials):
+        return f"{limit} (all that [algorithm] asks for; --budget 10m would end it earlier)"
+    if is_default:
+        limit += " (the default; --trials 100 or --budget 10m sets another limit)"
+    return limit
+
+
+def _where(resolved: Resolved) -> str:
+    """Return where trials run, and how many of the workers have something to do."""
+    execution, n = resolved.config.execution, fidelity.n_workers(resolved.config)
+    if execution.executor == "serial":
+        return "one after the other in this process"
+    most = resolved.most_at_once
+    if most is None or most >= n:
+        return f"on {_counted(n, 'worker')}"
+    where = f"on {most} of {n} workers, since no more networks are trained at a time"
+    cores = fidelity.n_cores() // most
+    if cores <= execution.threads_per_trial:
+        return where
+    return f"{where} (--set execution.threads_per_trial={cores} gives each {cores} cores)"
 
 
 def plan_lines(plan: Mapping[str, Any], unit: str = "image") -> list[str]:

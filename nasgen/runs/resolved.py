@@ -40,7 +40,13 @@ from nasgen.search_spaces import fitting
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.settings import constraints, objectives, options
 from nasgen.settings.config import TABLES, SearchConfig
-from nasgen.settings.fidelity import DEFAULT_TRIALS, n_finish, n_workers, population
+from nasgen.settings.fidelity import (
+    DEFAULT_TRIALS,
+    n_baselines,
+    n_finish,
+    n_workers,
+    population,
+)
 from nasgen.settings.objectives import Objective
 from nasgen.stoppers.base import Stopper, stopper_of
 
@@ -338,6 +344,22 @@ class Resolved:
         if wanted is not None:
             return wanted + n_finish(self.config, wanted)
         return max(DEFAULT_TRIALS, 2 * self.n_halving, 2 * (self.config.finish.networks or 0))
+
+    def n_asked(self, trials: int | None) -> int | None:
+        """Return how many trials a run has in the end whose algorithm asks for no more.
+
+        None where it goes on for ever. `trials` is the limit of the budget, None without one.
+        """
+        wanted = self._idle_algorithm.n_trials
+        if wanted is None:
+            return None
+        n_last = n_finish(self.config, trials) + n_baselines(self.config, trials)
+        return wanted + n_last if trials is None else min(trials, wanted + n_last)
+
+    @property
+    def most_at_once(self) -> int | None:
+        """How many networks the algorithm has in training at a time; None: as many as there can."""
+        return self._idle_algorithm.most_at_once
 
     @property
     def n_halving(self) -> int:

@@ -130,6 +130,13 @@ def test_the_live_view_shows_progress_best_front_rate_and_failures() -> None:
         assert expected in text
 
 
+THREE: dict[str, Any] = {
+    "algorithm": {"name": "synthesis", "population": 1, "generations": 3},
+    "finish": {"networks": 0},
+    "execution": {"workers": 3},
+}
+
+
 @pytest.mark.parametrize(
     ("tables", "expected"),
     [
@@ -144,6 +151,17 @@ def test_the_live_view_shows_progress_best_front_rate_and_failures() -> None:
         ),
         ({"execution": {"executor": "serial"}}, ("one after the other in this process",)),
         ({"execution": {"workers": 1}}, ("on 1 worker", "nasgen resume 'runs/a b'")),
+        (
+            THREE,
+            (
+                "until 4 networks are trained (all that [algorithm] asks for; --budget 10m would",
+                "on 1 of 3 workers, since no more networks are trained at a time",
+            ),
+        ),
+        ({**THREE, "budget": {"trials": 100}}, ("until 4 networks are trained (all that [algo",)),
+        ({**THREE, "budget": {"trials": 3}}, ("until 3 networks are trained, on 1 of",)),
+        ({**THREE, "budget": {"time": "10m"}}, ("for 10 min or 4 networks, on 1 of",)),
+        ({**THREE, "execution": {"workers": 1}}, ("on 1 worker\n",)),
     ],
 )
 def test_a_search_says_what_it_will_do_for_how_long_and_where(

@@ -199,6 +199,11 @@ class Algorithm(ABC):
         """Trials after which it has nothing more to ask for; None: it goes on for ever."""
         return None
 
+    @property
+    def most_at_once(self) -> int | None:
+        """Trials that can be in training at a time; None: as many as there are workers."""
+        return None
+
     def rng(self, role: str, counter: int) -> np.random.Generator:
         """Return the generator of one decision."""
         return seeding.generator(self.seed, f"algorithm/{role}", counter)

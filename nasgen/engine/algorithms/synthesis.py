@@ -137,6 +137,10 @@ class Synthesis(Generational):
         return self.n_ancestors + self.generations * self.population_size
 
     @property
+    def most_at_once(self) -> int | None:
+        return max(self.n_ancestors, self.population_size)
+
+    @property
     def n_parents(self) -> int:
         """How many parents a child has, m."""
         return self.breeder.operators.most_parents
