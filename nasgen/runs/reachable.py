@@ -1,4 +1,4 @@
-"""Whether a pruning can reach its target: what may not leave bounds how few weights can stay."""
+"""Whether a network can be made as small as it should be: what may not leave bounds how small."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 from nasgen import registry
 from nasgen.engine.algorithms.prune import METHOD
+from nasgen.engine.algorithms.synthesis import Synthesis
 from nasgen.engine.steps import Steps
 from nasgen.errors import ConfigError, NotApplicable
 from nasgen.layers.base import Shape
@@ -14,13 +15,41 @@ from nasgen.runs.resolved import Resolved
 
 
 def check(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
-    """Raise ConfigError where the algorithm `prune` is told a target beyond what may leave.
+    """Raise ConfigError where nothing may leave, or `prune` is told a target beyond what may.
 
     `shape` and `n_outputs` are those of rows and answers. Nothing is built or trained.
     """
-    config, origin = resolved.config, resolved.origin
-    if config.algorithm.name != "prune" or origin is None:
+    if resolved.origin is None:
         return
+    if issubclass(resolved.algorithm_type, Synthesis):
+        _check_weights(resolved, shape, n_outputs)
+    elif resolved.config.algorithm.name == "prune":
+        _check_target(resolved, shape, n_outputs)
+
+
+def _check_weights(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
+    """Raise ConfigError for an ancestor of which nothing can be thinned out."""
+    from nasgen.evaluation.living import of_layers
+    from nasgen.phenotype.network import parameter_shapes
+
+    origin = resolved.origin
+    assert origin is not None
+    blueprint = resolved.space.blueprint(origin.genotype, shape, n_outputs)
+    axes = {name: len(shape) for name, shape in parameter_shapes(blueprint).items()}
+    if of_layers(blueprint, axes, classifier=False):
+        return
+    ops = sorted({node.op for node in origin.genotype.outline().nodes} - {"input", "output"})
+    raise ConfigError(
+        "origin.network: expected a network with a layer whose weights can leave, got "
+        f"'{resolved.config.origin.network}', whose layers have none ({', '.join(ops) or 'none'}), "
+        "and those of the classifier always stay; name another network."
+    )
+
+
+def _check_target(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
+    """Raise ConfigError where the target of a pruning is beyond what may leave."""
+    config, origin = resolved.config, resolved.origin
+    assert origin is not None
     from nasgen.evaluation.living import of_layers
     from nasgen.evaluation.pruning import Pruning
     from nasgen.phenotype import support

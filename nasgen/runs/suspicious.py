@@ -110,7 +110,7 @@ def _on_synthesis(run: Resolved) -> list[str]:
 
 
 def _on_origin(run: Resolved) -> list[str]:
-    """Say what of the network of [origin] cannot get smaller, where something is to thin it out."""
+    """Say what of the network of [origin] keeps its size, where something is to thin it out."""
     if run.origin is None:
         return []
     texts = [run.origin.note] if run.origin.note else []
@@ -123,9 +123,9 @@ def _on_origin(run: Resolved) -> list[str]:
         firm = [op for op in known if not registry.resolve("layers", op).keeps_zero]
     if firm:
         texts.append(
-            f"origin.network: {', '.join(map(repr, firm))} cannot be made smaller, nor can what "
-            "such a layer reads, because the layer does not promise `keeps_zero`; the rest of the "
-            "network can."
+            f"origin.network: all channels of {', '.join(map(repr, firm))}, and of what such a "
+            "layer reads, stay, because the layer does not promise `keeps_zero`: synapses leave "
+            "there, but tensors keep their size; the rest of the network gets smaller."
         )
     return texts
 

@@ -249,9 +249,21 @@ def test_layers_that_cannot_be_made_smaller_are_named_and_the_others_are(tmp_pat
     tables = {"algorithm": short, "environment": cut, "origin": {"network": str(file)}}
     run = synthesised(tmp_path / "run", **tables)
     (text,) = suspicious.cautions(reading.resolved(merge(TINY, tables)))
-    assert text.startswith("origin.network: 'dropout' cannot be made smaller")
+    assert text.startswith("origin.network: all channels of 'dropout', and of what such a layer")
     widths = [
         v.channels for v in nasgen.Dag.from_json(run.trials[1].genotype).inner if v.op == "conv"
     ]
     assert widths[0] == 12
     assert max(widths[1:]) < 12
+
+
+def test_a_network_without_weights_is_no_ancestor(tmp_path: Path) -> None:
+    draft = Draft()
+    here = draft.add("relu", [draft.add("max_pool", [draft.input])])
+    draft.connect(here, draft.output)
+    file = tmp_path / "network.json"
+    file.write_text(json.dumps({"genotype": draft.freeze().to_json()}))
+    with pytest.raises(ConfigError, match=r"whose layers have none \(max_pool, relu\)") as caught:
+        synthesised(tmp_path / "run", origin={"network": str(file)})
+    assert len(caught.value.problems) == 1
+    assert not (tmp_path / "run").exists()
