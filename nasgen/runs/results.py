@@ -331,8 +331,8 @@ class Run:
         if not self.folder.artifacts.exists(trial.weights_ref):
             raise StoreError(
                 f"the weights of trial {trial.seq} were not kept (store.keep_weights = "
-                f"'{self.config.store.keep_weights}'); "
-                f"{typed('train', self.path, '--trial', trial.seq)} trains it again."
+                f"'{self.config.store.keep_weights}')"
+                f"{retraining.way_back(trial, self.folder.artifacts, self.path)}"
             )
         return self._trained(trial)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, final
 
-from nasgen.errors import StoreError
+from nasgen.errors import StoreError, typed
 from nasgen.loop import ancestry
 from nasgen.store.artifacts import Artifacts
 from nasgen.store.trial import Trial
@@ -70,6 +71,16 @@ def again(trial: Trial, trials: Mapping[int, Trial], artifacts: Artifacts, disti
     for teacher in teachers:
         _there(teacher, ancestry.LOGITS, artifacts, "--set training.distil=0 learns from labels.")
     return Again(trial.genotype, refs, tuple(map(ancestry.described, teachers)))
+
+
+def way_back(trial: Trial, artifacts: Artifacts, path: Path) -> str:
+    """Return the end of a sentence that says that a trial's weights are gone: what to do."""
+    if trial.is_sparse and not artifacts.exists(trial.refs["support"]):
+        return (
+            ", and neither was its support, without which it cannot be trained again; name a trial "
+            "that has them. A search with --set store.keep_weights=all keeps those of all trials."
+        )
+    return f"; {typed('train', path, '--trial', trial.seq)} trains it again."
 
 
 def _there(trial: Trial, name: str, artifacts: Artifacts, remedy: str) -> str:

@@ -68,6 +68,20 @@ def test_every_network_keeps_its_clusters_dense_ones_too(run: nasgen.Run) -> Non
     assert any(census(run, t).count("kernel") for t in dense)
 
 
+def test_a_network_without_its_support_is_not_said_to_be_trained_again(run: nasgen.Run) -> None:
+    there = run.folder.artifacts.exists
+    gone = [t for t in run.trials if not there(t.weights_ref)]
+    lost = [t for t in gone if t.is_sparse and not there(t.refs["support"])]
+    assert lost
+    for trial in gone:
+        done = CliRunner().invoke(app, ["export", f"{run.path}:{trial.seq}"])
+        assert done.exit_code != 0
+        said = " ".join(done.output.split())
+        assert f"the weights of trial {trial.seq} were not kept" in said
+        assert ("neither was its support" in said) == (trial in lost)
+        assert ("trains it again" in said) == (trial not in lost)
+
+
 def test_what_is_selected_by_similarity_is_selected_again(run: nasgen.Run) -> None:
     done = CliRunner().invoke(app, ["resume", str(run.path), "--verify", "--quiet"])
     assert done.exit_code == 0, done.output

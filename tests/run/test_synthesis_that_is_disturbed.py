@@ -167,8 +167,11 @@ def test_what_is_left_open_is_written_out() -> None:
 
 @pytest.mark.parametrize(
     ("name", "m", "share"),
-    [("shafiee2016", 1, 0.64), ("chung2017", 5, 0.5332), ("chung2018", 5, 0.878)],
-)
+    [
+        ("shafiee2016", 1, 0.64), ("chung2017", 5, 0.5332), ("chung2018", 5, 0.878),
+        ("synthesis", 1, 0.2608),
+    ],
+)  # fmt: skip
 def test_presets_of_papers_say_what_the_papers_do(name: str, m: int, share: float) -> None:
     resolved = reading.resolved(read_toml(papers.preset(name)))
     config, lenet = resolved.config, reading.resolved({"origin": {"network": "lenet"}}).origin
@@ -179,6 +182,7 @@ def test_presets_of_papers_say_what_the_papers_do(name: str, m: int, share: floa
     kept = config.environment.options
     assert kept["retention_clusters"] * kept["retention_synapses"] == pytest.approx(share, abs=1e-3)
     assert resolved.default_trials == 1 + config.algorithm.options["generations"] * m
+    assert config.store.keep_weights == "all", "small ones are dominated, and there to be taken"
 
 
 @pytest.mark.parametrize(
