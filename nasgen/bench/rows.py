@@ -276,6 +276,7 @@ def _plain(values: Any) -> list[Any]:
 
 def _space(section: Mapping[str, Any]) -> SearchSpace:
     given = dict(section)
-    target = registry.resolve("search_spaces", str(given.pop("name", "")))
-    made: SearchSpace = target(**options.read(target, given, "space"))
+    name = str(given.pop("name", ""))
+    target = registry.resolve("search_spaces", name)
+    made: SearchSpace = target(**options.read(target, given, "space", name))
     return made

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -159,8 +160,25 @@ def _without_strangers(
 ) -> dict[str, Any]:
     """Return a preset's tables without options of members in whose place others are named.
 
-    `--preset synthesis --set environment.name=factor` leaves out what only `rank` takes.
+    `--preset synthesis --set environment.name=factor` leaves out what only `rank` takes. Members of
+    plug-ins count: they are loaded, and what is wrong with them is said when the config is read.
     """
+    from nasgen.registry import plugins
+    from nasgen.settings.config import merge
+
+    merged = reduce(merge, later, dict(tables))
+    section = merged.get("plugins", {})
+    lists = section if isinstance(section, Mapping) else {}
+    files, modules = (lists.get(key, []) for key in ("files", "modules"))
+    if not isinstance(files, list | tuple) or not isinstance(modules, list | tuple):
+        return dict(tables)
+    with plugins.Scope(map(str, files), map(str, modules)).load([]).active():
+        return _without_options_of_others(tables, later)
+
+
+def _without_options_of_others(
+    tables: Mapping[str, Any], later: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     from nasgen import registry
 
     found = dict(tables)
@@ -186,12 +204,14 @@ def _blaming(
     later: Sequence[Mapping[str, Any]],
 ) -> str:
     """Return a problem with a setting, and whether it comes from the preset alone."""
-    found = re.search(r"(\w+)\.(\w+):", problem)
+    found = re.search(r"(\w+)\.(\w+)(?::|' is no setting)", problem)
     if found is None or found[2] not in tables.get(found[1], {}):
         return problem
     if any(found[2] in others.get(found[1], {}) for others in later):
         return problem
-    return f"{problem} The preset '{preset}' sets it; change it by --set {found[1]}.{found[2]}=..."
+    is_other = found[0].endswith(":")  # else no value would be right
+    change = f"; change it by --set {found[1]}.{found[2]}=..." if is_other else "."
+    return f"{problem} The preset '{preset}' sets it{change}"
 
 
 @command

@@ -31,7 +31,7 @@ N_FOLDS = 5  # of cross-fitting
 def method_of(section: Ensemble) -> EnsembleMethod:
     """Return the method that [ensemble] names, with its options; raises NasgenError."""
     target = registry.resolve("ensembles", section.name)
-    given = options.read(target, section.options, "ensemble")
+    given = options.read(target, section.options, "ensemble", section.name)
     try:
         made: Any = target(**given)
     except NasgenError:

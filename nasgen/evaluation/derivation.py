@@ -448,7 +448,7 @@ class _Call:
         given = self.derivation.settings.get("options", {})
         if given:
             target = registry.resolve(group, operator)
-            given = options.read(target, given, f"algorithm.operators.{operator}")
+            given = options.read(target, given, f"algorithm.operators.{operator}", operator)
         return registry.function(group, operator, given)
 
     def _rng(self, name: str | tuple[str, ...], role: str = "derivation") -> np.random.Generator:

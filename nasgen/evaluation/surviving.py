@@ -37,7 +37,7 @@ def named(settings: Mapping[str, Any]) -> Iterator[Any]:
     name = str(given.pop("name"))
     target = registry.resolve(GROUP, name)
     try:
-        yield target(**options.read(target, given, "environment"))
+        yield target(**options.read(target, given, "environment", name))
     except OperatorError as error:
         who = f"environment '{name}'"
         raise error if who in str(error) else OperatorError(f"{who}: {error}") from error

@@ -39,7 +39,7 @@ def options_of(config: SearchConfig, group: str, name: str) -> dict[str, Any]:
         if given:
             raise ConfigError(f"{where}: {group.removesuffix('s')} '{name}' has no options.")
         return {}
-    return options.read(registry.resolve(group, name), given, where)
+    return options.read(registry.resolve(group, name), given, where, name)
 
 
 def operators(config: SearchConfig) -> None:
@@ -104,7 +104,7 @@ def environment(section: Environment) -> Any:
             )
         return None
     target = registry.resolve("environments", section.name)
-    given = options.read(target, section.options, "environment")
+    given = options.read(target, section.options, "environment", section.name)
     try:
         return target(**given)
     except NasgenError:

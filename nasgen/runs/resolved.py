@@ -168,7 +168,7 @@ class Resolved:
     @looked_up
     def _space_options(self) -> dict[str, Any]:
         target = registry.resolve("search_spaces", self.config.space.name)
-        return options.read(target, self.config.space.options, "space")
+        return options.read(target, self.config.space.options, "space", self.config.space.name)
 
     @looked_up
     def space(self) -> SearchSpace:
@@ -259,7 +259,7 @@ class Resolved:
 
     def _new_algorithm(self) -> Algorithm:
         section = self.config.algorithm
-        given = options.read(self.algorithm_type, section.options, "algorithm")
+        given = options.read(self.algorithm_type, section.options, "algorithm", section.name)
         made = self.algorithm_type(population(self.config), self.config.seed, **given)
         made.halve(Rungs(section.rungs, section.eta))
         return made

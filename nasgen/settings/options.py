@@ -14,8 +14,8 @@ from nasgen.errors import ConfigError, suggest
 from nasgen.settings.config import FORMER, keys
 
 
-def read(target: Any, given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return the options of a member; `where` is the section of the config that names it.
+def read(target: Any, given: Mapping[str, Any], where: str, name: str) -> dict[str, Any]:
+    """Return the options of a member `name`; `where` is the section of the config that names it.
 
     Raises ConfigError with a sentence for each option that it does not take or cannot read.
     """
@@ -29,7 +29,7 @@ def read(target: Any, given: Mapping[str, Any], where: str) -> dict[str, Any]:
             nearest = FORMER.get(f"{where}.{key}", key)
             problems.append(
                 f"'{where}.{key}' is no setting{suggest(nearest, [*valid, *keys(where)])} "
-                f"Options of {target.__name__}: {', '.join(valid) or 'none'}."
+                f"Options of '{name}': {', '.join(valid) or 'none'}."
             )
             continue
         try:

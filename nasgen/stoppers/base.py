@@ -80,5 +80,6 @@ def stopper_of(section: Stopping, direction: Direction) -> Stopper | None:
             )
         return None
     target = registry.resolve("stoppers", section.stopper)
-    made: Stopper = target(direction, **options.read(target, section.options, "stopping"))
+    given = options.read(target, section.options, "stopping", section.stopper)
+    made: Stopper = target(direction, **given)
     return made

@@ -378,6 +378,33 @@ def test_a_preset_leaves_out_options_of_what_another_takes_the_place_of(tmp_path
     assert written["name"] == "factor"
     assert "score" not in written
     assert (written["final"], written["truncation"]) == (0.01, 0.1), "what both take stays"
+    plugin = tmp_path / "own.py"
+    plugin.write_text(
+        "from dataclasses import dataclass\n"
+        "import nasgen\n"
+        "from nasgen.operators.environment.base import Choice, Environment\n\n"
+        "@nasgen.environment('own')\n"
+        "@dataclass(frozen=True)\n"
+        "class Own(Environment):\n"
+        "    \"\"\"Keeps what is strong.\"\"\"\n"
+        "    least: float = 0.1\n"
+        "    def choose(self, stock, rngs):\n"
+        "        a = stock.strengths\n"
+        "        masks = {n: m & (a[n] > self.least) for n, m in stock.support.items()}\n"
+        "        return Choice(masks, stock.strengths)\n"
+    )
+    own = ["--plugin", str(plugin), "--set", "environment.name=own", "--out", str(tmp_path / "own")]
+    done = CliRunner().invoke(app, ["search", "--preset", "shafiee2016", *short, *own])
+    assert done.exit_code == 0, done.output
+    assert read_toml(tmp_path / "own" / "config.toml")["environment"] == {
+        "name": "own", "cluster": "kernel", "tags": True, "weights": "mean",
+    }  # fmt: skip
+    more = ["--set", "environment.retention_clusters=0.5"]
+    done = CliRunner().invoke(app, ["search", "--preset", "shafiee2016", *short, *own, *more])
+    assert done.exit_code == 2
+    said = " ".join(done.output.split())
+    assert "'environment.retention_clusters' is no setting" in said
+    assert "Options of 'own': cluster, floor, cap, noise, least." in said
     wrong = ["--set", "environment.name=factor", "--set", "environment.score=loss"]
     done = CliRunner().invoke(app, ["search", "--preset", "synthesis", *short, *wrong])
     assert done.exit_code == 2, "what the command itself names is no option of the preset"

@@ -126,7 +126,7 @@ def test_finalists_leave_a_search_to_choose_them_from_in_a_short_run(n_trials: i
             {"algorithm": {"name": "nsga3", "population": 1}, "objectives": TWO},
             "algorithm.population",
         ),
-        ({"algorithm": {"name": "nsga3", "survival": "nsga3"}}, "Options of Nsga3: none"),
+        ({"algorithm": {"name": "nsga3", "survival": "nsga3"}}, "Options of 'nsga3': none"),
         (
             {"space": {"name": "dag-cnn", "min_depth": 9, "max_depth": 7}},
             "space.min_depth: expected at most max_depth = 7, got 9.",
