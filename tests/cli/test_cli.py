@@ -386,7 +386,7 @@ def test_a_preset_leaves_out_options_of_what_another_takes_the_place_of(tmp_path
         "@nasgen.environment('own')\n"
         "@dataclass(frozen=True)\n"
         "class Own(Environment):\n"
-        "    \"\"\"Keeps what is strong.\"\"\"\n"
+        '    """Keeps what is strong."""\n'
         "    least: float = 0.1\n"
         "    def choose(self, stock, rngs):\n"
         "        a = stock.strengths\n"
