@@ -1,8 +1,10 @@
 """Unrelated recurrent networks side by side: many small ones are trained as one block-diagonal one.
 
 A network of a few units a layer spends its time in calls, not in multiplications. Here layer k of
-all members is one fused layer: it reads the layers below of all members side by side, and a mask
-keeps each member to its own (Stier 2021, section 4.3, trains hundreds of such graphs). Members
+all members is one layer: it reads the layers below of all members side by side, and a mask keeps
+each member to its own (Stier 2021, section 4.3, trains hundreds of such graphs). On a processor
+what a layer reads of others is multiplied member by member, in one call, since nearly all of the
+whole matrix is zeros between members; then the layer goes step by step (`unrolled`). Members
 share nothing. They see the same batches, gradients are clipped member by member, and each gets the
 weights that it would have come to alone, up to rounding.
 """
@@ -12,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from nasgen.errors import EvaluationError
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, Row, Trainee, make_optimizer
+from nasgen.evaluation.unrolled import states
 from nasgen.genotypes.recurrent import CELLS
 from nasgen.layers.modules import AtEnd, Embedded, Recurring
 from nasgen.layers.recurrent import GATES
@@ -39,6 +42,46 @@ class _Slot:
     name: str
     whole: nn.Parameter
     index: Index
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """How a matrix (rows, columns) that is 0 between blocks is multiplied block by block.
+
+    All blocks are as large as the largest: `weights` (blocks, rows, columns) are places in the
+    matrix, where `exists` says so, `columns` those of what is read, `rows` where each row of the
+    matrix is among those of the blocks.
+    """
+
+    weights: Tensor
+    exists: Tensor
+    columns: Tensor
+    rows: Tensor
+
+    @classmethod
+    def of(
+        cls, n_gates: int, whole: Tensor, units: Sequence[Tensor], columns: Sequence[Tensor]
+    ) -> _Parts:
+        """Return the parts: block `i` leads from `columns[i]` to all gates of `units[i]`."""
+        n_units, n_read = whole.shape[0] // n_gates, whole.shape[1]
+        high, wide = max(map(len, units)), max(map(len, columns))
+        at = torch.zeros(len(units), n_gates, high, wide, dtype=torch.int64)
+        exists = torch.zeros(at.shape, dtype=torch.bool)
+        read = torch.zeros(len(units), wide, dtype=torch.int64)
+        rows = torch.empty(n_gates, n_units, dtype=torch.int64)
+        for i, (own, of) in enumerate(zip(units, columns, strict=True)):
+            read[i, : len(of)] = of
+            for gate in range(n_gates):
+                at[i, gate, : len(own), : len(of)] = (gate * n_units + own)[:, None] * n_read + of
+                exists[i, gate, : len(own), : len(of)] = True
+                rows[gate, own] = (i * n_gates + gate) * high + torch.arange(len(own))
+        return cls(at.flatten(1, 2), exists.flatten(1, 2), read.flatten(), rows.flatten())
+
+    def product(self, whole: Tensor, read: Tensor) -> Tensor:
+        """Return (rows, N) of the matrix and what it reads, (columns, N)."""
+        blocks = whole.take(self.weights) * self.exists
+        own = read.index_select(0, self.columns).unflatten(0, (len(blocks), -1))
+        return torch.bmm(blocks, own).flatten(0, 1).index_select(0, self.rows)
 
 
 def fits(blueprints: Sequence[Blueprint]) -> bool:
@@ -93,6 +136,7 @@ class Abreast(nn.Module):
         self.embed = Embedded(blueprints[0].steps[0].in_shapes[0][0], widths[0])
         self.levels = nn.ModuleList()
         self._reads: list[tuple[int, ...]] = []
+        self._parts: list[_Parts] = []
         self._fill(self.embed.weight, "weight", blocks[0], place, 1)
         for of_level, width in zip(blocks[1:], widths[1:], strict=True):
             read = sorted({place[m, s][0] for m, step in of_level for s in step.inputs})
@@ -101,6 +145,7 @@ class Abreast(nn.Module):
             self._fill(layer.weight_ih, "weight_ih", of_level, place, GATES[cell], columns)
             own = [_range(place[m, step.name][1], step.out_shape[0]) for m, step in of_level]
             self._fill(layer.weight_hh, "weight_hh", of_level, place, GATES[cell], own)
+            self._parts.append(_Parts.of(GATES[cell], layer.weight_ih, own, columns))
             for name in ("bias_ih", "bias_hh"):
                 self._fill(getattr(layer, name), name, of_level, place, GATES[cell])
             self.levels.append(layer)
@@ -121,11 +166,27 @@ class Abreast(nn.Module):
 
     def forward(self, x: Tensor, **others: Tensor) -> Tensor:
         maps = [self.embed(x)]
-        for layer, read in zip(self.levels, self._reads, strict=True):
-            maps.append(layer(*(maps[i] for i in read)))
-        states = self.end(*(maps[i] for i in self._last), lengths=others.get("lengths"))
-        found: Tensor = self.head(states)
+        if x.device.type == "cpu":
+            maps = self._by_parts(maps[0])
+        else:
+            for layer, read in zip(self.levels, self._reads, strict=True):
+                maps.append(layer(*(maps[i] for i in read)))
+        ends = self.end(*(maps[i] for i in self._last), lengths=others.get("lengths"))
+        found: Tensor = self.head(ends)
         return found.unflatten(1, (len(self.networks), self.n_outputs))
+
+    def _by_parts(self, embedded: Tensor) -> list[Tensor]:
+        """Return the states of all levels (B, units, T), that of the embedding (B, F, T) first."""
+        n_rows, _, n_steps = embedded.shape
+        flat = [embedded.permute(1, 2, 0).flatten(1)]  # (units, T * B)
+        for module, read, parts in zip(self.levels, self._reads, self._parts, strict=True):
+            layer: Any = module
+            below = torch.cat([flat[i] for i in read]) if len(read) > 1 else flat[read[0]]
+            gates = parts.product(layer.weight_ih, below) + layer.bias_ih[:, None]
+            by_step = gates.unflatten(1, (n_steps, n_rows)).transpose(0, 1).contiguous()
+            found = states(layer.cell, by_step, layer.weight_hh, layer.bias_hh)
+            flat.append(found.transpose(0, 1).flatten(1))
+        return [one.unflatten(1, (n_steps, n_rows)).permute(2, 0, 1) for one in flat]
 
     def kept_by(self, optimizer: torch.optim.Optimizer) -> None:
         """Keep members apart after each update of an optimiser."""

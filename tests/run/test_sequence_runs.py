@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,26 @@ def test_of_recurrent_layers_one_matrix_or_both_are_pruned(run: Run, tmp_path: P
         assert all(name.endswith(end) for name in gone)
         first = small.trials[0].metrics["n_synapses"]
         assert last.metrics["n_synapses"] == first - round(0.05 * first)
+
+
+@pytest.mark.parametrize("which", ["i2h", "h2h"])
+def test_more_than_a_matrix_has_is_refused_with_what_may_be_asked_for(
+    which: str, run: Run, tmp_path: Path
+) -> None:
+    whole = pruned(run, tmp_path / "some", "--recurrent", which, "--target", "0.05").trial(0)
+    words = ["prune", str(run.path), "--out", str(tmp_path / "all"), "--recurrent", which]
+    done = CliRunner().invoke(app, [*words, "--target", "0.99"])
+    assert done.exit_code == 2, done.output
+    assert not (tmp_path / "all").exists(), "before anything is trained"
+    said = " ".join(done.output.split())
+    found = re.search(r"expected at least (\d+) weights to stay", said)
+    assert found, said
+    # The least that the message names is possible, one weight less is not.
+    n, least = whole.metrics["n_synapses"], int(found[1])
+    assert 0 < least < n
+    for kept, code in ((least, 0), (least - 1, 2)):
+        target = ["--target", f"{1 - kept / n:.9f}", "--retrain", "0", "--threads", "1"]
+        target += ["--set", "execution.executor=serial"]
+        words[3] = str(tmp_path / f"keep{kept}")
+        done = CliRunner().invoke(app, [*words, *target])
+        assert done.exit_code == code, done.output
