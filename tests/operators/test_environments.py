@@ -129,6 +129,26 @@ def test_the_normaliser_is_more_selective_than_the_factor() -> None:
     assert found["factor"][2] == pytest.approx(0.92, abs=0.03)
 
 
+def test_the_normaliser_is_never_less_selective_than_the_factor_and_has_no_jump() -> None:
+    a = np.sort(np.abs(np.random.default_rng(0).normal(size=20_000)))
+    x = np.minimum(a / np.quantile(a, 1 - 1e-3), 1)
+    kept = []
+    for share in np.arange(0.02, 1.0, 0.02):
+        n = share * len(a)
+        p, f = np.exp(with_normaliser(x, n)), np.exp(with_factor(x - 1, n))
+        assert p.sum() == pytest.approx(n, abs=0.3)
+        assert p[:2000].mean() <= f[:2000].mean() + 1e-4
+        assert p[-200:].mean() >= f[-200:].mean() - 1e-4
+        assert (p * a * a).sum() >= (f * a * a).sum() * (1 - 1e-4)
+        kept.append((p * a * a).sum() / (a * a).sum())
+    assert (np.diff(kept) > 0).all(), "more that survive hold more"
+    assert np.max(np.diff(kept)) < 0.05
+    at_one = float(np.exp(x - 1).sum())
+    assert at_one / len(a) == pytest.approx(0.47, abs=0.02)
+    both = [np.exp(with_normaliser(x, at_one + d)) for d in (-1, 1)]
+    assert np.max(np.abs(both[0] - both[1])) < 1e-3
+
+
 @pytest.mark.parametrize("n", [0, 0.3, 1, 4.5, 9, 10, 12])
 def test_solving_works_at_every_number(n: float) -> None:
     x = np.array([1.0, 0.9, 0.5, 0.5, 0.4, 0.1, 0.0, 0.0, 1e-300, 0.2])

@@ -21,13 +21,13 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "normaliser",
         f"{_HERE}.normaliser:Normaliser",
-        "the equations' free normalisers Z and z, solved for the wanted number: more selective",
+        "the equations' free normalisers Z and z, solved: more selective where over half survives",
         reference=f"{_SHAFIEE}; Chung 2017, equation 6",
     ),
     Entry(
         "rank",
         f"{_HERE}.rank:Rank",
-        "the wanted number with the best scores: magnitude, layer-adaptive magnitude",
+        "the wanted number with the best scores: magnitude, layer-adaptive (LAMP), or loss",
         reference="Lee 2021; Kool 2019; Zhu 2017",
     ),
     Entry(

@@ -3,8 +3,9 @@
 Scores: "magnitude", a; "lamp", a^2 over the sum of a_j^2 of all that are at least as strong in the
 layer (Lee 2021), which needs no share for each layer; "loss", squared gradient times squared weight
 (the diagonal of the Fisher information, as in LeCun 1990 without second derivatives). Exact, or
-drawn without replacement in proportion to the scores by Gumbel noise (Kool 2019). Not better than
-`normaliser` by itself: what counts is how long children are trained between steps.
+drawn without replacement in proportion to the scores by Gumbel noise (Kool 2019). By magnitude or
+"lamp" it is not better than `normaliser` by itself: what counts is how long children are trained
+between steps. "loss" kept more accuracy on validation images than the others (docs/synthesis.md).
 """
 
 from __future__ import annotations

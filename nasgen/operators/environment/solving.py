@@ -43,23 +43,23 @@ def with_factor(log_p: Array, n: float) -> Array:
 
 
 def with_normaliser(x: Array, n: float) -> Array:
-    """Return log min(1, exp(lambda x - 1)), with lambda >= 0 such that the probabilities sum to n.
+    """Return log min(1, exp(lambda x - 1)), with lambda >= 1 such that the probabilities sum to n.
 
-    `x` are strengths as shares of their layer's largest, so Z = largest / lambda. At lambda = 0
-    each survives with probability 1/e, so a smaller number is out of reach of any Z; then Z stays
-    the layer's largest and a factor is solved for, as in `with_factor`. So it is where more are
-    wanted than have any strength.
+    `x` are strengths as shares of their layer's largest, so Z = largest / lambda. With a smaller
+    lambda the strong would lose more than the weak, and at 0 all survive with 1/e; so where fewer
+    are wanted than survive at lambda = 1, Z stays the layer's largest and a factor is solved for,
+    as in `with_factor`, which it meets there. So it is where more are wanted than have any
+    strength.
     """
     if n >= len(x):
         return np.zeros(len(x))
-    if n < len(x) / np.e:
+    if (below := _expected(x, 1.0) - n) > 0:
         return with_factor(x - 1.0, n)
-    low, high = 0.0, 1.0
+    low, high = 1.0, 2.0
     while (above := _expected(x, high) - n) < 0 and high < FARTHEST:
-        low, high = high, 2.0 * high
+        low, below, high = high, above, 2.0 * high
     if above < 0:
         return with_factor(np.minimum(0.0, high * x - 1.0), n)
-    below = _expected(x, low) - n
     found = root(lambda value: _expected(x, value) - n, (low, below), (high, above), EXACT)
     return np.minimum(0.0, found * x - 1.0)
 
