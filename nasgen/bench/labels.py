@@ -82,6 +82,7 @@ def of_run(run: Run, features: str | None = None, predictor: str | None = None) 
         raise DataError(f"{run.path} has no completed search trial to learn from.")
     with resolved.scope.active():
         dags = {t.seq: genotypes.read(t.genotype) for t in trials}
+        _check_kinds(((f"{run.path}, trial {n}", dag) for n, dag in dags.items()), features)
     encoded = dict(zip(dags, encode_all(encoder, list(dags.values())), strict=True))
     trials = [t for t in trials if np.isfinite(encoded[t.seq]).all()]
     if not trials:
@@ -135,7 +136,7 @@ def of_file(path: Path, features: str | None = None) -> Labelled:
         dags = [_genotype(path, n, row["genotype"]) for n, row in enumerate(rows, start=2)]
         encoder = _features_of_graphs(path, features, dags)
         names = tuple(encoder.names)
-        _check_kinds(path, dags, features)
+        _check_kinds(((f"{path}, row {n}", dag) for n, dag in enumerate(dags, 2)), features)
         encoded = encode_all(encoder, dags)
     else:
         names = _features_in(path, rows[0])
@@ -170,14 +171,18 @@ def _features_of_graphs(path: Path, names: str, dags: Sequence[Genotype]) -> Fea
     return parts[0] if len(parts) == 1 else Joined(parts)
 
 
-def _check_kinds(path: Path, networks: Sequence[Genotype], features: str) -> None:
-    """Raise DataError for a network of a kind that one of the features does not describe."""
-    for name in features.split("+"):
-        wanted = accepted(registry.get("features", name))
-        for number, genotype in enumerate(networks, start=2):
-            if not reads(wanted, type(genotype)):
+def _check_kinds(networks: Iterable[tuple[str, Genotype]], features: str | None) -> None:
+    """Raise DataError for a network of a kind that one of the features does not describe.
+
+    `networks` are where each stands, and what it is. Scores are there for all kinds.
+    """
+    known = set(registry.names("features")) & set((features or "").split("+"))
+    wanted = {name: accepted(registry.get("features", name)) for name in sorted(known)}
+    for where, genotype in networks:
+        for name, kind in wanted.items():
+            if not reads(kind, type(genotype)):
                 raise DataError(
-                    f"{path}, row {number}: expected a network of kind '{wanted.kind}', which the "
+                    f"{where}: expected a network of kind '{kind.kind}', which the "
                     f"features '{name}' describe, got one of kind '{genotype.kind}'; choose "
                     "features of that kind (`nasgen list features`)."
                 )

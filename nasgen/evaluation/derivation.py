@@ -43,7 +43,7 @@ from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support, survival
 from nasgen.phenotype.compaction import compact
 from nasgen.phenotype.heredity import inherit
-from nasgen.phenotype.network import Network, build
+from nasgen.phenotype.network import Network
 from nasgen.phenotype.stock import Stock
 from nasgen.phenotype.survival import Array, Mask
 from nasgen.search_spaces.blueprint import Blueprint, with_tagged_projections
@@ -169,7 +169,7 @@ class Deriver:
             if not self.inference.space.problems(small.genotype):  # a width that the space lacks
                 genotype, blueprint, plan = small.genotype, small.blueprint, small.plan
                 left = small.support
-        network = build(blueprint, seed)
+        network = self.inference.begun(blueprint, seed)
         if made.inherits:
             inherit(network, blueprint, [(frame.blueprint, tensors)], plan)
         support.Support.of(network, left)

@@ -57,7 +57,7 @@ from nasgen.genotypes import Genotype
 from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support
 from nasgen.phenotype.gathered import gathered
-from nasgen.phenotype.network import Network, build
+from nasgen.phenotype.network import Network
 from nasgen.phenotype.shared import SUPPORT
 from nasgen.phenotype.support import Support
 from nasgen.search_spaces.blueprint import Blueprint
@@ -257,7 +257,7 @@ class Evaluator:
             metrics |= made.metrics
         else:
             genotype, blueprint = self.inference.decode(job["genotype"])
-            network = build(blueprint, seed)
+            network = self.inference.begun(blueprint, seed)
             if job.get("inherit"):
                 inherited, state = self.inheritance.fill(network, blueprint, job["inherit"])
                 metrics |= inherited

@@ -104,6 +104,12 @@ class Inference:
         shape, n_outputs = self.feed.input_shape, self.task.n_outputs
         return genotype, self.space.blueprint(genotype, shape, n_outputs)
 
+    def begun(self, blueprint: Blueprint, seed: int) -> Network:
+        """Return a new network on the CPU as it is before any training, drawn from `seed`."""
+        network = build(blueprint, seed)
+        self.feed.begin(network)
+        return network
+
     def placed(self, network: Network) -> Network:
         """Return the network on the device, in the memory order of its batches."""
         moved = self.feed.placed(network, self.device)

@@ -59,7 +59,7 @@ class Bounds:
 
     def refusal(self, keep: int, granularity: str) -> str:
         """Return why so few cannot be all that stays."""
-        held = f", and all {self.n_held} of protected layers" if self.n_held else ""
+        held = f", and all {self.n_held} of which none may leave" if self.n_held else ""
         return (
             f"expected at least {self.fewest} {granularity}s to stay, one in each of {self.least} "
             f"layers{held}, got {keep} of {self.n_all}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, Literal
 
 from nasgen.layers.base import Shape
 from nasgen.settings.config import Training
@@ -20,7 +20,9 @@ START_SCALE = 0.5
 AVERAGE = 0.2  # share of the steps over which weights are averaged before the schedule is over
 MIN_SIDE_TO_CROP = 16  # pixels; in an 8x8 digit a shift by one pixel costs more than it teaches
 SEQUENCE_CLIP = 1.0  # one long sequence can make a gradient that undoes an epoch (Pascanu 2013)
-USUAL: Final = {"clip": 0.0, "decay": None, "new_parts": "drawn", "new_rate": 1.0}
+USUAL: Final = {
+    "clip": 0.0, "decay": None, "new_parts": "drawn", "new_rate": 1.0, "tokens": "narrow",
+}  # fmt: skip
 REVISION = 3  # raise it when training changes in a way that these settings do not show
 
 
@@ -34,7 +36,8 @@ class Recipe:
     `start_scale` the side of the first training images as a share of the full one, `precision` what
     `mixed_precision` is asked for, `average` the share of the steps over which weights are averaged
     (None: as `average_at` says), `clip` the largest norm of a gradient (0: any). `new_parts` and
-    `new_rate` say how weights that a child does not inherit begin and learn.
+    `new_rate` say how weights that a child does not inherit begin and learn. `tokens` is how an
+    embedding begins: "unit", with a deviation of 1, see `SequenceFeed.begin`; "narrow" as before.
     """
 
     optimizer: str
@@ -52,6 +55,7 @@ class Recipe:
     decay: float | None = None
     new_parts: NewParts = "drawn"
     new_rate: float = 1.0
+    tokens: Literal["narrow", "unit"] = "narrow"
 
     @classmethod
     def of(cls, training: Training, shape: Shape) -> Recipe:
@@ -83,6 +87,7 @@ class Recipe:
             decay=training.decay,
             new_parts=training.new_parts,
             new_rate=training.new_rate,
+            tokens="unit" if is_sequence else "narrow",
         )
 
     def batch_for(self, n_rows: int) -> int:

@@ -88,6 +88,7 @@ class ZeroCost:
             shape, n_outputs = transform.feed.input_shape, transform.task.n_outputs
             blueprint = self._space.blueprint(genotype, shape, n_outputs)
             network = build(standard(blueprint), seeding.integer(self._seed, "scored weights"))
+            transform.feed.begin(network)
         except NasgenError:
             return np.full(len(self.names), np.nan)
         probe = Probe(network, inputs["x"], targets, transform.task.loss, others)

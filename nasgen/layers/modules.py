@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 KEPT = 2.0  # a state then loses an eighth a step
 SPAN = 50.0  # steps for which units of a GRU keep a state at most, as they begin
+QUICK = -1.0  # an update gate then takes in nearly three quarters of what is new
 
 
 class Summed(nn.Module):
@@ -97,10 +98,10 @@ class Recurring(nn.Module):
     `cell` is rnn_tanh, rnn_relu, gru or lstm. Weights and biases are drawn from U(-r, r) with
     r = 1 / sqrt(n_units). Gates that keep the state begin open, else what lies 20 steps back is
     forgotten before it can be learnt: the bias of an LSTM's forget gate is higher by `KEPT`
-    (Jozefowicz 2015), that of a GRU's update gate by log s for each unit, s drawn from
-    U(1, `SPAN`), so that it keeps a state for about s steps (Tallec 2018). Where all units keep
-    theirs alike a GRU does not learn it: a gate that keeps much takes in little, and some units
-    have to take in much.
+    (Jozefowicz 2015). A GRU's gate that keeps much takes in little, and layer upon layer of such
+    units would hand up hardly anything of the last steps. So each unit is one that keeps, with a
+    bias higher by log s, s drawn from U(1, `SPAN`), for about s steps (Tallec 2018), or, as
+    probably, one that takes in, with a bias higher by `QUICK`.
 
     The parameters are the module's own and are handed to torch's kernels: `torch.nn.RNNBase` keeps
     a second list of them, which goes stale where somebody else brings the weights (functional
@@ -121,7 +122,8 @@ class Recurring(nn.Module):
         if cell == "lstm":
             gate += KEPT
         elif cell == "gru":
-            gate += torch.empty(n_units).uniform_(1.0, SPAN).log()
+            kept = torch.empty(n_units).uniform_(1.0, SPAN).log()
+            gate += torch.where(torch.rand(n_units) < 0.5, kept, torch.full_like(kept, QUICK))
 
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
         x = torch.cat((first, *others), 1) if others else first

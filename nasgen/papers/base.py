@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+from nasgen.data.base import Dataset
 from nasgen.errors import ConfigError, UnknownNameError, suggest
 from nasgen.loop.search import Listener
 from nasgen.papers import REPRODUCTIONS
@@ -133,6 +134,17 @@ def _missing(wanted: str) -> str:
     if not (root := os.environ.get(DATA)):
         return f"--data names none and ${DATA} is not set (it may name a folder with {folders})"
     return f"--data names none and {root} (${DATA}) has no folder {folders}"
+
+
+def data_of(source: str, form: str, example: str) -> Dataset:
+    """Return the data set of --data; ConfigError where its rows are of another form."""
+    dataset = reading.resolved({"data": {"source": source}}, "settings").dataset
+    if dataset.form != form:
+        raise ConfigError(
+            f"--data: expected {form}s, such as {example}, got {source}, which is of the form "
+            f"'{dataset.form}'."
+        )
+    return dataset
 
 
 def find(name: str) -> Callable[[Request], Reproduction]:

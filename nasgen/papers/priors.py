@@ -20,7 +20,7 @@ from nasgen.bench.labels import Labelled
 from nasgen.bench.summary import spread
 from nasgen.errors import ConfigError, DataError
 from nasgen.papers import populations, structure
-from nasgen.papers.base import Request
+from nasgen.papers.base import Request, data_of
 from nasgen.papers.populations import Plan, Population
 from nasgen.papers.structure import ALL, PREDICTORS, SETS, USUAL, Told
 from nasgen.predictors.evaluate import MIN_GROUPS
@@ -117,6 +117,7 @@ def study(plan: Plan, request: Request, repeats: int, among: Sequence[str] = ())
             f"--graphs: expected {MIN_GROUPS} graphs or more of all priors together, for "
             f"cross-validation, got {n}."
         )
+    data_of(plan.data, "sequence", "reber or reber-embedded:n=2000")
     found, runs = populations.trained(plan, request)
     files = {}
     for population in found:

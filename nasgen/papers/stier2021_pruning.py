@@ -18,7 +18,7 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from nasgen.papers import outcome, preset, prunings
-from nasgen.papers.base import Reproduction, Request, scale_of
+from nasgen.papers.base import Reproduction, Request, data_of, scale_of
 from nasgen.papers.outcome import Compared, Target
 from nasgen.papers.prunings import BASE, Lines, at_share, of
 from nasgen.papers.smaller import narrowed
@@ -111,6 +111,7 @@ def reproduce(request: Request) -> Reproduction:
     trained.
     """
     request, scale, source = scale_of(request, SCALES)
+    data_of(source, "image", "mnist:DIR or digits")
     file = prunings.opened(request, PAPER)
     settings = read_toml(preset(PAPER))
     tables = merge(

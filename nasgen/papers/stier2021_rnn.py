@@ -20,13 +20,12 @@ from nasgen.data import ngrams
 from nasgen.errors import ConfigError
 from nasgen.layers.recurrent import GATES
 from nasgen.papers import outcome, preset, prunings
-from nasgen.papers.base import Reproduction, Request, scale_of
+from nasgen.papers.base import Reproduction, Request, data_of, scale_of
 from nasgen.papers.outcome import Compared, Target
 from nasgen.papers.prunings import BASE, Lines, of
 from nasgen.report.charts import Line, Mark, plot
 from nasgen.report.scale import axis
 from nasgen.report.sheet import Table, sheet
-from nasgen.runs.reading import resolved
 from nasgen.search_spaces.recurrent import chain
 from nasgen.settings.config import merge, read_toml
 from nasgen.store.rows import Row
@@ -197,8 +196,8 @@ def is_possible(mode: str, rate: int) -> bool:
 
 def _rules(source: str) -> dict[str, float]:
     """Return what rules of two and three symbols reach on a data set."""
-    dataset = resolved({"data": {"source": source}}).dataset
-    if dataset.form != "sequence" or len(dataset.classes) != 2 or dataset.inputs["x"].ndim != 2:
+    dataset = data_of(source, "sequence", "reber:n=6000")
+    if len(dataset.classes) != 2 or dataset.inputs["x"].ndim != 2:
         raise ConfigError(
             f"--data: expected strings of two classes, such as reber:n=6000, got {source}."
         )

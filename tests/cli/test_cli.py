@@ -223,6 +223,14 @@ def test_nothing_completed_is_exit_code_3(tmp_path: Path) -> None:
         (["reproduce", "painter"], "did you mean 'painter2018'"),
         (["reproduce", "painter2018", "--scale", "quik"], "did you mean 'quick'"),
         (["reproduce", "painter2018", "--scale", "quick"], "cifar10:DIR"),
+        (
+            ["reproduce", "stier2021-pruning", "--scale", "tiny", "--data", "reber:n=40"],
+            "--data: expected images",
+        ),
+        (
+            ["reproduce", "stier2021-rnn", "--scale", "tiny", "--data", "digits"],
+            "--data: expected sequences",
+        ),
         (["search", "--algorithm", "growth", "--set", "algorithm.survivors=99"], "survivors"),
         (["search", "--algorithm", "growth", "--set", "algorithm.selection=worst"], "selection"),
         (["search", "--space", "inception", "--set", "space.width=1"], "space.width"),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import nasgen
 from nasgen.data.base import Dataset, make
 from nasgen.evaluation.feeds.sequence import SequenceFeed
 from nasgen.evaluation.feeds.table import FAR, TableFeed
 from nasgen.evaluation.tasks.base import ranked_by
 from nasgen.evaluation.tasks.classification import Classification
 from nasgen.evaluation.tasks.regression import Regression
+from nasgen.phenotype.network import build
+from nasgen.search_spaces.recurrent import RecurrentSpace, chain
 
 ROWS = np.arange(60)
 
@@ -128,3 +133,35 @@ def test_a_batch_is_as_long_as_its_longest_sequence() -> None:
     some = {name: values[[0, 2, 3]] for name, values in prepared.items()}
     assert feed.batch(some)["x"].shape == (3, 4)
     assert feed.batch(prepared)["x"].shape == (20, 9)
+
+
+@pytest.mark.parametrize("of_tokens", [True, False])
+def test_an_embedding_begins_with_the_deviation_of_its_vectors_or_tokens(of_tokens: bool) -> None:
+    """Either way a step is embedded with a variance of 1, whatever the number of features."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 40, (60, 9)) if of_tokens else rng.normal(2, 3, (60, 9, 40))
+    part = {"x": x, "lengths": np.full(60, 9)}
+    dataset = make("it", part, np.arange(60) % 2, part, np.arange(60) % 2, form="sequence")
+    feed = SequenceFeed.fit(dataset, ROWS)
+    space = RecurrentSpace(embedding=64)
+    network = build(space.blueprint(chain("gru", [8]), feed.input_shape, 2))
+    drawn = {name: p.clone() for name, p in network.named_parameters()}
+    feed.begin(network)
+    batch = feed.batch({k: torch.from_numpy(v) for k, v in feed.prepared(part).items()})
+    assert network.steps["embed_0"](batch["x"]).detach().std() == pytest.approx(1, abs=0.08)
+    changed = [n for n, p in network.named_parameters() if not torch.equal(p, drawn[n])]
+    assert changed == (["steps.embed_0.weight"] if of_tokens else [])
+
+
+def test_trials_on_tokens_begin_so(tmp_path: Path) -> None:
+    run = nasgen.run(
+        {
+            "data": {"source": "reber:n=60"}, "space": {"name": "recurrent"},
+            "budget": {"trials": 1}, "training": {"epochs": 0.2, "lr": 1e-6, "weight_decay": 0.0},
+            "finish": {"networks": 0}, "execution": {"executor": "serial"},
+            "store": {"keep_weights": "all"},
+        },
+        out=tmp_path / "run",
+    )  # fmt: skip
+    weights = run.folder.artifacts.load(run.trial(0).refs["weights"])
+    assert weights["steps.embed_0.weight"].std() == pytest.approx(1, abs=0.08)

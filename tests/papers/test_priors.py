@@ -204,7 +204,7 @@ def test_a_graph_that_fails_is_counted_and_passed_over(
         ("--priors", "small-word", "small-world"),
         ("--cells", "gru,gru", "once"),
         ("--graphs", "4", "10 graphs or more"),
-        ("--data", "digits", "sequences"),
+        ("--data", "digits", "--data: expected sequences"),
         ("--set", "training.lr=x", "training.lr"),
     ],
 )

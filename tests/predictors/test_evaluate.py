@@ -190,6 +190,15 @@ def test_a_run_is_judged_beside_size_alone(run: nasgen.Run) -> None:
     assert "size alone" in table.output
 
 
+def test_features_of_another_kind_of_networks_are_one_sentence(run: nasgen.Run) -> None:
+    done = invoke("predictors", "evaluate", str(run.path), "--features", "random-graph")
+    assert done.exit_code == 2, done.output
+    said = " ".join(done.output.split())
+    assert (
+        "trial 0: expected a network of kind 'recurrent', which the features 'random-graph'" in said
+    )
+
+
 def test_a_run_becomes_a_table_without_finalists(run: nasgen.Run, tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     done = invoke("dataset", str(run.path), "--out", str(path), "--json")

@@ -142,7 +142,7 @@ def test_a_network_with_a_name_is_trained_first(tmp_path: Path) -> None:
     result = prune("lenet-300-100", tmp_path / "run", "--data", "digits", *options)
     assert result.exit_code == 2  # the second layer has not as many weights
     assert "algorithm.target: 0.8 is beyond what may leave" in result.output
-    assert "and all 19200 of protected layers" in result.output
+    assert "and all 19200 of which none may leave" in result.output
     assert "Take 0.6097 at most." in result.output
     assert not (tmp_path / "run").exists(), "nothing was trained"
     result = prune(

@@ -68,6 +68,12 @@ class Feed(ABC):
     def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return (JSON, arrays) from which `restore` makes an equal feed."""
 
+    def begin(self, network: nn.Module) -> None:  # noqa: B027 - most feeds leave them
+        """Change weights as they were drawn where what this feed gives asks for it.
+
+        It is called before weights are inherited. Default: they stay.
+        """
+
     @property
     @abstractmethod
     def input_shape(self) -> Shape:

@@ -97,6 +97,18 @@ class SequenceFeed(Feed):
         """(F, T), where a token counts as a one-hot vector; networks read any T."""
         return (self.last + 1 if self.n_tokens else len(self.mean)), self.longest
 
+    def begin(self, network: nn.Module) -> None:
+        """Draw what stands for a token with a deviation of 1, as `torch.nn.Embedding` does.
+
+        An embedding is drawn for vectors of F features, to each of which a step adds. A token is
+        one of them alone, and what it adds would be sqrt(F) times too small: 11 times for ASCII.
+        """
+        from nasgen.layers.modules import Embedded
+
+        embeddings = [m for m in network.modules() if isinstance(m, Embedded)]
+        for module in embeddings if self.n_tokens else ():
+            module.weight.detach().mul_(module.n_features**0.5)
+
     def read(self, raw: Any) -> dict[str, Array]:
         if self.vocabulary:
             raw = tokens.numbered("predict", "x", raw, self.vocabulary)
