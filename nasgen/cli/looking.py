@@ -18,6 +18,11 @@ from nasgen.cli.app import (
 from nasgen.cli.output import dump
 from nasgen.cli.searching import print_summary
 
+# Stands below every table of them.
+COUNTED = (
+    "Synapses and kernels are those of all layers but the classifier; biases are not counted."
+)
+
 
 @command
 def status(run: RunPath, ledger: LedgerNow = None, json_: Json = False) -> None:
@@ -99,6 +104,8 @@ def show(
     table_of("", list(columns), list(zip(*columns.values(), strict=True)))
     if not history and (rows := of_generations(found)):
         _generations_table("means of the generations", found, rows)
+    elif "n_synapses" in columns:
+        print(COUNTED)
 
 
 def _show_generations(run: Any, json_: bool) -> None:
@@ -132,6 +139,7 @@ def _generations_table(title: str, run: Any, rows: Sequence[Mapping[str, Any]]) 
         overlaps = [row["similarity"]["kernel"][by]["overlap"] for row in rows]
         columns[name] = [value("share", overlap) for overlap in overlaps]
     table_of(title, list(columns), list(zip(*columns.values(), strict=True)))
+    print(COUNTED)
 
 
 def _state(trial: Any) -> str:

@@ -1,8 +1,9 @@
 """Chooses individuals by how alike their networks are (future work of Chung 2018).
 
-How alike two are is their overlap (equation 4), the mean of both directions, by gene tag. The first
-is drawn at random, each further one by its mean overlap with those that are chosen already. Close
-parents leave more of themselves to a child when they are intersected, distant ones search wider.
+How alike two are is their overlap (its equation 4), the mean of both directions, by gene tag. The
+first is drawn at random, each further one by its mean overlap with those that are chosen already.
+Close parents leave more of themselves to a child when they are intersected, distant ones search
+wider.
 """
 
 from __future__ import annotations

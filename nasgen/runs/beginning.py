@@ -90,8 +90,8 @@ def _check_fit(resolved: Resolved, transform: Transform) -> None:
     if len(shape) not in space.ranks:
         wrong.append(
             f"space.name: '{config.space.name}' reads {_forms(space.ranks)}, but "
-            f"{config.data.source} is of the form '{transform.form}'; leave space.name out, or "
-            f"choose one for {_forms((len(shape),))}, such as '{_usual_space(transform.form)}'."
+            f"{config.data.source} is of the form '{transform.form}'; "
+            f"{_other_space(config, len(shape), transform.form)}."
         )
     if len(shape) < 3:
         own = config.training
@@ -104,6 +104,15 @@ def _check_fit(resolved: Resolved, transform: Transform) -> None:
         ]
     if wrong:
         raise ConfigError(wrong)
+
+
+def _other_space(config: SearchConfig, rank: int, form: str) -> str:
+    """Return what to do about a space that does not read the data: it may come with a network."""
+    network = config.origin.network
+    if network is not None and origin.space_of(network).get("name") == config.space.name:
+        return f"it came with origin.network = '{network}': name another network, or other data"
+    usual = _usual_space(form)
+    return f"leave space.name out, or choose one for {_forms((rank,))}, such as '{usual}'"
 
 
 def _usual_space(form: str) -> str:

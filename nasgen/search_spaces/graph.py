@@ -279,13 +279,15 @@ class GraphSpace(SearchSpace):
             n = len(genotype.inputs(genotype.output.tag))
             found.append(f"the output: expected exactly one input, got {n}.")
         live, layers, before = genotype.live, self._rules, genotype.before
-        for vertex in genotype.vertices:
+        for place, vertex in enumerate(genotype.vertices):
             # A vertex object that was found fine stays so; only its place in the graph is new.
             if self._fine.get(id(vertex)) is vertex and vertex.tag in live:
                 n_in = len(before[vertex.tag])
                 if n_in == 1 or (n_in > 1 and layers[vertex.op].merges):
                     continue
-            here = f"vertex {vertex.tag} ('{vertex.op}')"
+            # Provisional tags are nobody's: the place in the list says more.
+            number = place if vertex.tag < 0 else vertex.tag
+            here = f"vertex {number} ('{vertex.op}')"
             if not -(1 << 62) <= vertex.tag < 1 << 62:
                 found.append(f"{here}: expected a gene tag of 62 bits and a sign.")
             if vertex.op in ("input", "output"):

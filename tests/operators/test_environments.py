@@ -165,25 +165,29 @@ def test_solving_works_at_every_number(n: float) -> None:
 @pytest.mark.parametrize("name", SOLVED)
 @pytest.mark.parametrize("cluster", ["kernel", "filter"])
 def test_retention_is_met_within_one_over_root_n(name: str, cluster: str) -> None:
-    given = stock(0, density=0.6)
-    env = environment(name, cluster=cluster) if name != "rank" else environment(
-        name, cluster=cluster, cluster_first=True
-    )  # fmt: skip
-    before = clusters.n_clusters(given.support, cluster)
-    found = drawn(env, given)
-    left = clusters.n_clusters(found.masks, cluster)
-    # A cluster that survives may lose all of its synapses: those of dense layers often do.
-    whole = {n: given.support[n] for n in "bc"}
-    kept = clusters.n_clusters({n: found.masks[n] for n in "bc"}, cluster)
-    if cluster == "filter":
-        assert left / before == pytest.approx(0.8, abs=3 / before**0.5)
-    assert 0.6 < kept / clusters.n_clusters(whole, cluster) < 1.0
-    wanted = found.wanted["synapses"] * n_synapses(given.support)
-    assert n_synapses(found.masks) == pytest.approx(wanted, abs=3 * wanted**0.5)
-    assert found.wanted[f"{cluster}s"] == pytest.approx(0.8)
-    # The kernels that survive hold more than their share: 0.8 x 0.8 keeps more than 0.64.
-    least = 0.60 if name == "random" else 0.63
-    assert least < n_synapses(found.masks) / n_synapses(given.support) < 0.75
+    """Of convolutions, whose kernels that survive keep a synapse: clusters of dense layers do not.
+
+    So many survive as the paper's 0.8 says, and 0.8 of the synapses that are in these.
+    """
+    first = {"cluster_first": True} if name == "rank" else {}
+    env = environment(name, cluster=cluster, **first)
+    for seed in range(3):
+        whole = stock(seed, density=0.6)
+        found = drawn(env, whole, seed)
+        wanted = found.wanted["synapses"] * n_synapses(whole.support)
+        assert n_synapses(found.masks) == pytest.approx(wanted, abs=wanted**0.5)
+        convs = {n: m for n, m in whole.support.items() if m.ndim == 4}
+        given = replace(whole, support=convs, parents=[convs])
+        given = replace(given, strengths={n: whole.strengths[n] for n in convs})
+        found = drawn(env, given, seed)
+        assert found.wanted[f"{cluster}s"] == pytest.approx(0.8)
+        n = clusters.n_clusters(convs, cluster)
+        assert clusters.n_clusters(found.masks, cluster) / n == pytest.approx(0.8, abs=n**-0.5)
+        wanted = found.wanted["synapses"] * n_synapses(convs)
+        assert n_synapses(found.masks) == pytest.approx(wanted, abs=wanted**0.5)
+        # The kernels that survive hold more than their share: 0.8 x 0.8 keeps more than 0.64.
+        least = 0.60 if name == "random" else 0.63
+        assert least < n_synapses(found.masks) / n_synapses(convs) < 0.75
 
 
 def test_one_factor_for_the_network_spares_a_narrow_first_layer() -> None:

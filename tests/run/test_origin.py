@@ -138,6 +138,13 @@ def test_a_network_that_is_illegal_here_is_refused_with_the_space(other: nasgen.
         reading.resolved(tables)
 
 
+def test_what_a_network_has_too_much_is_named_by_its_place() -> None:
+    """A network from a file has no gene tags yet that anybody could know."""
+    tables = {"space": {"name": "mlp"}, "origin": {"network": "lenet"}}
+    with pytest.raises(ConfigError, match=r"lenet is not legal .*: vertex 2 \('pad'\): unknown op"):
+        reading.resolved(tables)
+
+
 def test_the_former_key_names_the_new_one() -> None:
     with pytest.raises(ConfigError, match=r"'origin\.genotype' is not a setting; did you mean 'n"):
         reading.resolved({"origin": {"genotype": "net.json"}})

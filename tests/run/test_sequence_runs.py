@@ -67,6 +67,13 @@ def test_options_of_images_are_refused_in_a_sentence(
         nasgen.run({"data": {"source": "reber:n=40"}, **tables}, out=tmp_path / "run")
 
 
+def test_a_network_of_sequences_is_no_beginning_for_images(run: Run, tmp_path: Path) -> None:
+    tables = {"data": {"source": "digits"}, "origin": {"network": str(run.path)}}
+    said = r"'recurrent' reads sequences .*digits is .*; it came with origin.network = '.*': name an"
+    with pytest.raises(ConfigError, match=said):
+        nasgen.run(tables, out=tmp_path / "run")
+
+
 def test_the_default_space_of_sequences_is_found_from_the_command_line(tmp_path: Path) -> None:
     words = ["search", "--data", "reber-embedded:n=40", "--trials", "1"]
     words += [

@@ -104,6 +104,8 @@ def test_all_that_reads_runs_reads_this_one(run: nasgen.Run, tmp_path: Path) -> 
     ):
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 0, (command, done.output)
+        if command[0] == "show" and len(command) == 2:
+            assert "of all layers but the classifier; biases are not counted" in done.output
     assert "no trial was added: 'synthesis' asks for no more than the 10" in done.output
     plans = [leg["plan"] for leg in nasgen.load(copy).record["legs"]]
     assert [(plan["trials"], plan["generations"]) for plan in plans] == [(10, 4), (0, None)]

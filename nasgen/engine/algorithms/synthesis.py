@@ -42,7 +42,8 @@ class Synthesis(Generational):
 
     - `mating`: a name of the registry group "matings"; several, with frequencies, are named in
       [algorithm.matings] instead.
-    - `range`: parents come from this many last generations (Chung 2017's G; default 1).
+    - `range`: parents come from this many last generations (default 1); the G_i on which equation 3
+      of Chung 2017 conditions.
     - `ancestors`: trainings of the origin that differ in their random draws (default 1: the
       children differ by sampling alone). Mating averages what they have learnt independently.
     - `generations`: of children; default: until the budget is spent.

@@ -4,10 +4,11 @@
     P(i) = exp(a_i / z - 1)                               equation 5
     P    = product over c of [F_c P(c) product over i in c of F_s P(i)]      equations 1 and 3
 
-a_i is the size of the (mated: Chung 2017, equation 3) weight; the paper writes w_i, but a large
-negative weight is strong. trunc zeroes what lies below a quantile of the layer's living strengths.
-Members differ in what they do with the factors F and the normalisers Z and z. Probabilities are
-logarithms throughout.
+Equation 2 has one factor F for the whole, 3 one a level. a_i is the size of the weight, of several
+parents the mated one (Chung 2017, equation 3; Chung 2018, equation 1); the paper writes w_i, but a
+large negative weight is strong. trunc zeroes what lies below a quantile of the layer's living
+strengths. Members differ in what they do with the factors F and the normalisers Z and z.
+Probabilities are logarithms throughout.
 """
 
 from __future__ import annotations

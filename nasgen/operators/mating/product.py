@@ -3,7 +3,10 @@
     M = product over k in K_c of |w_k|^(1 / |K_c|), K_c the parents that have the kernel c
 
 The exponent is not in the paper. Without it a kernel that one parent has beats one that all five
-have, because 0.05 is more than 0.05^5. Logarithms are added up, so that nothing underflows.
+have, because 0.05 is more than 0.05^5. The equations' factors alpha_k are left out: equal for all
+parents, they would change every strength by the same factor, which no environment asks for (without
+the exponent it would be alpha^|K_c|, another one for each number of owners). Logarithms are added
+up, so that nothing underflows.
 """
 
 from __future__ import annotations
@@ -19,7 +22,11 @@ from nasgen.phenotype.survival import Array, Mask
 def product(
     name: str, weights: Sequence[Array], supports: Sequence[Mask], rng: np.random.Generator
 ) -> tuple[Array, Mask]:
-    """Return strengths, and of the kernels that any parent has what all its owners have."""
+    """Return strengths, and of the kernels that any parent has what all its owners have.
+
+    M = product over k in K_c of |w_k|^(1 / |K_c|), K_c the parents that have the kernel c (Chung
+    2018, equations 2 and 3, as a geometric mean: else few owners would beat many).
+    """
     shape = weights[0].shape
     owns = [clusters.spread(clusters.living(support, "kernel"), shape) for support in supports]
     return _geometric(weights, supports, owns)
@@ -28,7 +35,10 @@ def product(
 def product_all(
     name: str, weights: Sequence[Array], supports: Sequence[Mask], rng: np.random.Generator
 ) -> tuple[Array, Mask]:
-    """Return strengths and what all parents have: every parent counts as an owner."""
+    """Return strengths and what all parents have: every parent counts as an owner.
+
+    M = product over k of |w_k|^(1 / m) (Chung 2018, equations 2 and 3, as a geometric mean).
+    """
     everywhere = np.ones(weights[0].shape, np.bool_)
     return _geometric(weights, supports, [everywhere] * len(weights))
 
