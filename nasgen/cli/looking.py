@@ -19,9 +19,7 @@ from nasgen.cli.output import dump
 from nasgen.cli.searching import print_summary
 
 # Stands below every table of them.
-COUNTED = (
-    "Synapses and kernels are those of all layers but the classifier; biases are not counted."
-)
+COUNTED = "Synapses and kernels are those of all layers but the classifier; biases are not counted."
 
 
 @command

@@ -69,7 +69,9 @@ def test_options_of_images_are_refused_in_a_sentence(
 
 def test_a_network_of_sequences_is_no_beginning_for_images(run: Run, tmp_path: Path) -> None:
     tables = {"data": {"source": "digits"}, "origin": {"network": str(run.path)}}
-    said = r"'recurrent' reads sequences .*digits is .*; it came with origin.network = '.*': name an"
+    said = (
+        r"'recurrent' reads sequences .*digits is .*; it came with origin.network = '.*': name an"
+    )
     with pytest.raises(ConfigError, match=said):
         nasgen.run(tables, out=tmp_path / "run")
 
