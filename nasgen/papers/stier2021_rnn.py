@@ -115,9 +115,9 @@ SCALES: Final = {
     "goals": Scale(
         "reber",
         0.05,
-        12.0,
+        10.0,
         "reber-embedded",
-        12.0,
+        8.0,
         rates=(30, 50, 60, 70, 80, 90),
         modes=(BOTH,),
         when=("after",),
