@@ -27,6 +27,8 @@ from nasgen.store.trial import Trial, recorded
 # What a finalist must be shown before a wider network would make more of the time: ARCHITECTURE.md.
 ENOUGH_EPOCHS, ENOUGH_IMAGES = 25.0, 1_000_000
 MAX_WIDEN = 2.0  # by itself
+MARGIN = 1.1  # by which a further finalist may take longer than the longest one so far
+LEAST_S = 0.1  # of a training, where no clock tells
 
 
 class Space(Protocol):
@@ -124,7 +126,8 @@ class Finish:
         """Return the finish trials of those that go on in the schedule where they are."""
         assert self.plan is not None
         n_living = sum(t.state != "FAILED" for t in self.begun)
-        n_missing = self._bounded_n(self.budget.n_finish - n_living)
+        n_missing = self.budget.n_finish - n_living
+        n_missing = self._bounded_n(n_missing if n_missing > 0 else self._n_further())
         taken = {(t.key, t.refs.get("support")) for t in self.begun}
         chosen: list[Trial] = []
         for source in (self.trials[seq] for seq in self.sources):
@@ -140,6 +143,19 @@ class Finish:
             seq = len(self.trials) + i
             waiting.append(self.copied(seq, source, identity, fidelity, asked_after))
         return waiting
+
+    def _n_further(self) -> int:
+        """Return how many networks beside the planned ones fit the time that these have left.
+
+        Finalists that were ended by their time have left none.
+        """
+        assert self.plan is not None
+        begun = self.all_begun
+        is_over = bool(begun) and all(t.told is not None for t in begun)
+        if not self.plan.further or self.budget.time_s is None or not is_over:
+            return 0
+        each_s = max(t.train_s for t in begun) + self.extra_s
+        return self.workers * math.floor(self.budget.left_s / (MARGIN * max(each_s, LEAST_S)))
 
     def _bounded_n(self, n_missing: int) -> int:
         """Return how many finalists are missing, as far as the segment has trials for them."""

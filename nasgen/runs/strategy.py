@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -141,4 +142,8 @@ def plan_of(
         finish_share=config.finish.share,
         epochs=search_fidelity(config, n_train).epochs or 1.0,
         finish_epochs=finish_fidelity(config, n_train, timed=False).epochs or 4.0,
+        most_epochs=(
+            search_fidelity(config, n_train).epochs or math.inf,
+            finish_fidelity(config, n_train, timed=True).epochs or math.inf,
+        ),
     )

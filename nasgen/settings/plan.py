@@ -9,6 +9,10 @@ the end of the schedule, on all cores, and gets most of the budget: there alone 
 worth its price. Where a stretch would be too short to tell networks apart, one network gets all the
 time.
 
+On little data trainings end by their epochs before their time. Then there are as many stretches as
+the search has time for, and what is left in the end trains `further` networks of the search to the
+end of the schedule, so that the ensemble has more to choose from.
+
 `planned` is a pure function, so that a plan can be checked, shown and stored before it is followed.
 """
 
@@ -96,6 +100,7 @@ class Plan:
       `threads` threads (None: those of a worker).
     - `finish_s`: seconds of training that each of them is expected to get; None without a limit.
     - `speed`: what it was planned with; None where nothing was measured.
+    - `further`: whether other networks of the search go on to the end in time that finalists leave.
     """
 
     strategy: Strategy
@@ -107,6 +112,7 @@ class Plan:
     threads: int | None = None
     finish_s: float | None = None
     speed: Speed | None = None
+    further: bool = False
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:
@@ -158,6 +164,7 @@ def planned(
     finish_share: float | None = None,
     epochs: float = 1.0,
     finish_epochs: float = 4.0,
+    most_epochs: tuple[float, float] = (math.inf, math.inf),
 ) -> Plan:
     """Return what a segment does in `budget_s` seconds, or in `n_trials` trials, or in both.
 
@@ -166,8 +173,9 @@ def planned(
     the search halves what it began with, and begins with more. `has_lines`: an earlier segment has
     left networks that this one breeds on, so there are no first ones. `first`, `finalists` and
     `finish_share` are what the user has set, else None. `epochs` and `finish_epochs` are the passes
-    of a stretch and of a finalist; they share out the schedule where there is no time. One of
-    `budget_s` and `n_trials` must be given.
+    of a stretch and of a finalist; they share out the schedule where there is no time. Where there
+    is, a stretch and a finalist end after `most_epochs` passes. One of `budget_s` and `n_trials`
+    must be given.
     """
     has_lines &= breeds
     if budget_s is None:
@@ -178,13 +186,14 @@ def planned(
     spread = _spread(left * (1 - USUAL_SHARE), n_train, cores, finalists, most)
     share = _search_share(spread, workers, breeds) if finish_share is None else 1 - finish_share
     job_s = JOB_S + (PARTIAL_VALIDATION * speed.val_s if speed else 0.0)
-    least = 4 * job_s
+    least, most_s, most_finish_s = 4 * job_s, math.inf, math.inf
     n_slots = SLOTS * math.sqrt(left / 600)
     if speed is not None:
-        least = max(least, MIN_STRETCH_IMAGES * speed.image_s)
+        most_s, most_finish_s = (n * n_train * speed.image_s for n in most_epochs)
+        least = min(max(least, MIN_STRETCH_IMAGES * speed.image_s), most_s)
         n_slots = SLOTS * math.sqrt(left / speed.image_s / IMAGES)
     search_s = left * share
-    n_slots = round(n_slots * share / USUAL_SHARE)
+    n_slots = max(round(n_slots * share / USUAL_SHARE), int(search_s / (most_s + job_s)))
     n_slots = min(n_slots, int(search_s / (least + job_s)), MAX_SLOTS)
     most = math.inf if n_trials is None else n_trials - spread.n
     if has_lines:
@@ -195,9 +204,10 @@ def planned(
             return _one(left, n_train, cores, finalists, n_trials)
     n_used = _slots(rounds, workers)
     stretch_s = round(max(0.5, search_s / max(1, n_used) - job_s), 3)
-    finish_s = (left - n_used * (stretch_s + job_s)) / max(1, spread.waves)
+    trained_s = min(stretch_s, most_s)
+    finish_s = (left - n_used * (trained_s + job_s)) / max(1, spread.waves)
     # In seconds of one worker; all that a finalist computes counts, not its time alone.
-    searched, finished = len(rounds) * stretch_s, finish_s * spread.gain
+    searched, finished = len(rounds) * trained_s, min(finish_s * spread.gain, most_finish_s)
     until = searched / (searched + finished) if spread.n else 1.0
     return Plan(
         "lines",
@@ -209,6 +219,7 @@ def planned(
         spread.threads,
         math.floor(1000 * finish_s) / 1000 if spread.n else None,
         speed,
+        further=finalists is None and spread.n > 0,
     )
 
 

@@ -133,6 +133,37 @@ def test_a_finalist_that_fails_gives_way_to_the_next_in_time() -> None:
     assert failed.parents != last.parents
 
 
+def test_time_that_finalists_leave_trains_every_network_of_the_search_to_the_end() -> None:
+    """Those of the last round first; each once, from where it is in the schedule."""
+    plan = replace(PLAN, finalists=1, further=True)
+
+    def finished(plan: Plan, time_s: float, stop: int | None = None) -> list[Trial]:
+        budget = Budget(None, 1, time_s=time_s)
+        play = played(plan=plan)
+        play.search.budget = budget
+        if stop is not None:
+            play = played(plan=plan, ledger=play.stopped_at(stop))
+            play.search.budget = budget
+        return play.run()
+
+    trials = finished(plan, 100.0)
+    last = [t for t in trials if t.phase == "finish"]
+    keys = [t.key for t in last]
+    assert len(keys) == len(set(keys)) > 8
+    assert set(keys) == {t.key for t in trials if t.phase == "search"}
+    assert last[0].key == finished(replace(plan, further=False), 100.0)[-1].key
+    for trial in last:
+        (source,) = trial.parents
+        assert trial.fidelity.begin == trials[source].fidelity.end
+        newest = [t.seq for t in trials if t.key == trial.key and t.phase == "search"]
+        assert source == max(newest)
+    assert [t.phase for t in finished(plan, 0.2)].count("finish") <= 1
+    history = [(t.seq, t.key, t.operator, t.parents, t.state) for t in trials]
+    for stop in (6, last[3].seq):
+        resumed = finished(plan, 100.0, stop)
+        assert [(t.seq, t.key, t.operator, t.parents, t.state) for t in resumed] == history
+
+
 def test_what_is_started_again_leaves_time_for_its_worker_to_start() -> None:
     speed = Speed(1e-3, 1e-3, 1.0, start_s=8.0)
     plan = Plan("one", (Round(0, 1),), 50.0, 1.0, 0, speed=speed)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from nasgen.errors import ConfigError
 from nasgen.runs import reading, strategy
-from nasgen.settings.plan import JOB_S, PARTIAL_VALIDATION, Plan, Speed, planned
+from nasgen.settings.plan import JOB_S, MOST_SHARE, PARTIAL_VALIDATION, Plan, Speed, planned
 
 N_TRAIN = 45_000
+NEVER = (math.inf, math.inf)  # epochs that end a training
 # Two cores; a network of 27 million multiply-adds on images of 32 pixels.
 CIFAR = Speed(1 / 600, 1 / 1020, 2.5, start_s=6.0, end_s=10.0, threads=2)
 TINY = Speed(60e-6, 90e-6, 0.05, start_s=4.0, end_s=4.0, threads=2)  # threads bring it nothing
@@ -40,6 +41,7 @@ def slots(plan: Plan, workers: int) -> int:
     st.none() | st.integers(1, 40),
     st.none() | st.integers(0, 3),
     st.none() | st.floats(0.1, 0.9),
+    st.just(NEVER) | st.tuples(st.floats(1.0, 12.0), st.floats(30.0, 360.0)),
 )
 def test_a_plan_spends_its_time_once_and_its_schedule_whole(
     budget_s: float,
@@ -50,11 +52,12 @@ def test_a_plan_spends_its_time_once_and_its_schedule_whole(
     n_trials: int | None,
     finalists: int | None,
     share: float | None,
+    most_epochs: tuple[float, float],
 ) -> None:
     workers = 2 if speed is None else max(1, speed.threads)
     plan = planned(
         budget_s, n_train, workers, speed, breeds=breeds, has_lines=has_lines, n_trials=n_trials,
-        finalists=finalists, finish_share=share,
+        finalists=finalists, finish_share=share, most_epochs=most_epochs,
     )  # fmt: skip
     assert Plan.of(plan.to_json()) == plan
     left = budget_s - (speed.start_s + speed.end_s if speed else 0.0)
@@ -64,7 +67,8 @@ def test_a_plan_spends_its_time_once_and_its_schedule_whole(
         assert plan.stretch_s <= max(0.5, left) + 1e-3
         assert (plan.finalists, plan.until, len(plan.rounds)) == (0, 1.0, 1)
     else:
-        spent = slots(plan, workers) * ((plan.stretch_s or 0.0) + job_s)
+        most_s = math.inf if speed is None else most_epochs[0] * n_train * speed.image_s
+        spent = slots(plan, workers) * (min(plan.stretch_s or 0.0, most_s) + job_s)
         spent += plan.finish_waves * (plan.finish_s or 0.0)
         assert spent <= left + 0.6 * slots(plan, workers)  # where a stretch has its least length
         most = min(n_trials or math.inf, math.inf if finalists is None else finalists)
@@ -164,6 +168,38 @@ def test_more_finalists_only_where_each_still_gets_enough() -> None:
     assert free.at_once == 2
     assert free.threads is None
     assert planned(600.0, N_TRAIN, 1, Speed(1e-3, 1e-3, 1.0, threads=1)).threads is None
+
+
+# A row of a table of 112 takes this on two cores without other work; 12 and 360 passes end it.
+WINE = Speed(4e-5, 5e-5, 2e-4, start_s=4.0, end_s=3.0, threads=2)
+ENDS = (12.0, 360.0)
+
+
+def test_where_epochs_end_trainings_there_are_as_many_as_the_search_has_time_for() -> None:
+    plain, ended = (planned(60.0, 112, 2, WINE, most_epochs=e) for e in (NEVER, ENDS))
+    trained_s, job_s = 12 * 112 * WINE.image_s, JOB_S + PARTIAL_VALIDATION * WINE.val_s
+    searched_s = slots(ended, 2) * (trained_s + job_s)
+    left = 60.0 - WINE.start_s - WINE.end_s
+    assert ended.n_search > 2 * plain.n_search
+    assert 0.15 * left < searched_s <= MOST_SHARE * left
+    # The progress is that of passes: 12 a round, 360 in the end.
+    n = len(ended.rounds)
+    assert ended.until == pytest.approx(12 * n / (12 * n + 360), rel=0.01)
+    # What the search does not take is the finalists'; what they leave, others may have.
+    assert ended.finish_s is not None
+    assert ended.finish_s * ended.finish_waves == pytest.approx(left - searched_s, rel=0.01)
+    assert ended.further
+    assert not planned(60.0, 112, 2, WINE, most_epochs=ENDS, finalists=2).further
+    assert not planned(None, 112, 2, n_trials=20).further
+
+
+@given(st.floats(30.0, 7200.0), speeds)
+def test_where_time_ends_trainings_their_epochs_change_no_plan(
+    budget_s: float, speed: Speed
+) -> None:
+    plan = planned(budget_s, N_TRAIN, speed.threads, speed)
+    most = max(plan.stretch_s or 0.0, (plan.finish_s or 0.0) * 8) / (N_TRAIN * speed.image_s)
+    assert planned(budget_s, N_TRAIN, speed.threads, speed, most_epochs=(most, most)) == plan
 
 
 def test_trials_alone_are_planned_without_the_machine() -> None:

@@ -41,6 +41,7 @@ class Lines(Generational):
         self._since = 0  # the generation in which the plan began
         self._line: dict[int, int] = {}  # seq of an individual -> of the first one of its line
         self._beside: list[Individual] = []  # trained in the last round, in no line any more
+        self._left: list[Individual] = []  # trained before, where `further` ones may be trained on
         self.toolbox.register("survive", selections.best)
 
     def begin(self, breeder: Breeder) -> None:
@@ -72,7 +73,7 @@ class Lines(Generational):
         self.plan, self._since = plan, self.generation
         if begun:  # they have had more training than what they were made of
             self._line |= {i.seq: self._line_of(i) for i in begun}
-            self.population, self._beside = list(begun), []
+            self.population, self._beside, self._left = list(begun), [], []
 
     @property
     def round(self) -> int:
@@ -103,7 +104,8 @@ class Lines(Generational):
 
     @property
     def finalists(self) -> list[Individual] | None:
-        return None if self.plan is None else [*self.population, *self._beside]
+        found = [*self.population, *self._beside, *self._left]
+        return None if self.plan is None else found
 
     def _terms(self, is_first: bool) -> Terms:
         """Return the terms of the round: what `is_first` has had no training, in whichever."""
@@ -123,7 +125,7 @@ class Lines(Generational):
 
     @property
     def alive(self) -> list[Individual]:
-        return [*super().alive, *self._beside]
+        return [*super().alive, *self._beside, *self._left]
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
         now = self._now
@@ -158,7 +160,12 @@ class Lines(Generational):
         else:
             n_lines = 0 if self.plan is None else self.plan.finalists
         kept = self.lasting(champions, min(max(1, n_lines), len(champions)), rng)
-        self._beside = [i for i in selections.best(offspring, len(offspring), rng) if i not in kept]
+        beside = [i for i in selections.best(offspring, len(offspring), rng) if i not in kept]
+        if self.plan is not None and self.plan.further:
+            now_known = {i.genotype.key for i in [*kept, *beside]}
+            before = [*self._beside, *self.population, *self._left]
+            self._left = [i for i in before if i.genotype.key not in now_known]
+        self._beside = beside
         return kept
 
     def lasting(
