@@ -280,5 +280,6 @@ def _print_distilled(summary: Mapping[str, Any], metric: str) -> None:
         )
     ]
     table_of("", ["", *columns[:2], "params"], rows)
-    print(f"trained for {summary['distilled']['epochs']:.3g} epochs")
+    epochs = f"{summary['distilled']['epochs']:.3g}"
+    print(f"trained for {epochs} epoch{'' if epochs == '1' else 's'}")
     print(f"folder: {summary['out']}")

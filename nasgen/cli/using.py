@@ -74,7 +74,10 @@ def export(
     if loading.is_export(source):
         raise ConfigError(f"{source} is an export already; name the run that it comes from.")
     found = loading.load(source, plugin or (), data, ledger, said)
-    options = [w for n, v in {"--format": format_, "--views": views}.items() for w in (n, v)]
+    given = {"--format": format_, "--check-on": check_on, "--views": views, "--out": out}
+    given |= {"--data": data}
+    options = [word for n, v in given.items() if v is not None for word in (n, str(v))]
+    options += [word for file in plugin or () for word in ("--plugin", str(file))]
     line = typed("export", source, *options).strip("`")
     own = f"{found.path.resolve().name}-export"
     if isinstance(found, Run):

@@ -7,6 +7,7 @@ import gzip
 import os
 import re
 import struct
+import textwrap
 import tokenize
 import zipfile
 import zlib
@@ -109,8 +110,13 @@ def parsing(what: str, remedy: str) -> Iterator[None]:
     except NasgenError:
         raise
     except UNREADABLE as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        reason = shortened(f"{type(error).__name__}: {error}")
         raise DataError(f"{what}: {reason}. {remedy}") from None
+
+
+def shortened(reason: str, most: int = 200) -> str:
+    """Return a reason on one line, with whole words and without its full stop."""
+    return textwrap.shorten(reason, most, placeholder=" ...").rstrip(".")
 
 
 @contextmanager

@@ -79,14 +79,16 @@ def load(rest: str, task: str = AUTO) -> Dataset:
 
 
 def read(
-    path: Path, chosen: Callable[[Sequence[str]], Sequence[str]] = lambda found: found
+    path: Path,
+    chosen: Callable[[Sequence[str]], Sequence[str]] = lambda found: found,
+    remedy: str = AGAIN,
 ) -> dict[str, NDArray[Any]]:
     """Return arrays of an .npz file, all or those that `chosen` picks of their names.
 
     Raises DataError for anything else than arrays of numbers and texts, and for sizes that the file
-    cannot hold, before memory is taken.
+    cannot hold, before memory is taken; it ends with the `remedy`.
     """
-    with files.parsing(f"{path}: is no intact .npz file", AGAIN):
+    with files.parsing(f"{path}: is no intact .npz file", remedy):
         with zipfile.ZipFile(path) as archive:
             keys = chosen([info.filename.removesuffix(".npy") for info in archive.infolist()])
             for key in keys:

@@ -42,10 +42,10 @@ def export(
     """
     from nasgen.export import gathering  # loads torch
 
-    if check_on < 1:
-        raise ConfigError(f"--check-on: expected at least 1 row, got {check_on}.")
+    if not isinstance(check_on, int) or check_on < 1:
+        raise ConfigError(f"check_on (--check-on): expected at least 1 row, got {check_on!r}.")
     if views not in VIEWS:
-        raise ConfigError(f"--views: expected one of {', '.join(VIEWS)}, got '{views}'.")
+        raise ConfigError(f"views (--views): expected one of {', '.join(VIEWS)}, got {views!r}.")
     asked = gathering.Asked(
         Path(out), formats, check_on, views == "run", mixed, temperature,
         {**known, **(about or {})},

@@ -41,6 +41,7 @@ NO_TEST: Final = (
     "are expected to be too good; cross-validate the estimator instead."
 )
 MOST_SEEDS: Final = 2**31 - 1
+LEAST_ROWS: Final = 2
 SHARE: Final = 0.1  # of the rows that validate, in MLPClassifier too
 
 
@@ -103,6 +104,12 @@ class NASEstimator(BaseEstimator):
         inputs, columns = self._learnt(X)
         targets, classes = self._targets(y)
         check_consistent_length(inputs["x"], targets)
+        if len(targets) < LEAST_ROWS:
+            raise DataError(
+                f"{rows.WHERE}: expected at least {LEAST_ROWS} rows, one to train on and one to "
+                f"validate, got {len(targets)} sample."
+            )
+        _ = self._wants_ensemble  # before anything is trained
         seed = self._seed()
         held_out = self._held_out(targets, classes, seed)
         parts = {name: array[held_out] for name, array in inputs.items()}
@@ -146,7 +153,12 @@ class NASEstimator(BaseEstimator):
 
     def _learnt(self, X: Any) -> tuple[dict[str, Array], tuple[Column, ...]]:  # noqa: N803
         """Return the inputs of the rows and, of a table, its columns; learns their names."""
-        if rows.n_axes(X) in (3, 4):
+        if (n := rows.n_axes(X)) > 4:
+            raise DataError(
+                f"{rows.WHERE}: expected a table (N, columns) or images (N, H, W) or (N, C, H, W), "
+                f"got an array of {n} axes; reshape it."
+            )
+        if n > 2:
             images = rows.images(X, self)
             self.n_features_in_ = int(np.prod(images.shape[1:]))
             self.__dict__.pop("feature_names_in_", None)  # of a fit before
@@ -202,6 +214,12 @@ class NASEstimator(BaseEstimator):
             {"executor": "processes"} | ({} if self.workers is None else {"workers": self.workers})
         )  # fmt: skip
         return merge(merge(tables, own), nested(self.settings))
+
+    @property
+    def _wants_ensemble(self) -> bool:
+        if not isinstance(self.ensemble, bool | np.bool_):
+            raise ConfigError(f"ensemble: expected True or False, got {self.ensemble!r}.")
+        return bool(self.ensemble)
 
     @property
     def _plugins(self) -> tuple[Any, ...]:
@@ -260,7 +278,7 @@ class NASEstimator(BaseEstimator):
                 f"{type(self).__name__}.fit: no network came of the trials ({len(run.trials)}): "
                 f"{why.rstrip('.')}; {look}"
             )
-        has_ensemble = self.ensemble and run.summary["ensemble"]
+        has_ensemble = self._wants_ensemble and run.summary["ensemble"]
         answering: Any = run.ensemble if has_ensemble else run.network()
         found: Exported = answering.held(run.resolved.scope)
         is_table = found.subject.transform.form == "table"

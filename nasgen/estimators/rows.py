@@ -45,9 +45,15 @@ def _plain(rows: Any) -> Any:
 def images(rows: Any, estimator: Any) -> Array:
     """Return images as (N, C, H, W), in the numbers that they have; (N, H, W) are grey."""
     found = check_array(
-        _plain(rows), allow_nd=True, ensure_2d=False, input_name=WHERE,
+        _plain(rows), allow_nd=True, ensure_2d=False, input_name=WHERE, ensure_all_finite=False,
         estimator=estimator,
     )  # fmt: skip
+    if found.dtype.kind == "f" and not (finite := np.isfinite(found)).all():
+        place = tuple(map(int, np.argwhere(~finite)[0]))
+        raise DataError(
+            f"{WHERE}: image {place[0]} holds {found[place]} at {place[1:]}, expected "
+            "finite numbers; fill these pixels, or leave the image out."
+        )
     checks.channels_first(WHERE, WHERE, found)
     return checks.as_images(WHERE, WHERE, found)
 

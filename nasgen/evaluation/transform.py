@@ -10,14 +10,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, final
+from typing import Any, Final, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasgen.data import files, npz
 from nasgen.data.base import Dataset
-from nasgen.errors import MissingExtraError, StoreError, UnknownNameError
+from nasgen.errors import DataError, MissingExtraError, NasgenError, StoreError, UnknownNameError
 from nasgen.evaluation.feeds.base import Feed
 from nasgen.evaluation.feeds.base import named as feed_named
 from nasgen.evaluation.tasks.base import Task
@@ -25,6 +25,7 @@ from nasgen.evaluation.tasks.base import named as task_named
 from nasgen.settings.text import parsed
 
 FACTS, ARRAYS = "transform.json", "transform.npz"
+ANEW: Final = f"Delete {FACTS}, and both files are made anew from the data set."
 
 
 @final
@@ -85,19 +86,31 @@ class Transform:
             raise StoreError(f"cannot write {folder / FACTS}: {error.strerror or error}.") from None
 
     @classmethod
-    def load(cls, folder: Path) -> Self | None:
-        """Return what a run folder keeps, None where it keeps none; StoreError if damaged."""
+    def load(cls, folder: Path, remedy: str = ANEW) -> Self | None:
+        """Return what a folder keeps, None where it keeps none.
+
+        Raises StoreError for damaged files, which ends with the `remedy`.
+        """
         if not (folder / FACTS).is_file():
             return None
         try:
             facts: dict[str, Any] = parsed(folder / FACTS, json.loads, "JSON")
-            arrays = npz.read(folder / ARRAYS)
-            return cls.unpacked(facts, arrays)
+            return cls.unpacked(facts, _arrays(folder / ARRAYS, remedy))
         except (UnknownNameError, MissingExtraError):  # of a plug-in that is not there
             raise
+        except StoreError:
+            raise
         except files.UNREADABLE as error:
-            reason = f"{type(error).__name__}: {error}"
+            is_ours = isinstance(error, NasgenError)
+            reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
             raise StoreError(
-                f"{folder / FACTS} cannot be read: {reason[:200].rstrip('.')}. Delete it, and it "
-                "is made anew from the data set."
+                f"{folder / FACTS} cannot be read: {files.shortened(reason)}. {remedy}"
             ) from None
+
+
+def _arrays(path: Path, remedy: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file; StoreError where it is damaged."""
+    try:
+        return npz.read(path, remedy="")
+    except DataError as error:
+        raise StoreError(f"{str(error).strip()} {remedy}") from None

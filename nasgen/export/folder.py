@@ -5,10 +5,12 @@ It is written beside its place and moved there whole, so that no half of one is 
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -41,6 +43,7 @@ VERSION: Final = 3  # of model.json; 2 had no layers in common before layers sid
 TOLERANCE: Final = 1e-4  # of answers in float32, as a share of the largest answer where that is > 1
 N_EXAMPLES: Final = 8
 HEAVY: Final = 4096  # rows at once
+STALE_S: Final = 3600.0  # since anything was written of an export that was killed
 TEST, VALIDATION, RANDOM = "test", "validation", "random"  # rows that formats are compared on
 
 Array = NDArray[Any]
@@ -89,13 +92,13 @@ class Written:
 
 def chosen(text: str) -> tuple[str, ...]:
     """Return the formats of --format: "all", or some of them with commas between."""
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    names = tuple(dict.fromkeys(part.strip() for part in str(text).split(",")))
     if names == ("all",):
         return FORMATS
     if wrong := [name for name in names if name not in FORMATS]:
         raise ConfigError(
-            f"--format: expected all, or some of {', '.join(FORMATS)} with commas between, got "
-            f"'{wrong[0]}'."
+            f"formats (--format): expected all, or some of {', '.join(FORMATS)} with commas "
+            f"between, got '{wrong[0]}'."
         )
     return names
 
@@ -114,7 +117,7 @@ def write(
     where the folder cannot be written, EvaluationError where no format could be.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise StoreError(f"{out} is there already; name another folder with --out, or delete it.")
+        raise StoreError(f"{out} is there already; name another folder, or delete it.")
     inputs = subject.inputs(rows.raw)
     with _beside(out) as folder, threads(1), _quiet():
         made = _Making(subject, inputs, rows, folder)
@@ -306,6 +309,8 @@ def _beside(out: Path) -> Any:
     """Give a folder beside `out` that takes its place once all is written, and else goes."""
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
+        for left in _left_behind(out):
+            shutil.rmtree(left, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
         temporary.replace(out)
@@ -315,6 +320,20 @@ def _beside(out: Path) -> Any:
         raise StoreError(f"cannot write {out}: {error.strerror or error}.") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _left_behind(out: Path) -> list[Path]:
+    """Return folders beside `out` of exports that were killed: of no process, and old enough.
+
+    One that is new may be that of a process on another machine.
+    """
+    found = []
+    for path in out.parent.glob(f".{glob.escape(out.name)}.*.tmp"):
+        number = path.name.removesuffix(".tmp").rpartition(".")[2]
+        is_old = time.time() - path.stat().st_mtime > STALE_S
+        if path.is_dir() and number.isdecimal() and is_old and not Path(f"/proc/{number}").exists():
+            found.append(path)
+    return found
 
 
 @contextmanager

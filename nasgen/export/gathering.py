@@ -60,7 +60,7 @@ def subject_of(
     if len(shown) > 1:
         raise ConfigError(
             "the networks of this ensemble are shown different views of an image, as their runs "
-            "say; write it for one view: --views 1."
+            'say; write it for one view: views="1" (--views 1).'
         )
     (views,) = shown
     feed = inference.transform.feed

@@ -29,7 +29,7 @@ from nasgen.evaluation import batches, device
 from nasgen.evaluation.feeds.base import stored_of
 from nasgen.evaluation.transform import Transform
 from nasgen.export import folder, python
-from nasgen.export.subject import Member, Subject, mix
+from nasgen.export.subject import MEANS, Member, Subject, mix
 from nasgen.genotypes import Genotype, drawing
 from nasgen.genotypes.svg import element
 from nasgen.phenotype.network import Network, build
@@ -40,6 +40,7 @@ from nasgen.store import tensors
 
 Array = NDArray[Any]
 MOST_STEPS: Final = 100_000
+AGAIN: Final = "Export the network again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,9 +194,9 @@ def load(path: str | Path, scope: plugins.Scope) -> Exported:
             "a newer one."
         )
     with scope.active():
-        transform = Transform.load(place)
+        transform = Transform.load(place, AGAIN)
         if transform is None:
-            raise StoreError(f"{place} has no transform.json; export the network again.")
+            raise StoreError(f"{place} has no transform.json. {AGAIN}")
         weights = tensors.load(place / python.WEIGHTS)
         with _damage(file):
             subject = _subject(record, weights, transform)
@@ -248,6 +249,8 @@ def _subject(
         _members(record["members"], record["stacks"], weights, transform), transform, views,
         str(record["mixed"]), float(record["temperature"]), is_joined=False,
     )  # fmt: skip
+    if subject.mixed not in MEANS:
+        raise ValueError(f"mixed: expected one of {', '.join(MEANS)}, got {subject.mixed!r}")
     if not subject.temperature > 0:
         raise ValueError(f"temperature: expected a number above 0, got {subject.temperature}")
     return subject
@@ -368,5 +371,4 @@ def _damage(
 
 
 def _refuse(file: Path | str, reason: str) -> NoReturn:
-    words = " ".join(reason.split())[:300].rstrip(".")
-    raise DamagedError(f"{file} cannot be read: {words}. Export the network again.") from None
+    raise DamagedError(f"{file} cannot be read: {files.shortened(reason, 300)}. {AGAIN}") from None

@@ -29,6 +29,7 @@ from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 
 Array = NDArray[Any]
 PROBABILITIES: Final = "probabilities"
+MEANS: Final = (PROBABILITIES, "logits")  # what is averaged of several networks
 TINY: Final = float(np.finfo(np.float32).tiny)  # the least probability whose logarithm is taken
 # What the decoder adds, by role.
 ADDED: Final = {

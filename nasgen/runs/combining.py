@@ -71,8 +71,8 @@ def combine_runs(
     networks = gathered(sources, left_out)
     if section.size is not None and section.size > len(networks):
         left_out(
-            f"ensemble.size = {section.size}: there are {len(networks)} networks whose weights are "
-            "kept, so no more can take part."
+            f"ensemble.size = {section.size}: no more can take part than the {len(networks)} whose "
+            "weights are kept."
         )
     with run_of(sources[0]).resolved.scope.active():  # the method may be a plug-in's
         return choose(networks, section, left_out, cross_fit)

@@ -6,6 +6,7 @@ networks learn from their ancestors too.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -48,6 +49,18 @@ class Wanted:
     share: float = SHARE
     temperature: float = TEMPERATURE
 
+    def check(self) -> None:
+        """Raise ConfigError for numbers out of their ranges, and for two networks."""
+        wrong = []
+        if self.trial is not None and self.network is not None:
+            wrong.append("--trial and --network exclude each other; give one of them.")
+        if not 0 <= self.share <= 1:
+            wrong.append(f"--share: expected a number from 0 to 1, got {self.share:g}.")
+        if not (self.temperature > 0 and math.isfinite(self.temperature)):
+            wrong.append(f"--temperature: expected a number above 0, got {self.temperature:g}.")
+        if wrong:
+            raise ConfigError(wrong)
+
 
 def distil(
     source: Source, wanted: Wanted, out: Path, progress: Progress = lambda row: None
@@ -59,6 +72,7 @@ def distil(
     that cannot be had and for a task without answers to learn from, StoreError where the training
     fails.
     """
+    wanted.check()
     ensembled.check_free(out)
     teacher = _teacher(source)
     training = {"distil": wanted.share, "distil_temperature": wanted.temperature}
@@ -137,10 +151,8 @@ def _student(source: Source, run: Run, teacher: TrainedEnsemble, wanted: Wanted)
             trial.seq, "RUNNING", trial.genotype, trial.key, "", "distilled", trial.outline,
             trial.tags, trial.shown, parents=trial.parents, seed=seed, refs=dict(trial.refs),
         )  # fmt: skip
-    if wanted.trial is not None:
-        raise ConfigError("--trial and --network exclude each other; give one of them.")
     space = run.resolved.space
-    genotype = origin.read(wanted.network, space, run.config.space.name).genotype
+    genotype = origin.read(wanted.network, space, run.config.space.name, "--network").genotype
     genotype = genotype.mint(run.config.seed, 0)
     return Trial(
         0, "RUNNING", key=genotype.key, identity="", operator="distilled", seed=seed,

@@ -237,7 +237,7 @@ def _fill(
     inference = ensemble.inference
     inference.transform.save(folder)
     (folder / "artifacts").mkdir()
-    store = Artifacts(folder / "artifacts")
+    store = Artifacts(folder / "artifacts", "the runs are as they were")
     rows = []
     for member, share, run in zip(ensemble.members, ensemble.weights, runs, strict=True):
         own = member.trial

@@ -6,11 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from nasgen.errors import StoreError
+from nasgen.errors import ConfigError, StoreError
 from nasgen.runs import ensembled, session
+from nasgen.runs.paths import run_and_trial
 from nasgen.runs.results import Run
+from nasgen.store.folder import BEGINNING
 
 EXPORT: Final = "model.json"  # of `nasgen.export`
+RUN: Final = ("run.json", "config.toml")
+FILES: Final = {"ensemble": ensembled.RECORD, "export": EXPORT}
 
 
 def load(
@@ -29,11 +33,28 @@ def load(
     export takes `plugins` alone, files and modules whose layers it needs. Raises StoreError for
     anything else.
     """
+    check(path, *FILES)
     if is_export(path):
         return exported(path, plugins)
     if ensembled.is_one(path):
         return ensembled.Ensembled(path, session.named_of(plugins, data, ledger, say), threads)
     return session.load(path, plugins, data, ledger, say, threads)
+
+
+def check(path: str | Path, *others: str) -> None:
+    """Raise StoreError for a path that is no run, nor one of `others`: "ensemble", "export"."""
+    if not isinstance(path, str | Path):
+        raise ConfigError(f"expected the path of a folder, got {type(path).__name__}.")
+    folder, _ = run_and_trial(path)
+    if any(
+        (folder / name).exists() for name in (*RUN, BEGINNING, *(FILES[other] for other in others))
+    ):
+        return
+    names = ["run", *others]
+    kinds = ", ".join(names[:-1]) + f" or {names[-1]}"
+    files = ", ".join(f"{FILES.get(name, RUN[0])} ({name})" for name in names)
+    known = "; it is an export: name the run that it comes from" if is_export(folder) else ""
+    raise StoreError(f"{path} is no nasgen {kinds}: expected a folder with {files}{known}.")
 
 
 def is_export(path: str | Path) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from nasgen.errors import ConfigError
 from nasgen.runs.combining import Source, run_of
 from nasgen.runs.ensembled import Ensembled, is_one
+from nasgen.runs.loading import check
 from nasgen.runs.results import Run
 from nasgen.runs.session import load, named_of
 from nasgen.settings.config import SearchConfig, parse
@@ -54,6 +55,7 @@ def opened(
     found: list[Source] = []
     names = named_of(**named)
     for path in paths:
+        check(path, "ensemble")
         if is_one(path):
             found.append(Ensembled(path, names, threads, asked.views))
         else:

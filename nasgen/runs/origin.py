@@ -61,12 +61,14 @@ class Origin:
         folder.write_json(FILE, data)
 
 
-def read(network: str, space: SearchSpace, space_name: str) -> Origin:
-    """Return the network that [origin] network names.
+def read(
+    network: str, space: SearchSpace, space_name: str, where: str = "origin.network"
+) -> Origin:
+    """Return the network that [origin] network names, or what else is named in sentences `where`.
 
     Raises ConfigError when it cannot be read or is not legal in the search space.
     """
-    here = f"origin.network: {network}"
+    here = f"{where}: {network}"
     path, trial = run_and_trial(network)
     if network in networks.names():
         data: Any = networks.read(network)

@@ -51,7 +51,8 @@ def _rows(run: Run) -> Iterator[tuple[str, str]]:
     elif run.best is not None:
         yield "best so far", f"trial {run.best.seq}: {_measured(run.best.metrics, metric)}"
     if chosen:
-        yield "ensemble", f"{len(chosen['members'])} networks: {_measured(chosen, metric)}"
+        n = len(chosen["members"])
+        yield "ensemble", f"{n} network{'s' * (n != 1)}: {_measured(chosen, metric)}"
     if not run.is_complete:
         yield "state", f"not complete; nasgen.resume({str(run.path)!r}) goes on"
     elif run.report_path.is_file():

@@ -25,10 +25,13 @@ Tensors = Mapping[str, "np.ndarray[Any, Any]"]
 
 
 class Artifacts:
-    """The folder `artifacts/` of a run. Writing is atomic; reading checks the digest."""
+    """The folder `artifacts/` of a run. Writing is atomic; reading checks the digest.
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    `remedy` ends the sentence that says that nothing can be written.
+    """
+
+    def __init__(self, folder: str | Path, remedy: str = "the run can be resumed") -> None:
+        self.folder, self.remedy = Path(folder), remedy
 
     def path(self, ref: str) -> Path:
         """Return the file of a reference; a malformed one raises StoreError."""
@@ -60,7 +63,7 @@ class Artifacts:
                     temporary.unlink(missing_ok=True)
                 raise StoreError(
                     f"cannot write {path}: {error.strerror or error}. Free disk space or choose "
-                    "another --out; the run can be resumed."
+                    f"another --out; {self.remedy}."
                 ) from None
         return ref
 

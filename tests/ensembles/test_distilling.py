@@ -103,9 +103,11 @@ def test_values_are_learnt_from_too(tmp_path: Path) -> None:
     [
         (Wanted(trial=9), "has no trial 9"),
         (Wanted(trial=1, network="lenet"), "--trial and --network exclude each other"),
-        (Wanted(network="no"), "origin.network: no"),
-        (Wanted(share=2.0), "training.distil: input should be less than or equal to 1"),
-        (Wanted(temperature=0.0), "training.distil_temperature: input should be greater than 0"),
+        (Wanted(network="no"), "^--network: no"),
+        (Wanted(network="mlp1"), "^--network: mlp1"),
+        (Wanted(share=2.0), "^--share: expected a number from 0 to 1, got 2"),
+        (Wanted(temperature=-1.0), "^--temperature: expected a number above 0, got -1"),
+        (Wanted(temperature=float("inf")), "^--temperature: expected a number above 0, got inf"),
     ],
 )
 def test_what_cannot_learn_is_said_before_anything_is_trained(

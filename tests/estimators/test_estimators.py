@@ -232,6 +232,8 @@ def test_what_cannot_be_used_is_refused_in_a_sentence() -> None:
             clone(model).set_params(settings=settings).fit(x, y)
     with pytest.raises(ConfigError, match="validation_fraction: expected a share between 0 and 1"):
         clone(model).set_params(validation_fraction=1.5).fit(x, y)
+    with pytest.raises(ConfigError, match="ensemble: expected True or False, got 'x'"):
+        clone(model).set_params(ensemble="x").fit(x, y)
     with pytest.raises(ConfigError, match="preset 'dmo' does not exist; did you mean 'demo'"):
         clone(model).set_params(preset="dmo").fit(x, y)
     with pytest.raises(DataError, match="each of the 4 classes has one"):
@@ -246,6 +248,34 @@ def test_what_cannot_be_used_is_refused_in_a_sentence() -> None:
     times = pa.table({"t": pa.array(np.array(["2020-01-01"] * 30, dtype="datetime64[s]"))})
     with pytest.raises((TypeError, ValueError), match="column 't'"):
         model.fit(times, y)
+
+
+def _changed(place: tuple[int, ...], value: float, shape: tuple[int, ...]) -> Any:
+    x = np.random.default_rng(1).normal(size=shape)
+    x[place] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (pa.table({"a": [1.0]}), "expected at least 2 rows, .*got 1 sample"),
+        (np.zeros((1, 4, 4)), "expected at least 2 rows, .*got 1 sample"),
+        (np.zeros((30, 1, 1, 4, 4)), r"images \(N, H, W\) or .* got an array of 5 axes"),
+        (_changed((2, 1, 1), np.nan, (30, 4, 4)), r"image 2 holds nan at \(1, 1\).*these pixels"),
+        (_changed((2, 1, 1), np.inf, (30, 4, 4)), r"image 2 holds inf at \(1, 1\).*these pixels"),
+        (_changed((3, 1), 1e308, (30, 3)), r"column '1' reach 1e\+308.*divide them"),
+    ],
+)
+def test_rows_that_cannot_be_used_are_refused_in_nasgens_own_words(x: Any, words: str) -> None:
+    for kind in (NASClassifier, NASRegressor):
+        with pytest.raises(DataError, match=words):
+            kind(**QUICK).fit(x, np.arange(len(x)) % 2)
+
+
+def test_values_without_a_deviation_are_refused() -> None:
+    with pytest.raises(DataError, match=r"the targets reach 1e\+200.*divide them"):
+        NASRegressor(**QUICK).fit(NUMBERS[:30], np.arange(30) % 2 * 1e200)
 
 
 def test_a_plug_in_of_the_search_alone_may_be_gone_later(tmp_path: Path) -> None:

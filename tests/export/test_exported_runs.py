@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -219,7 +221,9 @@ def test_ancestors_are_written_from_python_as_from_the_command_line(tmp_path: Pa
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     typed = json.loads((tmp_path / "cli" / "model.json").read_text())
-    assert typed["command"].startswith("nasgen export ")
+    wanted = ["--format", "python", "--check-on", "256", "--views", "run"]
+    command = ["nasgen", "export", f"{run.path}:2", *wanted, "--out", str(tmp_path / "cli")]
+    assert typed["command"] == shlex.join(command)
     changing = {"command", "made"}
     assert {k: v for k, v in typed.items() if k not in changing} == {
         k: v for k, v in json.loads(json.dumps(record)).items() if k not in changing
@@ -244,9 +248,30 @@ def test_what_cannot_be_exported_is_one_sentence(cases: dict[str, Case], tmp_pat
         network.export(cases["table"].folder)
     with pytest.raises(ConfigError, match="expected all, or some of python, onnx, torch"):
         network.export(tmp_path / "a", formats="keras")
-    with pytest.raises(ConfigError, match="at least 1 row"):
-        network.export(tmp_path / "a", check_on=0)
+    for rows in (0, "a"):
+        with pytest.raises(ConfigError, match=r"check_on .--check-on.: expected at least 1 row"):
+            network.export(tmp_path / "a", check_on=rows)
+    with pytest.raises(ConfigError, match=r"formats .--format.: expected all, .* got 'None'"):
+        network.export(tmp_path / "a", formats=None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_another_kind_is_refused_with_the_kinds_that_are_meant(
+    cases: dict[str, Case], tmp_path: Path
+) -> None:
+    export = cases["table"].folder
+    for arguments, said in (
+        (("ensemble", export), "run or ensemble: .*run.json.*ensemble.json.*; it is an export: n"),
+        (("distill", export), "it is an export: name the run that it comes from"),
+        (("ensemble", tmp_path), r"is no nasgen run or ensemble: .*ensemble.json \(ensemble\)\.$"),
+        (("export", tmp_path), "is no nasgen run, ensemble or export"),
+        (("predict", tmp_path, "digits"), r"ensemble or export: .*model.json \(export\)\.$"),
+    ):
+        done = CliRunner().invoke(app, [*map(str, arguments)])
+        assert done.exit_code == 2
+        assert re.search(said, " ".join(done.stderr.split())), done.stderr
+    with pytest.raises(ConfigError, match="expected the path of a folder, got NoneType"):
+        nasgen.load(None)  # type: ignore[arg-type]
 
 
 def test_the_folder_of_an_ensemble_is_exported(cases: dict[str, Case], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import shutil
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,8 @@ import numpy as np
 import pytest
 
 import nasgen
-from nasgen.errors import NasgenError
+from nasgen.errors import NasgenError, StoreError
+from nasgen.export import folder
 from tests.export.conftest import SETTINGS, Case
 
 EVIL = '"""\nimport pathlib; pathlib.Path({mark!r}).write_text("run")\n"""'
@@ -66,6 +68,7 @@ HARMS: dict[str, Callable[[Path], Any]] = {
     "no members": lambda f: changed(f, members=[]),
     "members are texts": lambda f: changed(f, members=["a"]),
     "temperature": lambda f: changed(f, temperature=-1),
+    "mixed": lambda f: changed(f, mixed="foo"),
     "views": lambda f: changed(f, views=3),
     "no genotype": lambda f: member(f, genotype=None),
     "steps": lambda f: member(f, steps=[]),
@@ -92,6 +95,40 @@ def test_damage_is_a_sentence(harm: str, copied: Path) -> None:
         nasgen.load(copied).predict([{"size": 1.0, "seconds": 1.7e9, "colour": "red"}])
     assert len(str(raised.value)) < 600
     assert not (copied / "mark").exists()
+
+
+@pytest.mark.parametrize("harm", ["missing", "objects"])
+def test_the_remedy_for_a_damaged_transform_is_that_of_an_export(harm: str, copied: Path) -> None:
+    path = copied / "transform.npz"
+    path.unlink()
+    if harm == "objects":
+        np.savez(path, **{"feed.mean": np.array([{}], dtype=object)})
+    with pytest.raises(StoreError) as raised:
+        nasgen.load(copied)
+    said = str(raised.value)
+    why = "holds Python objects" if harm == "objects" else "is no intact .npz file: "
+    assert said.startswith(f"{path}: ")
+    assert why in said
+    assert said.endswith(". Export the network again.")
+    assert "anew" not in said
+    assert "savez" not in said
+
+
+def test_what_a_killed_export_left_goes_with_the_next_one(
+    cases: dict[str, Case], tmp_path: Path
+) -> None:
+    """Not what a living process, or one of another machine, may be writing."""
+    long_ago = time.time() - 2 * folder.STALE_S
+    most = int(Path("/proc/sys/kernel/pid_max").read_text())
+    left = {name: tmp_path / f".out.{number}.tmp" for name, number in
+            {"dead": most + 1, "new": most + 2, "living": os.getpid()}.items()}  # fmt: skip
+    for name, path in left.items():
+        path.mkdir()
+        if name != "new":
+            os.utime(path, (long_ago, long_ago))
+    left["living"] = left["living"].rename(tmp_path / f".out.{os.getppid()}.tmp")
+    cases["table"].original.export(tmp_path / "out", formats="python")
+    assert {p.name for p in tmp_path.iterdir()} == {"out", left["new"].name, left["living"].name}
 
 
 def test_nothing_of_a_folder_is_run_or_unpickled(copied: Path) -> None:

@@ -100,7 +100,9 @@ class ImageFeed(Feed):
         from nasgen.data import pictures
 
         if pictures.is_picture(raw):
-            raise DataError("expected images, got a single one; for one image write [image].")
+            raise DataError(
+                "expected a list of images, got a single one; for one image write [image]."
+            )
         if isinstance(raw, list | tuple) and raw and all(map(pictures.is_picture, raw)):
             return {"x": self._as_stored(pictures.fitting(raw, self.shape, pictures.Told()))}
         first = raw[0] if isinstance(raw, list | tuple) and raw else raw

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasgen.data.columns import Column, columns_of, rows
+from nasgen.errors import DataError
 from nasgen.evaluation.feeds.base import Array, Feed, Inputs, stored
 from nasgen.layers.base import Shape
 
@@ -56,7 +57,15 @@ class TableFeed(Feed):
         known = np.where(np.isnan(x).all(axis=0), 0.0, x)  # a column of gaps is a column of zeros
         median = np.nanmedian(known, axis=0) if x.shape[1] else np.zeros(0)
         filled = np.where(np.isnan(x), median, x)
-        mean, scale = filled.mean(axis=0), filled.std(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, scale = filled.mean(axis=0), filled.std(axis=0)
+        if len(wide := np.flatnonzero(~np.isfinite(mean + scale))):
+            names = [c.name for c in dataset.columns if c.kind == "number"]
+            raise DataError(
+                f"{dataset.name}: the numbers of column '{names[wide[0]]}' reach "
+                f"{np.abs(filled[:, wide[0]]).max():.3g}, of which no deviation can be computed; "
+                "divide them, or take their logarithm."
+            )
         scale[scale <= 1e-12 * np.abs(mean)] = 1.0  # a constant column, which becomes 0
         text = dataset.inputs.get("text", np.zeros((len(rows), 0), dtype=np.str_))
         text = text[rows] if len(text) != len(rows) else text

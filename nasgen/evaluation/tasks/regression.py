@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
+from nasgen.errors import DataError
 from nasgen.evaluation.tasks.base import Array, Task
 
 if TYPE_CHECKING:
@@ -44,10 +45,16 @@ class Regression(Task):
     @classmethod
     def fit(cls, dataset: Dataset, rows: Array) -> Self:
         values = dataset.targets[rows].reshape(len(rows), -1).astype(np.float64)
-        scale = values.std(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, scale = values.mean(axis=0), values.std(axis=0)
+        if not np.isfinite(mean + scale).all():
+            raise DataError(
+                f"{dataset.name}: the targets reach {np.abs(values).max():.3g}, of which no "
+                "deviation can be computed; divide them, or take their logarithm."
+            )
         scale[scale == 0] = 1.0  # the split may have left equal values alone
         flat = dataset.targets.ndim == 1
-        return cls(tuple(values.mean(axis=0).tolist()), tuple(scale.tolist()), flat)
+        return cls(tuple(mean.tolist()), tuple(scale.tolist()), flat)
 
     @classmethod
     def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
