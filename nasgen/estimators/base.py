@@ -42,6 +42,7 @@ NO_TEST: Final = (
 )
 MOST_SEEDS: Final = 2**31 - 1
 LEAST_ROWS: Final = 2
+BAGS: Final = 20  # selections of ensembles, each from half of the networks, that are averaged
 SHARE: Final = 0.1  # of the rows that validate, in MLPClassifier too
 
 
@@ -213,7 +214,9 @@ class NASEstimator(BaseEstimator):
         own["execution"] = {"executor": "serial"} if self.workers == 1 else (
             {"executor": "processes"} | ({} if self.workers is None else {"workers": self.workers})
         )  # fmt: skip
-        return merge(merge(tables, own), nested(self.settings))
+        found = merge(merge(tables, own), nested(self.settings))
+        # Few rows validate: one selection of many networks would choose what suits these alone.
+        return found if "ensemble" in found else {**found, "ensemble": {"bags": BAGS}}
 
     @property
     def _wants_ensemble(self) -> bool:
