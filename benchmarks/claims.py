@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import exports
 import learned
 import paired
 import ranked
@@ -344,6 +345,8 @@ TOOLS = {
         True,
     ),
     "greedy": Tool("python benchmarks/greedy.py --tasks fashion-5m digits-1m", paired.lines, True),
+    "selection": Tool("python benchmarks/ensembles.py selection", exports.selection),
+    "exported": Tool("python benchmarks/ensembles.py exported", exports.lines, True),
     "ten-tables": Tool("python benchmarks/ten_tables.py", ranked.lines, True),
     "bench-nasbench201": Tool(
         "nasgen bench nasbench201 --algorithms aging,local,genetic+rank --seeds 500 "

@@ -84,6 +84,7 @@ def selection(given: argparse.Namespace) -> None:
     """Print one JSON object: seconds of each method, memory of the whole process."""
     found = candidates(given.members, given.rows, given.classes, given.rounds)
     result: dict[str, object] = {"members": given.members, "rows": given.rows}
+    result["classes"] = given.classes
     result["best_accuracy"] = found.score([(found.members[0], 1.0)])[0]
     for name in given.methods:
         began, cpu = time.perf_counter(), time.process_time()

@@ -57,6 +57,7 @@ BESIDE = {
     "trainer": ("trainer",),
     "predictors": ("transfer",),
     "ensemble-goals": ("greedy",),
+    "ensemble-costs": ("selection", "exported"),
 }
 # Parts that have a table of their own: the command whose rows it shows, and how.
 SHOWN = {"ensembles": ("greedy", paired.table), "ten-tables": ("ten-tables", ranked.table)}
