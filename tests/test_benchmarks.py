@@ -307,19 +307,6 @@ def summed_up(met: bool) -> list[Any]:
     return [{"arm": "factor", "seed": 0}, last]
 
 
-def chosen(seconds: float, peak_gib: float) -> list[Any]:
-    took = {name: {"seconds": seconds, "cpu_s": 1.0, "members": 3} for name in ("greedy", "stack")}
-    size = {"members": 200, "rows": 10_000, "classes": 100, "best_accuracy": 0.6}
-    return [{**size, **took, "peak_gib": peak_gib}]
-
-
-def exported(ratio: float) -> list[Any]:
-    about = {"threads": 1, "ratio": {"1": ratio, "256": ratio}, **STAMP}
-    ensemble = about | {"figure": "exported", "network": "dense", "units": [["Stack", 5]]}
-    ms = {"onnxruntime_ms": {"1": 0.3, "256": 9.0}}
-    return [ensemble, about | {"figure": "runtime", "network": "cifar10-10m", **ms}]
-
-
 def lined(accuracy: float) -> list[Any]:
     row = {"data": "cifar10", "seed": 0, "epochs": 30.3, "share": 0.6, "scratch": 0.85}
     return [row | {"grown": accuracy}]
@@ -366,8 +353,6 @@ OUTPUTS: dict[str, tuple[list[Any], list[Any]]] = {
         [{"multiply_adds": [4, 1], "masked_ratio": 1.0, "compacted_ratio": 0.3}],
         [{"multiply_adds": [4, 1], "masked_ratio": 1.1, "compacted_ratio": 0.3}],
     ),
-    "selection": (chosen(4.9, 1.83), chosen(5.1, 1.87)),
-    "exported": (exported(0.99), exported(1.01)),
     "painter2018": (grown(0.02), grown(-0.02)),
     "shafiee2016": (summed_up(True), summed_up(False)),
     "lineage": (lined(0.86), lined(0.84)),

@@ -1,0 +1,66 @@
+"""What ensembles and their exports cost is read beside its goals, and written into documents."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def claims(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("claims")
+
+
+def chosen(seconds: float, peak_gib: float) -> list[Any]:
+    took = {name: {"seconds": seconds, "cpu_s": 1.0, "members": 3} for name in ("greedy", "stack")}
+    size = {"members": 200, "rows": 10_000, "classes": 100, "best_accuracy": 0.6}
+    return [{**size, **took, "peak_gib": peak_gib}]
+
+
+def exported(ratio: float) -> list[Any]:
+    about = {"threads": 1, "ratio": {"1": ratio, "256": ratio}}
+    ensemble = about | {"figure": "exported", "network": "dense", "units": [["Stack", 5]]}
+    ms = {"onnxruntime_ms": {"1": 0.3, "256": 9.0}}
+    return [ensemble, about | {"figure": "runtime", "network": "cifar10-10m", **ms}]
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "reached", "said"),
+    [
+        ("selection", chosen(4.9, 1.83), True, ["4.90 s", "4.90 s", "1.96 GB"]),
+        ("selection", chosen(5.1, 1.87), False, ["5.10 s", "5.10 s", "2.01 GB"]),
+        ("exported", exported(0.99), True, 2 * ["0.99 × (side by side)"]),
+        ("exported", exported(1.01), False, 2 * ["1.01 × (side by side)"]),
+    ],
+)
+def test_costs_stand_beside_their_goals(
+    claims: Any, name: str, found: list[Any], reached: bool, said: list[str]
+) -> None:
+    lines = list(claims.TOOLS[name].lines(found))
+    goals = [line for line in lines if line.goal]
+    assert {line.reached for line in goals} == {reached}
+    assert [line.measured for line in goals] == said
+
+
+def test_onnx_runtime_stands_there_without_a_goal(claims: Any) -> None:
+    lines = [line for line in claims.TOOLS["exported"].lines(exported(0.5)) if not line.goal]
+    assert [line.measured for line in lines] == ["0.50 × (0.3 ms)", "0.50 × (9 ms)"]
+    assert "best network of cifar10-10m: time for 1 row at once, 1 thread" in lines[0].what
+
+
+def test_the_selection_that_is_timed_is_read(
+    claims: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ensembles = importlib.import_module("ensembles")
+    given = type("Given", (), {"members": 4, "rows": 50, "classes": 3, "rounds": 3,
+                               "methods": ["greedy"]})()  # fmt: skip
+    ensembles.selection(given)
+    lines = list(claims.TOOLS["selection"].lines(claims.values(capsys.readouterr().out)))
+    assert [line.goal for line in lines] == ["< 5 s", "< 2 GB"]
+    assert "4 networks, 50 rows, 3 classes" in lines[0].what
