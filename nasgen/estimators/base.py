@@ -42,7 +42,7 @@ NO_TEST: Final = (
 )
 MOST_SEEDS: Final = 2**31 - 1
 LEAST_ROWS: Final = 2
-BAGS: Final = 20  # selections of ensembles, each from half of the networks, that are averaged
+BAGGED, BAGS = "greedy", 20  # selections, each from half of the networks, that are averaged
 SHARE: Final = 0.1  # of the rows that validate, in MLPClassifier too
 
 
@@ -215,8 +215,11 @@ class NASEstimator(BaseEstimator):
             {"executor": "processes"} | ({} if self.workers is None else {"workers": self.workers})
         )  # fmt: skip
         found = merge(merge(tables, own), nested(self.settings))
-        # Few rows validate: one selection of many networks would choose what suits these alone.
-        return found if "ensemble" in found else {**found, "ensemble": {"bags": BAGS}}
+        chosen = found.get("ensemble", {})
+        if isinstance(chosen, Mapping) and chosen.get("name", BAGGED) == BAGGED:
+            # Few rows validate: one selection of many networks would choose what suits these alone.
+            found["ensemble"] = {"bags": BAGS, **chosen}
+        return found
 
     @property
     def _wants_ensemble(self) -> bool:

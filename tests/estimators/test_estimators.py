@@ -210,6 +210,21 @@ def test_the_best_network_alone_or_the_ensemble_answers(of_frame: NASClassifier)
     assert alone.network_.record["members"][0]["trial"] == run.best.seq
 
 
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({}, {"bags": 20}),
+        ({"ensemble.candidates": 9}, {"bags": 20, "candidates": 9}),
+        ({"ensemble.bags": 1}, {"bags": 1}),
+        ({"ensemble": {"name": "average"}}, {"name": "average"}),
+    ],
+)
+def test_ensembles_are_bagged_where_settings_do_not_say_otherwise(
+    settings: dict[str, Any], wanted: dict[str, Any]
+) -> None:
+    assert NASClassifier(settings=settings)._tables(0)["ensemble"] == wanted
+
+
 def test_a_class_of_one_row_is_trained_on_and_classes_keep_their_type() -> None:
     y = np.array([0.0, 1.0] * 15 + [7.0])
     model = NASClassifier(**QUICK | {"trials": 1}).fit(NUMBERS[:31], y)
