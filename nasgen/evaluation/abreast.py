@@ -3,8 +3,8 @@
 A network of a few units a layer spends its time in calls, not in multiplications. Here layer k of
 all members is one layer: it reads the layers below of all members side by side, and a mask keeps
 each member to its own (Stier 2021, section 4.3, trains hundreds of such graphs). On a processor
-what a layer reads of others is multiplied member by member, in one call, since nearly all of the
-whole matrix is zeros between members; then the layer goes step by step (`unrolled`). Members
+what a layer reads of others is multiplied member by member, since nearly all of the whole matrix
+is zeros between members; then the layer goes step by step (`unrolled`). Members
 share nothing. They see the same batches, gradients are clipped member by member, and each gets the
 weights that it would have come to alone, up to rounding.
 """
@@ -48,13 +48,12 @@ class _Slot:
 class _Parts:
     """How a matrix (rows, columns) that is 0 between blocks is multiplied block by block.
 
-    All blocks are as large as the largest: `weights` (blocks, rows, columns) are places in the
-    matrix, where `exists` says so, `columns` those of what is read, `rows` where each row of the
-    matrix is among those of the blocks.
+    `shapes` are those of the blocks, `places` where the values of all of them stand in the matrix,
+    `columns` where what they read stands, `rows` where each row of the matrix is among theirs.
     """
 
-    weights: Tensor
-    exists: Tensor
+    shapes: tuple[tuple[int, int], ...]
+    places: Tensor
     columns: Tensor
     rows: Tensor
 
@@ -64,24 +63,24 @@ class _Parts:
     ) -> _Parts:
         """Return the parts: block `i` leads from `columns[i]` to all gates of `units[i]`."""
         n_units, n_read = whole.shape[0] // n_gates, whole.shape[1]
-        high, wide = max(map(len, units)), max(map(len, columns))
-        at = torch.zeros(len(units), n_gates, high, wide, dtype=torch.int64)
-        exists = torch.zeros(at.shape, dtype=torch.bool)
-        read = torch.zeros(len(units), wide, dtype=torch.int64)
-        rows = torch.empty(n_gates, n_units, dtype=torch.int64)
-        for i, (own, of) in enumerate(zip(units, columns, strict=True)):
-            read[i, : len(of)] = of
-            for gate in range(n_gates):
-                at[i, gate, : len(own), : len(of)] = (gate * n_units + own)[:, None] * n_read + of
-                exists[i, gate, : len(own), : len(of)] = True
-                rows[gate, own] = (i * n_gates + gate) * high + torch.arange(len(own))
-        return cls(at.flatten(1, 2), exists.flatten(1, 2), read.flatten(), rows.flatten())
+        rows = [
+            torch.cat([own + gate * n_units for gate in range(n_gates)]) for own in units
+        ]  # fmt: skip
+        places = [
+            (own[:, None] * n_read + of).flatten() for own, of in zip(rows, columns, strict=True)
+        ]
+        shapes = tuple((len(own), len(of)) for own, of in zip(rows, columns, strict=True))
+        return cls(shapes, torch.cat(places), torch.cat(list(columns)), torch.cat(rows).argsort())
 
     def product(self, whole: Tensor, read: Tensor) -> Tensor:
         """Return (rows, N) of the matrix and what it reads, (columns, N)."""
-        blocks = whole.take(self.weights) * self.exists
-        own = read.index_select(0, self.columns).unflatten(0, (len(blocks), -1))
-        return torch.bmm(blocks, own).flatten(0, 1).index_select(0, self.rows)
+        blocks = whole.take(self.places).split([n * m for n, m in self.shapes])
+        own = read.index_select(0, self.columns).split([m for _, m in self.shapes])
+        found = [
+            block.view(shape) @ of
+            for block, shape, of in zip(blocks, self.shapes, own, strict=True)
+        ]
+        return torch.cat(found).index_select(0, self.rows)
 
 
 def fits(blueprints: Sequence[Blueprint]) -> bool:
