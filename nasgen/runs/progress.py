@@ -166,6 +166,8 @@ def _planned(plan: Mapping[str, Any]) -> str:
             last += f" for {clock(plan['finish_s'])}"
         if (plan.get("threads") or 1) > 1:
             last += f" on {plan['threads']} threads"
+        if plan.get("further"):
+            last += ", and others after them while time is left"
     each = "" if trial_s is None else f" of about {clock(trial_s)} each"
     if trials is None:
         return f"networks{each}{last}"

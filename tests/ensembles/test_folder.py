@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -314,6 +315,22 @@ def test_a_folder_appears_whole_or_not_at_all(made: Path, tmp_path: Path) -> Non
         member.trial.refs["weights"] = "0" * 40  # type: ignore[index]
     with pytest.raises(StoreError, match="cannot be read"):
         ensembled.write(tmp_path / "new", ensemble, [found.first] * 4, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_has_a_remedy_that_fits_an_ensemble(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Ensembled(made / "both")
+    ensemble = found.ensemble
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match=r"No space left.*; the runs are as they were") as raised:
+        ensembled.write(tmp_path / "new", ensemble, [found.first] * 4, {})
+    assert "resumed" not in str(raised.value)
     assert list(tmp_path.iterdir()) == []
 
 

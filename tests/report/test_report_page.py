@@ -116,6 +116,20 @@ def test_a_missing_test_accuracy_is_a_dash(make_view: Any) -> None:
     assert "<dt>test accuracy</dt><dd>–</dd>" in html
 
 
+@pytest.mark.parametrize(("gap", "said"), [(0.031, "+3.1"), (-0.2, "−20.0"), (None, None)])
+def test_the_rows_that_chose_are_expected_to_be_too_good_not_said_to_be(
+    make_view: Any, gap: float | None, said: str | None
+) -> None:
+    view = make_view(24)
+    on = {"part": "validation", "rows": 144, "by": "accuracy"}
+    ensemble = {**view.ensemble, "method": "greedy", "selected_on": on, "gap": gap}
+    html = render(replace(view, ensemble=ensemble)).replace("\u202f", " ")
+    assert "on 144 validation images, by accuracy: a result on rows that chose is expected" in html
+    assert "too good" not in html
+    assert (f"which chose nothing, is {said}" in html) == (said is not None)
+    assert ("above 0 where it is better" in html) == (said is not None)
+
+
 def test_what_differed_when_a_run_was_resumed_is_said(make_view: Any) -> None:
     said = "Threads a trial were 1, are 2."
     assert "What may have changed results" not in render(make_view(20))

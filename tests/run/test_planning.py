@@ -282,6 +282,10 @@ PLANNED = {
             "on 2 threads",
         ),
         (
+            {"strategy": "lines", **PLANNED, "further": True},
+            "then the best 2 go on for 3 min 20 s, and others after them while time is left",
+        ),
+        (
             {"strategy": "one", **PLANNED, "trials": 1, "finalists": 0},
             "1 network, trained for about 12 s: there is no time to compare several first",
         ),
