@@ -32,6 +32,7 @@ from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
 from nasgen.runs.retraining import Again
 from nasgen.settings import fidelity
+from nasgen.settings.config import Training
 from nasgen.store.artifacts import Artifacts
 from nasgen.store.folder import RunFolder
 from nasgen.store.rows import Row, Rows
@@ -250,7 +251,9 @@ class _Tuning:
         fitting = (b for b in BATCHES if b == replace(own, batch_size=b).batch_for(n_images))
         self.batches = tuple(fitting) or (own.batch_size,)
         self.n_images = n_images
-        self.own: Settings = {f.name: getattr(own, f.name) for f in fields(own)}
+        # How embeddings begin follows from the data; no setting says it.
+        told = (f.name for f in fields(own) if f.name in Training.model_fields)
+        self.own: Settings = {name: getattr(own, name) for name in told}
         self.weights = Path()
 
     @property
