@@ -328,7 +328,7 @@ class Evaluator:
         def tell(row: Row) -> bool:
             return report({"seq": job["seq"], "n_epochs": whole, **row}) is not False
 
-        trainee = Trainee(network, data, loss, tell, forward)
+        trainee = Trainee(network, data, loss, tell, forward, "genotype" in trial.result)
         if self.stopper is not None and "others" in job:
             others = [Curve.from_json(curve) for curve in job["others"]]
             watch = self.stopper.watch(job["seq"], n_epochs, others)

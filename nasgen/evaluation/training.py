@@ -32,7 +32,7 @@ BETAS = (0.9, 0.999)  # AdamW's decay of its moments
 CHECK_EVERY = 10  # steps between checks of the losses; each check makes a GPU wait
 REPORT_EVERY_S = 1.0
 DONE = "done"  # entry of an optimiser's groups: share of this training that is done
-N_MEASURED = 8  # batches on which the norm statistics of averaged weights are measured
+N_MEASURED = 8  # batches on which the norm statistics of averaged or mated weights are measured
 
 
 @dataclass
@@ -69,7 +69,10 @@ class Trainee:
     `loss` is the task's. `forward` runs the network where its parameters live elsewhere; default:
     the network itself. `look` is called after each epoch but the last, with the weights that the
     training would hand over (see `Average`); it leaves the network in training mode. `last` is the
-    network's state after the last step, by name, where a mean takes its place.
+    network's state after the last step, by name, where a mean takes its place. The norms of one
+    that `is_derived` have the statistics of its parents, which have other synapses: they are
+    measured before the first step. (In training they are not used, but a few steps would not
+    replace them.)
     """
 
     def __init__(
@@ -79,7 +82,9 @@ class Trainee:
         loss: Loss,
         report: Callable[[Row], bool] = lambda row: True,
         forward: Callable[..., Tensor] | None = None,
+        is_derived: bool = False,
     ) -> None:
+        self.is_derived = is_derived
         self.network, self.batches, self.loss, self.report = network, batches, loss, report
         self.look: Look = lambda epoch: ({}, True)
         self.forward = forward or network
@@ -189,6 +194,9 @@ def train_together(
     n_after = math.ceil(N_MEASURED / 3) if average.share else 0
     for trainee in trainees:
         _begin(trainee)
+        if trainee.is_derived:
+            with autocast:
+                _measure(trainee, stretch.end)
         trainee.history.precision = precision
         trainee.averaged = average.lent
         trainee.stream = trainee.batches.stream()
@@ -270,11 +278,8 @@ def train_together(
         trainee.last = {name: tensor.detach().clone() for name, tensor in state.items()}
     average.settle()
     for trainee in active if average.share else ():
-        trainee.batches.progress = stretch.end
-        batches = islice(trainee.batches.epoch(), N_MEASURED)
-        runs = (partial(answered, trainee.forward, inputs) for inputs, _ in batches)
         with autocast:
-            measure_statistics(trainee.network, runs)
+            _measure(trainee, stretch.end)
     rest_s = time.perf_counter() - last
     for trainee in trainees:
         trainee.history.train_s += rest_s / len(trainees)
@@ -307,6 +312,14 @@ def _begin(trainee: Trainee) -> None:
     with torch.no_grad():
         trainee.batches.begin(lambda inputs: answered(trainee.forward, inputs))
     trainee.network.train()
+
+
+def _measure(trainee: Trainee, progress: float) -> None:
+    """Measure the statistics of a network's norms, on batches as they are at a progress."""
+    trainee.batches.progress = progress
+    batches = islice(trainee.batches.epoch(), N_MEASURED)
+    runs = (partial(answered, trainee.forward, inputs) for inputs, _ in batches)
+    measure_statistics(trainee.network, runs)
 
 
 def _is_over(elapsed: float, step_s: float, seconds: float | None, step: int) -> bool:

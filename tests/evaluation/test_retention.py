@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from nasgen.evaluation import shared
+from nasgen.evaluation.average import measure_statistics
+from nasgen.evaluation.batches import answered
+from nasgen.evaluation.derivation import Deriver
+from nasgen.genotypes.derivation import Derivation
 from tests.evaluation.test_derivation import Json, Worker
 from tests.evaluation.test_synthesis import chain
 
@@ -55,3 +61,31 @@ def test_what_is_kept_is_a_share_of_what_the_parents_have(
         assert child["over_shrunk"] or wanted == pytest.approx(0.6)
         gaps.append(child[f"kept_{cluster}s"] - wanted)
     assert abs(np.mean(gaps)) < 0.1
+
+
+@pytest.mark.parametrize(("group", "name"), [("matings", "mean"), ("prunings", "magnitude")])
+def test_the_statistics_of_norms_are_those_of_the_child_before_it_is_trained(
+    group: str, name: str, tmp_path: Path
+) -> None:
+    """Its parents have other synapses, so other activations; without training nothing would mend that."""
+    worker, first = Worker(tmp_path), chain(16, 16).mint(0, 1)
+    parent = worker.told(worker.run(first), first, "parent")
+    settings: Json = {"environment": {"name": "factor"}} if group == "matings" else {}
+    settings |= {} if group == "matings" else {"retention": 0.4}
+    derivation = Derivation(("parent",), group, name, settings, 5)
+    inference = worker.evaluator.inference
+    made = Deriver(inference).derive(derivation, {"parents": [parent]}, seed=3)
+    parents = {n: t.clone() for n, t in made.network.state_dict().items() if "running" in n}
+    rows = shared.prepared(inference.data, "train")
+    inputs = inference.feed.batch({k: torch.from_numpy(v) for k, v in rows.items()})
+    measure_statistics(made.network, [lambda: answered(made.network, inputs)])
+    none = {"epochs": 0.0, "fraction": 1.0, "seconds": None}
+    result = worker.run(derivation, (parent,), fidelity=none)
+    child = worker.loaded(result, "weights")
+    own = {n: t.numpy() for n, t in made.network.state_dict().items() if "running" in n}
+    gaps, before = (
+        np.array([np.abs(found[n] - t).mean() / np.abs(t).mean() for n, t in own.items()])
+        for found in (child, {n: t.numpy() for n, t in parents.items()})
+    )
+    assert (gaps < 0.1).all()
+    assert before[-2:].min() > 2 * gaps.max(), "the case shows nothing"
