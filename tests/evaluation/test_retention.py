@@ -67,7 +67,7 @@ def test_what_is_kept_is_a_share_of_what_the_parents_have(
 def test_the_statistics_of_norms_are_those_of_the_child_before_it_is_trained(
     group: str, name: str, tmp_path: Path
 ) -> None:
-    """Its parents have other synapses, so other activations; without training nothing would mend that."""
+    """Its parents have other synapses, so other activations; nothing else would mend that."""
     worker, first = Worker(tmp_path), chain(16, 16).mint(0, 1)
     parent = worker.told(worker.run(first), first, "parent")
     settings: Json = {"environment": {"name": "factor"}} if group == "matings" else {}
