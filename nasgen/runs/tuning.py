@@ -252,8 +252,8 @@ class _Tuning:
         self.batches = tuple(fitting) or (own.batch_size,)
         self.n_images = n_images
         # How embeddings begin follows from the data; no setting says it.
-        told = (f.name for f in fields(own) if f.name in Training.model_fields)
-        self.own: Settings = {name: getattr(own, name) for name in told}
+        known = (f.name for f in fields(own) if f.name in Training.model_fields)
+        self.own: Settings = {name: getattr(own, name) for name in known}
         self.weights = Path()
 
     @property
