@@ -4,8 +4,9 @@ Starts from nothing and adds, round by round, the network that helps the validat
 the task orders mixtures: for classes the accuracy, the likelihood between equals, so a round is
 rarely a coin toss. The best round wins. With `bags`, each bag draws a share of the candidates and
 selects from these alone, and the mean of the bags is the ensemble: section 2.3 of the paper, which
-over-fits less where there are many candidates and few validation rows. Prefer `average` when the
-validation set is tiny.
+over-fits less where there are many candidates and few validation rows. Where few candidates are
+good, bags without them are worse than one network: then there is one selection. Prefer `average`
+when the validation set is tiny.
 """
 
 from __future__ import annotations
@@ -51,7 +52,11 @@ class Greedy(EnsembleMethod):
             # What other bags have chosen counts for the limits too.
             taken = frozenset(np.flatnonzero(weights).tolist())
             weights += _selected(candidates, bag, taken)
-        return shared(candidates, weights)
+        mix = shared(candidates, weights)
+        alone = max(candidates.score([(member, 1.0)])[0] for member in candidates.members)
+        if candidates.score(mix)[0] < alone:
+            return shared(candidates, _selected(candidates, range(n), frozenset()))
+        return mix
 
 
 def _selected(

@@ -42,6 +42,7 @@ NO_TEST: Final = (
 )
 MOST_SEEDS: Final = 2**31 - 1
 LEAST_ROWS: Final = 2
+FEW_ROWS: Final = 100  # that validate: ensembles are bagged
 BAGGED, BAGS = "greedy", 20  # selections, each from half of the networks, that are averaged
 SHARE: Final = 0.1  # of the rows that validate, in MLPClassifier too
 
@@ -198,8 +199,12 @@ class NASEstimator(BaseEstimator):
         drawn = split.stratified(labels, share, seed, "validation", purpose, names, "row")[1]
         return eligible[drawn]
 
-    def _tables(self, seed: int) -> dict[str, Any]:
-        """Return the tables of the config: of the preset, the parameters, then of `settings`."""
+    def _tables(self, seed: int, n_val: int) -> dict[str, Any]:
+        """Return the tables of the config: of the preset, the parameters, then of `settings`.
+
+        `n_val` rows validate. Where they are few, one selection of many networks would choose what
+        suits these rows alone, so ensembles are bagged.
+        """
         tables: dict[str, Any] = {}
         if self.preset is not None:
             tables = read_toml(papers.preset(self.preset))
@@ -216,8 +221,8 @@ class NASEstimator(BaseEstimator):
         )  # fmt: skip
         found = merge(merge(tables, own), nested(self.settings))
         chosen = found.get("ensemble", {})
-        if isinstance(chosen, Mapping) and chosen.get("name", BAGGED) == BAGGED:
-            # Few rows validate: one selection of many networks would choose what suits these alone.
+        is_greedy = isinstance(chosen, Mapping) and chosen.get("name", BAGGED) == BAGGED
+        if is_greedy and n_val <= FEW_ROWS:
             found["ensemble"] = {"bags": BAGS, **chosen}
         return found
 
@@ -235,7 +240,8 @@ class NASEstimator(BaseEstimator):
 
     def _searched(self, data: Dataset, seed: int) -> Run:
         """Return the finished run; its folder is a new one."""
-        tables = self._tables(seed)
+        assert data.validation is not None
+        tables = self._tables(seed, len(data.validation))
         where = type(self).__name__
         path, place = self._new_folder(f"{where}-seed{seed}-")
         self.__dict__.pop("_folder", _nothing)()  # of a fit before

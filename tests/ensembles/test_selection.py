@@ -166,6 +166,17 @@ def test_values_are_averaged_and_selected_by_their_error(seed: int) -> None:
     assert error["rmse"] <= min(task.measured(m, targets)["rmse"] for m in members) + 1e-9
 
 
+def test_bags_that_lack_the_only_good_network_are_not_taken() -> None:
+    labels = np.arange(30) % 3
+    right, wrong = np.eye(3)[labels], np.eye(3)[(labels + 1) % 3]
+    members = [Candidate(0.9 * p + 0.1 / 3) for p in (right, wrong, wrong, wrong)]
+    candidates = Candidates(tuple(members), labels, Classification(3))
+    for rounds in (1, 25):
+        few = replace(candidates, rounds=rounds)
+        ((member, share),) = Greedy(bags=20).choose(few)
+        assert (member, share) == (members[0], 1.0)
+
+
 def test_bags_spread_the_shares_and_keep_the_limits_together() -> None:
     candidates = _candidates(12, 30, 1)
     alone = _weights(candidates, Greedy().choose(candidates))

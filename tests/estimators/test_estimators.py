@@ -219,10 +219,13 @@ def test_the_best_network_alone_or_the_ensemble_answers(of_frame: NASClassifier)
         ({"ensemble": {"name": "average"}}, {"name": "average"}),
     ],
 )
-def test_ensembles_are_bagged_where_settings_do_not_say_otherwise(
+def test_ensembles_are_bagged_where_few_rows_validate_and_settings_do_not_differ(
     settings: dict[str, Any], wanted: dict[str, Any]
 ) -> None:
-    assert NASClassifier(settings=settings)._tables(0)["ensemble"] == wanted
+    model = NASClassifier(settings=settings)
+    assert model._tables(0, n_val=100)["ensemble"] == wanted
+    more = model._tables(0, n_val=101).get("ensemble", {})  # enough to tell networks apart
+    assert more == {k: v for k, v in wanted.items() if (k, v) != ("bags", 20)}
 
 
 def test_a_class_of_one_row_is_trained_on_and_classes_keep_their_type() -> None:
