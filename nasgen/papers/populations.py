@@ -232,7 +232,7 @@ def _announce(plan: Plan, request: Request) -> None:
 
         request.note(
             f"to be trained: {plan.n_networks} networks at most, about {duration(seconds)} on this "
-            f"machine if each were trained alone; {ABREAST} side by side take a quarter of that to "
+            f"machine if each were trained alone; {ABREAST} side by side take an eighth of that to "
             "all of it. Interrupted, the same command goes on."
         )
 
