@@ -11,10 +11,11 @@ from importlib import import_module
 from pathlib import Path
 
 from nasgen.evaluation.recipe import Recipe
+from nasgen.settings.config import Training
 from trainer.fixed import Fixed
 
 NAMES = tuple(sorted(f.stem for f in Path(__file__).parent.glob("*.py") if f.stem != "__init__"))
-SETTINGS = tuple(field.name for field in fields(Recipe))
+SETTINGS = tuple(f.name for f in fields(Recipe) if f.name in Training.model_fields)
 
 
 def named(text: str) -> type[Fixed]:
