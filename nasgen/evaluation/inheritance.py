@@ -89,7 +89,9 @@ class Inheritance:
             ]
             return support.moved(blueprint, givers, job["inherit"].get("plan") or {})
         except (NasgenError, RuntimeError, KeyError) as error:
-            raise EvaluationError(f"the support cannot be had: {error}", "inheritance") from error
+            raise EvaluationError(
+                f"the support cannot be had: {error} Put the file back from a copy.", "inheritance"
+            ) from error
 
     def _inherit(
         self, network: Network, blueprint: Blueprint, given: Mapping[str, Any]
