@@ -377,6 +377,9 @@ TOOLS = {
     "shared_parameters": Tool("python benchmarks/shared_parameters.py", shared_parameters),
     "support": Tool("python benchmarks/support.py", support),
     "curvature": Tool("python benchmarks/curvature.py", sparse.curvature),
+    "lenet_pruned": Tool(
+        "python benchmarks/lenet_pruned.py --data mnist:DATA/mnist", sparse.lenet_pruned
+    ),
     "recurrent": Tool("python benchmarks/recurrent.py", sparse.recurrent),
     "abreast": Tool("python benchmarks/abreast.py --batch 32 128", sparse.abreast),
     "synthesis": Tool("python benchmarks/synthesis.py mating", synthesised.lines, True),

@@ -50,7 +50,7 @@ SYNTHESIS = ROOT / "docs" / "synthesis.md"
 PRUNING = ROOT / "docs" / "pruning.md"
 PRIORS = ROOT / "docs" / "priors.md"
 # Parts of these two: the commands whose lines they show.
-TIMES = {"PRUNING": ("curvature", "recurrent"), "PRIORS": ("abreast",)}
+TIMES = {"PRUNING": ("curvature", "lenet_pruned", "recurrent"), "PRIORS": ("abreast",)}
 # Parts of that page that come from other commands than pays.py.
 BESIDE = {
     "saving": ("less-training", "screened", "heredity"),

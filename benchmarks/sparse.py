@@ -8,6 +8,7 @@ from typing import Any
 from line import Line
 
 MASKED, LOOP, FASTER = 1.05, 10.0, 2.0
+FEW_LEFT, SEEDS, SAFE = 1 / 56, 3, 0.98  # share of LeNet-300-100, seeds, test accuracy
 
 # Reproduction -> (its command, the document that has all of its figures).
 REPRODUCED = {
@@ -35,6 +36,22 @@ def curvature(found: list[Any]) -> Iterator[Line]:
             f"≤ {row['goal_s']:g} s",
             row["seconds"] <= row["goal_s"],
         )
+
+
+def lenet_pruned(found: list[Any]) -> Iterator[Line]:
+    """Read benchmarks/lenet_pruned.py: the mean over seeds, each at a 56th of the weights."""
+    dense = [row["dense"]["test_accuracy"] for row in found]
+    tests = [row["pruned"]["test_accuracy"] for row in found]
+    left = max(row["pruned"]["left"] / row["dense"]["left"] for row in found)
+    mean = sum(tests) / len(tests)
+    yield Line(
+        f"LeNet-300-100 with 1/{1 / left:.0f} of its weights, `nasgen prune` with settings of its "
+        f"own, {len(tests)} seeds: test accuracy",
+        f"{100 * mean:.2f} % ({100 * min(tests):.2f} to {100 * max(tests):.2f}; before pruning "
+        f"{100 * sum(dense) / len(dense):.2f})",
+        f"≥ {100 * SAFE:.1f} % at 1/56",
+        mean >= SAFE and left <= FEW_LEFT * 1.001 and len(tests) >= SEEDS,
+    )
 
 
 def abreast(found: list[Any]) -> Iterator[Line]:

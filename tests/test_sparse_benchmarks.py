@@ -36,17 +36,31 @@ def timed(good: bool) -> dict[str, list[Any]]:
             "unmasked": 2.0, "masked": 2.0 if good else 2.2, "loop": 20.0 if good else 21.0
         },
     }  # fmt: skip
-    return {"curvature": [curvature], "abreast": [abreast], "recurrent": [recurrent]}
+    lenet_pruned = {
+        "dense": {"left": 56_000, "test_accuracy": 0.985},
+        "pruned": {"left": 1_000, "test_accuracy": 0.98 if good else 0.979},
+    }
+    return {
+        "curvature": [curvature], "abreast": [abreast], "recurrent": [recurrent],
+        "lenet_pruned": [lenet_pruned] * 3,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("good", [True, False])
-@pytest.mark.parametrize("name", ["curvature", "abreast", "recurrent"])
+@pytest.mark.parametrize("name", ["curvature", "lenet_pruned", "abreast", "recurrent"])
 def test_each_output_is_read_beside_its_goals(sparse: Any, name: str, good: bool) -> None:
     found = list(getattr(sparse, name)(timed(good)[name]))
     goals = [line for line in found if line.goal]
     assert goals
     assert {line.reached for line in goals} == {good}
-    assert len(found) == {"curvature": 1, "abreast": 2, "recurrent": 3}[name]
+    assert len(found) == {"abreast": 2, "recurrent": 3}.get(name, 1)
+
+
+def test_a_network_that_is_too_large_or_one_seed_reaches_no_goal(sparse: Any) -> None:
+    (row, *_) = rows = timed(True)["lenet_pruned"]
+    assert not next(iter(sparse.lenet_pruned(rows[:2]))).reached
+    row["pruned"]["left"] = 1_010
+    assert not next(iter(sparse.lenet_pruned(rows))).reached
 
 
 def test_a_graph_alone_stands_beside_its_number_of_layers(sparse: Any) -> None:
