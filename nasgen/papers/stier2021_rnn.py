@@ -73,10 +73,10 @@ SAFE: Final[Mapping[str, Mapping[str, int]]] = {
     I2H: {"rnn_tanh": 70, "rnn_relu": 70, "lstm": 70, "gru": 80},
     H2H: {"rnn_tanh": 80, "rnn_relu": 70, "lstm": 70, "gru": 80},
 }
-# Why networks without hidden-to-hidden weights recover, or do not.
+# What a unit without hidden-to-hidden weights still knows of the step before.
 REASONS: Final = (
-    ("lstm", "c(t) = f c(t-1) + i g", "its own state of the step before, unit by unit: recovers"),
-    ("gru", "h(t) = (1 - z) n + z h(t-1)", "the same: recovers"),
+    ("lstm", "c(t) = f c(t-1) + i g", "its own state of the step before, unit by unit"),
+    ("gru", "h(t) = (1 - z) n + z h(t-1)", "the same"),
     ("rnn_tanh, rnn_relu", "h(t) = act(W x(t) + b)", "nothing: only the last symbol is seen"),
 )
 
