@@ -74,7 +74,9 @@ def test_protected_layers_lose_nothing_and_count(protect: str) -> None:
     assert all(np.array_equal(kept[n], support[n]) for n in safe)
     assert sum(int(mask.sum()) for mask in kept.values()) == keep
     held = sum(int(support[n].sum()) for n in safe)
-    with pytest.raises(NotApplicable, match=rf"at least \d+ weights .* all {held} of which none may leave"):
+    with pytest.raises(
+        NotApplicable, match=rf"at least \d+ weights .* all {held} of which none may leave"
+    ):
         left("magnitude", weights, support, {"keep": held, "protect": protect})
 
 
