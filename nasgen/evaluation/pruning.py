@@ -5,8 +5,8 @@ filters, its `granularity`):
 
 - "keep": how many stay in the whole network, protected layers included; else "retention", the share
   that stays of what may be pruned.
-- "bucket": those leave, the least salient first, whose saliencies fit into it; "keep" are then the
-  fewest that stay.
+- "bucket": as many leave as it holds, the sum of the saliencies of those that leave; "keep" are
+  then the fewest that stay.
 - "protect": layers from which nothing is taken, "none", "first", "last" or "both": those that come
   first and last in the network among those that may be sparse.
 - "recurrent": of what alone something is taken, "all" for everything; "both" matrices of recurrent
@@ -163,10 +163,12 @@ class Pruning:
         if "bucket" in self.settings:
             bucket, given = float(self.settings["bucket"]), self._of(tuple(supports))
             rngs = self._rngs(list(supports))
+            compete = self.entry.scope == "network"
             with guarded(self.who):
-                budget = max(
-                    budget, self.function.bucketed(weights, supports, bucket, rngs, **given)
+                found = self.function.bucketed(
+                    weights, supports, bucket, rngs, compete=compete, **given
                 )
+            budget = max(budget, found)
         return min(budget, n)
 
     def _chosen(self, weights: Arrays, supports: Masks, budget: int) -> dict[str, Mask]:

@@ -7,7 +7,7 @@ numbers are exact.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -66,22 +66,67 @@ def strongest(values: Arrays, supports: Masks, budget: int, granularity: str) ->
     return {n: supports[n] & _spread(kept[n], supports[n]) for n in values}
 
 
-def within_bucket(values: Arrays, supports: Masks, bucket: float, granularity: str) -> int:
-    """Return how many units stay when the least salient leave until the bucket is full.
+def within_bucket(
+    values: Arrays, supports: Masks, bucket: float, granularity: str, *, compete: bool
+) -> int:
+    """Return how many units stay when as many leave as a bucket of saliency holds.
 
-    They leave in ascending order as long as the sum of their saliencies is at most `bucket`.
-    Raises NotApplicable where not even the first one fits.
+    Those leave that the pruning takes: where the tensors `compete` as `strongest` has it, else of
+    each its share (`apportioned`), the least salient. The sum of their saliencies is at most
+    `bucket`, and with one unit less it would be above. Raises NotApplicable where not even the
+    first one fits.
     """
     values, alive = units(values, supports, granularity)
-    found = [np.ravel(values[n])[np.flatnonzero(alive[n])] for n in values]
-    order = np.sort(np.concatenate(found)) if found else np.empty(0)
-    n_gone = int(np.searchsorted(np.cumsum(order), bucket, side="right"))
-    if len(order) and not n_gone:
+    found = [
+        np.sort(np.ravel(values[n])[np.flatnonzero(alive[n])].astype(np.float64)) for n in values
+    ]
+    n = sum(map(len, found))
+    lost = _lost_together(found) if compete else _lost_by_share(found)
+    too_few, enough = -1, n  # where so many stay, the bucket is too small, or large enough
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        if lost(middle) <= bucket:
+            enough = middle
+        else:
+            too_few = middle
+    if n and enough == n:
         raise NotApplicable(
-            f"expected a bucket that holds the least saliency, {order[0]:.3g}, got {bucket:g}.",
+            f"expected a bucket that holds the least saliency that can leave, {lost(n - 1):.3g}, "
+            f"got {bucket:g}.",
             kind="unchanged",
         )
-    return len(order) - n_gone
+    return enough
+
+
+def _lost_together(ascending: Sequence[Array]) -> Callable[[int], float]:
+    """Return what is lost when so many stay and `strongest` takes them of all tensors."""
+    kept = [of[-1] for of in ascending if len(of)]  # which each tensor keeps
+    n_kept, everything = len(kept), np.sort(np.concatenate([np.empty(0), *ascending]))
+    others = np.sort(np.concatenate([np.empty(0), *(of[:-1] for of in ascending)]))
+    sums, all_sums = _sums(others), _sums(everything)
+
+    def lost(n: int) -> float:
+        if n < n_kept:
+            return float(all_sums[len(everything) - n])
+        return float(sums[len(others) - (n - n_kept)])
+
+    return lost
+
+
+def _lost_by_share(ascending: Sequence[Array]) -> Callable[[int], float]:
+    """Return what is lost when so many stay, of each tensor its share."""
+    counts, sums = [len(of) for of in ascending], [_sums(of) for of in ascending]
+
+    def lost(n: int) -> float:
+        shares = apportioned(counts, n)
+        return float(sum(of[c - k] for of, c, k in zip(sums, counts, shares, strict=True)))
+
+    return lost
+
+
+def _sums(values: Array) -> Array:
+    """Return the sums of the first 0, 1, 2, ... values."""
+    return np.concatenate(([0.0], np.cumsum(values)))
 
 
 def units(

@@ -14,7 +14,7 @@ from nasgen.operators.pruning.class_distributed import ClassDistributed
 from nasgen.phenotype import clusters, saliency
 from nasgen.runs import reading
 
-METHODS = ("magnitude", "class-uniform", "class-distributed", "random", "obd")
+METHODS = ("magnitude", "class-uniform", "class-distributed", "random", "obd", "layerwise-obs")
 SHAPES = {"a": (6, 4, 3, 3), "b": (5, 6, 1, 1), "c": (9, 5)}
 Arrays = dict[str, Any]
 
@@ -28,15 +28,19 @@ def network(what: str = "drawn", density: float = 1.0) -> tuple[Arrays, Arrays]:
     return {n: np.where(support[n], w, np.float32(0)) for n, w in drawn.items()}, support
 
 
-def left(
-    method: str, weights: Arrays, support: Arrays, settings: Any, function: Any = None, **opts: Any
-) -> Arrays:
+def pruning_of(
+    method: str, weights: Arrays, settings: Any, function: Any = None, **opts: Any
+) -> Pruning:
     entry = registry.get("prunings", method)
     given: Any = {}
     if "curvature" in entry.requires:
         rng = np.random.default_rng(5)
         given = {"curvature": ({n: rng.exponential(size=w.shape) for n, w in weights.items()},)}
-    pruning = Pruning(
+    if "inputs" in entry.requires:
+        rng = np.random.default_rng(6)
+        read = {n: rng.normal(size=(50, w[0].size)) for n, w in weights.items()}
+        given = {"inputs": ({n: x.T @ x / len(x) for n, x in read.items()},)}
+    return Pruning(
         f"pruning '{method}'",
         entry,
         function or registry.function("prunings", method, opts),
@@ -45,7 +49,12 @@ def left(
         lambda name: np.random.default_rng([8, *map(ord, "".join(name))]),
         given,
     )
-    return pruning.left(weights, support)[1]
+
+
+def left(
+    method: str, weights: Arrays, support: Arrays, settings: Any, function: Any = None, **opts: Any
+) -> Arrays:
+    return pruning_of(method, weights, settings, function, **opts).left(weights, support)[1]
 
 
 @pytest.mark.parametrize("granularity", saliency.GRANULARITIES)
@@ -138,6 +147,35 @@ def test_a_bucket_takes_the_least_salient_as_long_as_they_fit() -> None:
     assert sum(int(mask.sum()) for mask in least.values()) == 50  # which it never goes below
     with pytest.raises(NotApplicable, match="a bucket that holds the least saliency"):
         left("magnitude", weights, support, {"keep": 3, "bucket": float(sizes[0]) / 2})
+
+
+@pytest.mark.parametrize("granularity", saliency.GRANULARITIES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("what", ["drawn", "equal"])
+def test_what_leaves_fits_into_the_bucket_and_one_more_would_not(
+    method: str, granularity: str, what: str
+) -> None:
+    weights, support = network(what, 0.8)
+    weights["b"] = weights["b"] / 100
+    pruning = pruning_of(method, weights, {}, granularity=granularity)
+    compete = pruning.entry.scope == "network"
+    rngs = {n: pruning.rng(tuple(SHAPES) if compete else n) for n in SHAPES}
+    if compete:
+        rngs = dict.fromkeys(SHAPES, rngs["a"])
+    values = pruning.function.saliencies(weights, support, rngs, **pruning.given)
+    total = sum(float(values[n][support[n]].sum(dtype=np.float64)) for n in SHAPES)
+
+    def lost(settings: Any) -> tuple[int, float]:
+        kept = left(method, weights, support, settings, granularity=granularity)
+        gone = {n: support[n] & ~kept[n] for n in SHAPES}
+        sums = [float(values[n][gone[n]].sum(dtype=np.float64)) for n in SHAPES]
+        return saliency.n_units(kept, granularity), sum(sums)
+
+    for share in (0.25, 0.4):
+        n_left, of_those = lost({"keep": len(SHAPES), "bucket": share * total})
+        assert len(SHAPES) < n_left < saliency.n_units(support, granularity)
+        assert of_those <= share * total * (1 + 1e-9)
+        assert lost({"keep": n_left - 1})[1] > share * total * (1 - 1e-9)
 
 
 def test_shares_of_whole_numbers_add_up() -> None:

@@ -136,11 +136,16 @@ class Salient(ABC):
         support: Masks,
         bucket: float,
         rngs: Mapping[str, np.random.Generator],
+        *,
+        compete: bool,
         **given: Any,
     ) -> int:
-        """Return how many units stay when those leave whose saliencies fit into a bucket."""
+        """Return how many units stay when as many leave as a bucket of saliency holds.
+
+        The tensors `compete` where the pruning is called once for all of them.
+        """
         values = self.saliencies(weight, support, rngs, **given)
-        return within_bucket(values, support, bucket, self.granularity)
+        return within_bucket(values, support, bucket, self.granularity, compete=compete)
 
 
 def _of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
