@@ -15,12 +15,12 @@ from nasgen.data.base import Dataset
 from nasgen.ensembles.mixing import Mixing
 from nasgen.ensembles.trained import Predicts, TrainedEnsemble, TrainedNetwork
 from nasgen.errors import ConfigError, StoreError, UnknownNameError, typed
-from nasgen.evaluation.tasks.base import Goal, ranked_by
+from nasgen.evaluation.tasks.base import Goal
 from nasgen.genotypes.derivation import Derivation
 from nasgen.loop import front
 from nasgen.loop.ranks import ranked
 from nasgen.registry.plugins import CLOSED
-from nasgen.runs import exporting, reporting, retraining, showing, threads, workers
+from nasgen.runs import exporting, offered, reporting, retraining, showing, threads, workers
 from nasgen.runs.counting import counted
 from nasgen.runs.kin import ancestors
 from nasgen.runs.resolved import NO_RECIPE, Resolved
@@ -224,9 +224,9 @@ class Run:
     def best(self) -> Trial | None:
         """The best feasible trial by the first objective, chosen on validation rows.
 
-        With several objectives it is the first of the front.
+        With several objectives it is the first of the front, of a pruning what it ends with.
         """
-        return next((t for t in self.front or self.ranked if t.is_feasible), None)
+        return offered.best(self)
 
     @property
     def front(self) -> list[Trial]:
@@ -355,11 +355,7 @@ class Run:
         """
         if self.named is not None:
             return [self.network()]
-        found = [t for t in self.trials if t.is_candidate]
-        found = [t for t in found if self.folder.artifacts.exists(t.weights_ref)]
-        kept = [t for t in found if not t.saw_small] or found
-        kept.sort(key=lambda t: (t.rungs_below, *ranked_by(self.task, t.metrics), t.seq))
-        return [self._trained(t) for t in kept[: self.config.ensemble.candidates]]
+        return [self._trained(t) for t in offered.candidates(self)]
 
     @cached_property
     def ensemble(self) -> TrainedEnsemble:

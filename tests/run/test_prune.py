@@ -90,6 +90,29 @@ def test_the_result_is_trained_combined_and_shown(pruned: Path, tmp_path: Path) 
     assert combined.exit_code == 0, combined.output
 
 
+def test_the_run_stands_for_the_network_that_it_ends_with(pruned: Path, tmp_path: Path) -> None:
+    run = nasgen.load(pruned)
+    accuracies = [trial.metrics["val_accuracy"] for trial in run.trials]
+    assert accuracies[2] < max(accuracies), "by rank another one would be handed over"
+    assert run.trial().seq == run.summary["best"]["trial"] == 2
+    assert [member["trial"] for member in run.summary["ensemble"]["members"]] == [2]
+    assert [network.trial.seq for network in run.networks()] == [2]
+
+    def told(*words: str) -> dict[str, Any]:
+        return answered(CliRunner().invoke(app, [*words, "--json"]))
+
+    combined = told("ensemble", str(pruned), "--out", str(tmp_path / "ensemble"))
+    assert [member["trial"] for member in combined["members"]] == [2]
+    assert told("train", str(pruned), "--epochs", "0.1")["trial"] == 2
+    told("export", str(pruned), "--out", str(tmp_path / "export"), "--format", "python")
+    written = json.loads((tmp_path / "export" / "model.json").read_text())
+    measured = {row["part"]: row["value"] for row in written["metrics"]}
+    assert measured["validation"] == pytest.approx(accuracies[2])
+    further = prune(pruned, tmp_path / "further", "--target", 0.5, "--retrain", 0, "--json")
+    again = answered(further)
+    assert again["steps"][0]["n_synapses"] == run.trial(2).metrics["n_synapses"]
+
+
 def test_a_run_that_stopped_goes_on_to_the_same_network(
     trained: Path, pruned: Path, tmp_path: Path
 ) -> None:

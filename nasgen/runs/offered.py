@@ -1,0 +1,48 @@
+"""Which networks a run hands over: the best one, and the candidates of its ensemble.
+
+A run of `prune` is made for the network that it ends with. That one is smaller and often less
+accurate than those before it, so by rank the network that is not pruned would be handed over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from nasgen.evaluation.tasks.base import ranked_by
+from nasgen.store.trial import Trial
+
+if TYPE_CHECKING:
+    from nasgen.runs.results import Run
+
+MADE_FOR_THE_LAST: Final = ("prune",)  # algorithms
+
+
+def best(run: Run) -> Trial | None:
+    """Return the network that a run stands for: feasible, and made for, or else the best."""
+    last = _last(run)
+    found = [*([] if last is None else [last]), *(run.front or run.ranked)]
+    return next((t for t in found if t.is_feasible), None)
+
+
+def candidates(run: Run) -> list[Trial]:
+    """Return the trials of `Run.networks` that may be in the ensemble, best first."""
+    found = [t for t in run.trials if t.is_candidate]
+    found = [t for t in found if run.folder.artifacts.exists(t.weights_ref)]
+    kept = [t for t in found if not t.saw_small] or found
+    last = _last(run)
+    kept.sort(key=lambda t: (t is not last, t.rungs_below, *ranked_by(run.task, t.metrics), t.seq))
+    return kept[: run.config.ensemble.candidates]
+
+
+def _last(run: Run) -> Trial | None:
+    """Return the network that a run was made for, None where a ranking tells which is best.
+
+    A finalist stands for the network that it was trained on from. Until a segment is over, that is
+    what the segment before it ended with.
+    """
+    if run.config.algorithm.name not in MADE_FOR_THE_LAST:
+        return None
+    last = {*run.record.get("population", ())}
+    found = [t for t in run.trials if t.is_candidate]
+    finalists = [t for t in found if t.phase == "finish" and last & {*t.parents}]
+    return next(iter([*finalists, *(t for t in found if t.seq in last)]), None)
