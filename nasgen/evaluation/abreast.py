@@ -257,7 +257,7 @@ class Abreast(nn.Module):
 class SideBySide(Trainee):
     """The training of networks side by side; `each` has what happens to every one of them.
 
-    All see the batches of the first one.
+    Their batches are the same, of which those of the first one are used.
     """
 
     def __init__(self, networks: Sequence[Network], members: Sequence[Trainee]) -> None:

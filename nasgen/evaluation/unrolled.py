@@ -18,6 +18,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
+SATURATED: Final = 20.0  # tanh of it is 1 in double precision too
+
+
 def states(cell: str, read: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return the states (T, n, B) of a layer of units that begin with 0.
 
@@ -30,8 +33,13 @@ def states(cell: str, read: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _tanh(values: Tensor) -> Tensor:
-    """Make values their tanh, in place, by a sigmoid: torch's tanh takes several times as long."""
-    return values.mul_(2).sigmoid_().mul_(2).sub_(1)
+    """Make values their tanh, in place: with e = exp(2 x) - 1 it is e / (e + 2).
+
+    It is as precise as torch's tanh, which takes several times as long. By a sigmoid it would be
+    faster still, but wrong near 0 in single precision. At `SATURATED` it is 1, and e still finite.
+    """
+    e = values.clamp_(max=SATURATED).mul_(2).expm1_()
+    return e.div_(e + 2)
 
 
 def _of_tanh(values: Tensor) -> Tensor:

@@ -77,13 +77,18 @@ def job(
     if trial.fidelity.is_partial:
         made["wants"].append("last")
     if trial.fidelity.is_partial or trial.fidelity.begin:
-        made["stream"] = seeding.integer(constants.seed, "stream")
+        made["stream"] = stream(constants)
         made["shown"] = shown(trial, trials)
     if not searched:
         made["follow"] = True  # its validation curve
     if searched and constants.compares != "none":
         made["others"] = [curve.to_json() for curve in compared(trial, trials, constants)]
     return made
+
+
+def stream(constants: Constants) -> int:
+    """Return the seed of batches that trainings of a run have in common."""
+    return seeding.integer(constants.seed, "stream")
 
 
 def shown(trial: Trial, trials: Mapping[int, Trial]) -> float:
@@ -148,14 +153,20 @@ def cohort_job(
     constants: Constants,
     whole: Callable[[int], Trial],
 ) -> Json:
-    """Return the job of trials that are trained jointly, in the order of proposal."""
+    """Return the job of trials that are trained jointly, in the order of proposal.
+
+    Strangers, which share nothing, are all shown the batches of the run, so that what a network
+    comes to does not depend on which others are trained beside it.
+    """
     made: Json = {
         "seq": members[0].seq,
         "attempt": members[0].attempt,
         "cohort": [job(member, trials, constants, whole) for member in members],
     }
-    if not any(member.parents for member in members):  # strangers, which share nothing
+    if not any(member.parents for member in members):
         made["abreast"] = True
+        for member in made["cohort"]:
+            member["stream"] = stream(constants)
     if constants.limit_s is not None:
         made["limit_s"] = constants.limit_s * len(members)
     return made

@@ -142,8 +142,29 @@ def test_it_goes_on_after_a_kill_as_if_there_had_been_none(run: nasgen.Run, tmp_
     assert [t.objectives for t in again.trials] == [t.objectives for t in run.trials]
 
 
-def test_one_that_diverges_does_not_take_the_others_along(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def learnt(run: nasgen.Run) -> list[list[float]]:
+    """Return the training losses of each trial, after each epoch."""
+    return [[row["train_loss"] for row in trial.curve] for trial in run.trials]
+
+
+@pytest.mark.parametrize(("abreast", "n"), [(2, 5), (3, 4)])
+def test_what_comes_of_a_network_does_not_depend_on_its_neighbours(
+    abreast: int, n: int, run: nasgen.Run, tmp_path: Path
+) -> None:
+    algorithm = {**SETTINGS["algorithm"], "abreast": abreast}
+    found = nasgen.run(
+        {**SETTINGS, "algorithm": algorithm, "budget": {"trials": n}}, out=tmp_path / "run"
+    )
+    if n < 5:  # it grows, as a study does
+        found = session.resume(tmp_path / "run", trials=f"+{5 - n}")
+    assert [t.key for t in found.trials] == [t.key for t in run.trials]
+    assert [t.cohort for t in found.trials] != [t.cohort for t in run.trials]
+    for got, wanted in zip(learnt(found), learnt(run), strict=True):
+        assert got == pytest.approx(wanted, rel=1e-4)
+
+
+def test_one_that_diverges_changes_nothing_for_the_others(
+    run: nasgen.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Evaluator._candidate
 
@@ -158,6 +179,8 @@ def test_one_that_diverges_does_not_take_the_others_along(
     found = nasgen.run({**SETTINGS, "budget": {"trials": 3}}, out=tmp_path / "run")
     assert [t.state for t in found.trials] == ["COMPLETE", "FAILED", "COMPLETE"]
     assert found.trials[1].failure_kind == "non-finite"
+    for seq in (0, 2):
+        assert learnt(found)[seq] == pytest.approx(learnt(run)[seq], rel=1e-4)
 
 
 def test_one_is_nothing_side_by_side() -> None:

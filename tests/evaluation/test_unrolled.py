@@ -30,3 +30,24 @@ def test_states_and_gradients_are_those_of_the_fused_layer(
     assert torch.allclose(found, expected, atol=1e-12)
     for got, want in zip(gradients, wanted, strict=True):
         assert torch.allclose(got, want, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_states_keep_single_precision_however_small_they_are(cell: str) -> None:
+    torch.manual_seed(0)
+    n, scales = 3, torch.logspace(-9, 0, 37, dtype=torch.float64)
+    layer = Recurring(cell, 6, n).double()
+    gates = len(layer.weight_ih)
+    read = torch.randn(4, gates, 1, dtype=torch.float64) * scales
+    bias = torch.zeros(gates, dtype=torch.float64)
+    # Of one step: what follows adds, and may come close to 0.
+    first = states(cell, read[:1].float(), layer.weight_hh.float(), bias.float())
+    exact = states(cell, read[:1], layer.weight_hh, bias)
+    assert ((first - exact).abs() <= 1e-6 * exact.abs() + 1e-30).all()
+    assert torch.allclose(
+        states(cell, read.float(), layer.weight_hh.float(), bias.float()).double(),
+        states(cell, read, layer.weight_hh, bias),
+        atol=2e-6,
+    )
+    ends = torch.tensor([[-1e4, 1e4, 0.0]]).expand(1, gates, 3)
+    assert states(cell, ends, layer.weight_hh.float(), bias.float()).isfinite().all()
