@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-
 SATURATED: Final = 20.0  # tanh of it is 1 in double precision too
 
 
