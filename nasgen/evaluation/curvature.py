@@ -33,6 +33,7 @@ from nasgen import seeding
 from nasgen.errors import EvaluationError, NotApplicable
 from nasgen.evaluation import batches, shared
 from nasgen.phenotype.network import Network, build
+from nasgen.search_spaces.blueprint import Blueprint
 
 if TYPE_CHECKING:
     from nasgen.evaluation.framing import Parent
@@ -139,25 +140,7 @@ def moments(
     network: nn.Module, rows: Callable[[int], Iterator[batches.Batch]], names: Sequence[str]
 ) -> dict[str, Tensor]:
     """Return the mean of x x^T over rows and places of each layer's map, float64."""
-    watched = _watched(network, names)
-    if other := [n for n in names if n not in watched]:
-        raise NotApplicable(
-            "expected dense layers and convolutions, but the weight "
-            f"'{other[0]}' belongs to another layer.",
-            kind="no_place",
-        )
-    for name, layer in watched.items():
-        if layer.groups > 1:
-            raise NotApplicable(
-                f"expected convolutions in one group, but '{name}' has {layer.groups}.",
-                kind="no_place",
-            )
-        if layer.n_inputs > MOST_INPUTS:
-            raise NotApplicable(
-                f"expected layers that read at most {MOST_INPUTS} values, because their products "
-                f"with each other are kept, but '{name}' reads {layer.n_inputs}.",
-                kind="size",
-            )
+    watched = _read(network, names)
     total = {
         name: layer.module.weight.new_zeros((layer.n_inputs,) * 2, dtype=torch.float64)
         for name, layer in watched.items()
@@ -172,6 +155,36 @@ def moments(
                     total[name] += x.T @ x
                     counts[name] += len(x)
     return {name: total[name] / counts[name] for name in watched}
+
+
+def check_inputs(blueprint: Blueprint, names: Sequence[str]) -> None:
+    """Raise NotApplicable where `inputs` of the named weights cannot be had; nothing is built."""
+    with torch.device("meta"):
+        _read(Network(blueprint), names)
+
+
+def _read(network: nn.Module, names: Sequence[str]) -> dict[str, _Watched]:
+    """Return the layers of the named weights, of which what they read is to be kept."""
+    watched = _watched(network, names)
+    if other := [n for n in names if n not in watched]:
+        raise NotApplicable(
+            "expected a network of dense layers and convolutions, but the weight "
+            f"'{other[0]}' belongs to another layer; take another pruning.",
+            kind="no_place",
+        )
+    for name, layer in watched.items():
+        if layer.groups > 1:
+            raise NotApplicable(
+                f"expected convolutions in one group, but '{name}' has {layer.groups}.",
+                kind="no_place",
+            )
+        if layer.n_inputs > MOST_INPUTS:
+            raise NotApplicable(
+                f"expected layers that read at most {MOST_INPUTS} values, because their products "
+                f"with each other are kept, but '{name}' reads {layer.n_inputs}.",
+                kind="size",
+            )
+    return watched
 
 
 def _signals(

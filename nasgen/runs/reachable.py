@@ -15,7 +15,7 @@ from nasgen.runs.resolved import Resolved
 
 
 def check(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
-    """Raise ConfigError where nothing may leave, or `prune` is told a target beyond what may.
+    """Raise ConfigError where nothing may leave, or not as much as `prune` is told, or not so.
 
     `shape` and `n_outputs` are those of rows and answers. Nothing is built or trained.
     """
@@ -47,9 +47,10 @@ def _check_weights(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
 
 
 def _check_target(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
-    """Raise ConfigError where the target of a pruning is beyond what may leave."""
+    """Raise ConfigError where a pruning does not apply, or its target is beyond what may leave."""
     config, origin = resolved.config, resolved.origin
     assert origin is not None
+    from nasgen.evaluation.curvature import check_inputs
     from nasgen.evaluation.living import of_layers
     from nasgen.evaluation.pruning import Pruning
     from nasgen.phenotype import support
@@ -64,17 +65,20 @@ def _check_target(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
         axes = {name: mask.ndim for name, mask in masks.items()}
         names = of_layers(blueprint, axes, bool(settings.get("classifier", False)))
         granularity = settings.get("options", {}).get("granularity", "weight")
+        entry = registry.get("prunings", method)
         folding, pruning = Pruning.of_network(
             blueprint,
             {name: masks[name].shape for name in names},
             settings,
             {},
             who=method,
-            entry=registry.get("prunings", method),
+            entry=entry,
             function=SimpleNamespace(granularity=granularity),
             rng=None,
         )
         try:
+            if "inputs" in entry.requires:
+                check_inputs(blueprint, names)
             bounds = pruning.bounds(folding.joined({name: masks[name] for name in names}))
         except NotApplicable as refusal:
             raise ConfigError(f"algorithm.prunings: '{method}' does not apply: {refusal}") from None

@@ -96,6 +96,19 @@ def test_hidden_units_leave_and_the_smaller_network_answers_the_same(
     assert 0 < alive.sum() < UNITS
 
 
+def test_a_method_for_layers_without_memory_is_refused_before_anything_is_made(
+    tmp_path: Path,
+) -> None:
+    file, out = tmp_path / "network.json", tmp_path / "run"
+    file.write_text(json.dumps(network("gru").to_json()))
+    data = ("--data", "reber:n=120&seed=1", "--set", "space.name=recurrent")
+    done = prune(file, out, "--method", "layerwise-obs", "--target", 0.4, *data)
+    assert done.exit_code == 2, done.output
+    said = " ".join(done.output.split())
+    assert "'layerwise-obs' does not apply: expected a network of dense layers and" in said
+    assert not out.exists()
+
+
 def test_curvature_of_a_recurrent_network_is_its_approximation(tmp_path: Path) -> None:
     import torch
 

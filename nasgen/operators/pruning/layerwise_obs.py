@@ -5,6 +5,7 @@ its unit for the best changes the layer's squared error by w_q^2 / (2 [H^-1]_qq)
 stay become those with the least error: so a network needs little retraining, even in one shot.
 Layers do not compete, each keeps the same share. Prefer `magnitude` where networks are retrained
 anyway, and where layers read thousands of values: H is inverted for each set of living weights.
+Networks with other layers than dense ones and convolutions, such as recurrent ones, are refused.
 """
 
 from __future__ import annotations
