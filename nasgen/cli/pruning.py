@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -24,6 +25,16 @@ from nasgen.cli.searching import run_watched
 if TYPE_CHECKING:
     from nasgen.runs.pruning import Pruned
 
+# Settings of [algorithm] whose option has another name, and how sentences name a setting.
+OPTIONS: Final = {"epochs": "--retrain", "first_epochs": "--epochs"}
+QUOTES: Final = "'"
+METHOD: Final = re.compile(r"\balgorithm\.prunings: '([^']*)'")
+SETTING: Final = re.compile(
+    r"(?:settings: )?\balgorithm\.(?P<name>protect|recurrent|classifier|target|strategy|steps|"
+    r"of_original|of_remaining|size|bucket|epochs|first_epochs|rounds|compact)\b"
+    r"(?: \(prune\))?(?: = (?P<value>'[^']*'))?"
+)
+
 
 @command
 def prune(
@@ -32,7 +43,8 @@ def prune(
         typer.Argument(
             metavar="RUN[:TRIAL]|NETWORK",
             help="A network of a run, with its weights (default: the best), or a name (`nasgen "
-            "list networks`) or a JSON file, which is trained first.",
+            "list networks`), a JSON file or a graph (.graphml, .edgelist, with --set "
+            "space.name=random-graph-rnn or -mlp), which is trained first.",
         ),
     ],
     method: Annotated[
@@ -147,6 +159,7 @@ def prune(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Take weights away from a trained network, and train what is left, step by step."""
+    from nasgen.errors import ConfigError
     from nasgen.runs import pruning
     from nasgen.runs.session import named_of
     from nasgen.settings.config import assignments
@@ -170,7 +183,10 @@ def prune(
 
     def start(listeners: tuple[Any, ...]) -> Any:
         named = named_of(plugin or (), data, None, said)
-        made = pruning.prune(network, wanted, named, out, listeners, threads_of(threads))
+        try:
+            made = pruning.prune(network, wanted, named, out, listeners, threads_of(threads))
+        except ConfigError as error:
+            raise ConfigError([_as_typed(problem) for problem in error.problems]) from None
         found.append(made)
         return made.run
 
@@ -190,6 +206,17 @@ def prune(
         )
         is_asked = failed is not None and failed.failure_kind == "refused"
         raise typer.Exit(EXIT_USER if is_asked else EXIT_NOTHING)
+
+
+def _as_typed(problem: str) -> str:
+    """Return a sentence about settings with the options of `nasgen prune` that set them."""
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found["name"], found["value"]
+        word = OPTIONS.get(name, "--" + name.replace("_", "-"))
+        return word if value is None else f"{word} {value.strip(QUOTES)}"
+
+    return SETTING.sub(option, METHOD.sub(r"--method \1", problem))
 
 
 def _print(made: Pruned, classifier: bool) -> None:

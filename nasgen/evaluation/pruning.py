@@ -140,16 +140,23 @@ class Pruning:
         kept = {layers[i] for i in PROTECTED[self.settings.get("protect", "none")] if layers}
         free = [n for n, layer in self.layers.items() if layer not in kept and n not in self.spared]
         if not free:
-            raise NotApplicable(
-                "expected a network with weights that algorithm.recurrent and algorithm.protect "
-                f"leave to prunings ({self.settings.get('recurrent', 'all')}, "
-                f"{self.settings.get('protect', 'none')}), got none.",
-                kind="no_place",
-            )
+            raise NotApplicable(self._none_free(len(layers)), kind="no_place")
         n = n_units({name: supports[name] for name in free}, self.granularity)
         needed = [name for name in free if name not in self.dispensable]
         least = sum(bool(supports[name].any()) for name in needed)
         return Bounds(tuple(free), n, n_units(supports, self.granularity) - n, least)
+
+    def _none_free(self, n_layers: int) -> str:
+        """Return why nothing may leave, and what to do."""
+        usual = {"protect": "none", "recurrent": "all"}
+        given = {name: self.settings.get(name, value) for name, value in usual.items()}
+        asked = [f"algorithm.{n} = '{v}'" for n, v in given.items() if v != usual[n]]
+        expected = "expected a network with weights that may leave, got none"
+        if not asked:
+            return f"{expected}; name another network."
+        return (
+            f"{expected}: {n_layers} layers have none under {' and '.join(asked)}; leave that out."
+        )
 
     def _budget(self, weights: Arrays, supports: Masks, bounds: Bounds) -> int:
         """Return how many units of what may be pruned stay."""

@@ -141,10 +141,11 @@ def _of_run(
     more["origin"] = {"network": str(Path(network).expanduser().resolve())}
 
     def read(first: Mapping[str, Any]) -> Resolved:
-        where, overrides = str(stored.folder.config_path), [first, wanted.settings]
+        # The run's own tables were checked when it was opened: what is wrong now was typed.
+        overrides = [first, wanted.settings]
         try:
             return reading.resolved(
-                more, where, overrides, None, verdict.importable, verdict.digests
+                more, "settings", overrides, None, verdict.importable, verdict.digests
             )
         except ConfigError as error:  # which what may not be executed may have caused
             raise ConfigError([*error.problems, *verdict.refused]) from None
@@ -153,6 +154,11 @@ def _of_run(
     with resolved.scope.active():
         stored.dataset_of(resolved)
         is_trained = resolved.origin is not None and bool(resolved.origin.refs)
+    if is_trained and wanted.algorithm.get("first_epochs") is not None:
+        raise ConfigError(
+            f"algorithm.first_epochs: expected none for {network}, which has its weights and is "
+            "not trained before it is pruned; leave it out."
+        )
     # Weights that were not kept have to be trained again.
     return resolved if is_trained else read({})
 

@@ -100,8 +100,9 @@ class SearchSpace(ABC):
         Raises IllegalGenotypeError. Default: for spaces that make nothing of such a graph.
         """
         raise IllegalGenotypeError(
-            f"{type(self).__name__} makes no network of a bare graph; use a search space that "
-            "does, such as random-graph-rnn."
+            f"{type(self).__name__} makes no network of a bare graph; name a search space that "
+            "does, for sequences --set space.name=random-graph-rnn, for other data --set "
+            "space.name=random-graph-mlp."
         )
 
     def shown(self, genotype: Any) -> dict[str, int]:

@@ -164,7 +164,7 @@ def test_a_network_with_a_name_is_trained_first(tmp_path: Path) -> None:
     options = ["--epochs", 0.5, "--retrain", 0.2, "--rounds", 2, "--protect", "first", "--seed", 3]
     result = prune("lenet-300-100", tmp_path / "run", "--data", "digits", *options)
     assert result.exit_code == 2  # the second layer has not as many weights
-    assert "algorithm.target: 0.8 is beyond what may leave" in result.output
+    assert "--target: 0.8 is beyond what may leave" in result.output
     assert "and all 19200 of which none may leave" in result.output
     assert "Take 0.6097 at most." in result.output
     assert not (tmp_path / "run").exists(), "nothing was trained"
@@ -185,16 +185,20 @@ def test_a_network_with_a_name_is_trained_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (("--target", "1"), "algorithm.target (prune): expected a share above 0 and below 1"),
+        (("--target", "1"), "--target: expected a share above 0 and below 1"),
         (("--method", "magnitud"), "did you mean 'magnitude'"),
-        (("--strategy", "gradua"), "algorithm.strategy"),
-        (("--strategy", "bucket"), "algorithm.bucket (prune): expected a number above 0"),
+        (("--strategy", "gradua"), "--strategy"),
+        (("--strategy", "bucket"), "--bucket: expected a number above 0"),
         (("--size", "10"), "none with strategy = 'one-shot'"),
         (("--granularity", "layer"), "granularity"),
-        (("--granularity", "filter", "--classifier"), "algorithm.classifier: expected prunings"),
-        (("--recurrent", "i2h"), "'magnitude' does not apply"),
+        (("--granularity", "filter", "--classifier"), "--classifier: expected prunings"),
+        (("--recurrent", "i2h"), "--method magnitude does not apply: expected a network with"),
+        (("--recurrent", "i2h"), "2 layers have none under --recurrent i2h; leave that out."),
+        (("--protect", "both"), "2 layers have none under --protect both; leave that out."),
+        (("--epochs", "3"), "--epochs: expected none for "),
         (("--target", "0.99999"), "at least 2 weights to stay, one in each of 2 layers"),
-        (("--protect", "middle"), "algorithm.protect"),
+        (("--protect", "middle"), "error: --protect: input should be"),
+        (("--set", "training.opimizer=sgd"), "error: settings: 'training.opimizer' is not"),
         (("--set", "algorithm.step=3"), "did you mean 'steps'"),
     ],
 )
