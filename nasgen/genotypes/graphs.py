@@ -172,20 +172,45 @@ def units(genotype: Recurrent) -> Any:
 def read_file(path: Path) -> Any:
     """Return the networkx graph of a file: GraphML, or a list of edges, one "SOURCE TARGET" a line.
 
-    The edges of a list have a direction. Raises IllegalGenotypeError for a damaged file, OSError
-    where it cannot be read.
+    The edges of a list have a direction. Raises IllegalGenotypeError for a damaged file and for
+    GraphML with several graphs, or with edges of nodes that it does not name; OSError where a file
+    cannot be read.
     """
     import networkx as nx
 
     if path.suffix != GRAPHML:
         return _edges(path)
     try:
-        return nx.read_graphml(path)
+        graph = nx.read_graphml(path)
+        wrong = _unread(path)
     except OSError:
         raise
     except FOREIGN as error:  # of parsers of XML
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise IllegalGenotypeError(f"{path}: expected GraphML, but {reason}.") from None
+    if wrong:
+        raise IllegalGenotypeError(f"{path}: {wrong}.")
+    return graph
+
+
+def _unread(path: Path) -> str:
+    """Return what networkx passes over in a GraphML file, or makes up; "" for nothing."""
+    from xml.etree import ElementTree
+
+    root = ElementTree.parse(path).getroot()
+    nodes = list(root.iter("{*}node"))
+    inner = [n for n in nodes if n.get("yfiles.foldertype") != "group" and n.find("{*}graph") is not None]
+    if (n_graphs := len(root.findall("{*}graph")) + len(inner)) > 1:
+        return f"expected one graph in a file, got {n_graphs}"
+    names = [str(node.get("id")) for node in nodes]
+    if len(known := set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        return f"expected each node once, got '{twice[:80]}' twice"
+    for edge in root.iter("{*}edge"):
+        for end in ("source", "target"):
+            if (name := str(edge.get(end))) not in known:
+                return f"expected edges between nodes of the file, got the {end} '{name[:80]}'"
+    return ""
 
 
 def _edges(path: Path) -> Any:

@@ -268,6 +268,37 @@ def test_graphs_of_files_become_networks_and_come_back(tmp_path: Path) -> None:
         RecurrentSpace().wired(graph)
 
 
+GRAPH = '<graph edgedefault="directed"><node id="a"/><node id="b"/>%s</graph>'
+EDGE = '<edge source="a" target="b"/>'
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (GRAPH % (EDGE + '<edge source="b" target="zzz"/>'), "the target 'zzz'"),
+        (GRAPH % '<edge source="zzz" target="b"/>', "the source 'zzz'"),
+        (GRAPH % '<edge target="b"/>', "the source 'None'"),
+        (GRAPH % EDGE * 2, "expected one graph in a file, got 2"),
+        (
+            GRAPH % (EDGE + f'<node id="c">{GRAPH % EDGE}</node>'),
+            "expected one graph in a file, got 2",
+        ),
+        (GRAPH % (EDGE + '<node id="a"/>'), "expected each node once, got 'a' twice"),
+    ],
+)
+@pytest.mark.parametrize("space", ['xmlns="http://graphml.graphdrawing.org/xmlns"', ""])
+def test_graphml_means_what_it_says_or_is_refused(
+    text: str, sentence: str, space: str, tmp_path: Path
+) -> None:
+    head = f"<graphml {space}>" if space else "<graphml>"
+    file = tmp_path / "one.graphml"
+    file.write_text(f"{head}{GRAPH % EDGE}</graphml>")
+    assert sorted(graphs.read_file(file).edges()) == [("a", "b")]
+    file.write_text(f"{head}{text}</graphml>")
+    with pytest.raises(IllegalGenotypeError, match=sentence):
+        graphs.read_file(file)
+
+
 def test_the_23_properties_are_those_of_the_graph() -> None:
     from nasgen.predictors.features.random_graph import RandomGraph
 
