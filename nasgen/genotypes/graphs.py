@@ -199,7 +199,9 @@ def _unread(path: Path) -> str:
 
     root = ElementTree.parse(path).getroot()
     nodes = list(root.iter("{*}node"))
-    inner = [n for n in nodes if n.get("yfiles.foldertype") != "group" and n.find("{*}graph") is not None]
+    inner = [
+        n for n in nodes if n.get("yfiles.foldertype") != "group" and n.find("{*}graph") is not None
+    ]
     if (n_graphs := len(root.findall("{*}graph")) + len(inner)) > 1:
         return f"expected one graph in a file, got {n_graphs}"
     names = [str(node.get("id")) for node in nodes]
