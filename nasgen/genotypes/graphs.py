@@ -198,7 +198,7 @@ def _unread(path: Path) -> str:
     from xml.etree import ElementTree
 
     root = ElementTree.parse(path).getroot()
-    nodes = list(root.iter("{*}node"))
+    nodes = list(root.findall(".//{*}node"))
     inner = [
         n for n in nodes if n.get("yfiles.foldertype") != "group" and n.find("{*}graph") is not None
     ]
@@ -208,7 +208,7 @@ def _unread(path: Path) -> str:
     if len(known := set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         return f"expected each node once, got '{twice[:80]}' twice"
-    for edge in root.iter("{*}edge"):
+    for edge in root.findall(".//{*}edge"):
         for end in ("source", "target"):
             if (name := str(edge.get(end))) not in known:
                 return f"expected edges between nodes of the file, got the {end} '{name[:80]}'"
