@@ -198,7 +198,9 @@ def prune(
         _print(made, classifier)
     if not made.is_reached:
         failed = next((t for t in reversed(made.run.trials) if t.state == "FAILED"), None)
-        why = "there were no more steps; raise --steps." if failed is None else failed.failure
+        why = "there were no more steps; raise --steps."
+        if failed is not None:
+            why = f"{failed.failure} Take a smaller --target, or more steps with --retrain."
         print(
             f"error: {made.left} {granularity}s are left, more than the {made.wanted} that "
             f"--target {target:g} asks for: {why}",

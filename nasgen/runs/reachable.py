@@ -61,6 +61,13 @@ def _check_target(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
     masks = support.closed(blueprint, kept)
     target = float(config.algorithm.options.get("target", Steps.target))
     for method in config.algorithm.prunings or (METHOD,):
+        entry = registry.get("prunings", method)
+        if "bucket" in config.algorithm.options and not entry.options.get("fills_buckets", True):
+            raise ConfigError(
+                "algorithm.strategy = 'bucket': expected a method whose saliencies tell what a "
+                f"weight is worth, got '{method}'; take another strategy, such as 'iterative', or "
+                "another method."
+            )
         settings = deriving.settings(config, "prunings", method)
         axes = {name: mask.ndim for name, mask in masks.items()}
         names = of_layers(blueprint, axes, bool(settings.get("classifier", False)))

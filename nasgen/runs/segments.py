@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from nasgen.data.base import Dataset
-from nasgen.errors import ConfigError
+from nasgen.errors import ConfigError, typed
 from nasgen.evaluation.recipe import Recipe
 from nasgen.loop.search import Search
 from nasgen.registry.plugins import digests_of, named
 from nasgen.runs import commands, reading
+from nasgen.runs.offered import MADE_FOR_THE_LAST
 from nasgen.runs.resolved import Resolved
 from nasgen.settings.plan import FOLLOWED, Plan
 from nasgen.store.folder import versions
@@ -134,15 +135,25 @@ def end(search: Search) -> str:
 
 
 def added_leg(
-    record: Mapping[str, Any], trials: str | int | None, time_s: float | None, path: str | Path
+    record: Mapping[str, Any],
+    trials: str | int | None,
+    time_s: float | None,
+    path: str | Path,
+    resolved: Resolved,
 ) -> dict[str, Any] | None:
     """Return the segment that a resume adds, or None when it only continues an interrupted one."""
     legs = record["legs"]
     if trials is None and time_s is None:
         if legs[-1]["done"] and record["summary"] is not None:
+            more = "add work with --trials +100 or --budget 10m."
+            if resolved.config.algorithm.name in MADE_FOR_THE_LAST:
+                further = typed("prune", path, "--target", "0.5")
+                more = (
+                    f"prune the network that it ended with further: {further}. Only where a budget "
+                    "ended it before its target, --trials +10 goes on."
+                )
             raise ConfigError(
-                f"{path} is complete ({sum(leg['n_done'] for leg in legs)} trials); add "
-                "work with --trials +100 or --budget 10m."
+                f"{path} is complete ({sum(leg['n_done'] for leg in legs)} trials); {more}"
             )
         return None
     if time_s is not None and not reading.MIN_TIME_S <= time_s < math.inf:

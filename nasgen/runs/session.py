@@ -163,7 +163,7 @@ def resume(
     folder.lock()
     try:
         record = folder.record()
-        added = segments.added_leg(record, trials, time_s, path)
+        added = segments.added_leg(record, trials, time_s, path, resolved)
         dataset = stored.dataset_of(resolved)
         if added is not None:
             record["legs"].append(added)

@@ -122,6 +122,9 @@ def test_a_run_that_stopped_goes_on_to_the_same_network(
     assert "weights are left, more than the 4920" in half.output
     done = CliRunner().invoke(app, ["resume", str(tmp_path / "half"), "--trials", "+1", "--quiet"])
     assert done.exit_code == 0, done.output
+    over = CliRunner().invoke(app, ["resume", str(tmp_path / "half"), "--quiet"])
+    assert over.exit_code == 2
+    assert "is complete (3 trials); prune the network that it ended with further" in over.output
     runs = [nasgen.load(path) for path in (tmp_path / "half", pruned)]
     assert runs[0].trial(2).refs["weights"] == runs[1].trial(2).refs["weights"]
     assert pruning.pruned(runs[0]).steps == pruning.pruned(runs[1]).steps
@@ -189,6 +192,7 @@ def test_a_network_with_a_name_is_trained_first(tmp_path: Path) -> None:
         (("--method", "magnitud"), "did you mean 'magnitude'"),
         (("--strategy", "gradua"), "--strategy"),
         (("--strategy", "bucket"), "--bucket: expected a number above 0"),
+        (("--method", "random", "--strategy", "bucket", "--bucket", "9"), "got 'random'; take"),
         (("--size", "10"), "none with strategy = 'one-shot'"),
         (("--granularity", "layer"), "granularity"),
         (("--granularity", "filter", "--classifier"), "--classifier: expected prunings"),
@@ -210,6 +214,13 @@ def test_mistakes_are_one_line_before_anything_is_trained(
     assert expected in result.output
     assert not (tmp_path / "run").exists()
     assert "bug" not in result.output
+
+
+def test_a_step_that_leaves_no_path_says_what_to_do(trained: Path, tmp_path: Path) -> None:
+    result = prune(trained, tmp_path / "run", "--target", 0.9999, "--retrain", 0)
+    assert result.exit_code == 2
+    assert "no path of living synapses" in result.output
+    assert "Take a smaller --target" in result.output
 
 
 def test_curvature_needs_a_task_that_gives_it(

@@ -35,6 +35,7 @@ ENTRIES: tuple[Entry, ...] = (
         f"{_HERE}.random:Random",
         "synapses drawn at random stay, of every tensor the same share",
         reference=_STIER,
+        options={"fills_buckets": False},  # sums of what is drawn say nothing
     ),
     Entry(
         "obd",
