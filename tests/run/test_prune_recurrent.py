@@ -105,7 +105,7 @@ def test_a_method_for_layers_without_memory_is_refused_before_anything_is_made(
     done = prune(file, out, "--method", "layerwise-obs", "--target", 0.4, *data)
     assert done.exit_code == 2, done.output
     said = " ".join(done.output.split())
-    assert "'layerwise-obs' does not apply: expected a network of dense layers and" in said
+    assert "--method layerwise-obs does not apply: expected a network of dense layers and" in said
     assert not out.exists()
 
 
