@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
-from nasgen import registry
+import numpy as np
+
+from nasgen import registry, seeding
 from nasgen.engine.algorithms.prune import METHOD
 from nasgen.engine.algorithms.synthesis import Synthesis
 from nasgen.engine.steps import Steps
@@ -53,7 +56,7 @@ def _check_target(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
     from nasgen.evaluation.curvature import check_inputs
     from nasgen.evaluation.living import of_layers
     from nasgen.evaluation.pruning import Pruning
-    from nasgen.phenotype import support
+    from nasgen.phenotype import support, survival
 
     blueprint = resolved.space.blueprint(origin.genotype, shape, n_outputs)
     known = origin.refs.get("support") if origin.artifacts is not None else None
@@ -72,7 +75,6 @@ def _check_target(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
         axes = {name: mask.ndim for name, mask in masks.items()}
         names = of_layers(blueprint, axes, bool(settings.get("classifier", False)))
         granularity = settings.get("options", {}).get("granularity", "weight")
-        entry = registry.get("prunings", method)
         folding, pruning = Pruning.of_network(
             blueprint,
             {name: masks[name].shape for name in names},
@@ -96,3 +98,35 @@ def _check_target(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
                 f"algorithm.target: {target:g} is beyond what may leave: "
                 f"{bounds.refusal(keep, granularity)} Take {most:g} at most."
             )
+        if not _is_known_before(resolved, entry):
+            continue
+        assert origin.artifacts is not None
+        weights = origin.artifacts.load(origin.refs["weights"])
+        if not {*names} <= weights.keys():
+            continue
+        options = deriving.options_of(config, "prunings", method)
+        function = registry.function("prunings", method, options)
+        there, alive = (folding.joined({n: of[n] for n in names}) for of in (weights, masks))
+        told = {**settings, "keep": keep}
+        once = replace(pruning, function=function, settings=told, rng=_drawing_nothing)
+        left = folding.apart(once.left(there, alive)[1])
+        closed = support.closed(blueprint, {**masks, **left})
+        if not survival.n_synapses({name: closed[name] for name in names}):
+            raise ConfigError(
+                f"algorithm.target: of {keep} {granularity}s that {target:g} leaves, '{method}' "
+                "keeps none that lead from the input to the output; take a smaller target."
+            )
+
+
+def _drawing_nothing(name: str | tuple[str, ...]) -> np.random.Generator:
+    """Return a generator for a method that draws nothing."""
+    return seeding.generator(0, "reachable")
+
+
+def _is_known_before(resolved: Resolved, entry: registry.Entry) -> bool:
+    """Tell whether what leaves follows from the weights that there are, without any training."""
+    given, origin = resolved.config.algorithm.options, resolved.origin
+    has_weights = origin is not None and origin.artifacts is not None and "weights" in origin.refs
+    is_plain = entry.origin == "built-in" and not {*entry.requires} - {*registry.POSITIONAL}
+    is_once = given.get("strategy", Steps.strategy) == "one-shot" and given.get("first_epochs") == 0
+    return has_weights and is_plain and is_once and not entry.options.get("draws", True)
