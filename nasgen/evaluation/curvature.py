@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from nasgen import seeding
 from nasgen.errors import EvaluationError, NotApplicable
 from nasgen.evaluation import batches, shared
+from nasgen.layers.modules import Recurring
 from nasgen.phenotype.network import Network, build
 from nasgen.search_spaces.blueprint import Blueprint
 
@@ -45,7 +46,10 @@ MOST_ROWS: Final = 1024  # of a batch: more do not fit into caches
 MOST_SIGNALS: Final = 1 << 24  # numbers that are held of a batch
 MOST_AT_ONCE: Final = 1 << 22  # numbers of a product that is squared
 MOST_WORK: Final = 300_000_000_000  # multiply-adds: about a minute of one core
-ALONE: Final = 10_000_000  # multiply-adds in the time of a backward pass of a single row
+# Multiply-adds in the time of a backward pass of a single row, and of one through the steps of
+# recurrent layers: two passes of three layers of GRUs over 13 steps take 27 ms.
+ALONE: Final = 10_000_000
+IN_STEPS: Final = 60_000_000
 MOST_INPUTS: Final = 4096  # of a layer, whose products with each other are n x n
 
 
@@ -54,8 +58,9 @@ def diagonal(
 ) -> dict[str, Array]:
     """Return d2L/dw2 of the named weights of a parent over training rows, float64, >= 0.
 
-    Over `n_rows` of them, drawn by the data alone; default: all, or where convolutions make that
-    dear, as many as `MOST_WORK` allows. Raises IncompatibleError where the task gives no curvature.
+    Over `n_rows` of them, drawn by the data alone; default: all, or where convolutions or
+    recurrent layers make that dear, as many as `MOST_WORK` allows. Raises
+    IncompatibleError where the task gives no curvature.
     """
     network = _placed(inference, parent)
     if n_rows is None:
@@ -93,7 +98,10 @@ def affordable(
     with _hooked(watched.values()):
         _first_pass(network, rows)
         work = sum(layer.work(n_columns) for layer in watched.values())
-    work += n_columns * ALONE if len(watched) < len(names) else 0
+    owners = [network.get_submodule(n.rpartition(".")[0]) for n in names if n not in watched]
+    if owners:
+        has_steps = any(isinstance(module, Recurring) for module in owners)
+        work += n_columns * (IN_STEPS if has_steps else ALONE)
     return max(1, MOST_WORK // max(1, work))
 
 

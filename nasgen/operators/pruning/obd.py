@@ -24,7 +24,8 @@ class OptimalBrainDamage(Salient):
     """Saliency h_ii w_i^2 / 2.
 
     - `rows`: training rows over which the curvature is a mean; default: all of them, of networks
-      with large maps as many as take about a minute.
+      with large maps or recurrent layers as many as take about a minute. Recurrent layers take up
+      to 27 ms a row, whatever their width, so that is some 2,500 rows.
     """
 
     rows: int | None = None
