@@ -57,7 +57,11 @@ def prune(
         ),
     ] = "one-shot",
     target: Annotated[
-        float, typer.Option(help="Share of the weights that is gone in the end.")
+        float,
+        typer.Option(
+            help="Share of the weights that is gone in the end, of all that count: also of those "
+            "that --protect and --recurrent leave alone."
+        ),
     ] = 0.8,
     granularity: Annotated[
         str,

@@ -59,10 +59,12 @@ class Bounds:
 
     def refusal(self, keep: int, granularity: str) -> str:
         """Return why so few cannot be all that stays."""
-        held = f", and all {self.n_held} of which none may leave" if self.n_held else ""
+        each = f", one in each of {self.least} layers" if self.least else ""
+        joint = ", and" if each else ","
+        held = f"{joint} all {self.n_held} of which none may leave" if self.n_held else ""
         return (
-            f"expected at least {self.fewest} {granularity}s to stay, one in each of {self.least} "
-            f"layers{held}, got {keep} of {self.n_all}."
+            f"expected at least {self.fewest} {granularity}s to stay{each}{held}, got {keep} of "
+            f"{self.n_all}."
         )
 
 

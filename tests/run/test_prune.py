@@ -125,6 +125,10 @@ def test_a_run_that_stopped_goes_on_to_the_same_network(
     over = CliRunner().invoke(app, ["resume", str(tmp_path / "half"), "--quiet"])
     assert over.exit_code == 2
     assert "is complete (3 trials); prune the network that it ended with further" in over.output
+    more = CliRunner().invoke(app, ["resume", str(tmp_path / "half"), "--trials", "+3"])
+    assert more.exit_code == 0
+    assert "no trial was added" in more.output
+    assert "failed; its trial" not in more.output
     runs = [nasgen.load(path) for path in (tmp_path / "half", pruned)]
     assert runs[0].trial(2).refs["weights"] == runs[1].trial(2).refs["weights"]
     assert pruning.pruned(runs[0]).steps == pruning.pruned(runs[1]).steps

@@ -148,6 +148,7 @@ class Prune(Generational):
         first, now = (self._n(individual) for individual in (self._first, here))
         following = self.steps.next(self._step, first, now)
         if following is None:
+            self._round = 0  # nothing is trained, so nothing can fail
             return []
         self._step, settings = following
         self._round = 1
