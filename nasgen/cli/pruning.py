@@ -202,7 +202,9 @@ def prune(
         _print(made, classifier)
     if not made.is_reached:
         failed = next((t for t in reversed(made.run.trials) if t.state == "FAILED"), None)
-        why = "there were no more steps; raise --steps."
+        is_once = strategy == "one-shot"
+        what = "take another --strategy, such as iterative" if is_once else "raise --steps"
+        why = f"there were no more steps; {what}."
         if failed is not None:
             why = f"{failed.failure} Take a smaller --target, or more steps with --retrain."
         print(
