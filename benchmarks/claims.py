@@ -18,7 +18,7 @@ import learned
 import paired
 import ranked
 import reproduced
-import sparse
+import sparsity
 import synthesised
 import worth
 from line import Line, wide
@@ -376,12 +376,12 @@ TOOLS = {
     "morphisms": Tool("python benchmarks/morphisms.py", morphisms),
     "shared_parameters": Tool("python benchmarks/shared_parameters.py", shared_parameters),
     "support": Tool("python benchmarks/support.py", support),
-    "curvature": Tool("python benchmarks/curvature.py", sparse.curvature),
+    "curvature": Tool("python benchmarks/curvature.py", sparsity.curvature),
     "lenet_pruned": Tool(
-        "python benchmarks/lenet_pruned.py --data mnist:DATA/mnist", sparse.lenet_pruned
+        "python benchmarks/lenet_pruned.py --data mnist:DATA/mnist", sparsity.lenet_pruned
     ),
-    "recurrent": Tool("python benchmarks/recurrent.py", sparse.recurrent),
-    "abreast": Tool("python benchmarks/abreast.py --batch 32 128", sparse.abreast),
+    "recurrent": Tool("python benchmarks/recurrent.py", sparsity.recurrent),
+    "abreast": Tool("python benchmarks/abreast.py --batch 32 128", sparsity.abreast),
     "synthesis": Tool("python benchmarks/synthesis.py mating", synthesised.lines, True),
     "painter2018": Tool(
         "nasgen reproduce painter2018 --data cifar10:DATA/cifar-10-batches-bin --quiet --json",
@@ -411,5 +411,5 @@ TOOLS = {
         )
         for paper, data in REPRODUCED.items()
     },
-    **{paper: Tool(command, reproduced.lines) for paper, (command, _) in sparse.REPRODUCED.items()},
+    **{paper: Tool(command, reproduced.lines) for paper, (command, _) in sparsity.REPRODUCED.items()},
 }

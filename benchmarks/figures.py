@@ -31,7 +31,7 @@ import one_parent
 import paired
 import ranked
 import reproduced
-import sparse
+import sparsity
 import synthesised
 import worth
 from claims import REPRODUCED, TOOLS, documents, values
@@ -297,7 +297,7 @@ def write_table() -> None:
     """
     _between(FIGURES, "figures", table())
     in_papers = dict.fromkeys(REPRODUCED, PAPERS)
-    elsewhere = {name: globals()[document] for name, (_, document) in sparse.REPRODUCED.items()}
+    elsewhere = {name: globals()[document] for name, (_, document) in sparsity.REPRODUCED.items()}
     for name, document in (in_papers | elsewhere).items():
         stamp = next((row for row in stamped(name) if isinstance(row, dict)), None)
         text = reproduced.page(outputs(name), TOOLS[name].command, stamp)

@@ -36,9 +36,8 @@ def measured(data: str, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="nasgen-") as folder:
         out = Path(folder) / "run"
         given = [*shlex.split(COMMAND), "--data", data, "--seed", str(seed)]
-        subprocess.run(
-            [sys.executable, "-m", "nasgen", *given, "--quiet", "--out", str(out)], check=True
-        )
+        command = [sys.executable, "-m", "nasgen", *given, "--quiet", "--out", str(out)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         run = nasgen.load(out)
         first, *_, last = steps_of(run)
         found = [

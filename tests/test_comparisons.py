@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +61,26 @@ def estimator(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def run(estimator: Any, tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
-    """Its run, in a folder of the name that pays.py gives."""
-    folder = tmp_path_factory.mktemp("runs") / "wine-1m-default-0"
-    return nasgen.load(shutil.copytree(estimator.run_path_, folder))
+def run(tmp_path_factory: pytest.TempPathFactory) -> nasgen.Run:
+    """A search on the wines with test rows, in a folder of the name that pays.py gives."""
+    from sklearn.datasets import load_wine
+
+    x, y = load_wine(return_X_y=True)
+    folder = tmp_path_factory.mktemp("runs")
+    table = folder / "wine.csv"
+    names = [*(f"c{i}" for i in range(x.shape[1])), "kind"]
+    rows = np.column_stack([x, y])
+    np.savetxt(table, rows, delimiter=",", header=",".join(names), comments="", fmt="%g")
+    return nasgen.run(
+        {
+            "data": {"source": f"csv:{table}?target=kind", "validation": 0.3},
+            "algorithm": {"name": "random"},
+            "budget": {"trials": N_TRIALS},
+            "training": {"epochs": 4},
+            "finish": {"networks": 0},
+        },
+        out=folder / "wine-1m-default-0",
+    )
 
 
 def _shares(probabilities: Any) -> Any:

@@ -13,9 +13,9 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture
-def sparse(monkeypatch: pytest.MonkeyPatch) -> Any:
+def sparsity(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("sparse")
+    return importlib.import_module("sparsity")
 
 
 def timed(good: bool) -> dict[str, list[Any]]:
@@ -48,36 +48,36 @@ def timed(good: bool) -> dict[str, list[Any]]:
 
 @pytest.mark.parametrize("good", [True, False])
 @pytest.mark.parametrize("name", ["curvature", "lenet_pruned", "abreast", "recurrent"])
-def test_each_output_is_read_beside_its_goals(sparse: Any, name: str, good: bool) -> None:
-    found = list(getattr(sparse, name)(timed(good)[name]))
+def test_each_output_is_read_beside_its_goals(sparsity: Any, name: str, good: bool) -> None:
+    found = list(getattr(sparsity, name)(timed(good)[name]))
     goals = [line for line in found if line.goal]
     assert goals
     assert {line.reached for line in goals} == {good}
     assert len(found) == {"abreast": 2, "recurrent": 3}.get(name, 1)
 
 
-def test_a_network_that_is_too_large_or_one_seed_reaches_no_goal(sparse: Any) -> None:
+def test_a_network_that_is_too_large_or_one_seed_reaches_no_goal(sparsity: Any) -> None:
     (row, *_) = rows = timed(True)["lenet_pruned"]
-    assert not next(iter(sparse.lenet_pruned(rows[:2]))).reached
+    assert not next(iter(sparsity.lenet_pruned(rows[:2]))).reached
     row["pruned"]["left"] = 1_010
-    assert not next(iter(sparse.lenet_pruned(rows))).reached
+    assert not next(iter(sparsity.lenet_pruned(rows))).reached
 
 
-def test_a_graph_alone_stands_beside_its_number_of_layers(sparse: Any) -> None:
-    alone = list(sparse.abreast(timed(True)["abreast"]))[1]
+def test_a_graph_alone_stands_beside_its_number_of_layers(sparsity: Any) -> None:
+    alone = list(sparsity.abreast(timed(True)["abreast"]))[1]
     assert alone.what.endswith("alone, with 9.5 layers")
     assert (alone.measured, alone.reached) == ("30.0 ms", None)
 
 
-def test_what_is_timed_is_the_network_without_four_fifths_of_its_units(sparse: Any) -> None:
+def test_what_is_timed_is_the_network_without_four_fifths_of_its_units(sparsity: Any) -> None:
     recurrent = importlib.import_module("recurrent")
     row = recurrent.measured("gru", 1)
     assert row["units"] == [150, 30]
     assert all(ms > 0 for ms in (*row["answer_ms"].values(), *row["step_ms"].values()))
-    list(sparse.recurrent([row]))
+    list(sparsity.recurrent([row]))
 
 
-def test_errors_and_what_survives_stand_in_the_page_of_a_reproduction(sparse: Any) -> None:
+def test_errors_and_what_survives_stand_in_the_page_of_a_reproduction(sparsity: Any) -> None:
     reproduced = importlib.import_module("reproduced")
     summary = {
         "paper": "stier2021-priors", "scale": "tiny", "seconds": 60.0, "rows": [], "targets": [],
@@ -95,9 +95,9 @@ def test_errors_and_what_survives_stand_in_the_page_of_a_reproduction(sparse: An
     assert page.endswith("> Nothing does.")
 
 
-def test_the_documents_name_the_commands(sparse: Any) -> None:
+def test_the_documents_name_the_commands(sparsity: Any) -> None:
     figures = importlib.import_module("figures")
-    for name, (command, document) in sparse.REPRODUCED.items():
+    for name, (command, document) in sparsity.REPRODUCED.items():
         text = Path(getattr(figures, document)).read_text()
         assert f"<!-- {name}: begin -->" in text
         assert figures.TOOLS[name].command == command

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -421,6 +422,15 @@ def test_a_preset_leaves_out_options_of_what_another_takes_the_place_of(tmp_path
 
 def test_a_second_ctrl_c_ends_the_process_at_once_and_raises_nothing() -> None:
     """As at a moment when a KeyboardInterrupt would abort: libraries are torn down, say."""
+
+
+    def ended(code: str) -> Any:
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+            # A job in the background of a shell inherits that Ctrl-C is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
+
     code = (
         "import signal\n"
         "from nasgen.cli.interrupts import end_at_once, interrupt_once\n"
@@ -434,13 +444,13 @@ def test_a_second_ctrl_c_ends_the_process_at_once_and_raises_nothing() -> None:
         "finally:\n"
         "    print('raised again', flush=True)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = ended(code)
     assert (done.returncode, done.stdout, done.stderr) == (130, "interrupted\n", "")
     # Ctrl-C after a command's end, while Python tidies up.
     code = code.replace("interrupt_once()\n", "interrupt_once()\nend_at_once()\n", 1)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = ended(code)
     assert (done.returncode, done.stdout) == (130, "")
     # Where Ctrl-C is ignored it stays so.
     code = code.replace("import signal", "import signal; signal.signal(2, signal.SIG_IGN)", 1)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = ended(code)
     assert (done.returncode, done.stdout) == (0, "raised again\n")

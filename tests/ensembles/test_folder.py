@@ -248,7 +248,7 @@ def test_what_does_not_fit_is_left_out_and_the_rest_is_done(made: Path) -> None:
     assert found.exit_code == 0, found.output
     assert {m["run"] for m in json.loads(found.stdout)["members"]} == {"a", "b"}
     assert "other use different data" in found.stderr
-    assert "ensemble.size = 50: there are 8 networks" in found.stderr
+    assert "ensemble.size = 50: no more can take part than the 8" in found.stderr
 
 
 def _record(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:

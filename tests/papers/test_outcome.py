@@ -64,7 +64,8 @@ def test_every_paper_is_found_and_has_the_three_scales() -> None:
     assert set(REPRODUCTIONS) >= {"shafiee2016", "chung2017", "chung2018", "painter2018"}
     for name in REPRODUCTIONS:
         module = __import__(find(name).__module__, fromlist=["SCALES"])
-        assert list(module.SCALES) == ["tiny", "quick", "paper"]
+        scales = [scale for scale in module.SCALES if scale != "goals"]  # which only judges
+        assert scales == ["tiny", "quick", "paper"]
         smallest = module.SCALES["tiny"].data.partition(":")[0]
         assert smallest in ("digits", "reber"), "no files are needed"
 

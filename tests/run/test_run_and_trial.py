@@ -64,7 +64,7 @@ def test_loading_names_a_trial(made: Any) -> None:
         nasgen.load(f"{made.path}:99").network()
     with pytest.raises(ConfigError, match="expected a trial's number behind the colon, got 'best'"):
         nasgen.load(f"{made.path}:best")
-    with pytest.raises(StoreError, match="nowhere is no nasgen run"):
+    with pytest.raises(StoreError, match="nowhere:3 is no nasgen run"):
         nasgen.load(made.path.parent / "nowhere:3")
 
 
