@@ -411,5 +411,8 @@ TOOLS = {
         )
         for paper, data in REPRODUCED.items()
     },
-    **{paper: Tool(command, reproduced.lines) for paper, (command, _) in sparsity.REPRODUCED.items()},
+    **{
+        paper: Tool(command, reproduced.lines)
+        for paper, (command, _) in sparsity.REPRODUCED.items()
+    },
 }

@@ -423,7 +423,6 @@ def test_a_preset_leaves_out_options_of_what_another_takes_the_place_of(tmp_path
 def test_a_second_ctrl_c_ends_the_process_at_once_and_raises_nothing() -> None:
     """As at a moment when a KeyboardInterrupt would abort: libraries are torn down, say."""
 
-
     def ended(code: str) -> Any:
         return subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False,

@@ -100,7 +100,9 @@ def test_arrays_given_in_python_stay_with_the_run(tmp_path: Path) -> None:
     kept = tmp_path / "moved" / "transform.npz"
     for damaged in (b"", kept.read_bytes()[:100]):
         kept.write_bytes(damaged)
-        with pytest.raises(StoreError, match=r"is no intact .npz file.* Delete transform.json, and both"):
+        with pytest.raises(
+            StoreError, match=r"is no intact .npz file.* Delete transform.json, and both"
+        ):
             nasgen.load(tmp_path / "moved").network().predict(x[:7])
 
 
