@@ -127,10 +127,23 @@ class Recurring(nn.Module):
 
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
         x = torch.cat((first, *others), 1) if others else first
+        if not x.is_cuda:
+            return self._states(x)
+        import warnings
+
+        # Under autocast cuDNN answers in float16 whatever was asked for, which cannot be joined
+        # with bfloat16; and at each call it warns of weights that are not in one piece.
+        with warnings.catch_warnings(), torch.autocast("cuda", enabled=False):
+            warnings.filterwarnings("ignore", "RNN module weights are not part of single")
+            return self._states(x.to(self.weight_ih.dtype))
+
+    def _states(self, x: Tensor) -> Tensor:
         start = x.new_zeros(1, x.shape[0], self.n_units)
         weights: list[Tensor] = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
-        # True: there are biases; one layer, no dropout, training, one direction, steps come first.
-        shape = (True, 1, 0.0, self.training, False, False)
+        # Without dropout training differs from evaluation in one thing: cuDNN can go back.
+        goes_back = self.training or torch.is_grad_enabled()
+        # True: there are biases; one layer, no dropout, one direction, steps come first.
+        shape = (True, 1, 0.0, goes_back, False, False)
         steps = x.permute(2, 0, 1)
         if self.cell == "lstm":
             states = torch.lstm(steps, [start, start], weights, *shape)[0]
