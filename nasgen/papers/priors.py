@@ -280,16 +280,19 @@ def _rank_table(told: Mapping[str, Told]) -> Table:
 
 
 def _single_table(told: Mapping[str, Told]) -> Table:
-    n_held = next(iter(told.values())).n_held
-    n_draws = max(len(d) for t in told.values() for d in t.draws.values())
+    first = next(iter(told.values()))
+    rows = [
+        [words, *(_range(t.draws[predictor]) for t in told.values())]
+        for predictor, words in PREDICTORS.items()
+    ]
+    if any(t.n_undefined for t in told.values()):
+        rows.append(["draws without R2", *(str(t.n_undefined) for t in told.values())])
     return Table(
-        f"R2 in a single split that holds {n_held} networks back, as the paper's: least, median "
-        f"and most of {n_draws} draws",
+        f"R2 in a single split that holds {first.n_held} networks back, as the paper's: least, "
+        f"median and most of {first.n_draws} draws (none where those held back are equally "
+        "accurate)",
         ["predictor", *told],
-        [
-            [words, *(_range(t.draws[predictor]) for t in told.values())]
-            for predictor, words in PREDICTORS.items()
-        ],
+        rows,
     )
 
 

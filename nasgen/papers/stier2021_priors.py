@@ -156,7 +156,9 @@ def _compared(found: Studied) -> list[Compared]:
             )
         for predictor, words in PREDICTORS.items():
             draws = told.draws[predictor]
-            setting = f"{words}, {len(draws)} single splits"
+            setting = f"{words}, {told.n_draws} single splits"
+            if told.n_undefined:
+                setting += f" ({told.n_undefined} without R2)"
             paper = REPORTED[predictor][place]
             middle = float(np.median(draws)) if len(draws) else None
             rows.append(Compared(cell, setting, "R2, median (paper: one)", paper, middle))

@@ -22,7 +22,7 @@ from nasgen.predictors.features.random_graph import RandomGraph, RandomGraphDire
 from nasgen.predictors.importance import correlations, importances
 
 N_FOLDS: Final = 10
-N_DRAWS: Final = 10  # of the single split, for each repetition of the folds
+N_DRAWS: Final = 30  # of the single split
 HELD_SHARE: Final = 0.1  # of it
 N_RESAMPLES: Final = 1000
 PREDICTORS: Final = {"ridge": "Bayesian ridge", "forest": "random forest", "adaboost": "AdaBoost"}
@@ -84,8 +84,9 @@ class Told:
 
     `alone` and `beside`: property -> r with accuracy, and r with size taken out. `judged`: (set,
     predictor) -> {"r2", "spearman", "kendall"}. `gains`: control -> by how much R2 of `ALL` is
-    above the control's, both by `USUAL`. `draws`: predictor -> R2 of `ALL` in each single split;
-    `n_held` networks are held back there. `missed`: properties that `USUAL` would miss most, with
+    above the control's, both by `USUAL`. `draws`: predictor -> R2 of `ALL` in each single split
+    that has one; `n_held` networks are held back there. Of `n_draws` splits those whose held-back
+    networks are equally accurate have none. `missed`: properties that `USUAL` would miss most, with
     the R2 lost without them.
     """
 
@@ -95,8 +96,14 @@ class Told:
     judged: Mapping[tuple[str, str], Mapping[str, Score]]
     gains: Mapping[str, Score]
     draws: Mapping[str, Floats]
+    n_draws: int
     n_held: int
     missed: Sequence[tuple[str, float]]
+
+    @property
+    def n_undefined(self) -> int:
+        """How many single splits give no R2, the same ones for all predictors."""
+        return self.n_draws - len(self.draws[USUAL])
 
 
 def predictors_of(features: str) -> tuple[str, ...]:
@@ -126,7 +133,7 @@ def told(found: Labelled, repeats: int, seed: int) -> Told:
             judged[name, predictor] = _scores(said, y, seed)
     n_held = max(2, round(HELD_SHARE * n))
     n_other = len(set(found.keys)) - n_held
-    single = evaluate.draws(found.keys, n_other, n_held, N_DRAWS * repeats, seed)
+    single = evaluate.draws(found.keys, n_other, n_held, N_DRAWS, seed)
     X = np.column_stack([columns[p] for p in RandomGraph.names])  # noqa: N806
     usual = registry.resolve("predictors", USUAL)
     weights = importances(usual, X, y, splits[: len(splits) // repeats], seed)
@@ -150,6 +157,7 @@ def told(found: Labelled, repeats: int, seed: int) -> Told:
             )
             for predictor in PREDICTORS
         },
+        len(single),
         n_held,
         [(RandomGraph.names[i], float(weights[i])) for i in order.tolist()],
     )
@@ -252,12 +260,16 @@ def paragraph(found: Mapping[str, Told]) -> str:
         if len(t.draws[USUAL])
     )
     n_held = next(iter(found.values())).n_held
-    n_draws = max((len(t.draws[USUAL]) for t in found.values()), default=0)
+    n_draws = next(iter(found.values())).n_draws
     if spreads:
-        sentences.append(
+        sentence = (
             f"A single split that holds {n_held} networks back, as the paper's does, gives any R2 "
-            f"within {spreads} in {n_draws} draws."
+            f"within {spreads} in {n_draws} draws"
         )
+        without = ", ".join(f"{c} {t.n_undefined}" for c, t in found.items() if t.n_undefined)
+        if without:
+            sentence += f", of which some hold equal accuracies back and give none: {without}"
+        sentences.append(sentence + ".")
     survivors = [c for c in tells if found[c].gains[SIZE].is_above_0]
     sentences.append(
         f"So structure beyond size survives for {_listed(survivors)}."
@@ -313,6 +325,8 @@ def rows(cell: str, told_: Told) -> list[dict[str, Any]]:
             "cell": cell,
             "predictor": predictor,
             "held_back": told_.n_held,
+            "draws": told_.n_draws,
+            "undefined": told_.n_undefined,
             "r2": [round(float(value), 4) for value in values],
         }
         for predictor, values in told_.draws.items()
