@@ -12,7 +12,7 @@ import numpy as np
 from nasgen import seeding
 from nasgen.engine.acceptance import Acceptance, Attempts
 from nasgen.engine.credit import Credit
-from nasgen.engine.draws import designed, drawn
+from nasgen.engine.draws import designed, drawn, sampled
 from nasgen.engine.individual import Individual
 from nasgen.engine.needs import Recorded, Screen, Space
 from nasgen.engine.operators import Materials, Operator, Operators, draw, nothing_kept
@@ -384,9 +384,9 @@ class Breeder:
     ) -> Proposal | None:
         """Return an accepted random candidate, or None when all attempts fail; see `_attempted`."""
         for _ in range(N_DRY if self._is_dry else N_ATTEMPTS):
-            network = drawn("sample", lambda: self.space.sample(rng), self.space, self.limit_s)
+            network, about = sampled(lambda: self.space.draw(rng), self.space, self.limit_s)
             proposal = Proposal(
-                network, generation=generation, terms=terms, fell_back_from=instead_of
+                network, {}, "sample", (), generation, terms, instead_of, screening=about
             )
             if self._gate.takes(proposal, attempts):
                 return proposal

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import traceback
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from nasgen.engine.operators import Legal, late, legal
+from nasgen.engine.proposal import DRAWN
 from nasgen.errors import NasgenError, OperatorError
 from nasgen.execution.timer import within
 from nasgen.genotypes import Genotype
-from nasgen.search_spaces.base import Design
+from nasgen.search_spaces.base import Design, Draw
 
 T = TypeVar("T")
 
@@ -22,6 +24,22 @@ def drawn(what: str, draw: Callable[[], Genotype], space: Legal, limit_s: float)
     """
     genotype: Genotype = legal(what, _given(what, draw, limit_s), space)
     return genotype
+
+
+def sampled(
+    draw: Callable[[], Draw], space: Legal, limit_s: float
+) -> tuple[Genotype, Mapping[str, Any]]:
+    """Return a legal random candidate and its `Proposal.screening`; see `drawn`."""
+
+    def given() -> Draw:
+        found = draw()
+        if not isinstance(found, Draw):
+            raise TypeError(f"expected a nasgen.search_spaces.base.Draw, got {type(found)}")
+        json.dumps(found.about, allow_nan=False)
+        return found
+
+    found = _given("sample", given, limit_s)
+    return legal("sample", found.genotype, space), {DRAWN: found.about} if found.about else {}
 
 
 def designed(offer: Callable[[], Iterable[Design]], space: Legal, limit_s: float) -> list[Design]:

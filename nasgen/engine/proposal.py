@@ -39,6 +39,7 @@ class Terms:
 
 
 NO_TERMS = Terms()
+DRAWN = "drawn"  # the key of `Proposal.screening` for what a space says of its draw
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Proposal:
     What a resumed run needs, because it does not make candidates again: `number` counts requests
     for candidates; `refusals[operator][reason]` counts all that was refused since the candidate
     before; `screening` says what the filter did: "n_rejected" candidates and what was "forecast" of
-    this one; and the name of the "design" that it is, if it is one. `trial` is the seq of the trial
+    this one; the name of the "design" that it is, if it is one; and what the space says of how it
+    was "drawn". `trial` is the seq of the trial
     that it is already.
     """
 

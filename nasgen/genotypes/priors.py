@@ -8,10 +8,12 @@ Edges lead from earlier to later vertices, so the order of the vertices is part 
 - `watts-strogatz`: a ring of n // 5 neighbours, each edge rewired with probability p. The paper's
   p = 1 leaves no ring: an Erdos-Renyi graph in all but name. p = 0.1 is a small world. For p < 1
   the vertices are put in random order, or the ring's order would make a chain of layers of it.
+  Trials record which vertex stands where in the ring.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,10 +25,23 @@ PRIORS: Final = ("barabasi-albert", "barabasi-albert-star", "watts-strogatz")
 N_TRIES: Final = 100  # of networkx, to find a connected graph
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """The edges (u, v), u < v, of a random graph.
+
+    `ring` holds the vertices in the order of the ring that a Watts-Strogatz graph is rewired from:
+    before that, each was joined with the n // 5 next to it, half of them on either side. Empty for
+    other graphs.
+    """
+
+    edges: list[Edge]
+    ring: tuple[int, ...] = ()
+
+
 def drawn(
     prior: str, n: int, rng: np.random.Generator, rewired: float = 1.0, ring: bool = False
-) -> list[Edge]:
-    """Return the edges (u, v), u < v, of a connected random graph of `n` >= 10 vertices.
+) -> Drawn:
+    """Return a connected random graph of `n` >= 10 vertices.
 
     `rewired` is p of watts-strogatz in [0, 1]; `ring` keeps its vertices in the ring's order.
     """
@@ -46,4 +61,5 @@ def drawn(
     else:
         raise ConfigError(f"prior: expected one of {', '.join(PRIORS)}, got '{prior}'.")
     pairs = ((order[u], order[v]) for u, v in graph.edges())
-    return sorted((min(pair), max(pair)) for pair in pairs)
+    edges = sorted((min(pair), max(pair)) for pair in pairs)
+    return Drawn(edges, tuple(order) if prior == "watts-strogatz" else ())

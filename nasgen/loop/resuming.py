@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasgen import genotypes
 from nasgen.engine.breeding import Breeder
-from nasgen.engine.proposal import Proposal, Terms
+from nasgen.engine.proposal import DRAWN, Proposal, Terms
 from nasgen.errors import NasgenError, StoreError
 from nasgen.genotypes.child import minted_plan
 from nasgen.store.ledger import utc_now
@@ -223,13 +223,15 @@ def verify(search: Search, stored: list[Trial]) -> list[Difference]:
 
 def _first_difference(trial: Trial, again: Proposal, seed: int) -> str | None:
     screening = {k: v for k, v in trial.screening.items() if k != "estimate"}
+    # Runs of before draws were described say nothing of them.
+    own = {k: v for k, v in again.screening.items() if k != DRAWN or DRAWN in screening}
     pairs: dict[str, tuple[Any, Any]] = {
         "operator": (again.operator, trial.operator),
         "parents": (list(again.parents), list(trial.parents)),
         "network": (again.genotype.key, _proposed_key(trial)),
         "heredity plan": (minted_plan(again.plan, seed, trial.seq), trial.plan),
         "refusals": (again.refusals, trial.refusals),
-        "forecast": (again.screening, screening),
+        "forecast": (own, screening),
     }
     for name, (now, then) in pairs.items():
         if _plain(now) != _plain(then):

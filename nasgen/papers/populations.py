@@ -201,6 +201,7 @@ def _searched(run: Run) -> list[Any]:
 def _labels(run: Run, n: int, prior: str, cell: str) -> Labelled:
     """Return the labels of the first `n` graphs of a run, with what describes them besides."""
     whole = labels.of_run(run, FEATURES)
+    rings = {t.seq: t.screening.get("drawn", {}).get("ring") for t in run.trials}
     kept = [i for i, row in enumerate(whole.rows) if row["trial"] < n]
     if not kept:
         raise DataError(f"{run.path}: none of the first {n} graphs could be trained.")
@@ -208,7 +209,10 @@ def _labels(run: Run, n: int, prior: str, cell: str) -> Labelled:
     for i in kept:
         row = whole.rows[i]
         clustering = graphs.clustering(*graph_of(row))
-        rows.append({**row, "prior": prior, "cell": cell, "clustering": clustering})
+        about = {"prior": prior, "cell": cell, "clustering": clustering}
+        if ring := rings[row["trial"]]:  # runs of before it was recorded have none
+            about["ring"] = json.dumps(ring)
+        rows.append({**row, **about})
     return Labelled(
         whole.X[kept],
         whole.y[kept],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +21,14 @@ class Design:
 
     name: str
     genotype: Genotype
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A genotype that a space drew, and what is recorded of the draw with its trial: JSON data."""
+
+    genotype: Genotype
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SearchSpace(ABC):
@@ -54,6 +62,10 @@ class SearchSpace(ABC):
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Genotype:
         """Draw a legal genotype with provisional tags. All randomness comes from `rng`."""
+
+    def draw(self, rng: np.random.Generator) -> Draw:
+        """Return what `sample` draws, with what its trial is to record of it. Default: nothing."""
+        return Draw(self.sample(rng))
 
     def seed(self, rng: np.random.Generator) -> Genotype:
         """Return the small network from which growth starts. Default: a sample."""

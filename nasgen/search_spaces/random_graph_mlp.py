@@ -15,12 +15,12 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from nasgen.errors import ConfigError, IllegalGenotypeError
-from nasgen.genotypes import Dag, Genotype, tags
+from nasgen.genotypes import Dag, Genotype, priors, tags
 from nasgen.genotypes.wiring import DENSE, JOIN, layers, unwired_dense, wired_dense
 from nasgen.layers.base import Shape
-from nasgen.search_spaces.base import SearchSpace
+from nasgen.search_spaces.base import Draw, SearchSpace
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Links, Step
-from nasgen.search_spaces.random_graph_rnn import drawn, wrong_prior
+from nasgen.search_spaces.random_graph_rnn import drawn, recorded, wrong_prior
 
 
 @final
@@ -53,7 +53,16 @@ class RandomGraphMlp(SearchSpace):
 
     def sample(self, rng: np.random.Generator) -> Dag:
         """Draw a graph of the prior; its network has provisional tags."""
-        return wired_dense(*drawn(self, rng), self.width)
+        return self._drawn(rng)[0]
+
+    def draw(self, rng: np.random.Generator) -> Draw:
+        """Return what `sample` draws; its trial records a ring's order."""
+        network, graph = self._drawn(rng)
+        return Draw(network, recorded(graph))
+
+    def _drawn(self, rng: np.random.Generator) -> tuple[Dag, priors.Drawn]:
+        n, graph = drawn(self, rng)
+        return wired_dense(n, graph.edges, self.width), graph
 
     def wired(self, graph: Any) -> Dag:
         """Return the network of a graph."""

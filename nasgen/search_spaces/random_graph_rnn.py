@@ -14,9 +14,9 @@ import numpy as np
 
 from nasgen.errors import ConfigError, suggest
 from nasgen.genotypes import priors
-from nasgen.genotypes.dag import Edge
 from nasgen.genotypes.recurrent import CELLS, Recurrent
 from nasgen.genotypes.wiring import wired
+from nasgen.search_spaces.base import Draw
 from nasgen.search_spaces.recurrent import UnitSpace
 
 LEAST: int = 10  # vertices of a prior's graph
@@ -55,10 +55,15 @@ def wrong_prior(space: Prior) -> list[str]:
     return wrong
 
 
-def drawn(space: Prior, rng: np.random.Generator) -> tuple[int, list[Edge]]:
-    """Return (n, edges) of a random graph of a space's prior."""
+def drawn(space: Prior, rng: np.random.Generator) -> tuple[int, priors.Drawn]:
+    """Return the number of vertices of a random graph of a space's prior, and the graph."""
     n = int(rng.integers(space.least, space.most + 1))
     return n, priors.drawn(space.prior, n, rng, space.rewired, space.ring)
+
+
+def recorded(graph: priors.Drawn) -> dict[str, Any]:
+    """Return what a trial records of its graph: "ring", see `nasgen.genotypes.priors.Drawn`."""
+    return {"ring": list(graph.ring)} if graph.ring else {}
 
 
 @final
@@ -108,8 +113,17 @@ class RandomGraphRnn(UnitSpace):
 
     def sample(self, rng: np.random.Generator) -> Recurrent:
         """Draw a graph of the prior; its network has provisional tags."""
+        return self._drawn(rng)[0]
+
+    def draw(self, rng: np.random.Generator) -> Draw:
+        """Return what `sample` draws; its trial records a ring's order."""
+        network, graph = self._drawn(rng)
+        return Draw(network, recorded(graph))
+
+    def _drawn(self, rng: np.random.Generator) -> tuple[Recurrent, priors.Drawn]:
         cell = self.cells[int(rng.integers(len(self.cells)))]
-        return wired(*drawn(self, rng), cell)
+        n, graph = drawn(self, rng)
+        return wired(n, graph.edges, cell), graph
 
     def wired(self, graph: Any) -> Recurrent:
         """Return the network of a graph, of the first kind of units that the space has."""

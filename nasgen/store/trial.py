@@ -84,7 +84,8 @@ class Trial:
     # Since the candidate before: operator -> reason -> how often it gave nothing new.
     refusals: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     # What the filter did: "n_rejected" others, "forecast" of this one, "estimate" in its place;
-    # and the name of the space's "design" that it is, if it is one.
+    # the name of the space's "design" that it is, if it is one; what the space says of how it was
+    # "drawn".
     screening: Mapping[str, Any] = field(default_factory=dict)
     objectives: Mapping[str, float] = field(default_factory=dict)
     # What the config constrains, as measured, and the sum of the violations; 0: feasible.

@@ -86,6 +86,8 @@ def repeatable(name: str, options: Options) -> Iterator[str]:
     for (i, dag), (_, same) in zip(_samples(name, options), again, strict=True):
         keys.add(dag.key)
         yield "" if dag == same else f"sample {i}: two results for one seed; draw from `rng` only."
+        other = _made(name, options).draw(seeding.generator(0, "contract sample", i)).genotype
+        yield "" if dag == other else f"sample {i}: sample() and draw() differ for one seed."
     yield "" if len(keys) > 1 else f"{N_SAMPLES} seeds gave one and the same network."
 
 

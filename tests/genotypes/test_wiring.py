@@ -33,7 +33,7 @@ def n_sources(n: int, edges: list[tuple[int, int]]) -> int:
 
 
 def drawn(prior: str, n: int, seed: int, **more: object) -> list[tuple[int, int]]:
-    return priors.drawn(prior, n, np.random.default_rng(seed), **more)  # type: ignore[arg-type]
+    return priors.drawn(prior, n, np.random.default_rng(seed), **more).edges  # type: ignore[arg-type]
 
 
 def test_barabasi_albert_has_n_over_10_sources_and_todays_star_one() -> None:
@@ -70,12 +70,28 @@ def test_a_small_world_that_is_renumbered_is_no_chain_of_layers() -> None:
     assert clustering[1] < 0.25
 
 
+@pytest.mark.parametrize("space", [RandomGraphRnn, RandomGraphMlp])
+@pytest.mark.parametrize("ring", [False, True])
+def test_a_draw_tells_the_order_of_the_ring(space: Any, ring: bool) -> None:
+    """Without rewiring each vertex is joined with the two on either side, and with no other."""
+    own = space(prior="watts-strogatz", rewired=0.0, ring=ring, least=20, most=20)
+    found = own.draw(np.random.default_rng(3))
+    assert found.genotype == own.sample(np.random.default_rng(3))
+    n, edges = (unwired if space is RandomGraphRnn else unwired_dense)(found.genotype)
+    order = found.about["ring"]
+    assert sorted(order) == list(range(n))
+    assert (order == sorted(order)) == ring
+    near = {frozenset((order[i], order[(i + far) % n])) for i in range(n) for far in (1, 2)}
+    assert {frozenset(edge) for edge in edges} == near
+    assert not space(prior="barabasi-albert").draw(np.random.default_rng(3)).about
+
+
 @pytest.mark.parametrize("prior", priors.PRIORS)
 def test_graphs_come_back_and_all_their_vertices_are_on_a_path(prior: str) -> None:
     space = RandomGraphRnn(prior=prior, cells=("lstm",), most=30)
     for seed in range(4):
         n, rng = 10 + 5 * seed, np.random.default_rng(seed)
-        edges = priors.drawn(prior, n, rng)
+        edges = priors.drawn(prior, n, rng).edges
         network = wired(n, edges, "lstm")
         assert unwired(network) == (n, edges) == unwired(network.mint(0, 1))
         assert not space.problems(network)

@@ -86,6 +86,8 @@ def test_the_data_set_has_each_graph_once_for_each_kind_of_units(
             both = graphs.properties(n, edges) | graphs.directed_properties(n, edges)
             assert {name: float(row[name]) for name in both} == pytest.approx(both)
             assert float(row["clustering"]) == pytest.approx(graphs.clustering(n, edges))
+            ring = list(range(n)) if row["prior"] == "watts-strogatz" else None  # as p is 1
+            assert (json.loads(row["ring"]) if row["ring"] else None) == ring
     assert shapes[0] == shapes[1], "both kinds of units have the same graphs"
     assert len({str(shape) for shape in shapes[0]}) == 12
 

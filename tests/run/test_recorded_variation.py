@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +216,24 @@ def test_an_algorithm_that_asks_otherwise_is_an_error_and_not_a_guess() -> None:
     # A larger batch than the recorded one: the requests no longer have their numbers.
     with pytest.raises(StoreError, match="does not ask for trial"):
         Playing("growth", ledger).run()
+
+
+def test_what_a_space_says_of_a_draw_is_recorded_and_missing_in_runs_of_before() -> None:
+    space = {"name": "random-graph-mlp", "prior": "watts-strogatz", "rewired": 0.1, "most": 12}
+    played = Playing("random", space=space)
+    played.run()
+    trials = played.ledger.trials()
+    drawn = [t for t in trials if t.operator == "sample"]
+    assert len(drawn) > TRIALS / 2
+    for trial in drawn:
+        ring = trial.screening["drawn"]["ring"]
+        assert sorted(ring) == list(range(len(ring)))
+    assert len({tuple(t.screening["drawn"]["ring"]) for t in drawn}) > len(drawn) / 2
+
+    def verified(stored: list[Any]) -> list[Any]:
+        return resuming.verify(Playing("random", played.ledger, space=space).search, stored)
+
+    assert verified(trials) == []
+    assert verified([replace(t, screening={}) for t in trials]) == []
+    other = {"drawn": {"ring": list(range(10))}}
+    assert len(verified([replace(t, screening=other) for t in drawn])) == len(drawn)
