@@ -139,6 +139,7 @@ def _birth(
             **dataset.described(),
         },
         **segments.facts(resolved, dataset),
+        "made_for_the_last": resolved.algorithm_type.made_for_the_last,
         "legs": [leg_record(trials, config.budget.time)],
         "summary": None,
     }

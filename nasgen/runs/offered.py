@@ -1,20 +1,20 @@
 """Which networks a run hands over: the best one, and the candidates of its ensemble.
 
-A run of `prune` is made for the network that it ends with. That one is smaller and often less
-accurate than those before it, so by rank the network that is not pruned would be handed over.
+Some algorithms, such as `prune`, are made for the network that they end with. That one is smaller
+and often less accurate than those before it, so by rank the network that is not pruned would be
+handed over.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from nasgen import registry
 from nasgen.evaluation.tasks.base import ranked_by
 from nasgen.store.trial import Trial
 
 if TYPE_CHECKING:
     from nasgen.runs.results import Run
-
-MADE_FOR_THE_LAST: Final = ("prune",)  # algorithms
 
 
 def best(run: Run) -> Trial | None:
@@ -40,9 +40,19 @@ def _last(run: Run) -> Trial | None:
     A finalist stands for the network that it was trained on from. Until a segment is over, that is
     what the segment before it ended with.
     """
-    if run.config.algorithm.name not in MADE_FOR_THE_LAST:
+    if not _is_made_for_the_last(run):
         return None
     last = {*run.record.get("population", ())}
     found = [t for t in run.trials if t.is_candidate]
     finalists = [t for t in found if t.phase == "finish" and last & {*t.parents}]
     return next(iter([*finalists, *(t for t in found if t.seq in last)]), None)
+
+
+def _is_made_for_the_last(run: Run) -> bool:
+    """Tell what the algorithm said of itself; reading a run imports no plug-in."""
+    said = run.record.get("made_for_the_last")
+    if said is None:  # runs of before
+        name = run.config.algorithm.name
+        is_ours = name in registry.built_in("algorithms")
+        said = is_ours and registry.resolve("algorithms", name).made_for_the_last
+    return bool(said)

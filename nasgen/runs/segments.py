@@ -20,7 +20,6 @@ from nasgen.evaluation.recipe import Recipe
 from nasgen.loop.search import Search
 from nasgen.registry.plugins import digests_of, named
 from nasgen.runs import commands, reading
-from nasgen.runs.offered import MADE_FOR_THE_LAST
 from nasgen.runs.resolved import Resolved
 from nasgen.settings.plan import FOLLOWED, Plan
 from nasgen.store.folder import versions
@@ -146,11 +145,11 @@ def added_leg(
     if trials is None and time_s is None:
         if legs[-1]["done"] and record["summary"] is not None:
             more = "add work with --trials +100 or --budget 10m."
-            if resolved.config.algorithm.name in MADE_FOR_THE_LAST:
+            if resolved.algorithm_type.made_for_the_last:
                 further = typed("prune", path, "--target", "0.5")
                 more = (
-                    f"prune the network that it ended with further: {further}. Only where a budget "
-                    "ended it before its target, --trials +10 goes on."
+                    f"go on from the network that it ended with, such as by {further}. Only where "
+                    "a budget ended it before that, --trials +10 goes on."
                 )
             raise ConfigError(
                 f"{path} is complete ({sum(leg['n_done'] for leg in legs)} trials); {more}"

@@ -124,7 +124,10 @@ def test_a_run_that_stopped_goes_on_to_the_same_network(
     assert done.exit_code == 0, done.output
     over = CliRunner().invoke(app, ["resume", str(tmp_path / "half"), "--quiet"])
     assert over.exit_code == 2
-    assert "is complete (3 trials); prune the network that it ended with further" in over.output
+    assert (
+        "is complete (3 trials); go on from the network that it ended with, such as by"
+        in over.output
+    )
     more = CliRunner().invoke(app, ["resume", str(tmp_path / "half"), "--trials", "+3"])
     assert more.exit_code == 0
     assert "no trial was added" in more.output

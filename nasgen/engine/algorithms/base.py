@@ -54,6 +54,8 @@ class Algorithm(ABC):
     - `least_population`, `usual_population`: the smallest population, and the one of a config that
       names none; None: as the budget allows.
     - `predictor`: what screens its candidates for one objective unless the config says; or "none".
+    - `made_for_the_last`: its run stands for the network of `population` that it ends with, however
+      that ranks among those before it; else for the best of all.
     """
 
     is_generational = True
@@ -69,6 +71,7 @@ class Algorithm(ABC):
     predictor: ClassVar[str] = "none"
     named_only: ClassVar[bool] = False
     environment: ClassVar[str] = "none"
+    made_for_the_last: ClassVar[bool] = False
     abreast: int = 0
     least_population: ClassVar[int] = 2
     usual_population: ClassVar[int | None] = None

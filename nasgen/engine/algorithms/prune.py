@@ -58,6 +58,7 @@ class Prune(Generational):
     takes_rungs: ClassVar[bool] = False
     named_only: ClassVar[bool] = True
     crosses: ClassVar[bool] = False
+    made_for_the_last: ClassVar[bool] = True  # smaller than those before it, mostly less accurate
     least_population: ClassVar[int] = 1
     usual_population: ClassVar[int | None] = 1
 
