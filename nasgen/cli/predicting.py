@@ -21,6 +21,7 @@ from nasgen.cli.app import (
 from nasgen.cli.output import dump
 
 NOTHING = "-"
+COLUMNS = {"r2": "R2", "kendall": "Kendall tau", "top_kendall": "tau in the best tenth"}
 BENCH_LABELS = 100  # of thousands, as in published comparisons
 
 
@@ -138,17 +139,26 @@ def predictors(
         result = evaluate.evaluate(factory, read.X, read.y, read.names, split, seed, read.size)
         found["predictors"][name] = result["predictor"]
         found["size"] = result["size"] if found.get("size") is None else found["size"]
+    rows = [*found["predictors"].items(), ("size alone", found["size"])]
+    found["undefined"] = {
+        score: evaluate.why_undefined(score, splits)
+        for score in evaluate.SCORES
+        if any(row is not None and row[score] is None for _, row in rows)
+    }
     if json_:
         dump(found)
         return
-    rows = [*found["predictors"].items(), ("size alone", found["size"])]
     which = source if known is None else f"{source} ({known.said})"
     table_of(
         f"{which}: {found['n_labels']} labels, {found['n_judged']} networks evaluated, "
         f"{len(splits)} splits, mean ± standard deviation",
-        ["predictor", "R2", "Kendall tau", "tau in the best tenth"],
-        [[name, *(_cell(scores, s) for s in evaluate.SCORES)] for name, scores in rows],
+        ["predictor", *COLUMNS.values()],
+        [[name, *(_cell(scores, s) for s in COLUMNS)] for name, scores in rows],
     )
+    for score, why in found["undefined"].items():
+        print(f"{NOTHING} for {COLUMNS[score]}: {why}.")
+    if found["size"] is None:
+        print(f"{NOTHING} for size alone: {source} tells no numbers of parameters.")
 
 
 def _left_out(source: str, seed: int, n_labels: int, repeats: int, json_: bool) -> None:

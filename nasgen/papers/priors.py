@@ -22,7 +22,7 @@ from nasgen.errors import ConfigError, DataError
 from nasgen.papers import populations, structure
 from nasgen.papers.base import Request, data_of
 from nasgen.papers.populations import Plan, Population
-from nasgen.papers.structure import ALL, PREDICTORS, SETS, USUAL, Told
+from nasgen.papers.structure import ALL, FEWEST, PREDICTORS, SETS, USUAL, Told
 from nasgen.predictors.evaluate import MIN_GROUPS
 from nasgen.report import numbers
 from nasgen.report.charts import Mark, plot
@@ -138,12 +138,11 @@ def study(plan: Plan, request: Request, repeats: int, among: Sequence[str] = ())
         )
     tables = [
         _population_table(found),
-        *_property_tables(told),
-        _set_table(told),
-        _rank_table(told),
+        *map(_with_reason, (*_property_tables(told), _set_table(told), _rank_table(told))),
         _single_table(told),
-        _missed_table(told),
     ]
+    if any(t.missed for t in told.values()):
+        tables.append(_missed_table(told))
     seconds = sum(run.summary["wall_s"] for run in runs)
     text = structure.paragraph(told)
     return Studied(plan, among, repeats, found, told, tables, files, text, seconds)
@@ -210,7 +209,7 @@ def _property_tables(told: Mapping[str, Told]) -> list[Table]:
         for cell in cells:
             paper = papers_r(name, cell)
             said = numbers.NONE if paper is None else f"{paper:+.2f}"
-            row.append(f"{_signed(told[cell].alone[name])} (paper {said})")
+            row.append(f"{structure.text(told[cell].alone[name], '+')} (paper {said})")
         ours.append(row)
     directed = [name for name in SETS[structure.DIRECTED] if name not in SETS[ALL]]
     return [
@@ -219,7 +218,7 @@ def _property_tables(told: Mapping[str, Told]) -> list[Table]:
             "Pearson's r with accuracy, size taken out",
             ["property", *cells],
             [
-                [name, *(_signed(told[cell].beside[name]) for cell in cells)]
+                [name, *(structure.text(told[cell].beside[name], "+") for cell in cells)]
                 for name in TABLE_1
                 if name not in structure.SIZES
             ],
@@ -228,7 +227,7 @@ def _property_tables(told: Mapping[str, Told]) -> list[Table]:
             "Pearson's r with accuracy, edges in their direction",
             ["property", *cells],
             [
-                [name, *(_signed(told[cell].alone[name]) for cell in cells)]
+                [name, *(structure.text(told[cell].alone[name], "+") for cell in cells)]
                 for name in directed
                 if name.startswith(("directed_", "var_"))
             ],
@@ -236,16 +235,21 @@ def _property_tables(told: Mapping[str, Told]) -> list[Table]:
     ]
 
 
-def _signed(score: structure.Score) -> str:
-    if score.mean is None:
-        return numbers.NONE
-    ends = "" if score.low is None else f" [{score.low:+.2f}, {score.high:+.2f}]"
-    return f"{score.mean:+.2f}{ends}"
+def _with_reason(table: Table) -> Table:
+    """Return a table whose title says why figures are missing, where some are."""
+    if not any(cell.startswith(numbers.NONE) for row in table.rows for cell in row):
+        return table
+    return Table(f"{table.title} ({numbers.NONE}: equal values)", table.columns, table.rows)
+
+
+def _few(told: Mapping[str, Told]) -> str:
+    """Return what a title says where some kind of units has too few networks; else ""."""
+    return f" (from {FEWEST} graphs on)" if any(t.is_few for t in told.values()) else ""
 
 
 def _set_table(told: Mapping[str, Told]) -> Table:
     return Table(
-        "R2 on networks held back, 10 folds, 95 % interval over networks",
+        "R2 on networks held back, 10 folds, 95 % interval over networks" + _few(told),
         ["predictor reads", "predictor", *told],
         [
             [
@@ -305,14 +309,15 @@ def _range(values: Any) -> str:
 
 def _missed_table(told: Mapping[str, Told]) -> Table:
     return Table(
-        f"Properties that a {PREDICTORS[USUAL]} would miss most (R2 lost when shuffled)",
+        f"Properties that a {PREDICTORS[USUAL]} would miss most (R2 lost when shuffled)"
+        + _few(told),
         ["", *told],
         [
             [
                 str(rank + 1),
                 *(
-                    f"{name} ({lost:+.3f})"
-                    for name, lost in (t.missed[rank] for t in told.values())
+                    f"{t.missed[rank][0]} ({t.missed[rank][1]:+.3f})" if t.missed else numbers.NONE
+                    for t in told.values()
                 ),
             ]
             for rank in range(N_MISSED)
@@ -328,8 +333,10 @@ def _notes(found: Studied) -> str:
         f"kinds of units, trained on {plan.data}; structure is told of {among}. R2 and rank "
         "correlations: each network is predicted by what has learnt from nine tenths of the "
         f"others, {found.repeats} times; properties are scaled inside the folds, and isomorphic "
-        "graphs stay on one side. Intervals: networks drawn with replacement for R2, Fisher's z "
-        "for correlations. Size: nodes, their logarithm, edges, sources and sinks."
+        "graphs stay on one side. Intervals, 95 %: of R2 by networks drawn with replacement, "
+        f"{structure.N_RESAMPLES} times, their errors beside their distances from the mean of all; "
+        f"{FEWEST} graphs or more have one. Of correlations by Fisher's z. Size: nodes, their "
+        "logarithm, edges, sources and sinks."
     )
 
 

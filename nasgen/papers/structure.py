@@ -25,6 +25,7 @@ N_FOLDS: Final = 10
 N_DRAWS: Final = 30  # of the single split
 HELD_SHARE: Final = 0.1  # of it
 N_RESAMPLES: Final = 1000
+FEWEST: Final = 20  # networks, of which each of ten folds holds two: fewer give no interval of R2
 PREDICTORS: Final = {"ridge": "Bayesian ridge", "forest": "random forest", "adaboost": "AdaBoost"}
 USUAL: Final = "forest"  # by which sets of properties are compared
 OF_CONTROLS: Final = ("ridge", "forest")
@@ -48,7 +49,10 @@ SETS: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Score:
-    """A mean over repeats, and the 95 % interval over networks; None where it is not defined."""
+    """A mean over repeats, and the 95 % interval over networks; None where it is not defined.
+
+    R2 of fewer than `FEWEST` networks has no interval.
+    """
 
     mean: float | None
     low: float | None = None
@@ -87,7 +91,7 @@ class Told:
     above the control's, both by `USUAL`. `draws`: predictor -> R2 of `ALL` in each single split
     that has one; `n_held` networks are held back there. Of `n_draws` splits those whose held-back
     networks are equally accurate have none. `missed`: properties that `USUAL` would miss most, with
-    the R2 lost without them.
+    the R2 lost without them; none of fewer than `FEWEST` networks.
     """
 
     n: int
@@ -99,6 +103,11 @@ class Told:
     n_draws: int
     n_held: int
     missed: Sequence[tuple[str, float]]
+
+    @property
+    def is_few(self) -> bool:
+        """Whether there are too few networks to say what survives."""
+        return self.n < FEWEST
 
     @property
     def n_undefined(self) -> int:
@@ -136,7 +145,9 @@ def told(found: Labelled, repeats: int, seed: int) -> Told:
     single = evaluate.draws(found.keys, n_other, n_held, N_DRAWS, seed)
     X = np.column_stack([columns[p] for p in RandomGraph.names])  # noqa: N806
     usual = registry.resolve("predictors", USUAL)
-    weights = importances(usual, X, y, splits[: len(splits) // repeats], seed)
+    weights = np.full(X.shape[1], np.nan)
+    if n >= FEWEST:
+        weights = importances(usual, X, y, splits[: len(splits) // repeats], seed)
     order = np.argsort(-weights, kind="stable")
     return Told(
         n,
@@ -159,7 +170,7 @@ def told(found: Labelled, repeats: int, seed: int) -> Told:
         },
         len(single),
         n_held,
-        [(RandomGraph.names[i], float(weights[i])) for i in order.tolist()],
+        [(RandomGraph.names[i], w) for i in order.tolist() if np.isfinite(w := float(weights[i]))],
     )
 
 
@@ -170,9 +181,8 @@ def _size(columns: Mapping[str, Floats]) -> Floats:
 
 def _scores(predicted: Floats, y: Floats, seed: int) -> dict[str, Score]:
     """Return the scores of held-back predictions (repeats, n)."""
-    r2 = _r2(predicted, y)
-    drawn = _resampled(predicted, y, seed)
-    found = {"r2": Score(float(r2.mean()), *_ends(drawn))}
+    r2 = float(_r2(predicted, y).mean())
+    found = {"r2": Score(r2, *_ends(_resampled(predicted, y, seed)))}
     for name, score, share in (
         ("spearman", scores.spearman, scores.RANKS),
         ("kendall", scores.kendall, scores.PAIRS),
@@ -195,17 +205,25 @@ def _r2(predicted: Floats, y: Floats) -> Floats:
 
 
 def _resampled(predicted: Floats, y: Floats, seed: int) -> Floats:
-    """Return R2, mean over repeats, of networks drawn with replacement, (N_RESAMPLES,)."""
+    """Return R2, mean over repeats, of networks drawn with replacement, (N_RESAMPLES,).
+
+    Errors are compared with distances from the mean of all networks, not of those drawn: nearer to
+    their own mean, which no predictor was fitted to, all resamples would lie below what they are
+    to surround. () for fewer than `FEWEST` networks.
+    """
     n = len(y)
+    if n < FEWEST:
+        return np.empty(0)
     rows = seeding.generator(seed, "resampled").integers(n, size=(N_RESAMPLES, n))
     missed = ((y - predicted) ** 2).mean(axis=0)[rows].sum(axis=1)
-    labels = y[rows]
-    spread = ((labels - labels.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    spread = ((y - y.mean()) ** 2)[rows].sum(axis=1)
     found: Floats = 1 - missed / np.where(spread > 0, spread, np.nan)
     return found
 
 
-def _ends(drawn: Floats) -> tuple[float, float]:
+def _ends(drawn: Floats) -> tuple[float | None, float | None]:
+    if not len(drawn):
+        return None, None
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return float(low), float(high)
 
@@ -214,21 +232,39 @@ def _ends(drawn: Floats) -> tuple[float, float]:
 
 
 def paragraph(found: Mapping[str, Told]) -> str:
-    """Return what survives the controls, written from the numbers; `found` is cell -> `Told`."""
-    sentences = []
+    """Return what survives the controls, written from the numbers; `found` is cell -> `Told`.
+
+    Of fewer than `FEWEST` networks it says no more than that they are too few.
+    """
     said = {cell: told.judged[ALL, USUAL]["r2"] for cell, told in found.items()}
-    tells = [cell for cell, score in said.items() if score.is_above_0]
-    values = ", ".join(f"{cell} {_with_ends(score)}" for cell, score in said.items())
-    sentences.append(
+    values = ", ".join(f"{cell} {text(score)}" for cell, score in said.items())
+    start = (
         f"A {PREDICTORS[USUAL]} on the {ALL} explains of the variance of accuracies among networks "
-        f"it has not seen (R2): {values}; the interval is above 0 for {_listed(tells)}."
+        f"it has not seen (R2): {values}"
     )
+    few = {cell: told.n for cell, told in found.items() if told.is_few}
+    open_ = (
+        f"Too few graphs for intervals of R2 "
+        f"({', '.join(f'{cell} {n}' for cell, n in few.items())}; {FEWEST} are needed), so whether "
+        "structure tells accuracy stays open."
+    )
+    enough = {cell: told for cell, told in found.items() if not told.is_few}
+    if not enough:
+        return f"{start}. {open_}"
+    rest = _told_of(enough)
+    return " ".join([f"{start}{rest[0]}", *rest[1:], *([open_] if few else [])])
+
+
+def _told_of(found: Mapping[str, Told]) -> list[str]:
+    """Return what follows the R2 of all properties, for kinds of units with enough networks."""
+    tells = [cell for cell, t in found.items() if t.judged[ALL, USUAL]["r2"].is_above_0]
+    sentences = [f"; the interval is above 0 for {_listed(tells)}."]
     for control in (SIZE, SOURCES):
         more = [c for c, t in found.items() if t.gains[control].is_above_0]
         less = [
             c for c, t in found.items() if (high := t.gains[control].high) is not None and high < 0
         ]
-        gains = ", ".join(f"{c} {_with_ends(t.gains[control])}" for c, t in found.items())
+        gains = ", ".join(f"{c} {text(t.gains[control])}" for c, t in found.items())
         sentence = f"Beside {control} that is {gains}: all properties tell more for {_listed(more)}"
         sentences.append(sentence + (f", and less for {_listed(less)}." if less else "."))
     names = next(iter(found.values())).beside
@@ -263,7 +299,7 @@ def paragraph(found: Mapping[str, Told]) -> str:
     n_draws = next(iter(found.values())).n_draws
     if spreads:
         sentence = (
-            f"A single split that holds {n_held} networks back, as the paper's does, gives any R2 "
+            f"A single split, as the paper's, that holds {n_held} networks back gives any R2 "
             f"within {spreads} in {n_draws} draws"
         )
         without = ", ".join(f"{c} {t.n_undefined}" for c, t in found.items() if t.n_undefined)
@@ -276,25 +312,28 @@ def paragraph(found: Mapping[str, Told]) -> str:
         if survivors
         else "So nothing beyond size survives for any kind of units."
     )
-    return " ".join(sentences)
+    return sentences
 
 
-def _with_ends(score: Score) -> str:
+def text(score: Score, sign: str = "") -> str:
+    """Return a score with its interval, as tables have it; `sign` "+" shows that of all numbers.
+
+    It has a third digit where its mean would else be an end of its interval.
+    """
     if score.mean is None:
         return "–"
-    ends = "" if score.low is None else f" [{score.low:.2f}, {score.high:.2f}]"
-    return f"{score.mean:.2f}{ends}"
+    if score.low is None or score.high is None:
+        return f"{score.mean:{sign}.2f}"
+    values = (score.mean, score.low, score.high)
+    digits = 3 if round(values[0], 2) in (round(values[1], 2), round(values[2], 2)) else 2
+    mean, low, high = (f"{value:{sign}.{digits}f}" for value in values)
+    return f"{mean} [{low}, {high}]"
 
 
 def _listed(names: Sequence[str]) -> str:
     if not names:
         return "none"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def text(score: Score) -> str:
-    """Return a score with its interval, as tables have it."""
-    return _with_ends(score)
 
 
 def rows(cell: str, told_: Told) -> list[dict[str, Any]]:
@@ -338,6 +377,5 @@ def rows(cell: str, told_: Told) -> list[dict[str, Any]]:
     found += [
         {"kind": "importance", "cell": cell, "property": name, "r2_lost": round(lost, 4)}
         for name, lost in told_.missed
-        if np.isfinite(lost)
     ]
     return found

@@ -116,6 +116,18 @@ def evaluate(
     return found
 
 
+def why_undefined(score: str, splits: Sequence[Split]) -> str:
+    """Return why a score that `evaluate` gives as None is undefined in each of the splits."""
+    n = max(len(judge) for _, judge in splits)
+    what = f"a split evaluates {n} networks"
+    if score == "top_kendall":
+        n = scores.n_top(n)
+        what += f", {n} of them in the best tenth"
+    if score != "r2" and n < scores.MIN_ROWS:
+        return f"{what}, and {scores.MIN_ROWS} are needed"
+    return "all predictions or all labels of a split are equal"
+
+
 def _scored(
     make: Factory,
     X: Floats,  # noqa: N803 - scikit-learn's name

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,11 @@ def test_predictors_evaluate_reads_the_data_set(made: tuple[Path, list[dict[str,
     assert both.X.shape == (12, 43)
     done = CliRunner().invoke(
         app,
-        ["predictors", "evaluate", str(out / "lstm.csv.gz"), "--predictors", "ridge", "--json"],
+        ["predictors", "evaluate", str(out / "lstm.csv.gz"), "--predictors", "ridge"],
     )
     assert done.exit_code == 0, done.output
+    said = "- for Kendall tau: a split evaluates 3 networks, and 5 are needed."
+    assert said in " ".join(done.output.split())
 
 
 def test_every_figure_has_its_controls(made: tuple[Path, list[dict[str, Any]]]) -> None:
@@ -127,9 +130,22 @@ def test_every_figure_has_its_controls(made: tuple[Path, list[dict[str, Any]]]) 
         assert len(line["r2"]) == structure.N_DRAWS - line["undefined"]
         assert line["r2"]
     page = (out / "priors.html").read_text()
+    assert "nan" not in page.replace("random", "")
     assert "size alone" in page
     assert "source nodes alone" in page
     assert lines[-1]["survives"] in page.replace("&#39;", "'")
+
+
+def test_of_few_graphs_nothing_is_said_that_they_cannot_show(
+    made: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    _, lines = made  # 12 graphs
+    text = lines[-1]["survives"]
+    assert "Too few graphs for intervals of R2 (rnn_tanh 12, lstm 12; 20 are needed)" in text
+    assert not any(word in text for word in ("survives", "Beside", "above 0", "["))
+    assert not any(line.get("kind") == "importance" for line in lines)
+    scored = [line["r2"] for line in lines if line.get("kind") in ("predictor", "gain")]
+    assert all(score["low"] is score["high"] is None for score in scored)
 
 
 def test_more_graphs_go_on_where_fewer_ended(made: tuple[Path, list[dict[str, Any]]]) -> None:
@@ -314,9 +330,28 @@ def test_the_single_split_is_drawn_as_often_whatever_the_folds() -> None:
     assert 0 < each[0].n_undefined < structure.N_DRAWS
     assert all(np.array_equal(each[0].draws[p], each[1].draws[p]) for p in each[0].draws)
     said = f"equal accuracies back and give none: gru {each[0].n_undefined}."
-    assert said in structure.paragraph({"gru": each[0]})
+    assert said in structure.paragraph({"gru": replace(each[0], n=structure.FEWEST)})
     table = priors._single_table({"gru": each[0]})
     assert table.rows[-1] == ["draws without R2", str(each[0].n_undefined)]
+
+
+@pytest.mark.parametrize("n", [20, 48, 144])
+def test_intervals_of_r2_surround_it_where_nothing_is_told(n: int) -> None:
+    """A predictor that says the mean of what it has learnt from: R2 is a little below 0."""
+    rng = np.random.default_rng(n)
+    for _ in range(20):
+        y = rng.normal(size=n)
+        predicted = np.empty((1, n))
+        for held in np.array_split(rng.permutation(n), 10):
+            predicted[0, held] = np.delete(y, held).mean()
+        score = structure._scores(predicted, y, 0)["r2"]
+        assert score.mean is not None
+        assert score.low is not None
+        assert score.high is not None
+        assert score.low < score.mean < score.high < 0.05
+        mean, ends = structure.text(score)[:-1].split(" [")
+        assert mean not in ends.split(", ")
+    assert structure.text(structure.Score(0.123, 0.1, 0.3), "+") == "+0.12 [+0.10, +0.30]"
 
 
 def test_every_row_is_predicted_by_what_has_not_seen_it() -> None:
