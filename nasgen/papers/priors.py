@@ -129,8 +129,6 @@ def study(plan: Plan, request: Request, repeats: int, among: Sequence[str] = ())
         own = _only(population, among)
         if np.ptp(own.y) > 0:
             told[population.cell] = structure.told(own, repeats, plan.seeds[0])
-        else:
-            request.note(f"{population.cell}: all networks are equally accurate; train longer")
     if not told:
         raise DataError(
             "all networks have the same accuracy, so there is nothing to predict; train longer "
@@ -145,6 +143,8 @@ def study(plan: Plan, request: Request, repeats: int, among: Sequence[str] = ())
         tables.append(_missed_table(told))
     seconds = sum(run.summary["wall_s"] for run in runs)
     text = structure.paragraph(told)
+    if alike := [population.cell for population in found if population.cell not in told]:
+        text += f" Nothing is told of {', '.join(alike)}, whose networks are equally accurate."
     return Studied(plan, among, repeats, found, told, tables, files, text, seconds)
 
 
