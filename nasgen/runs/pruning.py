@@ -17,7 +17,7 @@ from nasgen.engine.algorithms.prune import COUNTED, OF_CLASSIFIER
 from nasgen.engine.steps import Steps
 from nasgen.errors import ConfigError, StoreError
 from nasgen.loop.search import Listener
-from nasgen.runs import reading, session
+from nasgen.runs import reading, segments, session
 from nasgen.runs.paths import run_and_trial
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
@@ -119,6 +119,9 @@ def prune(
     else:
         if named.data is not None:
             tables = merge(tables, {"data": {"source": named.data}})
+        if named.plugins:
+            more = segments.more_plugins(tables, [wanted.settings], named.plugins)
+            tables = merge(tables, {"plugins": more})
         resolved = reading.resolved(tables, "settings", [wanted.settings])
     with resolved.scope.active():
         run = session.begin(resolved, out, listeners, began)

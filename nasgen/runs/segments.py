@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from nasgen.data.base import Dataset
-from nasgen.errors import ConfigError, typed
+from nasgen.errors import ConfigError, NasgenError, StoreError, typed
 from nasgen.evaluation.recipe import Recipe
 from nasgen.loop.search import Search
 from nasgen.registry.plugins import digests_of, named
 from nasgen.runs import commands, reading
 from nasgen.runs.resolved import Resolved
+from nasgen.settings.config import SearchConfig
 from nasgen.settings.plan import FOLLOWED, Plan
-from nasgen.store.folder import versions
+from nasgen.store.folder import RunFolder, versions
+from nasgen.store.trial import Trial
 
 MATTER = ("nasgen", "torch", "numpy")  # libraries that results depend on
 
@@ -130,6 +132,29 @@ def end(search: Search) -> str:
     return (
         f"no trial was added: '{type(algorithm).__name__.lower()}' asks for no more than the "
         f"{len(search.trials)} that the run has, as its settings in [algorithm] say."
+    )
+
+
+def is_result(trial: Trial) -> bool:
+    """Tell whether a trial has ended with more than its run began with: it was trained, or failed.
+
+    A pruning begins with a network that has its weights and is only measured.
+    """
+    return trial.state != "COMPLETE" or trial.metrics.get("epochs_done") != 0
+
+
+def discard(folder: RunFolder, config: SearchConfig, error: NasgenError, has_results: bool) -> None:
+    """Free the name of a run that an error has ended before any result, and say so in the error.
+
+    A run whose ledger is kept elsewhere stays, as it is named there too, and so does one that could
+    not be written.
+    """
+    if has_results or config.store.ledger is not None or isinstance(error, StoreError):
+        return
+    folder.discard()
+    error.args = tuple(
+        arg.replace("then resume the run", "then begin it again") if isinstance(arg, str) else arg
+        for arg in error.args
     )
 
 

@@ -17,7 +17,7 @@ from nasgen.data import arrays
 from nasgen.data.base import AUTO, Dataset
 from nasgen.data.forms import unit
 from nasgen.data.split import split, split_digest
-from nasgen.errors import StoreError
+from nasgen.errors import NasgenError, StoreError
 from nasgen.execution.base import Executor
 from nasgen.loop import resuming
 from nasgen.loop.constants import Constants
@@ -116,10 +116,11 @@ def begin(
             for listener in listeners:
                 listener("caution", {"text": text})
         resolved = resolved.within(folder.path)
+        session = _Session(folder, resolved, dataset, listeners, began)
         try:
-            return _Session(folder, resolved, dataset, listeners, began).work()
-        except TooShortError:  # nothing is trained yet: free the name
-            folder.discard()
+            return session.work()
+        except NasgenError as error:
+            segments.discard(folder, checked, error, session.has_results)
             raise
     finally:
         folder.unlock()
@@ -298,6 +299,7 @@ class _Session:
         self.test_ratio = n_test / max(1, len(parts.validation))
         self._left_s: Callable[[], float] = lambda: math.inf  # until tests should be over
         self._saved = 0.0
+        self.has_results = False  # a trial has ended, and is no mere copy of the origin
 
     def _ledger(self) -> Ledger:
         url = self.config.store.ledger
@@ -380,17 +382,9 @@ class _Session:
         algorithm.breeder.require = lambda parents, names: require(
             [search.trials[parent.seq] for parent in parents], names, self.folder.artifacts.exists
         )
-        search = Search(
-            self._leg_constants(leg),
-            algorithm,
-            executor,
-            ledger,
-            budget,
-            set(),
-            listeners,
-            screen=screen,
-            plans=Plans(segments.plans(self.record)),
-        )
+        about = (algorithm, executor, ledger, budget, set[str](), listeners)
+        plans = Plans(segments.plans(self.record))
+        search = Search(self._leg_constants(leg), *about, screen=screen, plans=plans)
         return search
 
     def _leg(self, leg: dict[str, Any], ledger: Ledger) -> None:
@@ -403,6 +397,7 @@ class _Session:
 
         def housekeeping(event: str, data: Mapping[str, Any]) -> None:
             if event == "told":
+                self.has_results |= segments.is_result(data["trial"])
                 reserve.note(data["trial"])
                 if budget.time_s is not None:
                     budget.reserve_s = reserve.seconds(search.ranked(reserve.n))

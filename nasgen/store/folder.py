@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +25,8 @@ from nasgen.store.artifacts import Artifacts
 
 LOCK = ".lock"
 BEGINNING = ".beginning"  # in a folder that is no run yet, although some of its files are there
+# What a run writes after it has begun and before its first result, as patterns.
+LATER = ("ledger.db*", "log.jsonl", "candidates.jsonl", ".*.tmp")
 LIBRARIES = ("nasgen", "torch", "deap", "optuna", "numpy", "scikit-learn")
 
 
@@ -36,6 +39,8 @@ class RunFolder:
         self._lock: IO[str] | None = None
         self._watched: dict[Path, tuple[int, int] | None] = {}  # while it is claimed
         self._cwd = ""  # the working folder when it was claimed
+        self._was_there = True  # before the run was made
+        self._own: tuple[str, ...] = ("*",)  # what it has written, as patterns
 
     @property
     def name(self) -> str:
@@ -84,6 +89,7 @@ class RunFolder:
         process leaves can be made again. A folder that is not empty otherwise is an error.
         """
         folder = cls(path)
+        folder._was_there = folder.path.exists()
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
             folder._check_free()
@@ -105,6 +111,7 @@ class RunFolder:
 
     def begun(self) -> None:
         """Take the mark away: from now on the folder is a run, which `open` accepts."""
+        self._own = (*(path.name for path in self.path.iterdir()), *LATER)
         try:
             (self.path / BEGINNING).unlink()
         except OSError as error:
@@ -114,12 +121,17 @@ class RunFolder:
             ) from None
 
     def discard(self) -> None:
-        """Delete a folder that is no run yet, as far as that can be done."""
+        """Delete what a run that came to nothing has written, as far as that can be done.
+
+        A folder that was there before stays, and so does what others have put into it since.
+        """
         with suppress(OSError):
-            self._clear()
+            (self.path / BEGINNING).touch()
+            self._clear(self._own)
             for name in (LOCK, BEGINNING):  # the mark last: a kill in between leaves it
                 (self.path / name).unlink(missing_ok=True)
-            self.path.rmdir()
+            if not self._was_there:
+                self.path.rmdir()
 
     def _check_free(self) -> None:
         found = {path.name for path in self.path.iterdir()}
@@ -130,10 +142,11 @@ class RunFolder:
             hint = f"{typed('resume', self.path)} continues it"
         raise StoreError(f"the output folder {self.path} exists and is not empty; {hint}.")
 
-    def _clear(self) -> None:
-        """Delete all that a beginning has left but its mark and the lock."""
+    def _clear(self, names: tuple[str, ...] = ("*",)) -> None:
+        """Delete all that a beginning has left but its mark and the lock; `names` are patterns."""
         for path in list(self.path.iterdir()):
-            if path.name not in (LOCK, BEGINNING):
+            is_ours = any(fnmatchcase(path.name, name) for name in names)
+            if is_ours and path.name not in (LOCK, BEGINNING):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @classmethod
