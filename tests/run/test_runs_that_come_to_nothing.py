@@ -89,7 +89,8 @@ def test_a_network_that_was_trained_first_is_kept(tmp_path: Path) -> None:
 def test_a_search_whose_first_candidate_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
-        "import nasgen\nfrom nasgen.search_spaces.dag_cnn import DagCnn\n\n@nasgen.search_space('mine')\nclass Mine(DagCnn):\n"
+        "import nasgen\nfrom nasgen.search_spaces.dag_cnn import DagCnn\n\n"
+        "@nasgen.search_space('mine')\nclass Mine(DagCnn):\n"
         "    'Of my own.'\n    def sample(self, rng):\n        raise ValueError('no')\n"
     )
     settings = {
