@@ -43,8 +43,8 @@ def prune(
         typer.Argument(
             metavar="RUN[:TRIAL]|NETWORK",
             help="A network of a run, with its weights (default: the best), or a name (`nasgen "
-            "list networks`), a JSON file or a graph (.graphml, .edgelist, with --set "
-            "space.name=random-graph-rnn or -mlp), which is trained first.",
+            "list networks`), a JSON file or a graph (.graphml, .edgelist), which is trained "
+            "first.",
         ),
     ],
     method: Annotated[
@@ -224,6 +224,7 @@ def _as_typed(problem: str) -> str:
         word = OPTIONS.get(name, "--" + name.replace("_", "-"))
         return word if value is None else f"{word} {value.strip(QUOTES)}"
 
+    problem = problem.removeprefix("origin.network: ")
     return SETTING.sub(option, METHOD.sub(r"--method \1", problem))
 
 

@@ -21,7 +21,7 @@ from nasgen.genotypes import tags
 from nasgen.genotypes.base import Genotype
 from nasgen.genotypes.kinds import read
 from nasgen.genotypes.recurrent import Recurrent
-from nasgen.genotypes.wiring import layers, unwired, wired
+from nasgen.genotypes.wiring import check, layers, unwired, wired
 
 OWN = ("op", "channel_tags")  # attributes of a node that are no setting
 GRAPHML: Final = ".graphml"
@@ -77,6 +77,11 @@ def from_networkx(graph: Any) -> Genotype:
             "expected a networkx.DiGraph whose nodes have 'op' and settings of numbers and texts, "
             f"got {type(graph).__name__} ({type(error).__name__}: {error})."
         ) from error
+
+
+def has_layers(graph: Any) -> bool:
+    """Tell whether the nodes of a networkx graph say which layers they are, as genotypes do."""
+    return len(graph) > 0 and all("op" in attributes for _, attributes in graph.nodes(data=True))
 
 
 def _json(graph: Any) -> dict[str, Any]:
@@ -141,17 +146,21 @@ def wired_graph(graph: Any, cell: str = "gru") -> Recurrent:
     """Return the recurrent network whose units are the nodes of a networkx graph, in their order.
 
     Edges of an undirected graph lead from earlier nodes to later ones. Raises IllegalGenotypeError
-    like `nasgen.genotypes.wiring.wired`.
+    like `nasgen.genotypes.wiring.wired`, and for what is no graph.
     """
     return wired(*numbered(graph), cell)
 
 
 def numbered(graph: Any) -> tuple[int, list[tuple[int, int]]]:
-    """Return (n, edges) of a networkx graph, its nodes numbered in their order."""
+    """Return (n, edges) of a networkx graph, its nodes numbered in their order.
+
+    Raises IllegalGenotypeError, with names of nodes, for a graph that is no network.
+    """
     place = {node: i for i, node in enumerate(graph)}
     pairs = [(place[edge[0]], place[edge[1]]) for edge in graph.edges()]
     if not graph.is_directed():
         pairs = [(min(pair), max(pair)) for pair in pairs]
+    check(len(place), pairs, list(place))
     return len(place), pairs
 
 
@@ -225,6 +234,8 @@ def _edges(path: Path) -> Any:
         raise IllegalGenotypeError(f"{path}: expected a text, but {error}.") from None
     for i, line in enumerate(lines, 1):
         fields = line.partition("#")[0].split()
+        if fields[2:] == ["{}"]:  # what `networkx.write_edgelist` writes of an edge without data
+            fields = fields[:2]
         if fields and len(fields) != 2:
             raise IllegalGenotypeError(
                 f"{path}, line {i}: expected an edge, SOURCE TARGET, got '{line[:80]}'."

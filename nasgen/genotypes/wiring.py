@@ -24,7 +24,7 @@ def wired(n: int, edges: Iterable[Edge], cell: str = "gru") -> Recurrent:
     a vertex itself, one that occurs twice, a cycle, and a graph in several parts.
     """
     pairs = [(int(a), int(b)) for a, b in edges]
-    _check(n, pairs)
+    check(n, pairs)
     level = layers(n, pairs)
     n_layers = 1 + max(level)
     start, end = tags.PROVISIONAL, tags.PROVISIONAL + 1
@@ -55,7 +55,7 @@ def wired_dense(n: int, edges: Iterable[Edge], width: int | Sequence[int] = 1) -
     `wired`.
     """
     pairs = [(int(a), int(b)) for a, b in edges]
-    _check(n, pairs)
+    check(n, pairs)
     level = layers(n, pairs)
     draft = Draft()
     before: dict[int, list[int]] = {v: [] for v in range(n)}
@@ -131,7 +131,12 @@ def unwired(genotype: Recurrent) -> tuple[int, list[Edge]]:
     return len(units), [(place[a], place[b]) for a, b in pairs if a in place and b in place]
 
 
-def _check(n: int, edges: Sequence[Edge]) -> None:
+def check(n: int, edges: Sequence[Edge], names: Sequence[object] = ()) -> None:
+    """Raise IllegalGenotypeError for what `wired` makes no network of, but for a cycle.
+
+    `names` are those of the vertices in sentences; none: their numbers.
+    """
+    named = names or range(n)
     if n < 2:
         raise IllegalGenotypeError(f"expected a graph of 2 vertices or more, got {n}.")
     for a, b in edges:
@@ -139,12 +144,14 @@ def _check(n: int, edges: Sequence[Edge]) -> None:
             raise IllegalGenotypeError(f"edge ({a}, {b}): expected vertices in 0..{n - 1}.")
         if a == b:
             raise IllegalGenotypeError(
-                f"vertex {a} has an edge to itself; a unit reads its own layer one step before "
-                "anyway, so leave it out."
+                f"vertex {named[a]} has an edge to itself; a unit reads its own layer one step "
+                "before anyway, so leave it out."
             )
     if len(set(edges)) < len(edges):
-        twice = next(e for i, e in enumerate(edges) if e in edges[:i])
-        raise IllegalGenotypeError(f"edge {twice} occurs twice; a unit reads another one once.")
+        a, b = next(e for i, e in enumerate(edges) if e in edges[:i])
+        raise IllegalGenotypeError(
+            f"edge ({named[a]}, {named[b]}) occurs twice; a unit reads another one once."
+        )
     near: list[list[int]] = [[] for _ in range(n)]
     for a, b in edges:
         near[a].append(b)
@@ -159,5 +166,5 @@ def _check(n: int, edges: Sequence[Edge]) -> None:
     if len(seen) < n:
         raise IllegalGenotypeError(
             f"the graph is in several parts: of {n} vertices {n - len(seen)} are not joined with "
-            "the first; give a connected graph."
+            f"{named[0]}; give a connected graph."
         )

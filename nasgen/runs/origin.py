@@ -108,12 +108,27 @@ def space_of(network: str | None) -> dict[str, Any]:
     return {} if ":" in str(found.get("name", "")) else found
 
 
-def _of_graph(here: str, path: Path, space: SearchSpace, space_name: str) -> Genotype:
-    """Return the network that a search space makes of the graph in a file."""
+def is_bare_graph(network: str | None) -> bool:
+    """Tell whether a network is a file with a graph whose vertices do not say what they are."""
+    if network is None or Path(network).suffix not in (graphs.GRAPHML, graphs.EDGES):
+        return False
     try:
-        return space.adopt(space.wired(graphs.read_file(path)))
+        return not graphs.has_layers(graphs.read_file(Path(network).expanduser()))
+    except (IllegalGenotypeError, OSError):  # which `read` reports
+        return True
+
+
+def _of_graph(here: str, path: Path, space: SearchSpace, space_name: str) -> Genotype:
+    """Return the network that a search space makes of the graph in a file, or that the graph is."""
+    try:
+        graph = graphs.read_file(path)
     except OSError as error:
         raise ConfigError(f"{here} cannot be read ({error.strerror or error}).") from None
+    except IllegalGenotypeError as error:  # which names the file
+        raise ConfigError(f"{here.removesuffix(str(path))}{error}") from None
+    try:
+        made = graphs.from_networkx if graphs.has_layers(graph) else space.wired
+        return space.adopt(made(graph))
     except IllegalGenotypeError as error:
         raise ConfigError(f"{here}: in the space '{space_name}': {error}") from None
 

@@ -96,7 +96,8 @@ def _with_data(config: SearchConfig, dataset: Dataset | NasgenError | None) -> S
         task = config.data.task
     space, names = config.space.name, config.objectives.names
     if space == "auto":
-        space = _usual("feeds", form, "space", "dag-cnn")
+        is_bare = origin.is_bare_graph(config.origin.network)
+        space = _usual("feeds", form, "graphs" if is_bare else "space", "dag-cnn")
     if not names:
         names = (_usual("tasks", task, "objective", "val_accuracy"),)
     return config.model_copy(

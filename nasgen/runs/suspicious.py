@@ -10,7 +10,7 @@ from nasgen import registry
 from nasgen.data.targets import CLASSIFICATION, MANY_CLASSES, REGRESSION
 from nasgen.engine.algorithms.synthesis import Synthesis
 from nasgen.registry import plugins
-from nasgen.runs import loose
+from nasgen.runs import loose, origin
 from nasgen.runs.resolved import Resolved
 from nasgen.settings import constraints
 from nasgen.settings.config import TABLES
@@ -43,6 +43,11 @@ def _on_data(run: Resolved) -> list[str]:
 def _on_algorithm(run: Resolved) -> list[str]:
     section = run.config.algorithm
     if not any(getattr(section, group) for group in TABLES):
+        if not run.space_type.varied:  # nor could one fit
+            return [] if section.name == "random" else [
+                f"space.name: networks of '{run.config.space.name}' are drawn, not changed, so "
+                "every network is drawn at random."
+            ]
         return [
             f"space.name: no operator fits '{run.config.space.name}', so every network is drawn at "
             "random; register a mutation for it, or derive it from nasgen.search_spaces.graph."
@@ -114,6 +119,11 @@ def _on_origin(run: Resolved) -> list[str]:
     if run.origin is None:
         return []
     texts = [run.origin.note] if run.origin.note else []
+    if origin.is_bare_graph(network := run.config.origin.network):
+        texts.append(
+            f"{network} is a graph: its vertices become a network of the search space "
+            f"'{run.config.space.name}' (space.name)."
+        )
     section = run.config.algorithm
     if not section.matings and not section.prunings:
         return texts

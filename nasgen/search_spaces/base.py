@@ -112,9 +112,8 @@ class SearchSpace(ABC):
         Raises IllegalGenotypeError. Default: for spaces that make nothing of such a graph.
         """
         raise IllegalGenotypeError(
-            f"{type(self).__name__} makes no network of a bare graph; name a search space that "
-            "does, for sequences --set space.name=random-graph-rnn, for other data --set "
-            "space.name=random-graph-mlp."
+            "no network is made of a graph whose vertices say nothing; leave space.name out, or "
+            "take random-graph-rnn for sequences, random-graph-mlp for other data."
         )
 
     def shown(self, genotype: Any) -> dict[str, int]:

@@ -280,7 +280,7 @@ def test_graphs_of_files_become_networks_and_come_back(tmp_path: Path) -> None:
     ):
         with pytest.raises(IllegalGenotypeError, match=sentence):
             space.wired(graphs.read_file(tmp_path / name))
-    with pytest.raises(IllegalGenotypeError, match="makes no network of a bare graph"):
+    with pytest.raises(IllegalGenotypeError, match=r"leave space\.name out"):
         RecurrentSpace().wired(graph)
 
 
