@@ -44,10 +44,14 @@ def _on_algorithm(run: Resolved) -> list[str]:
     section = run.config.algorithm
     if not any(getattr(section, group) for group in TABLES):
         if not run.space_type.varied:  # nor could one fit
-            return [] if section.name == "random" else [
-                f"space.name: networks of '{run.config.space.name}' are drawn, not changed, so "
-                "every network is drawn at random."
-            ]
+            return (
+                []
+                if section.name == "random"
+                else [
+                    f"space.name: networks of '{run.config.space.name}' are drawn, not changed, so "
+                    "every network is drawn at random."
+                ]
+            )
         return [
             f"space.name: no operator fits '{run.config.space.name}', so every network is drawn at "
             "random; register a mutation for it, or derive it from nasgen.search_spaces.graph."
