@@ -88,7 +88,11 @@ def prune(
         int | None, typer.Option(help="Weights that a step takes (fixed-size).")
     ] = None,
     bucket: Annotated[
-        float | None, typer.Option(help="Sum of the saliencies that a step takes (bucket).")
+        float | None,
+        typer.Option(
+            help="Sum of the saliencies that a step takes (bucket). The plan says how large the "
+            "sum of all is, or else the table behind each step does."
+        ),
     ] = None,
     retrain: Annotated[
         float, typer.Option(help="Epochs of training behind each step; 0: none.", min=0)
@@ -206,7 +210,10 @@ def prune(
         what = "take another --strategy, such as iterative" if is_once else "raise --steps"
         why = f"there were no more steps; {what}."
         if failed is not None:
-            why = f"{failed.failure} Take a smaller --target, or more steps with --retrain."
+            how = "Take a smaller --target, or more steps with --retrain."
+            if strategy == "bucket" and failed.failure_kind == "refused":
+                how = "Take a larger --bucket, or a smaller --target."
+            why = f"{failed.failure} {how}"
         print(
             f"error: {made.left} {granularity}s are left, more than the {made.wanted} that "
             f"--target {target:g} asks for: {why}",
@@ -245,6 +252,11 @@ def _print(made: Pruned, classifier: bool) -> None:
         ]
         for row in made.steps
     ]
+    if any("saliency" in row for row in made.steps):
+        columns += ["saliency", "gone"]  # of all that could leave, and of what left
+        for shown, row in zip(rows, made.steps, strict=True):
+            sums = [row.get(name) for name in ("saliency", "saliency_gone")]
+            shown += ["" if one is None else f"{one:.4g}" for one in sums]
     table_of("", columns, rows)
     last = made.steps[-1]["trial"]
     tested = made.run.network(last).tested()

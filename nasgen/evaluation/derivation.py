@@ -302,8 +302,10 @@ class _Call:
         if group == "matings":
             return self._mated(weights, supports, n_most)
         strengths: dict[str, Array] = {n: np.abs(weights[0][n]) for n in self.names}
+        metrics: Json = {}
         if group == "prunings":
-            changed, masks = self._pruned(weights[0], supports[0])
+            changed, masks, metrics = self._pruned(weights[0], supports[0])
+            metrics["n_kept"] = survival.n_synapses(masks)
         else:
             found = self._pairs((weights[0], supports[0]))
             pairs = {n: survival.changed(self.who, n, found[n], weights[0][n]) for n in self.names}
@@ -312,9 +314,8 @@ class _Call:
             both = ((changed, weights[0]), (masks, supports[0]))
             if all(np.array_equal(new[n], old[n]) for new, old in both for n in self.names):
                 raise NotApplicable("it leaves its parent as it is.", kind="unchanged")
-        kept = {"n_kept": survival.n_synapses(masks)} if group == "prunings" else {}
         return _Made(
-            changed, {n: mask.copy() for n, mask in masks.items()}, strengths, metrics=kept
+            changed, {n: mask.copy() for n, mask in masks.items()}, strengths, metrics=metrics
         )
 
     def _mated(
@@ -402,7 +403,8 @@ class _Call:
 
     def _pruned(
         self, weights: Mapping[str, Array], supports: Mapping[str, Mask]
-    ) -> tuple[dict[str, Array], dict[str, Mask]]:
+    ) -> tuple[dict[str, Array], dict[str, Mask], Json]:
+        """Return the weights that changed, the masks, and what is recorded of a bucket."""
         shapes = {name: weights[name].shape for name in self.names}
         folding, pruning = Pruning.of_network(
             self.frame.blueprint,
@@ -414,11 +416,16 @@ class _Call:
             function=self._function,
             rng=self._rng,
         )
-        joined = (
+        joined = [
             {n: _locked(a) for n, a in folding.joined(of).items()} for of in (weights, supports)
-        )
-        changed, masks = pruning.left(*joined)
-        return folding.apart(changed), folding.apart(masks)
+        ]
+        weights, supports = joined
+        changed, masks = pruning.left(weights, supports)
+        metrics: Json = {}
+        if "bucket" in self.derivation.settings and hasattr(self._function, "saliencies"):
+            sums = pruning.worth(weights, supports, masks)
+            metrics = dict(zip(("saliency", "saliency_gone"), sums, strict=True))
+        return folding.apart(changed), folding.apart(masks), metrics
 
     def _pairs(self, given: tuple[Any, Any]) -> dict[str, Any]:
         """Return the pair that the operator gave for each tensor."""

@@ -131,6 +131,17 @@ class Pruning:
             return {}, masks
         return {n: self._adjusted(n, own[n], alive[n], found[n]) for n in bounds.free}, masks
 
+    def worth(self, weights: Arrays, supports: Masks, left: Masks) -> tuple[float, float]:
+        """Return the sum of the saliencies of what may leave, and of what did; of a `Salient`."""
+        free = self.bounds(supports).free
+        own, alive = ({n: of[n] for n in free} for of in (weights, supports))
+        with guarded(self.who):
+            values = self.function.saliencies(
+                own, alive, self._rngs(list(alive)), **self._of(tuple(alive))
+            )
+        gone = {n: alive[n] & ~left[n] for n in free}
+        return _summed(values, alive), _summed(values, gone)
+
     @property
     def granularity(self) -> str:
         """What it counts."""
@@ -147,6 +158,10 @@ class Pruning:
         needed = [name for name in free if name not in self.dispensable]
         least = sum(bool(supports[name].any()) for name in needed)
         return Bounds(tuple(free), n, n_units(supports, self.granularity) - n, least)
+
+    def counted(self, supports: Masks) -> int:
+        """Return how many units there are."""
+        return n_units(supports, self.granularity)
 
     def _none_free(self, n_layers: int) -> str:
         """Return why nothing may leave, and what to do."""
@@ -222,6 +237,10 @@ class Pruning:
         if self.entry.scope == "network":
             return dict.fromkeys(names, self.rng(tuple(names)))
         return {name: self.rng(name) for name in names}
+
+
+def _summed(values: Arrays, masks: Masks) -> float:
+    return sum(float(values[n][mask].sum(dtype=np.float64)) for n, mask in masks.items())
 
 
 def parted(

@@ -13,7 +13,7 @@ from nasgen.data.base import Dataset, make
 from nasgen.data.split import split
 from nasgen.errors import ConfigError, DataError
 from nasgen.evaluation.transform import Transform
-from nasgen.runs import origin, reachable, segments
+from nasgen.runs import foreseen, origin, reachable, segments
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.segments import leg_record
 from nasgen.settings.config import TABLES, SearchConfig
@@ -61,7 +61,9 @@ def prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int
     transform.save(folder.path)
     if arrays.is_bare(config.data.source):
         arrays.save(dataset, folder.path)
-    folder.write_json("run.json", _birth(folder, resolved, dataset, trials))
+    record = _birth(folder, resolved, dataset, trials)
+    told = foreseen.of_pruning(resolved, transform.feed.input_shape, transform.task.n_outputs)
+    folder.write_json("run.json", record | ({"foreseen": told} if told else {}))
     Ledger.create(
         folder.ledger_url(config.store.ledger),
         {o.name: o.direction for o in resolved.objectives},

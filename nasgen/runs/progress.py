@@ -6,7 +6,7 @@ Both are listeners of the search's events; they draw, they decide nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,9 +125,12 @@ def _where(resolved: Resolved) -> str:
     return f"{where} (--set execution.threads_per_trial={cores} gives each {cores} cores)"
 
 
-def plan_lines(plan: Mapping[str, Any], unit: str = "image") -> list[str]:
-    """Return what a search does with its budget, as run.json records it, a line each."""
-    lines = [f"plan:   {_planned(plan)}"]
+def plan_lines(plan: Mapping[str, Any], unit: str = "image", more: Sequence[str] = ()) -> list[str]:
+    """Return what a search does with its budget, as run.json records it, a line each.
+
+    `more` are sentences of what else is known before.
+    """
+    lines = [f"plan:   {_planned(plan)}", *(f"        {one}" for one in more)]
     if (speed := plan.get("speed")) is not None:
         one, alone = value("latency_ms", 1000 * speed["image_s"]), ""
         if speed.get("threads", 1) > 1 and speed["image_s_all"] < speed["image_s"]:

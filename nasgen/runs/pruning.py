@@ -27,6 +27,7 @@ from nasgen.store.trial import COUNTS, Trial
 
 Json = dict[str, Any]
 KEPT: Final = ("seed", "data", "space", "training", "prediction", "plugins")  # tables of a run
+SUMS: Final = ("saliency", "saliency_gone")
 ONE_AT_A_TIME: Final = {
     "finish": {"networks": 0},
     "ensemble": {"candidates": 1, "rounds": 1},  # steps of one network
@@ -189,7 +190,8 @@ def steps_of(run: Run) -> list[Json]:
     - the counts of what exists, "n_params", "storage_bytes", and "compression", how many times
       fewer weights than at first, the classifier's among them where it is pruned;
     - "n_kept", weights that the pruning left: those that then read or feed nothing living are gone
-      as well; "repaired", the layers that were given a weight back.
+      as well; "repaired", the layers that were given a weight back;
+    - of a bucket "saliency", the sum over what could leave, and "saliency_gone" over what did.
     """
     trials = {t.seq: t for t in run.trials if t.state == "COMPLETE"}
     last = [seq for seq in run.record.get("population", ()) if seq in trials]
@@ -215,6 +217,7 @@ def steps_of(run: Run) -> list[Json]:
                 "epochs": sum(float(t.metrics.get("epochs_done") or 0.0) for t in of_step),
                 "n_kept": of_step[0].metrics.get("n_kept", metrics.get("n_synapses")),
                 "repaired": list(of_step[0].metrics.get("repaired", ())),
+                **{name: v for name in SUMS if (v := of_step[0].metrics.get(name)) is not None},
             }
         )
     for row in rows:

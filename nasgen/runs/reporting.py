@@ -45,7 +45,7 @@ def write(run: Run, record: Mapping[str, Any], summary: Mapping[str, Any]) -> No
         versions=record["versions"],
         classes=tuple(data["classes"]),
         data_summary=data_summary(data),
-        notes=tuple(data.get("notes", ())),
+        notes=(*data.get("notes", ()), *(f"Plan: {one}." for one in record.get("foreseen", ()))),
         metric=run.task.metric,
         generations=generations.rows(run),
         n_train=None if kept.n_val is None else data["n_train"] - kept.n_val,

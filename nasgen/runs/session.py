@@ -459,12 +459,17 @@ class _Session:
             line = {"time": utc_now(), "event": "plan", "plan": leg["plan"]}
             self.folder.append_line(LOG, line)
         for listener in self.listeners:
-            listener("plan", {"plan": leg["plan"], "unit": unit(self.record["data"]["form"])})
+            words = {"unit": unit(self.record["data"]["form"]), "more": self._foreseen(leg)}
+            listener("plan", {"plan": leg["plan"], **words})
         reserve = Reserve.of(leg["plan"], self.test_ratio, self.resolved.n_views)
         if (time_s := budget.time_s) is not None:
             budget.reserve_s = reserve.seconds()
             self._left_s = lambda: OVERRUN * time_s - budget.elapsed_s - reserve.drawing_s
         return reserve
+
+    def _foreseen(self, leg: Mapping[str, Any]) -> Sequence[str]:
+        """Return what was known of the first segment when the run was made."""
+        return self.record.get("foreseen", ()) if leg is self.record["legs"][0] else ()
 
     def _caution(self, text: str) -> None:
         """Say something once in the life of the run, and keep it for the report."""

@@ -227,6 +227,8 @@ class _Record(_Part):
     audit: dict[str, Any] | None = None
     filtered: Count = 0
     cautions: list[str] = []
+    foreseen: list[str] = []
+    made_for_the_last: bool | None = None
     measured: _Measured = _Measured()
 
     @model_validator(mode="after")

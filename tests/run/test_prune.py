@@ -235,6 +235,48 @@ def test_a_step_that_leaves_no_path_says_what_to_do(trained: Path, tmp_path: Pat
     assert "Take a smaller --target" in result.output
 
 
+@pytest.mark.parametrize("method", ["magnitude", "obd"])
+def test_a_bucket_is_shown_beside_all_saliencies(
+    method: str, trained: Path, tmp_path: Path
+) -> None:
+    run = nasgen.load(trained)
+    refs = run.trial(0).refs
+    weights = run.folder.artifacts.load(refs["weights"])
+    total = sum(np.abs(w).sum(dtype=float) for n, w in weights.items() if w.ndim == 4)
+    words = ("--method", method, "--strategy", "bucket", "--target", 0.5, "--retrain", 0)
+    if method == "magnitude":
+        least = prune(trained, tmp_path / "run", *words, "--bucket", 1e-9)
+        assert least.exit_code == 2, least.output
+        assert f"All saliencies add up to {total:.4g}." in " ".join(least.output.split())
+        assert "--bucket: expected a bucket that holds the least saliency" in least.output
+        assert not (tmp_path / "run").exists()
+    bucket = 0.1 * total if method == "magnitude" else 1e-3
+    found = answered(prune(trained, tmp_path / "run", *words, "--bucket", bucket, "--json"))
+    (plan,) = nasgen.load(tmp_path / "run").record["foreseen"]
+    first, *steps = found["steps"]
+    assert "saliency" not in first
+    before = [step["saliency"] for step in steps]
+    gone = [step["saliency_gone"] for step in steps]
+    assert all(0 < one <= bucket * (1 + 1e-9) for one in gone)
+    for i in range(len(steps) - 1):
+        assert gone[i] > 0.9 * bucket, "only the last step may be smaller"
+        assert before[i + 1] <= (before[i] - gone[i]) * (1 + 1e-6) or method == "obd"
+    if method == "magnitude":
+        assert before[0] == pytest.approx(total)
+        assert f"add up to {total:.4g} over 49,200 weights" in plan
+        assert "is 10 % of them" in plan
+        assert f": {len(steps)} steps, if no training" in plan
+    else:
+        assert "is measured in each step" in plan
+    assert plan in (tmp_path / "run" / "report.html").read_text().replace("&#39;", "'")
+
+
+def test_a_plan_says_what_steps_will_leave(pruned: Path) -> None:
+    assert nasgen.load(pruned).record["foreseen"] == [
+        "2 steps leave 27,060, 4,920 of 49,200 weights"
+    ]
+
+
 def test_curvature_needs_a_task_that_gives_it(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

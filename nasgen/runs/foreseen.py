@@ -1,0 +1,80 @@
+"""What a pruning will do, as far as that is known before it begins: sentences for its plan."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nasgen.engine.algorithms.prune import METHOD, Prune
+from nasgen.engine.steps import Steps
+from nasgen.errors import NotApplicable
+from nasgen.layers.base import Shape
+from nasgen.runs import reachable
+from nasgen.runs.reachable import Applied
+from nasgen.runs.resolved import Resolved
+
+SHOWN: Final = 6  # steps
+
+
+def of_pruning(resolved: Resolved, shape: Shape, n_outputs: int) -> list[str]:
+    """Return how many steps there will be and what each leaves; nothing for another algorithm."""
+    section = resolved.config.algorithm
+    if resolved.origin is None or not issubclass(resolved.algorithm_type, Prune):
+        return []
+    given = {name: section.options.get(name) for name in Steps.__dataclass_fields__}
+    steps = Steps(**{name: value for name, value in given.items() if value is not None})
+    method = next(iter(section.prunings), METHOD)
+    here = reachable.applied(resolved, method, shape, n_outputs)
+    if steps.bucket is not None:
+        return [_of_bucket(steps, method, here)]
+    n = here.bounds.n_all
+    left, number = n, 0
+    kept: list[int] = []
+    while (following := steps.next(number, n, left)) is not None:
+        number, left = following[0], int(following[1]["keep"])
+        kept.append(left)
+    shown = [f"{one:,}" for one in kept]
+    if len(shown) > SHOWN:
+        shown[SHOWN // 2 : -SHOWN // 2] = ["..."]
+    what = f"{here.pruning.granularity}s"
+    return [
+        f"{_counted(len(kept), 'step')} {'leaves' if len(kept) == 1 else 'leave'} "
+        f"{', '.join(shown)} of {n:,} {what}"
+    ]
+
+
+def _of_bucket(steps: Steps, method: str, here: Applied) -> str:
+    """Return how large a bucket is beside all saliencies, and how many steps it will take."""
+    assert steps.bucket is not None
+    what = f"{here.pruning.granularity}s"
+    if here.weights is None:
+        return (
+            f"at most {_counted(steps.most, 'step')}; how large a bucket of {steps.bucket:g} is "
+            f"beside all saliencies of '{method}' is measured in each step"
+        )
+    total = here.saliency()
+    scale = (
+        f"the saliencies of '{method}' add up to {total:.4g} over {here.bounds.n:,} {what}, so a "
+        f"bucket of {steps.bucket:g} is {100 * steps.bucket / max(total, 1e-300):.2g} % of them"
+    )
+    n = _n_steps(steps, here)
+    if n is None:
+        return f"{scale}; it holds too little to reach the target in {_counted(steps.most, 'step')}"
+    return f"{scale}: {_counted(n, 'step')}, if no training moved the weights in between"
+
+
+def _n_steps(steps: Steps, here: Applied) -> int | None:
+    """Return how many steps a bucket takes to the target without training, None: too many."""
+    goal, masks = steps.goal(here.bounds.n_all), dict(here.masks)
+    for n in range(1, steps.most + 1):
+        try:
+            masks |= here.left({"keep": goal, "bucket": steps.bucket}, masks)
+        except NotApplicable:  # it does not hold a single one
+            return None
+        alive = here.folding.joined(masks)
+        if here.pruning.counted(alive) <= goal:
+            return n
+    return None
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
