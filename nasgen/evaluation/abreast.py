@@ -19,7 +19,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor, nn
 
-from nasgen.errors import EvaluationError
+from nasgen.errors import FOREIGN
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, Row, Trainee, make_optimizer
 from nasgen.evaluation.unrolled import states
@@ -319,16 +319,17 @@ def train(
     recipe: Recipe,
     run: Callable[[Sequence[Trainee], torch.optim.Optimizer], None],
 ) -> None:
-    """Train networks side by side by `run`, where they fit and none of them diverges.
+    """Train networks side by side by `run`, where they fit and nothing fails.
 
-    Else they are left as they are, and their histories empty.
+    Else they are left as they are, and their histories without rows: one that diverges spoils all,
+    and together they may need memory that each would find alone.
     """
     if not fits([network.blueprint for network in networks]):
         return
-    together = SideBySide(networks, members)
-    optimizer = make_optimizer(together.network, recipe)
-    together.whole.kept_by(optimizer)
-    with suppress(EvaluationError):  # of one that diverged, which spoils all
+    with suppress(*FOREIGN):
+        together = SideBySide(networks, members)
+        optimizer = make_optimizer(together.network, recipe)
+        together.whole.kept_by(optimizer)
         run([together], optimizer)
         together.conclude()
 

@@ -127,6 +127,44 @@ def test_a_search_trains_so_many_side_by_side(run: nasgen.Run) -> None:
     assert run.network(best.seq).test_accuracy is not None
 
 
+@pytest.mark.parametrize("kind", ["memory of torch", "memory of numpy", "in building", "an exit"])
+def test_what_fails_together_is_trained_alone(
+    kind: str, run: nasgen.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real failures of allocation, in the second step, when the whole has learnt something."""
+    steps, failed = [0], [0]
+    parts, init = Abreast._by_parts, Abreast.__init__
+
+    def fail() -> None:
+        failed[0] += 1
+        if kind == "memory of numpy":
+            np.empty(2**60)
+        if kind == "an exit":
+            raise SystemExit(3)
+        torch.empty(2**60)
+
+    def by_parts(self: Abreast, embedded: Tensor) -> list[Tensor]:
+        steps[0] += 1
+        if kind != "in building" and steps[0] % 2 == 0:
+            fail()
+        return parts(self, embedded)
+
+    def building(self: Abreast, networks: Any) -> None:
+        init(self, networks)
+        if kind == "in building":
+            fail()
+
+    monkeypatch.setattr(Abreast, "_by_parts", by_parts)
+    monkeypatch.setattr(Abreast, "__init__", building)
+    alone = nasgen.run(SETTINGS, out=tmp_path / "run")
+    assert failed == [2], "once for each of two cohorts"
+    for one, other in zip(alone.trials, run.trials, strict=True):
+        assert one.state == "COMPLETE", one.failure
+        assert one.key == other.key
+        assert len(one.curve) == 2
+        assert one.metrics["train_loss"] == pytest.approx(other.metrics["train_loss"], rel=1e-4)
+
+
 def test_it_goes_on_after_a_kill_as_if_there_had_been_none(run: nasgen.Run, tmp_path: Path) -> None:
     class KilledError(Exception):
         pass

@@ -21,6 +21,7 @@ from nasgen.bench import labels
 from nasgen.bench.labels import Labelled
 from nasgen.cli import app
 from nasgen.errors import ConfigError, EvaluationError
+from nasgen.evaluation.abreast import SideBySide
 from nasgen.evaluation.evaluator import Evaluator
 from nasgen.genotypes import graphs
 from nasgen.genotypes.recurrent import Recurrent
@@ -177,9 +178,9 @@ populations.trained(test_priors.plan(*eval(sys.argv[2])), request)
 
 
 # In this process; as two workers, eight networks side by side in one and three in the other.
-@pytest.mark.parametrize(("graphs", "alone"), [(3, True), (11, False)])
+@pytest.mark.parametrize(("graphs", "alone", "abreast"), [(3, True, [3]), (11, False, [8, 3])])
 def test_a_killed_population_comes_to_the_same_data_set(
-    graphs: int, alone: bool, tmp_path: Path
+    graphs: int, alone: bool, abreast: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), f"({graphs}, {alone})"]
     done = subprocess.run(words, check=False)
@@ -193,7 +194,16 @@ def test_a_killed_population_comes_to_the_same_data_set(
     request = Request("", None, tmp_path / "killed", listeners=(hear,))
     ((again,), _) = populations.trained(plan(graphs, alone), request)
     assert 0 not in heard
+    joined: list[int] = []
+    conclude = SideBySide.conclude
+
+    def concluded(self: SideBySide) -> None:
+        joined.append(len(self.each))
+        conclude(self)
+
+    monkeypatch.setattr(SideBySide, "conclude", concluded)
     ((whole,), _) = populations.trained(plan(graphs), Request("", None, tmp_path / "whole"))
+    assert joined == abreast
     assert len(whole.found.y) == graphs
     files = [tmp_path / "killed.csv.gz", tmp_path / "whole.csv.gz"]
     for population, file in zip((again, whole), files, strict=True):
