@@ -18,6 +18,15 @@ from nasgen.cli.app import (
 from nasgen.cli.output import dump
 from nasgen.cli.searching import print_summary
 
+MEANINGS = {
+    "n_synapses": "weights of layers but the classifier",
+    "n_living": "weights, the classifier's among them",
+    "n_living_parents": "weights of its parents, the classifier's among them",
+    "n_kept": "what the pruning left; what then reads or feeds nothing living is gone as well",
+    "repaired": "layers that were given a weight back",
+    "saliency": "of all that could leave",
+    "saliency_gone": "of what left",
+}
 # Stands below every table of them.
 COUNTED = "Synapses and kernels are those of all layers but the classifier; biases are not counted."
 
@@ -77,7 +86,7 @@ def show(
 
     found = load(run, ledger=ledger)
     if trial is not None or found.named is not None:
-        _show_trial(found.trial(one_trial(found, trial)), json_)
+        _show_trial(found, found.trial(one_trial(found, trial)), json_)
         return
     if generations:
         _show_generations(found, json_)
@@ -146,13 +155,14 @@ def _state(trial: Any) -> str:
     return "infeasible" if trial.violation > 0 else str(trial.state.lower())
 
 
-def _show_trial(trial: Any, json_: bool) -> None:
+def _show_trial(run: Any, trial: Any, json_: bool) -> None:
     import dataclasses
 
     if json_:
         dump(dataclasses.asdict(trial))
         return
     from nasgen.genotypes import Outline
+    from nasgen.runs.descent import descent
 
     outline = Outline.from_json(trial.outline)
     rows = [
@@ -165,15 +175,24 @@ def _show_trial(trial: Any, json_: bool) -> None:
         for place, node in enumerate(outline.nodes)
     ]
     table_of(f"trial {trial.seq}: {trial.key}", ["vertex", "operation", "settings", "from"], rows)
+    for line in descent(run, trial):
+        print(line)
     _print_measured(trial)
 
 
 def _print_measured(trial: Any) -> None:
     from nasgen.runs.progress import value
 
-    for name, measured in {**trial.metrics, **trial.objectives, **trial.constraints}.items():
-        is_number = isinstance(measured, int | float) and not isinstance(measured, bool)
-        print(f"{name}: {value(name, measured) if is_number else measured}")
+    measured = {**trial.metrics, **trial.objectives, **trial.constraints}
+    if measured.get("epochs_done") == 0:  # there was no training to measure
+        measured = {k: v for k, v in measured.items() if k not in ("train_loss", "images_per_s")}
+    for name, found in measured.items():
+        several = found if isinstance(found, list) else [found]
+        numbers = [one for one in several if isinstance(one, int | float)]
+        is_shown = numbers == several and not any(isinstance(one, bool) for one in several)
+        text = ", ".join(value(name, one) for one in several) if is_shown else str(found)
+        means = f" ({MEANINGS[name]})" if name in MEANINGS else ""
+        print(f"{name}: {text or 'none'}{means}")
     if trial.violation > 0:
         print(f"violation of the constraints: {trial.violation:g}")
 

@@ -449,6 +449,7 @@ def train(
     data: DataNow = None,
     ledger: LedgerNow = None,
     json_: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Train one network of a run again, longer than the search did, and test it.
 
@@ -465,6 +466,8 @@ def train(
     console = console_of(stderr=True)
 
     def note(row: Mapping[str, Any]) -> None:
+        if quiet:
+            return
         text = f"{of_epochs(row)}, loss {row['train_loss']:.4f}"
         console.print(text, end="\r" if console.is_terminal else "\n", highlight=False)
 

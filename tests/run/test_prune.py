@@ -83,11 +83,43 @@ def test_the_result_is_trained_combined_and_shown(pruned: Path, tmp_path: Path) 
         run.invoke(app, ["train", f"{pruned}:2", "--epochs", "0.2", "--json"]).stdout
     )
     assert record["begins"] == "weights"
+    words = ["train", f"{pruned}:2", "--epochs", "0.2"]
+    loud, quiet = (run.invoke(app, [*words, *more]) for more in ([], ["--quiet"]))
+    assert "loss" in loud.stderr
+    assert quiet.exit_code == 0
+    assert quiet.stderr == ""
     shown = run.invoke(app, ["show", f"{pruned}:2", "--json"])
     assert json.loads(shown.stdout)["operator"] == "magnitude"
     both = ["ensemble", f"{pruned}:1", f"{pruned}:2", "--out", str(tmp_path / "e"), "--json"]
     combined = run.invoke(app, both)
     assert combined.exit_code == 0, combined.output
+
+
+def test_a_network_is_shown_with_what_made_it(pruned: Path, trained: Path, tmp_path: Path) -> None:
+    def shown(source: Any) -> list[str]:
+        done = CliRunner().invoke(app, ["show", str(source)])
+        assert done.exit_code == 0, done.output
+        return done.stdout.splitlines()
+
+    run = nasgen.load(pruned)
+    n = run.trial(2).metrics["n_synapses"]
+    lines = shown(f"{pruned}:2")
+    assert (
+        "made by: the pruning 'magnitude' of trial 1 (strategy iterative, step 2; of weights)"
+        in lines
+    )
+    share = 100 * n / FIRST
+    assert f"left: {n:,} of the {FIRST:,} weights of trial 0, {share:.3g} %" in lines
+    living = next(line for line in lines if line.startswith("n_living_parents: "))
+    assert living.endswith(" k (weights of its parents, the classifier's among them)")
+    assert any(line.startswith("train_loss: ") for line in lines)
+    whole = shown(f"{pruned}:0")
+    assert not any(line.startswith(("made by", "left")) for line in whole)
+    assert not any("None" in line or "0/s" in line for line in whole), "it was not trained"
+    options = ["--granularity", "filter", "--target", 0.5, "--retrain", 0.2, "--rounds", 2]
+    assert prune(trained, tmp_path / "filters", *options).exit_code == 0
+    assert "left: 200 of the 400 filters of trial 0, 50 %" in shown(f"{tmp_path / 'filters'}:1")
+    assert "made by: a further training of trial 1" in shown(f"{tmp_path / 'filters'}:2")
 
 
 def test_the_run_stands_for_the_network_that_it_ends_with(pruned: Path, tmp_path: Path) -> None:
