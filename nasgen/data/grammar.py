@@ -182,7 +182,12 @@ def lengths_of(n: int, shortest: int, longest: int, embedded: bool = False) -> d
 def drawn(
     n: int, shortest: int, longest: int, rng: np.random.Generator, embedded: bool = False
 ) -> Strings:
-    """Draw `n` different grammatical strings with the lengths of `lengths_of`, in random order."""
+    """Draw `n` different grammatical strings with the lengths of `lengths_of`, in random order.
+
+    Raises DataError for fewer than one, and for more than there are.
+    """
+    if not isinstance(n, int | np.integer) or n < 1:
+        raise DataError(f"expected one string or more, got {n!r}.")
     parts, lengths = [], []
     for length, k in lengths_of(n, shortest, longest, embedded).items():
         ranks = rng.choice(n_strings(length, embedded), size=k, replace=False)

@@ -179,10 +179,14 @@ def _inner(lengths: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.i
 
 
 def _options(name: str, rest: str, known: tuple[str, ...]) -> tuple[int, int, Negatives]:
-    given = dict(parse_qsl(rest, keep_blank_values=True))
+    pairs = parse_qsl(rest, keep_blank_values=True)
+    given = dict(pairs)
     example = f"'{name}:n=2000&seed=1'"
     if rest and "=" not in rest:
         raise DataError(f"{name}: expected options such as {example}, got '{rest}'.")
+    if len(given) < len(pairs):
+        twice = next(option for i, (option, _) in enumerate(pairs) if option in dict(pairs[:i]))
+        raise DataError(f"{name}: option '{twice}' is given twice; write '{twice}=...' once.")
     for option in given:
         if option not in known:
             raise DataError(

@@ -22,6 +22,7 @@ from nasgen.genotypes.base import Genotype
 from nasgen.genotypes.kinds import read
 from nasgen.genotypes.recurrent import Recurrent
 from nasgen.genotypes.wiring import check, layers, unwired, wired
+from nasgen.genotypes.wiring import read as as_graph
 
 OWN = ("op", "channel_tags")  # attributes of a node that are no setting
 GRAPHML: Final = ".graphml"
@@ -156,6 +157,10 @@ def numbered(graph: Any) -> tuple[int, list[tuple[int, int]]]:
 
     Raises IllegalGenotypeError, with names of nodes, for a graph that is no network.
     """
+    from networkx import Graph
+
+    if not isinstance(graph, Graph):
+        raise IllegalGenotypeError(f"expected a networkx graph, got {type(graph).__name__}.")
     place = {node: i for i, node in enumerate(graph)}
     pairs = [(place[edge[0]], place[edge[1]]) for edge in graph.edges()]
     if not graph.is_directed():
@@ -252,13 +257,12 @@ def properties(n: int, edges: Sequence[tuple[int, int]]) -> dict[str, float]:
     all others of the undirected one: "nodes", "edges", "diameter", "density" = E / (n (n - 1)),
     "avg_shortest_path", and "mean_", "var_" and "std_" of "eccentricity", "degree", "closeness",
     "node_betweenness" and "edge_betweenness". Of a graph in several parts distances are those
-    within the parts, and what has no value counts as 0.
+    within the parts, and what has no value counts as 0. Raises IllegalGenotypeError for a graph
+    without vertices, and for what is no graph.
     """
     import networkx as nx
 
-    graph = nx.Graph()
-    graph.add_nodes_from(range(n))
-    graph.add_edges_from(edges)
+    graph = _filled(nx.Graph(), n, edges)
     parts = [graph.subgraph(part) for part in nx.connected_components(graph)]
     eccentricity = {v: far for part in parts for v, far in nx.eccentricity(part).items()}
     n_pairs = sum(len(part) * (len(part) - 1) for part in parts)
@@ -298,9 +302,7 @@ def directed_properties(n: int, edges: Sequence[tuple[int, int]]) -> dict[str, f
     """
     import networkx as nx
 
-    graph = nx.DiGraph()
-    graph.add_nodes_from(range(n))
-    graph.add_edges_from(edges)
+    graph = _filled(nx.DiGraph(), n, edges)
     far = {v: dict(nx.single_source_shortest_path_length(graph, v)) for v in graph}
     eccentricity = {v: max(of.values()) for v, of in far.items()}
     lengths = [d for of in far.values() for d in of.values() if d]
@@ -324,10 +326,19 @@ def clustering(n: int, edges: Sequence[tuple[int, int]]) -> float:
     """Return the mean clustering coefficient of the undirected graph (Watts and Strogatz 1998)."""
     import networkx as nx
 
-    graph = nx.Graph()
+    return float(nx.average_clustering(_filled(nx.Graph(), n, edges)))
+
+
+def _filled(graph: Any, n: int, edges: Sequence[tuple[int, int]]) -> Any:
+    """Return a networkx graph with vertices 0..n - 1 and edges; IllegalGenotypeError for none."""
+    n, pairs = as_graph(n, edges)
+    if n < 1:
+        raise IllegalGenotypeError(f"expected a graph of one vertex or more, got {n}.")
+    if strange := next((pair for pair in pairs if not all(0 <= v < n for v in pair)), None):
+        raise IllegalGenotypeError(f"edge {strange}: expected vertices in 0..{n - 1}.")
     graph.add_nodes_from(range(n))
-    graph.add_edges_from(edges)
-    return float(nx.average_clustering(graph))
+    graph.add_edges_from(pairs)
+    return graph
 
 
 def _spreads(measured: Mapping[str, Mapping[Any, float]]) -> dict[str, float]:

@@ -44,11 +44,14 @@ def drawn(
     """Return a connected random graph of `n` >= 10 vertices.
 
     `rewired` is p of watts-strogatz in [0, 1]; `ring` keeps its vertices in the ring's order.
+    Raises ConfigError for anything else.
     """
     import networkx as nx  # late: it takes a while to import
 
-    if n < 10:
-        raise ConfigError(f"a random graph: expected 10 vertices or more, got {n}.")
+    if not isinstance(n, int | np.integer) or n < 10:
+        raise ConfigError(f"a random graph: expected 10 vertices or more, got {n!r}.")
+    if not isinstance(rewired, int | float) or not 0 <= rewired <= 1:
+        raise ConfigError(f"rewired: expected a probability in [0, 1], got {rewired!r}.")
     seed = int(rng.integers(2**31))
     if prior == "watts-strogatz":
         graph = nx.connected_watts_strogatz_graph(n, n // 5, rewired, N_TRIES, seed)

@@ -9,6 +9,7 @@ one step before.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import index
 
 from nasgen.errors import IllegalGenotypeError
 from nasgen.genotypes import tags
@@ -21,9 +22,9 @@ def wired(n: int, edges: Iterable[Edge], cell: str = "gru") -> Recurrent:
     """Return the network of the graph of vertices 0..n - 1, under provisional tags.
 
     Edges are (source, target). Raises IllegalGenotypeError for fewer than two vertices, an edge to
-    a vertex itself, one that occurs twice, a cycle, and a graph in several parts.
+    a vertex itself, one that occurs twice, a cycle, a graph in several parts, and what is no graph.
     """
-    pairs = [(int(a), int(b)) for a, b in edges]
+    n, pairs = read(n, edges)
     check(n, pairs)
     level = layers(n, pairs)
     n_layers = 1 + max(level)
@@ -54,15 +55,19 @@ def wired_dense(n: int, edges: Iterable[Edge], width: int | Sequence[int] = 1) -
     `width` is the same for all, or one for each. What a vertex reads is concatenated. Raises like
     `wired`.
     """
-    pairs = [(int(a), int(b)) for a, b in edges]
+    n, pairs = read(n, edges)
     check(n, pairs)
+    widths = [width] * n if isinstance(width, int) else list(width)
+    if len(widths) != n or not all(type(own) is int and own >= 1 for own in widths):
+        raise IllegalGenotypeError(
+            f"expected a width >= 1, or one for each of {n} vertices, got {width!r}."
+        )
     level = layers(n, pairs)
     draft = Draft()
     before: dict[int, list[int]] = {v: [] for v in range(n)}
     for a, b in pairs:
         before[b].append(a)
     # Added in the order of the vertices, which their tags then show.
-    widths = [width] * n if isinstance(width, int) else width
     unit = [draft.add(DENSE, channels=own) for own in widths]
 
     def joined(sources: Sequence[int]) -> int:
@@ -129,6 +134,26 @@ def unwired(genotype: Recurrent) -> tuple[int, list[Edge]]:
     place = {unit: i for i, unit in enumerate(units)}
     pairs = genotype.pairs
     return len(units), [(place[a], place[b]) for a, b in pairs if a in place and b in place]
+
+
+def read(n: int, edges: Iterable[Edge]) -> tuple[int, list[Edge]]:
+    """Return a graph as given, in integers of Python; IllegalGenotypeError for what is none."""
+    try:
+        number = index(n)
+    except TypeError:
+        raise IllegalGenotypeError(f"expected the number of vertices, got {n!r}.") from None
+    if not isinstance(edges, Iterable):
+        raise IllegalGenotypeError(f"expected edges, got {edges!r}.")
+    pairs = []
+    for edge in edges:
+        try:
+            a, b = map(index, edge)
+        except (TypeError, ValueError):
+            raise IllegalGenotypeError(
+                f"expected edges as pairs of vertices' numbers, got {edge!r}."
+            ) from None
+        pairs.append((a, b))
+    return number, pairs
 
 
 def check(n: int, edges: Sequence[Edge], names: Sequence[object] = ()) -> None:

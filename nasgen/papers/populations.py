@@ -86,6 +86,12 @@ class Plan:
         for option, named in (("cells", self.cells), ("priors", self.priors)):
             if not named or len(set(named)) < len(named):
                 wrong.append(f"--{option}: expected each name once, got '{','.join(named)}'.")
+        if (
+            not self.seeds
+            or len(set(self.seeds)) < len(self.seeds)
+            or not all(type(seed) is int and seed >= 0 for seed in self.seeds)
+        ):
+            wrong.append(f"--seed: expected numbers >= 0, each once, got {list(self.seeds)}.")
         if self.graphs < 1:
             wrong.append(f"--graphs: expected a number >= 1, got {self.graphs}.")
         if wrong:

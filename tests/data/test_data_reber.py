@@ -59,6 +59,8 @@ def test_all_strings_of_a_length_are_drawn_once_and_no_walk_is_needed() -> None:
     found = grammar.drawn(n, 11, 15, rng).texts()
     assert len(set(found)) == n
     assert all(map(grammar.accepts, found))
+    with pytest.raises(DataError, match="expected one string or more, got 0"):
+        grammar.drawn(0, 11, 12, np.random.default_rng(0))
     with pytest.raises(DataError, match=f"at most {n} different strings"):
         grammar.drawn(n + 1, 11, 15, rng)
 
@@ -154,6 +156,7 @@ def test_25_000_strings_take_two_seconds_and_seeds_differ() -> None:
     [
         ("reber:n=3", "n: expected an integer from 8 to 1000000, got '3'"),
         ("reber:n=many", "n: expected an integer"),
+        ("reber:n=2000&n=4000", "option 'n' is given twice"),
         ("reber:seed=-1", "seed: expected an integer from 0"),
         ("reber:sede=1", "unknown option 'sede'; did you mean 'seed'"),
         ("reber:negatives=far", "negatives: expected reference or near, got 'far'"),

@@ -127,6 +127,39 @@ def test_graphs_that_are_no_network_are_refused(
         wired(n, edges)
 
 
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: wired(3, [(0.7, 1.2), (1, 2)]), r"pairs of vertices' numbers, got \(0.7, 1.2\)"),
+        (lambda: wired(3, [(0, 1, 2), (1, 2)]), r"pairs of vertices' numbers, got \(0, 1, 2\)"),
+        (lambda: wired("3", [(0, 1)]), "expected the number of vertices, got '3'"),
+        (lambda: wired(3, None), "expected edges, got None"),
+        (lambda: wired_dense(3, [("a", "b")]), "pairs of vertices' numbers"),
+        (lambda: wired_dense(2, [(0, 1)], 0), "expected a width >= 1, or one for each of 2"),
+        (lambda: wired_dense(2, [(0, 1)], [3]), "expected a width >= 1, or one for each of 2"),
+        (lambda: graphs.wired_graph(None), "expected a networkx graph, got NoneType"),
+        (lambda: graphs.wired_graph([1, 2]), "expected a networkx graph, got list"),
+        (lambda: RandomGraphMlp().wired("g"), "expected a networkx graph, got str"),
+        (lambda: graphs.properties(0, []), "a graph of one vertex or more, got 0"),
+        (lambda: graphs.directed_properties(0, []), "a graph of one vertex or more, got 0"),
+        (lambda: graphs.clustering(0, []), "a graph of one vertex or more, got 0"),
+        (lambda: graphs.properties(3, [(0, 5)]), r"edge \(0, 5\): expected vertices in 0..2"),
+    ],
+)
+def test_what_is_no_graph_is_a_sentence(make: Any, sentence: str) -> None:
+    with pytest.raises(IllegalGenotypeError, match=sentence):
+        make()
+
+
+@pytest.mark.parametrize("rewired", [float("nan"), -1, 1.5, "0.1"])
+def test_a_prior_takes_no_other_probability(rewired: Any) -> None:
+    for prior in priors.PRIORS:
+        with pytest.raises(ConfigError, match=r"rewired: expected a probability in \[0, 1\]"):
+            drawn(prior, 12, 0, rewired=rewired)
+    with pytest.raises(ConfigError, match="expected 10 vertices or more"):
+        drawn("watts-strogatz", 12.5, 0)  # type: ignore[arg-type]
+
+
 def test_wrong_options_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         RandomGraphRnn(prior="barabasi", rewired=2.0, least=5, cells=("gur",), embedding=-1)

@@ -261,8 +261,11 @@ def test_what_is_no_study_is_one_sentence(
 
 def test_a_plan_names_all_mistakes_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        plan(graphs=0, cells=("no",), priors=())
-    assert len(caught.value.problems) == 3
+        plan(graphs=0, cells=("no",), priors=(), seeds=())
+    assert len(caught.value.problems) == 4
+    for seeds in ((), (1, 1), (-1,), ("0",)):
+        with pytest.raises(ConfigError, match="--seed: expected numbers >= 0, each once"):
+            plan(seeds=seeds)
 
 
 # ---- what structure tells, on labels that are known ----------------------------------------------
