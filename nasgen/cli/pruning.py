@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Settings of [algorithm] whose option has another name, and how sentences name a setting.
 OPTIONS: Final = {"epochs": "--retrain", "first_epochs": "--epochs"}
 QUOTES: Final = "'"
+GRANULARITY: Final = re.compile(r"\balgorithm\.operators\.[\w-]+\.granularity\b")
 METHOD: Final = re.compile(r"\balgorithm\.prunings: '([^']*)'")
 SETTING: Final = re.compile(
     r"(?:settings: )?\balgorithm\.(?P<name>protect|recurrent|classifier|target|strategy|steps|"
@@ -231,7 +232,7 @@ def _as_typed(problem: str) -> str:
         word = OPTIONS.get(name, "--" + name.replace("_", "-"))
         return word if value is None else f"{word} {value.strip(QUOTES)}"
 
-    problem = problem.removeprefix("origin.network: ")
+    problem = GRANULARITY.sub("--granularity", problem.removeprefix("origin.network: "))
     return SETTING.sub(option, METHOD.sub(r"--method \1", problem))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nasgen import registry
@@ -63,9 +64,14 @@ def operators(config: SearchConfig) -> None:
             )
         for group in known:
             try:
-                registry.function(group, name, options_of(config, group, name))
+                own = options_of(config, group, name)
             except ConfigError as error:
                 problems += error.problems
+                continue
+            try:
+                registry.function(group, name, own)
+            except ConfigError as error:  # the member's own, which knows no sections
+                problems += [_placed(name, own, problem) for problem in error.problems]
     section = config.algorithm
     able = [name for name in section.mutations if _is_composable(name)]
     share = section.options.get("mutation_prob", 0)
@@ -77,6 +83,15 @@ def operators(config: SearchConfig) -> None:
         )
     if problems:
         raise ConfigError(problems)
+
+
+def _placed(name: str, given: Mapping[str, Any], problem: str) -> str:
+    """Return an operator's sentence about its options with their place in the config."""
+    option, colon, rest = problem.partition(":")
+    section = f"algorithm.operators.{name}"
+    if option == name:
+        return f"{section}{colon}{rest}"
+    return f"{section}.{problem}" if option in given else problem
 
 
 def _is_composable(name: str) -> bool:

@@ -259,6 +259,18 @@ def test_what_is_no_study_is_one_sentence(
     assert "a bug" not in done.output
 
 
+def test_options_of_operators_are_named_with_their_place(tmp_path: Path) -> None:
+    words = ("--set", "algorithm.prunings.obd=1", "--set", "algorithm.operators.obd.rows=0")
+    done = studied(tmp_path / "out", *words)
+    assert done.exit_code == 2, done.output
+    said = "error: algorithm.operators.obd.rows: expected a whole number of 1 or more, got 0."
+    assert said in " ".join(done.output.split())
+    words = ("prune", "lenet-300-100", "--granularity", "weights", "--out", str(tmp_path / "out"))
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2, done.output
+    assert "error: --granularity: input should be 'weight'" in " ".join(done.output.split())
+
+
 def test_a_plan_names_all_mistakes_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         plan(graphs=0, cells=("no",), priors=(), seeds=())
