@@ -36,7 +36,7 @@ import synthesised
 import worth
 from claims import REPRODUCED, TOOLS, documents, values
 from line import Line
-from provenance import RESULTS, ROOT, commit, stamp
+from provenance import RESULTS, ROOT, commit, modules, stamp
 
 from nasgen.settings.fidelity import n_cores
 from nasgen.store.rows import Row, Rows
@@ -165,7 +165,7 @@ def keep(name: str) -> None:
     done = subprocess.run(
         [*start[program], *map(placed, arguments)],
         stdout=None if tool.keeps_rows else subprocess.PIPE, text=True, check=True, cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": modules()},
     )  # fmt: skip
     if tool.keeps_rows:
         return

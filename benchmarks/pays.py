@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import Any
 
 import worth
-from provenance import RESULTS, ROOT, short, stamp
+from provenance import RESULTS, ROOT, modules, short, stamp
 
 from nasgen import registry
 from nasgen.runs import reading
@@ -136,7 +136,7 @@ def ran(arguments: Sequence[str], folder: Path) -> Row:
     out = ["--out", str(folder)] if arguments[0] == "-m" else []
     done = subprocess.run(
         [sys.executable, *arguments, *out], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT,
-        env={k: v for k, v in os.environ.items() if k not in THREADS} | {"PYTHONPATH": str(ROOT)},
+        env={k: v for k, v in os.environ.items() if k not in THREADS} | {"PYTHONPATH": modules()},
     )  # fmt: skip
     return {
         "took_s": round(time.monotonic() - began, 1),

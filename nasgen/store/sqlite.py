@@ -31,9 +31,9 @@ SYNC_EVERY_S = 1.0  # at most this much is lost when the power fails, nothing wh
 # As text, because SQLAlchemy takes longer to put such statements together than SQLite to run them.
 # The number is one more than the study's last: one statement, so no other run comes between.
 _ADD_TRIAL = """
-INSERT INTO trials (study_id, number, state, datetime_start) VALUES (?1, coalesce(
-    (SELECT number + 1 FROM trials WHERE study_id = ?1 ORDER BY trial_id DESC LIMIT 1), 0
-), ?2, ?3)"""
+INSERT INTO trials (study_id, number, state, datetime_start) VALUES (?, coalesce(
+    (SELECT number + 1 FROM trials WHERE study_id = ? ORDER BY trial_id DESC LIMIT 1), 0
+), ?, ?)"""
 _ADD_ATTRIBUTE = "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)"
 _ADD_PARAM = """
 INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json)
@@ -97,7 +97,7 @@ class Sqlite(RDBStorage):
         """
         with self._writing() as connection:
             added = connection.exec_driver_sql(
-                _ADD_TRIAL, (study_id, TrialState.RUNNING.name, _now())
+                _ADD_TRIAL, (study_id, study_id, TrialState.RUNNING.name, _now())
             )
             trial_id = int(added.lastrowid)
             connection.exec_driver_sql(_ADD_ATTRIBUTE, (trial_id, *attribute))

@@ -103,6 +103,7 @@ def compacted(
 def gap(a: Network, b: Network, n: int = 4) -> float:
     """Return how far two networks are apart, in training and then in evaluation."""
     x = torch.randn((n, *a.blueprint.input_shape), dtype=torch.float64)
+    x = x.to(next(a.parameters()).device)
     with torch.no_grad():
         apart = [float((a.train(t)(x) - b.train(t)(x)).abs().max()) for t in (False, True, False)]
     return max(apart)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from nasgen.errors import StoreError
 from nasgen.settings.fidelity import Fidelity
+from nasgen.store import sqlite
 from nasgen.store.artifacts import Artifacts
 from nasgen.store.folder import RunFolder, new_run_path
 from nasgen.store.ledger import Ledger, study_name
@@ -340,3 +342,10 @@ def test_a_lock_whose_file_a_plugin_has_closed_is_given_back(tmp_path: Path) -> 
     folder.unlock()
     folder.lock()
     folder.unlock()
+
+
+def test_statements_name_no_parameter_by_its_number() -> None:
+    """Python 3.12 warns of `?1` with a sequence of values, Python 3.14 refuses it."""
+    statements = [text for name, text in vars(sqlite).items() if name.startswith(("_ADD", "_END"))]
+    assert len(statements) >= 5
+    assert not [text for text in statements if re.search(r"[?:@$]\w", text)]
