@@ -18,7 +18,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from nasgen import papers, registry
-from nasgen.cli import app
+from nasgen.cli import app, checking
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -85,7 +85,7 @@ def test_commands_exist_with_their_options(document: Path) -> None:
 
 @each_document
 def test_members_that_commands_name_are_registered(document: Path) -> None:
-    others = ("presets", "networks", "designs")  # which `nasgen list` knows besides
+    others = checking.OTHERS  # which `nasgen list` knows besides
     for program, *words in _commands(document.read_text()):
         if program != "nasgen" or not words:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from nasgen.cli.output import dump
 if TYPE_CHECKING:
     from nasgen import registry
 
+OTHERS = ("networks", "priors", "designs", "presets")  # what is listed besides registered members
 PLAIN = (int, float, str, tuple, list)  # defaults of options that can be shown
 
 
@@ -41,6 +43,7 @@ def list_(
 
 def _list(group: str | None, name: str | None, json_: bool) -> None:
     from nasgen import papers, registry
+    from nasgen.genotypes import priors
     from nasgen.runs import designs
     from nasgen.search_spaces import networks
 
@@ -56,9 +59,15 @@ def _list(group: str | None, name: str | None, json_: bool) -> None:
             {"name": n, **{k: networks.read(n)[k] for k in ("summary", "reference")}}
             for n in networks.names()
         ]
+    elif group == "priors":
+        rows = [
+            {"name": n, "summary": p.summary, "settings of space": _assigned(p.options)}
+            for n, p in priors.NAMED.items()
+        ]
     elif group == "designs":
         rows = [design.row() for design in designs.listed()]
     elif group is not None:
+        _check_group(group)
         rows = [
             {"name": e.name, "summary": e.summary, "origin": e.origin, "reference": e.reference}
             for e in registry.described(group)
@@ -70,6 +79,7 @@ def _list(group: str | None, name: str | None, json_: bool) -> None:
             if registry.names(g)
         ]
         rows.append({"name": "networks", "summary": ", ".join(networks.names())})
+        rows.append({"name": "priors", "summary": ", ".join(priors.NAMED)})
         rows.append({"name": "designs", "summary": f"of {', '.join(designs.spaces())}"})
         rows.append({"name": "presets", "summary": ", ".join(papers.presets())})
     if json_:
@@ -80,10 +90,28 @@ def _list(group: str | None, name: str | None, json_: bool) -> None:
     table_of(group or "", columns, [[r[c] for c in columns] for r in rows])
 
 
+def _assigned(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {json.dumps(value)}" for name, value in options.items())
+
+
+def _check_group(group: str) -> None:
+    """Raise UnknownNameError for a group that nothing is listed of."""
+    from nasgen import registry
+    from nasgen.errors import UnknownNameError, suggest
+
+    groups = (*registry.GROUPS, *OTHERS)
+    if group in groups:
+        return
+    meant = next((known for known in groups if group and group in known), group)
+    hint = suggest(registry.FORMER.get(meant, meant), groups)
+    raise UnknownNameError(f"there is no group '{group}'{hint} Groups: {', '.join(groups)}.")
+
+
 def _explain(group: str, name: str, json_: bool) -> None:
     """Print what one member does, and the options that a config may give it."""
     from nasgen import papers, registry
     from nasgen.errors import UnknownNameError, suggest
+    from nasgen.genotypes import priors
     from nasgen.runs import designs
     from nasgen.search_spaces import networks
 
@@ -94,6 +122,14 @@ def _explain(group: str, name: str, json_: bool) -> None:
                 "See `nasgen list networks`."
             )
         dump({"name": name, **networks.read(name)})
+        return
+    if group == "priors":
+        if (prior := priors.NAMED.get(name)) is None:
+            raise UnknownNameError(
+                f"prior '{name}' does not exist{suggest(name, priors.NAMED)} See `nasgen list "
+                "priors`."
+            )
+        dump({"name": name, "summary": prior.summary, "section": "space", "options": prior.options})
         return
     if group == "designs":
         found = {design.name: design for design in designs.listed()}
@@ -107,6 +143,7 @@ def _explain(group: str, name: str, json_: bool) -> None:
         text = papers.preset(name).read_text(encoding="utf-8")
         dump({"name": name, "config": text}) if json_ else print(text, end="")
         return
+    _check_group(group)
     entry, text = registry.get(group, name), registry.documentation(group, name)
     section = registry.section(group, name)
     options = registry.options_of(registry.resolve(group, name)) if section else {}

@@ -26,7 +26,7 @@ def study(
         str,
         typer.Option(
             help="Priors, some of barabasi-albert,watts-strogatz,small-world,small-world-ring,"
-            "barabasi-albert-star."
+            "barabasi-albert-star; see `nasgen list priors`."
         ),
     ] = "barabasi-albert,watts-strogatz",
     data: Annotated[

@@ -13,8 +13,9 @@ Edges lead from earlier to later vertices, so the order of the vertices is part 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,6 +24,39 @@ from nasgen.genotypes.dag import Edge
 
 PRIORS: Final = ("barabasi-albert", "barabasi-albert-star", "watts-strogatz")
 N_TRIES: Final = 100  # of networkx, to find a connected graph
+
+
+@dataclass(frozen=True)
+class Named:
+    """A prior under a name of its own: what it is, and which options of a space draw it."""
+
+    summary: str
+    options: Mapping[str, Any]
+
+
+# As studies and `nasgen list priors` name them.
+NAMED: Final[Mapping[str, Named]] = {
+    "barabasi-albert": Named(
+        "each new vertex is joined with n // 10 others, the more likely the more these have; n // "
+        "10 sources (the paper's)",
+        {"prior": "barabasi-albert"},
+    ),
+    "watts-strogatz": Named(
+        "n // 5 neighbours a vertex, all rewired: a random graph in all but name (the paper's)",
+        {"prior": "watts-strogatz", "rewired": 1.0},
+    ),
+    "small-world": Named(
+        "the same with a tenth rewired, its vertices renumbered at random",
+        {"prior": "watts-strogatz", "rewired": 0.1},
+    ),
+    "small-world-ring": Named(
+        "the same in the order of the ring: a deep chain of narrow layers",
+        {"prior": "watts-strogatz", "rewired": 0.1, "ring": True},
+    ),
+    "barabasi-albert-star": Named(
+        "barabasi-albert as networkx 3 starts it: one source", {"prior": "barabasi-albert-star"}
+    ),
+}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from nasgen import genotypes, seeding
 from nasgen.bench import labels
 from nasgen.bench.labels import Labelled
 from nasgen.errors import ConfigError, DataError, suggest
-from nasgen.genotypes import graphs
+from nasgen.genotypes import graphs, priors
 from nasgen.genotypes.dag import Edge
 from nasgen.genotypes.recurrent import CELLS, Recurrent
 from nasgen.genotypes.wiring import unwired
@@ -44,13 +44,7 @@ PAPERS_TRAINING: Final[Mapping[str, Any]] = {
     "label_smoothing": 0.0,
 }  # fmt: skip
 # Name -> options of the space `random-graph-rnn`.
-PRIORS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "barabasi-albert": {"prior": "barabasi-albert"},
-    "watts-strogatz": {"prior": "watts-strogatz", "rewired": 1.0},
-    "small-world": {"prior": "watts-strogatz", "rewired": 0.1},
-    "small-world-ring": {"prior": "watts-strogatz", "rewired": 0.1, "ring": True},
-    "barabasi-albert-star": {"prior": "barabasi-albert-star"},
-}
+PRIORS: Final = {name: named.options for name, named in priors.NAMED.items()}
 
 
 @dataclass(frozen=True)

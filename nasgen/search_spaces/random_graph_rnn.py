@@ -41,9 +41,14 @@ def wrong_prior(space: Prior) -> list[str]:
     """Return a sentence for each option of a prior that is wrong."""
     wrong = []
     if space.prior not in priors.PRIORS:
+        named = priors.NAMED.get(space.prior)
         wrong.append(
             f"space.prior: '{space.prior}' is no prior{suggest(space.prior, priors.PRIORS)} "
             f"Expected one of {', '.join(priors.PRIORS)}."
+            if named is None
+            else f"space.prior: '{space.prior}' is what studies call "
+            f"{', '.join(f'space.{key} = {value!r}' for key, value in named.options.items())}; "
+            "set these."
         )
     if not 0 <= space.rewired <= 1:
         wrong.append(f"space.rewired: expected a probability in [0, 1], got {space.rewired}.")

@@ -160,6 +160,13 @@ def test_a_prior_takes_no_other_probability(rewired: Any) -> None:
         drawn("watts-strogatz", 12.5, 0)  # type: ignore[arg-type]
 
 
+def test_a_name_of_a_study_says_what_it_is_in_a_space() -> None:
+    with pytest.raises(ConfigError, match=r"= 'watts-strogatz', space\.rewired = 0\.1; set these"):
+        RandomGraphMlp(prior="small-world")
+    for named in priors.NAMED.values():
+        assert RandomGraphRnn(**named.options).sample(np.random.default_rng(0))
+
+
 def test_wrong_options_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         RandomGraphRnn(prior="barabasi", rewired=2.0, least=5, cells=("gur",), embedding=-1)
