@@ -32,7 +32,7 @@ GRANULARITY: Final = re.compile(r"\balgorithm\.operators\.[\w-]+\.granularity\b"
 METHOD: Final = re.compile(r"\balgorithm\.prunings: '([^']*)'")
 SETTING: Final = re.compile(
     r"(?:settings: )?\balgorithm\.(?P<name>protect|recurrent|classifier|target|strategy|steps|"
-    r"of_original|of_remaining|size|bucket|epochs|first_epochs|rounds|compact)\b"
+    r"of_original|of_remaining|size|bucket|epochs|first_epochs|rounds|compact|target_of)\b"
     r"(?: \(prune\))?(?: = (?P<value>'[^']*'))?"
 )
 
@@ -60,8 +60,9 @@ def prune(
     target: Annotated[
         float,
         typer.Option(
-            help="Share of the weights that is gone in the end, of all that count: also of those "
-            "that --protect and --recurrent leave alone."
+            help="Share of the weights that is gone in the end, of all layers but the classifier; "
+            "those of --protect count too. With --recurrent it is a share of the named matrices "
+            "alone, and 1 takes all of h2h."
         ),
     ] = 0.8,
     granularity: Annotated[
@@ -113,7 +114,8 @@ def prune(
         str,
         typer.Option(
             help="Of recurrent networks, what loses weights: all, both (matrices of the recurrent "
-            "layers), i2h (what they read of a step), h2h (of the step before)."
+            "layers), i2h (what they read of a step), h2h (of the step before). --target is then a "
+            "share of these."
         ),
     ] = "all",
     classifier: Annotated[
@@ -237,6 +239,7 @@ def _as_typed(problem: str) -> str:
 
 
 def _print(made: Pruned, classifier: bool) -> None:
+    from nasgen.engine.algorithms.prune import MATRICES
     from nasgen.runs.progress import value
 
     metric = f"val_{made.run.task.metric}"
@@ -253,6 +256,10 @@ def _print(made: Pruned, classifier: bool) -> None:
         ]
         for row in made.steps
     ]
+    for name in MATRICES.get(str(made.settings.get("recurrent")), ()):
+        columns.append(name.removeprefix("n_"))  # what is left of it
+        for shown, row in zip(rows, made.steps, strict=True):
+            shown.append(f"{100 * row[name] / max(1, made.steps[0][name]):.3g} %")
     if any("saliency" in row for row in made.steps):
         columns += ["saliency", "gone"]  # of all that could leave, and of what left
         for shown, row in zip(rows, made.steps, strict=True):

@@ -37,7 +37,8 @@ NEEDED: Final = {"fixed-size": "size", "bucket": "bucket"}
 class Steps:
     """The steps of a pruning.
 
-    - `target`: share of the original number that is gone in the end, above 0 and below 1.
+    - `target`: share of the original number that is gone in the end, above 0 and below 1; or 1
+      where everything may leave (`may_end`).
     - `steps`: how many there are (iterative, gradual), or at most (others).
     - `of_original`: share of the original number that goes in a step of "iterative"; default: the
       target over `steps`.
@@ -53,10 +54,11 @@ class Steps:
     of_remaining: float | None = None
     size: int | None = None
     bucket: float | None = None
+    may_end: bool = False
 
     def problems(self) -> Iterator[tuple[str, str, Any]]:
         """Yield (option, what is expected, what came) for each option that is wrong."""
-        if not 0 < self.target < 1:
+        if not 0 < self.target < 1 and not (self.may_end and self.target == 1):
             yield "target", "a share above 0 and below 1 that is gone in the end", self.target
         if self.strategy not in STRATEGIES:
             yield "strategy", f"one of {', '.join(STRATEGIES)}", self.strategy
@@ -94,12 +96,14 @@ class Steps:
             return min(needed, self.steps or needed)
         if self.strategy == "relative" and self.steps is None:
             # Numbers are whole, so a step more may be needed.
+            if self.target == 1:
+                return MOST_STEPS
             return math.ceil(math.log1p(-self.target) / math.log1p(-self._of_remaining)) + 1
         return self.steps or MOST_STEPS
 
     def goal(self, n_first: int) -> int:
         """Return how many of an original number stay in the end."""
-        return max(1, round((1.0 - self.target) * n_first))
+        return max(int(self.target < 1), round((1.0 - self.target) * n_first))
 
     def next(self, before: int, n_first: int, n_now: int) -> tuple[int, dict[str, Any]] | None:
         """Return the number of the next step, from 1, and the settings of its derivation.

@@ -36,8 +36,8 @@ from nasgen.evaluation import parents as parentage
 from nasgen.evaluation.evaluation import Json
 from nasgen.evaluation.framing import Frame, Parent, averaged, framed, mixed
 from nasgen.evaluation.inference import Inference
-from nasgen.evaluation.living import prunable, step_of
-from nasgen.evaluation.pruning import Pruning, guarded, remembering
+from nasgen.evaluation.living import prunable, remembering, step_of
+from nasgen.evaluation.pruning import Pruning, guarded
 from nasgen.genotypes.child import Plan
 from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support, survival

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nasgen.phenotype import clusters, survival
 from nasgen.phenotype.folding import Folding
-from nasgen.phenotype.network import PREFIX
+from nasgen.phenotype.network import PREFIX, roles
 from nasgen.phenotype.survival import Mask
 from nasgen.search_spaces.blueprint import Blueprint, Step
 
@@ -51,6 +51,21 @@ def of_layers(blueprint: Blueprint, n_axes: Mapping[str, int], classifier: bool)
     ]
 
 
+def remembering(blueprint: Blueprint, shapes: Mapping[str, tuple[int, ...]]) -> frozenset[str]:
+    """Return the tensors by which a layer reads its own state of the step before.
+
+    A layer without them still answers: it is not cut from the network when they lose everything.
+    """
+    steps = {step.name: step for step in blueprint.steps}
+
+    def is_own(name: str) -> bool:
+        step = step_of(steps, name)
+        axes = roles(step, name.removeprefix(f"{PREFIX}.{step.name}."), len(shapes[name]))
+        return any(axis is not None and axis[0] == "self" for axis in axes)
+
+    return frozenset(name for name in shapes if is_own(name))
+
+
 def step_of(steps: Mapping[str, Step], name: str) -> Step:
     """Return the step that a tensor belongs to."""
     return steps[name.removeprefix(f"{PREFIX}.").partition(".")[0]]
@@ -70,8 +85,9 @@ def measured(
 ) -> dict[str, int]:
     """Return the counts of a network and its "storage_bytes"; None: all of its weights exist.
 
-    "n_classifier" are the classifier's weights, which no other count has. `masks` are closed: what
-    they hold is alive.
+    "n_classifier" are the classifier's weights, which no other count has. Networks with recurrent
+    layers also have "n_i2h" and "n_h2h", the weights of these layers for what they read of a step,
+    and of their own state of the step before. `masks` are closed: what they hold is alive.
     """
     parameters: dict[str, Tensor] = dict(network.named_parameters())
     there = masks or {}
@@ -85,6 +101,12 @@ def measured(
     found = counted(folding.joined({name: of(name) for name in names}))
     others = set(prunable(blueprint, parameters, classifier=True)).difference(names)
     found["n_classifier"] = survival.n_synapses({name: of(name) for name in others})
+    own = remembering(blueprint, {name: parameters[name].shape for name in names})
+    steps = {step.name: step for step in blueprint.steps}
+    layers = {step_of(steps, name).name for name in own}
+    reading = {n for n in names if step_of(steps, n).name in layers} - own
+    for count, tensors in (("n_i2h", reading), ("n_h2h", own)) if own else ():
+        found[count] = survival.n_synapses({name: of(name) for name in tensors})
     held = [t for t in network.state_dict().values() if t.is_floating_point()]
     n_dense = sum(tensor.numel() for tensor in held)
     saved = sum(FLOAT * mask.size - stored_bytes(mask) for mask in there.values())

@@ -9,6 +9,8 @@ filters, its `granularity`):
   then the fewest that stay.
 - "protect": layers from which nothing is taken, "none", "first", "last" or "both": those that come
   first and last in the network among those that may be sparse.
+- "of": "network", or "matrices": "keep" counts those alone that "recurrent" names, not the others,
+  which stay.
 - "recurrent": of what alone something is taken, "all" for everything; "both" matrices of recurrent
   layers; "i2h", what they read of a step; "h2h", what they read of themselves one step before.
 """
@@ -25,11 +27,11 @@ import numpy as np
 from nasgen import registry
 from nasgen.errors import FOREIGN, NotApplicable, OperatorError
 from nasgen.evaluation import surviving
-from nasgen.evaluation.living import step_of
+from nasgen.evaluation.living import remembering, step_of
 from nasgen.layers.base import find_layer
+from nasgen.layers.recurrent import MATRICES
 from nasgen.phenotype import survival
 from nasgen.phenotype.folding import Folding
-from nasgen.phenotype.network import PREFIX, roles
 from nasgen.phenotype.saliency import apportioned, n_units
 from nasgen.phenotype.survival import Array, Arrays, Mask, Masks
 from nasgen.search_spaces.blueprint import Blueprint
@@ -40,12 +42,16 @@ PROTECTED: Final = {"none": (), "first": (0,), "last": (-1,), "both": (0, -1)}
 @final
 @dataclass(frozen=True)
 class Bounds:
-    """What may leave: of the tensors `free` all `n` units but `least`; `n_held` stay elsewhere."""
+    """What may leave: of the tensors `free` all `n` units but `least`; `n_held` stay elsewhere.
+
+    `unit` says what is counted.
+    """
 
     free: tuple[str, ...]
     n: int
     n_held: int
     least: int
+    unit: str = "weight"
 
     @property
     def n_all(self) -> int:
@@ -57,13 +63,13 @@ class Bounds:
         """How many units stay at least."""
         return self.n_held + self.least
 
-    def refusal(self, keep: int, granularity: str) -> str:
+    def refusal(self, keep: int) -> str:
         """Return why so few cannot be all that stays."""
         each = f", one in each of {self.least} layers" if self.least else ""
         joint = ", and" if each else ","
         held = f"{joint} all {self.n_held} of which none may leave" if self.n_held else ""
         return (
-            f"expected at least {self.fewest} {granularity}s to stay{each}{held}, got {keep} of "
+            f"expected at least {self.fewest} {self.unit}s to stay{each}{held}, got {keep} of "
             f"{self.n_all}."
         )
 
@@ -157,11 +163,24 @@ class Pruning:
         n = n_units({name: supports[name] for name in free}, self.granularity)
         needed = [name for name in free if name not in self.dispensable]
         least = sum(bool(supports[name].any()) for name in needed)
-        return Bounds(tuple(free), n, n_units(supports, self.granularity) - n, least)
+        n_held = self.counted(supports) - n
+        return Bounds(tuple(free), n, n_held, least, self.unit)
 
     def counted(self, supports: Masks) -> int:
-        """Return how many units there are."""
-        return n_units(supports, self.granularity)
+        """Return how many units there are of what a target counts."""
+        is_part = self.settings.get("of") == "matrices"
+        own = {n: m for n, m in supports.items() if not (is_part and n in self.spared)}
+        return n_units(own, self.granularity)
+
+    def n_others(self, supports: Masks) -> int:
+        """Return how many units there are that a target does not count."""
+        return n_units(supports, self.granularity) - self.counted(supports)
+
+    @property
+    def unit(self) -> str:
+        """What a target counts."""
+        of = self.settings.get("of") == "matrices" and self.settings.get("recurrent")
+        return f"{MATRICES[of]} {self.granularity}" if of else self.granularity
 
     def _none_free(self, n_layers: int) -> str:
         """Return why nothing may leave, and what to do."""
@@ -182,7 +201,7 @@ class Pruning:
             return round(float(self.settings.get("retention", 1.0)) * n)
         keep = int(self.settings["keep"])
         if keep < bounds.fewest:
-            raise NotApplicable(bounds.refusal(keep, self.granularity), kind="size")
+            raise NotApplicable(bounds.refusal(keep), kind="size")
         budget = keep - bounds.n_held
         if "bucket" in self.settings:
             bucket, given = float(self.settings["bucket"]), self._of(tuple(supports))
@@ -264,21 +283,6 @@ def parted(
     others = {name: shape for name, shape in shapes.items() if name not in wanted}
     found, spared = (Folding.of(blueprint, part).layers for part in (wanted, others))
     return Folding({**found, **spared}), frozenset(spared)
-
-
-def remembering(blueprint: Blueprint, shapes: Mapping[str, tuple[int, ...]]) -> frozenset[str]:
-    """Return the tensors by which a layer reads its own state of the step before.
-
-    A layer without them still answers: it is not cut from the network when they lose everything.
-    """
-    steps = {step.name: step for step in blueprint.steps}
-
-    def is_own(name: str) -> bool:
-        step = step_of(steps, name)
-        axes = roles(step, name.removeprefix(f"{PREFIX}.{step.name}."), len(shapes[name]))
-        return any(axis is not None and axis[0] == "self" for axis in axes)
-
-    return frozenset(name for name in shapes if is_own(name))
 
 
 def _joined(folding: Folding, entry: Any) -> Any:

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 GATES: Final[Mapping[str, int]] = {"rnn_tanh": 1, "rnn_relu": 1, "gru": 3, "lstm": 4}
+# What prunings may be told to take of -> the words for it.
+MATRICES: Final[Mapping[str, str]] = {
+    "i2h": "input-to-hidden",
+    "h2h": "hidden-to-hidden",
+    "both": "recurrent layers'",
+}
 
 
 def _axes(cell: str) -> dict[str, tuple[str | None, ...]]:

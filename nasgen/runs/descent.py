@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nasgen.engine.algorithms.prune import COUNTED, OF_CLASSIFIER
+from nasgen.engine.algorithms.prune import counts
 from nasgen.engine.steps import Steps
+from nasgen.layers.recurrent import MATRICES
 
 if TYPE_CHECKING:
     from nasgen.runs.results import Run
@@ -35,14 +36,13 @@ def descent(run: Run, trial: Trial) -> Iterator[str]:
     words = f" ({'; '.join([*given, f'of {whole}s'])})"
     yield f"made by: the pruning '{made['operator']}' of {of}{words}"
     first = _first(run, trial)
-    names = [
-        COUNTED.get(whole, "n_synapses"),
-        *([OF_CLASSIFIER] if settings.get("classifier") else []),
-    ]
+    names = counts(whole, settings)
     before, now = (sum(int(t.metrics.get(n) or 0) for n in names) for t in (first, trial))
-    if before and now:
+    is_part = settings.get("of") == "matrices"
+    what = f"{MATRICES[settings['recurrent']]} {whole}" if is_part else whole
+    if before:
         yield (
-            f"left: {now:,} of the {before:,} {whole}s of trial {first.seq}, "
+            f"left: {now:,} of the {before:,} {what}s of trial {first.seq}, "
             f"{100 * now / before:.3g} %"
         )
 

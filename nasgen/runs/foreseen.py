@@ -21,6 +21,7 @@ def of_pruning(resolved: Resolved, shape: Shape, n_outputs: int) -> list[str]:
     if resolved.origin is None or not issubclass(resolved.algorithm_type, Prune):
         return []
     given = {name: section.options.get(name) for name in Steps.__dataclass_fields__}
+    given["may_end"] = section.options.get("target_of") == "matrices"
     steps = Steps(**{name: value for name, value in given.items() if value is not None})
     method = next(iter(section.prunings), METHOD)
     here = reachable.applied(resolved, method, shape, n_outputs)
@@ -35,17 +36,25 @@ def of_pruning(resolved: Resolved, shape: Shape, n_outputs: int) -> list[str]:
     shown = [f"{one:,}" for one in kept]
     if len(shown) > SHOWN:
         shown[SHOWN // 2 : -SHOWN // 2] = ["..."]
-    what = f"{here.pruning.granularity}s"
+    what = f"{here.bounds.unit}s"
     return [
         f"{_counted(len(kept), 'step')} {'leaves' if len(kept) == 1 else 'leave'} "
-        f"{', '.join(shown)} of {n:,} {what}"
+        f"{', '.join(shown)} of {n:,} {what}{_others(here)}"
     ]
+
+
+def _others(here: Applied) -> str:
+    """Return what is said of the weights that a target does not count."""
+    n = here.pruning.n_others(here.folding.joined(here.masks))
+    return (
+        f"; the network's other {n:,} stay, but those that then read or feed nothing" if n else ""
+    )
 
 
 def _of_bucket(steps: Steps, method: str, here: Applied) -> str:
     """Return how large a bucket is beside all saliencies, and how many steps it will take."""
     assert steps.bucket is not None
-    what = f"{here.pruning.granularity}s"
+    what = f"{here.bounds.unit}s"
     if here.weights is None:
         return (
             f"at most {_counted(steps.most, 'step')}; how large a bucket of {steps.bucket:g} is "

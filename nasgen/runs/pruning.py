@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nasgen.data import arrays
-from nasgen.engine.algorithms.prune import COUNTED, OF_CLASSIFIER
+from nasgen.engine.algorithms.prune import MATRICES, OF_CLASSIFIER, counts
 from nasgen.engine.steps import Steps
 from nasgen.errors import ConfigError, StoreError
 from nasgen.loop.search import Listener
@@ -40,13 +40,15 @@ ONE_AT_A_TIME: Final = {
 class Pruned:
     """A finished pruning: `steps` are rows, the first network's first; see `steps_of`.
 
-    `wanted` is how many weights (kernels, filters) should be left at most, `left` how many are.
+    `wanted` is how many weights (kernels, filters) should be left at most, `left` how many are, of
+    what the target counts; `settings` say what that is, see `engine.algorithms.prune.counts`.
     """
 
     run: Run
     steps: Sequence[Json]
     wanted: int
     left: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_reached(self) -> bool:
@@ -89,6 +91,8 @@ class Wanted:
             "classifier": self.classifier,
             **_given(self.algorithm),
         }
+        if self.recurrent != "all" and not self.options.get("granularity"):
+            algorithm = {"target_of": "matrices", **algorithm}
         if options := _given(self.options):
             algorithm["operators"] = {self.method: options}
         tables: Json = {**ONE_AT_A_TIME, "algorithm": algorithm, "origin": {"network": network}}
@@ -180,15 +184,16 @@ def pruned(run: Run) -> Pruned:
     options = run.config.algorithm.options
     steps = Steps(target=float(options.get("target", Steps.target)))
     n_first, n_last = (_n(run, row) for row in (rows[0], rows[-1]))
-    return Pruned(run, rows, steps.goal(n_first), n_last)
+    return Pruned(run, rows, steps.goal(n_first), n_last, _settings(run))
 
 
 def steps_of(run: Run) -> list[Json]:
     """Return a row for the first network and one for each step's network that was gone on with.
 
     - "step", "trial", "val_METRIC", "epochs" (of all trainings of the step);
-    - the counts of what exists, "n_params", "storage_bytes", and "compression", how many times
-      fewer weights than at first, the classifier's among them where it is pruned;
+    - the counts of what exists, of recurrent layers "n_i2h" and "n_h2h" too, "n_params",
+      "storage_bytes", and "compression", how many times fewer weights than at first, the
+      classifier's among them where it is pruned;
     - "n_kept", weights that the pruning left: those that then read or feed nothing living are gone
       as well; "repaired", the layers that were given a weight back;
     - of a bucket "saliency", the sum over what could leave, and "saliency_gone" over what did.
@@ -204,7 +209,9 @@ def steps_of(run: Run) -> list[Json]:
     for trial in line:
         by_step.setdefault(trial.generation, []).append(trial)
     metric = f"val_{run.task.metric}"
-    names = (*COUNTS, OF_CLASSIFIER, "n_params", "storage_bytes")
+    names: tuple[str, ...] = (*COUNTS, OF_CLASSIFIER, "n_params", "storage_bytes")
+    if line and "n_h2h" in line[0].metrics:
+        names = (*names, "n_i2h", "n_h2h")
     rows: list[Json] = []
     for step, of_step in by_step.items():
         metrics = of_step[-1].metrics
@@ -227,8 +234,15 @@ def steps_of(run: Run) -> list[Json]:
 
 def _n(run: Run, row: Json) -> int:
     """Return how many of what the pruning counts there are."""
-    granularity = _granularity(run)
-    return _n_weights(run, row) if granularity == "weight" else int(row[COUNTED[granularity]])
+    return sum(int(row[name] or 0) for name in counts(_granularity(run), _settings(run)))
+
+
+def _settings(run: Run) -> Json:
+    """Return the settings that say what a target counts."""
+    section = run.config.algorithm
+    found: Json = {"recurrent": section.recurrent, "classifier": section.classifier}
+    is_part = section.options.get("target_of") == "matrices" and section.recurrent in MATRICES
+    return {**found, "of": "matrices"} if is_part else found
 
 
 def _n_weights(run: Run, row: Json) -> int:

@@ -73,13 +73,13 @@ def _check_target(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
                 "another method."
             )
         here = applied(resolved, method, shape, n_outputs)
-        bounds, granularity = here.bounds, here.pruning.granularity
+        bounds = here.bounds
         keep = Steps(target=target).goal(bounds.n_all)
         if keep < bounds.fewest:
             most = int(1e4 * (1 - bounds.fewest / bounds.n_all)) / 1e4
             raise ConfigError(
                 f"algorithm.target: {target:g} is beyond what may leave: "
-                f"{bounds.refusal(keep, granularity)} Take {most:g} at most."
+                f"{bounds.refusal(keep)} Take {most:g} at most."
             )
         given = config.algorithm.options
         if "bucket" in given and here.weights is not None:
@@ -96,7 +96,7 @@ def _check_target(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
         closed = support.closed(here.blueprint, {**here.masks, **left})
         if not survival.n_synapses({name: closed[name] for name in left}):
             raise ConfigError(
-                f"algorithm.target: of {keep} {granularity}s that {target:g} leaves, '{method}' "
+                f"algorithm.target: of {keep} {bounds.unit}s that {target:g} leaves, '{method}' "
                 "keeps none that lead from the input to the output; take a smaller target."
             )
 
@@ -147,6 +147,8 @@ def applied(resolved: Resolved, method: str, shape: Shape, n_outputs: int) -> Ap
     kept = {} if known is None or origin.artifacts is None else origin.artifacts.load(known)
     masks = support.closed(blueprint, kept)
     settings = deriving.settings(config, "prunings", method)
+    if config.algorithm.options.get("target_of") == "matrices":
+        settings |= {"of": "matrices"}
     axes = {name: mask.ndim for name, mask in masks.items()}
     names = of_layers(blueprint, axes, bool(settings.get("classifier", False)))
     granularity = settings.get("options", {}).get("granularity", "weight")

@@ -101,23 +101,57 @@ def pruned(run: Run, folder: Path, *options: str) -> Run:
 
 def test_of_recurrent_layers_one_matrix_or_both_are_pruned(run: Run, tmp_path: Path) -> None:
     for which, end in (("h2h", "weight_hh"), ("i2h", "weight_ih")):
-        options = ("--recurrent", which, "--target", "0.05", "--no-compact")
+        options = ("--recurrent", which, "--target", "0.3", "--no-compact")
         small = pruned(run, tmp_path / which, *options)
         last = small.trials[-1]
         masks = small.folder.artifacts.load(last.refs["support"])
         gone = {name for name, mask in masks.items() if mask.ndim > 1 and not mask.all()}
         assert gone
         assert all(name.endswith(end) for name in gone)
-        first = small.trials[0].metrics["n_synapses"]
-        assert last.metrics["n_synapses"] == first - round(0.05 * first)
+        before, after = (trial.metrics for trial in small.trials)
+        n = before[f"n_{which}"]
+        assert after[f"n_{which}"] == round(0.7 * n), "the target is a share of that matrix"
+        assert before["n_synapses"] - after["n_synapses"] == n - round(0.7 * n)
+        words = {"i2h": "input-to-hidden", "h2h": "hidden-to-hidden"}[which]
+        (plan,) = small.record["foreseen"]
+        assert f"leaves {round(0.7 * n):,} of {n:,} {words} weights; the network's other" in plan
+        shown = CliRunner().invoke(app, ["show", f"{small.path}:1"]).stdout
+        assert f"left: {round(0.7 * n):,} of the {n:,} {words} weights of trial 0" in shown
+
+
+def test_all_hidden_to_hidden_weights_may_leave_but_not_all_of_the_input(
+    run: Run, tmp_path: Path
+) -> None:
+    small = pruned(run, tmp_path / "all", "--recurrent", "h2h", "--target", "1")
+    assert small.trials[-1].metrics["n_h2h"] == 0 < small.trials[0].metrics["n_h2h"]
+    assert small.trials[-1].metrics["n_i2h"] == small.trials[0].metrics["n_i2h"]
+    words = ["prune", str(run.path), "--out", str(tmp_path / "none"), "--target", "1"]
+    for which, said in (("i2h", "input-to-hidden weights"), ("both", "recurrent layers' weights")):
+        done = CliRunner().invoke(app, [*words, "--recurrent", which])
+        assert done.exit_code == 2, done.output
+        assert f"{said} to stay, one in each of" in " ".join(done.output.split())
+        assert not (tmp_path / "none").exists()
+    done = CliRunner().invoke(app, words)
+    assert "--target: expected a share above 0 and below 1" in done.output
+
+
+def test_a_target_of_matrices_needs_some(run: Run, tmp_path: Path) -> None:
+    words = ["prune", str(run.path), "--out", str(tmp_path / "run"), "--target", "0.5"]
+    done = CliRunner().invoke(app, [*words, "--set", "algorithm.target_of=matrices"])
+    assert done.exit_code == 2, done.output
+    assert "got 'weight' and 'all'" in done.output
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("which", ["i2h", "h2h"])
 def test_more_than_a_matrix_has_is_refused_with_what_may_be_asked_for(
     which: str, run: Run, tmp_path: Path
 ) -> None:
-    whole = pruned(run, tmp_path / "some", "--recurrent", which, "--target", "0.05").trial(0)
+    of_network = ("--set", "algorithm.target_of=network")  # as in runs of before
+    options = ("--recurrent", which, "--target", "0.05", *of_network)
+    whole = pruned(run, tmp_path / "some", *options).trial(0)
     words = ["prune", str(run.path), "--out", str(tmp_path / "all"), "--recurrent", which]
+    words += of_network
     done = CliRunner().invoke(app, [*words, "--target", "0.99"])
     assert done.exit_code == 2, done.output
     assert not (tmp_path / "all").exists(), "before anything is trained"

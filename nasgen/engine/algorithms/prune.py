@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, Final, Literal, final
 
 import numpy as np
 
@@ -24,6 +24,16 @@ from nasgen.errors import ConfigError
 METHOD: Final = "magnitude"
 OF_CLASSIFIER: Final = "n_classifier"
 COUNTED: Final = {"weight": "n_synapses", "kernel": "n_kernels", "filter": "n_filters"}
+# What [algorithm] recurrent names -> the counts of it.
+MATRICES: Final = {"i2h": ("n_i2h",), "h2h": ("n_h2h",), "both": ("n_i2h", "n_h2h")}
+
+
+def counts(granularity: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the counts that add up to what a target counts, of the settings of a derivation."""
+    if settings.get("of") == "matrices":
+        return MATRICES[settings["recurrent"]]
+    more = (OF_CLASSIFIER,) if settings.get("classifier") else ()
+    return (COUNTED[granularity], *more)
 
 
 @final
@@ -38,6 +48,8 @@ class Prune(Generational):
     - `target`: share of the weights that is gone in the end, above 0 and below 1, of those that the
       first network has: weights of layers, of the classifier only with [algorithm] classifier =
       true. Default: 0.8. With granularity "kernel" or "filter" it counts these.
+    - `target_of`: "network", or "matrices": with [algorithm] recurrent = "i2h", "h2h" or "both" the
+      target is a share of the weights of these alone; 1 takes all of them.
     - `strategy`: "one-shot" (default), "iterative", "relative", "fixed-size", "bucket" or
       "gradual".
     - `steps`: how many (iterative, gradual; default: 5), or at most (others).
@@ -68,6 +80,7 @@ class Prune(Generational):
         seed: int,
         method: str = METHOD,
         target: float = 0.8,
+        target_of: Literal["network", "matrices"] = "network",
         strategy: Strategy = "one-shot",
         steps: int | None = None,
         of_original: float | None = None,
@@ -83,7 +96,10 @@ class Prune(Generational):
         super().__init__(population, seed)
         if population != 1:
             raise options_error("prune", "population", "1, one line of networks", population)
-        self.steps = Steps(target, strategy, steps, of_original, of_remaining, size, bucket)
+        self.target_of, may_end = target_of, target_of == "matrices"
+        self.steps = Steps(
+            target, strategy, steps, of_original, of_remaining, size, bucket, may_end
+        )
         problems = list(self.steps.problems())
         for name, n in {"first_epochs": first_epochs, "epochs": epochs}.items():
             if n is not None and not 0 <= n < math.inf:
@@ -117,9 +133,17 @@ class Prune(Generational):
             raise ConfigError(
                 f"algorithm.prunings: expected prunings of one granularity, got {sorted(kinds)}."
             )
-        self._counted = [COUNTED[kinds.pop() if kinds else "weight"]]
-        if any(op.settings.get("classifier") for op in prunings):
-            self._counted.append(OF_CLASSIFIER)
+        kind = kinds.pop() if kinds else "weight"
+        settings = dict(next((op.settings for op in prunings), {}))
+        if self.target_of == "matrices":
+            if kind != "weight" or settings.get("recurrent") not in MATRICES:
+                raise ConfigError(
+                    "algorithm.target_of = 'matrices': expected prunings of the granularity "
+                    "'weight' and algorithm.recurrent = 'i2h', 'h2h' or 'both', got "
+                    f"'{kind}' and '{settings.get('recurrent', 'all')}'."
+                )
+            settings["of"] = "matrices"
+        self._counted = counts(kind, settings)
         for op in prunings if self.steps.bucket is not None else ():
             if not hasattr(op.function, "bucketed"):
                 raise ConfigError(
@@ -154,6 +178,7 @@ class Prune(Generational):
         self._step, settings = following
         self._round = 1
         settings |= {} if self.compact else {"compact": False}
+        settings |= {"of": "matrices"} if self.target_of == "matrices" else {}
         terms = replace(self.later, derivation=settings)
         return [self.breeder.offspring([here], self._step, terms)]
 
