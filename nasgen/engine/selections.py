@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nasgen import seeding
 from nasgen.errors import EvaluationError
 from nasgen.registry import Entry
 
@@ -85,9 +86,7 @@ def tournament(
     """Return k winners of tournaments; the first objective decides."""
     from deap import tools
 
-    from nasgen.engine.randomness import deap_seeded
-
-    with deap_seeded(rng):
+    with seeding.lent(rng):
         return list(tools.selTournament(checked(individuals, k), k, tournsize=tournament))
 
 
@@ -104,9 +103,7 @@ def uniform(
     """Return k individuals drawn uniformly, with replacement."""
     from deap import tools
 
-    from nasgen.engine.randomness import deap_seeded
-
-    with deap_seeded(rng):
+    with seeding.lent(rng):
         return list(tools.selRandom(checked(individuals, k), k))
 
 
@@ -121,12 +118,10 @@ def nsga3(individuals: Sequence[Individual], k: int, rng: np.random.Generator) -
     """Return the k survivors by front and closeness to uniformly spread reference points."""
     from deap import tools
 
-    from nasgen.engine.randomness import deap_seeded
-
     able = checked(individuals, k)
     n_objectives = len(able[0].fitness.wvalues)
     points = tools.uniform_reference_points(n_objectives, p=12 if n_objectives < 4 else 4)
-    with deap_seeded(rng):
+    with seeding.lent(rng):
         # DEAP's faster sorting compares values without asking `dominates`, so knows no constraints.
         return list(tools.selNSGA3(able, min(k, len(able)), points, nd="standard"))
 

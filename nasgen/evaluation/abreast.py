@@ -26,6 +26,7 @@ from nasgen.evaluation.unrolled import states
 from nasgen.genotypes.recurrent import CELLS
 from nasgen.layers.modules import AtEnd, Embedded, Recurring
 from nasgen.layers.recurrent import GATES
+from nasgen.phenotype.lent import lent
 from nasgen.phenotype.network import PREFIX, Network, structure
 from nasgen.phenotype.support import Support
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
@@ -261,7 +262,7 @@ class SideBySide(Trainee):
     """
 
     def __init__(self, networks: Sequence[Network], members: Sequence[Trainee]) -> None:
-        with torch.random.fork_rng(devices=[]):  # layers draw weights, which are replaced
+        with lent():  # layers draw weights, which are replaced
             self.whole, self.each = Abreast(networks), members
         super().__init__(self.whole, members[0].batches, self._loss)
         self.sums = torch.zeros(len(members))

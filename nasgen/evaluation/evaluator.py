@@ -57,6 +57,7 @@ from nasgen.genotypes import Genotype
 from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support
 from nasgen.phenotype.gathered import gathered
+from nasgen.phenotype.lent import lent
 from nasgen.phenotype.network import Network
 from nasgen.phenotype.shared import SUPPORT
 from nasgen.phenotype.support import Support
@@ -392,10 +393,9 @@ class Evaluator:
     ) -> None:
         job, time_left_s = trials[0].job, trials[0].time_left_s
         seconds = job.get("fidelity", {}).get("seconds", self.training.seconds)
-        # Layers such as dropout draw from torch's global generator: seed it, put it back after.
+        # Layers such as dropout draw from it.
         forked = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=forked):
-            torch.manual_seed(seeding.integer(job["seed"], "training"))
+        with lent(seeding.integer(job["seed"], "training"), forked):
             epochs, stretch = self._epochs(job), Stretch(*_fidelity(job).stretch)
             train_together(
                 trainees, optimizer, self.recipe, epochs, seconds, time_left_s, turns, stretch

@@ -19,6 +19,7 @@ from nasgen import registry
 from nasgen.errors import FOREIGN, EvaluationError, NasgenError
 from nasgen.evaluation.batches import answered
 from nasgen.evaluation.metrics import Measured
+from nasgen.phenotype.lent import lent
 from nasgen.phenotype.network import Network
 from nasgen.search_spaces.blueprint import Step
 
@@ -66,7 +67,7 @@ def check_layers(network: Network, example: Mapping[str, Tensor]) -> None:
     buffers = [buffer.clone() for buffer in network.buffers()]  # such as running statistics
     try:
         for mode in (True, False):
-            with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            with lent(), torch.enable_grad():
                 answered(network.train(mode), rows)
     except NasgenError:
         raise

@@ -19,6 +19,7 @@ from nasgen.evaluation.batches import Batch, Batches, Run
 from nasgen.evaluation.inference import Inference
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import Loss, make_optimizer, train
+from nasgen.phenotype.lent import lent
 from nasgen.phenotype.network import Network, build
 from nasgen.settings.fidelity import THREADS_GAIN
 
@@ -55,7 +56,7 @@ def measured(
             return row_s(network, batches, inference.task.loss, recipe, limit_s)
 
     forked = [inference.device] if inference.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=forked):  # layers such as dropout draw from it
+    with lent(devices=forked):  # layers such as dropout draw from it
         found = tried(wanted["threads"], seconds)
     if wanted.get("validation", True):
         n_rows = len(inference.targets("validation"))

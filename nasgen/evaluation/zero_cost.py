@@ -23,6 +23,7 @@ from nasgen.evaluation.device import threads
 from nasgen.evaluation.promises import number
 from nasgen.evaluation.scores.base import Probe
 from nasgen.genotypes import Genotype
+from nasgen.phenotype.lent import lent
 from nasgen.phenotype.network import build
 from nasgen.search_spaces.standard import standard
 from nasgen.settings import config
@@ -131,6 +132,5 @@ class ZeroCost:
 @contextmanager
 def _alone(seed: int) -> Iterator[None]:
     """Lend torch one thread and a seed: neither what ran before nor the machine's cores show."""
-    with threads(1), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with threads(1), lent(seed):
         yield

@@ -7,13 +7,12 @@ labels cannot change the topology.
 from __future__ import annotations
 
 import inspect
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from nasgen import seeding
 from nasgen.errors import IncompatibleError, NotApplicable, OperatorError
 from nasgen.genotypes import Dag, Vertex
 from nasgen.operators.base import N_TRIES, attempt, vary
@@ -41,7 +40,7 @@ def from_deap(function: Callable[..., Any], **settings: Any) -> Callable[..., An
     ]
 
     def varied(rng: np.random.Generator, *genomes: list[Label]) -> list[list[Any]]:
-        with _global_seed(rng):
+        with seeding.lent(rng):
             result = function(*genomes, **settings)
         if not isinstance(result, tuple) or len(result) != len(genomes):
             raise OperatorError(
@@ -121,16 +120,3 @@ def _write(
                 f"'{name}': expected labels such as {vertex.label!r} in the individual it "
                 f"returned, got {label!r}. Use variations that move or exchange items."
             ) from None
-
-
-@contextmanager
-def _global_seed(rng: np.random.Generator) -> Iterator[None]:
-    """Seed the global generators from `rng`; put their states back afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()
-    random.seed(int(rng.integers(2**63)))
-    np.random.seed(int(rng.integers(2**32)))
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)

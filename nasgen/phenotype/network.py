@@ -20,6 +20,7 @@ from nasgen.errors import FOREIGN, IncompatibleError, NasgenError
 from nasgen.genotypes import tags
 from nasgen.genotypes.tags import Ranges
 from nasgen.layers.base import Layer, Shape, axis, find_layer
+from nasgen.phenotype.lent import lent
 from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
 
 Tags = npt.NDArray[np.int64]
@@ -81,9 +82,7 @@ def build(blueprint: Blueprint, seed: int = 0) -> Network:
     Convolutions get Kaiming weights, norms 1 and 0. Weights that the blueprint's `links` leave out
     are 0. Raises IncompatibleError when a plug-in layer cannot be built.
     """
-    # Layers draw from torch's global generator: it is seeded here and put back afterwards.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with lent(seed):
         network = Network(blueprint)
     with torch.no_grad():
         for name, mask in structure(blueprint).items():

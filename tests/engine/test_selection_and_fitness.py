@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasgen import registry
+from nasgen import registry, seeding
 from nasgen.engine import selections
 from nasgen.engine.algorithms.nsga2 import Nsga2
 from nasgen.engine.individual import Individual, fitness_class
-from nasgen.engine.randomness import deap_seeded
 from nasgen.engine.statistics import Memory
 from nasgen.errors import EvaluationError
 from nasgen.genotypes import Dag, Draft
@@ -96,7 +95,7 @@ def test_a_selection_repeats_with_its_seed_and_leaves_the_global_generators_alon
 
 def test_the_global_generators_come_back_even_after_an_error() -> None:
     before = random.getstate()
-    with pytest.raises(ZeroDivisionError), deap_seeded(np.random.default_rng(0)):
+    with pytest.raises(ZeroDivisionError), seeding.lent(np.random.default_rng(0)):
         raise ZeroDivisionError
     assert random.getstate() == before
 

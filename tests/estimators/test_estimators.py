@@ -16,7 +16,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -192,6 +192,18 @@ def test_it_works_in_pipelines_grids_and_cross_validation() -> None:
     grid.fit(x, y)
     used = grid.best_estimator_[-1].run_.config.training.epochs
     assert used == grid.best_params_["nasclassifier__settings"]["training.epochs"]
+
+
+def test_fits_in_threads_are_those_of_one_after_another() -> None:
+    x, y = NUMBERS[:90], (NUMBERS[:90, 0] > 0).astype(int)
+    one, cv = NASClassifier(**QUICK | {"trials": 1}), 3
+
+    def proba() -> Any:
+        return cross_val_predict(one, x, y, cv=cv, method="predict_proba")
+
+    alone = proba()
+    with joblib.parallel_config("threading", n_jobs=cv):
+        np.testing.assert_array_equal(proba(), alone)
 
 
 def test_rows_of_pixels_become_images_in_a_pipeline() -> None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import numpy as np
 from deap import tools
 
-from nasgen import registry
+from nasgen import registry, seeding
 from nasgen.engine.algorithms.base import Generational, options_error
 from nasgen.engine.individual import Individual
 from nasgen.engine.proposal import Proposal
-from nasgen.engine.randomness import deap_seeded
 
 
 class Nsga2(Generational):
@@ -53,7 +52,7 @@ class Nsga2(Generational):
             tools.emo.assignCrowdingDist(front)
         # DEAP's tournament has four winners, and wants four that enter.
         entered = individuals * (1 if len(individuals) >= 4 else 4)
-        with deap_seeded(rng):
+        with seeding.lent(rng):
             while len(winners) < k:
                 winners += tools.selTournamentDCD(entered, 4)
         return winners[:k]
