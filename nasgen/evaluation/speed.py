@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import torch
 
 from nasgen import seeding
 from nasgen.errors import FOREIGN, EvaluationError

@@ -27,7 +27,7 @@ def _others(seed: int) -> AbstractContextManager[None]:
     ("lending", "draw"),
     [
         (_torch, lambda: float(torch.rand(()))),
-        (_others, lambda: float(np.random.random())),  # noqa: NPY002 - as DEAP's users draw
+        (_others, lambda: float(np.random.random())),
         (_others, random.random),
     ],
     ids=["torch", "numpy", "random"],
