@@ -18,6 +18,11 @@ REPRODUCED = {
         "PRUNING",
     ),
     "stier2021-rnn": ("nasgen reproduce stier2021-rnn --scale goals --quiet --json", "PRUNING"),
+    # Every matrix and rate, before and after training, with fewer strings and one seed.
+    "stier2021-rnn-quick": (
+        "nasgen reproduce stier2021-rnn --scale quick --quiet --json",
+        "PRUNING",
+    ),
     "stier2021-priors": (
         "nasgen reproduce stier2021-priors --scale quick --seed 0 --seed 1 --seed 2 --quiet --json",
         "PRIORS",
