@@ -149,7 +149,8 @@ def _upright(image: Image.Image, name: str, told: Told) -> Pixels:
             "give the values as arrays, through npz for a data set."
         )
     try:
-        if "16" in str(getattr(image, "tile", "")):
+        # What the decoder is given, such as "RGB;16B"; the rest of a tile is places and sizes.
+        if any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())):
             told.add("narrowed", name)
         if getattr(image, "n_frames", 1) > 1:
             told.add("frames", name)

@@ -246,21 +246,23 @@ def readme(record: Json) -> str:
         parts += _code("In this folder, with torch alone:", _three_lines(record))
     names = ", ".join(i["name"] for i in record["inputs"])
     given = ", ".join(f'"{i["name"]}": {i["name"]}' for i in record["inputs"])
-    onnx, program, imported = f"{{{given}}})  # numpy arrays", names, []
+    onnx, program, imported = f"{{{given}}})", names, []
+    arrays, tensors = _stand_ins(record, "numpy", '"{}"'), _stand_ins(record, "torch", "torch.{}")
     if record["examples"]["rows"] is not None:
+        arrays, tensors = [], []
         onnx, program = "encoded(ROWS))", "*map(torch.from_numpy, encoded(ROWS).values())"
         imported = ["from encoder import ROWS, encoded  # ROWS: [{column: cell, ...}, ...]"]
     if "onnx" in there:
         parts += _code(
             "With ONNX Runtime, which needs no torch:",
-            ["import onnxruntime", *imported,
+            [*(["import numpy"] if arrays else []), "import onnxruntime", *imported, *arrays,
              'session = onnxruntime.InferenceSession("model.onnx")',
              f"(answers,) = session.run(None, {onnx}"],
         )  # fmt: skip
     if "torch" in there:
         parts += _code(
             "With torch.export, which needs no source:",
-            ["import torch", *imported, 'model = torch.export.load("model.pt2").module()',
+            ["import torch", *imported, *tensors, 'model = torch.export.load("model.pt2").module()',
              f"answers = model({program})"],
         )  # fmt: skip
     parts += [
@@ -297,6 +299,16 @@ def _three_lines(record: Json) -> Sequence[str]:
         return ["from example import ROWS, encoded", "from model import load",
                 "print(load()(**encoded(ROWS)))  # ROWS: [{column: cell, ...}, ...]"]  # fmt: skip
     return ["from example import ROWS", "from model import load", "print(load()(**ROWS))"]
+
+
+def _stand_ins(record: Json, library: str, kind: str) -> list[str]:
+    """Return lines that make an array an input, of ones, where a reader puts rows of their own."""
+    return [
+        f"{i['name']} = {library}.ones("
+        f"({', '.join('2' if isinstance(n, str) else str(n) for n in i['shape'])}"
+        f"{',' if len(i['shape']) == 1 else ''}), dtype={kind.format(i['dtype'])})  # your rows"
+        for i in record["inputs"]
+    ]
 
 
 def _origin(record: Json) -> list[str]:

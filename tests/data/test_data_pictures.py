@@ -90,6 +90,15 @@ def test_of_several_pictures_the_first_is_taken_and_said(tmp_path, suffix):
     assert "the first is taken" in said
 
 
+@pytest.mark.parametrize("suffix", ["png", "bmp", "jpg", "tiff", "ppm", "gif"])
+def test_a_picture_of_16_pixels_has_8_bits_a_channel(tmp_path, suffix):
+    told = pictures.Told()
+    for size in ((16, 16), (160, 16), (5, 4)):  # rows of (5, 4) take 16 bytes in a BMP
+        Image.new("RGB", size).save(path := tmp_path / f"small.{suffix}")
+        assert pictures.read(path, told).dtype == np.uint8
+    assert told.sentences() == ()
+
+
 def test_colour_of_16_bits_is_narrowed_and_said_and_grey_is_refused(tmp_path):
     told = pictures.Told()
     deep = np.arange(20, dtype=np.uint16).reshape(4, 5) * 1000

@@ -55,6 +55,10 @@ with torch.inference_mode():
 if "images" in sys.argv[1]:
     program = torch.export.load(sys.argv[1] + "/model.pt2").module()(*given.values())
     assert (found - program).abs().max() < 1e-4
+    import os, re
+    os.chdir(sys.argv[1])
+    exec(re.search("needs no source:\\n\\n```python\\n(.*?)```", open("README.md").read(), re.S)[1])
+    assert answers.shape == (2, 10)
 runpy.run_path(sys.argv[1] + "/example.py", run_name="__main__")
 print(json.dumps(found.tolist()))
 """
@@ -67,6 +71,10 @@ given = np.load(sys.argv[2])
 (found,) = session.run(None, {name: given[name] for name in given.files})
 (one,) = session.run(None, {name: given[name][:1] for name in given.files})
 assert abs(one - found[:1]).max() < 1e-4
+import os, re
+os.chdir(sys.argv[1])
+exec(re.search("needs no torch:\\n\\n```python\\n(.*?)```", open("README.md").read(), re.S)[1])
+print(answers.shape)
 print(json.dumps(found.tolist()))
 """
 
@@ -177,7 +185,8 @@ def test_a_table_with_texts_is_encoded_where_there_is_no_torch(
 def test_it_runs_where_there_is_no_torch(cases: dict[str, Case], tmp_path: Path) -> None:
     case, data = cases["images"], cases["images"].run.dataset
     np.savez(tmp_path / "x.npz", x=data.x_test)
-    _, answers = apart(WITH_RUNTIME, RUNTIME_ALONE, case.folder, tmp_path / "x.npz")
+    lines, answers = apart(WITH_RUNTIME, RUNTIME_ALONE, case.folder, tmp_path / "x.npz")
+    assert lines == ["(2, 10)"]  # the lines of the README run as they stand
     accuracy = float((answers.argmax(1) == data.targets_test).mean())
     assert accuracy == pytest.approx(case.original.test_accuracy, abs=5e-5)
 
