@@ -45,6 +45,19 @@ PAPERS_TRAINING: Final[Mapping[str, Any]] = {
 }  # fmt: skip
 # Name -> options of the space `random-graph-rnn`.
 PRIORS: Final = {name: named.options for name, named in priors.NAMED.items()}
+# What settings must not say, since it would be another population under the same name: section ->
+# key -> what says it.
+DECIDED: Final[Mapping[str, Mapping[str, str]]] = {
+    "seed": {"": "--seed"},
+    "data": {"source": "--data"},
+    "space": {
+        "name": "the study", "cells": "--cells", "prior": "--priors", "rewired": "--priors",
+        "ring": "--priors",
+    },
+    "algorithm": {"name": "the study"},
+    "budget": {"trials": "--graphs", "time": "--graphs"},
+    "origin": {"network": "--priors"},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,15 @@ class Plan:
             or not all(type(seed) is int and seed >= 0 for seed in self.seeds)
         ):
             wrong.append(f"--seed: expected numbers >= 0, each once, got {list(self.seeds)}.")
+        for section, decided in DECIDED.items():
+            given = self.settings.get(section, {})
+            keys = given if isinstance(given, Mapping) else ("",)
+            wrong += [
+                f"--set {'.'.join(filter(None, (section, key)))}: {decided[key]} says it; leave "
+                "this out."
+                for key in keys
+                if key in decided
+            ]
         if self.graphs < 1:
             wrong.append(f"--graphs: expected a number >= 1, got {self.graphs}.")
         if wrong:
@@ -262,7 +284,7 @@ def forecast(plan: Plan, request: Request) -> float:
 def _network_s(plan: Plan, request: Request, cell: str) -> float:
     """Return about how many seconds it takes to train one network, alone."""
     prior, seed = plan.priors[0], plan.seeds[0]
-    resolved = reading.resolved(plan.tables(prior, cell, seed), "study", request.overrides)
+    resolved = reading.resolved(plan.tables(prior, cell, seed), "--set", request.overrides)
     with resolved.scope.active():
         space: Any = resolved.space
         drawn = [space.sample(seeding.generator(seed, "timed", i)) for i in range(N_TIMED)]

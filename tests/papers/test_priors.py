@@ -247,7 +247,12 @@ def test_a_graph_that_fails_is_counted_and_passed_over(
         ("--cells", "gru,gru", "once"),
         ("--graphs", "4", "10 graphs or more"),
         ("--data", "digits", "--data: expected sequences"),
-        ("--set", "training.lr=x", "training.lr"),
+        ("--set", "training.lr=x", "--set: training.lr"),
+        ("--set", 'space.cells=["gru"]', "--set space.cells: --cells says it"),
+        ("--set", "space.rewired=0.5", "--set space.rewired: --priors says it"),
+        ("--set", "budget.trials=3", "--set budget.trials: --graphs says it"),
+        ("--set", "data.source=digits", "--set data.source: --data says it"),
+        ("--set", "seed=0", "--set seed: --seed says it"),
     ],
 )
 def test_what_is_no_study_is_one_sentence(
