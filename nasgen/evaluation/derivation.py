@@ -141,7 +141,9 @@ class Deriver:
             shapes = {name: mask.shape for name, mask in masks.items()}
             needed = masks.keys() - remembering(frame.blueprint, shapes)
             own = {name: mask for name, mask in masks.items() if name in needed}
-            repaired += _repair(own, made.strengths, frame.whole)
+            repaired += (given := _repair(own, made.strengths, frame.whole))
+            if "n_kept" in made.metrics:
+                made.metrics["n_kept"] += len(given)
         whole = frame.whole
         closed = support.closed(frame.blueprint, {**whole, **masks})
         if masks and not _n_left(closed, masks) and made.stock is not None:

@@ -81,6 +81,7 @@ class Pruning:
 
     `rng` gives the generator of a tensor, or of several; `given` is what the pruning requires.
     Nothing is taken of the tensors `spared`; those that are `dispensable` may lose everything.
+    `folding` says which tensors are joined, where some are.
     """
 
     who: str
@@ -92,6 +93,7 @@ class Pruning:
     given: Mapping[str, Any] = field(default_factory=dict)
     spared: frozenset[str] = frozenset()
     dispensable: frozenset[str] = frozenset()
+    folding: Folding | None = None
 
     @classmethod
     def of_network(
@@ -117,6 +119,7 @@ class Pruning:
             given=joined,
             spared=spared,
             dispensable=remembering(blueprint, shapes),
+            folding=folding,
             layers={name: step_of(steps, name).name for name in folding.layers},
             **more,
         )
@@ -132,6 +135,11 @@ class Pruning:
         own, alive = ({n: of[n] for n in bounds.free} for of in (weights, supports))
         budget = self._budget(own, alive, bounds)
         found = self._chosen(own, alive, budget)
+        room = budget
+        while room and n_units(found, self.granularity) + self._n_cut(found, alive) > budget:
+            # A tensor that lost everything is given a weight back, which others make room for.
+            room = max(0, min(room - 1, budget - self._n_cut(found, alive)))
+            found = self._chosen(own, alive, room)
         masks = {n: found.get(n, mask) for n, mask in supports.items()}
         if not hasattr(self.function, "adjusted"):
             return {}, masks
@@ -230,6 +238,17 @@ class Pruning:
             kept = n_units({n: found[n]}, self.granularity)
             survival.within(self.who, kept, share, " of a tensor", units)
         return found
+
+    def _n_cut(self, found: Masks, alive: Masks) -> int:
+        """Return how many tensors a layer needs that have lost everything."""
+        left, before = found, alive
+        if self.folding is not None:
+            left, before = self.folding.apart(found), self.folding.apart(alive)
+        return sum(
+            bool(before[n].any()) and not mask.any()
+            for n, mask in left.items()
+            if n not in self.dispensable
+        )
 
     def _adjusted(self, name: str, weight: Array, support: Mask, kept: Mask) -> Array:
         own = {key: parents[0] for key, parents in self._of(name).items()}

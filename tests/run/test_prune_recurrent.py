@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import nasgen
+from nasgen import registry
 from nasgen.evaluation.living import prunable
+from nasgen.evaluation.pruning import Pruning
 from nasgen.genotypes import Draft, Vertex
 from nasgen.genotypes.recurrent import Recurrent
 from nasgen.phenotype.folding import Folding
@@ -94,6 +96,37 @@ def test_hidden_units_leave_and_the_smaller_network_answers_the_same(
         own = masks[name].reshape(GATES[cell], UNITS, -1)
         assert np.array_equal(own.any(axis=(0, 2)), alive), name
     assert 0 < alive.sum() < UNITS
+
+
+@pytest.mark.parametrize("method", ["magnitude", "class-uniform", "random"])
+def test_a_matrix_that_is_given_a_weight_back_makes_no_more_stay(method: str) -> None:
+    """Joined, a layer keeps its strongest weight, which may be one of its memory."""
+    blueprint = RecurrentSpace(embedding=2).blueprint(network("gru").mint(0, 0), (4, 9), 2)
+    made = build(blueprint)
+    names = prunable(blueprint, dict(made.named_parameters()))
+    arrays = {n: made.get_parameter(n).detach().numpy().copy() for n in names}
+    for name in names:
+        arrays[name] *= 1e-3 if name.endswith("weight_ih") else 1.0
+    masks = {n: np.ones(a.shape, np.bool_) for n, a in arrays.items()}
+    needed = {n for n in names if not n.endswith("weight_hh")}
+    n_cut = 0
+    for keep in range(len(needed), 12):
+        folding, pruning = Pruning.of_network(
+            blueprint,
+            {n: a.shape for n, a in arrays.items()},
+            {"keep": keep},
+            {},
+            who=method,
+            entry=registry.get("prunings", method),
+            function=registry.function("prunings", method),
+            rng=lambda name: np.random.default_rng(len(name)),
+        )
+        found = pruning.left(folding.joined(arrays), folding.joined(masks))[1]
+        kept = folding.apart(found)
+        cut = [n for n in needed if not kept[n].any()]  # which get one back
+        assert sum(int(mask.sum()) for mask in kept.values()) + len(cut) == keep
+        n_cut += len(cut)
+    assert n_cut
 
 
 def test_a_method_for_layers_without_memory_is_refused_before_anything_is_made(
