@@ -45,10 +45,20 @@ def is_missing(cell: str) -> bool:
 def is_number(cell: str) -> bool:
     """Tell whether a cell can be read as a number."""
     try:
-        float(cell)
+        _number(cell)
     except ValueError:
         return False
     return True
+
+
+def _number(cell: Any) -> float:
+    """Return a cell as float; ValueError, TypeError or OverflowError for one that is no number.
+
+    Python reads 10_1 as 101, but in a table it is a name.
+    """
+    if isinstance(cell, str) and "_" in cell:
+        raise ValueError
+    return float(cell)
 
 
 def numbered(n: int) -> tuple[Column, ...]:
@@ -162,8 +172,8 @@ def _numbers(where: str, column: Column, cells: Sequence[Any]) -> NDArray[np.flo
             values[i] = math.nan
             continue
         try:
-            values[i] = float(cell)
-        except (TypeError, ValueError):
+            values[i] = _number(cell)
+        except (TypeError, ValueError, OverflowError):
             raise DataError(
                 f"{where}: row {i}, column '{column.name}' is {str(cell)[:40]!r}, expected a "
                 "number, or None where it is unknown."

@@ -72,6 +72,9 @@ class Transform:
         feed = feed_named(facts["form"]).restore(facts["feed_state"], states["feed"])
         task = task_named(facts["task"]).restore(facts["task_state"], states["task"])
         classes = tuple(str(name) for name in facts["classes"])
+        n_classes = getattr(task, "n_classes", len(classes))
+        if not isinstance(facts["classes"], list | tuple) or len(classes) != n_classes:
+            raise ValueError(f"expected the names of {n_classes} classes, got {len(classes)}")
         feed.example()  # asks what the feed knows, so that damage shows here
         return cls(facts["form"], feed, facts["task"], task, classes)
 

@@ -114,8 +114,8 @@ def number(row, name):
     if cell is None or str(cell).strip().lower() in RECORD["missing"]:
         return float("nan")
     try:
-        found = float(cell)
-    except (TypeError, ValueError):
+        found = float("inf" if "_" in str(cell) else cell)
+    except (TypeError, ValueError, OverflowError):
         found = float("inf")
     if abs(found) == float("inf"):
         raise ValueError(f"column {name!r}: expected a finite number or None, got {cell!r}")

@@ -8,6 +8,7 @@ memory can be pickled: what a pickle has of it is the same, JSON and arrays of n
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ from nasgen.store import tensors
 
 Array = NDArray[Any]
 MOST_STEPS: Final = 100_000
+MOST_VIEWS: Final = 100
+SHARES_OFF: Final = 1e-4  # from 1: of rounding
 AGAIN: Final = "Export the network again."
 
 
@@ -244,16 +247,32 @@ def _subject(
     record: Mapping[str, Any], weights: Mapping[str, Array], transform: Transform
 ) -> Subject:
     """Return what model.json and the weights describe."""
-    views = tuple(tuple(view) for view in record["views"])
+    members = _members(record["members"], record["stacks"], weights, transform)
     subject = Subject(
-        _members(record["members"], record["stacks"], weights, transform), transform, views,
-        str(record["mixed"]), float(record["temperature"]), is_joined=False,
+        members, transform, _views(record["views"], transform.feed), str(record["mixed"]),
+        float(record["temperature"]), is_joined=False,
     )  # fmt: skip
+    shares = [member.share for member in members]
+    if not (min(shares) >= 0 and abs(sum(shares) - 1) < SHARES_OFF):
+        raise ValueError(f"share: expected numbers of at least 0 that sum to 1, got {shares[:8]}")
     if subject.mixed not in MEANS:
         raise ValueError(f"mixed: expected one of {', '.join(MEANS)}, got {subject.mixed!r}")
-    if not subject.temperature > 0:
+    if not 0 < subject.temperature < math.inf:
         raise ValueError(f"temperature: expected a number above 0, got {subject.temperature}")
     return subject
+
+
+def _views(given: Any, feed: Any) -> tuple[Any, ...]:
+    """Return the views of a row, each of which was tried on an example."""
+    if not isinstance(given, list) or len(given) > MOST_VIEWS:
+        raise ValueError(f"views: expected a list of at most {MOST_VIEWS}, got {str(given)[:50]}")
+    views = tuple(map(_tupled, given))
+    example = feed.example()
+    shapes = {name: tensor.shape for name, tensor in example.items()}
+    for view in views:
+        if {name: t.shape for name, t in feed.viewed(example, view).items()} != shapes:
+            raise ValueError(f"views: {view!r} changes the shape of a row")
+    return views
 
 
 def _members(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from nasgen.data.base import load, make
+from nasgen.data.columns import Column, arrays
 from nasgen.errors import DataError
 
 
@@ -45,6 +46,15 @@ def test_other_numbers_are_standardised_by_the_training_rows(table):
     np.testing.assert_allclose(train.std(axis=0), 1, atol=1e-6)
     # both columns count the rows, so standardised they agree, in the test rows too
     np.testing.assert_allclose(test[..., 0], test[..., 1], atol=1e-6)
+
+
+def test_names_with_underscores_are_no_numbers(table):
+    data = load(table("a,y\n" + "".join(f"10_{i % 3},{i % 2}\n" for i in range(12))))
+    assert [(c.name, c.kind) for c in data.columns] == [("a", "text")]
+    with pytest.raises(DataError, match="expected a number"):
+        arrays("x", [Column("a", "number")], [["10_1"]])
+    with pytest.raises(DataError, match="expected a number"):
+        arrays("x", [Column("a", "number")], [[10**400]])
 
 
 def test_labels_that_are_numbers_are_ordered_by_value(table):

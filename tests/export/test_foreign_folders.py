@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import nasgen
-from nasgen.errors import NasgenError, StoreError
+from nasgen.errors import DamagedError, NasgenError, StoreError
 from nasgen.export import folder
 from tests.export.conftest import SETTINGS, Case
 
@@ -54,6 +54,11 @@ def step(folder: Path, **entries: Any) -> None:
     (folder / "model.json").write_text(json.dumps(record))
 
 
+def transformed(folder: Path, **entries: Any) -> None:
+    facts = json.loads((folder / "transform.json").read_text())
+    (folder / "transform.json").write_text(json.dumps({**facts, **entries}))
+
+
 def _swapped(folder: Path) -> None:
     with zipfile.ZipFile(folder / "weights.safetensors", "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps(Bomb(folder / "mark")))
@@ -69,10 +74,14 @@ HARMS: dict[str, Callable[[Path], Any]] = {
     "members are texts": lambda f: changed(f, members=["a"]),
     "temperature": lambda f: changed(f, temperature=-1),
     "mixed": lambda f: changed(f, mixed="foo"),
+    "infinite temperature": lambda f: changed(f, temperature=float("inf")),
     "views": lambda f: changed(f, views=3),
+    "many views": lambda f: changed(f, views=[[0, True]] * 1000),
     "no genotype": lambda f: member(f, genotype=None),
     "steps": lambda f: member(f, steps=[]),
     "share": lambda f: member(f, share="all"),
+    "negative share": lambda f: member(f, share=-3),
+    "share of no number": lambda f: member(f, share=float("nan")),
     "input": lambda f: member(f, input_shape=[10**12]),
     "layer": lambda f: step(f, layer="no-such"),
     "dotted layer": lambda f: step(f, layer="os:system"),
@@ -84,6 +93,8 @@ HARMS: dict[str, Callable[[Path], Any]] = {
     "weights": lambda f: (f / "weights.safetensors").write_bytes(b"\xff" * 100),
     "pickled weights": _swapped,
     "no transform": lambda f: (f / "transform.json").unlink(),
+    "other classes": lambda f: transformed(f, classes=["a"]),
+    "letters as classes": lambda f: transformed(f, classes="ab"),
     "transform": lambda f: (f / "transform.npz").write_bytes(pickle.dumps(Bomb(f / "mark"))),
 }  # fmt: skip
 
@@ -95,6 +106,18 @@ def test_damage_is_a_sentence(harm: str, copied: Path) -> None:
         nasgen.load(copied).predict([{"size": 1.0, "seconds": 1.7e9, "colour": "red"}])
     assert len(str(raised.value)) < 600
     assert not (copied / "mark").exists()
+
+
+@pytest.mark.parametrize(
+    "view", [["flip", 9], [0], [1.5, True], [10**9, False], "mirror", [1, True, 5]]
+)
+def test_views_that_are_none_are_a_sentence(
+    view: Any, cases: dict[str, Case], tmp_path: Path
+) -> None:
+    shutil.copytree(cases["images"].folder, tmp_path / "copy")
+    changed(tmp_path / "copy", views=[view])
+    with pytest.raises(DamagedError, match="Export the network again"):
+        nasgen.load(tmp_path / "copy")
 
 
 @pytest.mark.parametrize("harm", ["missing", "objects"])

@@ -230,7 +230,10 @@ class ImageFeed(Feed):
     def viewed(self, batch: dict[str, Tensor], view: tuple[int, bool]) -> dict[str, Tensor]:
         from nasgen.evaluation.images import viewed
 
-        return batch | {"x": viewed(batch["x"], *view)}
+        shift, mirror = view
+        if abs(shift) > max(self.shape[1:]):  # of a damaged record: memory grows with its square
+            raise ValueError(f"expected a shift of at most {max(self.shape[1:])}, got {shift}")
+        return batch | {"x": viewed(batch["x"], shift, mirror)}
 
     @property
     def rows_at_once(self) -> int:
