@@ -235,6 +235,8 @@ def _as_typed(problem: str) -> str:
         return word if value is None else f"{word} {value.strip(QUOTES)}"
 
     problem = GRANULARITY.sub("--granularity", problem.removeprefix("origin.network: "))
+    problem = re.sub(r"^settings: '", "--set: '", problem)
+    problem = re.sub(r"\bwith strategy = '(\S+)'", r"with --strategy \1", problem)
     return SETTING.sub(option, METHOD.sub(r"--method \1", problem))
 
 

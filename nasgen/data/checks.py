@@ -65,6 +65,11 @@ def as_images(name: str, key: str, value: Any) -> NDArray[Any]:
     array = as_array(name, key, value)
     if array.dtype.kind not in "iuf":
         hint = f" Use {key}.astype('uint8') * 255." if array.dtype.kind == "b" else ""
+        if array.dtype.kind == "U":
+            hint = (
+                f" Texts are sequences: give {key} as numbers of their symbols, integers (N, T) "
+                "filled up with 0, and `lengths` (N,) beside it (`nasgen list datasets npz`)."
+            )
         raise DataError(
             f"{name}: {key} must hold integers or floats, got {array.dtype.name}.{hint}"
         )

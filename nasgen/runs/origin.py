@@ -72,6 +72,9 @@ def read(
     path, trial = run_and_trial(network)
     if network in networks.names():
         data: Any = networks.read(network)
+        rows = networks.for_rows(data)
+        if rows is not None and space_name == rows["space"]["name"]:
+            data = rows
     elif (path / "run.json").is_file():
         return _of_run(here, path, trial, space, space_name)
     elif path.suffix in (graphs.GRAPHML, graphs.EDGES):
@@ -89,15 +92,17 @@ def read(
     )
 
 
-def space_of(network: str | None) -> dict[str, Any]:
+def space_of(network: str | None, form: str = "image") -> dict[str, Any]:
     """Return name and options of the space in which a network is legal, {} where nothing says it.
 
-    Those of a named network are what it needs beyond the defaults.
+    Those of a named network are what it needs beyond the defaults, for data of a form.
     """
     if network is None:
         return {}
     if network in networks.names():
-        return dict(networks.read(network).get("space", {}))
+        data = networks.read(network)
+        rows = networks.for_rows(data) if form == "table" else None
+        return dict((data if rows is None else rows).get("space", {}))
     try:
         path, _ = run_and_trial(network)
         is_run = (path / "run.json").is_file()

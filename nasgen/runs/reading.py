@@ -59,7 +59,7 @@ def resolved(
     scope = plugins.Scope(named.files, named.modules, importable, digests=digests).load(problems)
     with scope.active():
         read = dataset or _data(config, scope)
-        config = strategy.with_algorithm(_with_data(_with_origin(config), read))
+        config = strategy.with_algorithm(_with_data(_with_origin(config, read), read))
         config = _with_operators(_with_predictor(config, scope), scope)
         config = loose.with_modules(config, read)
         try:
@@ -109,12 +109,13 @@ def _with_data(config: SearchConfig, dataset: Dataset | NasgenError | None) -> S
     )
 
 
-def _with_origin(config: SearchConfig) -> SearchConfig:
+def _with_origin(config: SearchConfig, dataset: Dataset | NasgenError | None) -> SearchConfig:
     """Return the config with the space written out that the network of [origin] needs.
 
     What the config sets itself stays as it is.
     """
-    needed = origin.space_of(config.origin.network)
+    form = dataset.form if isinstance(dataset, Dataset) else "image"
+    needed = origin.space_of(config.origin.network, form)
     name = needed.pop("name", None)
     if name is None or config.space.name not in ("auto", name):
         return config

@@ -251,3 +251,9 @@ def test_folders_and_missing_files_are_named(tmp_path):
         load(f"npz:{tmp_path}")
     with pytest.raises(DataError, match=r"does not exist; .*has no 'a.npz'"):
         load(f"npz:{tmp_path}/a.npz")
+
+
+def test_texts_are_sequences_and_the_message_says_how_to_give_them(tmp_path):
+    np.savez(tmp_path / "texts.npz", x=np.array(["abc", "bd"] * 20), y=np.arange(40) % 2)
+    with pytest.raises(DataError, match=r"got str96\. Texts are sequences: give x as numbers"):
+        load(f"npz:{tmp_path / 'texts.npz'}")

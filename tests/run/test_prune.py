@@ -224,15 +224,32 @@ def test_a_network_with_a_name_is_trained_first(tmp_path: Path) -> None:
     assert next(mask for mask in masks.values() if mask.ndim == 4).all()
 
 
+def test_a_dense_network_with_a_name_reads_tables_too(tmp_path: Path) -> None:
+    rows = "\n".join(f"{i},{i % 7},{i % 5},{i % 2}" for i in range(60))
+    (tmp_path / "t.csv").write_text(f"a,b,c,d\n{rows}\n")
+    data = ("--data", f"csv:{tmp_path / 't.csv'}?target=d", "--epochs", 0.2, "--retrain", 0)
+    result = prune("lenet-300-100", tmp_path / "run", *data, "--target", 0.5, "--json")
+    first, last = answered(result)["steps"]
+    assert first["n_synapses"] == 3 * 300 + 300 * 100
+    assert last["n_kept"] == first["n_synapses"] // 2
+    config = (tmp_path / "run" / "config.toml").read_text()
+    assert 'name = "mlp"' in config
+    further = prune(tmp_path / "run", tmp_path / "more", "--target", 0.3, "--retrain", 0)
+    assert further.exit_code == 0, further.output
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
         (("--target", "1"), "--target: expected a share above 0 and below 1"),
         (("--method", "magnitud"), "did you mean 'magnitude'"),
         (("--strategy", "gradua"), "--strategy"),
-        (("--strategy", "bucket"), "--bucket: expected a number above 0"),
+        (
+            ("--strategy", "bucket"),
+            "--bucket: expected a number above 0 with --strategy bucket, got none.",
+        ),
         (("--method", "random", "--strategy", "bucket", "--bucket", "9"), "got 'random'; take"),
-        (("--size", "10"), "none with strategy = 'one-shot'"),
+        (("--size", "10"), "none with --strategy one-shot"),
         (("--granularity", "layer"), "granularity"),
         (("--granularity", "filter", "--classifier"), "--classifier: expected prunings"),
         (("--recurrent", "i2h"), "--method magnitude does not apply: expected a network with"),
@@ -241,7 +258,7 @@ def test_a_network_with_a_name_is_trained_first(tmp_path: Path) -> None:
         (("--epochs", "3"), "--epochs: expected none for "),
         (("--target", "0.99999"), "at least 2 weights to stay, one in each of 2 layers"),
         (("--protect", "middle"), "error: --protect: input should be"),
-        (("--set", "training.opimizer=sgd"), "error: settings: 'training.opimizer' is not"),
+        (("--set", "training.opimizer=sgd"), "error: --set: 'training.opimizer' is not"),
         (("--set", "algorithm.step=3"), "did you mean 'steps'"),
     ],
 )

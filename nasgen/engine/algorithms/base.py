@@ -431,7 +431,8 @@ def _shown(value: Any) -> str:
 
 def options_error(algorithm: str, option: str, expected: str, got: Any) -> ConfigError:
     """Return the error for an algorithm option out of range."""
-    return ConfigError(f"algorithm.{option} ({algorithm}): expected {expected}, got {got!r}.")
+    given = "none" if got is None else repr(got)
+    return ConfigError(f"algorithm.{option} ({algorithm}): expected {expected}, got {given}.")
 
 
 def tournament_of(algorithm: str, given: int | None, usual: int, population: int) -> int:
