@@ -269,6 +269,17 @@ def stamped(name: str) -> list[Any]:
     return [row for file in files if file.exists() for row in values(file.read_text("utf-8"))]
 
 
+def sources(names: Sequence[str]) -> list[str]:
+    """Return a line for the figures of several commands: command, commit and machine of each."""
+    found = [
+        f"`{row['command']}` (commit {row['commit']}, {', '.join(_machines_of([row]))})"
+        for name in names
+        for row in stamped(name)
+        if isinstance(row, dict) and {"command", "commit", "machine"} <= row.keys()
+    ]
+    return [f"Measured by {'; '.join(found)}."] if found else []
+
+
 def _counts(row: Any) -> bool:
     """Tell whether a row is of the present code, where rows say which."""
     return not isinstance(row, dict) or row.get("stage", worth.FINAL) == worth.FINAL
@@ -304,7 +315,8 @@ def write_table() -> None:
         _between(document, name, text)
     for document, tools in TIMES.items():
         found = [line for tool in tools for line in tool_lines(tool)]
-        _between(globals()[document], "times", worth.as_table(found))
+        text = "\n\n".join([worth.as_table(found), *sources(tools)])
+        _between(globals()[document], "times", text)
     for name, text in worth.page(outputs("pays")).items():
         _between(WORTH, name, text)
     for name, tools in BESIDE.items():
