@@ -54,14 +54,15 @@ def choose(
     section: Ensemble,
     left_out: Say = warnings.warn,
     cross_fit: bool = False,
+    seed: int = 0,
 ) -> TrainedEnsemble:
     """Select an ensemble on the validation rows; `networks` come best first, at least one.
 
     Networks whose tensors are damaged, or whose answers are not finite, are left out, and
     `left_out` gets a sentence about each. With `cross_fit` the ensemble's `cross_fitted` says what
-    its method is worth on rows that it has not seen. Raises StoreError when none is left,
-    ConfigError when none keeps the limits alone, or for wrong options, and IncompatibleError when
-    the method breaks its contract.
+    its method is worth on rows that it has not seen. `seed` is what methods draw from. Raises
+    StoreError when none is left, ConfigError when none keeps the limits alone, or for wrong
+    options, and IncompatibleError when the method breaks its contract.
     """
     method = method_of(section)
     Mixing(section.mean_of).check(networks[0].inference.task)
@@ -69,7 +70,7 @@ def choose(
         networks = [n for n in networks if _is_whole(n, lambda n: n.validation, left_out)]
         if not networks:
             raise StoreError("no candidate of it can be read; `nasgen train` makes one.")
-        candidates = _candidates(networks, section, left_out)
+        candidates = _candidates(networks, section, left_out, seed)
         mix = asked(method, candidates, section.name)
         # Predictions may be there without weights: of the few that are chosen both are needed.
         chosen = [candidate.source for candidate, _ in mix]
@@ -78,14 +79,16 @@ def choose(
             networks = [n for n in networks if n not in broken]
             continue
         found = TrainedEnsemble(
-            tuple(chosen), tuple(share for _, share in mix), candidates.mixing, section
+            tuple(chosen), tuple(s for _, s in mix), candidates.mixing, section, seed=seed
         )
         if not cross_fit:
             return found
         return replace(found, cross_fitted=_cross_fitted(method, candidates, section.name))
 
 
-def _candidates(networks: Sequence[TrainedNetwork], section: Ensemble, left_out: Say) -> Candidates:
+def _candidates(
+    networks: Sequence[TrainedNetwork], section: Ensemble, left_out: Say, seed: int
+) -> Candidates:
     """Return what a method chooses from: the networks that keep the limits alone."""
     inference = networks[0].inference
     limits = Limits(section.size, section.max_params, section.max_latency_ms)
@@ -101,6 +104,7 @@ def _candidates(networks: Sequence[TrainedNetwork], section: Ensemble, left_out:
         limits,
         section.select == "nll",
         section.rounds,
+        seed,
         averaged=lambda found: _averaged(found, left_out),
     )
 

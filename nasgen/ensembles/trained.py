@@ -281,9 +281,10 @@ class TrainedEnsemble:
     """Networks whose predictions are averaged with weights that sum to 1.
 
     `mixing` says what is averaged, `section` are the settings that chose the members, None where
-    they are not known. `cross_fitted` is what the task measures on validation rows where members
-    and weights were chosen on the other ones; {} where that was not asked for. `known` returns what
-    its run, or its folder, knows of it, for model.json of an export; `noted` is as a network's.
+    they are not known, and `seed` is what their method drew from. `cross_fitted` is what the task
+    measures on validation rows where members and weights were chosen on the other ones; {} where
+    that was not asked for. `known` returns what its run, or its folder, knows of it, for model.json
+    of an export; `noted` is as a network's.
     """
 
     members: tuple[TrainedNetwork, ...]
@@ -293,6 +294,7 @@ class TrainedEnsemble:
     cross_fitted: Mapping[str, float] = field(default_factory=dict)
     known: Callable[[], Mapping[str, Any]] = dict
     noted: Callable[[Written], str] = _unnoted
+    seed: int = 0
 
     def _repr_html_(self) -> str:
         """Return the drawings of its members with their shares, which notebooks show."""

@@ -5,12 +5,8 @@ It is written beside its place and moved there whole, so that no half of one is 
 
 from __future__ import annotations
 
-import glob
 import json
 import logging
-import os
-import shutil
-import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -33,7 +29,7 @@ from nasgen.export.joined import Joined
 from nasgen.export.source import UnheldError
 from nasgen.export.subject import Live, Subject
 from nasgen.layers.modules import Recurring
-from nasgen.store import tensors
+from nasgen.store import beside, tensors
 from nasgen.store.folder import versions
 
 FORMATS: Final[tuple[str, ...]] = (python.NAME, onnx.NAME, program.NAME)
@@ -43,7 +39,6 @@ VERSION: Final = 3  # of model.json; 2 had no layers in common before layers sid
 TOLERANCE: Final = 1e-4  # of answers in float32, as a share of the largest answer where that is > 1
 N_EXAMPLES: Final = 8
 HEAVY: Final = 4096  # rows at once
-STALE_S: Final = 3600.0  # since anything was written of an export that was killed
 TEST, VALIDATION, RANDOM = "test", "validation", "random"  # rows that formats are compared on
 
 Array = NDArray[Any]
@@ -119,7 +114,7 @@ def write(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StoreError(f"{out} is there already; name another folder, or delete it.")
     inputs = subject.inputs(rows.raw)
-    with _beside(out) as folder, threads(1), _quiet():
+    with beside.whole(out) as folder, threads(1), _quiet():
         made = _Making(subject, inputs, rows, folder)
         found = {name: made.format(name) for name in FORMATS if name in {*formats}}
         if not any("file" in of for of in found.values()):
@@ -302,38 +297,6 @@ def networks(subject: Subject) -> dict[str, Any]:
             for place, member in enumerate(subject.members)
         ],
     }  # fmt: skip
-
-
-@contextmanager
-def _beside(out: Path) -> Any:
-    """Give a folder beside `out` that takes its place once all is written, and else goes."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        for left in _left_behind(out):
-            shutil.rmtree(left, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        yield temporary
-        temporary.replace(out)
-    except OSError as error:
-        if isinstance(error, StoreError):
-            raise
-        raise StoreError(f"cannot write {out}: {error.strerror or error}.") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _left_behind(out: Path) -> list[Path]:
-    """Return folders beside `out` of exports that were killed: of no process, and old enough.
-
-    One that is new may be that of a process on another machine.
-    """
-    found = []
-    for path in out.parent.glob(f".{glob.escape(out.name)}.*.tmp"):
-        number = path.name.removesuffix(".tmp").rpartition(".")[2]
-        is_old = time.time() - path.stat().st_mtime > STALE_S
-        if path.is_dir() and number.isdecimal() and is_old and not Path(f"/proc/{number}").exists():
-            found.append(path)
-    return found
 
 
 @contextmanager

@@ -74,8 +74,9 @@ def combine_runs(
             f"ensemble.size = {section.size}: no more can take part than the {len(networks)} whose "
             "weights are kept."
         )
-    with run_of(sources[0]).resolved.scope.active():  # the method may be a plug-in's
-        return choose(networks, section, left_out, cross_fit)
+    first = run_of(sources[0])
+    with first.resolved.scope.active():  # the method may be a plug-in's
+        return choose(networks, section, left_out, cross_fit, first.config.seed)
 
 
 def gathered(sources: Sequence[Source], left_out: Say = warnings.warn) -> list[TrainedNetwork]:

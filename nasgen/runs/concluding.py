@@ -157,7 +157,7 @@ def _ensemble(
 
 
 def _chosen(run: Run, networks: Sequence[TrainedNetwork], left_out: Say) -> TrainedEnsemble:
-    return choose(networks, run.config.ensemble, left_out)
+    return choose(networks, run.config.ensemble, left_out, seed=run.config.seed)
 
 
 def affordable(

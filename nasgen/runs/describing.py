@@ -161,7 +161,8 @@ def _sizes(
     found: dict[tuple[int, float], Size] = {}
     for size in [n for n in SIZES if n <= min(len(networks), section.size or len(networks))]:
         try:
-            made = choose(networks, section.model_copy(update={"size": size}), lambda text: None)
+            smaller = section.model_copy(update={"size": size})
+            made = choose(networks, smaller, lambda text: None, seed=ensemble.seed)
         except NasgenError:  # such as a limit that no network keeps
             continue
         val, test = made.val_metrics[metric], made.test_metrics[metric]

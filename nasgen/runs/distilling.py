@@ -79,7 +79,7 @@ def distil(
     run = run_of(source).with_recipe({"training": training})
     with run.resolved.scope.active(), tempfile.TemporaryDirectory() as folder:
         student = _student(source, run, teacher, wanted)
-        artifacts = Artifacts(Path(folder) / "artifacts")
+        artifacts = Artifacts(Path(folder) / "artifacts", "the runs are as they were")
         logits = artifacts.save({"train": _answers(teacher)})
         support = student.refs.get("support")
         if support is not None:  # a sparse network stays one

@@ -13,13 +13,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shlex
-import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,6 +31,7 @@ from nasgen.runs.trust import Named, Stored
 from nasgen.settings.prediction import Views
 from nasgen.settings.text import parsed
 from nasgen.settings.writing import to_toml
+from nasgen.store import beside
 from nasgen.store.artifacts import Artifacts
 from nasgen.store.trial import Trial
 
@@ -197,24 +194,10 @@ def write(
     """
     path = Path(path)
     check_free(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}.") from None
-    try:
+    with beside.whole(path) as made:
         _fill(made, ensemble, runs, summary, more or {})
         if page:
             (made / "report.html").write_text(page, encoding="utf-8")
-        made.chmod(0o777 & ~_umask())
-        made.replace(path)
-    except OSError as error:
-        if isinstance(error, StoreError):
-            raise
-        raise StoreError(f"cannot write {path}: {error.strerror or error}.") from None
-    finally:
-        with suppress(OSError):
-            shutil.rmtree(made)
     return path
 
 
@@ -303,10 +286,3 @@ def _names(runs: Sequence[Run]) -> dict[Run, str]:
             name = f"{run.name}-{n}"
         found[run] = name
     return found
-
-
-def _umask() -> int:
-    """Return the umask of the process, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

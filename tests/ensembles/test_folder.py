@@ -195,6 +195,33 @@ def test_a_method_of_a_plug_in_is_named_and_takes_options(
     assert [m["weight"] for m in json.loads(found.stdout)["members"]] == [0.333333] * 3
 
 
+def test_methods_draw_from_the_seed_of_the_first_run(
+    made: Path, tmp_path: Path, registry_restored: None
+) -> None:
+    file = tmp_path / "drawn.py"
+    file.write_text(METHOD.replace("[: self.n]", "[candidates.seed :][:1]"))
+    words = ("--plugin", str(file), "--method", "best-few", "--json")
+    for run, place in (("a", 0), ("b", 1)):  # with the seeds 0 and 1
+        found = ensemble(made, run, *words)
+        assert found.exit_code == 0, found.output
+        (member,) = json.loads(found.stdout)["members"]
+        assert member["trial"] == nasgen.load(made / run).networks()[place].trial.seq
+
+
+def test_a_folder_is_not_made_where_one_stands_and_leaves_of_killed_processes_go(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = ensemble(made, "a", "--out", ".")
+    assert found.exit_code == 2
+    assert "is the folder that you are in; name a new one" in found.output
+    most = int(Path("/proc/sys/kernel/pid_max").read_text())
+    (left := tmp_path / f".new.{most + 1}.0f.tmp").mkdir()
+    os.utime(left, (0, 0))
+    assert ensemble(made, "a", "--out", str(tmp_path / "new")).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
 def test_limits_that_no_network_keeps_leave_a_run_without_an_ensemble(tmp_path: Path) -> None:
     limits = {"ensemble": {"max_params": 1}, "budget": {"trials": 1}}
     with pytest.warns(UserWarning, match=r"there is no ensemble: ensemble.max_params: expected at"):

@@ -17,7 +17,7 @@ import pytest
 
 import nasgen
 from nasgen.errors import DamagedError, NasgenError, StoreError
-from nasgen.export import folder
+from nasgen.store import beside
 from tests.export.conftest import SETTINGS, Case
 
 EVIL = '"""\nimport pathlib; pathlib.Path({mark!r}).write_text("run")\n"""'
@@ -141,15 +141,15 @@ def test_what_a_killed_export_left_goes_with_the_next_one(
     cases: dict[str, Case], tmp_path: Path
 ) -> None:
     """Not what a living process, or one of another machine, may be writing."""
-    long_ago = time.time() - 2 * folder.STALE_S
+    long_ago = time.time() - 2 * beside.STALE_S
     most = int(Path("/proc/sys/kernel/pid_max").read_text())
-    left = {name: tmp_path / f".out.{number}.tmp" for name, number in
+    left = {name: tmp_path / f".out.{number}.0f.tmp" for name, number in
             {"dead": most + 1, "new": most + 2, "living": os.getpid()}.items()}  # fmt: skip
     for name, path in left.items():
         path.mkdir()
         if name != "new":
             os.utime(path, (long_ago, long_ago))
-    left["living"] = left["living"].rename(tmp_path / f".out.{os.getppid()}.tmp")
+    left["living"] = left["living"].rename(tmp_path / f".out.{os.getppid()}.0f.tmp")
     cases["table"].original.export(tmp_path / "out", formats="python")
     assert {p.name for p in tmp_path.iterdir()} == {"out", left["new"].name, left["living"].name}
 
