@@ -178,23 +178,29 @@ class Population:
 def trained(plan: Plan, request: Request) -> tuple[list[Population], list[Run]]:
     """Train what is missing; return the populations, one a kind of units, and their runs.
 
-    Raises DataError where no network of a population could be trained.
+    A kind of units of which no network could be trained has none. Raises DataError where that is
+    so of all.
     """
     _announce(plan, request)
     found: list[Population] = []
     runs: list[Run] = []
     for cell in plan.cells:
         parts: list[Labelled] = []
-        priors: list[str] = []
+        names: list[str] = []
         n_failed = dict.fromkeys(plan.priors, 0)
         for prior, seed in product(plan.priors, plan.seeds):
             run = _run(plan, request, prior, cell, seed)
             runs.append(run)
             part = _labels(run, plan.graphs, prior, cell)
-            parts.append(part)
-            priors += [prior] * len(part.y)
-            n_failed[prior] += plan.graphs - len(part.y)
-        found.append(Population(cell, labels.together(parts), tuple(priors), n_failed))
+            n = 0 if part is None else len(part.y)
+            parts += [] if part is None else [part]
+            names += [prior] * n
+            n_failed[prior] += plan.graphs - n
+        if parts:
+            found.append(Population(cell, labels.together(parts), tuple(names), n_failed))
+    if not found:
+        why = next((t.failure for run in runs for t in _searched(run) if t.failure), "")
+        raise DataError(f"none of the graphs could be trained; the first: {why}")
     return found, runs
 
 
@@ -220,13 +226,16 @@ def _searched(run: Run) -> list[Any]:
     return [t for t in run.trials if t.phase == "search"]
 
 
-def _labels(run: Run, n: int, prior: str, cell: str) -> Labelled:
-    """Return the labels of the first `n` graphs of a run, with what describes them besides."""
+def _labels(run: Run, n: int, prior: str, cell: str) -> Labelled | None:
+    """Return the labels of the first `n` graphs of a run, with what describes them besides.
+
+    None where none of them could be trained.
+    """
+    if not any(t.state == "COMPLETE" and t.seq < n for t in _searched(run)):
+        return None
     whole = labels.of_run(run, FEATURES)
     rings = {t.seq: t.screening.get("drawn", {}).get("ring") for t in run.trials}
     kept = [i for i, row in enumerate(whole.rows) if row["trial"] < n]
-    if not kept:
-        raise DataError(f"{run.path}: none of the first {n} graphs could be trained.")
     rows = []
     for i in kept:
         row = whole.rows[i]

@@ -97,7 +97,7 @@ class Studied:
             "data": self.plan.data,
             "seeds": list(self.plan.seeds),
             "networks": sum(len(p.found.y) for p in self.populations),
-            "failed": sum(sum(p.n_failed.values()) for p in self.populations),
+            "failed": self.plan.n_networks - sum(len(p.found.y) for p in self.populations),
             "files": {cell: str(file) for cell, file in self.files.items()},
             "survives": self.text,
             "machine": {key: here[key] for key in ("processor", "cores")},
@@ -125,14 +125,21 @@ def study(plan: Plan, request: Request, repeats: int, among: Sequence[str] = ())
         labels.write(population.found, file)
     request.note(f"data sets in {request.out}; judging predictors")
     told: dict[str, Told] = {}
+    untold = dict.fromkeys(plan.cells, "no graph could be trained")
     for population in found:
         own = _only(population, among)
-        if np.ptp(own.y) > 0:
+        if (n_different := len(set(own.keys))) < MIN_GROUPS:
+            untold[population.cell] = f"{n_different} different graphs, of {MIN_GROUPS} needed"
+        elif np.ptp(own.y) == 0:
+            untold[population.cell] = "all networks are equally accurate"
+        else:
+            untold.pop(population.cell)
             told[population.cell] = structure.told(own, repeats, plan.seeds[0])
+    why = ", ".join(f"{cell} ({reason})" for cell, reason in untold.items())
     if not told:
         raise DataError(
-            "all networks have the same accuracy, so there is nothing to predict; train longer "
-            "(--epochs) or on more rows."
+            f"there is nothing to predict: {why}. Train more graphs (--graphs), longer (--epochs) "
+            "or on more rows."
         )
     tables = [
         _population_table(found),
@@ -143,8 +150,8 @@ def study(plan: Plan, request: Request, repeats: int, among: Sequence[str] = ())
         tables.append(_missed_table(told))
     seconds = sum(run.summary["wall_s"] for run in runs)
     text = structure.paragraph(told)
-    if alike := [population.cell for population in found if population.cell not in told]:
-        text += f" Nothing is told of {', '.join(alike)}, whose networks are equally accurate."
+    if untold:
+        text += f" Nothing is told of {why}."
     return Studied(plan, among, repeats, found, told, tables, files, text, seconds)
 
 
@@ -176,7 +183,7 @@ def _population_table(found: Sequence[Population]) -> Table:
     rows = []
     for prior in whole.n_failed:
         n_failed = sum(p.n_failed[prior] for p in found)
-        shown = [f"{whole.of(prior, name).mean():.{d}f}" for name, d in SHOWN.items()]
+        shown = [_shown(whole.of(prior, name), d) for name, d in SHOWN.items()]
         accuracies = [_mean(p.of(prior)) for p in found]
         rows.append([prior, str(len(whole.of(prior))), str(n_failed), *shown, *accuracies])
     return Table(
@@ -184,6 +191,10 @@ def _population_table(found: Sequence[Population]) -> Table:
         ["prior", "graphs", "failed", *SHOWN, *(p.cell for p in found)],
         rows,
     )
+
+
+def _shown(values: Any, digits: int) -> str:
+    return f"{values.mean():.{digits}f}" if len(values) else numbers.NONE
 
 
 def _mean(values: Any) -> str:

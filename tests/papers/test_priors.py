@@ -20,7 +20,7 @@ from nasgen import genotypes, registry
 from nasgen.bench import labels
 from nasgen.bench.labels import Labelled
 from nasgen.cli import app
-from nasgen.errors import ConfigError, EvaluationError
+from nasgen.errors import ConfigError, DataError, EvaluationError
 from nasgen.evaluation.abreast import SideBySide
 from nasgen.evaluation.evaluator import Evaluator
 from nasgen.genotypes import graphs
@@ -40,7 +40,10 @@ SMALL = (
     "--set", "execution.executor=serial", "--epochs", "6", "--quiet",
 )  # fmt: skip
 IN_FULL = structure.N_DRAWS
-SETTINGS = {"space": {"most": 12}, "training": {"batch_size": 16, "lr": 0.02, "epochs": 1.0}}
+SETTINGS: dict[str, Any] = {
+    "space": {"most": 12},
+    "training": {"batch_size": 16, "lr": 0.02, "epochs": 1.0},
+}
 
 
 def studied(out: Path, *more: str) -> Any:
@@ -237,6 +240,29 @@ def test_a_graph_that_fails_is_counted_and_passed_over(
     ((found,), _) = populations.trained(plan(), Request("", None, tmp_path))
     assert found.n_failed == {"barabasi-albert": 1}
     assert [row["trial"] for row in found.found.rows] == [0, 2]
+
+
+def test_units_of_which_no_graph_can_be_trained_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Evaluator._candidate
+
+    def failing(self: Evaluator, trial: Any) -> Any:
+        if "gru" in str(trial.job["genotype"]):
+            raise EvaluationError("the disk was full")
+        return made(self, trial)
+
+    monkeypatch.setattr(Evaluator, "_candidate", failing)
+    longer = SETTINGS | {"training": SETTINGS["training"] | {"epochs": 5.0}}
+    more = {"cells": ("gru", "rnn_tanh"), "priors": ("watts-strogatz",), "data": "reber:n=240"}
+    wanted = replace(plan(graphs=10, **more), settings=longer)
+    found = priors.study(wanted, Request("", None, tmp_path), 1)
+    assert list(found.told) == ["rnn_tanh"]
+    assert found.text.endswith("Nothing is told of gru (no graph could be trained).")
+    assert (found.summary()["networks"], found.summary()["failed"]) == (10, 10)
+    priors.write(found, tmp_path / "page.html", "A study")
+    with pytest.raises(DataError, match=r"none of the graphs .* the first: the disk was full"):
+        populations.trained(plan(cells=("gru",)), Request("", None, tmp_path))
 
 
 @pytest.mark.parametrize(
