@@ -147,7 +147,10 @@ def ensemble(
     if json_:
         dump(summary)
         return
-    _print(summary, chosen.inference.task.metric, views)
+    _print(summary, chosen.inference.task.metric)
+    n_views = summary.get("views", 1)
+    if views is not None and views > n_views:
+        print(f"note: {_fewer(n_views, views, chosen.inference.transform.form == 'image')}")
 
 
 @command
@@ -232,7 +235,7 @@ def left_out(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr)
 
 
-def _print(summary: Mapping[str, Any], metric: str, views: int | None) -> None:
+def _print(summary: Mapping[str, Any], metric: str) -> None:
     from nasgen.report.numbers import change
     from nasgen.runs.progress import plain, share, value
 
@@ -256,14 +259,19 @@ def _print(summary: Mapping[str, Any], metric: str, views: int | None) -> None:
         print(f"test {metric}, one view: {value(metric, summary[f'test_{metric}_one_view'])}")
     if summary["gap"] is not None:
         gap = plain(change(metric, summary["gap"]))
-        print(f"gap: {gap} (the rows that chose against test rows, one view each)")
-    if views is not None and views > n_views:
-        print(f"note: {n_views} of {views} views, those that training shows")
+        each = ", one view each" if n_views > 1 else ""
+        print(f"gap: {gap} (the rows that chose against test rows{each})")
     if summary.get("temperature", 1.0) != 1.0:
         print(f"temperature: {summary['temperature']:.3g}")
     print(f"parameters: {value('n_params', summary['n_params'])}")
     if "out" in summary:
         print(f"ensemble: {summary['out']}")
+
+
+def _fewer(n_views: int, asked: int, is_image: bool) -> str:
+    if not is_image:
+        return f"views are of images alone; {asked} were asked for"
+    return f"{n_views} of {asked} views: those that the networks' training showed them"
 
 
 def _print_distilled(summary: Mapping[str, Any], metric: str) -> None:

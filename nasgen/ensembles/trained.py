@@ -296,6 +296,11 @@ class TrainedEnsemble:
     noted: Callable[[Written], str] = _unnoted
     seed: int = 0
 
+    def __repr__(self) -> str:
+        shares = zip(self.members, self.weights, strict=True)
+        of = ", ".join(f"{m.run}:{m.trial.seq}: {weight:.3g}" for m, weight in shares)
+        return f"TrainedEnsemble({{{of}}})"
+
     def _repr_html_(self) -> str:
         """Return the drawings of its members with their shares, which notebooks show."""
         sharpened = "" if self.temperature == 1 else f", temperature {self.temperature:.3g}"

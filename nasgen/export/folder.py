@@ -67,6 +67,11 @@ class Written:
     record: dict[str, Any]
     refused: dict[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        formats = [name for name, of in self.record["formats"].items() if "file" in of]
+        refused = f", refused={self.refused}" if self.refused else ""
+        return f"Written({str(self.path)!r}, formats={formats}{refused})"
+
     @property
     def remark(self) -> str:
         """What should be known of the comparison with the original, "" for nothing."""

@@ -21,6 +21,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
+from numpy.typing import NDArray
+
 from nasgen.data import arrays
 from nasgen.ensembles.mixing import Mixing
 from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork
@@ -124,6 +126,22 @@ class Ensembled:
             tuple(members), tuple(m.share for m in self._members), self._mixing, section,
             known=partial(exporting.about_folder, self),
         )  # fmt: skip
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Name of each class, in the order of `predict`; empty where the task has none."""
+        return self.ensemble.classes
+
+    def predict(self, rows: Any) -> NDArray[Any]:
+        """Return the ensemble's answers for raw rows, as `ensemble.predict` does."""
+        return self.ensemble.predict(rows)
+
+    def predict_proba(self, rows: Any) -> NDArray[Any]:
+        """Return the ensemble's predictions of raw rows, as `ensemble.predict_proba` does."""
+        return self.ensemble.predict_proba(rows)
+
+    def __repr__(self) -> str:
+        return f"Ensembled({str(self.path)!r})"
 
     def _repr_html_(self) -> str:
         """Return the drawings of its members with their shares, which notebooks show."""

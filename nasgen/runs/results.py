@@ -132,6 +132,9 @@ class Run:
         found.threads, found.named = self.threads, self.named
         return found
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
     def _repr_html_(self) -> str:
         """Return what notebooks show: its results and the drawing of its best network."""
         return showing.html(self)

@@ -135,6 +135,27 @@ def test_the_report_shows_cost_diversity_calibration_and_errors(made: Path) -> N
     assert int(first.group(1)) == max(sure, key=lambda pair: (pair[0], -pair[1]))[1]
 
 
+def test_what_load_returns_answers_itself_and_is_short_in_a_console(made: Path) -> None:
+    x, _ = _rows(7)
+    found = nasgen.load(made / "both")
+    np.testing.assert_array_equal(found.predict_proba(x), found.ensemble.predict_proba(x))
+    np.testing.assert_array_equal(found.predict(x), found.ensemble.predict(x))
+    assert found.classes == ("0", "1", "2")
+    run = nasgen.load(made / "a")
+    assert repr(found) == f"Ensembled({str(made / 'both')!r})"
+    assert repr(run) == f"Run({str(made / 'a')!r})"
+    best = run.network().trial.seq
+    assert f"a:{best}: 0.25" in repr(found.ensemble)
+    written = found.ensemble.export(made / "written", formats="python")
+    assert repr(written) == f"Written({str(made / 'written')!r}, formats=['python'])"
+
+
+def test_rows_of_a_table_have_no_views(made: Path) -> None:
+    said = ensemble(made, "a", "--method", "average", "--views", "6").output
+    assert "note: views are of images alone; 6 were asked for" in said
+    assert "one view" not in said
+
+
 def test_it_answers_as_before_without_its_runs_and_data(made: Path, tmp_path: Path) -> None:
     x, _ = _rows(7)
     expected = Ensembled(made / "both").ensemble.predict_proba(x)

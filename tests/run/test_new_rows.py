@@ -304,6 +304,7 @@ def test_images_on_another_scale_are_remarked() -> None:
     data = _dataset("floats")
     feed = ImageFeed.fit(data, np.arange(len(data.targets)))
     assert feed.remarks(feed.read(data.x_test)) == []
+    assert feed.remarks(feed.read(data.x_test[:0])) == []
     [said] = feed.remarks(feed.read(data.x_test * 255))
     assert "has the mean" in said
     assert "expected values as the data set has them" in said

@@ -165,6 +165,8 @@ class ImageFeed(Feed):
         )
 
     def remarks(self, stored: Inputs) -> list[str]:
+        if not len(stored["x"]):
+            return []
         means, _ = moments(self.prepared(stored)["x"])
         off = np.abs(means - self.mean) / self.std
         at = int(off.argmax())
