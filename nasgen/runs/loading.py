@@ -29,8 +29,8 @@ def load(
 
     A run is a `nasgen.Run`: see `nasgen.runs.session.load` for the other arguments. The folder of
     an ensemble is a `nasgen.runs.ensembled.Ensembled`, which has it as `ensemble`; an export is a
-    `nasgen.export.reading.Exported`. Both answer by `predict` and `predict_proba`. An export takes `plugins` alone, files and modules whose layers it needs. Raises StoreError for
-    anything else.
+    `nasgen.export.reading.Exported`. Both answer by `predict` and `predict_proba`. An export takes
+    `plugins` alone, files and modules whose layers it needs. Raises StoreError for anything else.
     """
     check(path, *FILES)
     if is_export(path):
