@@ -14,6 +14,7 @@ from nasgen import seeding
 from nasgen.evaluation import batches, shared
 from nasgen.evaluation.average import measure_statistics
 from nasgen.phenotype.heredity import inherit
+from nasgen.phenotype.lent import lent
 from nasgen.phenotype.network import build
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def averaged(inference: Inference, parts: Parts) -> dict[str, Array]:
     network = build(blueprints[0])
     inherit(network, blueprints[0], parents, {"rest": {"mean": list(range(len(parts)))}})
     placed = inference.placed(network)
-    measure_statistics(placed, _shown(inference, placed))
+    seed = seeding.integer(inference.data.split_seed, "statistics of norms")
+    with lent(seed):  # of dropout in front of a norm
+        measure_statistics(placed, _shown(inference, placed))
     placed.eval()
     return {name: tensor.detach().cpu().numpy() for name, tensor in placed.state_dict().items()}
 
@@ -70,7 +73,9 @@ def _shown(inference: Inference, network: torch.nn.Module) -> Sequence[Callable[
     shared.require(inference.data, inference.digest)
     rows = shared.split(inference.data, 1.0).train
     rng = seeding.generator(inference.data.split_seed, "rows for the statistics of norms")
-    picked = np.sort(rng.choice(rows, min(N_SHOWN, len(rows)), replace=False))
+    n, at_once = min(N_SHOWN, len(rows)), inference.feed.rows_at_once
+    n -= n % at_once if n > at_once else 0  # all batches count alike, so they are of one size
+    picked = np.sort(rng.choice(rows, n, replace=False))
     rng.shuffle(picked)  # rows may be stored by class
     inputs = shared.prepared(inference.data, "train")
     found = batches.evaluation_batches(inference.feed, inputs, picked, inference.device)

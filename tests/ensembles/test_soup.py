@@ -16,7 +16,7 @@ import torch
 import nasgen
 from nasgen.ensembles.choosing import choose
 from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork
-from nasgen.evaluation import shared
+from nasgen.evaluation import shared, soup
 from nasgen.runs import combining, ensembled, garbage
 from nasgen.settings.ensemble import Ensemble
 
@@ -87,6 +87,42 @@ def test_weights_are_averaged_and_statistics_measured(
     prepared = shared.prepared(inference.data, "train")  # type: ignore[attr-defined]
     inference.answers(found, prepared, rows)  # type: ignore[attr-defined]
     torch.testing.assert_close(own, seen["x"].var(0, unbiased=True), rtol=1e-4, atol=1e-6)
+
+
+def test_statistics_count_rows_alike_and_draw_nothing_of_the_caller(
+    run: nasgen.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inference: Any = run.inference
+    rows = shared.split(inference.data, 1.0).train
+    trial = next(t for t in run.trials if len(t.genotype["vertices"]) == 4)  # a chain of two
+    whole = soup.averaged(inference, [(trial.genotype, trial.weights_ref)])
+    # Behind all batches there would be one of two rows, which counted as much as the others.
+    monkeypatch.setattr(type(inference.feed), "rows_at_once", len(rows) - 2)
+    almost = soup.averaged(inference, [(trial.genotype, trial.weights_ref)])
+    names = [name for name in whole if name.endswith("running_var")]
+    assert names
+    for name in names:
+        np.testing.assert_allclose(almost[name], whole[name], rtol=0.05, atol=1e-3)
+
+    genotype: Any = run.network(trial.seq).genotype
+    first = next(v for v in genotype.order if v.op == "dense")
+    changed = genotype.change(first.tag, "dropout", rate=0.5).to_json()
+    begun = inference.begun(inference.decode(changed)[1], 0)
+    store = soup.InMemory(run.folder.artifacts)
+    ref = store.save({name: tensor.numpy() for name, tensor in begun.state_dict().items()})
+    monkeypatch.setattr(inference, "artifacts", store)
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(soup.averaged(inference, [(changed, ref)]))
+        assert torch.initial_seed() == seed
+        assert float(torch.rand(())) == float(torch.rand((), generator=_at(seed)))
+    for name, value in found[0].items():
+        np.testing.assert_array_equal(found[1][name], value)
+
+
+def _at(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def test_a_mean_is_made_once_and_the_same_each_time(
