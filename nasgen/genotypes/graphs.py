@@ -200,8 +200,10 @@ def read_file(path: Path) -> Any:
     except OSError:
         raise
     except FOREIGN as error:  # of parsers of XML
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise IllegalGenotypeError(f"{path}: expected GraphML, but {reason}.") from None
+        reason = " ".join(str(error).split())[:200] or "no more is known"
+        raise IllegalGenotypeError(
+            f"{path}: expected GraphML, but it cannot be read as such ({reason})."
+        ) from None
     if wrong:
         raise IllegalGenotypeError(f"{path}: {wrong}.")
     return graph

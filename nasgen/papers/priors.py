@@ -129,7 +129,7 @@ def study(plan: Plan, request: Request, repeats: int, among: Sequence[str] = ())
     for population in found:
         own = _only(population, among)
         if (n_different := len(set(own.keys))) < MIN_GROUPS:
-            untold[population.cell] = f"{n_different} different graphs, of {MIN_GROUPS} needed"
+            untold[population.cell] = f"different graphs: {n_different}, needed: {MIN_GROUPS}"
         elif np.ptp(own.y) == 0:
             untold[population.cell] = "all networks are equally accurate"
         else:

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nasgen.engine.draws import sampled
 from nasgen.engine.operators import Operator, Operators
-from nasgen.errors import StoreError
+from nasgen.errors import OperatorError, StoreError
 from nasgen.execution.serial import Serial
 from nasgen.loop import resuming
 from nasgen.loop.search import Search
 from nasgen.operators.mutation.relabel import relabel
 from nasgen.predictors.filter import Filter
 from nasgen.runs import reading
+from nasgen.search_spaces.base import Draw
+from nasgen.search_spaces.random_graph_mlp import RandomGraphMlp
 from nasgen.settings.budget import Budget
 from nasgen.store.ledger import Ledger
 from tests.toy_evaluator import plan_of
@@ -237,3 +240,17 @@ def test_what_a_space_says_of_a_draw_is_recorded_and_missing_in_runs_of_before()
     assert verified([replace(t, screening={}) for t in trials]) == []
     other = {"drawn": {"ring": list(range(10))}}
     assert len(verified([replace(t, screening=other) for t in drawn])) == len(drawn)
+
+
+@pytest.mark.parametrize(
+    ("draw", "said"),
+    [
+        (lambda own: {"ring": [1]}, r"expected a nasgen\.search_spaces\.base\.Draw"),
+        (lambda own: Draw(own.genotype, {"ring": {1}}), "set is not JSON serializable"),
+        (lambda own: Draw(own.genotype, {"p": float("nan")}), "not JSON compliant"),
+    ],
+)
+def test_what_cannot_be_recorded_of_a_draw_is_a_fault_of_the_space(draw: Any, said: str) -> None:
+    space = RandomGraphMlp()
+    with pytest.raises(OperatorError, match=rf"search space's sample\(\) raised .*{said}"):
+        sampled(lambda: draw(space.draw(np.random.default_rng(0))), space, 60.0)

@@ -16,7 +16,7 @@ import nasgen
 from nasgen import registry
 from nasgen.genotypes import Child, Dag
 from nasgen.layers.base import Layer, Shape
-from nasgen.search_spaces.base import SearchSpace
+from nasgen.search_spaces.base import Draw, SearchSpace
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.testing import layers, operators, search_spaces
 from nasgen.testing.base import Contract, examine
@@ -327,6 +327,12 @@ class Drifting(Wrapped):
 
 
 @dataclass(frozen=True)
+class Divided(Wrapped):
+    def draw(self, rng: np.random.Generator) -> Draw:
+        return Draw(self.inner.sample(np.random.default_rng(0)))
+
+
+@dataclass(frozen=True)
 class Final(Wrapped):
     def sample(self, rng: np.random.Generator) -> Dag:
         return self.inner.sample(rng).mint(0, 0)
@@ -362,6 +368,7 @@ def test_a_sound_search_space_has_no_fault() -> None:
     [
         (Constant, "gave one and the same network"),
         (Drifting, "two results for one seed"),
+        (Divided, "sample() and draw() differ for one seed"),
         (Final, "expected provisional gene tags"),
         (Careless, "is illegal"),
         (Blind, "expected sentences about an unknown operation"),
