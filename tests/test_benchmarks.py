@@ -46,7 +46,7 @@ def figures(script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_p
         "FIGURES": ["figures"], "README": ["headlines"], "WORTH": parts,
         "PAPERS": [*module.REPRODUCED, "one-parent"],
         "SYNTHESIS": ["costs", "modes", "targets"],
-        "PRUNING": ["stier2021-pruning", "stier2021-rnn", "times"],
+        "PRUNING": ["stier2021-pruning", "stier2021-rnn", "stier2021-rnn-quick", "times"],
         "PRIORS": ["stier2021-priors", "times"],
     }  # fmt: skip
     for document, names in marked.items():

@@ -62,7 +62,8 @@ def prune(
         typer.Option(
             help="Share of the weights that is gone in the end, of all layers but the classifier; "
             "those of --protect count too. With --recurrent it is a share of the named matrices "
-            "alone, and 1 takes all of h2h."
+            "alone (or of the hidden units, of both with --granularity filter), and 1 takes all of "
+            "h2h."
         ),
     ] = 0.8,
     granularity: Annotated[
@@ -241,7 +242,7 @@ def _as_typed(problem: str) -> str:
 
 
 def _print(made: Pruned, classifier: bool) -> None:
-    from nasgen.engine.algorithms.prune import MATRICES
+    from nasgen.engine.algorithms.prune import MATRICES, UNITS
     from nasgen.runs.progress import value
 
     metric = f"val_{made.run.task.metric}"
@@ -258,7 +259,9 @@ def _print(made: Pruned, classifier: bool) -> None:
         ]
         for row in made.steps
     ]
-    for name in MATRICES.get(str(made.settings.get("recurrent")), ()):
+    has_units = made.settings.get("of") == "matrices" and made.settings["granularity"] == "filter"
+    of_part = (UNITS,) if has_units else MATRICES.get(str(made.settings.get("recurrent")), ())
+    for name in of_part:
         columns.append(name.removeprefix("n_"))  # what is left of it
         for shown, row in zip(rows, made.steps, strict=True):
             shown.append(f"{100 * row[name] / max(1, made.steps[0][name]):.3g} %")

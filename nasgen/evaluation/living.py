@@ -87,7 +87,8 @@ def measured(
 
     "n_classifier" are the classifier's weights, which no other count has. Networks with recurrent
     layers also have "n_i2h" and "n_h2h", the weights of these layers for what they read of a step,
-    and of their own state of the step before. `masks` are closed: what they hold is alive.
+    and of their own state of the step before, and their "n_units". `masks` are closed: what they
+    hold is alive.
     """
     parameters: dict[str, Tensor] = dict(network.named_parameters())
     there = masks or {}
@@ -107,6 +108,11 @@ def measured(
     reading = {n for n in names if step_of(steps, n).name in layers} - own
     for count, tensors in (("n_i2h", reading), ("n_h2h", own)) if own else ():
         found[count] = survival.n_synapses({name: of(name) for name in tensors})
+    if own:
+        both = [name for name in names if step_of(steps, name).name in layers]
+        joined = Folding.of(blueprint, {name: parameters[name].shape for name in both})
+        units = joined.joined({name: of(name) for name in both})
+        found["n_units"] = clusters.n_clusters(units, "filter")
     held = [t for t in network.state_dict().values() if t.is_floating_point()]
     n_dense = sum(tensor.numel() for tensor in held)
     saved = sum(FLOAT * mask.size - stored_bytes(mask) for mask in there.values())

@@ -188,6 +188,8 @@ class Pruning:
     def unit(self) -> str:
         """What a target counts."""
         of = self.settings.get("of") == "matrices" and self.settings.get("recurrent")
+        if of and self.granularity == "filter":
+            return "hidden unit"
         return f"{MATRICES[of]} {self.granularity}" if of else self.granularity
 
     def _none_free(self, n_layers: int) -> str:

@@ -46,9 +46,16 @@ def options_of(config: SearchConfig, group: str, name: str) -> dict[str, Any]:
 def operators(config: SearchConfig) -> None:
     """Raise ConfigError for options of operators that do not take them, or are not used."""
     problems: list[str] = []
-    for name in config.algorithm.prunings if config.algorithm.classifier else ():
+    which = config.algorithm.recurrent
+    for name in config.algorithm.prunings:
         whole = config.algorithm.operators.get(name, {}).get("granularity", "weight")
-        if whole != "weight":
+        if whole == "filter" and which in ("i2h", "h2h"):
+            problems.append(
+                f"algorithm.recurrent = '{which}': expected a pruning of the granularity 'weight' "
+                f"or 'kernel', got '{name}' with 'filter': a hidden unit leaves through both "
+                "matrices; take 'both' or 'all'."
+            )
+        if whole != "weight" and config.algorithm.classifier:
             problems.append(
                 "algorithm.classifier: expected prunings of the granularity 'weight', since what "
                 f"leads to an output cannot leave as a whole, got '{name}' with '{whole}'."

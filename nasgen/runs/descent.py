@@ -40,6 +40,8 @@ def descent(run: Run, trial: Trial) -> Iterator[str]:
     before, now = (sum(int(t.metrics.get(n) or 0) for n in names) for t in (first, trial))
     is_part = settings.get("of") == "matrices"
     what = f"{MATRICES[settings['recurrent']]} {whole}" if is_part else whole
+    if is_part and whole == "filter":
+        what = "hidden unit"
     if before:
         yield (
             f"left: {now:,} of the {before:,} {what}s of trial {first.seq}, "

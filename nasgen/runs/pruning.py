@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nasgen.data import arrays
-from nasgen.engine.algorithms.prune import MATRICES, OF_CLASSIFIER, counts
+from nasgen.engine.algorithms.prune import MATRICES, OF_CLASSIFIER, UNITS, counts, counts_matrices
 from nasgen.engine.steps import Steps
 from nasgen.errors import ConfigError, StoreError
 from nasgen.loop.search import Listener
@@ -91,7 +91,8 @@ class Wanted:
             "classifier": self.classifier,
             **_given(self.algorithm),
         }
-        if self.recurrent != "all" and not self.options.get("granularity"):
+        granularity = str(self.options.get("granularity", "weight"))
+        if counts_matrices(granularity, self.recurrent):
             algorithm = {"target_of": "matrices", **algorithm}
         if options := _given(self.options):
             algorithm["operators"] = {self.method: options}
@@ -191,9 +192,9 @@ def steps_of(run: Run) -> list[Json]:
     """Return a row for the first network and one for each step's network that was gone on with.
 
     - "step", "trial", "val_METRIC", "epochs" (of all trainings of the step);
-    - the counts of what exists, of recurrent layers "n_i2h" and "n_h2h" too, "n_params",
-      "storage_bytes", and "compression", how many times fewer weights than at first, the
-      classifier's among them where it is pruned;
+    - the counts of what exists, of recurrent layers "n_i2h", "n_h2h" and "n_units" too,
+      "n_params", "storage_bytes", and "compression", how many times fewer weights than at first,
+      the classifier's among them where it is pruned;
     - "n_kept", weights that the pruning left: those that then read or feed nothing living are gone
       as well; "repaired", the layers that were given a weight back;
     - of a bucket "saliency", the sum over what could leave, and "saliency_gone" over what did.
@@ -211,7 +212,7 @@ def steps_of(run: Run) -> list[Json]:
     metric = f"val_{run.task.metric}"
     names: tuple[str, ...] = (*COUNTS, OF_CLASSIFIER, "n_params", "storage_bytes")
     if line and "n_h2h" in line[0].metrics:
-        names = (*names, "n_i2h", "n_h2h")
+        names = (*names, "n_i2h", "n_h2h", UNITS)
     rows: list[Json] = []
     for step, of_step in by_step.items():
         metrics = of_step[-1].metrics
@@ -240,7 +241,11 @@ def _n(run: Run, row: Json) -> int:
 def _settings(run: Run) -> Json:
     """Return the settings that say what a target counts."""
     section = run.config.algorithm
-    found: Json = {"recurrent": section.recurrent, "classifier": section.classifier}
+    found: Json = {
+        "recurrent": section.recurrent,
+        "classifier": section.classifier,
+        "granularity": _granularity(run),
+    }
     is_part = section.options.get("target_of") == "matrices" and section.recurrent in MATRICES
     return {**found, "of": "matrices"} if is_part else found
 

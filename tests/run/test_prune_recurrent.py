@@ -129,6 +129,26 @@ def test_a_matrix_that_is_given_a_weight_back_makes_no_more_stay(method: str) ->
     assert n_cut
 
 
+def test_a_target_of_hidden_units_is_a_share_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "network.json"
+    file.write_text(json.dumps(network("gru").to_json()))
+    words = ("--data", "reber:n=120&seed=1", "--set", "space.name=recurrent", "--epochs", 0.5)
+    words += ("--granularity", "filter", "--retrain", 0)
+    found = answered(
+        prune(file, tmp_path / "run", *words, "--recurrent", "both", "--target", 0.5, "--json")
+    )
+    first, last = found["steps"]
+    assert first["n_units"] == 2 * UNITS
+    assert found["wanted"] == UNITS == found["left"] == last["n_units"]
+    (plan,) = nasgen.load(tmp_path / "run").record["foreseen"]
+    assert f"1 step leaves {UNITS} of {2 * UNITS} hidden units; the network's other" in plan
+    done = prune(file, tmp_path / "none", *words, "--recurrent", "h2h")
+    assert done.exit_code == 2
+    assert "a hidden unit leaves through both matrices; take 'both'" in " ".join(
+        done.output.split()
+    )
+
+
 def test_a_method_for_layers_without_memory_is_refused_before_anything_is_made(
     tmp_path: Path,
 ) -> None:

@@ -139,7 +139,7 @@ def test_a_target_of_matrices_needs_some(run: Run, tmp_path: Path) -> None:
     words = ["prune", str(run.path), "--out", str(tmp_path / "run"), "--target", "0.5"]
     done = CliRunner().invoke(app, [*words, "--set", "algorithm.target_of=matrices"])
     assert done.exit_code == 2, done.output
-    assert "got 'weight' and 'all'" in done.output
+    assert "got 'weight' with 'all'" in done.output
     assert not (tmp_path / "run").exists()
 
 

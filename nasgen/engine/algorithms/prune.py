@@ -24,14 +24,22 @@ from nasgen.errors import ConfigError
 METHOD: Final = "magnitude"
 OF_CLASSIFIER: Final = "n_classifier"
 COUNTED: Final = {"weight": "n_synapses", "kernel": "n_kernels", "filter": "n_filters"}
+UNITS: Final = "n_units"  # of recurrent layers
 # What [algorithm] recurrent names -> the counts of it.
 MATRICES: Final = {"i2h": ("n_i2h",), "h2h": ("n_h2h",), "both": ("n_i2h", "n_h2h")}
+
+
+def counts_matrices(granularity: str, recurrent: str) -> bool:
+    """Tell whether a target can be a share of what is taken of recurrent layers alone."""
+    if granularity == "filter":
+        return recurrent == "both"
+    return granularity == "weight" and recurrent in MATRICES
 
 
 def counts(granularity: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the counts that add up to what a target counts, of the settings of a derivation."""
     if settings.get("of") == "matrices":
-        return MATRICES[settings["recurrent"]]
+        return (UNITS,) if granularity == "filter" else MATRICES[settings["recurrent"]]
     more = (OF_CLASSIFIER,) if settings.get("classifier") else ()
     return (COUNTED[granularity], *more)
 
@@ -49,7 +57,8 @@ class Prune(Generational):
       first network has: weights of layers, of the classifier only with [algorithm] classifier =
       true. Default: 0.8. With granularity "kernel" or "filter" it counts these.
     - `target_of`: "network", or "matrices": with [algorithm] recurrent = "i2h", "h2h" or "both" the
-      target is a share of the weights of these alone; 1 takes all of them.
+      target is a share of the weights of these alone, of "both" also of the hidden units
+      (granularity "filter"); 1 takes all of them.
     - `strategy`: "one-shot" (default), "iterative", "relative", "fixed-size", "bucket" or
       "gradual".
     - `steps`: how many (iterative, gradual; default: 5), or at most (others).
@@ -136,11 +145,12 @@ class Prune(Generational):
         kind = kinds.pop() if kinds else "weight"
         settings = dict(next((op.settings for op in prunings), {}))
         if self.target_of == "matrices":
-            if kind != "weight" or settings.get("recurrent") not in MATRICES:
+            which = settings.get("recurrent", "all")
+            if not counts_matrices(kind, which):
                 raise ConfigError(
                     "algorithm.target_of = 'matrices': expected prunings of the granularity "
-                    "'weight' and algorithm.recurrent = 'i2h', 'h2h' or 'both', got "
-                    f"'{kind}' and '{settings.get('recurrent', 'all')}'."
+                    "'weight' with algorithm.recurrent = 'i2h', 'h2h' or 'both', or 'filter' with "
+                    f"'both', got '{kind}' with '{which}'."
                 )
             settings["of"] = "matrices"
         self._counted = counts(kind, settings)
