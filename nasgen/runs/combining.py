@@ -80,7 +80,7 @@ def combine_runs(
 
 
 def gathered(sources: Sequence[Source], left_out: Say = warnings.warn) -> list[TrainedNetwork]:
-    """Return the candidates of runs and ensembles on the same data and split, best first.
+    """Return the candidates of runs and ensembles on the same data and split, best first, each once.
 
     Sources that do not go with the first one, and those without a kept network, are left out, and
     `left_out` gets a sentence about each. Raises ConfigError where that leaves one of several, or
@@ -95,9 +95,13 @@ def gathered(sources: Sequence[Source], left_out: Say = warnings.warn) -> list[T
         raise ConfigError(problems)
     for problem in problems:
         left_out(problem)
-    networks = [network for source in fitting for network in source.networks()]
+    found: dict[tuple[str, ...], TrainedNetwork] = {}
+    for network in (network for source in fitting for network in source.networks()):
+        # Tensors are named by their content: a run and an ensemble of it have the same ones.
+        refs = (network.weights_ref, network.trial.refs.get("support", ""))
+        found.setdefault((network.trial.key, *refs), network)
     task = run_of(first).task
-    return sorted(networks, key=lambda n: ranked_by(task, n.trial.metrics)[0])
+    return sorted(found.values(), key=lambda n: ranked_by(task, n.trial.metrics)[0])
 
 
 def run_of(source: Source) -> Run:

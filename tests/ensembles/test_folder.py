@@ -216,6 +216,22 @@ def test_a_method_of_a_plug_in_is_named_and_takes_options(
     assert [m["weight"] for m in json.loads(found.stdout)["members"]] == [0.333333] * 3
 
 
+def test_a_network_of_several_sources_takes_part_once(made: Path, tmp_path: Path) -> None:
+    of_both = {(m["run"], m["trial"]) for m in _members_of(made, "both")}
+    again = _members_of(made, "a", "b", "both", "--candidates", "2")
+    assert len(again) == len(of_both) == 4
+    assert {(m["run"], m["trial"]) for m in again} == of_both
+    copy = shutil.copytree(made / "both", tmp_path / "copy")
+    assert len(_members_of(made, "both", str(copy))) == 4
+
+
+def _members_of(home: Path, *sources: str) -> list[Any]:
+    found = ensemble(home, *sources, "--method", "average", "--json")
+    assert found.exit_code == 0, found.output
+    members: list[Any] = json.loads(found.stdout)["members"]
+    return members
+
+
 def test_methods_draw_from_the_seed_of_the_first_run(
     made: Path, tmp_path: Path, registry_restored: None
 ) -> None:
