@@ -99,7 +99,10 @@ class Csv(Writer):
 
     def add(self, names: Sequence[str], predictions: Array) -> None:
         table = self.answers.table([readable(name) for name in names], predictions)
-        writer = csv.writer(self._file, lineterminator="\n")
+        # Python's writer leaves a carriage return without quotes, at which readers end the line.
+        texts = (*names, *self.answers.classes)
+        quoting = csv.QUOTE_ALL if any("\r" in text for text in texts) else csv.QUOTE_MINIMAL
+        writer = csv.writer(self._file, lineterminator="\n", quoting=quoting)
         if not self._began:
             writer.writerow(table)
             self._began = True
@@ -108,7 +111,8 @@ class Csv(Writer):
 
     def _texts(self, column: Any) -> list[str]:
         if isinstance(column, np.ndarray):
-            return [f"{value:.7g}" for value in column.tolist()]
+            digits = 7 if self.answers.classes else 9  # as many as a float32 needs
+            return [f"{value:.{digits}g}" for value in column.tolist()]
         return list(column)
 
     def close(self) -> None:

@@ -80,11 +80,11 @@ def combine_runs(
 
 
 def gathered(sources: Sequence[Source], left_out: Say = warnings.warn) -> list[TrainedNetwork]:
-    """Return the candidates of runs and ensembles on the same data and split, best first, each once.
+    """Return the candidates of runs and ensembles on the same data, best first, each once.
 
-    Sources that do not go with the first one, and those without a kept network, are left out, and
-    `left_out` gets a sentence about each. Raises ConfigError where that leaves one of several, or
-    none.
+    Sources that do not go with the first one, as of another split, and those without a kept
+    network, are left out, and `left_out` gets a sentence about each. Raises ConfigError where that
+    leaves one of several, or none.
     """
     problems, fitting = [], []
     first = next((source for source in sources if source.networks()), sources[0])

@@ -236,3 +236,20 @@ def test_what_is_asked_for_wrongly_is_said(made: Made) -> None:
     done = called(run, made.folder / "kind.csv", "--out", made.folder / "o.xls")
     assert (done.exit_code, "ends in .csv, .parquet, .npz" in done.stderr) == (2, True)
     assert "has no trial 9" in called(f"{run}:9", made.folder / "kind.csv").stderr
+
+
+def test_a_csv_reads_back_as_it_was_whatever_the_names(tmp_path: Path) -> None:
+    names = ["=1+1", "a\rb", "a\nb", 'a, "b"', " é\t", ""]
+    found = answers.Answers("file", names, lambda p: p.argmax(axis=1))
+    predictions = np.eye(len(names), dtype=np.float32)
+    with answers.writing(tmp_path / "out.csv", found) as writer:
+        writer.add(names, predictions)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["file", "class", "probability", *(f"p({name})" for name in names)]
+    assert [row[:2] for row in rows] == [[name, name] for name in names]
+    values = np.array([1_700_000_123.0, 0.1, 16_777_213.0], dtype=np.float32)
+    with answers.writing(tmp_path / "values.csv", answers.Answers("row", (), None)) as writer:
+        writer.add(["0", "1", "2"], values)
+    text = (tmp_path / "values.csv").read_text()
+    np.testing.assert_array_equal(np.float32([row["value"] for row in table(text)]), values)
