@@ -101,8 +101,11 @@ class Csv(Writer):
         table = self.answers.table([readable(name) for name in names], predictions)
         # Python's writer leaves a carriage return without quotes, at which readers end the line.
         texts = (*names, *self.answers.classes)
-        quoting = csv.QUOTE_ALL if any("\r" in text for text in texts) else csv.QUOTE_MINIMAL
-        writer = csv.writer(self._file, lineterminator="\n", quoting=quoting)
+        strange = any("\r" in text for text in texts)
+        writer = csv.writer(
+            self._file, lineterminator="\n",
+            quoting=csv.QUOTE_ALL if strange else csv.QUOTE_MINIMAL,
+        )  # fmt: skip
         if not self._began:
             writer.writerow(table)
             self._began = True
