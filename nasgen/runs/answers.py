@@ -22,6 +22,7 @@ from nasgen.errors import MissingExtraError, StoreError
 from nasgen.settings.text import readable
 
 Array = NDArray[Any]
+NUMBERED: Final = ("line", "row")  # labels whose names are numbers
 
 
 class Answers:
@@ -33,9 +34,13 @@ class Answers:
     def __init__(self, label: str, classes: Sequence[str], decided: Any) -> None:
         self.label, self.classes, self.decided = label, tuple(classes), decided
 
+    def named(self, names: Sequence[str]) -> list[Any]:
+        """Return the rows' names: numbers of lines and rows, texts that can be shown of files."""
+        return [int(name) if self.label in NUMBERED else readable(name) for name in names]
+
     def table(self, names: Sequence[str], predictions: Array) -> dict[str, Any]:
         """Return columns: the rows' names, then class and probabilities, or values."""
-        found: dict[str, Any] = {self.label: list(names)}
+        found: dict[str, Any] = {self.label: self.named(names)}
         flat = predictions.reshape(len(predictions), -1)
         if self._is_by_class(predictions):
             if (best := self._classes_of(predictions)) is not None:
@@ -60,8 +65,8 @@ class Answers:
     def rows(self, names: Sequence[str], predictions: Array) -> Iterator[dict[str, Any]]:
         """Yield a mapping a row, as JSON."""
         is_by_class, best = self._is_by_class(predictions), self._classes_of(predictions)
-        for i, (name, p) in enumerate(zip(names, predictions, strict=True)):
-            row: dict[str, Any] = {self.label: readable(name)}
+        for i, (name, p) in enumerate(zip(self.named(names), predictions, strict=True)):
+            row: dict[str, Any] = {self.label: name}
             if is_by_class:
                 if best is not None:
                     at = int(best[i])
@@ -98,7 +103,7 @@ class Csv(Writer):
         self._began = False
 
     def add(self, names: Sequence[str], predictions: Array) -> None:
-        table = self.answers.table([readable(name) for name in names], predictions)
+        table = self.answers.table(names, predictions)
         # Python's writer leaves a carriage return without quotes, at which readers end the line.
         texts = (*names, *self.answers.classes)
         strange = any("\r" in text for text in texts)
@@ -112,7 +117,7 @@ class Csv(Writer):
         columns = [self._texts(column) for column in table.values()]
         writer.writerows(zip(*columns, strict=True))
 
-    def _texts(self, column: Any) -> list[str]:
+    def _texts(self, column: Any) -> list[Any]:
         if isinstance(column, np.ndarray):
             digits = 7 if self.answers.classes else 9  # as many as a float32 needs
             return [f"{value:.{digits}g}" for value in column.tolist()]
@@ -139,8 +144,7 @@ class Parquet(Writer):
         self._writer: Any = None
 
     def add(self, names: Sequence[str], predictions: Array) -> None:
-        named = [readable(name) for name in names]
-        table = self._arrow.table(self.answers.table(named, predictions))
+        table = self._arrow.table(self.answers.table(names, predictions))
         if self._writer is None:
             self._writer = self._arrow.parquet.ParquetWriter(str(self.path), table.schema)
         self._writer.write_table(table)
@@ -155,11 +159,11 @@ class Npz(Writer):
 
     def __init__(self, path: Path, answers: Answers) -> None:
         super().__init__(path, answers)
-        self._names: list[str] = []
+        self._names: list[Any] = []
         self._parts: list[Array] = []
 
     def add(self, names: Sequence[str], predictions: Array) -> None:
-        self._names += map(readable, names)
+        self._names += self.answers.named(names)
         self._parts.append(np.asarray(predictions, dtype=np.float32))
 
     def close(self) -> None:
@@ -169,7 +173,7 @@ class Npz(Writer):
         found: dict[str, Array] = {
             "predictions": predictions,
             "answers": np.asarray(self.answers.decided(predictions)),
-            self.answers.label: np.array(self._names, dtype=np.str_),
+            self.answers.label: np.array(self._names),
         }
         if self.answers.classes:
             found["classes"] = np.array(self.answers.classes, dtype=np.str_)

@@ -116,6 +116,11 @@ def runs_of(sources: Sequence[Source], ensemble: TrainedEnsemble) -> list[Run]:
 
 
 def _bare(source: Source) -> str:
+    if isinstance(source, Run) and source.best is None:
+        try:
+            source.trial()
+        except ConfigError as error:  # which says why there is none
+            return str(error)
     return (
         f"no trial with kept weights in {source.path}; `nasgen train` or a longer search makes one."
     )

@@ -79,7 +79,10 @@ def answering(found: Any) -> Any:
     try:
         return found.ensemble
     except StoreError as error:
-        if found.best is None:
+        kept = found.networks()
+        if not kept:
             raise
-        best = f"{found.path}:{found.best.seq}"
-        raise StoreError(f"{error} To use a single network, name it: {best} is the best.") from None
+        best = f"{found.path}:{kept[0].trial.seq}"
+        raise StoreError(
+            f"{error} To use a single network, name it: {best} is the best whose weights are there."
+        ) from None

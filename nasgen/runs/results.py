@@ -269,7 +269,10 @@ class Run:
                     "objectives.constraint in a new run, or resume this one with more trials."
                 )
             if self.best is None:
-                raise ConfigError(f"{self.path}: no trial is complete, so there is no best one.")
+                raise ConfigError(
+                    f"{self.path}: no trial is complete, so there is no best one. "
+                    f"See {typed('show', self.path, '--history')}."
+                )
             return self.best
         found = next((t for t in self.trials if t.seq == seq), None)
         if found is None:
@@ -365,6 +368,7 @@ class Run:
         """The ensemble chosen at the end of the search."""
         chosen = (self.record["summary"] or {}).get("ensemble")
         if not chosen or not chosen["members"]:
+            self.trial()  # raises where there is no network to choose
             raise StoreError(
                 f"{self.path} has no ensemble; {typed('ensemble', self.path)} chooses one."
             )
