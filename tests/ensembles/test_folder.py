@@ -16,7 +16,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import nasgen
-from nasgen.cli import app
+from nasgen.cli import app, ensembling
 from nasgen.errors import StoreError
 from nasgen.evaluation.interval import wilson
 from nasgen.registry import code
@@ -148,6 +148,10 @@ def test_what_load_returns_answers_itself_and_is_short_in_a_console(made: Path) 
     assert f"a:{best}: 0.25" in repr(found.ensemble)
     written = found.ensemble.export(made / "written", formats="python")
     assert repr(written) == f"Written({str(made / 'written')!r}, formats=['python'])"
+
+
+def test_a_temperature_at_the_end_of_its_range_is_said_to_be_there() -> None:
+    assert [bool(ensembling._at_an_end(t)) for t in (0.0501, 0.3, 1.7, 19.9)] == [1, 0, 0, 1]
 
 
 def test_rows_of_a_table_have_no_views(made: Path) -> None:
