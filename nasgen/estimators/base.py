@@ -169,6 +169,8 @@ class NASEstimator(BaseEstimator):
 
     def _seed(self) -> int:
         if isinstance(self.random_state, Integral):
+            if self.random_state < 0:
+                raise ConfigError(f"random_state: expected 0 or more, got {self.random_state}.")
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(MOST_SEEDS))
 
@@ -272,10 +274,11 @@ class NASEstimator(BaseEstimator):
                 return place / "run", place
             Path(self.keep_in).mkdir(parents=True, exist_ok=True)
             return Path(tempfile.mkdtemp(prefix=prefix, dir=self.keep_in)), None
-        except OSError as error:
+        except (OSError, TypeError) as error:  # TypeError: 5 is no path
+            reason = getattr(error, "strerror", None) or error
             raise StoreError(
                 f"keep_in: a run folder cannot be made in {self.keep_in or tempfile.gettempdir()} "
-                f"({error.strerror or error}); name another folder."
+                f"({reason}); name another folder."
             ) from None
 
     def _keep(self, run: Run) -> None:

@@ -86,6 +86,16 @@ class Ensembled:
         """Return what is wrong with the record, "" for nothing."""
         if self.record["format"] != FORMAT:
             return f"expected format {FORMAT}, got {self.record['format']!r}"
+        for name, kind in {"metric": str, "data": dict, "metrics": dict}.items():
+            if not isinstance(self.record[name], kind):
+                return f"expected {name} as {kind.__name__}, got {self.record[name]!r}"
+        if not isinstance(on := self.record["selected_on"], dict | None):
+            return f"expected selected_on as dict, got {on!r}"
+        for member in self._members:
+            for name in ("n_params", "flops", f"val_{self.record['metric']}"):
+                found = member.trial.metrics.get(name)
+                if not isinstance(found, int | float | None):
+                    return f"expected {name} of a member as a number, got {found!r}"
         shares = [member.share for member in self._members]
         if not shares or not all(s > 0 for s in shares) or abs(sum(shares) - 1) > 1e-6:
             return f"expected shares above 0 that sum to 1, got {shares}"

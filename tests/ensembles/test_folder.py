@@ -350,6 +350,13 @@ HARMS: dict[str, Callable[[Path], Any]] = {
     ),
     "weights missing": _artifacts(Path.unlink),
     "weights damaged": _artifacts(lambda file: file.write_bytes(file.read_bytes()[:-3])),
+    "data that are a number": _record(lambda record: record.update(data=5)),
+    "metrics that are a list": _record(lambda record: record.update(metrics=[])),
+    "rows that are a text": _record(lambda record: record.update(selected_on="x")),
+    "a metric that is a list": _record(lambda record: record.update(metric=[1])),
+    "parameters that are a list": _record(
+        lambda record: record["members"][0]["metrics"].update(n_params=[])
+    ),
     "a reference that leads away": _record(
         lambda record: record["members"][0]["refs"].update(weights="../../x")
     ),

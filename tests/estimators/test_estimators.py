@@ -270,6 +270,10 @@ def test_what_cannot_be_used_is_refused_in_a_sentence() -> None:
         clone(model).fit(x[:4], range(4))
     with pytest.raises(StoreError, match="keep_in: a run folder cannot be made in"):
         clone(model).set_params(keep_in=__file__).fit(x, y)
+    with pytest.raises(StoreError, match="keep_in: a run folder cannot be made in 5"):
+        clone(model).set_params(keep_in=5).fit(x, y)
+    with pytest.raises(ConfigError, match="random_state: expected 0 or more, got -1"):
+        clone(model).set_params(random_state=-1).fit(x, y)
     diverging = {"training": {"lr": 1e30, "epochs": 1}, "finish.networks": 0}
     with pytest.raises(EvaluationError, match=r"no network came of the trials \(2\): .*keep_in"):
         clone(model).set_params(settings=diverging).fit(x, y)
