@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nasgen.data import files, npz
 from nasgen.data.base import Dataset
+from nasgen.data.targets import CLASSIFICATION
 from nasgen.errors import DataError, MissingExtraError, NasgenError, StoreError, UnknownNameError
 from nasgen.evaluation.feeds.base import Feed
 from nasgen.evaluation.feeds.base import named as feed_named
@@ -73,7 +74,10 @@ class Transform:
         task = task_named(facts["task"]).restore(facts["task_state"], states["task"])
         classes = tuple(str(name) for name in facts["classes"])
         n_classes = getattr(task, "n_classes", len(classes))
-        if not isinstance(facts["classes"], list | tuple) or len(classes) != n_classes:
+        # A task of a plug-in may make classes of targets that are none, which have no names.
+        is_named = bool(classes) or facts["task"] == CLASSIFICATION
+        is_list = isinstance(facts["classes"], list | tuple)
+        if not is_list or (is_named and len(classes) != n_classes):
             raise ValueError(f"expected the names of {n_classes} classes, got {len(classes)}")
         feed.example()  # asks what the feed knows, so that damage shows here
         return cls(facts["form"], feed, facts["task"], task, classes)
