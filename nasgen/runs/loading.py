@@ -44,7 +44,13 @@ def check(path: str | Path, *others: str) -> None:
     """Raise StoreError for a path that is no run, nor one of `others`: "ensemble", "export"."""
     if not isinstance(path, str | Path):
         raise ConfigError(f"expected the path of a folder, got {type(path).__name__}.")
-    folder, _ = run_and_trial(path)
+    folder, trial = run_and_trial(path)
+    kind = "an export" if is_export(folder) else "an ensemble" if ensembled.is_one(folder) else ""
+    if trial and kind:
+        raise ConfigError(
+            f"{path}: {folder} is {kind}, which has no trials; name the folder alone, or RUN:TRIAL "
+            "of a run that its networks come from."
+        )
     if any(
         (folder / name).exists() for name in (*RUN, BEGINNING, *(FILES[other] for other in others))
     ):

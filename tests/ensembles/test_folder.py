@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import nasgen
 from nasgen.cli import app, ensembling
-from nasgen.errors import StoreError
+from nasgen.errors import ConfigError, StoreError
 from nasgen.evaluation.interval import wilson
 from nasgen.registry import code
 from nasgen.runs import ensembled
@@ -152,6 +152,11 @@ def test_what_load_returns_answers_itself_and_is_short_in_a_console(made: Path) 
 
 def test_a_temperature_at_the_end_of_its_range_is_said_to_be_there() -> None:
     assert [bool(ensembling._at_an_end(t)) for t in (0.0501, 0.3, 1.7, 19.9)] == [1, 0, 0, 1]
+
+
+def test_a_trial_of_an_ensemble_is_a_sentence(made: Path) -> None:
+    with pytest.raises(ConfigError, match="both is an ensemble, which has no trials"):
+        nasgen.load(f"{made / 'both'}:0")
 
 
 def test_rows_of_a_table_have_no_views(made: Path) -> None:

@@ -274,6 +274,8 @@ def test_a_folder_of_another_kind_is_refused_with_the_kinds_that_are_meant(
         (("distill", export), "it is an export: name the run that it comes from"),
         (("ensemble", tmp_path), r"is no nasgen run or ensemble: .*ensemble.json \(ensemble\)\.$"),
         (("export", tmp_path), "is no nasgen run, ensemble or export"),
+        (("export", f"{export}:0"), "is an export, which has no trials; name the folder alone"),
+        (("predict", f"{export}:0", "digits"), "is an export, which has no trials"),
         (("predict", tmp_path, "digits"), r"ensemble or export: .*model.json \(export\)\.$"),
     ):
         done = CliRunner().invoke(app, [*map(str, arguments)])
