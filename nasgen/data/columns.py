@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nasgen.errors import DataError
 
 Array = NDArray[Any]
-MISSING: Final = ("", "nan", "na", "n/a", "null", "none", "?")  # cells, in any case
+MISSING: Final = ("", "nan", "na", "n/a", "null", "none", "<na>", "?")  # cells, in any case
 SEPARATOR: Final = "\0"
 PARTS: Final = {"number": "x", "text": "text"}  # kind of a column -> the input that holds its cells
 
@@ -40,6 +40,13 @@ def columns_of(facts: Any) -> tuple[Column, ...]:
 def is_missing(cell: str) -> bool:
     """Tell whether a cell of a table says that nothing is known."""
     return cell.strip().lower() in MISSING
+
+
+def is_nothing(cell: Any) -> bool:
+    """Tell whether a cell of a frame or list is None, NaN, or what pandas has for these."""
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(cell, float | np.floating) and bool(np.isnan(cell))
 
 
 def is_number(cell: str) -> bool:
@@ -126,6 +133,10 @@ def rows(where: str, columns: Sequence[Column], raw: Any) -> dict[str, Array]:
             )
         table = {str(key): list(raw[key]) for key in keys}
         _complete(where, names, table)
+        counts = {name: len(table[name]) for name in names}
+        if len({*counts.values()}) > 1:
+            found = ", ".join(f"'{name}' {n}" for name, n in [*counts.items()][:8])
+            raise DataError(f"{where}: expected a cell of each column for each row, got {found}.")
         return arrays(where, columns, [table[name] for name in names])
     if isinstance(raw, list | tuple) and raw and all(isinstance(r, Mapping) for r in raw):
         for row in raw:
@@ -168,7 +179,7 @@ def _rectangle(where: str, raw: Any) -> list[list[Any]]:
 def _numbers(where: str, column: Column, cells: Sequence[Any]) -> NDArray[np.float64]:
     values = np.empty(len(cells))
     for i, cell in enumerate(cells):
-        if cell is None or (isinstance(cell, str) and is_missing(cell)):
+        if is_nothing(cell) or (isinstance(cell, str) and is_missing(cell)):
             values[i] = math.nan
             continue
         try:
@@ -187,7 +198,7 @@ def _numbers(where: str, column: Column, cells: Sequence[Any]) -> NDArray[np.flo
 
 
 def _text(cell: Any) -> str:
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+    if is_nothing(cell):
         return ""
     text = str(cell).strip()
     return "" if is_missing(text) else text

@@ -145,15 +145,16 @@ def _told(name: str, cells: Array) -> Column:
     if cells.dtype.kind in "biuf":
         return Column(name, "number")
     for row, cell in enumerate(cells):
-        if not _is_missing(cell) and not isinstance(cell, str | bytes | int | float | np.generic):
+        is_usual = isinstance(cell, str | bytes | int | float | np.generic)
+        if not is_usual and not columns.is_nothing(cell):
             raise TypeError(  # in the words of float() and of scikit-learn's checks
                 f"{WHERE}: row {row}, column '{name}' holds a {type(cell).__name__}; argument must "
                 "be a string or a real number."
             )
-    known = [cell for cell in cells if not _is_missing(cell)]
+    known = [cell for cell in cells if not columns.is_nothing(cell)]
     if known and all(isinstance(cell, bool | np.bool_) for cell in known):
         return Column(name, "number")  # as where none is missing
-    return columns.told(WHERE, name, ["" if _is_missing(c) else _text(c) for c in cells])
+    return columns.told(WHERE, name, ["" if columns.is_nothing(c) else _text(c) for c in cells])
 
 
 def _inputs(cells: Sequence[Array], told: Sequence[Column], estimator: Any) -> Inputs:
@@ -162,11 +163,11 @@ def _inputs(cells: Sequence[Array], told: Sequence[Column], estimator: Any) -> I
     numbers, texts = [], []
     for column, of in zip(told, cells, strict=True):
         if column.kind == "text":
-            texts.append([None if _is_missing(c) else _text(c) for c in of])
+            texts.append([None if columns.is_nothing(c) else _text(c) for c in of])
         elif of.dtype.kind in "biuf":
             numbers.append(of.astype(np.float64))
         else:
-            plain = [None if _is_missing(c) else c for c in of]
+            plain = [None if columns.is_nothing(c) else c for c in of]
             numbers.append(columns.arrays(WHERE, [column], [plain])["x"][:, 0])
     x = np.stack(numbers, axis=1) if numbers else np.zeros((n, 0))
     _check_finite(x, estimator)
@@ -180,12 +181,6 @@ def _inputs(cells: Sequence[Array], told: Sequence[Column], estimator: Any) -> I
 def _check_finite(x: Array, estimator: Any) -> None:
     """Refuse infinite numbers; NaN says that one is missing."""
     assert_all_finite(x, allow_nan=True, estimator_name=type(estimator).__name__, input_name=WHERE)
-
-
-def _is_missing(cell: Any) -> bool:
-    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):  # of pandas
-        return True
-    return isinstance(cell, float | np.floating) and bool(np.isnan(cell))
 
 
 def _text(cell: Any) -> str:

@@ -225,7 +225,7 @@ class Inference:
     ) -> Answers:
         """Return what `predict_raw` returns, and the predictions of the rows as they are."""
         raw = raw if isinstance(raw, Stored) else checks.untensored(raw)
-        if _is_empty(raw):
+        if is_empty(raw):
             return Answers(self.no_answers.copy(), self.no_answers.copy())
         stored = stored_of(self.feed, raw)
         for remark in self.feed.remarks(stored):
@@ -312,7 +312,7 @@ class Inference:
         return found.float()
 
 
-def _is_empty(raw: Any) -> bool:
+def is_empty(raw: Any) -> bool:
     """Tell whether raw rows are none at all."""
     if isinstance(raw, Mapping):
         return any(isinstance(part, Sized) and not len(part) for part in raw.values())

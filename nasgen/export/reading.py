@@ -26,7 +26,7 @@ from torch import Tensor
 from nasgen import genotypes
 from nasgen.data import files
 from nasgen.errors import DamagedError, NasgenError, StoreError, UnknownNameError
-from nasgen.evaluation import batches, device
+from nasgen.evaluation import batches, device, inference
 from nasgen.evaluation.feeds.base import stored_of
 from nasgen.evaluation.transform import Transform
 from nasgen.export import folder, python
@@ -128,6 +128,8 @@ class Exported:
             return function(*args)
 
     def _predicted(self, rows: Any, remarks: dict[str, None]) -> Array:
+        if inference.is_empty(rows):
+            return self._none
         feed = self.subject.transform.feed
         stored = stored_of(feed, rows)
         for remark in feed.remarks(stored):

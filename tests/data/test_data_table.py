@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nasgen.data.base import load, make
-from nasgen.data.columns import Column, arrays
+from nasgen.data.columns import Column, arrays, rows
 from nasgen.errors import DataError
 
 
@@ -46,6 +46,17 @@ def test_other_numbers_are_standardised_by_the_training_rows(table):
     np.testing.assert_allclose(train.std(axis=0), 1, atol=1e-6)
     # both columns count the rows, so standardised they agree, in the test rows too
     np.testing.assert_allclose(test[..., 0], test[..., 1], atol=1e-6)
+
+
+def test_what_pandas_has_for_missing_cells_is_missing_and_columns_are_of_one_length():
+    pd = pytest.importorskip("pandas", reason="pandas has values of its own for missing cells")
+    frame = pd.DataFrame({"a": [1, None], "b": [None, "x"], "c": ["<NA>", "y"]}).convert_dtypes()
+    told = [Column("a", "number"), Column("b", "text"), Column("c", "text")]
+    found = rows("x", told, frame)
+    np.testing.assert_array_equal(found["x"], [[1.0], [np.nan]])
+    assert found["text"].tolist() == [["", ""], ["x", "y"]]
+    with pytest.raises(DataError, match=r"a cell of each column for each row, got 'a' 2, 'b' 1"):
+        rows("x", told, {"a": [1, 2], "b": ["x"], "c": ["y", "z"]})
 
 
 def test_names_with_underscores_are_no_numbers(table):

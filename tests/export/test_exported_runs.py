@@ -110,6 +110,9 @@ def test_nasgen_reads_an_export_back(kind: str, cases: dict[str, Case]) -> None:
     wanted = case.original.predict_proba(raw)
     answers = found.predict_proba(raw)
     assert np.abs(answers - wanted).max() <= TOLERANCE * max(1, np.abs(wanted).max())
+    for nothing in ([], np.zeros((0, 1, 8, 8))):
+        none = found.predict_proba(nothing)
+        assert none.shape == case.original.predict_proba(nothing).shape == (0, *answers.shape[1:])
     assert found.classes == case.original.classes
     assert sum(found.weights) == pytest.approx(1.0)
     assert len(found.genotypes) == len(found.modules) == len(case.record["members"])
