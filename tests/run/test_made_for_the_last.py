@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import nasgen
+from nasgen.errors import ConfigError
 from nasgen.runs import offered
 
 WORST = '''
@@ -52,7 +53,7 @@ def test_a_plug_in_algorithm_says_which_network_its_run_stands_for(
     assert run.trial().seq == run.summary["best"]["trial"] == wanted
     assert offered.candidates(run)[0].seq == wanted
     assert module not in sys.modules, "reading a run imports no plug-in"
-    with pytest.raises(nasgen.ConfigError) as told:
+    with pytest.raises(ConfigError) as told:
         nasgen.resume(made.path, plugins=[module])
     assert ("go on from the network that it ended with" in str(told.value)) == is_last
 
