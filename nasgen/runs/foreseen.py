@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from nasgen.engine.algorithms.prune import METHOD, Prune
 from nasgen.engine.steps import Steps
 from nasgen.errors import NotApplicable
 from nasgen.layers.base import Shape
+from nasgen.phenotype.saliency import n_units
 from nasgen.runs import reachable
 from nasgen.runs.reachable import Applied
 from nasgen.runs.resolved import Resolved
 
-SHOWN: Final = 6  # steps
+SHOWN: Final = 6  # steps, layers
+BARE: Final = 8  # units of a layer of which a single one is too few
 
 
 def of_pruning(resolved: Resolved, shape: Shape, n_outputs: int) -> list[str]:
@@ -39,8 +42,31 @@ def of_pruning(resolved: Resolved, shape: Shape, n_outputs: int) -> list[str]:
     what = f"{here.bounds.unit}s"
     return [
         f"{_counted(len(kept), 'step')} {'leaves' if len(kept) == 1 else 'leave'} "
-        f"{', '.join(shown)} of {n:,} {what}{_others(here)}"
+        f"{', '.join(shown)} of {n:,} {what}{_others(here)}",
+        *_bare(here, kept),
     ]
+
+
+def _bare(here: Applied, kept: Sequence[int]) -> Iterator[str]:
+    """Yield a sentence where layers that compete would lose all but one unit.
+
+    Sums over kernels or filters are small where few weights lead to one, so a common threshold can
+    take nearly all of such a layer.
+    """
+    if here.weights is None or not kept or here.pruning.entry.scope != "network":
+        return
+    left = here.folding.joined(here.left({"keep": kept[-1]}))
+    before = here.folding.joined(here.masks)
+    unit = here.pruning.granularity
+    sizes = [n_units({n: before[n]}, unit) for n, m in left.items() if n_units({n: m}, unit) == 1]
+    sizes = [size for size in sizes if size >= BARE]
+    if sizes:
+        layers = "1 layer" if len(sizes) == 1 else f"{len(sizes)} layers"
+        yield (
+            f"all at once, '{here.pruning.who}' would leave a single {unit} of "
+            f"{' and of '.join(f'{size:,}' for size in sizes[:SHOWN])} in {layers}, whose {unit}s "
+            "compete with those of all others; 'class-uniform' takes the same share of each layer"
+        )
 
 
 def _others(here: Applied) -> str:

@@ -326,6 +326,24 @@ def test_a_plan_says_what_steps_will_leave(pruned: Path) -> None:
     ]
 
 
+def test_a_plan_says_which_layer_one_threshold_would_empty(trained: Path, tmp_path: Path) -> None:
+    words = ("--granularity", "filter", "--target", 0.76, "--retrain", 0)
+    found = {}
+    for method in ("magnitude", "class-uniform"):
+        answered(prune(trained, tmp_path / method, *words, "--method", method, "--json"))
+        run = nasgen.load(tmp_path / method)
+        weights = run.folder.artifacts.load(run.trial(1).refs["weights"])  # of a smaller network
+        narrowest = min(len(w) for w in weights.values() if w.ndim > 1)
+        found[method] = narrowest, run.record["foreseen"]
+    steps = "1 step leaves 96 of 400 filters"
+    n, (plan, bare) = found["magnitude"]
+    assert (n, plan) == (1, steps)
+    assert "leave a single filter of 300 in 1 layer" in bare
+    n, (plan,) = found["class-uniform"]
+    assert n >= 10
+    assert plan == steps
+
+
 def test_curvature_needs_a_task_that_gives_it(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
