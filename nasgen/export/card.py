@@ -32,6 +32,10 @@ MEANINGS: Final = {
     ("sequence", "x"): "tokens, or vectors of features; what lies behind a length is not read",
     ("sequence", "lengths"): "steps of each sequence, at least 1",
 }
+VOCABULARY: Final = (
+    'tokens: the place of each text in the list "vocabulary" of model.json; what lies behind a '
+    "length is not read"
+)
 EXAMPLE: Final = '''"""Answers {what}: python example.py"""
 
 import json
@@ -146,6 +150,8 @@ def inputs(subject: Subject, given: Mapping[str, Tensor]) -> list[dict[str, Any]
         meaning = MEANINGS.get((form, name), "")
         if subject.reads is None:
             meaning = f"what the feed '{printable(form)}' makes of rows"
+        if name == "x" and getattr(subject.transform.feed, "vocabulary", ()):
+            meaning = VOCABULARY
         kind = str(tensor.dtype).removeprefix("torch.")
         found.append({"name": name, "dtype": kind, "shape": shape, "meaning": meaning})
     return found

@@ -258,6 +258,7 @@ def _record(
         "columns": [[c.name, c.kind] for c in getattr(transform.feed, "columns", ())],
         "codes": [list(of) for of in getattr(transform.feed, "codes", ())],
         "missing": card.missing(),
+        "vocabulary": [*getattr(transform.feed, "vocabulary", ())],
         "answers": card.answers(subject),
         **networks(subject),
         "formats": dict(formats),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import nasgen
@@ -373,3 +375,19 @@ def test_a_network_whose_answers_cannot_be_written_is_refused(
     assert list(written.refused) == ["onnx"]
     assert "not written: it needs onnxscript" in (tmp_path / "b" / "README.md").read_text()
     assert not (tmp_path / "b" / "model.onnx").exists()
+
+
+def test_tokens_of_an_export_are_places_in_its_vocabulary(tmp_path: Path) -> None:
+    tables = {"data": {"source": "reber:n=60"}, "training": {"epochs": 0.2}}
+    run = nasgen.run({**SETTINGS, **tables, "budget": {"trials": 1}}, out=tmp_path / "run")
+    network = run.network()
+    network.export(tmp_path / "out", formats="python")
+    record = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert '"vocabulary" of model.json' in record["inputs"][0]["meaning"]
+    assert '"vocabulary" of model.json' in (tmp_path / "out" / "README.md").read_text()
+    texts = ["BTXSE", "BPVVE"]
+    x = torch.tensor([[record["vocabulary"].index(token) for token in text] for text in texts])
+    load = runpy.run_path(str(tmp_path / "out" / "model.py"))["load"]
+    with torch.inference_mode():
+        found = load(tmp_path / "out")(x=x, lengths=torch.tensor([5, 5])).numpy()
+    assert np.abs(found - network.predict_proba(texts)).max() <= TOLERANCE
