@@ -141,7 +141,8 @@ def has_columns(subject: Subject) -> bool:
 
 def inputs(subject: Subject, given: Mapping[str, Tensor]) -> list[dict[str, Any]]:
     """Return what the model takes, an entry an argument: name, type, shape, meaning."""
-    free, form = subject.transform.feed.free_axes, subject.transform.form
+    feed: Any = subject.transform.feed
+    free, form = feed.free_axes, subject.transform.form
     found = []
     for name, tensor in given.items():
         shape: list[Any] = ["rows", *tensor.shape[1:]]
@@ -150,7 +151,7 @@ def inputs(subject: Subject, given: Mapping[str, Tensor]) -> list[dict[str, Any]
         meaning = MEANINGS.get((form, name), "")
         if subject.reads is None:
             meaning = f"what the feed '{printable(form)}' makes of rows"
-        if name == "x" and getattr(subject.transform.feed, "vocabulary", ()):
+        if name == "x" and getattr(feed, "vocabulary", ()):
             meaning = VOCABULARY
         kind = str(tensor.dtype).removeprefix("torch.")
         found.append({"name": name, "dtype": kind, "shape": shape, "meaning": meaning})
