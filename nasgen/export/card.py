@@ -143,6 +143,7 @@ def inputs(subject: Subject, given: Mapping[str, Tensor]) -> list[dict[str, Any]
     """Return what the model takes, an entry an argument: name, type, shape, meaning."""
     feed: Any = subject.transform.feed
     free, form = feed.free_axes, subject.transform.form
+    vocabulary: tuple[str, ...] = getattr(feed, "vocabulary", ())
     found = []
     for name, tensor in given.items():
         shape: list[Any] = ["rows", *tensor.shape[1:]]
@@ -151,7 +152,7 @@ def inputs(subject: Subject, given: Mapping[str, Tensor]) -> list[dict[str, Any]
         meaning = MEANINGS.get((form, name), "")
         if subject.reads is None:
             meaning = f"what the feed '{printable(form)}' makes of rows"
-        if name == "x" and getattr(feed, "vocabulary", ()):
+        if name == "x" and vocabulary:
             meaning = VOCABULARY
         kind = str(tensor.dtype).removeprefix("torch.")
         found.append({"name": name, "dtype": kind, "shape": shape, "meaning": meaning})
