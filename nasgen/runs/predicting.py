@@ -27,6 +27,11 @@ EXPECTED: Final = (
     "a folder of images, an image, a .csv, an .npz, or a data source such as digits or csv:FILE"
 )
 WORDS: Final = {"image": "images", "table": "rows of a table", "sequence": "sequences"}
+REMEDIES: Final = {
+    "image": "give a folder of images, an image, or an .npz with x",
+    "table": "give a .csv, or an .npz with x",
+    "sequence": "give an .npz with x, and lengths where they differ",
+}
 
 
 @dataclass(frozen=True)
@@ -104,12 +109,19 @@ def _found(path: Path) -> list[Path]:
     return found
 
 
+def _other(given: object, form: str, got: str) -> DataError:
+    """Return the error for rows of another form than the network reads."""
+    came = "a table" if got == "table" else WORDS.get(got, got)
+    remedy = f"; {REMEDIES[form]}" if form in REMEDIES else ""
+    return DataError(
+        f"{given}: expected {WORDS.get(form, form)}, which this network reads, got {came}{remedy}."
+    )
+
+
 def _pictures(folder: Path, found: Sequence[Path], form: str, transform: Any) -> Given:
     if form != "image":
         given = found[0] if len(found) == 1 else folder
-        raise DataError(
-            f"{given}: expected {WORDS.get(form, form)}, which this network reads, got images."
-        )
+        raise _other(given, form, "image")
     n = _at_once(transform)
 
     def chunks() -> Generator[Chunk, None, None]:
@@ -126,10 +138,7 @@ def _pictures(folder: Path, found: Sequence[Path], form: str, transform: Any) ->
 def _lines(path: Path, transform: Any) -> Given:
     columns = getattr(transform.feed, "columns", ())
     if not columns:
-        raise DataError(
-            f"{path}: expected {WORDS.get(transform.form, transform.form)}, which this network "
-            "reads, got a table."
-        )
+        raise _other(path, transform.form, "table")
     return Given("line", None, _of_lines(path, [c.name for c in columns]))
 
 
@@ -210,10 +219,7 @@ def _part(arrays: Mapping[str, Array], part: slice) -> tuple[Any, None]:
 def _dataset(source: str, transform: Any) -> Given:
     found: Dataset = base.load(source, transform.name)
     if found.form != transform.form:
-        raise DataError(
-            f"{source}: expected {WORDS.get(transform.form, transform.form)}, which this network "
-            f"reads, got {WORDS.get(found.form, found.form)}."
-        )
+        raise _other(source, transform.form, found.form)
     if transform.classes and found.classes != transform.classes:
         known = set(transform.classes)
         strange = [name for name in found.classes if name not in known]
