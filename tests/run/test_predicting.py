@@ -208,7 +208,7 @@ WRONG: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "another size": ("images", _image((9, 8)), "expected images of 8x8"),
     "channels": ("images", _npz(x=np.zeros((3, 3, 8, 8), np.uint8)), "training images are grey"),
     "no x": ("images", _npz(z=np.zeros(3)), "expected the array x"),
-    "a table for images": ("images", _csv("a\n1\n"), "expected images, .* got a table; give a folder of"),
+    "a table for images": ("images", _csv("a\n1\n"), "expected images, .* a table; give a folder"),
     "images for a table": ("table", _image((8, 8)), "x.png: expected rows of a table, .* images"),
     "other data": ("images", lambda folder: "digits", "expected the classes dark, light"),
     "nothing": ("images", lambda folder: folder / "no", "does not exist"),
