@@ -62,8 +62,8 @@ def prune(
         typer.Option(
             help="Share of the weights that is gone in the end, of all layers but the classifier; "
             "those of --protect count too. With --recurrent it is a share of the named matrices "
-            "alone (or of the hidden units, of both with --granularity filter), and 1 takes all of "
-            "h2h."
+            "alone (or of the hidden units, of both with --granularity filter; kernels count in "
+            "all layers), and 1 takes all of h2h."
         ),
     ] = 0.8,
     granularity: Annotated[

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -27,6 +28,7 @@ from nasgen.genotypes.wiring import read as as_graph
 OWN = ("op", "channel_tags")  # attributes of a node that are no setting
 GRAPHML: Final = ".graphml"
 EDGES: Final = ".edgelist"  # a line an edge: source and target
+DATA_OF_EDGE: Final = re.compile(r"^(\s*\S+\s+\S+)\s+\{.*\}\s*$")
 
 
 def to_networkx(genotype: Genotype | Mapping[str, Any]) -> Any:
@@ -240,9 +242,8 @@ def _edges(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise IllegalGenotypeError(f"{path}: expected a text, but {error}.") from None
     for i, line in enumerate(lines, 1):
-        fields = line.partition("#")[0].split()
-        if fields[2:] == ["{}"]:  # what `networkx.write_edgelist` writes of an edge without data
-            fields = fields[:2]
+        # `networkx.write_edgelist` also writes the data of an edge, which a network does not read.
+        fields = DATA_OF_EDGE.sub(r"\1", line.partition("#")[0]).split()
         if fields and len(fields) != 2:
             raise IllegalGenotypeError(
                 f"{path}, line {i}: expected an edge, SOURCE TARGET, got '{line[:80]}'."

@@ -301,8 +301,11 @@ def test_graphs_of_files_become_networks_and_come_back(tmp_path: Path) -> None:
     graph = nx.barabasi_albert_graph(15, 2, 1)
     nx.write_graphml(graph, tmp_path / "drawn.graphml")
     nx.write_edgelist(graph, tmp_path / "drawn.edgelist", data=False)
+    weighted = graph.copy()
+    nx.set_edge_attributes(weighted, {edge: {"w": 0.5, "of": "a b"} for edge in graph.edges()})
+    nx.write_edgelist(weighted, tmp_path / "weighted.edgelist")
     space = RandomGraphRnn()
-    for name in ("drawn.graphml", "drawn.edgelist"):
+    for name in ("drawn.graphml", "drawn.edgelist", "weighted.edgelist"):
         found = graphs.read_file(tmp_path / name)
         network = space.adopt(space.wired(found))
         back = graphs.units(network)
@@ -313,10 +316,12 @@ def test_graphs_of_files_become_networks_and_come_back(tmp_path: Path) -> None:
     (tmp_path / "broken.graphml").write_text("<graphml><graph>")
     (tmp_path / "broken.edgelist").write_text("1\n2 3\n")
     (tmp_path / "twice.edgelist").write_text("1 2\n1 2\n")
+    (tmp_path / "three.edgelist").write_text("1 2\n2 3 0.5\n")
     for name, sentence in (
         ("broken.graphml", "expected GraphML, but"),
         ("broken.edgelist", "line 1: expected an edge, SOURCE TARGET, got '1'"),
         ("twice.edgelist", "occurs twice"),
+        ("three.edgelist", "line 2: expected an edge, SOURCE TARGET, got '2 3 0.5'"),
     ):
         with pytest.raises(IllegalGenotypeError, match=sentence):
             space.wired(graphs.read_file(tmp_path / name))
