@@ -25,6 +25,7 @@ N_FOLDS: Final = 10
 N_DRAWS: Final = 30  # of the single split
 HELD_SHARE: Final = 0.1  # of it
 N_RESAMPLES: Final = 1000
+MANY: Final = 3  # times as many as by chance: properties hang together, so numbers vary
 FEWEST: Final = 20  # networks, of which each of ten folds holds two: fewer give no interval of R2
 PREDICTORS: Final = {"ridge": "Bayesian ridge", "forest": "random forest", "adaboost": "AdaBoost"}
 USUAL: Final = "forest"  # by which sets of properties are compared
@@ -281,10 +282,11 @@ def _told_of(found: Mapping[str, Told]) -> list[str]:
         ),
         default=None,
     )
+    by_chance = 0.05 * n_tests
     sentence = (
         f"With size taken out (nodes, their logarithm, edges, sources, sinks), {n_kept} of "
         f"{n_tests} correlations have intervals without 0, where chance alone would give about "
-        f"{0.05 * n_tests:.0f}"
+        f"{by_chance:.0f}"
     )
     sentence += f"; for every kind of units: {_listed(everywhere)}"
     if largest is not None:
@@ -307,11 +309,17 @@ def _told_of(found: Mapping[str, Told]) -> list[str]:
             sentence += f", of which some hold equal accuracies back and give none: {without}"
         sentences.append(sentence + ".")
     survivors = [c for c in tells if found[c].gains[SIZE].is_above_0]
-    sentences.append(
-        f"So structure beyond size survives for {_listed(survivors)}."
-        if survivors
-        else "So nothing beyond size survives for any kind of units."
-    )
+    if survivors:
+        last = f"So structure beyond size survives for {_listed(survivors)}."
+    elif n_kept > MANY * by_chance:
+        last = (
+            "So no kind of units is predicted better from all properties than from size alone, "
+            f"though {n_kept / by_chance:.1f} times as many of them go with accuracy beside "
+            "size as by chance."
+        )
+    else:
+        last = "So nothing beyond size survives for any kind of units."
+    sentences.append(last)
     return sentences
 
 

@@ -346,6 +346,13 @@ def test_what_is_size_alone_does_not_survive(by_size: structure.Told) -> None:
     text = structure.paragraph({"gru": by_size})
     assert text.endswith("So nothing beyond size survives for any kind of units.")
     assert "Beside size alone" in text
+    names = list(by_size.beside)
+    clear, open_ = structure.Score(-0.4, -0.6, -0.2), structure.Score(0.1, -0.1, 0.3)
+    found = {name: clear if i % 2 else open_ for i, name in enumerate(names)}
+    text = structure.paragraph({"gru": replace(by_size, beside=found)})
+    times = (len(names) // 2) / (0.05 * len(names))
+    assert f"from size alone, though {times:.1f} times as many of them go with accuracy" in text
+    assert "nothing beyond size" not in text
     assert by_size.missed[0][0] == "source_nodes"
 
 
