@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from nasgen.phenotype.folding import Folding
     from nasgen.phenotype.survival import Array, Mask
     from nasgen.search_spaces.blueprint import Blueprint
+
+FAIR: Final = ", or a method that takes the same share of each layer, such as 'class-uniform'"
 
 
 def check(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
@@ -95,9 +97,10 @@ def _check_target(resolved: Resolved, shape: Shape, n_outputs: int) -> None:
         left = here.left({"keep": keep})
         closed = support.closed(here.blueprint, {**here.masks, **left})
         if not survival.n_synapses({name: closed[name] for name in left}):
+            fair = "" if entry.scope != "network" else FAIR
             raise ConfigError(
                 f"algorithm.target: of {keep} {bounds.unit}s that {target:g} leaves, '{method}' "
-                "keeps none that lead from the input to the output; take a smaller target."
+                f"keeps none that lead from the input to the output; take a smaller target{fair}."
             )
 
 
