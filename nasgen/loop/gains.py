@@ -48,7 +48,9 @@ def baseline(trials: Iterable[Trial], best: Trial) -> Trial | None:
     return known[min(found)[-1]] if found else None
 
 
-def gained(trials: Iterable[Trial], objectives: Sequence[Objective]) -> dict[str, Any] | None:
+def gained(
+    trials: Iterable[Trial], objectives: Sequence[Objective], last: Trial | None = None
+) -> dict[str, Any] | None:
     """Return the best network of each origin by the first objective, None before there are any.
 
     {"phase", "objective", "ancestor", "design", "draw", "evolved", "over", "gain"}: an origin has
@@ -57,13 +59,17 @@ def gained(trials: Iterable[Trial], objectives: Sequence[Objective]) -> dict[str
     with, "gain" is by how much the best evolved network is better, whatever the objective's
     direction; None where there are not both. What is compared had the same part of the training:
     the latest part in which there are both, else the first.
+
+    Where the run was made for one network, the `last`, that is "evolved" of its part, however good
+    others are, and "is_last" is True.
     """
     all_trials = {trial.seq: trial for trial in trials}
     parts: dict[Part, dict[Origin, Trial]] = {}
     for trial in ranked(all_trials.values(), objectives):
         first = first_of(trial, all_trials)
         origin: Origin = BEGINNINGS.get(first.operator, "evolved")
-        if trial.is_feasible:
+        is_passed = last is not None and _part(trial) == _part(last) and trial.seq != last.seq
+        if trial.is_feasible and not (origin == "evolved" and is_passed):
             parts.setdefault(_part(trial), {}).setdefault(origin, trial)
     if not parts:
         return None
@@ -94,4 +100,5 @@ def gained(trials: Iterable[Trial], objectives: Sequence[Objective]) -> dict[str
         **{origin: told(origin) for origin in get_args(Origin)},
         "over": over,
         "gain": gain,
+        **({} if last is None else {"is_last": True}),
     }

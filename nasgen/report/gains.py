@@ -12,15 +12,17 @@ def sentence(evolution: Mapping[str, Any] | None) -> str:
     """Return "best evolved 86.70 % (+0.6 pts), best design resnet9-w16 86.10 %, best draw ...".
 
     Of a search that began with one network, "best descendant 97.60 % (-1.2 pts, 9.7 times fewer
-    synapses), ancestor 98.80 %". `evolution` is what `nasgen.loop.gains.gained` found; "" for None.
-    The difference is that to the better of the others, with the sign of the objective itself.
+    synapses), ancestor 98.80 %", or "last descendant" where the run was made for that one.
+    `evolution` is what `nasgen.loop.gains.gained` found; "" for None. The difference is that to the
+    better of the others, with the sign of the objective itself.
     """
     if not evolution:
         return ""
     name, parts = evolution["objective"], []
     ancestor = evolution.get("ancestor")  # which older runs do not know
+    which = "last" if evolution.get("is_last") else "best"
     called = {
-        "evolved": "best evolved" if ancestor is None else "best descendant",
+        "evolved": f"{which} evolved" if ancestor is None else f"{which} descendant",
         "ancestor": "ancestor",
         "design": "best design",
         "draw": "best draw",

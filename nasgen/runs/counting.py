@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nasgen.loop import front
 from nasgen.loop.gains import gained
-from nasgen.runs import segments
+from nasgen.runs import offered, segments
 
 if TYPE_CHECKING:
     from nasgen.runs.results import Run
@@ -40,7 +40,7 @@ def counted(run: Run, n_filtered: int = 0) -> dict[str, Any]:
         "best": None,
         **several,
         "ensemble": None,
-        "evolution": gained(trials, run.objectives),
+        "evolution": gained(trials, run.objectives, offered.last(run)),
         "wall_s": round(sum(leg["spent_s"] for leg in run.record["legs"]), 3),
         "train_s": round(sum(t.train_s for t in trials), 3),
     }

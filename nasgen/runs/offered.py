@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def best(run: Run) -> Trial | None:
     """Return the network that a run stands for: feasible, and made for, or else the best."""
-    last = _last(run)
-    found = [*([] if last is None else [last]), *(run.front or run.ranked)]
+    chosen = last(run)
+    found = [*([] if chosen is None else [chosen]), *(run.front or run.ranked)]
     return next((t for t in found if t.is_feasible), None)
 
 
@@ -29,12 +29,14 @@ def candidates(run: Run) -> list[Trial]:
     found = [t for t in run.trials if t.is_candidate]
     found = [t for t in found if run.folder.artifacts.exists(t.weights_ref)]
     kept = [t for t in found if not t.saw_small] or found
-    last = _last(run)
-    kept.sort(key=lambda t: (t is not last, t.rungs_below, *ranked_by(run.task, t.metrics), t.seq))
+    chosen = last(run)
+    kept.sort(
+        key=lambda t: (t is not chosen, t.rungs_below, *ranked_by(run.task, t.metrics), t.seq)
+    )
     return kept[: run.config.ensemble.candidates]
 
 
-def _last(run: Run) -> Trial | None:
+def last(run: Run) -> Trial | None:
     """Return the network that a run was made for, None where a ranking tells which is best.
 
     A finalist stands for the network that it was trained on from. Until a segment is over, that is
@@ -42,10 +44,10 @@ def _last(run: Run) -> Trial | None:
     """
     if not _is_made_for_the_last(run):
         return None
-    last = {*run.record.get("population", ())}
+    ended_with = {*run.record.get("population", ())}
     found = [t for t in run.trials if t.is_candidate]
-    finalists = [t for t in found if t.phase == "finish" and last & {*t.parents}]
-    return next(iter([*finalists, *(t for t in found if t.seq in last)]), None)
+    finalists = [t for t in found if t.phase == "finish" and ended_with & {*t.parents}]
+    return next(iter([*finalists, *(t for t in found if t.seq in ended_with)]), None)
 
 
 def _is_made_for_the_last(run: Run) -> bool:
