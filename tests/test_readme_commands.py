@@ -24,7 +24,7 @@ LESS = [
     "--set", "finish.networks=0", "--set", "execution.executor=serial",
 ]  # fmt: skip
 NARROW = ["--set", "space.max_channels=8"]
-ELSEWHERE = ("reproduce",)  # papers have tests of their own
+ELSEWHERE = ("reproduce", "prune")  # papers, and what needs a run, have tests of their own
 
 
 def _commands() -> list[list[str]]:

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 from nasgen.errors import StoreError, typed
@@ -76,23 +75,14 @@ class Lines:
         tables = merge(self.tables, own)
         return self._row(network, arm, title, tables)
 
-    def pruned(
-        self,
-        network: str,
-        arm: str,
-        title: str,
-        algorithm: Mapping[str, Any],
-        training: Mapping[str, Any] = MappingProxyType({}),
-    ) -> Row:
+    def pruned(self, network: str, arm: str, title: str, algorithm: Mapping[str, Any]) -> Row:
         """Return the row of a line that begins with the trained network; its row is there.
 
-        `algorithm` are options of the algorithm `prune`; `training` is what holds for the training
-        behind a step alone.
+        `algorithm` are options of the algorithm `prune`.
         """
         own = {"name": "prune", "first_epochs": 0.0, "classifier": self.classifier, **algorithm}
         origin = {"network": str(self.base(network))}
-        behind = {"algorithm": own, "origin": origin, "training": training}
-        tables = merge(self.tables, behind)
+        tables = merge(self.tables, {"algorithm": own, "origin": origin})
         return self._row(network, arm, title, tables)
 
     def announce(self, row: Row, epochs: Mapping[str, float]) -> None:

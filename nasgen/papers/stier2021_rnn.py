@@ -73,10 +73,6 @@ SAFE: Final[Mapping[str, Mapping[str, int]]] = {
     I2H: {"rnn_tanh": 70, "rnn_relu": 70, "lstm": 70, "gru": 80},
     H2H: {"rnn_tanh": 80, "rnn_relu": 70, "lstm": 70, "gru": 80},
 }
-# Peak learning rate of the epoch behind a pruning, where it is not that of the first training: a
-# whole cycle at 0.003 takes a trained network without gates as far away as the pruning does. The
-# best of 0.003 and 0.001, on validation strings of seeds 100 and 101.
-RETRAINED_AT: Final[Mapping[str, float]] = {"rnn_relu": 0.001}
 # What a unit without hidden-to-hidden weights still knows of the step before.
 REASONS: Final = (
     ("lstm", "c(t) = f c(t-1) + i g", "its own state of the step before, unit by unit"),
@@ -216,9 +212,8 @@ def _of_cell(lines: Lines, scale: Scale, cell: str) -> Iterator[Row]:
     rates = [
         (mode, rate) for mode in scale.modes for rate in scale.rates if is_possible(mode, rate)
     ]
-    arms = [_arm(cell, method, *pair, "after") for method in scale.methods for pair in rates]
+    arms = [_arm(method, *pair, "after") for method in scale.methods for pair in rates]
     lines.announce(first, dict.fromkeys(arms, 1.0))
-    training = {"lr": RETRAINED_AT[cell]} if cell in RETRAINED_AT else {}
     for method in scale.methods:
         for mode, rate in rates:
             for when in scale.when:
@@ -228,14 +223,11 @@ def _of_cell(lines: Lines, scale: Scale, cell: str) -> Iterator[Row]:
                     "epochs": 0.0 if when == "before" else 1.0,
                 }  # fmt: skip
                 title = f"{mode} {rate} %, {METHODS[method]}, {when} training"
-                arm = _arm(cell, method, mode, rate, when)
-                yield lines.pruned(cell, arm, title, algorithm, training)
+                yield lines.pruned(cell, _arm(method, mode, rate, when), title, algorithm)
 
 
-def _arm(cell: str, method: str, mode: str, rate: int, when: str) -> str:
-    """Return the name of an arm; one that trains behind a pruning at a rate of its own says so."""
-    own = f"-{RETRAINED_AT[cell]:g}" if when == "after" and cell in RETRAINED_AT else ""
-    return f"{method}-{mode}-{rate}-{when}{own}"
+def _arm(method: str, mode: str, rate: int, when: str) -> str:
+    return f"{method}-{mode}-{rate}-{when}"
 
 
 # ---- beside the paper ----------------------------------------------------------------------------
@@ -301,7 +293,7 @@ def _of_rate(
     return [
         Compared.of(
             title, f"{rate} %", f"{when} retraining", papers[when],
-            _last(of(rows, cell, _arm(cell, method, mode, rate, when))),
+            _last(of(rows, cell, _arm(method, mode, rate, when))),
         )
         for when in scale.when
     ]  # fmt: skip
@@ -320,7 +312,7 @@ def safe(rows: Sequence[Row], scale: Scale, cell: str, method: str, mode: str, s
 
     whole, largest = test(BASE), 0
     for rate in (rate for rate in sorted(scale.rates) if is_possible(mode, rate)):
-        if test(_arm(cell, method, mode, rate, "after")) < whole - MARGIN - 1e-9:
+        if test(_arm(method, mode, rate, "after")) < whole - MARGIN - 1e-9:
             break
         largest = rate
     return largest
@@ -365,7 +357,7 @@ def _figure(description: str, rows: Sequence[Row], scale: Scale, mode: str, when
         for seed in _seeds(rows):
             points = []
             for rate in (0, *scale.rates):
-                arm = _arm(cell, method, mode, rate, when) if rate else BASE
+                arm = _arm(method, mode, rate, when) if rate else BASE
                 own = [row for row in of(rows, cell, arm) if row["seed"] == seed]
                 points += [(float(rate), value) for value in _last(own)]
             name = f"{cell}, seed {seed}"
@@ -383,9 +375,7 @@ def _notes(scale: Scale) -> tuple[str, ...]:
         "layers at once, as the paper's code does (its text has a threshold a layer and prunes in "
         "steps). The state is read at each string's own last step, not at the last step of a "
         "padded batch. Per cents are of the recurrent weights of that kind; the embedding and the "
-        "classifier lose nothing. Behind a pruning "
-        + ", ".join(f"{cell} trains at a peak rate of {lr:g}" for cell, lr in RETRAINED_AT.items())
-        + ", others as at first; chosen on validation strings of other seeds.",
+        "classifier lose nothing.",
         "Safe: within 0.2 points of the unpruned network after one epoch, at this rate and at all "
         "lower ones. At 100 % of i2h or of both no input reaches the classifier, so nasgen refuses "
         "it; the paper's networks guess there.",

@@ -163,7 +163,7 @@ def test_a_family_is_written_and_read(
 ) -> None:
     monkeypatch.setattr(joined, "seconds", lambda of, x: [float(not is_faster), 0.5])
     members = relatives()
-    other = Member(stranger(), members[0].genotype, 0.2)
+    other = Member(stranger(), members[0].genotype, 0.3)
     members = [members[0], other, *members[2:]]
     subject = Subject(tuple(members), subject_of(convolutional(1)).transform)
     assert [unit.places for unit in subject.units] == [(0, 2, 3), (1,)]
