@@ -19,7 +19,7 @@ from nasgen.registry.plugins import Scope
 from nasgen.runs import reading
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.config import read_toml
-from nasgen.testing import LayerContract, MutationContract, check_file
+from nasgen.testing import LayerContract, MutationContract, check_file, objectives, scores
 from tests.conftest import forget
 
 Search = Callable[..., nasgen.Run]
@@ -58,6 +58,14 @@ def test_a_widest_convolution_stays_as_it_is_and_that_is_legal(examples: Path) -
     with Scope([examples / "double_channels.py"]).load().active():
         double = registry.resolve("mutations", "double-channels")
     assert double(parent, DagCnn(max_channels=128), np.random.default_rng(0)) == parent
+
+
+def test_no_contract_keeps_a_network_of_a_layer_that_is_gone(examples: Path) -> None:
+    objectives._network.cache_clear()
+    scores.probe.cache_clear()
+    for file in ("more_plugins.py", "several_labels.py"):
+        findings = check_file(examples / file, n=10)
+        assert [f.message for f in findings] == [""] * len(findings)
 
 
 def test_every_other_example_keeps_its_contract(examples: Path) -> None:
