@@ -59,9 +59,15 @@ def diagonal(
     """
     network = placed(inference, parent)
     if n_rows is None:
-        n_rows = affordable(network, training_rows(inference, None), names, inference.task.n_outputs)
+        n_rows = affordable(
+            network, training_rows(inference, None), names, inference.task.n_outputs
+        )
     found = exact(
-        network, inference.task.curvature, training_rows(inference, n_rows), names, inference.task.n_outputs
+        network,
+        inference.task.curvature,
+        training_rows(inference, n_rows),
+        names,
+        inference.task.n_outputs,
     )
     return {name: tensor.cpu().numpy() for name, tensor in found.items()}
 
@@ -348,7 +354,9 @@ def placed(inference: Inference, parent: Parent) -> Network:
     return inference.placed(network).eval()
 
 
-def training_rows(inference: Inference, n_rows: int | None) -> Callable[[int], Iterator[batches.Batch]]:
+def training_rows(
+    inference: Inference, n_rows: int | None
+) -> Callable[[int], Iterator[batches.Batch]]:
     """Return what yields the training rows, a number of them at once; which, depends on the data.
 
     Validation rows are not among them.

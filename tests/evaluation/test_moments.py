@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nasgen import registry
+from nasgen.data.base import load
 from nasgen.errors import NotApplicable
 from nasgen.evaluation import moments
 from nasgen.evaluation.living import prunable
@@ -169,6 +170,48 @@ def test_layers_of_linked_units_keep_exact_numbers_of_their_own_weights(
     assert which == "h2h" or max(moved) > 0.01  # units of tanh there have a weight or two
 
 
+@pytest.mark.parametrize("cell", ["rnn_tanh", "gru", "lstm"])
+def test_a_trained_network_answers_better_than_one_pruned_at_random(cell: str) -> None:
+    """Half of the weights of both matrices leave in one shot, and nothing is trained behind it."""
+    data = load("reber:n=400&seed=1")
+    x, lengths = (torch.from_numpy(data.inputs[name]).long() for name in ("x", "lengths"))
+    targets, n_codes = torch.from_numpy(data.targets).long(), int(x.max()) + 1
+    made = build(
+        RecurrentSpace(embedding=6).blueprint(chain(cell, [10]), (n_codes, x.shape[1]), 2), 1
+    )
+    optimizer = torch.optim.Adam(made.parameters(), 0.02)
+    for _ in range(60):
+        loss = nn.functional.cross_entropy(made(x, lengths=lengths), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    names = prunable(made.blueprint, dict(made.named_parameters()))
+    weights = {n: made.get_parameter(n).detach().numpy().copy() for n in names}
+    alive = {n: np.ones(w.shape, np.bool_) for n, w in weights.items()}
+    found = moments.moments(made.eval(), batched(x, lengths), names)
+    given = {pair: products.numpy() for pair, products in found.items()}
+    right, losses = {}, {}
+    for method in ("layerwise-obs", "random"):
+        folding, pruning = Pruning.of_network(
+            made.blueprint, {n: w.shape for n, w in weights.items()},
+            {"recurrent": "both", "retention": 0.5}, {"inputs": (given,)},
+            who=method, entry=registry.get("prunings", method),
+            function=registry.function("prunings", method),
+            rng=lambda name: np.random.default_rng(0),
+        )  # fmt: skip
+        changed, masks = pruning.left(folding.joined(weights), folding.joined(alive))
+        own, left = folding.apart(changed), folding.apart(masks)
+        with torch.no_grad():
+            for n in names:
+                values = own.get(n, weights[n]) * left[n]
+                made.get_parameter(n).copy_(torch.from_numpy(values))
+            answers = made(x, lengths=lengths)
+        right[method] = (answers.argmax(1) == targets).double().mean().item()
+        losses[method] = nn.functional.cross_entropy(answers, targets).item()
+    assert right["layerwise-obs"] >= right["random"]
+    assert losses["layerwise-obs"] < min(losses["random"], loss.item() + 0.05)
+
+
 def test_what_layers_read_is_multiplied_with_itself() -> None:
     made = network("convolution and pool")
     x, rows = rows_of(made, torch.zeros(N_ROWS))
@@ -190,3 +233,9 @@ def test_a_layer_that_reads_too_much_is_named(monkeypatch: pytest.MonkeyPatch) -
     names = prunable(made.blueprint, dict(made.named_parameters()))
     with pytest.raises(NotApplicable, match=r"at most 17 values.*reads 18"):
         moments.moments(made, rows, names)
+
+
+def test_layers_of_which_nothing_is_known_are_refused() -> None:
+    made = nn.ModuleDict({"a": nn.GRU(2, 3)})
+    with pytest.raises(NotApplicable, match="'a.weight_ih_l0' belongs to another layer; take ano"):
+        moments.moments(made, lambda n: iter(()), ["a.weight_ih_l0"])
