@@ -50,7 +50,10 @@ from nasgen.search_spaces.blueprint import Blueprint, with_tagged_projections
 from nasgen.settings import options
 
 # Materials that are measured on a parent by passes over training rows.
-MEASURED: Final = {"curvature": curvature.diagonal, "inputs": moments.inputs}
+MEASURED: Final[Mapping[str, Callable[..., Mapping[Any, Array]]]] = {
+    "curvature": curvature.diagonal,
+    "inputs": moments.inputs,
+}
 
 
 @final

@@ -54,8 +54,8 @@ class LayerwiseObs(Salient):
             for units, places in _alike(alive):
                 inverse = np.linalg.inv(h[gate][np.ix_(places, places)])
                 lost = np.maximum(np.diag(inverse), np.finfo(float).tiny)
-                at = np.ix_([gate], units, places)
-                found[at] = 0.5 * np.square(w[at]) / lost
+                at = np.ix_(units, places)
+                found[gate][at] = 0.5 * np.square(w[gate][at]) / lost
         return _as_weights(found, weight)
 
     def adjusted(self, weight: Array, support: Mask, kept: Mask, **given: Any) -> Array:
@@ -67,7 +67,7 @@ class LayerwiseObs(Salient):
             for units, places in _alike(alive):
                 inner = h[gate][np.ix_(places, places)]
                 wanted = h[gate][places] @ w[gate, units].T
-                found[np.ix_([gate], units, places)] = np.linalg.solve(inner, wanted).T
+                found[gate][np.ix_(units, places)] = np.linalg.solve(inner, wanted).T
         # Where nothing left, nothing changes.
         same = ~_by_gate(support & ~kept, h).any(axis=-1)
         found[same] = w[same]
