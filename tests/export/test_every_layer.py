@@ -36,7 +36,7 @@ SETTINGS: Mapping[str, Any] = {
 SPACES = {
     "dag-cnn": {"max_channels": 16}, "inception": {"width": 8, "max_channels": 32}, "mlp": {},
     "nasbench201": {"channels": 4},
-    "nasbench-macro": {"channels": 4}, 
+    "nasbench-macro": {"channels": 4},
     "recurrent": {"widths": (4, 6), "embedding": 5, "directions": "both"},
     "random-graph-rnn": {"most": 12}, "random-graph-mlp": {"most": 12},
 }  # fmt: skip
