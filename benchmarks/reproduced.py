@@ -33,14 +33,17 @@ def lines(found: list[Any]) -> Iterator[Line]:
 
 
 def page(found: Sequence[Any], command: str, stamp: Json | None) -> str:
-    """Return all figures of a paper beside its own, as Markdown, with where they come from."""
+    """Return all figures of a paper beside its own, as Markdown, with where they come from.
+
+    `command` is what makes them now; a stamp has the one that made these.
+    """
     whole = summary(found)
     if whole is None:
         return NOTHING
     where = f", commit {stamp['commit']}" if stamp and "commit" in stamp else ""
     machine = whole["machine"]
     parts = [
-        f"`{command}`{where}, scale `{whole['scale']}`, {machine['cores']} cores, "
+        f"`{(stamp or {}).get('command', command)}`{where}, scale `{whole['scale']}`, {machine['cores']} cores, "
         f"{machine['processor']}, {whole['seconds'] / 60:.0f} minutes in all."
     ]
     shown = TABLES.get(whole["paper"], _tables)

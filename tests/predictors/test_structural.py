@@ -106,7 +106,7 @@ def test_every_registered_feature_set_keeps_its_contract() -> None:
         made = registry.resolve("features", name)()
         owners = [registry.resolve("search_spaces", n) for n in registry.names("search_spaces")]
         own = next((space() for space in owners if space.features == name), None)
-        dag = draw(0) if own is None else own.sample(generator(0))
+        dag = draw(0) if own is None else own.sample(generator(0, "drawn"))
         assert len(set(made.names)) == len(made.names) == len(made.encode(dag))
 
 
@@ -114,7 +114,7 @@ def test_random_dense_networks_are_described_by_their_graph() -> None:
     space = registry.resolve("search_spaces", "random-graph-mlp")(most=20)
     made = registry.resolve("features", "random-graph-mlp")()
     for seed in range(5):
-        network = space.sample(generator(seed))
+        network = space.sample(generator(seed, "drawn"))
         n, edges = unwired_dense(network)
         both = graphs.properties(n, edges) | graphs.directed_properties(n, edges)
         told = dict(zip(made.names, made.encode(network).tolist(), strict=True))
