@@ -42,8 +42,9 @@ def page(found: Sequence[Any], command: str, stamp: Json | None) -> str:
         return NOTHING
     where = f", commit {stamp['commit']}" if stamp and "commit" in stamp else ""
     machine = whole["machine"]
+    made_by = (stamp or {}).get("command", command)
     parts = [
-        f"`{(stamp or {}).get('command', command)}`{where}, scale `{whole['scale']}`, {machine['cores']} cores, "
+        f"`{made_by}`{where}, scale `{whole['scale']}`, {machine['cores']} cores, "
         f"{machine['processor']}, {whole['seconds'] / 60:.0f} minutes in all."
     ]
     shown = TABLES.get(whole["paper"], _tables)
