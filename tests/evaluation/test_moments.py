@@ -112,6 +112,17 @@ def test_a_weight_is_worth_what_the_gate_loses_without_it_at_best(cell: str) -> 
     assert not adjusted[~left].any()
 
 
+def test_what_stands_behind_a_string_counts_where_the_network_reads_it() -> None:
+    made = recurrent(
+        chain("gru", [UNITS], True), replace(SMALL, directions="both", reading="padded")
+    )
+    names = prunable(made.blueprint, dict(made.named_parameters()))
+    x, lengths = strings()
+    whole = torch.full_like(lengths, SHAPE[1])
+    given, wanted = (moments.moments(made, batched(x, n), names) for n in (lengths, whole))
+    assert all(torch.equal(given[pair], wanted[pair]) for pair in wanted)
+
+
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_what_stands_behind_a_string_does_not_count(cell: str, both: bool) -> None:
