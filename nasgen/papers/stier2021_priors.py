@@ -14,8 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from nasgen.data import ngrams
-from nasgen.data.base import Dataset
 from nasgen.genotypes.dag import Edge
 from nasgen.genotypes.wiring import layers
 from nasgen.layers.recurrent import GATES
@@ -27,7 +25,6 @@ from nasgen.papers.prior_tables import CELLS, TABLE_1, papers_r
 from nasgen.papers.priors import Studied
 from nasgen.papers.structure import ALL, PREDICTORS, SIZE, SOURCES, USUAL
 from nasgen.report.sheet import Table
-from nasgen.runs import reading
 from nasgen.store.rows import Row
 
 PAPER: Final = "stier2021-priors"
@@ -119,7 +116,7 @@ def reproduce(request: Request) -> Reproduction:
         scale.alone,
     )
     found = priors.study(plan, request, scale.repeats, PAPERS_PRIORS)
-    errors = _errors(found, _dataset(plan))
+    errors = _errors(found)
     page = request.out / f"{PAPER}.html"
     title = f"Stier 2021, random-graph priors on {source}, scale {request.scale}"
     priors.write(found, page, title, [errors])
@@ -153,12 +150,6 @@ def tables(
         Table("Errors of the paper", ERRORS, errors),
         outcome.goals(targets),
     ]
-
-
-def _dataset(plan: Plan) -> Dataset:
-    """Return the data set of a plan."""
-    tables = plan.tables(plan.priors[0], plan.cells[0], plan.seeds[0])
-    return reading.resolved(tables, PAPER).dataset
 
 
 # ---- beside the paper ----------------------------------------------------------------------------
@@ -226,7 +217,7 @@ def _targets(found: Studied) -> list[Target]:
 # ---- its errors ----------------------------------------------------------------------------------
 
 
-def _errors(found: Studied, dataset: Dataset) -> Table:
+def _errors(found: Studied) -> Table:
     """Return the paper's errors: what it says, what is right, what our graphs and data say."""
     whole = max(found.populations, key=lambda p: len(p.found.y))
     graphs = {
@@ -308,17 +299,10 @@ def _errors(found: Studied, dataset: Dataset) -> Table:
             f"a rule of two symbols is right in {100 * BIGRAMS:.2f} % of its test strings, where "
             f"its tanh networks stay ({100 * PLATEAU:.3f} %); one of three in "
             f"{100 * TRIGRAMS:.1f} %. The embedded grammar is the honest task",
-            _rules(dataset),
+            ", ".join(f"{name} {100 * share:.2f} %" for name, share in found.rules.items()) or "–",
         ),
     ]
     return Table("Errors of the paper", ERRORS, rows)
-
-
-def _rules(dataset: Dataset) -> str:
-    if dataset.form != "sequence" or dataset.inputs["x"].ndim != 2:
-        return "–"
-    found = ngrams.of_dataset(dataset)
-    return ", ".join(f"{name} {100 * share:.2f} %" for name, share in found.items())
 
 
 def _by_prior(shares: Mapping[str, float]) -> str:

@@ -187,12 +187,12 @@ def is_possible(mode: str, rate: int) -> bool:
 
 def _rules(source: str) -> dict[str, float]:
     """Return what rules of two and three symbols reach on a data set."""
-    dataset = data_of(source, "sequence", "reber:n=6000")
-    if len(dataset.classes) != 2 or dataset.inputs["x"].ndim != 2:
+    found = ngrams.of_dataset(data_of(source, "sequence", "reber:n=6000"))
+    if not found:
         raise ConfigError(
             f"--data: expected strings of two classes, such as reber:n=6000, got {source}."
         )
-    return ngrams.of_dataset(dataset)
+    return found
 
 
 def _origin(lines: Lines, cell: str) -> str:
