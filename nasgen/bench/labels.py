@@ -13,7 +13,6 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -374,9 +373,6 @@ def _need(path: Path, rows: Sequence[Mapping[str, str]], *columns: str) -> None:
 def _features_in(path: Path, row: Mapping[str, str]) -> tuple[str, ...]:
     # What is computed from images has no columns of its own.
     known = [name for name, entry in registry.entries("features").items() if not entry.requires]
-    with suppress(DataError):  # several kinds of networks have properties of the same names
-        kind = type(_genotype(path, 2, row.get("genotype", "")))
-        known = [name for name in known if reads(accepted(registry.get("features", name)), kind)]
     sets = {name: tuple(registry.resolve("features", name)().names) for name in known}
     fitting = [names for names in sets.values() if set(names) <= set(row)]
     if not fitting:
