@@ -489,17 +489,3 @@ def test_an_output_is_kept_with_its_origin_and_not_measured_again(
     assert {"command", "commit", "measured"} <= set(kept)
     figures.keep("engine")
     assert "there already" in capsys.readouterr().out
-
-
-def test_a_budget_is_kept_within_a_twentieth_of_it(script: Callable[[str], Any]) -> None:
-    row = {
-        "data": "digits",
-        "budget": "2m",
-        "case": "idle",
-        "seed": 0,
-        "wall_s": 115,
-        "over": -0.0417,
-    }
-    idle, late = script("budget_kept").lines([row, row | {"wall_s": 127.2, "over": 0.06}])
-    assert (idle.measured, idle.reached) == ("115.0 s (-4.2 %)", True)
-    assert (late.measured, late.reached) == ("127.2 s (+6.0 %)", False)
