@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from nasgen.errors import NotApplicable
 from nasgen.evaluation import batches
 from nasgen.evaluation.curvature import MOST_ROWS, Array, Watched, placed, training_rows
-from nasgen.layers.modules import Embedded, Recurring
+from nasgen.layers.modules import Embedded, Recurring, turned
 from nasgen.layers.recurrent import GATES
 from nasgen.phenotype.network import Network
 from nasgen.search_spaces.blueprint import Blueprint
@@ -130,6 +130,7 @@ class _Reader:
     module: Any
     names: Sequence[str]
     read_last: tuple[Tensor, ...] = ()
+    lengths: Tensor | None = None  # that the layer was told
     given: Tensor = field(default_factory=lambda: torch.empty(0))
 
     @classmethod
@@ -161,10 +162,12 @@ class _Reader:
 
     def watched(self) -> Any:
         """Keep what it reads from now on; return what ends that by `remove`."""
-        return self.module.register_forward_hook(self._keep)
+        return self.module.register_forward_hook(self._keep, with_kwargs=True)
 
-    def _keep(self, module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-        self.read_last, self.given = given, output
+    def _keep(
+        self, module: nn.Module, given: tuple[Tensor, ...], told: dict[str, Any], output: Tensor
+    ) -> None:
+        self.read_last, self.lengths, self.given = given, told.get("lengths"), output
 
     def _tensor(self, name: str) -> Tensor:
         found: Tensor = self.module.get_parameter(name.rpartition(".")[2])
@@ -205,8 +208,9 @@ class _Stepwise(_Reader):
             there = torch.arange(x.shape[2], device=x.device) < lengths[:, None]
         parts = {"weight": x, "weight_ih": x}
         if isinstance(self.module, Recurring):
-            states = self.given * there[:, None]
-            parts["weight_hh"] = F.pad(states, (1, 0))[:, :, :-1]
+            states = turned(self.given, self.lengths) if self.module.backward else self.given
+            before = F.pad(states, (1, 0))[:, :, :-1]
+            parts["weight_hh"] = turned(before, self.lengths) if self.module.backward else before
         columns = [parts[name.rpartition(".")[2]] for name in self.names]
         yield torch.cat(columns, 1).transpose(1, 2)[there]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -111,9 +112,10 @@ def test_a_weight_is_worth_what_the_gate_loses_without_it_at_best(cell: str) -> 
     assert not adjusted[~left].any()
 
 
+@pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
-def test_what_stands_behind_a_string_does_not_count(cell: str) -> None:
-    made = recurrent(chain(cell, [UNITS, UNITS]))
+def test_what_stands_behind_a_string_does_not_count(cell: str, both: bool) -> None:
+    made = recurrent(chain(cell, [UNITS, UNITS], both), replace(SMALL, directions="both"))
     names = prunable(made.blueprint, dict(made.named_parameters()))
     x, lengths = strings()
     other = x.clone()
@@ -122,13 +124,32 @@ def test_what_stands_behind_a_string_does_not_count(cell: str) -> None:
     first, second = (moments.moments(made, batched(t, lengths), names) for t in (x, other))
     longer = torch.cat([x, x], 1)  # as a batch with a longer string would pad them
     third = moments.moments(made, batched(longer, lengths), names)
-    assert len(first) == 1 + 2 * 4  # the embedding; two matrices of two layers, with each other
+    # The embedding; two matrices of each layer, with each other.
+    assert len(first) == 1 + (1 + both) * 2 * 4
     for pair, products in first.items():
         assert torch.equal(products, second[pair]), pair
         torch.testing.assert_close(products, third[pair], rtol=1e-12, atol=1e-14)
     n = lengths.sum().item()
     seen = torch.bincount(x[~behind], minlength=SHAPE[0]).double() / n
     assert torch.allclose(first[names[0], names[0]], torch.diag(seen))
+
+
+@pytest.mark.parametrize("reading", ["end", "padded"])
+def test_a_layer_that_reads_backward_reads_its_state_of_the_next_step(reading: Any) -> None:
+    space = replace(SMALL, directions="both", reading=reading)
+    made = recurrent(chain("gru", [UNITS], both=True), space)
+    x, lengths = strings()
+    name = "steps.gru_2.weight_hh"
+    found = moments.moments(made, batched(x, lengths), [name])[name, name][0]
+    layer: Any = made.steps["gru_2"]
+    read = []
+    with torch.no_grad():
+        for row, n in zip(x, lengths.tolist(), strict=True):
+            whole = row if reading == "padded" else row[:n]
+            states = layer(made.steps["embed_0"](whole[None]))[0].T
+            read.append(torch.cat([states[1:], torch.zeros(1, UNITS)])[:n])
+    z = torch.cat(read)
+    torch.testing.assert_close(found, z.T @ z / len(z), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("which", ["i2h", "h2h", "both", "all"])

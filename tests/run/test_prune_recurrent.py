@@ -14,30 +14,19 @@ from nasgen import registry
 from nasgen.evaluation import moments
 from nasgen.evaluation.living import prunable
 from nasgen.evaluation.pruning import Pruning
-from nasgen.genotypes import Draft, Vertex
 from nasgen.genotypes.recurrent import Recurrent
 from nasgen.phenotype.folding import Folding
 from nasgen.phenotype.network import build
-from nasgen.search_spaces.recurrent import RecurrentSpace
+from nasgen.search_spaces.recurrent import RecurrentSpace, chain
 from tests.run.test_prune import answered, prune
 
 UNITS, EMBEDDED = 8, 5
 GATES = {"rnn_tanh": 1, "gru": 3, "lstm": 4}
 
 
-def network(cell: str) -> Recurrent:
+def network(cell: str, both: bool = False) -> Recurrent:
     """Return two layers of a cell, one behind the other."""
-    draft = Draft()
-    here = draft.input
-    for _ in range(2):
-        here = draft.add("dense", [here], channels=UNITS)
-    draft.connect(here, draft.output)
-    dag = draft.freeze()
-    vertices = [
-        Vertex(v.tag, cell if v.op == "dense" else v.op, v.params, v.channel_tags)
-        for v in dag.vertices
-    ]
-    return Recurrent(tuple(vertices), dag.edges)
+    return chain(cell, [UNITS, UNITS], both)
 
 
 @pytest.mark.parametrize("cell", GATES)
@@ -64,15 +53,17 @@ def test_joined_rows_lead_to_a_unit_through_all_gates(cell: str) -> None:
     assert all(np.array_equal(apart[n], arrays[n]) for n in names)
 
 
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize(("cell", "both"), [*((cell, False) for cell in GATES), ("lstm", True)])
 def test_hidden_units_leave_and_the_smaller_network_answers_the_same(
-    cell: str, tmp_path: Path
+    cell: str, both: bool, tmp_path: Path
 ) -> None:
-    (tmp_path / "network.json").write_text(json.dumps(network(cell).to_json()))
+    (tmp_path / "network.json").write_text(json.dumps(network(cell, both).to_json()))
     tables: dict[str, Any] = {
         "algorithm": {"name": "fixed"}, "origin": {"network": str(tmp_path / "network.json")},
         "data": {"source": "reber:n=120&seed=1"}, "training": {"epochs": 0.5},
-        "space": {"name": "recurrent", "embedding": EMBEDDED},
+        "space": {
+            "name": "recurrent", "embedding": EMBEDDED, "directions": "both" if both else "forward",
+        },
         "budget": {"trials": 1}, "finish": {"networks": 0},
         "execution": {"executor": "serial", "threads_per_trial": 1},
     }  # fmt: skip
@@ -83,7 +74,7 @@ def test_hidden_units_leave_and_the_smaller_network_answers_the_same(
         for name in ("compact", "no-compact")
     ]
     # The embedding, which is protected, and 16 hidden units, whatever gates they have.
-    assert found[0]["steps"][0]["n_filters"] == EMBEDDED + 2 * UNITS
+    assert found[0]["steps"][0]["n_filters"] == EMBEDDED + (1 + both) * 2 * UNITS
     assert {f["left"] for f in found} <= set(range(1, found[0]["wanted"] + 1))
     runs = [nasgen.load(tmp_path / name) for name in ("compact", "no-compact")]
     smaller, masked = (run.network(1).validation for run in runs)
