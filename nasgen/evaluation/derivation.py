@@ -31,7 +31,7 @@ from nasgen.errors import (
     NotApplicable,
     OperatorError,
 )
-from nasgen.evaluation import curvature, gradients, surviving
+from nasgen.evaluation import curvature, gradients, moments, surviving
 from nasgen.evaluation import parents as parentage
 from nasgen.evaluation.evaluation import Json
 from nasgen.evaluation.framing import Frame, Parent, averaged, framed, mixed
@@ -50,7 +50,10 @@ from nasgen.search_spaces.blueprint import Blueprint, with_tagged_projections
 from nasgen.settings import options
 
 # Materials that are measured on a parent by passes over training rows.
-MEASURED: Final = {"curvature": curvature.diagonal, "inputs": curvature.inputs}
+MEASURED: Final[Mapping[str, Callable[..., Mapping[Any, Array]]]] = {
+    "curvature": curvature.diagonal,
+    "inputs": moments.inputs,
+}
 
 
 @final
@@ -113,6 +116,8 @@ class Deriver:
             call = _Call(who, derivation, entry, names, frame, materials, squared, n_ancestor)
             made = call.result(_n_most(parents, frame))
             tensors = mixed(frame, made.order)
+            if made.stock is not None and derivation.settings.get("mutations"):
+                _closed(who, frame, made)  # what has no path has no room for anything new
             call.mutate(made, tensors)
         except (NotApplicable, IncompatibleError) as refusal:
             raise EvaluationError(f"{who} does not apply: {refusal}", "refused") from None
@@ -136,29 +141,15 @@ class Deriver:
         `tensors` are those of its parents, mixed.
         """
         masks = made.masks
-        repaired = [*made.repaired]
         if made.stock is None:  # an environment repairs what it lets die, of what it was given
             shapes = {name: mask.shape for name, mask in masks.items()}
             needed = masks.keys() - remembering(frame.blueprint, shapes)
             own = {name: mask for name, mask in masks.items() if name in needed}
-            repaired += (given := _repair(own, made.strengths, frame.whole))
+            given = _repair(own, made.strengths, frame.whole)
+            made.repaired += (*given,)
             if "n_kept" in made.metrics:
                 made.metrics["n_kept"] += len(given)
-        whole = frame.whole
-        closed = support.closed(frame.blueprint, {**whole, **masks})
-        if masks and not _n_left(closed, masks) and made.stock is not None:
-            more = surviving.reconnected(frame.blueprint, whole, masks, made.stock, made.most)
-            if more is None:
-                apart = surviving.in_common_of_none(frame.blueprint, frame.members, masks)
-                raise EvaluationError(
-                    f"{who} left no path of living synapses from the input to the output, and its "
-                    f"parents have none in common that could be given back{apart}: the lineage has "
-                    "collapsed. Keep more (environment.retention_clusters, retention_synapses), or "
-                    "unite what parents have (algorithm.mating = 'mean').",
-                    "collapsed",
-                )
-            repaired += [name for name in more if name not in repaired]
-            closed = support.closed(frame.blueprint, {**whole, **masks})
+        closed = _closed(who, frame, made)
         if masks and not _n_left(closed, masks):
             raise EvaluationError(
                 f"{who} left no path of living synapses from the input to the output.", "refused"
@@ -177,7 +168,7 @@ class Deriver:
         support.Support.of(network, left)
         if all(mask.all() for mask in left.values()):
             left = {}
-        metrics = {**made.metrics, "repaired": repaired}
+        metrics = {**made.metrics, "repaired": [*made.repaired]}
         if made.stock is not None:
             metrics |= surviving.achieved({name: closed[name] for name in masks}, made.stock)
         return Derived(genotype, blueprint, network, left, metrics)
@@ -192,7 +183,7 @@ class Deriver:
     ) -> tuple[Any, ...]:
         """Return what an operator requires besides, an entry a parent: read-only arrays mostly.
 
-        What is measured on parents is {tensor name: array}.
+        What is measured on parents is {tensor name, or pair of names: array}.
         """
         if name == "ranks":  # known when the child was proposed
             return tuple(map(float, derivation.settings[name]))
@@ -240,6 +231,29 @@ def _n_most(parents: Sequence[Parent], frame: Frame) -> int:
     shares = [n / size if size else 1.0 for n, size in zip(counts, sizes, strict=True)]
     names = prunable(frame.blueprint, frame.tensors)
     return round(sum(shares) / len(shares) * sum(frame.tensors[name].numel() for name in names))
+
+
+def _closed(who: str, frame: Frame, made: _Made) -> dict[str, Mask]:
+    """Return the closed support of a child; where nothing of it lives, a path is given back first.
+
+    Raises EvaluationError, kind "collapsed", where the stock has none.
+    """
+    masks = made.masks
+    closed = support.closed(frame.blueprint, {**frame.whole, **masks})
+    if not masks or made.stock is None or _n_left(closed, masks):
+        return closed
+    back = surviving.reconnected(frame.blueprint, frame.whole, masks, made.stock, made.most)
+    if back is None:
+        apart = surviving.in_common_of_none(frame.blueprint, frame.members, masks)
+        raise EvaluationError(
+            f"{who} left no path of living synapses from the input to the output, and its "
+            f"parents have none in common that could be given back{apart}: the lineage has "
+            "collapsed. Keep more (environment.retention_clusters, retention_synapses), or "
+            "unite what parents have (algorithm.mating = 'mean').",
+            "collapsed",
+        )
+    made.repaired += tuple(name for name in back if name not in made.repaired)
+    return support.closed(frame.blueprint, {**frame.whole, **masks})
 
 
 def _n_left(closed: Mapping[str, Mask], names: Iterable[str]) -> int:
@@ -392,14 +406,15 @@ class _Call:
                 entry=registry.get("mutations", name),
                 materials={},
             )
-            before = {n: _locked(mask) for n, mask in made.masks.items()}
+            before = {n: _locked(mask) for n, mask in living(made.masks).items()}
             weights = {n: _locked(made.weights.get(n, tensors[n].numpy())) for n in self.names}
             found = call._pairs((weights, before))
             pairs = {n: survival.changed(call.who, n, found[n], weights[n]) for n in self.names}
             grown = {n: mask for n, (_, mask) in pairs.items()}
             made.weights |= {n: weight for n, (weight, _) in pairs.items()}
             sizes = {n: np.abs(weight) for n, weight in made.weights.items()}
-            made.masks = surviving.with_room(before, grown, sizes, living)
+            rng = seeding.generator(seed, "room")
+            made.masks = surviving.with_room(before, grown, sizes, living, rng)
             n_new = survival.n_synapses({n: made.masks[n] & ~before[n] for n in self.names})
             made.metrics["n_regrown"] = made.metrics.get("n_regrown", 0) + n_new
 

@@ -122,24 +122,35 @@ def achieved(child: Masks, stock: Stock) -> Json:
 
 
 def with_room(
-    before: Masks, grown: Masks, sizes: Mapping[str, Array], living: Living
+    before: Masks,
+    grown: Masks,
+    sizes: Mapping[str, Array],
+    living: Living,
+    rng: np.random.Generator,
 ) -> dict[str, Mask]:
     """Return what a mutation has grown, less as many of the weakest that were there before (SET).
 
-    So each layer has as many living synapses as it had, where that can be. `sizes` are those of the
-    weights.
+    So each layer has as many living synapses as it had where that can be, and never more. `sizes`
+    are those of the weights. What is new begins at 0, so it takes half of a layer at most: of more,
+    such as whole kernels in a layer whose kernels have one synapse each, some are drawn.
     """
     wanted = {n: survival.n_synapses(mask) for n, mask in living(before).items()}
+    chances = {n: rng.random(mask.shape) for n, mask in grown.items()}
+    new = {
+        n: survival.strongest(chances[n], mask & ~before[n], wanted[n] // 2)
+        for n, mask in grown.items()
+    }
     keep, found = dict(wanted), dict(grown)
     for _ in range(MOST_ROUNDS):
         for n, mask in grown.items():
-            old = survival.strongest(sizes[n], mask & before[n], keep[n])
-            found[n] = (mask & ~before[n]) | old
+            found[n] = new[n] | survival.strongest(sizes[n], mask & before[n], keep[n])
         missing = {n: wanted[n] - survival.n_synapses(mask) for n, mask in living(found).items()}
         if not any(missing.values()):
-            break
+            return found
         keep = {n: max(0, keep[n] + missing[n]) for n in keep}
-    return found
+    # What leaves one layer may bring nothing back in another, so this is no more than there was.
+    order = {n: np.where(new[n], np.inf, sizes[n]) for n in found}
+    return {n: survival.strongest(order[n], m, wanted[n]) for n, m in living(found).items()}
 
 
 def reconnected(
@@ -148,6 +159,7 @@ def reconnected(
     masks: dict[str, Mask],
     stock: Stock,
     most: int | None = None,
+    anew: bool = False,
 ) -> list[str] | None:
     """Give back the strongest kernels that join the image to the classifier, in place.
 
@@ -155,9 +167,12 @@ def reconnected(
     the stock that reads a fed channel and from which the stock leads on. `whole` is the support of
     all parameters. Returns the names of the tensors, None if the stock has no such path.
 
-    Where there may be `most` synapses, a kernel comes back with its share of them, one at least,
-    and if that is too many beside those that come alive again, the path takes their place.
+    Where there may be `most` synapses, a kernel comes back with its share of them, one at least.
+    If that is too many beside those that come alive again, or if they feed what the stock cannot
+    lead on from, the path takes their place (`anew`).
     """
+    if anew:
+        masks.update({name: np.zeros_like(mask) for name, mask in masks.items()})
     candidates = support.closed(blueprint, {**whole, **stock.support})
     changed = []
     for wire in flow(blueprint, {**whole, **masks}).wires:
@@ -177,10 +192,9 @@ def reconnected(
             changed.append(name)
     left = support.closed(blueprint, {**whole, **masks})
     n = sum(survival.n_synapses(left[name]) for name in masks)
-    if most is not None and n > max(most, len(masks)) and len(changed) < len(masks):
-        for name, mask in masks.items():
-            masks[name] = np.zeros_like(mask)
-        return reconnected(blueprint, whole, masks, stock, most)
+    is_too_many = most is not None and n > max(most, len(masks))
+    if (not n or is_too_many) and not anew:
+        return reconnected(blueprint, whole, masks, stock, most, anew=True)
     return changed if n else None
 
 

@@ -35,10 +35,11 @@ from nasgen.settings.text import parsed
 from nasgen.settings.writing import to_toml
 from nasgen.store import beside
 from nasgen.store.artifacts import Artifacts
+from nasgen.store.folder import ENSEMBLE
 from nasgen.store.trial import Trial
 
 FORMAT: Final = 1
-RECORD: Final = "ensemble.json"
+RECORD: Final = ENSEMBLE
 KEPT: Final = ("weights", "predictions", "support")  # what a member keeps of its tensors
 
 

@@ -159,7 +159,7 @@ def _of_run(
         except ConfigError as error:  # which what may not be executed may have caused
             raise ConfigError([*error.problems, *verdict.refused]) from None
 
-    resolved = read({"algorithm": {"first_epochs": 0.0}})
+    resolved = read({})
     with resolved.scope.active():
         stored.dataset_of(resolved)
         is_trained = resolved.origin is not None and bool(resolved.origin.refs)
@@ -169,7 +169,7 @@ def _of_run(
             "not trained before it is pruned; leave it out."
         )
     # Weights that were not kept have to be trained again.
-    return resolved if is_trained else read({})
+    return read({"algorithm": {"first_epochs": 0.0}}) if is_trained else resolved
 
 
 def pruned(run: Run) -> Pruned:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nasgen import registry
+from nasgen.engine.algorithms.prune import Prune
 from nasgen.engine.algorithms.synthesis import Synthesis
 from nasgen.errors import ConfigError, NasgenError
 from nasgen.runs.resolved import Resolved
@@ -85,27 +86,37 @@ def check(run: Resolved) -> None:
                 f"algorithm.{option}: expected none beside [algorithm.{group}], which names "
                 f"{', '.join(table)}, got '{section.options[option]}'; leave one of them out."
             )
-    if issubclass(run.algorithm_type, Synthesis) and section.options.get("first_epochs") == 0:
+    if section.options.get("first_epochs") == 0:
         problems += _untrained(run)
     if problems:
         raise ConfigError(problems)
 
 
 def _untrained(run: Resolved) -> list[str]:
-    """Return a sentence where an ancestor that is not trained has no weights to begin with."""
+    """Return a sentence where a network is to be taken as it is, but has no weights worth that."""
     try:
         origin = run.origin
     except NasgenError:  # which is said where it is read
         return []
     if origin is not None and origin.refs:
         return []
-    network = run.config.origin.network
-    what = "that the search space draws" if network is None else f"'{network}'"
-    why = f" ({origin.note.rstrip('.')})" if origin is not None and origin.note else ""
+    network, note = run.config.origin.network, "" if origin is None else origin.note
+    if issubclass(run.algorithm_type, Prune):
+        # Pruning at initialisation is a method, but nobody prunes what is not trained at all, nor
+        # takes random weights for the ones that a run has lost.
+        what = "the first network,"
+        if run.config.algorithm.options.get("epochs") != 0 and not note:
+            return []
+    elif issubclass(run.algorithm_type, Synthesis):
+        what = "the ancestor, the network"
+    else:
+        return []
+    what += " that the search space draws" if network is None else f" '{network}'"
+    why = f" ({note.rstrip('.')})" if note else ""
     return [
-        "algorithm.first_epochs: expected a number above 0, because the ancestor, the network "
-        f"{what}, has no trained weights, got 0{why}. Leave it out, or let origin.network name RUN "
-        "or RUN:TRIAL, whose weights are kept."
+        f"algorithm.first_epochs: expected a number above 0, because {what}, has no trained "
+        f"weights, got 0{why}. Leave it out, or let origin.network name RUN or RUN:TRIAL, whose "
+        "weights are kept."
     ]
 
 

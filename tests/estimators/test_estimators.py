@@ -307,6 +307,18 @@ def test_rows_that_cannot_be_used_are_refused_in_nasgens_own_words(x: Any, words
             kind(**QUICK).fit(x, np.arange(len(x)) % 2)
 
 
+@pytest.mark.parametrize(
+    ("kind", "y", "words"),
+    [
+        (NASClassifier, ["a"] * 30, r"^NASClassifier.fit: at least 2 classes .* only 'a'"),
+        (NASRegressor, np.ones(30), r"^NASRegressor.fit: y is 1 in every row"),
+    ],
+)
+def test_targets_with_nothing_to_learn_are_called_y(kind: Any, y: Any, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        kind(**QUICK).fit(NUMBERS[:30], y)
+
+
 def test_values_without_a_deviation_are_refused() -> None:
     with pytest.raises(DataError, match=r"the targets reach 1e\+200.*divide them"):
         NASRegressor(**QUICK).fit(NUMBERS[:30], np.arange(30) % 2 * 1e200)

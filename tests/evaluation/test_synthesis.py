@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from copy import deepcopy
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +314,33 @@ def test_a_mated_child_is_mutated_before_it_is_compacted(
     counts = [made.metrics["kept_synapses"] for made in (plain, mutated)]
     assert counts[1] == pytest.approx(counts[0], rel=0.02)
     assert made_of(plain) != made_of(mutated)
+
+
+@pytest.mark.parametrize("name", ["factor", "rank"])
+@pytest.mark.parametrize("mating", ["mean", "intersect-mean"])
+def test_a_mutated_child_keeps_to_the_cap(
+    mating: str, name: str, folder: Path, parents: list[Json]
+) -> None:
+    """Also where whole kernels come back in layers whose kernels have a synapse or two each."""
+    worker = Worker(folder)
+    names = tuple(p["identity"] for p in parents)
+    mean = sum(n_synapses(worker, p) for p in parents) / len(parents)
+    for cap, share, level in product((0.02, 0.1, 0.5), (0.1, 1.0), ("synapses", "kernels")):
+        settings = {
+            "environment": {"name": name, "cap": cap},
+            "mutations": [["regrow", {"share": share, "level": level}]],
+        }
+        made = Deriver(worker.evaluator.inference).derive(
+            Derivation(names, "matings", mating, settings, 1), {"parents": parents}, seed=3
+        )
+        state, n, n_old = made.network.state_dict(), 0, 0
+        for tensor, mask in made.support.items():
+            if mask.ndim > 1 and "head" not in tensor:
+                n += int(mask.sum())
+                n_old += int((state[tensor].numpy()[mask] != 0).sum())
+        assert n <= int(cap * mean), (cap, share, level)
+        assert n_old >= 0.4 * n, "what begins at 0 should not take a layer's place"
+        assert made.metrics["n_regrown"] >= n - n_old
 
 
 def made_of(made: Any) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from typer.testing import CliRunner
 
 import nasgen
 from nasgen.cli import app
-from nasgen.runs import generations, pruning
+from nasgen.errors import ConfigError
+from nasgen.runs import generations, pruning, reading
 from nasgen.settings.config import merge
 
 SERIAL = ("--threads", "1", "--set", "execution.executor=serial", "--quiet")
@@ -55,6 +57,25 @@ def pruned(trained: Path) -> Path:
     assert found["left"] == found["steps"][-1]["n_synapses"] <= found["wanted"]
     assert found["steps"][-1]["compression"] >= 10
     return out
+
+
+def test_what_is_never_trained_is_not_pruned(trained: Path, tmp_path: Path) -> None:
+    """At initialisation a network may be, where training follows; lost weights are no such ones."""
+    own = {"name": "prune", "method": "random", "target": 0.5, "first_epochs": 0.0}
+    early = merge(TINY, {"algorithm": {**own, "epochs": 0.3}, "budget": {"trials": 2}})
+    with pytest.raises(ConfigError, match="number above 0, because the first network, 'lenet-300"):
+        reading.resolved(merge(early, {"algorithm": {"epochs": 0.0}}))
+    steps = pruning.pruned(nasgen.run(early, out=tmp_path / "early")).steps
+    assert [row["epochs"] for row in steps] == [0, pytest.approx(0.3, abs=0.05)]
+
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    shutil.rmtree(copy / "artifacts")
+    tables = {"algorithm": {"name": "prune"}, "origin": {"network": str(copy)}}
+    lost = merge(TINY, {**tables, "budget": {}})
+    assert reading.resolved(lost).origin is not None
+    with pytest.raises(ConfigError, match=r"the first network, .* \(origin.*were not kept"):
+        reading.resolved(merge(lost, {"algorithm": {"first_epochs": 0.0}}))
 
 
 def test_a_network_with_weights_is_taken_as_it_is(trained: Path, pruned: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import nasgen
 from nasgen import registry
+from nasgen.evaluation import moments
 from nasgen.evaluation.living import prunable
 from nasgen.evaluation.pruning import Pruning
 from nasgen.genotypes import Draft, Vertex
@@ -149,17 +150,41 @@ def test_a_target_of_hidden_units_is_a_share_of_them(tmp_path: Path) -> None:
     )
 
 
-def test_a_method_for_layers_without_memory_is_refused_before_anything_is_made(
-    tmp_path: Path,
+def test_a_method_that_layers_are_too_large_for_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(moments, "MOST_INPUTS", 12)
     file, out = tmp_path / "network.json", tmp_path / "run"
     file.write_text(json.dumps(network("gru").to_json()))
     data = ("--data", "reber:n=120&seed=1", "--set", "space.name=recurrent")
+    data += ("--set", f"space.embedding={EMBEDDED}")
     done = prune(file, out, "--method", "layerwise-obs", "--target", 0.4, *data)
     assert done.exit_code == 2, done.output
     said = " ".join(done.output.split())
-    assert "--method layerwise-obs does not apply: expected a network of dense layers and" in said
+    assert "--method layerwise-obs does not apply: expected layers that read at most 12" in said
     assert not out.exists()
+
+
+def test_weights_of_one_matrix_make_up_for_others_of_it(tmp_path: Path) -> None:
+    file, out = tmp_path / "network.json", tmp_path / "run"
+    file.write_text(json.dumps(network("gru").to_json()))
+    words = ("--data", "reber:n=120&seed=1", "--set", "space.name=recurrent", "--epochs", 0.5)
+    words += ("--set", f"space.embedding={EMBEDDED}", "--retrain", 0, "--recurrent", "h2h")
+    found = answered(
+        prune(file, out, *words, "--method", "layerwise-obs", "--target", 0.5, "--json")
+    )
+    run = nasgen.load(out)
+    before, after = (run.folder.artifacts.load(run.trial(i).refs["weights"]) for i in (0, 1))
+    masks = run.folder.artifacts.load(run.trial(1).refs["support"])
+    for name, values in after.items():
+        if name.endswith("weight_hh"):
+            left = masks[name]
+            assert left.sum() == 3 * UNITS * UNITS // 2
+            assert not values[~left].any()
+            assert (values[left] != before[name][left]).mean() > 0.5
+        else:
+            assert np.array_equal(values, before[name]), name
+    assert found["left"] == found["wanted"] == 2 * 3 * UNITS * UNITS // 2
 
 
 def test_curvature_of_a_recurrent_network_is_its_approximation(tmp_path: Path) -> None:

@@ -66,8 +66,8 @@ class Prune(Generational):
       default: the target over the steps) or of what is left (relative; default: 0.5).
     - `size`: how many a step takes (fixed-size). `bucket`: sum of the saliencies that it takes.
     - `first_epochs`, `epochs`: training of the first network, and behind each step; default
-      [training] epochs. 0 `first_epochs` take a network of [origin] with weights as it is, 0
-      `epochs` train nothing behind a step.
+      [training] epochs. 0 `first_epochs` take a network of [origin] with weights as it is, and
+      prune one without weights as it was drawn; 0 `epochs` train nothing behind a step.
     - `rounds`: a step's network is trained on, for `epochs` each time, as long as that gains; this
       many times in all at most (default: 1). `gain`: by how much the first objective must be better
       to count (default: 0). The best of the rounds is pruned on.

@@ -57,11 +57,11 @@ class Environment(ABC):
     - `floor`: clusters that each layer keeps at least; a layer with fewer is given back its
       strongest ones, and the result names it. They come back whole, so without a `cap` a child has
       at least `floor` whole clusters in each layer, however few synapses should survive.
-    - `cap`: largest share of the parents' mean number of synapses that a child may have. It is
-      hard: of what is above, the weakest leave, and layers are given back no more than fits, some
-      synapses of a cluster where the whole is too much. Only where the share is less than one
-      synapse a layer is it exceeded: each layer keeps one, or the network would be dead. Default:
-      none, numbers are met on average.
+    - `cap`: largest share of the parents' mean number of synapses that a mated child may have. It
+      is hard, whatever mutates the child: of what is above, the weakest leave, and layers are given
+      back no more than fits, some synapses of a cluster where the whole is too much. Only where the
+      share is less than one synapse a layer is it exceeded: each layer keeps one, or the network
+      would be dead. Default: none, numbers are met on average.
     - `noise`: mutation of the strengths before anything is chosen: each is multiplied by exp(noise
       times a normal number). Default: 0.
     """
