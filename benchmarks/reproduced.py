@@ -35,6 +35,7 @@ def page(found: Sequence[Any], command: str, stamp: Json | None) -> str:
     if whole is None:
         return NOTHING
     where = f", commit {stamp['commit']}" if stamp and "commit" in stamp else ""
+    command = stamp.get("command", command) if stamp else command  # as it was run
     machine = whole["machine"]
     parts = [
         f"`{command}`{where}, scale `{whole['scale']}`, {machine['cores']} cores, "

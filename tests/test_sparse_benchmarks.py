@@ -93,6 +93,10 @@ def test_errors_and_what_survives_stand_in_the_page_of_a_reproduction(sparsity: 
     page = reproduced.page(found, "a command", None)
     assert "| the paper | what is right |\n|---|---|\n| 0.81 | 0.876 |" in page
     assert page.endswith("> Nothing does.")
+    stamp = {"command": "a command --threads 1", "commit": "abc"}
+    assert reproduced.page(found, "a command", stamp).startswith(
+        "`a command --threads 1`, commit abc, scale `tiny`, 2 cores"
+    ), "the command as it was run"
 
 
 def test_the_documents_name_the_commands(sparsity: Any) -> None:
