@@ -36,10 +36,12 @@ def grown(space: DagCnn, rng: np.random.Generator) -> Dag:
 
 def feature_sets() -> list[str]:
     """Return the feature sets that read graphs of free topology and need nothing else."""
+    spaces = [registry.resolve("search_spaces", name) for name in registry.names("search_spaces")]
+    of_one_space = {space.features for space in spaces}
     return [
         entry.name
         for entry in registry.entries("features").values()
-        if accepted(entry) is Dag and not entry.requires
+        if accepted(entry) is Dag and not entry.requires and entry.name not in of_one_space
     ]
 
 

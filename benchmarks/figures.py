@@ -58,6 +58,7 @@ BESIDE = {
     "predictors": ("transfer",),
     "ensemble-goals": ("greedy",),
     "ensemble-costs": ("selection", "exported"),
+    "budget": ("budget-kept",),
 }
 # Parts that have a table of their own: the command whose rows it shows, and how.
 SHOWN = {"ensembles": ("greedy", paired.table), "ten-tables": ("ten-tables", ranked.table)}
@@ -224,7 +225,8 @@ def lines() -> Iterator[tuple[Line, str, str]]:
                 yield line, found[0]["command"], on(_machines_of(found), known)
     for name, tool in TOOLS.items():
         machines = on(_machines_of([row for row in stamped(name) if _counts(row)]), known)
-        yield from ((line, tool.command, machines) for line in tool_lines(name))
+        command = made_by(name) or tool.command
+        yield from ((line, command, machines) for line in tool_lines(name))
 
 
 def tool_lines(name: str) -> list[Line]:
@@ -267,6 +269,12 @@ def stamped(name: str) -> list[Any]:
     """Return what is kept of a command as it lies there, with its stamps."""
     files = (RESULTS / f"{name}{ending}" for ending in (".json", ".jsonl"))
     return [row for file in files if file.exists() for row in values(file.read_text("utf-8"))]
+
+
+def made_by(name: str) -> str:
+    """Return the one command whose output is kept; "" where there are several, or none is named."""
+    found = {row.get("command", "") for row in stamped(name) if isinstance(row, dict)}
+    return found.pop() if len(found) == 1 else ""
 
 
 def sources(names: Sequence[str]) -> list[str]:

@@ -7,10 +7,13 @@ from typing import Any
 
 from line import Json, Line
 
-from nasgen.papers import outcome
+from nasgen.papers import outcome, stier2021_priors
+from nasgen.papers.outcome import Compared, Target
 from nasgen.report.sheet import Table
 
 NOTHING = "Nothing was measured yet."
+# Papers whose rows are tables too: (all rows but the last, figures, targets) -> tables.
+TABLES = {stier2021_priors.PAPER: stier2021_priors.tables}
 
 
 def summary(found: Sequence[Any]) -> Json | None:
@@ -30,28 +33,31 @@ def lines(found: list[Any]) -> Iterator[Line]:
 
 
 def page(found: Sequence[Any], command: str, stamp: Json | None) -> str:
-    """Return all figures of a paper beside its own, as Markdown, with where they come from."""
+    """Return all figures of a paper beside its own, as Markdown, with where they come from.
+
+    `command` is what makes them now; a stamp has the one that made these.
+    """
     whole = summary(found)
     if whole is None:
         return NOTHING
     where = f", commit {stamp['commit']}" if stamp and "commit" in stamp else ""
-    command = stamp.get("command", command) if stamp else command  # as it was run
     machine = whole["machine"]
+    made_by = (stamp or {}).get("command", command)
     parts = [
-        f"`{command}`{where}, scale `{whole['scale']}`, {machine['cores']} cores, "
+        f"`{made_by}`{where}, scale `{whole['scale']}`, {machine['cores']} cores, "
         f"{machine['processor']}, {whole['seconds'] / 60:.0f} minutes in all."
     ]
-    for table in [*outcome.of_summary(whole), *_errors(found)]:
+    shown = TABLES.get(whole["paper"], _tables)
+    compared = [Compared(**row) for row in whole["rows"]]
+    targets = [Target(**target) for target in whole["targets"]]
+    for table in shown(found[:-1], compared, targets):
         parts += [f"**{table.title}**"] * bool(table.title) + [outcome.markdown(table)]
     parts += [f"> {row['text']}" for row in found if row.get("kind") == "survives"]
     return "\n\n".join(parts)
 
 
-def _errors(found: Sequence[Any]) -> list[Table]:
-    """Return what is wrong in the paper as a table, where its reproduction says so."""
-    rows = [row for row in found if row.get("kind") == "error of the paper"]
-    if not rows:
-        return []
-    columns = [key for key in rows[0] if key not in ("kind", "scale", "data", "seeds")]
-    cells = [[str(row[key]).replace("|", "\\|") for key in columns] for row in rows]
-    return [Table("Errors of the paper", columns, cells)]
+def _tables(
+    rows: Sequence[Json], compared: Sequence[Compared], targets: Sequence[Target]
+) -> list[Table]:
+    """Return what papers show whose rows have no tables of their own."""
+    return outcome.tables(compared, targets)

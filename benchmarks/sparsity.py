@@ -24,7 +24,7 @@ REPRODUCED = {
         "PRUNING",
     ),
     "stier2021-priors": (
-        "nasgen reproduce stier2021-priors --scale quick --seed 0 --seed 1 --seed 2 --quiet --json",
+        "nasgen reproduce stier2021-priors --scale goals --quiet --json",
         "PRIORS",
     ),
 }

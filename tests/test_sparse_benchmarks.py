@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from nasgen.papers import prior_tables
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -77,26 +79,29 @@ def test_what_is_timed_is_the_network_without_four_fifths_of_its_units(sparsity:
     list(sparsity.recurrent([row]))
 
 
-def test_errors_and_what_survives_stand_in_the_page_of_a_reproduction(sparsity: Any) -> None:
-    reproduced = importlib.import_module("reproduced")
-    summary = {
-        "paper": "stier2021-priors", "scale": "tiny", "seconds": 60.0, "rows": [], "targets": [],
-        "machine": {"processor": "Some CPU", "cores": 2},
-    }  # fmt: skip
-    wrong = {
-        "kind": "error of the paper",
-        "the paper": "0.81",
-        "what is right": "0.876",
-        "scale": "tiny",
-    }
-    found = [wrong, {"kind": "survives", "text": "Nothing does."}, summary]
+def test_what_structure_tells_stands_in_the_page_of_its_reproduction(sparsity: Any) -> None:
+    reproduced, figures = map(importlib.import_module, ("reproduced", "figures"))
+    found = figures.outputs("stier2021-priors")
     page = reproduced.page(found, "a command", None)
-    assert "| the paper | what is right |\n|---|---|\n| 0.81 | 0.876 |" in page
-    assert page.endswith("> Nothing does.")
-    stamp = {"command": "a command --threads 1", "commit": "abc"}
-    assert reproduced.page(found, "a command", stamp).startswith(
-        "`a command --threads 1`, commit abc, scale `tiny`, 2 cores"
-    ), "the command as it was run"
+    lines = [line for line in page.splitlines() if line.startswith("|")]
+    for wanted in (
+        "| prior | graphs | failed | layers | source_nodes | sink_nodes | density | clustering |",
+        "| predictor reads | predictor |", "| control |", "| the paper | what is right | here |",
+    ):  # fmt: skip
+        assert any(line.startswith(wanted) for line in lines), wanted
+    _, _, rest = page.partition("**Pearson's r with accuracy, beside table 1 of the paper**")
+    table = rest.strip().splitlines()[: 2 + 12]
+    assert [line.split(" | ")[0][2:] for line in table[2:]] == list(prior_tables.TABLE_1)
+    assert all(line.count("(paper ") == line.count("[") == 4 for line in table[2:])
+    row = next(r for r in found if r.get("property") == "var_closeness" and r["cell"] == "gru")
+    assert f"{row['r']['mean']:+.2f} [{row['r']['low']:+.2f}" in table[2 + 9].split(" | ")[4]
+    for name in ("directed_diameter", "var_out_degree", "std_directed_closeness"):
+        assert page.count(f"| {name} |") == 2, "as it is, and with size taken out"
+    for score in ("R2", "Spearman's correlation", "Kendall's tau"):
+        assert f"**{score} on networks held back, 10 folds" in page
+    assert page.count("| AdaBoost |") >= 3
+    (text,) = (row["text"] for row in found if row.get("kind") == "survives")
+    assert page.endswith(f"> {text}")
 
 
 def test_the_documents_name_the_commands(sparsity: Any) -> None:

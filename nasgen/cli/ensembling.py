@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from nasgen.settings.prediction import Views
 
 # Views of an image -> [prediction] views
+NO_SOUP: Final = (
+    "no weights were averaged: no candidate shares the descent of the best network's weights (as "
+    "children do with training.inherit_weights), or none made the mean better."
+)
 VIEWS: Final[dict[int, Views]] = {1: "none", 2: "mirror", 6: "auto"}
 
 
@@ -262,18 +266,13 @@ def _print(summary: Mapping[str, Any], metric: str) -> None:
         each = ", one view each" if n_views > 1 else ""
         print(f"gap: {gap} (the rows that chose against test rows{each})")
     if summary.get("temperature", 1.0) != 1.0:
-        print(f"temperature: {summary['temperature']:.3g}{_at_an_end(summary['temperature'])}")
+        found = f"{summary['temperature']:.3g}"
+        print(f"temperature: {found} (fitted on {on['rows']} rows; the fewer, the nearer to 1)")
     print(f"parameters: {value('n_params', summary['n_params'])}")
+    if summary["method"] == "soup" and not any(m.get("averaged") for m in summary["members"]):
+        print(f"note: {NO_SOUP}")
     if "out" in summary:
         print(f"ensemble: {summary['out']}")
-
-
-def _at_an_end(temperature: float) -> str:
-    from nasgen.ensembles.calibration import TEMPERATURES
-
-    if all(abs(temperature / end - 1) > 0.01 for end in TEMPERATURES):
-        return ""
-    return " (the end of the range: too few of the validation rows are wrong, or right, to fit it)"
 
 
 def _fewer(n_views: int, asked: int, is_image: bool) -> str:

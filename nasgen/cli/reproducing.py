@@ -20,8 +20,8 @@ def reproduce(
     scale: Annotated[
         str | None,
         typer.Option(
-            help="Size of the experiment: tiny, quick or paper; stier2021-rnn has goals too "
-            "(default: quick, or tiny on digits where no data are found)."
+            help="Size of the experiment: tiny, quick or paper; stier2021-rnn and stier2021-priors "
+            "have goals too (default: quick, or tiny on digits where no data are found)."
         ),
     ] = None,
     data: Annotated[

@@ -55,13 +55,13 @@ def load(rest: str, task: str = AUTO) -> Dataset:
     options = _options(query)
     path = files.file("csv", where, EXPECTED)
     if "target" not in options:
-        with _opened(path) as file:
+        with opened(path) as file:
             header = _header(path, csv.reader(file))
         raise DataError(
             f"csv: 'target' is missing; write 'csv:{where}?target=COLUMN' with one of "
             f"{_some(header)}."
         )
-    with _opened(path) as file:
+    with opened(path) as file:
         table, start, header, columns = _read(path, file, options["target"])
         file.seek(start)
         if "shape" in options:
@@ -173,7 +173,8 @@ def _shape(text: str, table: Table) -> tuple[int, int, int]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
+def opened(path: Path) -> Iterator[IO[str]]:
+    """Open a CSV file as text; DataError for what is none, while it is read too."""
     try:
         with files.reading(path), path.open(encoding="utf-8-sig", newline="") as file:
             yield file
@@ -181,6 +182,23 @@ def _opened(path: Path) -> Iterator[IO[str]]:
         raise DataError(f"{path}: is not UTF-8 text ({error.reason} at {error.start}).") from None
     except csv.Error as error:
         raise DataError(f"{path}: is no CSV table: {error}.") from None
+
+
+def numbered(reader: Any, n_cells: int, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield (number of its first line, cells) for each row of a `csv.reader`.
+
+    Cells in quotes may go over several lines. Empty lines are left out; DataError for a row of
+    other than `n_cells` cells.
+    """
+    first = reader.line_num + 1
+    for row in reader:
+        if row and len(row) != n_cells:
+            raise DataError(
+                f"{path}: line {first} has {len(row)} cells, the header {n_cells}; mend the line."
+            )
+        if row:
+            yield first, row
+        first = reader.line_num + 1
 
 
 def _header(path: Path, rows: Iterator[list[str]]) -> list[str]:
@@ -199,19 +217,12 @@ def _read(path: Path, file: IO[str], target: str) -> tuple[Table, int, list[str]
     header = _header(path, reader)
     at = _column(path, header, target)
     start = file.tell()
-    for row in reader:
-        if not row:
-            continue
-        lines.append(reader.line_num)
-        if len(row) != len(header):
-            raise DataError(
-                f"{path}: line {lines[-1]} has {len(row)} cells, the header {len(header)}; "
-                f"mend the line."
-            )
+    for line, row in numbered(reader, len(header), path):
+        lines.append(line)
         found.append(row[at].strip())
         if not found[-1]:
             raise DataError(
-                f"{path}: line {lines[-1]}, column '{target}' is empty; give each row a class or "
+                f"{path}: line {line}, column '{target}' is empty; give each row a class or "
                 "a value, or drop the line."
             )
     if not found:

@@ -24,6 +24,7 @@ from nasgen import papers
 from nasgen.data import split
 from nasgen.data.base import Dataset
 from nasgen.data.columns import Column
+from nasgen.data.targets import check_training
 from nasgen.errors import ConfigError, DataError, EvaluationError, StoreError, typed
 from nasgen.estimators import rows
 from nasgen.evaluation.feeds.base import Stored
@@ -93,6 +94,7 @@ class NASEstimator(BaseEstimator):
         NaN or None. Raises ValueError or TypeError for what cannot be used, ConfigError (a
         ValueError too) for parameters that are wrong; sample weights are refused.
         """
+        unknown = {name: value for name, value in unknown.items() if value is not None}
         if unknown:
             raise TypeError(
                 f"{type(self).__name__}.fit: expected X and y, got {', '.join(sorted(unknown))} as "
@@ -106,18 +108,20 @@ class NASEstimator(BaseEstimator):
         inputs, columns = self._learnt(X)
         targets, classes = self._targets(y)
         check_consistent_length(inputs["x"], targets)
+        where = f"{type(self).__name__}.fit"
         if len(targets) < LEAST_ROWS:
             raise DataError(
                 f"{rows.WHERE}: expected at least {LEAST_ROWS} rows, one to train on and one to "
                 f"validate, got {len(targets)} sample."
             )
+        check_training(where, self._task, "y", targets, classes, "row")
         _ = self._wants_ensemble  # before anything is trained
         seed = self._seed()
         held_out = self._held_out(targets, classes, seed)
         parts = {name: array[held_out] for name, array in inputs.items()}
         form = "table" if columns else "image"
         data = Dataset(
-            "X", inputs, targets, parts, targets[held_out], classes, form, self._task, columns,
+            where, inputs, targets, parts, targets[held_out], classes, form, self._task, columns,
             None, held_out, (NO_TEST,), has_test=False,
         )  # fmt: skip
         self._keep(self._searched(data, seed))
@@ -188,8 +192,6 @@ class NASEstimator(BaseEstimator):
             return split.drawn(n, share, seed, "validation", purpose)[1]
         counts = np.bincount(targets, minlength=len(classes))
         several = np.flatnonzero(counts > 1)
-        if len(classes) < 2:
-            return np.arange(1)  # the data set says that one class is too few
         if not len(several):
             raise DataError(
                 f"y: expected two rows or more of at least one class, as a row must validate; each "

@@ -54,8 +54,9 @@ def images(rows: Any, estimator: Any) -> Array:
             f"{WHERE}: image {place[0]} holds {found[place]} at {place[1:]}, expected "
             "finite numbers; fill these pixels, or leave the image out."
         )
-    checks.channels_first(WHERE, WHERE, found)
-    return checks.as_images(WHERE, WHERE, found)
+    where = type(estimator).__name__
+    checks.channels_first(where, WHERE, found)
+    return checks.as_images(where, WHERE, found)
 
 
 def as_pixels(found: Array) -> Array:

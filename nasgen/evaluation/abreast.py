@@ -23,7 +23,7 @@ from nasgen.errors import FOREIGN
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import History, Row, Trainee, make_optimizer
 from nasgen.evaluation.unrolled import states
-from nasgen.genotypes.recurrent import CELLS
+from nasgen.genotypes.recurrent import BACKWARD, CELLS
 from nasgen.layers.modules import AtEnd, Embedded, Recurring
 from nasgen.layers.recurrent import GATES
 from nasgen.phenotype.lent import lent
@@ -87,7 +87,7 @@ class _Parts:
 def fits(blueprints: Sequence[Blueprint]) -> bool:
     """Tell whether networks can be computed side by side: an embedding, layers of one kind, a head.
 
-    They read and answer alike, and their layers read the embedding or other layers.
+    They read and answer alike, and their layers read the embedding or other layers, forward.
     """
     kinds = set()
     for blueprint in blueprints:
@@ -97,6 +97,8 @@ def fits(blueprints: Sequence[Blueprint]) -> bool:
         if (first.layer, last.layer, head.layer) != ("embed", "last_step", "head"):
             return False
         if first.inputs != (INPUT,) or any(step.layer not in CELLS for step in layers):
+            return False
+        if any(dict(step.params).get(BACKWARD) for step in layers):
             return False
         kinds |= {(step.layer, first.in_shapes, last.params, head.out_shape) for step in layers}
     return len(blueprints) > 1 and len(kinds) == 1

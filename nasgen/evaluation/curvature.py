@@ -11,9 +11,6 @@ backward pass for each k gives the signals d of all layers' outputs. A dense lay
 d(v_k . z)/dw_ij = d_i a_j, so one product of squares sums up all rows; a convolution sums over the
 places of its map before it squares, row by row. Networks whose outputs are curved in a weight, such
 as recurrent ones, have this quantity as an approximation (Martens 2010).
-
-The same passes give the mean of x x^T over what a layer reads, of which layer-wise pruning makes
-the second derivatives of a layer's own error (Dong 2017).
 """
 
 from __future__ import annotations
@@ -21,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
@@ -30,11 +27,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasgen import seeding
-from nasgen.errors import EvaluationError, NotApplicable
+from nasgen.errors import EvaluationError
 from nasgen.evaluation import batches, shared
 from nasgen.layers.modules import Recurring
 from nasgen.phenotype.network import Network, build
-from nasgen.search_spaces.blueprint import Blueprint
 
 if TYPE_CHECKING:
     from nasgen.evaluation.framing import Parent
@@ -50,7 +46,6 @@ MOST_WORK: Final = 300_000_000_000  # multiply-adds: about a minute of one core
 # recurrent layers: two passes of three layers of GRUs over 13 steps take 27 ms.
 ALONE: Final = 10_000_000
 IN_STEPS: Final = 60_000_000
-MOST_INPUTS: Final = 4096  # of a layer, whose products with each other are n x n
 
 
 def diagonal(
@@ -62,28 +57,19 @@ def diagonal(
     recurrent layers make that dear, as many as `MOST_WORK` allows. Raises
     IncompatibleError where the task gives no curvature.
     """
-    network = _placed(inference, parent)
+    network = placed(inference, parent)
     if n_rows is None:
-        n_rows = affordable(network, _rows(inference, None), names, inference.task.n_outputs)
+        n_rows = affordable(
+            network, training_rows(inference, None), names, inference.task.n_outputs
+        )
     found = exact(
-        network, inference.task.curvature, _rows(inference, n_rows), names, inference.task.n_outputs
+        network,
+        inference.task.curvature,
+        training_rows(inference, n_rows),
+        names,
+        inference.task.n_outputs,
     )
     return {name: tensor.cpu().numpy() for name, tensor in found.items()}
-
-
-def inputs(
-    inference: Inference, parent: Parent, names: Sequence[str], n_rows: int | None = None
-) -> dict[str, Array]:
-    """Return the mean of x x^T over what the layers of the named weights read, float64 (n, n).
-
-    n are the weights that lead to one outgoing channel. Raises NotApplicable for a layer that reads
-    more than `MOST_INPUTS` values, and for one that is neither dense nor a convolution.
-    """
-    network = _placed(inference, parent)
-    return {
-        name: tensor.cpu().numpy()
-        for name, tensor in moments(network, _rows(inference, n_rows), names).items()
-    }
 
 
 @torch.enable_grad()
@@ -143,60 +129,8 @@ def exact(
     }
 
 
-@torch.no_grad()
-def moments(
-    network: nn.Module, rows: Callable[[int], Iterator[batches.Batch]], names: Sequence[str]
-) -> dict[str, Tensor]:
-    """Return the mean of x x^T over rows and places of each layer's map, float64."""
-    watched = _read(network, names)
-    total = {
-        name: layer.module.weight.new_zeros((layer.n_inputs,) * 2, dtype=torch.float64)
-        for name, layer in watched.items()
-    }
-    counts = dict.fromkeys(watched, 0)
-    with _hooked(watched.values()):
-        for given, _ in rows(MOST_ROWS):
-            batches.answered(network, given)
-            for name, layer in watched.items():
-                for part in layer.read():  # (rows, n, places)
-                    x = part.transpose(1, 2).reshape(-1, part.shape[1]).to(torch.float64)
-                    total[name] += x.T @ x
-                    counts[name] += len(x)
-    return {name: total[name] / counts[name] for name in watched}
-
-
-def check_inputs(blueprint: Blueprint, names: Sequence[str]) -> None:
-    """Raise NotApplicable where `inputs` of the named weights cannot be had; nothing is built."""
-    with torch.device("meta"):
-        _read(Network(blueprint), names)
-
-
-def _read(network: nn.Module, names: Sequence[str]) -> dict[str, _Watched]:
-    """Return the layers of the named weights, of which what they read is to be kept."""
-    watched = _watched(network, names)
-    if other := [n for n in names if n not in watched]:
-        raise NotApplicable(
-            "expected a network of dense layers and convolutions, but the weight "
-            f"'{other[0]}' belongs to another layer; take another pruning.",
-            kind="no_place",
-        )
-    for name, layer in watched.items():
-        if layer.groups > 1:
-            raise NotApplicable(
-                f"expected convolutions in one group, but '{name}' has {layer.groups}.",
-                kind="no_place",
-            )
-        if layer.n_inputs > MOST_INPUTS:
-            raise NotApplicable(
-                f"expected layers that read at most {MOST_INPUTS} values, because their products "
-                f"with each other are kept, but '{name}' reads {layer.n_inputs}.",
-                kind="size",
-            )
-    return watched
-
-
 def _signals(
-    outputs: Tensor, columns: Tensor, watched: Mapping[str, _Watched]
+    outputs: Tensor, columns: Tensor, watched: Mapping[str, Watched]
 ) -> dict[str, list[Tensor]]:
     """Return d(v_k . z)/d(output) of each layer, one tensor for each column k.
 
@@ -248,13 +182,21 @@ def _add_alone(
 
 @final
 @dataclass
-class _Watched:
+class Watched:
     """A dense layer or convolution: what it read and gave in the last pass."""
 
     module: nn.Linear | nn.Conv2d
     input: Tensor | None = None
     output: Tensor | None = None
-    handles: list[Any] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, module: nn.Module, name: str) -> Watched | None:
+        """Return it for a layer's tensor, by name; None where it is not the weight of such one."""
+        is_conv = type(module) is nn.Conv2d and module.padding_mode == "zeros"
+        if name.rpartition(".")[2] != "weight" or not (type(module) is nn.Linear or is_conv):
+            return None
+        assert isinstance(module, nn.Linear | nn.Conv2d)
+        return cls(module)
 
     @property
     def n_inputs(self) -> int:
@@ -346,16 +288,14 @@ def _padding(conv: nn.Conv2d) -> list[int]:
     return found
 
 
-def _watched(network: nn.Module, names: Sequence[str]) -> dict[str, _Watched]:
+def _watched(network: nn.Module, names: Sequence[str]) -> dict[str, Watched]:
     """Return the layers whose weights' gradients are products of what they read and signals."""
-    found: dict[str, _Watched] = {}
+    found: dict[str, Watched] = {}
     for name in names:
         owner, _, last = name.rpartition(".")
-        module = network.get_submodule(owner)
-        is_conv = type(module) is nn.Conv2d and module.padding_mode == "zeros"
-        if last == "weight" and (type(module) is nn.Linear or is_conv):
-            assert isinstance(module, nn.Linear | nn.Conv2d)
-            found[name] = _Watched(module)
+        watched = Watched.of(network.get_submodule(owner), last)
+        if watched is not None:
+            found[name] = watched
     return found
 
 
@@ -388,7 +328,7 @@ def _frozen(network: nn.Module) -> Iterator[None]:
 def _batch_size(
     network: nn.Module,
     rows: Callable[[int], Iterator[batches.Batch]],
-    watched: Mapping[str, _Watched],
+    watched: Mapping[str, Watched],
     n_columns: int,
 ) -> int:
     """Return for how many rows the signals of all layers fit into memory."""
@@ -408,13 +348,15 @@ def _first_pass(network: nn.Module, rows: Callable[[int], Iterator[batches.Batch
 # ---- rows ----------------------------------------------------------------------------------------
 
 
-def _placed(inference: Inference, parent: Parent) -> Network:
+def placed(inference: Inference, parent: Parent) -> Network:
     network = build(parent.blueprint)
     network.load_state_dict(dict(parent.weights))
     return inference.placed(network).eval()
 
 
-def _rows(inference: Inference, n_rows: int | None) -> Callable[[int], Iterator[batches.Batch]]:
+def training_rows(
+    inference: Inference, n_rows: int | None
+) -> Callable[[int], Iterator[batches.Batch]]:
     """Return what yields the training rows, a number of them at once; which, depends on the data.
 
     Validation rows are not among them.

@@ -31,7 +31,7 @@ from nasgen.errors import (
     NotApplicable,
     OperatorError,
 )
-from nasgen.evaluation import curvature, gradients, surviving
+from nasgen.evaluation import curvature, gradients, moments, surviving
 from nasgen.evaluation import parents as parentage
 from nasgen.evaluation.evaluation import Json
 from nasgen.evaluation.framing import Frame, Parent, averaged, framed, mixed
@@ -50,7 +50,10 @@ from nasgen.search_spaces.blueprint import Blueprint, with_tagged_projections
 from nasgen.settings import options
 
 # Materials that are measured on a parent by passes over training rows.
-MEASURED: Final = {"curvature": curvature.diagonal, "inputs": curvature.inputs}
+MEASURED: Final[Mapping[str, Callable[..., Mapping[Any, Array]]]] = {
+    "curvature": curvature.diagonal,
+    "inputs": moments.inputs,
+}
 
 
 @final
@@ -180,7 +183,7 @@ class Deriver:
     ) -> tuple[Any, ...]:
         """Return what an operator requires besides, an entry a parent: read-only arrays mostly.
 
-        What is measured on parents is {tensor name: array}.
+        What is measured on parents is {tensor name, or pair of names: array}.
         """
         if name == "ranks":  # known when the child was proposed
             return tuple(map(float, derivation.settings[name]))

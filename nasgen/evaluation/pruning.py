@@ -111,7 +111,7 @@ class Pruning:
         folding, spared = parted(blueprint, shapes, settings.get("recurrent", "all"))
         steps = {step.name: step for step in blueprint.steps}
         joined = {
-            key: tuple(_joined(folding, entry) for entry in parents)
+            key: tuple(_joined(folding, key, entry) for entry in parents)
             for key, parents in given.items()
         }
         pruning = cls(
@@ -306,11 +306,11 @@ def parted(
     return Folding({**found, **spared}), frozenset(spared)
 
 
-def _joined(folding: Folding, entry: Any) -> Any:
+def _joined(folding: Folding, key: str, entry: Any) -> Any:
     """Return what is given of one parent; what belongs to tensors is joined as these are."""
     if not isinstance(entry, Mapping):
         return entry
-    arrays = folding.joined(entry)
+    arrays = folding.products(entry) if key == "inputs" else folding.joined(entry)
     for array in arrays.values():
         array.flags.writeable = False
     return arrays

@@ -18,12 +18,12 @@ from nasgen.export.subject import Subject, printable
 from nasgen.store.folder import versions
 
 Json = Mapping[str, Any]
-# (form, task) -> what the Hub calls it.
+# (form, task) -> what the Hub calls it; sequences of tokens that have texts are "text".
 PIPELINES: Final = {
     ("image", "classification"): "image-classification",
     ("table", "classification"): "tabular-classification",
     ("table", "regression"): "tabular-regression",
-    ("sequence", "classification"): "text-classification",
+    ("text", "classification"): "text-classification",
 }
 MEANINGS: Final = {
     ("image", "x"): "pixels as the data set has them, before any scaling",
@@ -337,7 +337,8 @@ def _origin(record: Json) -> list[str]:
 
 def _front_matter(record: Json, name: str) -> str:
     """Return the card's metadata, YAML in which each text is written as JSON has it."""
-    task = PIPELINES.get((record["form"], record["task"]))
+    form = "text" if record.get("vocabulary") else record["form"]
+    task = PIPELINES.get((form, record["task"]))
     lines = ["---", "library_name: pytorch", "tags:", "- nasgen", "- neural-architecture-search"]
     if task:
         lines.append(f"pipeline_tag: {task}")

@@ -388,15 +388,17 @@ class Draft:
         settings = sorted_params({**dict(old.params), "channels": tags.count(channels)})
         self._vertices[tag] = Vertex(tag, old.op, settings, channels)
 
-    def change(self, tag: int, op: str | None = None, **params: Value) -> None:
+    def change(self, tag: int, op: str | None = None, **params: Value | None) -> None:
         """Change settings of a vertex. A new `op` drops the old settings unless given again.
 
+        None as a value drops a setting.
         Channel tags follow the width: the first channels are kept, new ones get new tags.
         """
         old = self.vertex(tag)
         new_op = old.op if op is None else op
         kept = dict(old.params) if new_op == old.op else {}
-        settings = sorted_params({**kept, **params})
+        wanted = {**kept, **params}
+        settings = sorted_params({k: v for k, v in wanted.items() if v is not None})
         n = int(dict(settings).get("channels", 0))
         ranges = tags.take(old.channel_tags, n)
         missing = n - tags.count(ranges)

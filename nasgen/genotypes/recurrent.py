@@ -5,6 +5,10 @@ from a layer, or from the input, to layers that read its states of the same step
 `Dag`, and it stays acyclic. Edges that are recurrent, from a step to the next one, are a class of
 their own and lead from units of a layer to units of the same layer.
 
+A vertex with the setting `backward` reads each sequence from its end to its start: what it calls
+the step before is the next one. Beside one that reads the same forward it is a bidirectional layer,
+whose readers have the states of both.
+
 Without more every unit reads all units of the layers that its layer reads, and all of its own layer
 one step before. `links` and `recurrent` say it unit by unit where that is not so: any graph of
 units becomes a network of few fused layers whose weights are masked (Stier 2021, section 4.3).
@@ -23,9 +27,10 @@ from nasgen.genotypes import canonical, tags
 from nasgen.genotypes.base import Node, Outline
 from nasgen.genotypes.dag import Dag, Edge
 from nasgen.genotypes.tags import Ranges
-from nasgen.genotypes.vertex import Vertex, integer, with_final_tags
+from nasgen.genotypes.vertex import Value, Vertex, integer, sorted_params, with_final_tags
 
 CELLS: Final = ("rnn_tanh", "rnn_relu", "gru", "lstm")
+BACKWARD: Final = "backward"  # a setting of vertices, True or not there
 LINKS, RECURRENT = "links", "recurrent"  # fields
 PREFIX: Final = "rnn1:"  # of keys; the number changes when two graphs could get other keys
 
@@ -144,8 +149,8 @@ class Recurrent(Dag):
         edges: list[Edge] = []
         place = {self.input.tag: 0, self.output.tag: 1}
 
-        def add(op: str, *before: int) -> int:
-            vertices.append(Vertex(len(vertices), op))
+        def add(op: str, *before: int, **params: Value) -> int:
+            vertices.append(Vertex(len(vertices), op, sorted_params(params)))
             edges.extend((source, len(vertices) - 1) for source in before)
             return len(vertices) - 1
 
@@ -153,7 +158,8 @@ class Recurrent(Dag):
         for layer in self.inner:
             for unit in self._members[layer.tag]:
                 place[unit] = add("unit", 0)  # live, whatever it reads
-            hub = add(layer.op, *(place[unit] for unit in self._members[layer.tag]))
+            members = (place[unit] for unit in self._members[layer.tag])
+            hub = add(layer.op, *members, **_direction(layer))
             edges.append((hub, 1))
         edges.append((first, 1))
         for a, b in self.pairs:
@@ -175,12 +181,12 @@ class Recurrent(Dag):
         """Return its layers, or its units where links join these one by one; no recurrent edges."""
         if self.links is None:
             return super().outline()
-        ops = {v.tag: v.op for v in self.inner}
+        layers = {v.tag: v for v in self.inner}
         units = [u for v in self.inner for u in self._members[v.tag]]
         place = {tag: i for i, tag in enumerate((self.input.tag, *units, self.output.tag))}
         nodes = (
             Node(self.input.tag, "input"),
-            *(Node(unit, ops[self.layer_of[unit]]) for unit in units),
+            *(Node(u, of.op, _direction(of)) for u in units for of in [layers[self.layer_of[u]]]),
             Node(self.output.tag, "output"),
         )
         edges = sorted(((place[a], place[b]) for a, b in self.links), key=lambda e: (e[1], e[0]))
@@ -289,6 +295,11 @@ class Recurrent(Dag):
                 f"({error!r})."
             ) from None
         return cls(dag.vertices, dag.edges, links, recurrent)
+
+
+def _direction(layer: Vertex) -> dict[str, Value]:
+    """Return the settings of a layer that say how it reads."""
+    return {name: value for name, value in layer.params if name == BACKWARD}
 
 
 def _by_target(pairs: Iterable[Edge]) -> dict[int, tuple[int, ...]]:

@@ -92,8 +92,24 @@ class SummedUp(nn.Module):
         return torch.cat((mean, largest, (apart + 1e-6).sqrt()), 1)
 
 
+def turned(x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Return sequences (B, F, T) from their last step to the first: of `lengths` steps, or all.
+
+    What lies behind a sequence stays where it is. Turned twice, they are as they were.
+    """
+    if lengths is None:
+        return x.flip(2)
+    at = torch.arange(x.shape[2], device=x.device)
+    last = lengths[:, None] - 1
+    at = torch.where(at <= last, last - at, at)
+    return x.gather(2, at[:, None].expand(-1, x.shape[1], -1))
+
+
 class Recurring(nn.Module):
     """A layer of recurrent units: (B, F_i, T) tensors -> states (B, n_units, T).
+
+    A `backward` one reads each sequence from the last of its `lengths` steps to the first, and its
+    states stand at the steps that they have read last.
 
     `cell` is rnn_tanh, rnn_relu, gru or lstm. Weights and biases are drawn from U(-r, r) with
     r = 1 / sqrt(n_units). Gates that keep the state begin open, else what lies 20 steps back is
@@ -108,9 +124,10 @@ class Recurring(nn.Module):
     calls, relatives that share parameters), and training then stops in silence.
     """
 
-    def __init__(self, cell: str, n_inputs: int, n_units: int) -> None:
+    def __init__(self, cell: str, n_inputs: int, n_units: int, backward: bool = False) -> None:
         super().__init__()
         self.cell, self.n_inputs, self.n_units = cell, n_inputs, n_units
+        self.backward = backward
         rows = {"gru": 3, "lstm": 4}.get(cell, 1) * n_units
         self.weight_ih = nn.Parameter(torch.empty(rows, n_inputs))
         self.weight_hh = nn.Parameter(torch.empty(rows, n_units))
@@ -125,8 +142,13 @@ class Recurring(nn.Module):
             kept = torch.empty(n_units).uniform_(1.0, SPAN).log()
             gate += torch.where(torch.rand(n_units) < 0.5, kept, torch.full_like(kept, QUICK))
 
-    def forward(self, first: Tensor, *others: Tensor) -> Tensor:
+    def forward(self, first: Tensor, *others: Tensor, lengths: Tensor | None = None) -> Tensor:
         x = torch.cat((first, *others), 1) if others else first
+        if self.backward:
+            return turned(self._forward(turned(x, lengths)), lengths)
+        return self._forward(x)
+
+    def _forward(self, x: Tensor) -> Tensor:
         if not x.is_cuda:
             return self._states(x)
         import warnings
@@ -159,17 +181,21 @@ class Recurring(nn.Module):
 class AtEnd(nn.Module):
     """(B, F_i, T) tensors -> (B, sum of F_i): their values at step `lengths` - 1, or at the last.
 
-    `padded` reads the last step of all of them, whatever their lengths.
+    `padded` reads the last step of all of them, whatever their lengths. The last `n_backward`
+    tensors, which end there, are read at their first step.
     """
 
-    def __init__(self, padded: bool) -> None:
+    def __init__(self, padded: bool, n_backward: int = 0) -> None:
         super().__init__()
-        self.padded = padded
+        self.padded, self.n_backward = padded, n_backward
 
     def forward(self, first: Tensor, *others: Tensor, lengths: Tensor | None = None) -> Tensor:
         found = []
-        for x in (first, *others):
-            if lengths is None or self.padded:
+        given = (first, *others)
+        for i, x in enumerate(given):
+            if i >= len(given) - self.n_backward:
+                found.append(x[:, :, 0])
+            elif lengths is None or self.padded:
                 found.append(x[:, :, -1])
             else:
                 at = (lengths - 1)[:, None, None].expand(-1, x.shape[1], 1)

@@ -8,6 +8,10 @@ reset, update and candidate (r, z, n); hence "out*4" and "out*3".
 A unit whose weights and biases are all 0 stays exactly 0: its candidate is tanh(0), and what a gate
 keeps of a state that began as 0 is 0. With biases it would not be silent, which is why a support
 takes the biases of a unit that nothing feeds along with it.
+
+A layer that reads backward, from the end of each sequence to its start, is one of its own. Beside
+one that reads the same forward it makes a bidirectional layer: what reads both has their states
+side by side (Schuster & Paliwal 1997).
 """
 
 from __future__ import annotations
@@ -40,11 +44,15 @@ def _axes(cell: str) -> dict[str, tuple[str | None, ...]]:
 
 
 class RecurrentLayer(Layer):
-    """(F, T) and more of the same T -> (channels, T): the states of a layer of recurrent units."""
+    """(F, T) and more of the same T -> (channels, T): the states of a layer of recurrent units.
+
+    With `backward` it reads from the end to the start, which the further input "lengths", (B,)
+    integers in 1..T, says; without that it is step T.
+    """
 
     ranks: ClassVar[tuple[int, ...]] = (2,)
     merges: ClassVar[bool] = True
-    domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"channels": ()}
+    domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"channels": (), "backward": (False, True)}
     keeps_zero: ClassVar[bool] = True
     cell: ClassVar[str]
 
@@ -53,7 +61,8 @@ class RecurrentLayer(Layer):
     ) -> nn.Module:
         from nasgen.layers.modules import Recurring
 
-        return Recurring(self.cell, sum(shape[0] for shape in in_shapes), out_shape[0])
+        n_inputs = sum(shape[0] for shape in in_shapes)
+        return Recurring(self.cell, n_inputs, out_shape[0], bool(params.get("backward", False)))
 
 
 class RnnTanh(RecurrentLayer):
@@ -90,12 +99,12 @@ class LastStep(Layer):
 
     That is the step at the end of each sequence, as the further input "lengths", (B,) integers in
     1..T, says; with `padded` it is step T of the batch, for all of them, as if what lies behind a
-    sequence were part of it.
+    sequence were part of it. The last `backward` inputs, which end there, are read at step 1.
     """
 
     ranks: ClassVar[tuple[int, ...]] = (2,)
     merges: ClassVar[bool] = True
-    domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"padded": (False, True)}
+    domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {"padded": (False, True), "backward": (0, 1)}
     keeps_zero: ClassVar[bool] = True
 
     def out_shape(self, params: Mapping[str, Any], in_shapes: Sequence[Shape]) -> Shape:
@@ -109,4 +118,4 @@ class LastStep(Layer):
     ) -> nn.Module:
         from nasgen.layers.modules import AtEnd
 
-        return AtEnd(bool(params.get("padded", False)))
+        return AtEnd(bool(params.get("padded", False)), int(params.get("backward", 0)))

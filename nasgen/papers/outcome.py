@@ -6,7 +6,7 @@ The words are the same for all papers, so that programs can read them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
@@ -104,21 +104,43 @@ def tables(compared: Sequence[Compared], targets: Iterable[Target]) -> list[Tabl
         Table("Beside the paper" if i == 0 else "", ("arm", "setting", *metrics), own)
         for i, (metrics, own) in enumerate(lines.items())
     ]
+    return [*figures, goals(targets)]
+
+
+def grids(compared: Sequence[Compared]) -> list[Table]:
+    """Return a table a metric: a line a setting, a column an arm."""
+    metrics = dict.fromkeys(one.metric for one in compared)
+    found = []
+    for metric in metrics:
+        own = {(one.setting, one.arm): one.text for one in compared if one.metric == metric}
+        settings = dict.fromkeys(setting for setting, _ in own)
+        arms = dict.fromkeys(arm for _, arm in own)
+        lines = [
+            [setting, *(own.get((setting, arm), NONE) for arm in arms)] for setting in settings
+        ]
+        found.append(Table(f"Beside the paper: {metric}", ("setting", *arms), lines))
+    return found
+
+
+def goals(targets: Iterable[Target]) -> Table:
+    """Return the targets as a table."""
     reached = {None: NONE, True: "yes", False: "no"}
-    goals = [(t.name, t.wanted, t.got, reached[t.met]) for t in targets]
-    return [*figures, Table("Targets", ("target", "wanted", "got", "reached"), goals)]
-
-
-def of_summary(summary: Mapping[str, Any]) -> list[Table]:
-    """Return the tables of what `nasgen reproduce PAPER --json` printed last."""
-    rows = [Compared(**row) for row in summary["rows"]]
-    return tables(rows, [Target(**target) for target in summary["targets"]])
+    rows = [(t.name, t.wanted, t.got, reached[t.met]) for t in targets]
+    return Table("Targets", ("target", "wanted", "got", "reached"), rows)
 
 
 def markdown(table: Table) -> str:
     """Return a table as Markdown, for the documents."""
     lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in table.rows)])
+    return "\n".join(
+        [
+            *lines,
+            *(
+                "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+                for row in table.rows
+            ),
+        ]
+    )
 
 
 def _text(value: float | str | None) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from markupsafe import Markup
@@ -19,10 +20,11 @@ from nasgen.bench import labels
 from nasgen.bench.labels import Labelled
 from nasgen.bench.summary import spread
 from nasgen.errors import ConfigError, DataError
-from nasgen.papers import populations, structure
+from nasgen.papers import populations, prior_tables, structure
 from nasgen.papers.base import Request, data_of
 from nasgen.papers.populations import Plan, Population
-from nasgen.papers.structure import ALL, FEWEST, PREDICTORS, SETS, USUAL, Told
+from nasgen.papers.prior_tables import SHOWN
+from nasgen.papers.structure import FEWEST, Told
 from nasgen.predictors.evaluate import MIN_GROUPS
 from nasgen.report import numbers
 from nasgen.report.charts import Mark, plot
@@ -32,24 +34,6 @@ from nasgen.store.folder import machine
 from nasgen.store.rows import Row
 
 NAME: Final = "priors"
-CELLS: Final = ("rnn_tanh", "rnn_relu", "lstm", "gru")  # in the order of the paper's table 1
-# Pearson's r of the paper's table 1, for `CELLS`.
-TABLE_1: Final[Mapping[str, tuple[float, float, float, float]]] = {
-    "layers": (0.25, 0.30, 0.28, 0.34),
-    "nodes": (0.40, 0.44, 0.44, 0.49),
-    "edges": (0.38, 0.43, 0.42, 0.49),
-    "source_nodes": (0.35, 0.47, 0.57, 0.74),
-    "diameter": (-0.23, -0.27, -0.32, -0.20),
-    "density": (0.29, 0.15, 0.29, 0.34),
-    "avg_shortest_path": (-0.27, -0.25, -0.36, -0.23),
-    "var_eccentricity": (-0.22, -0.24, -0.30, -0.21),
-    "var_degree": (-0.28, -0.26, -0.39, -0.58),
-    "var_closeness": (-0.46, -0.39, -0.51, -0.67),
-    "var_node_betweenness": (-0.49, -0.41, -0.56, -0.52),
-    "var_edge_betweenness": (-0.34, -0.30, -0.44, -0.26),
-}
-SHOWN: Final = {"layers": 1, "source_nodes": 1, "sink_nodes": 1, "density": 3, "clustering": 2}
-N_MISSED: Final = 5  # properties that are listed for each kind of units
 COLOURS: Final = ("c0", "c1", "c2", "c3", "c4")
 
 
@@ -65,29 +49,24 @@ class Studied:
     repeats: int
     populations: Sequence[Population]
     told: Mapping[str, Told]
-    tables: Sequence[Table]
     files: Mapping[str, Path]
     text: str
     seconds: float
 
-    @property
+    @cached_property
     def rows(self) -> list[Row]:
         """A row a population, then a row a figure."""
-        found: list[Row] = [
-            {
-                "kind": "population",
-                "cell": population.cell,
-                "prior": prior,
-                "n": len(population.of(prior)),
-                "n_failed": population.n_failed[prior],
-                "val_accuracy": spread(population.of(prior)),
-                **{name: round(float(population.of(prior, name).mean()), 4) for name in SHOWN},
-            }
+        found = [
+            _described(population, prior)
             for population in self.populations
             for prior in population.n_failed
-            if len(population.of(prior))
         ]
         return found + [row for cell, of in self.told.items() for row in structure.rows(cell, of)]
+
+    @property
+    def tables(self) -> list[Table]:
+        """The rows as people read them."""
+        return prior_tables.tables(self.rows)
 
     def summary(self) -> Row:
         """Return the last line of `nasgen study priors --json`."""
@@ -141,18 +120,11 @@ def study(plan: Plan, request: Request, repeats: int, among: Sequence[str] = ())
             f"there is nothing to predict: {why}. Train more graphs (--graphs), longer (--epochs) "
             "or on more rows."
         )
-    tables = [
-        _population_table(found),
-        *map(_with_reason, (*_property_tables(told), _set_table(told), _rank_table(told))),
-        _single_table(told),
-    ]
-    if any(t.missed for t in told.values()):
-        tables.append(_missed_table(told))
     seconds = sum(run.summary["wall_s"] for run in runs)
     text = structure.paragraph(told)
     if untold:
         text += f" Nothing is told of {why}."
-    return Studied(plan, among, repeats, found, told, tables, files, text, seconds)
+    return Studied(plan, among, repeats, found, told, files, text, seconds)
 
 
 def write(found: Studied, page: Path, title: str, more: Sequence[Table] = ()) -> None:
@@ -160,6 +132,23 @@ def write(found: Studied, page: Path, title: str, more: Sequence[Table] = ()) ->
     figures = Markup("").join(_figure(population) for population in found.populations)
     notes = [found.text, _notes(found)]
     page.write_text(sheet(title, notes, figures, [*more, *found.tables]), encoding="utf-8")
+
+
+def _described(population: Population, prior: str) -> Row:
+    """Return the row of a prior's networks; its figures are None where none could be trained."""
+    y = population.of(prior)
+    return {
+        "kind": "population",
+        "cell": population.cell,
+        "prior": prior,
+        "n": len(y),
+        "n_failed": population.n_failed[prior],
+        "val_accuracy": spread(y) if len(y) else None,
+        **{
+            name: round(float(population.of(prior, name).mean()), 4) if len(y) else None
+            for name in SHOWN
+        },
+    }
 
 
 def _only(population: Population, among: Sequence[str]) -> Labelled:
@@ -172,167 +161,6 @@ def _only(population: Population, among: Sequence[str]) -> Labelled:
         found.names,
         tuple(found.keys[i] for i in kept),
         tuple(found.rows[i] for i in kept),
-    )
-
-
-# ---- tables --------------------------------------------------------------------------------------
-
-
-def _population_table(found: Sequence[Population]) -> Table:
-    whole = max(found, key=lambda p: len(p.found.y))
-    rows = []
-    for prior in whole.n_failed:
-        n_failed = sum(p.n_failed[prior] for p in found)
-        shown = [_shown(whole.of(prior, name), d) for name, d in SHOWN.items()]
-        accuracies = [_mean(p.of(prior)) for p in found]
-        rows.append([prior, str(len(whole.of(prior))), str(n_failed), *shown, *accuracies])
-    return Table(
-        "Priors: graphs, their properties in the mean, accuracy on validation rows (95 %)",
-        ["prior", "graphs", "failed", *SHOWN, *(p.cell for p in found)],
-        rows,
-    )
-
-
-def _shown(values: Any, digits: int) -> str:
-    return f"{values.mean():.{digits}f}" if len(values) else numbers.NONE
-
-
-def _mean(values: Any) -> str:
-    if not len(values):
-        return numbers.NONE
-    found = spread(values)
-    half = "" if found["ci95"] is None else f" ± {found['ci95']:.3f}"
-    return f"{found['mean']:.3f}{half}"
-
-
-def papers_r(name: str, cell: str) -> float | None:
-    """Return r of the paper's table 1, None where it has none."""
-    values = TABLE_1.get(name)
-    return None if values is None or cell not in CELLS else values[CELLS.index(cell)]
-
-
-def _property_tables(told: Mapping[str, Told]) -> list[Table]:
-    """Return table 1 beside ours, and what is left of it when size is taken out."""
-    cells = list(told)
-    ours = []
-    for name in TABLE_1:
-        row = [name]
-        for cell in cells:
-            paper = papers_r(name, cell)
-            said = numbers.NONE if paper is None else f"{paper:+.2f}"
-            row.append(f"{structure.text(told[cell].alone[name], '+')} (paper {said})")
-        ours.append(row)
-    directed = [name for name in SETS[structure.DIRECTED] if name not in SETS[ALL]]
-    return [
-        Table("Pearson's r with accuracy, beside table 1 of the paper", ["property", *cells], ours),
-        Table(
-            "Pearson's r with accuracy, size taken out",
-            ["property", *cells],
-            [
-                [name, *(structure.text(told[cell].beside[name], "+") for cell in cells)]
-                for name in TABLE_1
-                if name not in structure.SIZES
-            ],
-        ),
-        Table(
-            "Pearson's r with accuracy, edges in their direction",
-            ["property", *cells],
-            [
-                [name, *(structure.text(told[cell].alone[name], "+") for cell in cells)]
-                for name in directed
-                if name.startswith(("directed_", "var_"))
-            ],
-        ),
-    ]
-
-
-def _with_reason(table: Table) -> Table:
-    """Return a table whose title says why figures are missing, where some are."""
-    if not any(cell.startswith(numbers.NONE) for row in table.rows for cell in row):
-        return table
-    return Table(f"{table.title} ({numbers.NONE}: equal values)", table.columns, table.rows)
-
-
-def _few(told: Mapping[str, Told]) -> str:
-    """Return what a title says where some kind of units has too few networks; else ""."""
-    return f" (from {FEWEST} graphs on)" if any(t.is_few for t in told.values()) else ""
-
-
-def _set_table(told: Mapping[str, Told]) -> Table:
-    return Table(
-        "R2 on networks held back, 10 folds, 95 % interval over networks" + _few(told),
-        ["predictor reads", "predictor", *told],
-        [
-            [
-                features if i == 0 else "",
-                words,
-                *(structure.text(t.judged[features, predictor]["r2"]) for t in told.values()),
-            ]
-            for features in SETS
-            for i, (predictor, words) in enumerate(
-                (name, PREDICTORS[name]) for name in structure.predictors_of(features)
-            )
-        ],
-    )
-
-
-def _rank_table(told: Mapping[str, Told]) -> Table:
-    return Table(
-        f"Spearman and Kendall on networks held back, {PREDICTORS[USUAL]}",
-        ["predictor reads", "correlation", *told],
-        [
-            [
-                features if i == 0 else "",
-                words,
-                *(structure.text(t.judged[features, USUAL][score]) for t in told.values()),
-            ]
-            for features in SETS
-            for i, (score, words) in enumerate(
-                {"spearman": "Spearman", "kendall": "Kendall tau"}.items()
-            )
-        ],
-    )
-
-
-def _single_table(told: Mapping[str, Told]) -> Table:
-    first = next(iter(told.values()))
-    rows = [
-        [words, *(_range(t.draws[predictor]) for t in told.values())]
-        for predictor, words in PREDICTORS.items()
-    ]
-    if any(t.n_undefined for t in told.values()):
-        rows.append(["draws without R2", *(str(t.n_undefined) for t in told.values())])
-    return Table(
-        f"R2 in a single split that holds {first.n_held} networks back, as the paper's: least, "
-        f"median and most of {first.n_draws} draws (none where those held back are equally "
-        "accurate)",
-        ["predictor", *told],
-        rows,
-    )
-
-
-def _range(values: Any) -> str:
-    if not len(values):
-        return numbers.NONE
-    least, middle, most = np.percentile(values, [0, 50, 100])
-    return f"{least:.2f} … {middle:.2f} … {most:.2f}"
-
-
-def _missed_table(told: Mapping[str, Told]) -> Table:
-    return Table(
-        f"Properties that a {PREDICTORS[USUAL]} would miss most (R2 lost when shuffled)"
-        + _few(told),
-        ["", *told],
-        [
-            [
-                str(rank + 1),
-                *(
-                    f"{t.missed[rank][0]} ({t.missed[rank][1]:+.3f})" if t.missed else numbers.NONE
-                    for t in told.values()
-                ),
-            ]
-            for rank in range(N_MISSED)
-        ],
     )
 
 

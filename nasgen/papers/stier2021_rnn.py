@@ -118,7 +118,7 @@ SCALES: Final = {
         10.0,
         "reber-embedded",
         8.0,
-        rates=(30, 50, 60, 70, 80, 90),
+        rates=tuple(range(10, 100, 10)),
         modes=(BOTH,),
         when=("after",),
         seeds=(0, 1, 2),

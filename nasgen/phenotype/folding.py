@@ -53,6 +53,17 @@ class Folding:
         """Return the arrays of the tensors, joined."""
         return {name: self._joined(parts, arrays) for name, parts in self.layers.items()}
 
+    def products(self, pairs: Mapping[tuple[str, str], Array]) -> dict[str, Array]:
+        """Return what each joined array reads, multiplied with itself: (n, n), or (gates, n, n).
+
+        `pairs` has, for two tensors of a layer, the products of what one reads with what the other
+        reads, (n, m), or (gates, n, m).
+        """
+        return {
+            name: np.block([[pairs[a, b] for b, *_ in parts] for a, *_ in parts])
+            for name, parts in self.layers.items()
+        }
+
     def apart(self, joined: Mapping[str, Array]) -> dict[str, Array]:
         """Return joined arrays as those of the tensors."""
         found: dict[str, Array] = {}

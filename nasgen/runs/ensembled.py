@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -27,7 +25,7 @@ from nasgen.data import arrays
 from nasgen.ensembles.mixing import Mixing
 from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork
 from nasgen.errors import StoreError
-from nasgen.runs import exporting
+from nasgen.runs import commands, exporting
 from nasgen.runs.results import Run
 from nasgen.runs.trust import Named, Stored
 from nasgen.settings.prediction import Views
@@ -35,10 +33,11 @@ from nasgen.settings.text import parsed
 from nasgen.settings.writing import to_toml
 from nasgen.store import beside
 from nasgen.store.artifacts import Artifacts
+from nasgen.store.folder import ENSEMBLE
 from nasgen.store.trial import Trial
 
 FORMAT: Final = 1
-RECORD: Final = "ensemble.json"
+RECORD: Final = ENSEMBLE
 KEPT: Final = ("weights", "predictions", "support")  # what a member keeps of its tensors
 
 
@@ -281,7 +280,7 @@ def _fill(
         "format": FORMAT,
         "nasgen": runs[0].record["versions"].get("nasgen"),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["nasgen", *sys.argv[1:]]),
+        "command": commands.line(),
         "task": data["task"],
         "metric": inference.task.metric,
         "classes": list(ensemble.classes),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from nasgen.errors import ConfigError, typed
 from nasgen.loop.keeping import Keeping, staying
 from nasgen.loop.memory import forget_refs
 from nasgen.loop.search import Search
-from nasgen.runs import origin
-from nasgen.runs.results import Run
+from nasgen.runs import origin, retraining
 from nasgen.settings import fidelity
 from nasgen.store.folder import RunFolder
+from nasgen.store.trial import Trial
+
+if TYPE_CHECKING:
+    from nasgen.runs.results import Run
 
 
 def sweep(folder: RunFolder, keeping: Keeping, search: Search) -> int:
@@ -27,6 +30,26 @@ def sweep(folder: RunFolder, keeping: Keeping, search: Search) -> int:
     freed = folder.artifacts.remove(gone)
     forget_refs(search.trials, search.in_flight, gone)
     return freed
+
+
+def _staying(run: Run, trials: Sequence[Trial]) -> set[str]:
+    """Return what stays of the artifacts of a run's trials, as its config and record say."""
+    record = run.record
+    n_finish = fidelity.n_finish(run.config, record["legs"][-1]["trials"])
+    keeping = run.recorded.keeping(n_finish, members(record), run.objectives)
+    alive = record.get("alive", record["population"])  # a further segment starts from them
+    return staying({trial.seq: trial for trial in trials}, alive, (), keeping)
+
+
+def lost(run: Run, trial: Trial) -> str:
+    """Return the sentence that says why the weights of a trial are not there, and what to do."""
+    way = retraining.way_back(trial, run.folder.artifacts, run.path)
+    ref = trial.weights_ref
+    if run.record["summary"] is not None and ref is not None and ref in _staying(run, run.trials):
+        file = run.folder.artifacts.path(ref)
+        return f"the weights of trial {trial.seq} are missing: {file} is gone{way}"
+    kept = run.config.store.keep_weights
+    return f"the weights of trial {trial.seq} were not kept (store.keep_weights = '{kept}'){way}"
 
 
 def collect_garbage(run: Run) -> int:
@@ -45,12 +68,9 @@ def collect_garbage(run: Run) -> int:
             raise ConfigError(
                 f"{run.path} is unfinished; finish it first: {typed('resume', run.path)}."
             )
-        n_finish = fidelity.n_finish(run.config, record["legs"][-1]["trials"])
-        keeping = run.recorded.keeping(n_finish, members(record), run.objectives)
-        alive = record.get("alive", record["population"])  # a further segment starts from them
         with run.ledger() as ledger:
             trials = ledger.trials()  # all: what a damaged one refers to must not be deleted
-        refs = staying({trial.seq: trial for trial in trials}, alive, (), keeping)
+        refs = _staying(run, trials)
         if (folder.path / origin.FILE).is_file():
             refs |= {*folder.read_json(origin.FILE).get("refs", {}).values()}
         artifacts = folder.artifacts

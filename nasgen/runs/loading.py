@@ -10,11 +10,10 @@ from nasgen.errors import ConfigError, StoreError
 from nasgen.runs import ensembled, session
 from nasgen.runs.paths import run_and_trial
 from nasgen.runs.results import Run
-from nasgen.store.folder import BEGINNING
+from nasgen.store.folder import BEGINNING, ENSEMBLE, EXPORT, OTHERS, instead, kind
 
-EXPORT: Final = "model.json"  # of `nasgen.export`
 RUN: Final = ("run.json", "config.toml")
-FILES: Final = {"ensemble": ensembled.RECORD, "export": EXPORT}
+FILES: Final = {"ensemble": ENSEMBLE, "export": EXPORT}
 
 
 def load(
@@ -45,11 +44,10 @@ def check(path: str | Path, *others: str) -> None:
     if not isinstance(path, str | Path):
         raise ConfigError(f"expected the path of a folder, got {type(path).__name__}.")
     folder, trial = run_and_trial(path)
-    kind = "an export" if is_export(folder) else "an ensemble" if ensembled.is_one(folder) else ""
-    if trial and kind:
+    if trial and (other := kind(folder)):
         raise ConfigError(
-            f"{path}: {folder} is {kind}, which has no trials; name the folder alone, or RUN:TRIAL "
-            "of a run that its networks come from."
+            f"{path}: {folder} is {other}, which has no trials; name the folder alone, or "
+            "RUN:TRIAL of a run that its networks come from."
         )
     if any(
         (folder / name).exists() for name in (*RUN, BEGINNING, *(FILES[other] for other in others))
@@ -58,15 +56,14 @@ def check(path: str | Path, *others: str) -> None:
     names = ["run", *others]
     kinds = ", ".join(names[:-1]) + f" or {names[-1]}"
     files = ", ".join(f"{FILES.get(name, RUN[0])} ({name})" for name in names)
-    known = "; it is an export: name the run that it comes from" if is_export(folder) else ""
-    raise StoreError(f"{path} is no nasgen {kinds}: expected a folder with {files}{known}.")
+    raise StoreError(
+        f"{path} is no nasgen {kinds}: expected a folder with {files}{instead(folder)}."
+    )
 
 
 def is_export(path: str | Path) -> bool:
     """Tell whether a folder is an export."""
-    folder = Path(path)
-    others = ("run.json", ensembled.RECORD)
-    return (folder / EXPORT).is_file() and not any((folder / o).exists() for o in others)
+    return kind(Path(path)) == OTHERS[EXPORT]
 
 
 def exported(path: str | Path, plugins: Sequence[Any] = ()) -> Any:

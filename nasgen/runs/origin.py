@@ -186,16 +186,19 @@ def _lost(folder: RunFolder, trial: Trial) -> str:
     if not (lost := [name for name in PARTS if name in wanted - there]):
         return ""
     what = " and the ".join(lost)
-    were = "was" if lost == ["support"] else "were"
     files = [str(folder.artifacts.path(trial.refs[n])) for n in lost if n in trial.refs]
-    gone = f" ({' and '.join(files)} {'is' if len(files) == 1 else 'are'} gone)" if files else ""
+    be = "is" if lost == ["support"] else "are"
+    why = f"{be} not kept"
+    if files:
+        gone = " and ".join(files)
+        why = f"{be} missing ({gone} {'is' if len(files) == 1 else 'are'} gone)"
     n = trial.metrics.get("n_synapses")
     instead = f" instead of {n:,}" if isinstance(n, int) else ""
     dense = f" with all synapses of its layers{instead}" if "support" in wanted else ""
     back = "put back from a copy what is gone, or " if files else ""
     return (
-        f"the {what} of trial {trial.seq} {were} not kept{gone}, so the network is trained from "
-        f"scratch{dense}; {back}name a trial whose weights are kept (store.keep_weights = 'all' "
+        f"the {what} of trial {trial.seq} {why}, so the network is trained from scratch"
+        f"{dense}; {back}name a trial whose weights are kept (store.keep_weights = 'all' "
         "keeps those of all)."
     )
 

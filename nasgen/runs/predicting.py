@@ -6,7 +6,7 @@ import csv
 import re
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nasgen.data import base, files, npz
+from nasgen.data import base, files, npz, table
 from nasgen.data.base import Dataset
 from nasgen.data.folder import LITTER, SUFFIXES
 from nasgen.errors import ConfigError, DataError, suggest
@@ -63,18 +63,21 @@ def given(text: str, transform: Any) -> Given:
     path = Path(text).expanduser()
     form = str(transform.form)
     with files.reading(path):
-        is_folder, is_file = path.is_dir(), path.is_file()
+        is_folder, is_file, is_there = path.is_dir(), path.is_file(), path.exists()
     if is_folder:
-        return _pictures(path, _found(path), form, transform)
+        return _pictures(path, form, transform)
     suffix = path.suffix.lower()
     if is_file and suffix in SUFFIXES:
-        return _pictures(path.parent, [path], form, transform)
+        return _pictures(path, form, transform)
     if is_file and suffix == ".csv":
         return _lines(path, transform)
     if is_file and suffix == ".npz":
         return _arrays(path, transform)
-    if is_file or (":" not in text and not _is_source(text)):
-        there = "is none of these" if is_file else "does not exist, nor is a data source"
+    if is_there or (":" not in text and not _is_source(text)):
+        there = "does not exist, nor is a data source"
+        if is_there:
+            pipe = "is a pipe or a device, which has to be written to a file first"
+            there = "is none of these" if is_file else pipe
         raise DataError(f"{text}: expected {EXPECTED}; it {there}.")
     return _dataset(text, transform)
 
@@ -102,7 +105,8 @@ def _found(path: Path) -> list[Path]:
     strange = [p for p in inside if p not in {*found} and p.name.lower() not in LITTER]
     if strange:
         raise DataError(
-            f"{strange[0]} is no image file (expected {', '.join(SUFFIXES)}); move it away."
+            f"{strange[0]} is no image file (expected {', '.join(SUFFIXES)}); give a folder of "
+            "images alone."
         )
     if not found:
         raise DataError(f"{path} holds no image files (expected {', '.join(SUFFIXES)}).")
@@ -118,10 +122,10 @@ def _other(given: object, form: str, got: str) -> DataError:
     )
 
 
-def _pictures(folder: Path, found: Sequence[Path], form: str, transform: Any) -> Given:
+def _pictures(path: Path, form: str, transform: Any) -> Given:
     if form != "image":
-        given = found[0] if len(found) == 1 else folder
-        raise _other(given, form, "image")
+        raise _other(path, form, "image")
+    folder, found = (path, _found(path)) if path.is_dir() else (path.parent, [path])
     n = _at_once(transform)
 
     def chunks() -> Generator[Chunk, None, None]:
@@ -143,7 +147,7 @@ def _lines(path: Path, transform: Any) -> Given:
 
 
 def _of_lines(path: Path, wanted: Sequence[str]) -> Generator[Chunk, None, None]:
-    with _opened(path) as file:
+    with table.opened(path) as file:
         reader = csv.reader(file)
         header = next(reader, [])
         absent = [name for name in wanted if name not in header]
@@ -160,32 +164,14 @@ def _of_lines(path: Path, wanted: Sequence[str]) -> Generator[Chunk, None, None]
         at = [header.index(name) for name in wanted]
         names: list[str] = []
         rows: list[dict[str, str]] = []
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise DataError(
-                    f"{path}: line {reader.line_num} has {len(row)} cells, the header "
-                    f"{len(header)}; mend the line."
-                )
-            names.append(str(reader.line_num))
+        for line, row in table.numbered(reader, len(header), path):
+            names.append(str(line))
             rows.append({name: row[i] for name, i in zip(wanted, at, strict=True)})
             if len(rows) == AT_ONCE:
                 yield Chunk(names, rows)
                 names, rows = [], []
         if rows:
             yield Chunk(names, rows)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        with files.reading(path), path.open(encoding="utf-8-sig", newline="") as file:
-            yield file
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text ({error.reason} at {error.start}).") from None
-    except csv.Error as error:
-        raise DataError(f"{path}: is no CSV table: {error}.") from None
 
 
 # ---- arrays and data sets ------------------------------------------------------------------------
@@ -217,7 +203,7 @@ def _part(arrays: Mapping[str, Array], part: slice) -> tuple[Any, None]:
 
 
 def _dataset(source: str, transform: Any) -> Given:
-    found: Dataset = base.load(source, transform.name)
+    found = _of_task(source, transform.name)
     if found.form != transform.form:
         raise _other(source, transform.form, found.form)
     if transform.classes and found.classes != transform.classes:
@@ -239,6 +225,23 @@ def _dataset(source: str, transform: Any) -> Given:
         return raw, found.targets_test[part]
 
     return _sliced(of, len(found.targets_test), transform)
+
+
+def _of_task(source: str, task: str) -> Dataset:
+    """Return a data set as a task reads it; where it cannot, the error says what its targets are.
+
+    Only then is it read as its targets' type says: integers may be classes or values.
+    """
+    try:
+        return base.load(source, task)
+    except DataError:
+        own = base.load(source).task
+        if own == task:
+            raise
+        raise DataError(
+            f"{source}: expected targets for {task}, which this network was trained for, got those "
+            f"of {own}; give the inputs alone, in a file, to have them answered."
+        ) from None
 
 
 def _sliced(of: Callable[[slice], tuple[Any, Array | None]], n: int, transform: Any) -> Given:

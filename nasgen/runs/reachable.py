@@ -137,8 +137,8 @@ class Applied:
 
 def applied(resolved: Resolved, method: str, shape: Shape, n_outputs: int) -> Applied:
     """Return a pruning on the network of [origin]; ConfigError where it does not apply."""
-    from nasgen.evaluation.curvature import check_inputs
     from nasgen.evaluation.living import of_layers
+    from nasgen.evaluation.moments import check_inputs
     from nasgen.evaluation.pruning import Pruning
     from nasgen.phenotype import support
 

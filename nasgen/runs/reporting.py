@@ -80,5 +80,5 @@ def data_summary(data: Mapping[str, Any]) -> str:
     if form == "table":
         text = f"{counts} rows of {len(data['columns'])} columns"
     else:
-        text = f"{counts} {form}s of {' x '.join(str(n) for n in data['shape'])}"
+        text = f"{counts} {unit(form)}s of {' x '.join(str(n) for n in data['shape'])}"
     return f"{text}, {len(data['classes'])} classes" if data["classes"] else text

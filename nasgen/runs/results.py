@@ -20,7 +20,16 @@ from nasgen.genotypes.derivation import Derivation
 from nasgen.loop import front
 from nasgen.loop.ranks import ranked
 from nasgen.registry.plugins import CLOSED
-from nasgen.runs import exporting, offered, reporting, retraining, showing, threads, workers
+from nasgen.runs import (
+    exporting,
+    garbage,
+    offered,
+    reporting,
+    retraining,
+    showing,
+    threads,
+    workers,
+)
 from nasgen.runs.counting import counted
 from nasgen.runs.kin import ancestors
 from nasgen.runs.resolved import NO_RECIPE, Resolved
@@ -335,11 +344,7 @@ class Run:
         """Return a trained network, by default `named` or the best; StoreError without weights."""
         trial = self.trial(seq)
         if not self.folder.artifacts.exists(trial.weights_ref):
-            raise StoreError(
-                f"the weights of trial {trial.seq} were not kept (store.keep_weights = "
-                f"'{self.config.store.keep_weights}')"
-                f"{retraining.way_back(trial, self.folder.artifacts, self.path)}"
-            )
+            raise StoreError(garbage.lost(self, trial))
         return self._trained(trial)
 
     def _trained(self, trial: Trial) -> TrainedNetwork:

@@ -77,7 +77,7 @@ def way_back(trial: Trial, artifacts: Artifacts, path: Path) -> str:
     """Return the end of a sentence that says that a trial's weights are gone: what to do."""
     if trial.is_sparse and not artifacts.exists(trial.refs["support"]):
         return (
-            ", and neither was its support, without which it cannot be trained again; name a trial "
+            "; nor is its support there, without which it cannot be trained again; name a trial "
             "that has them. A search with --set store.keep_weights=all keeps those of all trials."
         )
     return f"; {typed('train', path, '--trial', trial.seq)} trains it again."

@@ -14,7 +14,7 @@ from nasgen.runs import loose, origin
 from nasgen.runs.resolved import Resolved
 from nasgen.settings import constraints
 from nasgen.settings.config import TABLES
-from nasgen.settings.fidelity import n_finish, population
+from nasgen.settings.fidelity import n_baselines, n_finish, population
 
 FEW_VALUES: Final = 10  # so few different whole numbers may well be classes
 
@@ -22,7 +22,8 @@ FEW_VALUES: Final = 10  # so few different whole numbers may well be classes
 def cautions(run: Resolved) -> list[str]:
     """Return the suspicious but legal settings, a sentence each."""
     found = [*run.dataset.notes, *_on_data(run), *_on_algorithm(run), *_on_origin(run)]
-    return [*found, *_on_growth(run), *_on_synthesis(run), *_on_predictor(run)]
+    found += [*_on_growth(run), *_on_synthesis(run), *_on_predictor(run)]
+    return [*found, *_on_baseline(run)]
 
 
 def _on_data(run: Resolved) -> list[str]:
@@ -79,6 +80,18 @@ def _on_growth(run: Resolved) -> list[str]:
         "has no networks here, so every network stops in the middle of its schedule; set "
         "finish.networks or algorithm.rounds."
     ]
+
+
+def _on_baseline(run: Resolved) -> list[str]:
+    """Return that a baseline that is asked for is not trained."""
+    trials = run.config.budget.trials
+    if not run.config.finish.baseline or n_baselines(run.config, trials):
+        return []
+    if not n_finish(run.config, trials):
+        why = "it is trained beside finalists, of which there are none here; set finish.networks"
+    else:
+        why = "it would leave the search a single network to train; set a larger budget.trials"
+    return [f"finish.baseline: no baseline is trained, as {why}."]
 
 
 def _on_synthesis(run: Resolved) -> list[str]:

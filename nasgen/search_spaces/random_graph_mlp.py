@@ -34,6 +34,7 @@ class RandomGraphMlp(SearchSpace):
     - `width`: units of a vertex, >= 1. Prunings may leave fewer of them.
     """
 
+    features: ClassVar[str] = "random-graph-mlp"
     ranks: ClassVar[tuple[int, ...]] = (1, 3)
     varied: ClassVar[bool] = False
 

@@ -1,14 +1,14 @@
 """Recurrent networks for sequences: an embedding, layers of units, a classifier (Stier 2021, 4.2).
 
 A layer reads the embedding or layers before it, all side by side; the classifier reads the states
-of some layers at the end of each sequence. Unlike `mlp`, which sums a sequence up over time, these
-networks know the order of its steps.
+of some layers at the end of each sequence, or at its start of layers that read backward. Unlike
+`mlp`, which sums a sequence up over time, these networks know the order of its steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import exp, log
 from typing import Any, ClassVar, Final, Literal, final
@@ -17,7 +17,7 @@ import numpy as np
 
 from nasgen.errors import ConfigError, IllegalGenotypeError, suggest
 from nasgen.genotypes import Dag, Draft, Genotype, Vertex, tags
-from nasgen.genotypes.recurrent import CELLS, Recurrent
+from nasgen.genotypes.recurrent import BACKWARD, CELLS, Recurrent
 from nasgen.genotypes.tags import Ranges
 from nasgen.layers.base import Shape
 from nasgen.search_spaces.base import Design, SearchSpace
@@ -28,6 +28,7 @@ LENGTHS: Final = f"{INPUT}.lengths"
 DRAWN_WIDTHS: Final = (16.0, 96.0)  # units of a layer, drawn log-uniformly
 SKIP_PROB: Final = 0.3  # that a layer, or the classifier, reads an earlier layer too
 ALIKE_PROB: Final = 0.8  # that all layers of a draw are of one kind
+BOTH_PROB: Final = 0.5  # that all layers of a draw read in both directions, where some may
 USUAL_WIDTH: Final = 50  # of the paper's layers
 # Name -> (kind of layer, how many); gated ones first, which learn fastest.
 DESIGNS: Final[Mapping[str, tuple[str, int]]] = {
@@ -65,6 +66,11 @@ class UnitSpace(SearchSpace):
         """Whether a layer that reads several others is one recurrent layer for each of them."""
         return False
 
+    @property
+    def has_backward(self) -> bool:
+        """Whether layers may read sequences from the end to the start."""
+        return False
+
     def problems(self, genotype: Any) -> list[str]:
         """Return one sentence for each rule that the genotype breaks; empty when it is legal."""
         if not isinstance(genotype, Recurrent):
@@ -78,11 +84,17 @@ class UnitSpace(SearchSpace):
         if dead:
             wrong.append(f"layer {dead[0]} is on no path from input to output.")
         for vertex in layers:
-            n, others = vertex.get("channels"), {key for key, _ in vertex.params} - {"channels"}
-            if type(n) is not int or n < 1 or others:
+            n, backward = vertex.get("channels"), vertex.get(BACKWARD)
+            others = {key for key, _ in vertex.params} - {"channels", BACKWARD}
+            if type(n) is not int or n < 1 or others or backward not in (None, True):
                 wrong.append(
-                    f"layer {vertex.tag}: expected the setting channels >= 1 alone, got "
-                    f"{dict(vertex.params)}."
+                    f"layer {vertex.tag}: expected the setting channels >= 1, and no other one but "
+                    f"{BACKWARD} = true, got {dict(vertex.params)}."
+                )
+            elif backward and not self.has_backward:
+                wrong.append(
+                    f"layer {vertex.tag} reads backward, from the end of sequences to the start, "
+                    "which layers do in the space 'recurrent' with space.directions = 'both'."
                 )
         if (genotype.input.tag, genotype.output.tag) in genotype.edges:
             wrong.append("the output reads the input, which has no state; join it with a layer.")
@@ -122,17 +134,21 @@ class RecurrentSpace(UnitSpace):
 
     - `cells`: kinds of layers, some of rnn_tanh, rnn_relu, gru, lstm.
     - `widths`: units that a layer may have where it is drawn or mutated, ascending.
-    - `max_layers`: 1 to 16.
+    - `max_layers`: 1 to 16 that read in one direction.
+    - `directions`: "forward", or "both": layers may also read from the end of a sequence to its
+      start, and half of the networks that are drawn have, for each layer, one beside it that does.
     - `embedding`, `reading`: see `UnitSpace`.
     """
 
     narrow: ClassVar[Mapping[str, Any]] = {
         "cells": ("gru", "lstm"), "widths": (4, 8), "max_layers": 2, "reading": "padded",
+        "directions": "both",
     }  # fmt: skip
 
     cells: tuple[str, ...] = CELLS
     widths: tuple[int, ...] = (8, 12, 16, 24, 32, 50, 64, 96, 128)
     max_layers: int = 3
+    directions: Literal["forward", "both"] = "forward"
     embedding: int = 50
     reading: Literal["end", "padded"] = "end"
 
@@ -156,14 +172,20 @@ class RecurrentSpace(UnitSpace):
         if wrong:
             raise ConfigError(wrong)
 
+    @property
+    def has_backward(self) -> bool:
+        """Whether layers may read sequences from the end to the start."""
+        return self.directions == "both"
+
     def problems(self, genotype: Any) -> list[str]:
         """Return one sentence for each rule that the genotype breaks; empty when it is legal."""
         wrong = super().problems(genotype)
         if wrong:
             return wrong
-        n = len(genotype.inner)
+        n_backward = sum(bool(vertex.get(BACKWARD)) for vertex in genotype.inner)
+        n, of = max((len(genotype.inner) - n_backward, ""), (n_backward, " that read backward"))
         if n > self.max_layers:
-            wrong.append(f"expected at most {self.max_layers} layers (max_layers), got {n}.")
+            wrong.append(f"expected at most {self.max_layers} layers (max_layers){of}, got {n}.")
         for vertex in genotype.inner:
             if vertex.op not in self.cells:
                 wrong.append(f"layer {vertex.tag}: '{vertex.op}' is not among space.cells.")
@@ -180,18 +202,19 @@ class RecurrentSpace(UnitSpace):
         Some layers, and sometimes the classifier, read an earlier layer as well.
         """
         draft = Draft()
-        ends = [draft.input]
+        ends: list[tuple[int, ...]] = [(draft.input,)]
         cell, alike = self._cell(rng), rng.random() < ALIKE_PROB
+        both = self.has_backward and rng.random() < BOTH_PROB
         for _ in range(int(rng.integers(1, self.max_layers + 1))):
             wanted = exp(rng.uniform(log(DRAWN_WIDTHS[0]), log(DRAWN_WIDTHS[1])))
             width = min(self.widths, key=lambda n: abs(log(n / wanted)))
-            here = draft.add(cell if alike else self._cell(rng), [ends[-1]], channels=width)
+            here = _added(draft, cell if alike else self._cell(rng), width, ends[-1], both)
             if len(ends) > 1 and rng.random() < SKIP_PROB:
-                draft.connect(ends[int(rng.integers(len(ends) - 1))], here)
+                _connect(draft, ends[int(rng.integers(len(ends) - 1))], here)
             ends.append(here)
-        draft.connect(ends[-1], draft.output)
+        _connect(draft, ends[-1], [draft.output])
         if len(ends) > 2 and rng.random() < SKIP_PROB:
-            draft.connect(ends[int(rng.integers(1, len(ends) - 1))], draft.output)
+            _connect(draft, ends[int(rng.integers(1, len(ends) - 1))], [draft.output])
         return Recurrent.of(draft.freeze())
 
     def _cell(self, rng: np.random.Generator) -> str:
@@ -210,8 +233,9 @@ class RecurrentSpace(UnitSpace):
         usual = chain(self.cells[-1], [nearest])
         n_usual, _ = cost(self.blueprint(usual, input_shape, n_outputs))
         made: dict[str, families.Family] = {
-            name: partial(_stack, cell, n)
+            ("bi-" if both else "") + name: partial(_stack, cell, n, both)
             for name, (cell, n) in DESIGNS.items()
+            for both in ((False, True) if self.has_backward else (False,))
             if cell in self.cells and n <= self.max_layers
         }
         n_macs = n_usual if macs is None else min(macs, n_usual)
@@ -228,18 +252,37 @@ class RecurrentSpace(UnitSpace):
         return Recurrent.of(draft.freeze())
 
 
-def chain(cell: str, widths: Sequence[int]) -> Recurrent:
-    """Return layers of one kind in a row, each reading the one before, under provisional tags."""
+def chain(cell: str, widths: Sequence[int], both: bool = False) -> Recurrent:
+    """Return layers of one kind in a row, each reading the one before, under provisional tags.
+
+    In `both` directions each layer is two of its width, side by side.
+    """
     draft = Draft()
-    here = draft.input
+    here: Sequence[int] = [draft.input]
     for width in widths:
-        here = draft.add(cell, [here], channels=width)
-    draft.connect(here, draft.output)
+        here = _added(draft, cell, width, here, both)
+    _connect(draft, here, [draft.output])
     return Recurrent.of(draft.freeze())
 
 
-def _stack(cell: str, n: int, width: int) -> Dag | None:
-    return chain(cell, [width] * n)
+def _added(
+    draft: Draft, cell: str, width: int, sources: Sequence[int], both: bool
+) -> tuple[int, ...]:
+    """Add a layer that reads forward, and in `both` directions one beside it; return their tags."""
+    forward = draft.add(cell, sources, channels=width)
+    if not both:
+        return (forward,)
+    return forward, draft.add(cell, sources, channels=width, backward=True)
+
+
+def _connect(draft: Draft, sources: Sequence[int], targets: Sequence[int]) -> None:
+    for source in sources:
+        for target in targets:
+            draft.connect(source, target)
+
+
+def _stack(cell: str, n: int, both: bool, width: int) -> Dag | None:
+    return chain(cell, [width] * n, both)
 
 
 def _n_first(genotype: Recurrent) -> int:
@@ -273,15 +316,16 @@ class _Reading:
         for vertex in genotype.inner:
             self.where[vertex.tag] = self._layer(vertex, n_steps)
         output = genotype.output.tag
-        sources = genotype.inputs(output)
+        # Forward ones come first: they end at the last step, the others at the first one.
+        sources = sorted(genotype.inputs(output), key=self._is_backward)
+        ending = {"backward": n} if (n := sum(map(self._is_backward, sources))) else {}
         read = [self.where[s] for s in sources]
         joined = tuple(r for step in read for r in step.out_tags)
         width = sum(step.out_shape[0] for step in read)
         last = self._add(
             "last_step", "resize", tags.derived(output, output, "resize"), read,
-            {"padded": self.padded}, (width,), joined,
+            {"padded": self.padded, **ending}, (width,), joined, others=(LENGTHS,),
         )  # fmt: skip
-        self.steps[-1] = last = replace(last, others=(LENGTHS,))
         links = self._links(sources, [output])
         self._add(
             "head", "head", tags.derived(output, output, "head"), [last], {"classes": n_classes},
@@ -294,16 +338,21 @@ class _Reading:
         sources = self.genotype.inputs(vertex.tag)
         own = vertex.channel_tags or tags.derived_range(int(vertex.channels), vertex.tag)
         shape, params = (int(vertex.channels), n_steps), dict(vertex.params)
+        begins_at_end = self._is_backward(vertex.tag) and not self.padded
+        others = (LENGTHS,) if begins_at_end else ()
 
         def reading(tag: int, *of: int) -> Step:
             links = self._links(of, tags.expand(own))
             before = [self.where[s] for s in of]
-            return self._add(vertex.op, "vertex", tag, before, params, shape, own, links)
+            return self._add(vertex.op, "vertex", tag, before, params, shape, own, links, others)
 
         if not self.separate or len(sources) == 1:
             return reading(vertex.tag, *sources)
         parts = [reading(tags.derived(s, vertex.tag, "separate"), s) for s in sources]
         return self._add("sum", "vertex", vertex.tag, parts, {}, shape, own)
+
+    def _is_backward(self, tag: int) -> bool:
+        return bool(self.genotype.vertex(tag).get(BACKWARD))
 
     def _add(
         self,
@@ -315,11 +364,12 @@ class _Reading:
         out_shape: Shape,
         own: Ranges,
         links: Links = (),
+        others: tuple[str, ...] = (),
     ) -> Step:
         step = Step(
             f"{layer}_{len(self.steps)}", layer, role, tag, tuple(s.name for s in inputs),
             tuple(sorted(params.items())), tuple(s.out_shape for s in inputs), out_shape,
-            tuple(s.out_tags for s in inputs), own, (), links,
+            tuple(s.out_tags for s in inputs), own, others, links,
         )  # fmt: skip
         self.steps.append(step)
         return step

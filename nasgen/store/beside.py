@@ -36,9 +36,9 @@ def whole(out: Path) -> Iterator[Path]:
         temporary.mkdir(parents=True)
         yield temporary
         temporary.replace(out)
+    except StoreError as error:  # nobody looks for the folder beside, which is gone
+        raise type(error)(str(error).replace(str(temporary), str(out))) from None
     except OSError as error:
-        if isinstance(error, StoreError):
-            raise
         raise StoreError(f"cannot write {out}: {error.strerror or error}.") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -27,7 +27,25 @@ LOCK = ".lock"
 BEGINNING = ".beginning"  # in a folder that is no run yet, although some of its files are there
 # What a run writes after it has begun and before its first result, as patterns.
 LATER = ("ledger.db*", "log.jsonl", "candidates.jsonl", ".*.tmp")
+ENSEMBLE, EXPORT = "ensemble.json", "model.json"  # files of other folders that nasgen writes
+OTHERS = {ENSEMBLE: "an ensemble", EXPORT: "an export"}
 LIBRARIES = ("nasgen", "torch", "deap", "optuna", "numpy", "scikit-learn")
+
+
+def kind(path: Path) -> str:
+    """Return "an ensemble" or "an export" for the folder of one, "" for anything else."""
+    if (path / "run.json").exists():
+        return ""
+    return next((kind for name, kind in OTHERS.items() if (path / name).is_file()), "")
+
+
+def instead(path: Path) -> str:
+    """Return the end of a sentence that says what a folder is that is no run."""
+    if not (found := kind(path)):
+        return ""
+    report = path / "report.html"
+    more = f", whose report is {report}" if report.is_file() else ""
+    return f"; it is {found}{more}: name the run that it comes from"
 
 
 class RunFolder:
@@ -160,7 +178,8 @@ class RunFolder:
             )
         if not (folder.path / "run.json").is_file() or not folder.config_path.is_file():
             raise StoreError(
-                f"{folder.path} is no nasgen run: expected a folder with run.json and config.toml."
+                f"{folder.path} is no nasgen run: expected a folder with run.json and config.toml"
+                f"{instead(folder.path)}."
             )
         folder.check_links()
         folder.record()

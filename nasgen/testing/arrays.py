@@ -133,11 +133,14 @@ def _curvature(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
 
 
 def _products(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Return the mean of x x^T over rows of which one value in five is always 0."""
-    n = max(1, math.prod(shape[1:]))
+    """Return the mean of x x^T over rows of which one value in five is always 0.
+
+    Three axes are those of a layer with gates, the last ones, which read the same.
+    """
+    gates = shape[2:] if len(shape) == 3 else ()
+    n = max(1, math.prod(shape[1:]) // math.prod(gates))
     rows = rng.normal(size=(2 * n, n)) * (rng.random(n) < 0.8)
-    found: Array = rows.T @ rows / len(rows)
-    return found
+    return np.broadcast_to(rows.T @ rows / len(rows), (*gates, n, n))
 
 
 def repeated(apply: Callable[[], Mapping[str, Any]], where: str) -> str | None:

@@ -21,7 +21,7 @@ import nasgen
 from nasgen import registry
 from nasgen.cli import app
 from nasgen.data import base
-from nasgen.evaluation import curvature
+from nasgen.evaluation import curvature, moments
 from nasgen.evaluation.abreast import Abreast
 from nasgen.evaluation.living import prunable
 from nasgen.evaluation.precision import mixed_precision
@@ -82,22 +82,23 @@ def test_curvature_and_products_of_inputs_are_those_of_a_processor(
     names = prunable(made.blueprint, dict(made.named_parameters()))
     root, n_out = Classification(test_curvature.N_OUT).curvature, test_curvature.N_OUT
     weights = {n: made.get_parameter(n).detach().numpy().copy() for n in names}
-    here = curvature.exact(made, root, rows, names, n_out), curvature.moments(made, rows, names)
+    here = curvature.exact(made, root, rows, names, n_out), moments.moments(made, rows, names)
     made.to(device)
     there = (
         curvature.exact(made, root, on(rows, device), names, n_out),
-        curvature.moments(made, on(rows, device), names),
+        moments.moments(made, on(rows, device), names),
     )
     rng = np.random.default_rng(0)
     for wanted, found in zip(here, there, strict=True):
-        for n in names:
-            assert found[n].device == next(made.parameters()).device
-            torch.testing.assert_close(found[n].cpu(), wanted[n], rtol=1e-9, atol=1e-12)
+        for key in wanted:
+            assert found[key].device == next(made.parameters()).device
+            torch.testing.assert_close(found[key].cpu(), wanted[key], rtol=1e-9, atol=1e-12)
     for method, given in (("obd", "curvature"), ("layerwise-obs", "inputs")):
         pruning = registry.function("prunings", method)
         for n in names:
             support, budget = np.ones(weights[n].shape, np.bool_), weights[n].size // 2
-            of = [each[given == "inputs"][n].cpu().numpy() for each in (here, there)]
+            key: Any = (n, n) if given == "inputs" else n
+            of = [each[given == "inputs"][key].cpu().numpy() for each in (here, there)]
             kept = [pruning(n, weights[n], support, budget, rng, **{given: (own,)}) for own in of]
             assert np.array_equal(*kept)
             if method == "layerwise-obs":

@@ -32,6 +32,18 @@ def test_integers_of_a_byte_become_images_of_the_given_shape(table):
     assert (first % 2 == data.y_train).all()
 
 
+def test_rows_are_called_by_their_first_line(table):
+    long = 'a,b,y\n1,"p\nq",u\n\n2,"p\nq",v\n'  # lines 2, 5 and 7
+    for row, said in (
+        ('3,"p\nq"', "line 7 has 2 cells"),
+        ('3,"p\nq",', "line 7, column 'y' is empty"),
+        ('oops,"p\nq",u', "line 7, column 'a' is 'oops'"),
+    ):
+        rest = "".join(f'{i},"p\nq",v\n' for i in range(40))
+        with pytest.raises(DataError, match=said):
+            load(table(f"{long}{row}\n{rest}"))
+
+
 def test_without_a_shape_the_columns_are_a_table(table):
     data = load(table(PIXELS))
     assert (data.form, data.task, data.shape) == ("table", "classification", (4,))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,16 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import nasgen
-from nasgen.cli import app, ensembling
+from nasgen.cli import app
+from nasgen.ensembles import calibration
 from nasgen.errors import ConfigError, StoreError
 from nasgen.evaluation.interval import wilson
+from nasgen.evaluation.tasks.classification import Classification
 from nasgen.registry import code
 from nasgen.runs import ensembled
 from nasgen.runs.ensembled import RECORD, Ensembled, is_one
+from nasgen.store import beside
+from nasgen.store.artifacts import Artifacts
 
 TABLES: dict[str, Any] = {
     "algorithm": {"name": "random"},
@@ -107,11 +113,16 @@ def test_the_report_shows_cost_diversity_calibration_and_errors(made: Path) -> N
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings == [
         "Result", "Members", "Cost against result", "Diversity", "Calibration", "Confusion matrix",
-        "Results by class", "Most confident errors",
+        "Results by class", "Most confident errors", "It was made by",
     ]  # fmt: skip
     assert "http" not in page
     assert "src=" not in page.replace('src="data:', "")
     assert 'class="bad"' not in page
+    record = json.loads((made / "both" / RECORD).read_text())
+    shown = re.findall(r"95.% interval of the ([a-z-]+) accuracy", page)
+    assert shown == ["test", "validation", "cross-fitted"]
+    assert record["command"].startswith("nasgen ")
+    assert f"<code>{html.escape(record['command'])}</code>" in page
     found = Ensembled(made / "both").ensemble
     tests, targets = found.predictions("test"), found.inference.targets("test")
     by_member = page.split("<h2>Members</h2>")[1].split("</section>")[0]
@@ -150,8 +161,57 @@ def test_what_load_returns_answers_itself_and_is_short_in_a_console(made: Path) 
     assert repr(written) == f"Written({str(made / 'written')!r}, formats=['python'])"
 
 
-def test_a_temperature_at_the_end_of_its_range_is_said_to_be_there() -> None:
-    assert [bool(ensembling._at_an_end(t)) for t in (0.0501, 0.3, 1.7, 19.9)] == [1, 0, 0, 1]
+def _confident(n: int, wrong: int = 0) -> tuple[Any, Any]:
+    """Probabilities of 0.6 for the right class, of `wrong` rows for another one."""
+    targets = np.arange(n) % 2
+    return np.where(np.eye(2)[(targets + (np.arange(n) < wrong)) % 2] > 0, 0.6, 0.4), targets
+
+
+def test_few_rows_move_a_temperature_little_and_many_as_far_as_they_say() -> None:
+    task = Classification(2)
+    right = [calibration.temperature(task, *_confident(n)) for n in (2, 15, 150, 1500)]
+    assert 1 > right[0] > right[1] > right[2] > right[3] > calibration.TEMPERATURES[0]
+    assert right[1] > 0.3  # of rows that are all right, any lower one would be likelier
+    wrong = [calibration.temperature(task, *_confident(n, n * 9 // 20)) for n in (20, 20_000)]
+    # Of 55 % right answers: the logit of 0.6 over that of 0.55.
+    assert 1 < wrong[0] < wrong[1] == pytest.approx(np.log(1.5) / np.log(0.55 / 0.45), rel=0.03)
+
+
+def test_a_password_that_was_typed_is_kept_nowhere(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql://me:secret@host/runs"
+    monkeypatch.setattr(sys, "argv", ["nasgen", "ensemble", "a", "--ledger", url])
+    done = ensemble(made, "a", "--out", str(tmp_path / "new"))
+    assert done.exit_code == 0, done.output
+    for name in (RECORD, "report.html"):
+        text = (tmp_path / "new" / name).read_text()
+        assert "@host/runs" in text
+        assert "secret" not in text
+
+
+def test_a_soup_of_no_relatives_says_that_it_is_one_network(made: Path) -> None:
+    done = ensemble(made, "a", "--method", "soup")
+    assert "note: no weights were averaged: no candidate shares the descent" in done.output
+
+
+def test_show_and_report_point_to_the_report_of_an_ensemble(made: Path) -> None:
+    for command in ("show", "report", "status"):
+        done = CliRunner().invoke(app, [command, str(made / "both")])
+        assert done.exit_code == 2
+        said = " ".join(done.output.split())
+        assert f"it is an ensemble, whose report is {made / 'both' / 'report.html'}:" in said
+
+
+def test_what_cannot_be_written_is_said_of_the_folder_that_was_asked_for(tmp_path: Path) -> None:
+    def write() -> None:
+        with beside.whole(tmp_path / "new") as folder:
+            (folder / "artifacts").write_text("in the way")
+            Artifacts(folder / "artifacts").save({"a": np.zeros(3)})
+
+    with pytest.raises(StoreError, match=re.escape(f"cannot write {tmp_path / 'new' / 'artif'}")):
+        write()
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_trial_of_an_ensemble_is_a_sentence(made: Path) -> None:

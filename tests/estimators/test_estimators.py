@@ -253,6 +253,8 @@ def test_what_cannot_be_used_is_refused_in_a_sentence() -> None:
     model = NASClassifier(**QUICK)
     with pytest.raises(TypeError, match=r"got sample_weight as well, .*repeat rows"):
         model.fit(x, y, sample_weight=np.ones(30))
+    with pytest.raises(TypeError, match="got groups as well"):
+        model.fit(x, y, sample_weight=None, groups=y)
     for settings, words in (
         ({"data.validation": 0.2}, "expected none of .data., .*got data.validation"),
         ("lr=1", "settings: expected a mapping .* got str"),
@@ -305,6 +307,18 @@ def test_rows_that_cannot_be_used_are_refused_in_nasgens_own_words(x: Any, words
     for kind in (NASClassifier, NASRegressor):
         with pytest.raises(DataError, match=words):
             kind(**QUICK).fit(x, np.arange(len(x)) % 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "y", "words"),
+    [
+        (NASClassifier, ["a"] * 30, r"^NASClassifier.fit: at least 2 classes .* only 'a'"),
+        (NASRegressor, np.ones(30), r"^NASRegressor.fit: y is 1 in every row"),
+    ],
+)
+def test_targets_with_nothing_to_learn_are_called_y(kind: Any, y: Any, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        kind(**QUICK).fit(NUMBERS[:30], y)
 
 
 def test_values_without_a_deviation_are_refused() -> None:

@@ -59,6 +59,14 @@ def optimizer_of(network: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=0.1)
 
 
+def test_networks_that_read_backward_are_trained_one_by_one() -> None:
+    space = RecurrentSpace(directions="both")
+    forward, both = (space.blueprint(chain("gru", [8], way), SHAPE, 2) for way in (False, True))
+    assert abreast.fits([forward, forward])
+    assert not abreast.fits([forward, both])
+    assert not abreast.fits([both, both])
+
+
 @pytest.mark.parametrize("cell", ["rnn_tanh", "rnn_relu", "gru", "lstm"])
 def test_each_is_trained_as_it_would_be_alone(cell: str) -> None:
     networks, alone = drawn(cell), drawn(cell)

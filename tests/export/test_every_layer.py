@@ -36,7 +36,8 @@ SETTINGS: Mapping[str, Any] = {
 SPACES = {
     "dag-cnn": {"max_channels": 16}, "inception": {"width": 8, "max_channels": 32}, "mlp": {},
     "nasbench201": {"channels": 4},
-    "nasbench-macro": {"channels": 4}, "recurrent": {"widths": (4, 6), "embedding": 5},
+    "nasbench-macro": {"channels": 4},
+    "recurrent": {"widths": (4, 6), "embedding": 5, "directions": "both"},
     "random-graph-rnn": {"most": 12}, "random-graph-mlp": {"most": 12},
 }  # fmt: skip
 
@@ -150,7 +151,8 @@ def network_of(rank: int, left_out: tuple[str, ...] = ()) -> Blueprint:
             if len(size) != rank or min(size[1:], default=9) < 4:  # a pool has shrunk it
                 here = INPUT
             before = [here, network.add("skip", here)] if rules.merges else [here]
-            others = ("input.lengths",) if name in ("over_time", "last_step") else ()
+            has_lengths = name in ("over_time", "last_step", *RECURRENT)
+            others = ("input.lengths",) if has_lengths else ()
             made = network.add(name, *before, others=others, **settings)
             used.append(made)
             here = made

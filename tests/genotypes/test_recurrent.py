@@ -47,6 +47,45 @@ def test_keys_know_isomorphism_of_units_and_nothing_else() -> None:
     assert len({g.key for g in other}) == 3
 
 
+def test_directions_of_layers_are_part_of_a_network() -> None:
+    forward, both = chain("gru", [4]), chain("gru", [4], both=True)
+    (layer,) = forward.inner
+    backward = Recurrent.of(forward.change(layer.tag, backward=True))
+    twice = Recurrent.of(both.change(both.inner[1].tag, backward=None))
+    assert len({g.key for g in (forward, both, backward, twice)}) == 4
+    assert Recurrent.of(backward.change(layer.tag, backward=None)) == forward
+    linked = Recurrent.of(backward, backward._every("links")[1:], backward._every("recurrent")[1:])
+    other = Recurrent.of(forward, forward._every("links")[1:], forward._every("recurrent")[1:])
+    assert linked.key != other.key
+    for it in (both, both.mint(3, 4), linked.mint(3, 4), linked.mint(3, 4).provisional()):
+        assert read(json.loads(json.dumps(it.to_json()))) == it
+        assert read(json.loads(json.dumps(it.bare_json()))).key == it.key
+        assert nasgen.from_networkx(it.to_networkx()) == it
+        shown = [node.params.get("backward", False) for node in it.outline().inner]
+        assert sum(shown) == (1 if len(it.inner) > 1 else 4)
+
+
+def test_a_space_says_where_layers_that_read_backward_are_legal() -> None:
+    both = chain("lstm", [8], both=True)
+    assert RecurrentSpace(directions="both", max_layers=1).problems(both) == []
+    (wrong,) = RecurrentSpace().problems(both)
+    assert "reads backward" in wrong
+    assert "space.directions = 'both'" in wrong
+    (wrong,) = RecurrentSpace(directions="both", max_layers=1).problems(
+        chain("lstm", [8, 8], both=True)
+    )
+    assert "at most 1 layers (max_layers) that read backward, got 2" in wrong
+    space = RecurrentSpace(directions="both")
+    draws = [space.sample(seeding.generator(0, "directions", i)) for i in range(40)]
+    assert not any(space.problems(draw) for draw in draws)
+    n_backward = [sum(bool(v.get("backward")) for v in draw.inner) for draw in draws]
+    assert 10 < sum(n > 0 for n in n_backward) < 30
+    assert all(n in (0, len(draw.inner) / 2) for n, draw in zip(n_backward, draws, strict=True))
+    names = [design.name for design in space.designs((9, 12), 2)]
+    assert any(name.startswith("bi-gru") for name in names)
+    assert not any(d.name.startswith("bi-") for d in RecurrentSpace().designs((9, 12), 2))
+
+
 def test_all_links_written_out_are_the_same_network_as_none() -> None:
     whole = chain("lstm", [3, 2])
     written = Recurrent.of(whole, whole._every("links"), whole._every("recurrent"))

@@ -26,7 +26,7 @@ from nasgen.evaluation.evaluator import Evaluator
 from nasgen.genotypes import graphs
 from nasgen.genotypes.recurrent import Recurrent
 from nasgen.genotypes.wiring import unwired
-from nasgen.papers import populations, priors, structure
+from nasgen.papers import populations, prior_tables, priors, structure
 from nasgen.papers.base import Request
 from nasgen.papers.populations import Plan
 from nasgen.papers.structure import ALL, SETS, SIZE, SOURCES
@@ -394,7 +394,8 @@ def test_the_single_split_is_drawn_as_often_whatever_the_folds() -> None:
     assert all(np.array_equal(each[0].draws[p], each[1].draws[p]) for p in each[0].draws)
     said = f"equal accuracies back and give none: gru {each[0].n_undefined}."
     assert said in structure.paragraph({"gru": replace(each[0], n=structure.FEWEST)})
-    table = priors._single_table({"gru": each[0]})
+    rows = structure.rows("gru", each[0])
+    table = prior_tables._single([row for row in rows if row["kind"] == "single split"])
     assert table.rows[-1] == ["draws without R2", str(each[0].n_undefined)]
 
 
@@ -450,5 +451,5 @@ def test_intervals_of_correlations_cover_as_often_as_they_say() -> None:
     assert scores.interval(0.5, 3, scores.PEARSON) is None
     assert scores.interval(1.0, 30, scores.PEARSON) is None
     assert scores.interval(0.5, 8, scores.PEARSON, n_given=5) is None
-    assert priors.papers_r("source_nodes", "gru") == 0.74
-    assert priors.papers_r("clustering", "gru") is None
+    assert prior_tables.papers_r("source_nodes", "gru") == 0.74
+    assert prior_tables.papers_r("clustering", "gru") is None

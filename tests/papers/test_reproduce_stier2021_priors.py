@@ -11,7 +11,7 @@ from nasgen.errors import ConfigError
 from nasgen.genotypes.wiring import layers
 from nasgen.papers import stier2021_priors, structure
 from nasgen.papers.base import Request, find
-from nasgen.papers.priors import CELLS, TABLE_1
+from nasgen.papers.prior_tables import CELLS, TABLE_1
 from nasgen.papers.stier2021_priors import BY_FOLDS, _dead, _missing
 from tests.papers.schema import assert_summary
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from nasgen.search_spaces.recurrent import RecurrentSpace, chain
 GATES = {"rnn_tanh": 1, "rnn_relu": 1, "gru": 3, "lstm": 4}
 SHAPE = (9, 12)  # nine tokens
 SPACE = RecurrentSpace(widths=(1, 2, 3, 4, 8), embedding=5)
+BOTH = replace(SPACE, directions="both")
 
 
 def linked(cell: str) -> Recurrent:
@@ -125,6 +128,32 @@ def test_a_network_is_what_torchs_own_layers_compute() -> None:
             assert torch.allclose(net(x, lengths=lengths), head(last), atol=1e-12)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_layers_in_both_directions_are_the_bidirectional_ones_of_torch(cell: str) -> None:
+    """Packed by torch; ours are padded: neither direction sees what lies behind a string."""
+    net = network(chain(cell, [8, 8], both=True), space=BOTH)
+    kind: Any = {"gru": nn.GRU, "lstm": nn.LSTM}.get(cell, nn.RNN)
+    more = {"nonlinearity": cell.removeprefix("rnn_")} if cell.startswith("rnn") else {}
+    own = kind(5, 8, 2, batch_first=True, bidirectional=True, **more).double()
+    steps = [s.name for s in net.blueprint.steps if s.role == "vertex"]
+    with torch.no_grad():
+        for i, name in enumerate(steps):
+            for kept in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                theirs = f"{kept}_l{i // 2}" + ("_reverse" if i % 2 else "")
+                getattr(own, theirs).copy_(getattr(net.steps[name], kept))
+        x, lengths = batch()
+        embedded = net.steps["embed_0"](x).transpose(1, 2)
+        packed = nn.utils.rnn.pack_padded_sequence(
+            embedded, lengths, batch_first=True, enforce_sorted=False
+        )
+        state = own(packed)[1]
+        last = torch.cat(list((state[0] if isinstance(state, tuple) else state)[-2:]), 1)
+        head = net.steps[net.blueprint.steps[-1].name].linear
+        assert torch.allclose(net(x, lengths=lengths), head(last), atol=1e-12)
+        one = net(x[1:2, : lengths[1]])  # unpadded
+        assert torch.allclose(net(x, lengths=lengths)[1:2], one, atol=1e-12)
+
+
 def test_the_padded_reading_depends_on_the_batch() -> None:
     space = RecurrentSpace(widths=(1, 2, 3, 4, 8), embedding=5, reading="padded")
     net = network(chain("gru", [8]), space=space)
@@ -160,27 +189,32 @@ def test_what_the_graph_has_not_stays_0_in_training(optimizer: str) -> None:
         assert (net.get_parameter(name).detach().numpy()[masks[name]] != 0).all()
 
 
+@pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
-def test_masked_and_compacted_networks_agree(cell: str) -> None:
+def test_masked_and_compacted_networks_agree(cell: str, both: bool) -> None:
     """Units without weights leave with their rows in all gates, their biases and their columns."""
-    genotype = chain(cell, [8, 8]).mint(0, 0)
-    decode = partial(SPACE.blueprint, input_shape=SHAPE, n_classes=2)
+    genotype = chain(cell, [8, 8], both).mint(0, 0)
+    decode = partial((BOTH if both else SPACE).blueprint, input_shape=SHAPE, n_classes=2)
     net = build(decode(genotype)).double()
     rng = np.random.default_rng(0)
-    first, second = (s.name for s in net.blueprint.steps if s.role == "vertex")
+    layers = [s.name for s in net.blueprint.steps if s.role == "vertex"]
+    first = layers[0]
+    unfed = [[0, 3, 4], [1, 2], [7], [1, 6]] if both else [[0, 3, 4], [1, 6]]
     masks = {}
-    for name, dead in ((first, [0, 3, 4]), (second, [1, 6])):
+    for name, dead in zip(layers, unfed, strict=True):
         gate_rows = np.concatenate([np.array(dead) + 8 * g for g in range(GATES[cell])])
         for kept in ("weight_ih", "weight_hh"):
             mask = rng.random(net.get_parameter(f"steps.{name}.{kept}").shape) < 0.6
             mask[gate_rows] = False  # nothing feeds these units; biases would drive them
             masks[f"steps.{name}.{kept}"] = mask
-    masks[f"steps.{second}.weight_ih"][:, 5] = False  # nothing reads this one
+    for name in layers[1 + both :]:
+        masks[f"steps.{name}.weight_ih"][:, 5] = False  # nothing reads this one
     masks[f"steps.{first}.weight_hh"][:, 5] = False
     Support.of(net, masks)
     small = compact(decode, genotype, masks)
     widths = [v.channels for v in small.genotype.inner]
-    assert widths == [4, 6]
+    assert widths == ([4, 6, 7, 6] if both else [4, 6])
+    assert [v.get("backward") for v in small.genotype.inner] == [None, True][: 1 + both] * 2
     assert isinstance(small.genotype, Recurrent)
     less = build(small.blueprint, 1).double()
     inherit(less, small.blueprint, [(net.blueprint, net.state_dict())], small.plan)
@@ -225,8 +259,9 @@ def test_a_link_that_a_child_has_and_its_parent_had_not_is_there() -> None:
         assert np.array_equal(mask, moved[name]), name
 
 
-def test_relatives_that_share_parameters_compute_and_learn_as_alone() -> None:
-    blueprints = [SPACE.blueprint(g, SHAPE, 2) for g in _relatives()]
+@pytest.mark.parametrize("both", [False, True])
+def test_relatives_that_share_parameters_compute_and_learn_as_alone(both: bool) -> None:
+    blueprints = [BOTH.blueprint(g, SHAPE, 2) for g in _relatives(both)]
     nets = [build(b, 5).double() for b in blueprints]
     x, lengths = batch()
     with torch.no_grad():
@@ -239,8 +274,8 @@ def test_relatives_that_share_parameters_compute_and_learn_as_alone() -> None:
     assert any(p.grad is not None and p.grad.any() for p in shared.parameters())
 
 
-def _relatives() -> Sequence[Recurrent]:
-    parent = chain("gru", [4, 3]).mint(0, 0)
+def _relatives(both: bool) -> Sequence[Recurrent]:
+    parent = chain("gru", [4, 3], both).mint(0, 0)
     draft = parent.edit()
     draft.change(parent.inner[0].tag, channels=8)
     return parent, Recurrent.of(draft.freeze()).mint(0, 1)

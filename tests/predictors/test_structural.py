@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasgen import registry
-from nasgen.genotypes import Dag, Draft, Vertex
+from nasgen.errors import IllegalGenotypeError
+from nasgen.genotypes import Dag, Draft, Vertex, graphs
+from nasgen.genotypes.wiring import unwired_dense
 from nasgen.predictors.features.structural import Structural
 from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.seeding import generator
 
 SPACE = DagCnn()
 seeds = st.integers(0, 2**32 - 1)
@@ -101,4 +104,20 @@ def test_isomorphic_graphs_have_the_same_features_to_the_last_bit(seed: int, ran
 def test_every_registered_feature_set_keeps_its_contract() -> None:
     for name in [n for n, e in registry.entries("features").items() if e.accepts == "dag"]:
         made = registry.resolve("features", name)()
-        assert len(set(made.names)) == len(made.names) == len(made.encode(draw(0)))
+        owners = [registry.resolve("search_spaces", n) for n in registry.names("search_spaces")]
+        own = next((space() for space in owners if space.features == name), None)
+        dag = draw(0) if own is None else own.sample(generator(0, "drawn"))
+        assert len(set(made.names)) == len(made.names) == len(made.encode(dag))
+
+
+def test_random_dense_networks_are_described_by_their_graph() -> None:
+    space = registry.resolve("search_spaces", "random-graph-mlp")(most=20)
+    made = registry.resolve("features", "random-graph-mlp")()
+    for seed in range(5):
+        network = space.sample(generator(seed, "drawn"))
+        n, edges = unwired_dense(network)
+        both = graphs.properties(n, edges) | graphs.directed_properties(n, edges)
+        told = dict(zip(made.names, made.encode(network).tolist(), strict=True))
+        assert told == pytest.approx(both)
+    with pytest.raises(IllegalGenotypeError, match="expected vertices dense-relu and concat"):
+        made.encode(draw(0))

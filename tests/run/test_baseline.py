@@ -10,6 +10,7 @@ import pytest
 from nasgen.loop import jobs
 from nasgen.loop.front import returned
 from nasgen.loop.gains import baseline, gained
+from nasgen.runs import reading, suspicious
 from nasgen.settings import fidelity
 from nasgen.settings.config import parse
 from nasgen.store.trial import BASELINE, Trial
@@ -120,3 +121,22 @@ def test_there_is_one_where_there_are_finalists_and_room(
         tables["finish"]["networks"] = networks
     assert fidelity.n_baselines(parse(tables), trials) == expected
     assert fidelity.n_baselines(parse({}), trials) == 0
+
+
+@pytest.mark.parametrize(
+    ("trials", "networks", "said"),
+    [
+        (20, 2, None),
+        (20, 0, "finalists, of which there are none here; set finish.networks"),
+        (4, 2, "leave the search a single network to train; set a larger budget.trials"),
+    ],
+)
+def test_one_that_is_asked_for_in_vain_is_said(trials: int, networks: int, said: str) -> None:
+    tables = {
+        "data": {"source": "digits"},
+        "budget": {"trials": trials},
+        "finish": {"baseline": True, "networks": networks},
+    }
+    found = [t for t in suspicious.cautions(reading.resolved(tables)) if "baseline" in t]
+    assert bool(found) == (said is not None)
+    assert all(text.startswith("finish.baseline: ") and str(said) in text for text in found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,22 @@ def test_training_a_trial_again_takes_nothing_from_the_run(inheriting: nasgen.Ru
     assert Path(record["weights"]).is_file()
     assert run.folder.artifacts.stored() == before
     assert collect_garbage(run) >= 23
+
+
+def test_weights_that_were_deleted_are_missing_and_others_were_not_kept(
+    inheriting: nasgen.Run, tmp_path: Path
+) -> None:
+    shutil.copytree(inheriting.path, tmp_path / "copy")
+    run = nasgen.load(tmp_path / "copy")
+    collect_garbage(run)
+    best, artifacts = run.trial(), run.folder.artifacts
+    other = next(t for t in run.trials if t.weights_ref and not artifacts.exists(t.weights_ref))
+    file = artifacts.path(str(best.weights_ref))
+    file.unlink()
+    with pytest.raises(StoreError, match=f"trial {best.seq} are missing: {file} is gone; `nasgen"):
+        run.network()
+    with pytest.raises(StoreError, match=f"trial {other.seq} were not kept .* = 'pareto'"):
+        run.network(other.seq)
 
 
 def test_an_ensemble_votes_with_the_predictions_that_the_trials_kept(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import inspect
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -27,6 +28,7 @@ SETTINGS: dict[str, Any] = {
     "predictor": {"name": "none"}, "space": {"max_channels": 8},
 }  # fmt: skip
 CLASSES = ("dark", "light")
+HERE = "HERE"  # stands for the folder of the files
 
 
 class Made:
@@ -198,6 +200,16 @@ def _text(name: str) -> Callable[[Path], Path]:
     return write
 
 
+def _source(target: str) -> Callable[[Path], str]:
+    """The file beside the runs, from which one of them was made."""
+    return lambda folder: f"csv:{HERE}/{target}.csv?target={target}"
+
+
+def _pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "x.csv")
+    return folder / "x.csv"
+
+
 WRONG: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "another column": ("table", _csv("a,c\n1,p\n"), "'b' is missing"),
     "a misspelt column": ("table", _csv("a_,b\n1,p\n"), r"'a' is missing; did you mean 'a_'\?"),
@@ -211,6 +223,11 @@ WRONG: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "a table for images": ("images", _csv("a\n1\n"), "expected images, .* a table; give a folder"),
     "images for a table": ("table", _image((8, 8)), "x.png: expected rows of a table, .* images"),
     "other data": ("images", lambda folder: "digits", "expected the classes dark, light"),
+    "other targets": ("table", _source("value"), "targets for classification, .* of regression"),
+    "other targets, texts": ("values", _source("kind"), "for regression, .* of classification"),
+    "a pipe": ("table", _pipe, "is a pipe or a device, which has to be written to a file first"),
+    "cells over lines": ("table", _csv('a,b\n1,"p\nq"\n\n2,"p\n\nq",r\n'), "line 5 has 3 cells"),
+    "a number over lines": ("table", _csv('a,b\n1,"p\nq"\nx,"p\nq"\n'), "line 4, .* is 'x'"),
     "nothing": ("images", lambda folder: folder / "no", "does not exist"),
     "text": ("images", _text("x.txt"), "it is none of these"),
     "an empty folder": ("images", lambda folder: folder, "holds no image files"),
@@ -224,7 +241,7 @@ def test_wrong_input_is_one_sentence_and_leaves_no_file(
 ) -> None:
     kind, write, said = WRONG[name]
     (tmp_path / "given").mkdir()
-    given = write(tmp_path / "given")
+    given = str(write(tmp_path / "given")).replace(HERE, str(made.folder))
     done = called(made.runs[kind].path, given, "--out", tmp_path / "out.csv")
     assert done.exit_code == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

@@ -11,32 +11,22 @@ import pytest
 
 import nasgen
 from nasgen import registry
+from nasgen.evaluation import moments
 from nasgen.evaluation.living import prunable
 from nasgen.evaluation.pruning import Pruning
-from nasgen.genotypes import Draft, Vertex
 from nasgen.genotypes.recurrent import Recurrent
 from nasgen.phenotype.folding import Folding
 from nasgen.phenotype.network import build
-from nasgen.search_spaces.recurrent import RecurrentSpace
+from nasgen.search_spaces.recurrent import RecurrentSpace, chain
 from tests.run.test_prune import answered, prune
 
 UNITS, EMBEDDED = 8, 5
 GATES = {"rnn_tanh": 1, "gru": 3, "lstm": 4}
 
 
-def network(cell: str) -> Recurrent:
+def network(cell: str, both: bool = False) -> Recurrent:
     """Return two layers of a cell, one behind the other."""
-    draft = Draft()
-    here = draft.input
-    for _ in range(2):
-        here = draft.add("dense", [here], channels=UNITS)
-    draft.connect(here, draft.output)
-    dag = draft.freeze()
-    vertices = [
-        Vertex(v.tag, cell if v.op == "dense" else v.op, v.params, v.channel_tags)
-        for v in dag.vertices
-    ]
-    return Recurrent(tuple(vertices), dag.edges)
+    return chain(cell, [UNITS, UNITS], both)
 
 
 @pytest.mark.parametrize("cell", GATES)
@@ -63,15 +53,17 @@ def test_joined_rows_lead_to_a_unit_through_all_gates(cell: str) -> None:
     assert all(np.array_equal(apart[n], arrays[n]) for n in names)
 
 
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize(("cell", "both"), [*((cell, False) for cell in GATES), ("lstm", True)])
 def test_hidden_units_leave_and_the_smaller_network_answers_the_same(
-    cell: str, tmp_path: Path
+    cell: str, both: bool, tmp_path: Path
 ) -> None:
-    (tmp_path / "network.json").write_text(json.dumps(network(cell).to_json()))
+    (tmp_path / "network.json").write_text(json.dumps(network(cell, both).to_json()))
     tables: dict[str, Any] = {
         "algorithm": {"name": "fixed"}, "origin": {"network": str(tmp_path / "network.json")},
         "data": {"source": "reber:n=120&seed=1"}, "training": {"epochs": 0.5},
-        "space": {"name": "recurrent", "embedding": EMBEDDED},
+        "space": {
+            "name": "recurrent", "embedding": EMBEDDED, "directions": "both" if both else "forward",
+        },
         "budget": {"trials": 1}, "finish": {"networks": 0},
         "execution": {"executor": "serial", "threads_per_trial": 1},
     }  # fmt: skip
@@ -82,7 +74,7 @@ def test_hidden_units_leave_and_the_smaller_network_answers_the_same(
         for name in ("compact", "no-compact")
     ]
     # The embedding, which is protected, and 16 hidden units, whatever gates they have.
-    assert found[0]["steps"][0]["n_filters"] == EMBEDDED + 2 * UNITS
+    assert found[0]["steps"][0]["n_filters"] == EMBEDDED + (1 + both) * 2 * UNITS
     assert {f["left"] for f in found} <= set(range(1, found[0]["wanted"] + 1))
     runs = [nasgen.load(tmp_path / name) for name in ("compact", "no-compact")]
     smaller, masked = (run.network(1).validation for run in runs)
@@ -149,17 +141,41 @@ def test_a_target_of_hidden_units_is_a_share_of_them(tmp_path: Path) -> None:
     )
 
 
-def test_a_method_for_layers_without_memory_is_refused_before_anything_is_made(
-    tmp_path: Path,
+def test_a_method_that_layers_are_too_large_for_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(moments, "MOST_INPUTS", 12)
     file, out = tmp_path / "network.json", tmp_path / "run"
     file.write_text(json.dumps(network("gru").to_json()))
     data = ("--data", "reber:n=120&seed=1", "--set", "space.name=recurrent")
+    data += ("--set", f"space.embedding={EMBEDDED}")
     done = prune(file, out, "--method", "layerwise-obs", "--target", 0.4, *data)
     assert done.exit_code == 2, done.output
     said = " ".join(done.output.split())
-    assert "--method layerwise-obs does not apply: expected a network of dense layers and" in said
+    assert "--method layerwise-obs does not apply: expected layers that read at most 12" in said
     assert not out.exists()
+
+
+def test_weights_of_one_matrix_make_up_for_others_of_it(tmp_path: Path) -> None:
+    file, out = tmp_path / "network.json", tmp_path / "run"
+    file.write_text(json.dumps(network("gru").to_json()))
+    words = ("--data", "reber:n=120&seed=1", "--set", "space.name=recurrent", "--epochs", 0.5)
+    words += ("--set", f"space.embedding={EMBEDDED}", "--retrain", 0, "--recurrent", "h2h")
+    found = answered(
+        prune(file, out, *words, "--method", "layerwise-obs", "--target", 0.5, "--json")
+    )
+    run = nasgen.load(out)
+    before, after = (run.folder.artifacts.load(run.trial(i).refs["weights"]) for i in (0, 1))
+    masks = run.folder.artifacts.load(run.trial(1).refs["support"])
+    for name, values in after.items():
+        if name.endswith("weight_hh"):
+            left = masks[name]
+            assert left.sum() == 3 * UNITS * UNITS // 2
+            assert not values[~left].any()
+            assert (values[left] != before[name][left]).mean() > 0.5
+        else:
+            assert np.array_equal(values, before[name]), name
+    assert found["left"] == found["wanted"] == 2 * 3 * UNITS * UNITS // 2
 
 
 def test_curvature_of_a_recurrent_network_is_its_approximation(tmp_path: Path) -> None:

@@ -160,9 +160,9 @@ def test_an_ancestor_that_has_lost_a_file_says_which_and_what_is_trained_instead
     network = f"{tmp_path / 'copy'}:{last.seq}"
     tables = merge(TINY, {"origin": {"network": network}})
     (text,) = suspicious.cautions(reading.resolved(tables))
-    were = "were" if lost == "weights" else "was"
+    be = "are" if lost == "weights" else "is"
     assert text == (
-        f"origin.network: {network}: the {lost} of trial {last.seq} {were} not kept ({file} is "
+        f"origin.network: {network}: the {lost} of trial {last.seq} {be} missing ({file} is "
         "gone), so the network is trained from scratch with all synapses of its layers instead of "
         f"{n_synapses(last):,}; put back from a copy what is gone, or name a trial whose weights "
         "are kept (store.keep_weights = 'all' keeps those of all)."

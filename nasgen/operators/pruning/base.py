@@ -16,7 +16,9 @@ dense layers, not biases, norms or the classifier.
   parent: arrays of `predictions`; `curvature`, for each weight h_ii, the second derivative of the
   mean loss of the training rows (see `nasgen.evaluation.curvature`), >= 0, of the weight's shape;
   `inputs`, for each outgoing channel alike, the mean of x x^T over what comes in, float64 of shape
-  (n, n), n the weights that lead to one outgoing channel.
+  (n, n), n the weights that lead to one outgoing channel; of a layer with gates, which are the last
+  of three axes of its weight, (gates, n, n), n the weights of one gate (`nasgen.evaluation.moments`
+  says what the gates read).
 
 Returned is a bool array of that shape. It never grows: True only where `support` is.
 

@@ -5,7 +5,9 @@ its unit for the best changes the layer's squared error by w_q^2 / (2 [H^-1]_qq)
 stay become those with the least error: so a network needs little retraining, even in one shot.
 Layers do not compete, each keeps the same share. Prefer `magnitude` where networks are retrained
 anyway, and where layers read thousands of values: H is inverted for each set of living weights.
-Networks with other layers than dense ones and convolutions, such as recurrent ones, are refused.
+The gates of a recurrent layer are units of their own, which read a step of the sequence and the
+state of the step before. A weight makes up for others of its gate, over both matrices; of a GRU's
+candidate, which sees no sum of both, over its own matrix (`nasgen.evaluation.moments`).
 """
 
 from __future__ import annotations
@@ -46,36 +48,48 @@ class LayerwiseObs(Salient):
         self, weight: Array, support: Mask, rng: np.random.Generator, **given: Any
     ) -> Array:
         h = self._damped(given["inputs"])
-        w, found = _by_unit(weight).astype(np.float64), np.zeros((len(weight), h.shape[0]))
-        for units, places in _alike(_by_unit(support)):
-            at = np.ix_(units, places)
-            inverse = np.linalg.inv(h[np.ix_(places, places)])
-            found[at] = 0.5 * np.square(w[at]) / np.maximum(np.diag(inverse), np.finfo(float).tiny)
-        return found.reshape(weight.shape)
+        w = _by_gate(weight, h).astype(np.float64)
+        found = np.zeros_like(w)
+        for gate, alive in enumerate(_by_gate(support, h)):
+            for units, places in _alike(alive):
+                inverse = np.linalg.inv(h[gate][np.ix_(places, places)])
+                lost = np.maximum(np.diag(inverse), np.finfo(float).tiny)
+                at = np.ix_(units, places)
+                found[gate][at] = 0.5 * np.square(w[gate][at]) / lost
+        return _as_weights(found, weight)
 
     def adjusted(self, weight: Array, support: Mask, kept: Mask, **given: Any) -> Array:
         """Return the weights that stay, with the least squared error of the layer's output."""
         h = self._damped(given["inputs"])
-        w = np.where(_by_unit(support), _by_unit(weight), 0).astype(np.float64)
+        w = np.where(_by_gate(support, h), _by_gate(weight, h), 0).astype(np.float64)
         found = np.zeros_like(w)
-        for units, places in _alike(_by_unit(kept)):
-            inner = h[np.ix_(places, places)]
-            found[np.ix_(units, places)] = np.linalg.solve(inner, h[places] @ w[units].T).T
+        for gate, alive in enumerate(_by_gate(kept, h)):
+            for units, places in _alike(alive):
+                inner = h[gate][np.ix_(places, places)]
+                wanted = h[gate][places] @ w[gate, units].T
+                found[gate][np.ix_(units, places)] = np.linalg.solve(inner, wanted).T
         # Where nothing left, nothing changes.
-        same = ~(support & ~kept).reshape(len(w), -1).any(axis=1)
+        same = ~_by_gate(support & ~kept, h).any(axis=-1)
         found[same] = w[same]
-        adjusted: Array = found.reshape(weight.shape).astype(weight.dtype)
-        return adjusted
+        return _as_weights(found, weight).astype(weight.dtype)
 
     def _damped(self, h: Array) -> Array:
-        mean = float(np.diag(h).mean())
-        damped: Array = h + (self.damping * mean or 1.0) * np.eye(len(h))
+        """Return H of each gate, one where there are none."""
+        h = h.reshape(-1, *h.shape[-2:])
+        mean = float(np.diagonal(h, axis1=1, axis2=2).mean())
+        damped: Array = h + (self.damping * mean or 1.0) * np.eye(h.shape[-1])
         return damped
 
 
-def _by_unit(array: Array) -> Array:
-    """Return a tensor as one row an outgoing channel."""
-    return array.reshape(len(array), -1)
+def _by_gate(array: Array, h: Array) -> Array:
+    """Return a tensor as (gates, outgoing channels, weights that lead to one through one gate)."""
+    gates, n, _ = h.shape
+    return np.moveaxis(array.reshape(len(array), n, gates), -1, 0)
+
+
+def _as_weights(by_gate: Array, weight: Array) -> Array:
+    """Return what `_by_gate` took apart in the weight's shape."""
+    return np.moveaxis(by_gate, 0, -1).reshape(weight.shape)
 
 
 def _alike(alive: Mask) -> Iterator[tuple[Array, Array]]:

@@ -58,6 +58,13 @@ ENTRIES = (
         accepts="recurrent",
     ),
     Entry(
+        "random-graph-mlp",
+        "nasgen.predictors.features.random_graph:RandomGraphDense",
+        "both of the graph whose vertices are dense layers",
+        reference="after Stier 2021, section 4.3",
+        accepts="dag",
+    ),
+    Entry(
         "nasbench201",
         "nasgen.predictors.features.cells:NasBench201Features",
         "operations on the paths through the cell: most, least, and ways with these alone",

@@ -1,4 +1,4 @@
-"""Properties of the graph of a recurrent network's units (Stier 2021, section 4.3).
+"""Properties of the graph of a network's units or vertices (Stier 2021, section 4.3).
 
 Whether a random graph learns well the paper predicts from 23 of them, which are read without regard
 to the edges' direction. Most of what they say is size: `source_nodes`, the width of the embedding,
@@ -13,8 +13,9 @@ from typing import ClassVar, Final, final
 import numpy as np
 
 from nasgen.genotypes import graphs
+from nasgen.genotypes.dag import Dag
 from nasgen.genotypes.recurrent import Recurrent
-from nasgen.genotypes.wiring import unwired
+from nasgen.genotypes.wiring import unwired, unwired_dense
 from nasgen.predictors.base import Floats
 
 SPREAD: Final = ("eccentricity", "degree", "closeness", "node_betweenness", "edge_betweenness")
@@ -76,6 +77,22 @@ class RandomGraphDirected:
         """Return the features in the order of `names`, float64 (20,)."""
         n, edges = unwired(genotype)
         return np.array(_directed(n, tuple(sorted(edges))))
+
+
+@final
+class RandomGraphDense:
+    """Both for the graph of a network of the space `random-graph-mlp`: its vertices, all finite.
+
+    Raises IllegalGenotypeError for a graph of other layers.
+    """
+
+    names: ClassVar[tuple[str, ...]] = (*RandomGraph.names, *RandomGraphDirected.names)
+
+    def encode(self, genotype: Dag) -> Floats:
+        """Return the features in the order of `names`, float64 (43,)."""
+        n, edges = unwired_dense(genotype)
+        own = tuple(sorted(edges))
+        return np.array((*_described(n, own), *_directed(n, own)))
 
 
 @lru_cache(2**14)
