@@ -158,7 +158,7 @@ def test_a_layer_that_reads_backward_reads_its_state_of_the_next_step(reading: A
         for row, n in zip(x, lengths.tolist(), strict=True):
             whole = row if reading == "padded" else row[:n]
             states = layer(made.steps["embed_0"](whole[None]))[0].T
-            read.append(torch.cat([states[1:], torch.zeros(1, UNITS)])[:n])
+            read.append(torch.cat([states[1:], torch.zeros(1, UNITS)]))
     z = torch.cat(read)
     torch.testing.assert_close(found, z.T @ z / len(z), rtol=1e-10, atol=1e-12)
 
