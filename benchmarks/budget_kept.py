@@ -17,10 +17,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from line import Line
 from provenance import RESULTS, short, stamp
 
 from nasgen.settings.fidelity import n_cores
@@ -28,6 +29,12 @@ from nasgen.settings.sections import seconds
 from nasgen.store.rows import Row, Rows
 
 CASES = {"idle": (0, 0.0), "busy": (1, 0.0), "late": (1, 0.5)}  # processes a core, when they begin
+SAID = {
+    "idle": "nothing else on the cores",
+    "busy": "another process a core",
+    "late": "another process a core from half of the time on",
+}
+WITHIN = 0.05  # of the budget
 
 
 def _burn() -> None:
@@ -71,6 +78,19 @@ def kept(case: str, given: argparse.Namespace, seed: int) -> Row:
         "trials": summary["trials"],
         "plan": summary.get("plan"),
     } | stamp()
+
+
+def lines(rows: Sequence[Row]) -> Iterator[Line]:
+    """Yield the wall time of each search beside its budget."""
+    for row in rows:
+        over = row["over"]
+        yield Line(
+            f"`nasgen search` with {row['budget']} of {row['data']}, {SAID[row['case']]}, seed "
+            f"{row['seed']}: wall time of the command",
+            f"{row['wall_s']:.1f} s ({100 * over:+.1f} %)",
+            f"within {100 * WITHIN:.0f} %",
+            abs(over) <= WITHIN,
+        )
 
 
 def main() -> None:

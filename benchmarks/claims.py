@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import budget_kept
 import exports
 import learned
 import paired
@@ -348,6 +349,11 @@ TOOLS = {
     "selection": Tool("python benchmarks/ensembles.py selection", exports.selection),
     "exported": Tool("python benchmarks/ensembles.py exported", exports.lines, True),
     "ten-tables": Tool("python benchmarks/ten_tables.py", ranked.lines, True),
+    "budget-kept": Tool(
+        "python benchmarks/budget_kept.py --data cifar10:DATA/cifar-10-batches-bin --budget 2m",
+        budget_kept.lines,
+        True,
+    ),
     "bench-nasbench201": Tool(
         "nasgen bench nasbench201 --algorithms aging,local,genetic+rank --seeds 500 "
         "--queries 25,50,100,150 --json",

@@ -58,6 +58,7 @@ BESIDE = {
     "predictors": ("transfer",),
     "ensemble-goals": ("greedy",),
     "ensemble-costs": ("selection", "exported"),
+    "budget": ("budget-kept",),
 }
 # Parts that have a table of their own: the command whose rows it shows, and how.
 SHOWN = {"ensembles": ("greedy", paired.table), "ten-tables": ("ten-tables", ranked.table)}

@@ -60,4 +60,4 @@ def _tables(
     rows: Sequence[Json], compared: Sequence[Compared], targets: Sequence[Target]
 ) -> list[Table]:
     """Return what papers show whose rows have no tables of their own."""
-    return outcome.tables(compared, targets)
+    return outcome.tables(compared, targets, rows)

@@ -345,10 +345,11 @@ def _judged(final: Evidence, task: str) -> Iterator[str]:
     for control, name in ARMS.items():
         found = final.difference(task, "default", control)
         if control != "default" and found["n"]:
-            yield f"{name[0].upper()}{name[1:]}: the search is {_compared(found)}."
+            yield f"{name[0].upper()}{name[1:]}: {_compared(found)}."
     found = final.difference(task, "default", "default", ENSEMBLE, SINGLE)
     if found["n"]:
-        yield f"Its ensemble adds {wide(found)} points to its best network."
+        said = f"{found['mean']:+.2f}" if found["ci95"] is None else wide(found)
+        yield f"Its ensemble adds {said} points to its best network."
     hand = final.difference(task, "default", "handmade")
     both = final.difference(task, "default", "handmade", ENSEMBLE, SINGLE)
     if not hand["n"]:
@@ -364,11 +365,14 @@ def _judged(final: Evidence, task: str) -> Iterator[str]:
 
 
 def _compared(found: Row) -> str:
-    """Return a difference in words."""
+    """Return a difference to a control in words."""
+    mean, half = found["mean"], found["ci95"]
+    if half is None:
+        return f"one seed cannot tell (difference of the search: {mean:+.2f} points)"
     text = f"{wide(found)} points, {_seeds(found['n'])}"
-    if found["ci95"] is None or abs(found["mean"]) <= found["ci95"]:
-        return f"not distinguishable from it ({text})"
-    return f"{'better' if found['mean'] > 0 else 'worse'} ({text})"
+    if abs(mean) <= half:
+        return f"the search is not distinguishable from it ({text})"
+    return f"the search is {'better' if mean > 0 else 'worse'} ({text})"
 
 
 def missed(rows: Sequence[Row]) -> str:

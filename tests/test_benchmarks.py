@@ -489,3 +489,12 @@ def test_an_output_is_kept_with_its_origin_and_not_measured_again(
     assert {"command", "commit", "measured"} <= set(kept)
     figures.keep("engine")
     assert "there already" in capsys.readouterr().out
+
+
+def test_one_seed_is_said_to_tell_nothing_with_the_difference(script: Callable[[str], Any]) -> None:
+    worth = script("worth")
+    assert worth._compared({"mean": -0.74, "ci95": None, "n": 1}) == (
+        "one seed cannot tell (difference of the search: -0.74 points)"
+    )
+    several = worth._compared({"mean": -0.74, "ci95": 0.8, "n": 3})
+    assert several == "the search is not distinguishable from it (-0.74 ± 0.80 points, 3 seeds)"

@@ -1,4 +1,4 @@
-"""What ensembles and their exports cost is read beside its goals, and written into documents."""
+"""What ensembles, exports and budgets cost is read beside its goals, and written into documents."""
 
 from __future__ import annotations
 
@@ -25,18 +25,25 @@ def chosen(seconds: float, peak_gib: float) -> list[Any]:
 
 def exported(ratio: float) -> list[Any]:
     about = {"threads": 1, "ratio": {"1": ratio, "256": ratio}}
-    ensemble = about | {"figure": "exported", "network": "dense", "units": [["Stack", 5]]}
+    ensemble = about | {"figure": "exported", "network": "dense", "units": [["Joined", 5]]}
     ms = {"onnxruntime_ms": {"1": 0.3, "256": 9.0}}
     return [ensemble, about | {"figure": "runtime", "network": "cifar10-10m", **ms}]
+
+
+def kept(wall_s: float, over: float) -> list[Any]:
+    about = {"data": "digits", "budget": "2m", "case": "late", "seed": 0}
+    return [about | {"wall_s": wall_s, "over": over}]
 
 
 @pytest.mark.parametrize(
     ("name", "found", "reached", "said"),
     [
+        ("budget-kept", kept(115, -0.0417), True, ["115.0 s (-4.2 %)"]),
+        ("budget-kept", kept(127.2, 0.06), False, ["127.2 s (+6.0 %)"]),
         ("selection", chosen(4.9, 1.83), True, ["4.90 s", "4.90 s", "1.96 GB"]),
         ("selection", chosen(5.1, 1.87), False, ["5.10 s", "5.10 s", "2.01 GB"]),
-        ("exported", exported(0.99), True, 2 * ["0.99 × (side by side)"]),
-        ("exported", exported(1.01), False, 2 * ["1.01 × (side by side)"]),
+        ("exported", exported(0.99), True, 2 * ["0.99 × (joined)"]),
+        ("exported", exported(1.01), False, 2 * ["1.01 × (joined)"]),
     ],
 )
 def test_costs_stand_beside_their_goals(

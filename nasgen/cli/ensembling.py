@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from nasgen.settings.prediction import Views
 
 # Views of an image -> [prediction] views
+NO_SOUP: Final = (
+    "no weights were averaged: no candidate shares the descent of the best network's weights (as "
+    "children do with training.inherit_weights), or none made the mean better."
+)
 VIEWS: Final[dict[int, Views]] = {1: "none", 2: "mirror", 6: "auto"}
 
 
@@ -241,7 +245,9 @@ def _print(summary: Mapping[str, Any], metric: str) -> None:
 
     def trials(member: Mapping[str, Any]) -> str:
         averaged = member.get("averaged")
-        return f"mean of {' '.join(map(str, averaged))}" if averaged else str(member["trial"])
+        if averaged:
+            return f"mean of {' '.join(map(str, averaged))}"
+        return "distilled" if member.get("distilled") else str(member["trial"])
 
     rows = [[m["run"], trials(m), share(m["weight"])] for m in summary["members"]]
     table_of("", ["run", "trial", "weight"], rows)
@@ -265,6 +271,8 @@ def _print(summary: Mapping[str, Any], metric: str) -> None:
         found = f"{summary['temperature']:.3g}"
         print(f"temperature: {found} (fitted on {on['rows']} rows; the fewer, the nearer to 1)")
     print(f"parameters: {value('n_params', summary['n_params'])}")
+    if summary["method"] == "soup" and not any(m.get("averaged") for m in summary["members"]):
+        print(f"note: {NO_SOUP}")
     if "out" in summary:
         print(f"ensemble: {summary['out']}")
 

@@ -86,7 +86,12 @@ def accuracy(
 
 
 def of_dataset(dataset: Dataset, accepted: int = 1) -> dict[str, float]:
-    """Return rule -> share of a data set's test strings that it tells right: bigram, trigram."""
+    """Return rule -> share of a data set's test strings that it tells right: bigram, trigram.
+
+    {} for what is no set of strings of tokens in two classes.
+    """
+    if dataset.form != "sequence" or dataset.inputs["x"].ndim != 2 or len(dataset.classes) != 2:
+        return {}
     own = dataset.inputs, dataset.targets, dataset.inputs_test, dataset.targets_test
     return {
         "bigram rule": accuracy(*own, 2, accepted),

@@ -59,8 +59,8 @@ class Mixing:
 def no_logits(task: type[Task]) -> str:
     """Return why a mean of logits, or a temperature, cannot be had."""
     return (
-        f"a mean of logits, or a temperature: {task.__name__} has no logits. Take the mean of "
-        "predictions (ensemble.mean_of = 'probabilities'), without a temperature."
+        f"a mean of logits, or a temperature: {task.__name__} has no logits. Leave --calibrate and "
+        "--mean-of logits out; ensemble.mean_of = 'probabilities' is the mean of predictions."
     )
 
 

@@ -94,6 +94,7 @@ class NASEstimator(BaseEstimator):
         NaN or None. Raises ValueError or TypeError for what cannot be used, ConfigError (a
         ValueError too) for parameters that are wrong; sample weights are refused.
         """
+        unknown = {name: value for name, value in unknown.items() if value is not None}
         if unknown:
             raise TypeError(
                 f"{type(self).__name__}.fit: expected X and y, got {', '.join(sorted(unknown))} as "

@@ -42,6 +42,7 @@ from nasgen.genotypes.child import Plan
 from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support, survival
 from nasgen.phenotype.compaction import compact
+from nasgen.phenotype.folding import Folding
 from nasgen.phenotype.heredity import inherit
 from nasgen.phenotype.network import Network
 from nasgen.phenotype.stock import Stock
@@ -169,8 +170,9 @@ class Deriver:
         if all(mask.all() for mask in left.values()):
             left = {}
         metrics = {**made.metrics, "repaired": [*made.repaired]}
-        if made.stock is not None:
-            metrics |= surviving.achieved({name: closed[name] for name in masks}, made.stock)
+        if made.stock is not None and made.folding is not None:
+            child = made.folding.joined({name: closed[name] for name in masks})
+            metrics |= surviving.achieved(child, surviving.joined(made.stock, made.folding))
         return Derived(genotype, blueprint, network, left, metrics)
 
     def _materials(
@@ -282,7 +284,7 @@ class _Made:
     `weights` are those that it changed, `stock` what an environment chose from. `order` are parents
     by fitness, where a synapse has the weight of the first that has it, else () for their mean;
     `inherits` is False where weights are drawn anew. `most`: synapses that there may be, None
-    without a limit.
+    without a limit. `folding`: how tensors were joined for the environment.
     """
 
     weights: dict[str, Array]
@@ -294,6 +296,7 @@ class _Made:
     order: tuple[int, ...] = ()
     inherits: bool = True
     most: int | None = None
+    folding: Folding | None = None
 
 
 @dataclass(frozen=True)
@@ -365,32 +368,36 @@ class _Call:
             n_ancestor=self.n_ancestor,
             whole=() if self.frame.is_union else self._whole(),
         )
-        rngs = {n: self._rng(n, "environment") for n in self.names}
+        folding = Folding.of(self.frame.blueprint, {n: mask.shape for n, mask in left.items()})
+        rngs = {n: self._rng(n, "environment") for n in folding.layers}
         with surviving.named(settings["environment"]) as environment:
             if environment.needs_gradients:
                 stock = replace(stock, importance=self.gradients())
-            returned = environment.survivors(stock, rngs)
-        kept = surviving.checked(settings["environment"], returned, stock)
-        metrics = surviving.wanted(kept)
+            offered = surviving.joined(stock, folding)
+            returned = environment.survivors(offered, rngs)
+        kept = surviving.checked(settings["environment"], returned, offered)
         return _Made(
             {},
-            dict(kept.masks),
+            folding.apart(kept.masks),
             strengths,
             stock,
             kept.repaired,
-            metrics,
+            surviving.wanted(kept),
             order,
             inherits,
             kept.most,
+            folding,
         )
 
     def _whole(self) -> list[dict[str, Mask]]:
-        """Return what the parents have in their own networks, of tensors that may be sparse."""
+        """Return what the parents have in their own networks, of what may be sparse, joined."""
         classifier = bool(self.derivation.settings.get("classifier", False))
-        return [
-            {n: p.support[n] for n in prunable(p.blueprint, p.weights, classifier)}
-            for p in self.frame.parents
-        ]
+        found = []
+        for p in self.frame.parents:
+            own = {n: p.support[n] for n in prunable(p.blueprint, p.weights, classifier)}
+            shapes = {n: mask.shape for n, mask in own.items()}
+            found.append(Folding.of(p.blueprint, shapes).joined(own))
+        return found
 
     def mutate(self, made: _Made, tensors: Mapping[str, Tensor]) -> None:
         """Apply the mutations that the settings name to a mated child, in place."""

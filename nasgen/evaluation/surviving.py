@@ -17,6 +17,7 @@ from nasgen.evaluation.evaluation import Json
 from nasgen.evaluation.framing import Framed
 from nasgen.phenotype import clusters, support, survival
 from nasgen.phenotype.channels import flow, limited, wired
+from nasgen.phenotype.folding import Folding
 from nasgen.phenotype.stock import Stock, Survivors
 from nasgen.phenotype.survival import Array, Mask, Masks
 from nasgen.search_spaces.blueprint import Blueprint
@@ -96,7 +97,8 @@ class Living:
         alive = {}
         for name, mask in masks.items():
             wire, axes = self._axes[name]
-            own = {} if wire.step.role == "head" else {"out": found.live[wire.own]}
+            live = found.live[wire.own]
+            own = {} if wire.step.role == "head" else {"out": live, "self": live}
             keep = {"in": found.fed[wire.reads], **own}
             alive[name] = mask if wire.opaque else limited(mask, axes, keep)
         return alive
@@ -108,10 +110,29 @@ def wanted(kept: Survivors) -> Json:
     return {**shares, "over_shrunk": kept.over_shrunk}
 
 
+def joined(stock: Stock, folding: Folding) -> Stock:
+    """Return a stock whose arrays are joined, but `whole`, which is joined already."""
+
+    def of(arrays: Mapping[str, Array]) -> dict[str, Array]:
+        found = {name: array.view() for name, array in folding.joined(arrays).items()}
+        for array in found.values():
+            array.flags.writeable = False
+        return found
+
+    return replace(
+        stock,
+        strengths=of(stock.strengths),
+        support=of(stock.support),
+        parents=[of(parent) for parent in stock.parents],
+        living=lambda masks: folding.joined(stock.living(folding.apart(masks))),
+        importance=of(stock.importance) if stock.importance else {},
+    )
+
+
 def achieved(child: Masks, stock: Stock) -> Json:
     """Return the counts of a child's closed support as shares of its parents' mean.
 
-    The classifier is not among the tensors, so it does not count.
+    Arrays are `joined`. The classifier is not among the tensors, so it does not count.
     """
     counts = living.counted(child)
     parents = [living.counted(parent) for parent in stock.whole or stock.parents]

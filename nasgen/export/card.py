@@ -16,14 +16,15 @@ from nasgen.data.columns import MISSING, named
 from nasgen.evaluation.feeds.base import stored_of
 from nasgen.export.subject import Subject, printable
 from nasgen.store.folder import versions
+from nasgen.store.trial import DISTILLED
 
 Json = Mapping[str, Any]
-# (form, task) -> what the Hub calls it.
+# (form, task) -> what the Hub calls it; sequences of tokens that have texts are "text".
 PIPELINES: Final = {
     ("image", "classification"): "image-classification",
     ("table", "classification"): "tabular-classification",
     ("table", "regression"): "tabular-regression",
-    ("sequence", "classification"): "text-classification",
+    ("text", "classification"): "text-classification",
 }
 MEANINGS: Final = {
     ("image", "x"): "pixels as the data set has them, before any scaling",
@@ -323,8 +324,10 @@ def _origin(record: Json) -> list[str]:
     found = []
     for m in record["members"]:
         share = "" if len(record["members"]) == 1 else f", with the share {m['share']:.4g}"
-        line = f"trial {m.get('trial', '?')} of the run {m.get('run', '?')}{share}"
-        if m.get("operator"):
+        is_distilled = m.get("operator") == DISTILLED
+        what = "distilled from" if is_distilled else f"trial {m.get('trial', '?')} of"
+        line = f"{what} the run {m.get('run', '?')}{share}"
+        if m.get("operator") and not is_distilled:
             parents = ", ".join(map(str, m.get("parents", ()))) or "none"
             line += f"; made by {m['operator']}, parents: {parents}"
         found.append(line)
@@ -337,7 +340,8 @@ def _origin(record: Json) -> list[str]:
 
 def _front_matter(record: Json, name: str) -> str:
     """Return the card's metadata, YAML in which each text is written as JSON has it."""
-    task = PIPELINES.get((record["form"], record["task"]))
+    form = "text" if record.get("vocabulary") else record["form"]
+    task = PIPELINES.get((form, record["task"]))
     lines = ["---", "library_name: pytorch", "tags:", "- nasgen", "- neural-architecture-search"]
     if task:
         lines.append(f"pipeline_tag: {task}")

@@ -18,6 +18,8 @@ from nasgen.report.numbers import NONE
 from nasgen.report.sheet import Table
 
 Json = dict[str, Any]
+ERROR = "error of the paper"  # the kind of such rows
+ERRORS = ("the paper", "what is right", "here")
 COLLAPSED = "collapsed"  # stands beside any accuracy of a lineage that is dead
 
 
@@ -89,8 +91,10 @@ class Target:
         return asdict(self)
 
 
-def tables(compared: Sequence[Compared], targets: Iterable[Target]) -> list[Table]:
-    """Return the figures beside the paper's, and the targets, as tables.
+def tables(
+    compared: Sequence[Compared], targets: Iterable[Target], rows: Sequence[Json] = ()
+) -> list[Table]:
+    """Return the figures beside the paper's, its errors among `rows`, and the targets, as tables.
 
     Figures of one arm and setting that follow each other are one line; lines with the same metrics
     are one table.
@@ -104,7 +108,18 @@ def tables(compared: Sequence[Compared], targets: Iterable[Target]) -> list[Tabl
         Table("Beside the paper" if i == 0 else "", ("arm", "setting", *metrics), own)
         for i, (metrics, own) in enumerate(lines.items())
     ]
-    return [*figures, goals(targets)]
+    return [*figures, *errors(rows), goals(targets)]
+
+
+def error_rows(found: Iterable[tuple[str, str, str]]) -> list[Json]:
+    """Return errors of a paper as rows: what it says, what is right, what was measured here."""
+    return [{"kind": ERROR, **dict(zip(ERRORS, row, strict=True))} for row in found]
+
+
+def errors(rows: Sequence[Json]) -> list[Table]:
+    """Return the errors of the paper that are among rows, as one table; [] where none is."""
+    own = [[str(row[key]) for key in ERRORS] for row in rows if row.get("kind") == ERROR]
+    return [Table("Errors of the paper", ERRORS, own)] if own else []
 
 
 def grids(compared: Sequence[Compared]) -> list[Table]:

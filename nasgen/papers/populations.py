@@ -38,6 +38,10 @@ AT_ONCE: Final = 48  # graphs of a generation: what is drawn before the next are
 ABREAST: Final = 8  # of them that are trained as one block-diagonal network, where that is fastest
 TIMED_S: Final = 1.0  # for which a network is trained to find out how fast this machine is
 N_TIMED: Final = 7  # graphs of which the one of median cost is timed
+BY_CLOCK: Final = (
+    "_s",
+    "_ms",
+)  # columns that a data set lacks, so that it comes out the same again
 # The paper's: Adam with clipped gradients. Its learning rate is constant; nasgen's rises and falls.
 PAPERS_TRAINING: Final[Mapping[str, Any]] = {
     "optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.0, "batch_size": 128, "clip": 5.0,
@@ -243,7 +247,7 @@ def _labels(run: Run, n: int, prior: str, cell: str) -> Labelled | None:
         about = {"prior": prior, "cell": cell, "clustering": clustering}
         if ring := rings[row["trial"]]:  # runs of before it was recorded have none
             about["ring"] = json.dumps(ring)
-        rows.append({**row, **about})
+        rows.append({k: v for k, v in row.items() if not k.endswith(BY_CLOCK)} | about)
     return Labelled(
         whole.X[kept],
         whole.y[kept],

@@ -48,7 +48,7 @@ def tables(rows: Sequence[Row]) -> list[Table]:
         told.setdefault(row.get("kind", ""), []).append(row)
     properties, judged = told["property"], told["predictor"]
     found = [
-        _populations(told["population"]),
+        _populations(told["population"], told.get("rule", [])),
         *map(_with_reason, (_table_1(properties), *_all_properties(properties))),
         *(_with_reason(_judged(judged, score)) for score in SCORED),
         _gains(told["gain"]),
@@ -98,8 +98,9 @@ def _scored(value: Mapping[str, float | None] | None, sign: str = "") -> str:
     return numbers.NONE if value is None else structure.text(Score(**value), sign)
 
 
-def _populations(rows: Sequence[Row]) -> Table:
-    cells = _cells(rows)
+def _populations(rows: Sequence[Row], rules: Sequence[Row]) -> Table:
+    """Return a line a prior, and one a rule of neighbours, which has no graphs."""
+    cells, title = _cells(rows), "accuracy on validation rows (95 %)"
     accuracies = _pivot(rows, ["prior"], lambda row: _mean(row["val_accuracy"]))
     lines = []
     for (prior,), own in accuracies.items():
@@ -114,8 +115,13 @@ def _populations(rows: Sequence[Row]) -> Table:
                 *(own[cell] for cell in cells),
             ]
         )
+    none = [numbers.NONE] * (2 + len(SHOWN))
+    for row in rules:
+        lines.append([row["rule"], *none, *[f"{row['test_accuracy']:.3f}"] * len(cells)])
+    if rules:
+        title += "; of rules of neighbours, which have no graph, on test rows"
     return Table(
-        "Priors: graphs, their properties in the mean, accuracy on validation rows (95 %)",
+        f"Priors: graphs, their properties in the mean, {title}",
         ["prior", "graphs", "failed", *SHOWN, *cells],
         lines,
     )

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from nasgen.bench import labels
 from nasgen.bench.labels import Labelled
 from nasgen.bench.summary import spread
+from nasgen.data import ngrams
 from nasgen.errors import ConfigError, DataError
 from nasgen.papers import populations, prior_tables, structure
 from nasgen.papers.base import Request, data_of
@@ -41,12 +42,14 @@ COLOURS: Final = ("c0", "c1", "c2", "c3", "c4")
 class Studied:
     """What came out. `told` is cell -> what structure tells, of the priors that are `among`.
 
-    `files` are the data sets, cell -> file; `seconds` what all trainings took, in former calls too.
+    `rules` are what rules of neighbouring symbols reach, see `nasgen.data.ngrams`. `files` are the
+    data sets, cell -> file; `seconds` what all trainings took, in former calls too.
     """
 
     plan: Plan
     among: tuple[str, ...]
     repeats: int
+    rules: Mapping[str, float]
     populations: Sequence[Population]
     told: Mapping[str, Told]
     files: Mapping[str, Path]
@@ -55,11 +58,15 @@ class Studied:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """A row a population, then a row a figure."""
+        """A row a population and a rule of neighbours, then a row a figure."""
         found = [
             _described(population, prior)
             for population in self.populations
             for prior in population.n_failed
+        ]
+        found += [
+            {"kind": "rule", "rule": name, "test_accuracy": round(share, 4)}
+            for name, share in self.rules.items()
         ]
         return found + [row for cell, of in self.told.items() for row in structure.rows(cell, of)]
 
@@ -96,7 +103,7 @@ def study(plan: Plan, request: Request, repeats: int, among: Sequence[str] = ())
             f"--graphs: expected {MIN_GROUPS} graphs or more of all priors together, for "
             f"cross-validation, got {n}."
         )
-    data_of(plan.data, "sequence", "reber or reber-embedded:n=2000")
+    dataset = data_of(plan.data, "sequence", "reber or reber-embedded:n=2000")
     found, runs = populations.trained(plan, request)
     files = {}
     for population in found:
@@ -124,7 +131,9 @@ def study(plan: Plan, request: Request, repeats: int, among: Sequence[str] = ())
     text = structure.paragraph(told)
     if untold:
         text += f" Nothing is told of {why}."
-    return Studied(plan, among, repeats, found, told, files, text, seconds)
+    return Studied(
+        plan, among, repeats, ngrams.of_dataset(dataset), found, told, files, text, seconds
+    )  # fmt: skip
 
 
 def write(found: Studied, page: Path, title: str, more: Sequence[Table] = ()) -> None:

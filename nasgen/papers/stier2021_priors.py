@@ -14,8 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from nasgen.data import ngrams
-from nasgen.data.base import Dataset
 from nasgen.genotypes.dag import Edge
 from nasgen.genotypes.wiring import layers
 from nasgen.layers.recurrent import GATES
@@ -27,14 +25,12 @@ from nasgen.papers.prior_tables import CELLS, TABLE_1, papers_r
 from nasgen.papers.priors import Studied
 from nasgen.papers.structure import ALL, PREDICTORS, SIZE, SOURCES, USUAL
 from nasgen.report.sheet import Table
-from nasgen.runs import reading
 from nasgen.store.rows import Row
 
 PAPER: Final = "stier2021-priors"
 PAPERS_PRIORS: Final = ("barabasi-albert", "watts-strogatz")
 PEARSON: Final = "Pearson's r"
-ERROR, SURVIVES = "error of the paper", "survives"  # kinds of rows
-ERRORS: Final = ("the paper", "what is right", "here")
+SURVIVES: Final = "survives"  # the kind of the row with the paragraph
 SMALL_WORLD: Final = "small-world"
 # For `CELLS`. R2 on one split of 20 networks, as the paper reports it.
 REPORTED: Final[Mapping[str, tuple[float, float, float, float]]] = {
@@ -119,14 +115,13 @@ def reproduce(request: Request) -> Reproduction:
         scale.alone,
     )
     found = priors.study(plan, request, scale.repeats, PAPERS_PRIORS)
-    errors = _errors(found, _dataset(plan))
+    wrong = outcome.error_rows(_errors(found))
     page = request.out / f"{PAPER}.html"
     title = f"Stier 2021, random-graph priors on {source}, scale {request.scale}"
-    priors.write(found, page, title, [errors])
+    priors.write(found, page, title, outcome.errors(wrong))
     compared, targets = _compared(found), _targets(found)
     about = {"scale": request.scale, "data": source, "seeds": list(request.seeds)}
     survives = {"kind": SURVIVES, "text": found.text}
-    wrong = [{"kind": ERROR, **dict(zip(errors.columns, row, strict=True))} for row in errors.rows]
     rows = [row | about for row in (*found.rows, *wrong, survives)]
     return Reproduction(
         request.scale,
@@ -146,19 +141,12 @@ def tables(
 
     `rows` are what `--json` prints but for the last line, which has the others.
     """
-    errors = [[str(row[key]) for key in ERRORS] for row in rows if row.get("kind") == ERROR]
     return [
         *prior_tables.tables(rows),
         *outcome.grids([one for one in compared if one.metric != PEARSON]),
-        Table("Errors of the paper", ERRORS, errors),
+        *outcome.errors(rows),
         outcome.goals(targets),
     ]
-
-
-def _dataset(plan: Plan) -> Dataset:
-    """Return the data set of a plan."""
-    tables = plan.tables(plan.priors[0], plan.cells[0], plan.seeds[0])
-    return reading.resolved(tables, PAPER).dataset
 
 
 # ---- beside the paper ----------------------------------------------------------------------------
@@ -226,7 +214,7 @@ def _targets(found: Studied) -> list[Target]:
 # ---- its errors ----------------------------------------------------------------------------------
 
 
-def _errors(found: Studied, dataset: Dataset) -> Table:
+def _errors(found: Studied) -> list[tuple[str, str, str]]:
     """Return the paper's errors: what it says, what is right, what our graphs and data say."""
     whole = max(found.populations, key=lambda p: len(p.found.y))
     graphs = {
@@ -251,7 +239,7 @@ def _errors(found: Studied, dataset: Dataset) -> Table:
     }
     gru = found.told.get("gru")
     draws = None if gru is None else gru.draws[USUAL]
-    rows = [
+    return [
         (
             "R2 up to 0.81 (abstract)",
             "0.876 in its text; both are one split of 20 networks. Ten folds on its data: 0.67",
@@ -308,17 +296,9 @@ def _errors(found: Studied, dataset: Dataset) -> Table:
             f"a rule of two symbols is right in {100 * BIGRAMS:.2f} % of its test strings, where "
             f"its tanh networks stay ({100 * PLATEAU:.3f} %); one of three in "
             f"{100 * TRIGRAMS:.1f} %. The embedded grammar is the honest task",
-            _rules(dataset),
+            ", ".join(f"{name} {100 * share:.2f} %" for name, share in found.rules.items()) or "–",
         ),
     ]
-    return Table("Errors of the paper", ERRORS, rows)
-
-
-def _rules(dataset: Dataset) -> str:
-    if dataset.form != "sequence" or dataset.inputs["x"].ndim != 2:
-        return "–"
-    found = ngrams.of_dataset(dataset)
-    return ", ".join(f"{name} {100 * share:.2f} %" for name, share in found.items())
 
 
 def _by_prior(shares: Mapping[str, float]) -> str:

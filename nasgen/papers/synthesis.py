@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -189,37 +190,60 @@ class Study:
         return [*rows, self._row("small", CONTROLS["small"], small)]
 
     def forecast(self, arms: Sequence[Arm]) -> float:
-        """Return about how many seconds it takes at most to measure what is missing.
+        """Return about how many seconds it takes to measure what is missing.
 
         That are arms, and the controls of one. As if no network were smaller than the ancestor,
-        whose training is timed, and as if nothing but training took time.
+        whose training and answers are timed. What is begun counts as if it were not.
         """
         known = {row["arm"] for row in self.rows_file.read if row["settings"] == self.settings
                  and row["seed"] == self.seed}  # fmt: skip
-        epochs = 0.0 if ANCESTOR in known else self.scale.first_epochs
-        for arm in (arm for arm in arms if arm.name not in known):
-            waves = -(-self._population(arm) // n_cores())
-            epochs += waves * self.scale.generations * self.scale.epochs
-        epochs += self.scale.line_epochs * len(CONTROLS.keys() - known)
-        return epochs * self._epoch_s if epochs else 0.0
+        scale, n = self.scale, self.scale.generations
+        of_children = n * scale.epochs
+        first, whole = _Work(scale.first_epochs), _Work(scale.line_epochs)
+        pruned, drawn = _Work(of_children), _Work(of_children, n, 1 + self._n_tested)
+        wanted = {ANCESTOR: first, "dense": whole, "small": whole} | {
+            "one-shot": pruned, "random": drawn
+        }  # fmt: skip
+        for arm in arms:
+            population = self._population(arm)
+            waves = -(-population // n_cores())
+            n_tested = 1 + self._n_tested * population
+            wanted[arm.name] = _Work(waves * of_children, waves * n, n_tested, population > 1)
+        missing = [work for name, work in wanted.items() if name not in known]
+        return sum(self._costs.seconds(work) for work in missing) if missing else 0.0
+
+    @property
+    def _n_tested(self) -> int:
+        """Generations of children of which each network sees the test images."""
+        n = self.scale.generations
+        return len({n, *(g for g in self.paper.tested if 0 < g < n)})
 
     @cached_property
-    def _epoch_s(self) -> float:
-        """Seconds of an epoch of the ancestor on one thread."""
+    def _costs(self) -> _Costs:
+        """What the ancestor costs on one thread of this machine, measured."""
         resolved = reading.resolved(self.tables, self.paper.name, self.request.overrides)
         context = resolved.worker_context(self.folder / "artifacts") | {"threads": 1}
+        began = time.perf_counter()
         with resolved.scope.active():
             evaluator: Any = workers.evaluator(context)
+            n_rows = len(evaluator.inference.part("validation")[0]["x"])
+            begin_s = time.perf_counter() - began
             job = {
                 "seq": -1, "attempt": 1, "seed": self.seed,
                 "genotypes": [networks.read(self.paper.network)["genotype"]],
-                "speed": {"threads": [1], "limit_s": TIMED_S, "validation": False},
+                "speed": {"threads": [1], "limit_s": TIMED_S},
                 "limit_s": 60.0,
             }  # fmt: skip
             metrics = evaluator.evaluate(job).get("metrics", {})
-            n_rows = len(evaluator.inference.part("validation")[0]["x"])
+            n_val = len(evaluator.inference.targets("validation"))
         row_s = float(next(iter(metrics.get("row_s", {"1": 0.0}).values())))
-        return row_s * n_rows * (1 - self.scale.validation) * self.scale.fraction
+        val_s = float(metrics.get("val_s", 0.0))
+        return _Costs(
+            begin_s,
+            row_s * n_rows * (1 - self.scale.validation) * self.scale.fraction,
+            val_s,
+            val_s * len(resolved.dataset.y_test) / max(1, n_val),
+        )
 
     # ---- runs ------------------------------------------------------------------------------------
 
@@ -307,6 +331,39 @@ class Study:
         }
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What a run does, one network after the other: epochs, networks that it trains and tests.
+
+    `is_abreast`: others are trained at the same time, in other processes.
+    """
+
+    epochs: float
+    n_trained: int = 1
+    n_tested: int = 2  # the best one and the ensemble of it
+    is_abreast: bool = False
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """Seconds that a network takes on one thread: to read the data, of an epoch, of answers.
+
+    `val_s` and `test_s` are for all images of a part.
+    """
+
+    begin_s: float
+    epoch_s: float
+    val_s: float
+    test_s: float
+
+    def seconds(self, work: _Work) -> float:
+        """Return about how long a run takes."""
+        # Worker processes read the data as well, at the same time.
+        begin_s = (2 if work.is_abreast else 1) * self.begin_s
+        answers_s = work.n_trained * self.val_s + work.n_tested * self.test_s
+        return begin_s + work.epochs * self.epoch_s + answers_s
+
+
 def opened(request: Request, paper: str) -> Rows:
     """Return the file of a paper's rows."""
     return Rows.open(request.out / f"{paper}.jsonl", KEYS)
@@ -355,6 +412,6 @@ def announce(request: Request, studies: Sequence[tuple[Study, Sequence[Arm]]]) -
     seconds = sum(study.forecast(arms) for study, arms in studies)
     if seconds:
         request.note(
-            f"to be trained: about {duration(seconds)} on this machine, less as far as small "
-            "networks train faster; interrupted, the same command goes on."
+            f"to be done: about {duration(seconds)} on this machine as busy as it is now, less as "
+            "far as small networks are faster; interrupted, the same command goes on."
         )

@@ -49,6 +49,7 @@ class EnsembleView:
 
     - `facts`: (words, text) of the headline; `notes`: sentences below it.
     - `pairs`: (first, second, disagreement, Q, kappa) of members, by name.
+    - `command`: the command line that made it, "" where that was Python.
     - `answered`: what it answers on test rows; `n_val`: how many validation rows there are.
     """
 
@@ -64,6 +65,7 @@ class EnsembleView:
     pairs: Sequence[tuple[str, str, float, float, float]] = ()
     agreement: str = "kappa"
     calibration: Calibration | None = None
+    command: str = ""
 
 
 def render(view: EnsembleView) -> str:
@@ -82,6 +84,9 @@ def render(view: EnsembleView) -> str:
         *_calibration(view),
         *(_section(heading, *drawn) for heading, drawn in answers.parts(view.answered)),
     ]
+    if view.command:
+        line = element("li", element("code", view.command))
+        parts.append(_section("It was made by", element("ul", line, class_="commands")))
     return document(view.title, element("p", view.lead, class_="lead"), *parts)
 
 
@@ -232,6 +237,6 @@ def _calibration(view: EnsembleView) -> list[Markup]:
             ),
             _table("calibration", Table("", ["", "NLL", "ECE", "accuracy"], rows)),
             scrolled("reliability diagram", chart, kind="chart"),
-            legend(_coloured(name for name, _ in found.bins)),
+            legend([*_coloured(name for name, _ in found.bins), (ideal.title, "line muted")]),
         )
     ]

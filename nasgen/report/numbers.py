@@ -133,7 +133,7 @@ def change(name: str, value: Any) -> str:
 
 def words(name: str) -> str:
     """Return the name of a quantity as a reader would say it."""
-    return _NAMES.get(name, name.replace("_", " "))
+    return _NAMES.get(name, name.replace("cross_fitted", "cross-fitted").replace("_", " "))
 
 
 def tick(name: str, value: float) -> str:

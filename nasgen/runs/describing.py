@@ -16,7 +16,7 @@ from nasgen.report.answers import interval, with_interval
 from nasgen.report.ensemble import Calibration, EnsembleView, Size, render
 from nasgen.report.numbers import change, percent, quantity, words
 from nasgen.report.sheet import Table
-from nasgen.runs import tested
+from nasgen.runs import commands, tested
 from nasgen.runs.reporting import data_summary
 from nasgen.runs.results import Run
 
@@ -42,9 +42,9 @@ def page(
     metric, n_val = task.metric, len(inference.targets("validation"))
     answers = ensemble.predictions(part)
     answered = tested.answered(task, run.dataset, answers, ensemble.classes)
-    named = [str(member.trial.seq) for member in ensemble.members]
+    named = ["distilled" if m.trial.is_distilled else str(m.trial.seq) for m in ensemble.members]
     if len({member.run for member in ensemble.members}) > 1:
-        named = [f"{member.run}:{member.trial.seq}" for member in ensemble.members]
+        named = [f"{m.run}:{name}" for m, name in zip(ensemble.members, named, strict=True)]
     has_classes = bool(ensemble.classes) and answers.ndim == 2
     heaviest = ensemble.members[:N_PAIRED]
     pairs = diversity.pairs(task, [member.predictions(part) for member in heaviest], targets)
@@ -56,13 +56,18 @@ def page(
         n_val=n_val,
         facts=_facts(ensemble, summary, metric),
         notes=_notes(
-            ensemble, summary, metric, {"test": len(targets), "val": n_val}, answered.unit
+            ensemble,
+            summary,
+            metric,
+            {"test": len(targets), "val": n_val, "cross_fitted": n_val},
+            answered.unit,
         ),
         members=_members(ensemble, named, metric),
         sizes=_sizes(ensemble, networks, metric) if ensemble.section and inference.has_test else (),
         pairs=[(named[p.first], named[p.second], p.disagreement, p.q, p.kappa) for p in pairs],
         agreement="kappa" if has_classes else "correlation",
         calibration=_calibration(ensemble) if has_classes and inference.has_test else None,
+        command=commands.line(),
     )
     return render(view)
 
@@ -95,7 +100,7 @@ def _notes(
     n_rows: Mapping[str, int],
     unit: str,
 ) -> list[str]:
-    """Return what should be known of the figures; `n_rows` are those of "test" and "val"."""
+    """Return what should be known of the figures; `n_rows` are those of each part."""
     on, views = summary.get("selected_on"), summary.get("views", 1)
     notes = []
     if on is not None:
@@ -115,7 +120,7 @@ def _notes(
             "chosen on the other four."
         )
     for part, n in n_rows.items():
-        if within := interval(metric, summary[f"{part}_{metric}"], n):
+        if within := interval(metric, summary.get(f"{part}_{metric}"), n):
             name = words(f"{part}_{metric}")
             notes.append(f"95 % interval of the {name}: {within}, from {n:,} {unit}.")
     if views > 1:

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -27,7 +25,7 @@ from nasgen.data import arrays
 from nasgen.ensembles.mixing import Mixing
 from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork
 from nasgen.errors import StoreError
-from nasgen.runs import exporting
+from nasgen.runs import commands, exporting
 from nasgen.runs.results import Run
 from nasgen.runs.trust import Named, Stored
 from nasgen.settings.prediction import Views
@@ -118,6 +116,7 @@ class Ensembled:
                 # Arrays that the run was given stay in its own folder.
                 data["source"] = arrays.located(data["source"], origin)
             stored.folder.artifacts = Artifacts(self.path / "artifacts")
+            stored.folder.origin = origin
             run = Run(stored.folder, stored.config, stored.resolved, stored.check_ledger)
             run.threads = self.threads
             found[name] = run.answering(views=self.views)
@@ -261,7 +260,7 @@ def _fill(
             {
                 "weight": share,
                 "run": names[run],
-                "from": str(run.path.resolve()),
+                "from": str(run.folder.origin.resolve()),
                 "trial": own.seq,
                 "averaged": list(member.averaged),
                 "operator": own.operator,
@@ -282,7 +281,7 @@ def _fill(
         "format": FORMAT,
         "nasgen": runs[0].record["versions"].get("nasgen"),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["nasgen", *sys.argv[1:]]),
+        "command": commands.line(),
         "task": data["task"],
         "metric": inference.task.metric,
         "classes": list(ensemble.classes),

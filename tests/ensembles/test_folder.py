@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,11 +113,16 @@ def test_the_report_shows_cost_diversity_calibration_and_errors(made: Path) -> N
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings == [
         "Result", "Members", "Cost against result", "Diversity", "Calibration", "Confusion matrix",
-        "Results by class", "Most confident errors",
+        "Results by class", "Most confident errors", "It was made by",
     ]  # fmt: skip
     assert "http" not in page
     assert "src=" not in page.replace('src="data:', "")
     assert 'class="bad"' not in page
+    record = json.loads((made / "both" / RECORD).read_text())
+    shown = re.findall(r"95.% interval of the ([a-z-]+) accuracy", page)
+    assert shown == ["test", "validation", "cross-fitted"]
+    assert record["command"].startswith("nasgen ")
+    assert f"<code>{html.escape(record['command'])}</code>" in page
     found = Ensembled(made / "both").ensemble
     tests, targets = found.predictions("test"), found.inference.targets("test")
     by_member = page.split("<h2>Members</h2>")[1].split("</section>")[0]
@@ -168,6 +175,24 @@ def test_few_rows_move_a_temperature_little_and_many_as_far_as_they_say() -> Non
     wrong = [calibration.temperature(task, *_confident(n, n * 9 // 20)) for n in (20, 20_000)]
     # Of 55 % right answers: the logit of 0.6 over that of 0.55.
     assert 1 < wrong[0] < wrong[1] == pytest.approx(np.log(1.5) / np.log(0.55 / 0.45), rel=0.03)
+
+
+def test_a_password_that_was_typed_is_kept_nowhere(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql://me:secret@host/runs"
+    monkeypatch.setattr(sys, "argv", ["nasgen", "ensemble", "a", "--ledger", url])
+    done = ensemble(made, "a", "--out", str(tmp_path / "new"))
+    assert done.exit_code == 0, done.output
+    for name in (RECORD, "report.html"):
+        text = (tmp_path / "new" / name).read_text()
+        assert "@host/runs" in text
+        assert "secret" not in text
+
+
+def test_a_soup_of_no_relatives_says_that_it_is_one_network(made: Path) -> None:
+    done = ensemble(made, "a", "--method", "soup")
+    assert "note: no weights were averaged: no candidate shares the descent" in done.output
 
 
 def test_show_and_report_point_to_the_report_of_an_ensemble(made: Path) -> None:

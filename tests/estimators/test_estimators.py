@@ -253,6 +253,8 @@ def test_what_cannot_be_used_is_refused_in_a_sentence() -> None:
     model = NASClassifier(**QUICK)
     with pytest.raises(TypeError, match=r"got sample_weight as well, .*repeat rows"):
         model.fit(x, y, sample_weight=np.ones(30))
+    with pytest.raises(TypeError, match="got groups as well"):
+        model.fit(x, y, sample_weight=None, groups=y)
     for settings, words in (
         ({"data.validation": 0.2}, "expected none of .data., .*got data.validation"),
         ("lr=1", "settings: expected a mapping .* got str"),

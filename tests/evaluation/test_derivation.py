@@ -27,11 +27,17 @@ Json = dict[str, Any]
 class Worker:
     """An evaluator, and trained parents as jobs bring them."""
 
-    def __init__(self, folder: Path, constraints: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        constraints: tuple[str, ...] = (),
+        space: Json | None = None,
+        data: str = "digits",
+    ) -> None:
         context = {
             "seed": 0,
-            "space": {"name": "dag-cnn", **SPACE},
-            "data": {"source": "digits"},
+            "space": space or {"name": "dag-cnn", **SPACE},
+            "data": {"source": data},
             "training": {},
             "objectives": ["val_accuracy", "n_params"],
             "constraints": list(constraints),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from nasgen.papers.smaller import n_synapses_of
 from nasgen.phenotype import similarity
 from nasgen.phenotype.census import Census
 from nasgen.runs.results import Run
+from nasgen.settings.fidelity import n_cores
 from tests.papers.schema import assert_summary
 
 # One thread, since tests run side by side; some of the images.
@@ -280,6 +282,45 @@ def test_nothing_is_measured_twice_and_a_lost_row_is_read_from_its_run(
     assert [row["generations"] for row in repeated.rows] == [r["generations"] for r in found.rows]
     assert "told" not in told, "nothing was trained"
     assert [text.partition(": ")[2] for text in said] == [*synthesis.CONTROLS.values()][-2:]
+
+
+def test_what_is_missing_is_said_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of what is not measured yet: its epochs, answers to images, and reading the data."""
+    monkeypatch.setattr(synthesis, "TIMED_S", 0.01)
+    request = Request("quick", "digits", tmp_path, overrides=SMALL)
+    scale, file = chung2018.SCALES["quick"], synthesis.opened(request, chung2018.PAPER)
+    about = synthesis.Paper(chung2018.PAPER, "lenet", {0, 1, 4, 7})
+    study = synthesis.Study(about, request, scale, "digits", 0, file)
+    arms = list(chung2018.ARMS.values())
+    costs = study._costs
+    assert min(costs.begin_s, costs.epoch_s, costs.val_s) > 0
+    assert costs.test_s == pytest.approx(costs.val_s * 360 / 29, rel=0.05)
+
+    whole = study.forecast(arms)
+    epochs = scale.first_epochs + 2 * scale.line_epochs + 2 * scale.generations * scale.epochs
+    waves = -(-5 // n_cores())
+    epochs += 2 * waves * scale.generations * scale.epochs
+    n_trained = 4 + scale.generations * (2 * waves + 1)
+    n_tested = 2 * 4 + 4 + 2 * (1 + 3 * 5)
+    assert whole == pytest.approx(
+        epochs * costs.epoch_s
+        + n_trained * costs.val_s
+        + n_tested * costs.test_s
+        + (5 + 2 * 2) * costs.begin_s
+    )
+    said: list[str] = []
+    synthesis.announce(replace(request, note=said.append), [(study, arms)])
+    assert said[0].startswith("to be done: about ")
+    assert said[0].endswith("interrupted, the same command goes on.")
+    done = {"settings": study.settings, "seed": 0}
+    file.read.extend({"arm": name, **done} for name in (synthesis.ANCESTOR, chung2018.TAGGED))
+    assert study.forecast(arms) < whole
+    every = [*synthesis.CONTROLS, chung2018.UNTAGGED]
+    file.read.extend({"arm": name, **done} for name in every)
+    synthesis.announce(replace(request, note=said.append), [(study, arms)])
+    assert len(said) == 1, "nothing is missing"
 
 
 # ---- several parents -----------------------------------------------------------------------------

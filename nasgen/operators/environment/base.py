@@ -7,7 +7,9 @@ It runs where the weights are, after a mating, once for the whole network. A mem
 dataclass; its fields are its options, further keys of [environment] in the config. `choose` is
 called with the `Stock` that the mating left and {tensor name: numpy Generator}: the generators
 belong to the gene tags of the layers, so a layer's draws do not depend on the layers before it, and
-are the only source of randomness. Arrays that come in are read-only.
+are the only source of randomness. Arrays that come in are read-only. The two tensors of a recurrent
+layer are joined, under the first name, so that a cluster goes through all of its gates
+(`nasgen.phenotype.folding`).
 
 What was absent stays absent: nothing outside of `stock.support` survives, whatever an equation says
 of a weight of 0 (exp(0 - 1) = 0.37).

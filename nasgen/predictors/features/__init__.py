@@ -60,7 +60,7 @@ ENTRIES = (
     Entry(
         "random-graph-mlp",
         "nasgen.predictors.features.random_graph:RandomGraphDense",
-        "both of the graph whose vertices are dense layers",
+        "those 23 of the graph whose vertices are dense layers",
         reference="after Stier 2021, section 4.3",
         accepts="dag",
     ),

@@ -81,18 +81,17 @@ class RandomGraphDirected:
 
 @final
 class RandomGraphDense:
-    """Both for the graph of a network of the space `random-graph-mlp`: its vertices, all finite.
+    """The same for the graph of a network of the space `random-graph-mlp`: its vertices.
 
     Raises IllegalGenotypeError for a graph of other layers.
     """
 
-    names: ClassVar[tuple[str, ...]] = (*RandomGraph.names, *RandomGraphDirected.names)
+    names: ClassVar[tuple[str, ...]] = RandomGraph.names
 
     def encode(self, genotype: Dag) -> Floats:
-        """Return the features in the order of `names`, float64 (43,)."""
+        """Return the features in the order of `names`, float64 (23,)."""
         n, edges = unwired_dense(genotype)
-        own = tuple(sorted(edges))
-        return np.array((*_described(n, own), *_directed(n, own)))
+        return np.array(_described(n, tuple(sorted(edges))))
 
 
 @lru_cache(2**14)
