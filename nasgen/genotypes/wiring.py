@@ -90,7 +90,10 @@ def unwired_dense(dag: Dag) -> tuple[int, list[Edge]]:
     """
     strange = next((v.op for v in dag.inner if v.op not in (DENSE, JOIN)), None)
     if strange is not None:
-        raise IllegalGenotypeError(f"expected vertices {DENSE} and {JOIN}, got '{strange}'.")
+        raise IllegalGenotypeError(
+            f"expected vertices {DENSE} and {JOIN} alone, as networks of the space "
+            f"'random-graph-mlp' have, got '{strange}'; take what reads other networks."
+        )
     units = sorted(v.tag for v in dag.inner if v.op == DENSE)
     place = {tag: i for i, tag in enumerate(units)}
     pairs = []
