@@ -54,7 +54,6 @@ def lines(rows: Sequence[Row]) -> Iterator[Line]:
 
 
 def written(units: Sequence[tuple[str, int]]) -> str:
-    """Return how networks of an export lie."""
-    kinds = {"Stack": "side by side", "Family": "what is common once"}
-    found = dict.fromkeys(kinds.get(kind, "one after another") for kind, _ in units)
+    """Return how networks of an export are computed: joined where that is faster."""
+    found = dict.fromkeys("joined" if n > 1 else "one after another" for _, n in units)
     return ", ".join(found)

@@ -25,7 +25,7 @@ def chosen(seconds: float, peak_gib: float) -> list[Any]:
 
 def exported(ratio: float) -> list[Any]:
     about = {"threads": 1, "ratio": {"1": ratio, "256": ratio}}
-    ensemble = about | {"figure": "exported", "network": "dense", "units": [["Stack", 5]]}
+    ensemble = about | {"figure": "exported", "network": "dense", "units": [["Joined", 5]]}
     ms = {"onnxruntime_ms": {"1": 0.3, "256": 9.0}}
     return [ensemble, about | {"figure": "runtime", "network": "cifar10-10m", **ms}]
 
@@ -42,8 +42,8 @@ def kept(wall_s: float, over: float) -> list[Any]:
         ("budget-kept", kept(127.2, 0.06), False, ["127.2 s (+6.0 %)"]),
         ("selection", chosen(4.9, 1.83), True, ["4.90 s", "4.90 s", "1.96 GB"]),
         ("selection", chosen(5.1, 1.87), False, ["5.10 s", "5.10 s", "2.01 GB"]),
-        ("exported", exported(0.99), True, 2 * ["0.99 × (side by side)"]),
-        ("exported", exported(1.01), False, 2 * ["1.01 × (side by side)"]),
+        ("exported", exported(0.99), True, 2 * ["0.99 × (joined)"]),
+        ("exported", exported(1.01), False, 2 * ["1.01 × (joined)"]),
     ],
 )
 def test_costs_stand_beside_their_goals(

@@ -245,7 +245,9 @@ def _print(summary: Mapping[str, Any], metric: str) -> None:
 
     def trials(member: Mapping[str, Any]) -> str:
         averaged = member.get("averaged")
-        return f"mean of {' '.join(map(str, averaged))}" if averaged else str(member["trial"])
+        if averaged:
+            return f"mean of {' '.join(map(str, averaged))}"
+        return "distilled" if member.get("distilled") else str(member["trial"])
 
     rows = [[m["run"], trials(m), share(m["weight"])] for m in summary["members"]]
     table_of("", ["run", "trial", "weight"], rows)

@@ -118,6 +118,8 @@ class TrainedNetwork:
         """What sentences call it: "trial 7 of run"."""
         if self.averaged:
             return f"the mean of trials {', '.join(map(str, self.averaged))} of {self.run}"
+        if self.trial.is_distilled:
+            return f"a network distilled from {self.run}"
         return f"trial {self.trial.seq} of {self.run}"
 
     @property

@@ -16,6 +16,7 @@ from nasgen.data.columns import MISSING, named
 from nasgen.evaluation.feeds.base import stored_of
 from nasgen.export.subject import Subject, printable
 from nasgen.store.folder import versions
+from nasgen.store.trial import DISTILLED
 
 Json = Mapping[str, Any]
 # (form, task) -> what the Hub calls it; sequences of tokens that have texts are "text".
@@ -323,8 +324,10 @@ def _origin(record: Json) -> list[str]:
     found = []
     for m in record["members"]:
         share = "" if len(record["members"]) == 1 else f", with the share {m['share']:.4g}"
-        line = f"trial {m.get('trial', '?')} of the run {m.get('run', '?')}{share}"
-        if m.get("operator"):
+        is_distilled = m.get("operator") == DISTILLED
+        what = "distilled from" if is_distilled else f"trial {m.get('trial', '?')} of"
+        line = f"{what} the run {m.get('run', '?')}{share}"
+        if m.get("operator") and not is_distilled:
             parents = ", ".join(map(str, m.get("parents", ()))) or "none"
             line += f"; made by {m['operator']}, parents: {parents}"
         found.append(line)

@@ -46,8 +46,9 @@ class Node:
         found += f" {kernel}×{kernel}" if isinstance(kernel, int) else ""
         found += f" · {self.params['channels']}" if self.width else ""
         for name, value in self.params.items():
-            if name not in ("kernel", "channels") and len(found) + len(name) < LONGEST_TEXT - 6:
-                found += f" · {name} {value}"
+            more = f" · {name}" if value is True else f" · {name} {value}"
+            if name not in ("kernel", "channels") and len(found + more) <= LONGEST_TEXT:
+                found += more
         return _short(found)
 
     def to_json(self) -> dict[str, Any]:

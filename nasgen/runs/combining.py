@@ -35,6 +35,7 @@ def ensemble_summary(ensemble: TrainedEnsemble) -> dict[str, Any]:
                 "trial": m.trial.seq,
                 "weight": round(w, 6),
                 **({"averaged": list(m.averaged)} if m.averaged else {}),
+                **({"distilled": True} if m.trial.is_distilled else {}),
             }
             for m, w in zip(ensemble.members, ensemble.weights, strict=True)
         ],

@@ -25,7 +25,7 @@ from nasgen.runs import ensembled, origin, threads
 from nasgen.runs.combining import Source, ensemble_summary, run_of
 from nasgen.runs.results import Run
 from nasgen.store.artifacts import Artifacts
-from nasgen.store.trial import Trial, recorded
+from nasgen.store.trial import DISTILLED, Trial, recorded
 
 Progress = Callable[[Mapping[str, Any]], None]
 SHARE: Final = 0.9  # of the loss that compares with the ensemble instead of the labels
@@ -148,14 +148,14 @@ def _student(source: Source, run: Run, teacher: TrainedEnsemble, wanted: Wanted)
             why = trial.failure or "its operator has not run yet."
             raise ConfigError(f"trial {trial.seq} has no network that could be trained: {why}")
         return Trial(
-            trial.seq, "RUNNING", trial.genotype, trial.key, "", "distilled", trial.outline,
+            trial.seq, "RUNNING", trial.genotype, trial.key, "", DISTILLED, trial.outline,
             trial.tags, trial.shown, parents=trial.parents, seed=seed, refs=dict(trial.refs),
         )  # fmt: skip
     space = run.resolved.space
     genotype = origin.read(wanted.network, space, run.config.space.name, "--network").genotype
     genotype = genotype.mint(run.config.seed, 0)
     return Trial(
-        0, "RUNNING", key=genotype.key, identity="", operator="distilled", seed=seed,
+        0, "RUNNING", key=genotype.key, identity="", operator=DISTILLED, seed=seed,
         **recorded(genotype, space),
     )  # fmt: skip
 

@@ -116,6 +116,7 @@ class Ensembled:
                 # Arrays that the run was given stay in its own folder.
                 data["source"] = arrays.located(data["source"], origin)
             stored.folder.artifacts = Artifacts(self.path / "artifacts")
+            stored.folder.origin = origin
             run = Run(stored.folder, stored.config, stored.resolved, stored.check_ledger)
             run.threads = self.threads
             found[name] = run.answering(views=self.views)
@@ -259,7 +260,7 @@ def _fill(
             {
                 "weight": share,
                 "run": names[run],
-                "from": str(run.path.resolve()),
+                "from": str(run.folder.origin.resolve()),
                 "trial": own.seq,
                 "averaged": list(member.averaged),
                 "operator": own.operator,

@@ -107,9 +107,13 @@ class UnitSpace(SearchSpace):
         return found.provisional()
 
     def shown(self, genotype: Recurrent) -> dict[str, int]:
-        """Return how many layers and units there are, and the depth."""
-        n = len(genotype.inner)
-        return {"n_layers": n, "n_units": genotype.n_units, "depth": genotype.depth}
+        """Return how many layers and units there are, the depth, and how many layers read backward.
+
+        The last one only where some may.
+        """
+        n, n_backward = len(genotype.inner), sum(bool(v.get(BACKWARD)) for v in genotype.inner)
+        found = {"n_layers": n, "n_units": genotype.n_units, "depth": genotype.depth}
+        return found | ({"n_backward": n_backward} if self.has_backward else {})
 
     def blueprint(self, genotype: Any, input_shape: Shape, n_classes: int) -> Blueprint:
         """Return the network as build steps, for sequences (F, T) of any T.

@@ -54,6 +54,7 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.artifacts = Artifacts(self.path / "artifacts")
+        self.origin = self.path  # of the run itself, where this is the copy in an ensemble's folder
         self._lock: IO[str] | None = None
         self._watched: dict[Path, tuple[int, int] | None] = {}  # while it is claimed
         self._cwd = ""  # the working folder when it was claimed

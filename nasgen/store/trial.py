@@ -15,7 +15,7 @@ from nasgen.settings.fidelity import Fidelity
 State = Literal["RUNNING", "COMPLETE", "PRUNED", "FAILED", "ESTIMATED"]
 Phase = Literal["search", "finish"]
 BACKWARD = 3  # times the FLOPs of the forward pass: a training step
-BASELINE = "baseline"  # the operator of such a trial
+BASELINE, DISTILLED = "baseline", "distilled"  # the operators of such networks
 # Why an operator gave nothing to train, in words; kinds of a plug-in's own are shown as they are.
 REFUSALS = {
     "not_applicable": "did not apply",
@@ -174,6 +174,11 @@ class Trial:
     def is_baseline(self) -> bool:
         """Whether it was trained as finish.baseline asks: to compare with, never as a result."""
         return self.operator == BASELINE
+
+    @property
+    def is_distilled(self) -> bool:
+        """Whether it was trained on an ensemble's answers: at most its design is that of `seq`."""
+        return self.operator == DISTILLED
 
     @property
     def is_candidate(self) -> bool:

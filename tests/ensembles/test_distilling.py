@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,15 @@ def test_another_network_learns_from_a_folder(single: nasgen.Run, tmp_path: Path
     made = json.loads(done.stdout)
     assert made["out"] == f"{folder.resolve()}-distilled"
     assert Ensembled(made["out"]).ensemble.members[0].trial.key == other.key
+    words = ["ensemble", made["out"], str(folder), "--method", "average"]
+    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "with")])
+    assert done.exit_code == 0, done.output
+    assert re.search(rf"{single.name} +distilled +25.0 %", done.output), done.output
+    assert "<td>distilled</td>" in (tmp_path / "with" / "report.html").read_text()
+    alone = Ensembled(made["out"]).ensemble
+    assert alone.members[0].name == f"a network distilled from {single.name}"
+    card = alone.export(tmp_path / "card", formats="python").path / "README.md"
+    assert f"- distilled from the run {single.name}\n" in card.read_text()
     of_member = distil(Ensembled(folder, threads=1), Wanted(other.seq, epochs=1.0), tmp_path / "m")
     assert of_member["members"][0]["trial"] == other.seq
 

@@ -68,6 +68,10 @@ def test_directions_of_layers_are_part_of_a_network() -> None:
 def test_a_space_says_where_layers_that_read_backward_are_legal() -> None:
     both = chain("lstm", [8], both=True)
     assert RecurrentSpace(directions="both", max_layers=1).problems(both) == []
+    shown = {"n_layers": 2, "n_units": 16, "depth": 1}
+    assert RecurrentSpace(directions="both").shown(both) == {**shown, "n_backward": 1}
+    assert RecurrentSpace().shown(both) == shown
+    assert [n.text for n in both.outline().inner] == ["lstm · 8", "lstm · 8 · backward"]
     (wrong,) = RecurrentSpace().problems(both)
     assert "reads backward" in wrong
     assert "space.directions = 'both'" in wrong
