@@ -252,5 +252,5 @@ def _too_short(budget_s: float, least_s: float, why: str) -> TooShortError:
     shortest = 5 * math.ceil(least_s / 5)
     return TooShortError(
         f"budget.time: expected at least {shortest} s, got {budget_s:g} s: on this machine {why}. "
-        f"Use --budget {shortest}s or more."
+        f"Use a budget of {shortest}s or more."
     )

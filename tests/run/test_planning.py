@@ -152,7 +152,7 @@ def test_the_shortest_budget_that_is_named_works(
         assert budget_s >= needed
     except TooShortError as error:
         assert budget_s < needed
-        shortest = float(str(error).split("--budget ")[1].split("s ")[0])
+        shortest = float(str(error).split("Use a budget of ")[1].split("s ")[0])
         assert shortest > budget_s
         check(shortest, n_train, timing, gone_s, ending_s)
 
@@ -188,7 +188,7 @@ def test_a_budget_shorter_than_a_training_is_refused_and_leaves_nothing(
     some = {**timed_out, "budget": {"trials": 1}, "training": {"epochs": 0.01}}
     run = nasgen.run(some, out=tmp_path / "run", plugins=[_Slow], data=data)
     before = {**run.record}
-    with pytest.raises(ConfigError, match=r"Use --budget \d+s or more"):
+    with pytest.raises(ConfigError, match=r"Use a budget of \d+s or more"):
         nasgen.resume(run.path, time_s=10.0, plugins=[_Slow])
     assert nasgen.load(run.path).record["legs"] == before["legs"]
     assert nasgen.load(run.path).is_complete
