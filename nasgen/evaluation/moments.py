@@ -3,7 +3,7 @@
 Other weights change what a layer gives at a place by dw x. Half the square of that, in the mean
 over rows and places, has for all weights that lead to one outgoing channel the second derivatives
 mean of x x^T (Dong 2017). Places are those of a convolution on its map, and the true steps of a
-sequence: what is put behind its end does not count.
+sequence: what is put behind its end does not count, but where the network reads it as well.
 
 A recurrent layer reads x and its own state h of the step before, 0 at first, and each gate sees the
 sum of what both matrices give: so (x, h) is one vector, the same for all gates. But the candidate
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from nasgen.errors import NotApplicable
 from nasgen.evaluation import batches
 from nasgen.evaluation.curvature import MOST_ROWS, Array, Watched, placed, training_rows
-from nasgen.layers.modules import Embedded, Recurring, turned
+from nasgen.layers.modules import AtEnd, Embedded, Recurring, turned
 from nasgen.layers.recurrent import GATES
 from nasgen.phenotype.network import Network
 from nasgen.search_spaces.blueprint import Blueprint
@@ -64,13 +64,15 @@ def moments(
         for reader in readers
     ]
     counts = [0] * len(readers)
+    to_the_end = any(isinstance(m, AtEnd) and m.padded for m in network.modules())
     with ExitStack() as hooks:
         for reader in readers:
             hooks.callback(reader.watched().remove)
         for given, _ in rows(MOST_ROWS):
             batches.answered(network, given)
+            lengths = None if to_the_end else given.get("lengths")
             for i, reader in enumerate(readers):
-                for part in reader.read(given.get("lengths")):
+                for part in reader.read(lengths):
                     x = part.to(torch.float64)
                     total[i] += x.T @ x
                     counts[i] += len(x)

@@ -8,7 +8,8 @@ filters, its `granularity`):
 - "bucket": as many leave as it holds, the sum of the saliencies of those that leave; "keep" are
   then the fewest that stay.
 - "protect": layers from which nothing is taken, "none", "first", "last" or "both": those that come
-  first and last in the network among those that may be sparse.
+  first and last in the network among those of which something may be taken. Layers side by side,
+  such as both directions of a bidirectional one, are one.
 - "of": "network", or "matrices": "keep" counts those alone that "recurrent" names, not the others,
   which stay.
 - "recurrent": of what alone something is taken, "all" for everything; "both" matrices of recurrent
@@ -109,7 +110,7 @@ class Pruning:
         `shapes` are those of the tensors that may be sparse, to which `given` belongs.
         """
         folding, spared = parted(blueprint, shapes, settings.get("recurrent", "all"))
-        steps = {step.name: step for step in blueprint.steps}
+        steps, first = {step.name: step for step in blueprint.steps}, _abreast(blueprint)
         joined = {
             key: tuple(_joined(folding, key, entry) for entry in parents)
             for key, parents in given.items()
@@ -120,7 +121,7 @@ class Pruning:
             spared=spared,
             dispensable=remembering(blueprint, shapes),
             folding=folding,
-            layers={name: step_of(steps, name).name for name in folding.layers},
+            layers={name: first[step_of(steps, name).name] for name in folding.layers},
             **more,
         )
         return folding, pruning
@@ -163,11 +164,11 @@ class Pruning:
 
     def bounds(self, supports: Masks) -> Bounds:
         """Return what may leave; NotApplicable where nothing may."""
-        layers = list(dict.fromkeys(self.layers.values()))
+        layers = list(dict.fromkeys(of for n, of in self.layers.items() if n not in self.spared))
         kept = {layers[i] for i in PROTECTED[self.settings.get("protect", "none")] if layers}
         free = [n for n, layer in self.layers.items() if layer not in kept and n not in self.spared]
         if not free:
-            raise NotApplicable(self._none_free(len(layers)), kind="no_place")
+            raise NotApplicable(self._none_free(), kind="no_place")
         n = n_units({name: supports[name] for name in free}, self.granularity)
         needed = [name for name in free if name not in self.dispensable]
         least = sum(bool(supports[name].any()) for name in needed)
@@ -192,17 +193,17 @@ class Pruning:
             return "hidden unit"
         return f"{MATRICES[of]} {self.granularity}" if of else self.granularity
 
-    def _none_free(self, n_layers: int) -> str:
+    def _none_free(self) -> str:
         """Return why nothing may leave, and what to do."""
+        n_layers = len(set(self.layers.values()))
+        none = "1 layer has none" if n_layers == 1 else f"{n_layers} layers have none"
         usual = {"protect": "none", "recurrent": "all"}
         given = {name: self.settings.get(name, value) for name, value in usual.items()}
         asked = [f"algorithm.{n} = '{v}'" for n, v in given.items() if v != usual[n]]
         expected = "expected a network with weights that may leave, got none"
         if not asked:
             return f"{expected}; name another network."
-        return (
-            f"{expected}: {n_layers} layers have none under {' and '.join(asked)}; leave that out."
-        )
+        return f"{expected}: {none} under {' and '.join(asked)}; leave that out."
 
     def _budget(self, weights: Arrays, supports: Masks, bounds: Bounds) -> int:
         """Return how many units of what may be pruned stay."""
@@ -304,6 +305,19 @@ def parted(
     others = {name: shape for name, shape in shapes.items() if name not in wanted}
     found, spared = (Folding.of(blueprint, part).layers for part in (wanted, others))
     return Folding({**found, **spared}), frozenset(spared)
+
+
+def _abreast(blueprint: Blueprint) -> dict[str, str]:
+    """Return for each step the first one that reads the same steps and is read by the same ones."""
+    readers: dict[str, list[str]] = {step.name: [] for step in blueprint.steps}
+    for step in blueprint.steps:
+        for source in step.inputs:
+            readers.setdefault(source, []).append(step.name)
+    first: dict[Any, str] = {}
+    return {
+        step.name: first.setdefault((step.inputs, *readers[step.name]), step.name)
+        for step in blueprint.steps
+    }
 
 
 def _joined(folding: Folding, key: str, entry: Any) -> Any:

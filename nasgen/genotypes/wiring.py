@@ -32,9 +32,11 @@ def wired(n: int, edges: Iterable[Edge], cell: str = "gru") -> Recurrent:
     unit = [tags.PROVISIONAL + 2 + i for i in range(n)]  # in the order of the vertices
     layer = [tags.PROVISIONAL + 2 + n + i for i in range(n_layers)]
     vertices = [Vertex(start, "input"), Vertex(end, "output")]
-    for i, tag in enumerate(layer):
-        own = [unit[v] for v in range(n) if level[v] == i]
-        ranges = tags.chosen(((unit[0], n),), [u in set(own) for u in unit])
+    held: list[list[int]] = [[] for _ in layer]
+    for tag, of_layer in zip(unit, level, strict=True):
+        held[of_layer].append(tag)
+    for tag, own in zip(layer, held, strict=True):
+        ranges = tags.chosen([(one, 1) for one in own], [True] * len(own))
         vertices.append(Vertex(tag, cell, (("channels", len(own)),), ranges))
     sources = set(range(n)) - {b for _, b in pairs}
     sinks = set(range(n)) - {a for a, _ in pairs}

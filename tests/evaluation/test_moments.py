@@ -112,6 +112,17 @@ def test_a_weight_is_worth_what_the_gate_loses_without_it_at_best(cell: str) -> 
     assert not adjusted[~left].any()
 
 
+def test_what_stands_behind_a_string_counts_where_the_network_reads_it() -> None:
+    made = recurrent(
+        chain("gru", [UNITS], True), replace(SMALL, directions="both", reading="padded")
+    )
+    names = prunable(made.blueprint, dict(made.named_parameters()))
+    x, lengths = strings()
+    whole = torch.full_like(lengths, SHAPE[1])
+    given, wanted = (moments.moments(made, batched(x, n), names) for n in (lengths, whole))
+    assert all(torch.equal(given[pair], wanted[pair]) for pair in wanted)
+
+
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_what_stands_behind_a_string_does_not_count(cell: str, both: bool) -> None:
@@ -147,7 +158,7 @@ def test_a_layer_that_reads_backward_reads_its_state_of_the_next_step(reading: A
         for row, n in zip(x, lengths.tolist(), strict=True):
             whole = row if reading == "padded" else row[:n]
             states = layer(made.steps["embed_0"](whole[None]))[0].T
-            read.append(torch.cat([states[1:], torch.zeros(1, UNITS)])[:n])
+            read.append(torch.cat([states[1:], torch.zeros(1, UNITS)]))
     z = torch.cat(read)
     torch.testing.assert_close(found, z.T @ z / len(z), rtol=1e-10, atol=1e-12)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -440,3 +441,14 @@ def test_dead_units_leave_the_dense_network_of_a_graph() -> None:
     assert again.key == made.genotype.key
     assert sorted(int(v.channels) for v in again.inner if v.op == "dense-relu") == sorted(widths)
     assert unwired_dense(again) == (n, edges)
+
+
+def test_graphs_of_thousands_of_vertices_are_wired_in_no_time() -> None:
+    """Deep and flat ones: the work is in proportion to vertices and edges."""
+    n = 8_000
+    start = time.process_time()
+    deep = wired(n, [(v, v + 1) for v in range(n - 1)])
+    flat = wired(n, [(v, n - 1) for v in range(n - 1)])
+    assert time.process_time() - start < 5  # quadratic work takes a minute
+    assert len(deep.inner) == n
+    assert [v.channels for v in flat.inner] == [n - 1, 1]

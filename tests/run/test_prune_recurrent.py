@@ -208,3 +208,32 @@ def test_curvature_of_a_recurrent_network_is_its_approximation(tmp_path: Path) -
             (gradient,) = torch.autograd.grad(outputs, weight, column, retain_graph=True)
             wanted += gradient.square() / 4
     assert (found[names[-1]] - wanted).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("which", ["all", "both"])
+@pytest.mark.parametrize("protect", ["first", "last"])
+def test_a_bidirectional_layer_is_protected_as_a_whole(protect: str, which: str) -> None:
+    """With `recurrent` those count alone that may lose something, which the embedding may not."""
+    space = RecurrentSpace(embedding=EMBEDDED, directions="both")
+    blueprint = space.blueprint(network("gru", both=True).mint(0, 0), (4, 9), 2)
+    made = build(blueprint)
+    names = prunable(blueprint, dict(made.named_parameters()))
+    arrays = {n: made.get_parameter(n).detach().numpy() for n in names}
+    masks = {n: np.ones(a.shape, np.bool_) for n, a in arrays.items()}
+    folding, pruning = Pruning.of_network(
+        blueprint,
+        {n: a.shape for n, a in arrays.items()},
+        {"retention": 0.5, "protect": protect, "recurrent": which},
+        {},
+        who="magnitude",
+        entry=registry.get("prunings", "magnitude"),
+        function=registry.function("prunings", "magnitude"),
+        rng=lambda name: np.random.default_rng(0),
+    )
+    kept = folding.apart(pruning.left(folding.joined(arrays), folding.joined(masks))[1])
+    whole = {n.split(".")[1] for n, mask in kept.items() if mask.all()}
+    expected = {"first": {"gru_1", "gru_2"}, "last": {"gru_3", "gru_4"}}[protect]
+    if which == "both":
+        assert whole == expected | {"embed_0"}
+    else:
+        assert whole == ({"embed_0"} if protect == "first" else expected)
