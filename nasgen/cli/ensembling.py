@@ -271,6 +271,8 @@ def _print(summary: Mapping[str, Any], metric: str) -> None:
         found = f"{summary['temperature']:.3g}"
         print(f"temperature: {found} (fitted on {on['rows']} rows; the fewer, the nearer to 1)")
     print(f"parameters: {value('n_params', summary['n_params'])}")
+    if "latency_ms" in summary:
+        print(f"latency: {value('latency_ms', summary['latency_ms'])} (one row, all members)")
     if summary["method"] == "soup" and not any(m.get("averaged") for m in summary["members"]):
         print(f"note: {NO_SOUP}")
     if "out" in summary:

@@ -270,7 +270,7 @@ def readme(record: Json) -> str:
         )  # fmt: skip
     if "torch" in there:
         parts += _code(
-            "With torch.export, which needs no source:",
+            "With torch.export, which needs no model.py:",
             ["import torch", *imported, *tensors, 'model = torch.export.load("model.pt2").module()',
              f"answers = model({program})"],
         )  # fmt: skip

@@ -55,6 +55,8 @@ def ensemble_summary(ensemble: TrainedEnsemble) -> dict[str, Any]:
         by = metric if section.select == "accuracy" else "loss"
         n = len(inference.targets("validation"))
         summary["selected_on"] = {"part": "validation", "rows": n, "by": by}
+        if section.max_latency_ms is not None:
+            summary["latency_ms"] = round(ensemble.latency_ms, 4)
     return summary
 
 

@@ -78,7 +78,11 @@ class Artifacts:
                 "removed by `nasgen gc` or never kept (see [store] keep_weights)."
             ) from None
         if hashlib.blake2b(data, digest_size=20).hexdigest() != ref:
-            raise DamagedError(f"artifact {path} is damaged: its content does not match its name.")
+            raise DamagedError(
+                f"artifact {path} is damaged: its content does not match its name. Bring it back "
+                "from a copy, or delete it: then it counts as missing, and what was asked for says "
+                "how to go on."
+            )
         try:
             arrays: dict[str, np.ndarray[Any, Any]] = load_bytes(data)
         except UNREADABLE as error:

@@ -265,6 +265,7 @@ def test_limits_of_parameters_and_latency_hold_of_all_members_together(made: Pat
     arguments = ("a", "--max-params", str(limit), "--max-latency", "1000", "--json")
     summary = json.loads(ensemble(made, *arguments).stdout)
     assert summary["n_params"] <= limit
+    assert 0 < summary["latency_ms"] <= 1000
     for option, sentence in (
         ("--max-params", f"max_params: expected at least {sizes[0]}, the parameters of the smalle"),
         ("--max-latency", "max_latency_ms: expected at least"),

@@ -59,7 +59,7 @@ if "images" in sys.argv[1]:
     assert (found - program).abs().max() < 1e-4
     import os, re
     os.chdir(sys.argv[1])
-    exec(re.search("needs no source:\\n\\n```python\\n(.*?)```", open("README.md").read(), re.S)[1])
+    exec(re.search("no model.py:\\n\\n```python\\n(.*?)```", open("README.md").read(), re.S)[1])
     assert answers.shape == (2, 10)
 runpy.run_path(sys.argv[1] + "/example.py", run_name="__main__")
 print(json.dumps(found.tolist()))

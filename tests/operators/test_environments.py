@@ -12,7 +12,7 @@ from nasgen import registry, seeding
 from nasgen.errors import ConfigError
 from nasgen.operators.environment.sampled import relative, truncated
 from nasgen.operators.environment.solving import with_factor, with_normaliser
-from nasgen.phenotype import clusters
+from nasgen.phenotype import clusters, survival
 from nasgen.phenotype.stock import Stock, Survivors
 from nasgen.phenotype.survival import n_synapses
 
@@ -446,6 +446,18 @@ def test_noise_changes_who_is_chosen_and_not_how_many() -> None:
     both = n_synapses({n: plain[n] & noisy[n] for n in SHAPES}) / n_synapses(plain)
     assert 0.7 < both < 1
     assert environment("rank", noise=0.5).draws
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 7, 11])
+def test_of_equal_strengths_exactly_as_many_survive_as_are_wanted(n: int) -> None:
+    """Zero-initialised weights, say: a threshold would keep all of them, or none."""
+    equal = {"a": np.zeros((2, 3)), "b": np.zeros(6)}
+    there = {"a": np.ones((2, 3), np.bool_), "b": np.arange(6) > 0}
+    found = survival.strongest(equal, there, n)
+    assert n_synapses(found) == n
+    assert not any((found[name] & ~there[name]).any() for name in found)
+    one = survival.strongest({**equal, "b": np.arange(6.0)}, there, 1)
+    assert np.flatnonzero(one["b"]).tolist() == [5]
 
 
 # ---- bad input -----------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ class Synthesis(Generational):
     - `similarity_cluster`: which clusters these three compare, "kernel" (default) or "filter".
     - `mutation_prob`: share of the mated children that one of [algorithm.mutations] changes as well
       (default 0). It must run in the worker, as `regrow` does: synapses that come back take the
-      place of the weakest ones (SET, Mocanu 2018).
+      place of the weakest ones (SET, Mocanu 2018), in half of a layer at most.
 
     A share of 1 - `algorithm.crossover_prob` (default 0) of the children is made of one parent by
     the mutations and prunings that the config names, such as a random pruning as a control.
