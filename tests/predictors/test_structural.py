@@ -118,7 +118,5 @@ def test_random_dense_networks_are_described_by_their_graph() -> None:
         n, edges = unwired_dense(network)
         told = dict(zip(made.names, made.encode(network).tolist(), strict=True))
         assert told == pytest.approx(graphs.properties(n, edges))
-    with pytest.raises(
-        IllegalGenotypeError, match="vertices dense-relu and concat alone, .*; take what"
-    ):
+    with pytest.raises(IllegalGenotypeError, match="vertices dense-relu and concat alone"):
         made.encode(draw(0))
