@@ -23,7 +23,7 @@ N = 60
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     x = np.random.default_rng(0).normal(size=(N, 3))
-    settings = {"training.epochs": 2, "finish.baseline": True}
+    settings = {"training.epochs": 2, "finish.baseline": True, "finish.networks": 1}
     model = NASClassifier(
         trials=4, random_state=0, settings=settings, keep_in=tmp_path_factory.mktemp("kept")
     )

@@ -74,7 +74,7 @@ def test_what_is_never_trained_is_not_pruned(trained: Path, tmp_path: Path) -> N
     tables = {"algorithm": {"name": "prune"}, "origin": {"network": str(copy)}}
     lost = merge(TINY, {**tables, "budget": {}})
     assert reading.resolved(lost).origin is not None
-    with pytest.raises(ConfigError, match=r"the first network, .* \(origin.*were not kept"):
+    with pytest.raises(ConfigError, match=r"the first network, .* \(origin.*are missing"):
         reading.resolved(merge(lost, {"algorithm": {"first_epochs": 0.0}}))
 
 

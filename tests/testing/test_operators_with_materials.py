@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ class Own(Salient):
 
     def saliency(self, weight: Any, support: Any, rng: Any, **given: Any) -> Any:
         assert given["curvature"].shape == weight.shape
-        assert given["inputs"].shape == (weight[0].size, weight[0].size)
+        *gates, n, others = given["inputs"].shape
+        assert n == others == weight[0].size // math.prod(gates)
         return np.abs(weight) * given["curvature"]
 
 
