@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from nasgen.settings.prediction import Views
 
 # Views of an image -> [prediction] views
+VIEWS: Final[dict[int, Views]] = {1: "none", 2: "mirror", 6: "auto"}
 NO_SOUP: Final = (
     "no weights were averaged: no candidate shares the descent of the best network's weights (as "
     "children do with training.inherit_weights), or none made the mean better."
 )
-VIEWS: Final[dict[int, Views]] = {1: "none", 2: "mirror", 6: "auto"}
 
 
 @command
