@@ -44,7 +44,7 @@ def page(found: Sequence[Any], command: str, stamp: Json | None) -> str:
     machine = whole["machine"]
     made_by = (stamp or {}).get("command", command)
     parts = [
-        f"`{made_by}`{where}, scale `{whole['scale']}`, {machine['cores']} cores, "
+        f"`{made_by}`{where}, scale `{whole['scale']}`, cores: {machine['cores']}, "
         f"{machine['processor']}, {whole['seconds'] / 60:.0f} minutes in all."
     ]
     shown = TABLES.get(whole["paper"], _tables)

@@ -216,8 +216,11 @@ def _targets(rows: Sequence[Row], arms: Mapping[str, Cell], is_full: bool) -> li
             target = Target.least(f"{what} at 150x, {about}", wanted, _mean(values))
             n_there = sum(map(math.isfinite, values))
             if n_there < len(values):  # the others are larger, or dead, as small as that
+                most = max(map(curves.most_efficiency, own), default=math.nan)
                 got = (
-                    f"{target.got} in {n_there} of {len(values)} seeds" if n_there else "not alive"
+                    f"{target.got} in {n_there} of {len(values)} seeds"
+                    if n_there
+                    else f"alive up to {most:.3g}x"
                 )
                 target = replace(target, got=got, met=False)
             found.append(target if is_full else replace(target, met=None))

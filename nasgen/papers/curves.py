@@ -98,6 +98,12 @@ def clusters_at_efficiency(row: Mapping[str, Any], wanted: float) -> float:
     return _between(row, wanted, lambda n: efficiency(row, n, "n_kernels"))
 
 
+def most_efficiency(row: Mapping[str, Any]) -> float:
+    """Return the largest synaptic efficiency of a living generation; NaN where none lives."""
+    alive = (efficiency(row, g["generation"]) for g in row["generations"] if not g["dead"])
+    return max(filter(math.isfinite, alive), default=math.nan)
+
+
 def _between(row: Mapping[str, Any], wanted: float, value: Callable[[int], float]) -> float:
     points = [
         (efficiency(row, n), value(n))

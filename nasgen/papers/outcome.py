@@ -163,6 +163,6 @@ def _text(value: float | str | None) -> str:
         return NONE
     if isinstance(value, str):
         return value
-    if float(value).is_integer() and abs(value) >= 1000:
+    if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}"

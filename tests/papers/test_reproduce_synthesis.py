@@ -140,7 +140,7 @@ def test_what_chung_2017_should_reach_is_counted_where_it_lives_at_150x() -> Non
     # 100x has 32 times fewer kernels, 200x has 53 times fewer: 150x is in between.
     assert clusters.name.startswith("cluster efficiency at 150x")
     assert 32 < float(clusters.got) < 53
-    assert [(t.got, t.met) for t in targets(dead)] == [("not alive", False)] * 2
+    assert [(t.got, t.met) for t in targets(dead)] == [("alive up to 10x", False)] * 2
     for target in targets(alive, dead):
         assert target.got.endswith(" in 1 of 2 seeds")
         assert target.met is False
