@@ -73,22 +73,26 @@ class Stock:
         return self.wanted(stock, self.n_of_parents(chosen, kind), retention)
 
     def wanted_synapses(self, names: Iterable[str], retention: float) -> float:
-        """Return how many synapses should survive in the kernels that are left in the stock.
+        """Return how many synapses should survive in the kernels that are left in the stock."""
+        chosen = list(names)
+        stock = sum(n_synapses(self.support[n]) for n in chosen)
+        return self.wanted(stock, self.n_of_owners(chosen), retention)
 
-        The parents' mean is that over the owners of each kernel: what mating has done to the number
-        of kernels does not count a second time.
+    def n_of_owners(self, names: Iterable[str] | None = None) -> float:
+        """Return how many synapses the kernels of the stock have in a parent that has the kernel.
+
+        The mean over these owners: what mating has done to the number of kernels does not count a
+        second time.
         """
-        stock, mean = 0, 0.0
-        for name in names:
-            support = self.support[name]
-            stock += n_synapses(support)
-            left = clusters.living(support, "kernel")
+        mean = 0.0
+        for name in self.names if names is None else names:
+            left = clusters.living(self.support[name], "kernel")
             total, owners = np.zeros(left.shape), np.zeros(left.shape)
             for parent in self.parents:
                 total += clusters.summed(parent[name], "kernel")
                 owners += clusters.living(parent[name], "kernel")
             mean += float((total / np.maximum(owners, 1))[left].sum())
-        return self.wanted(stock, mean, retention)
+        return mean
 
     def scheduled(self, target: float, is_last: bool) -> float:
         """Return how many synapses should survive of all, where a schedule says `target`.

@@ -33,6 +33,7 @@ from nasgen.phenotype.survival import Array, Arrays, Mask, Masks
 Draws = Mapping[str, np.random.Generator]
 Level = Literal["clusters", "synapses"]
 LEVELS = ("clusters", "synapses")
+MOST_NOISE = 10.0  # beyond it factors exceed all weights, and then all numbers
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Environment(ABC):
       share is less than one synapse a layer is it exceeded: each layer keeps one, or the network
       would be dead. Default: none, numbers are met on average.
     - `noise`: mutation of the strengths before anything is chosen: each is multiplied by exp(noise
-      times a normal number). Default: 0.
+      times a normal number), 0 to 10. Default: 0.
     """
 
     cluster: Literal["kernel", "filter"] = "kernel"
@@ -86,8 +87,8 @@ class Environment(ABC):
             found.append(expected("floor", "a whole number of 1 or more", self.floor))
         if self.cap is not None and not (math.isfinite(self.cap) and 0 < self.cap <= 1):
             found.append(expected("cap", "a number above 0 and up to 1", self.cap))
-        if not (math.isfinite(self.noise) and self.noise >= 0):
-            found.append(expected("noise", "a number of 0 or more", self.noise))
+        if not 0 <= self.noise <= MOST_NOISE:  # NaN is neither
+            found.append(expected("noise", f"a number from 0 to {MOST_NOISE:g}", self.noise))
         return found
 
     @property
@@ -305,12 +306,21 @@ class Solved(Environment):
         return not self.is_scheduled
 
     def is_over_shrunk(self, stock: Stock) -> bool:
-        """Tell whether fewer synapses, or clusters, are left than the child should have."""
-        if survival.n_synapses(stock.support) < self._target(stock):
+        """Tell whether fewer synapses, or clusters, are left than the child should have.
+
+        Where clusters compete, it is so at either level: a mating may unite kernels and leave in
+        them what all of their owners have.
+        """
+        n_left = survival.n_synapses(stock.support)
+        if n_left < self._target(stock):
             return True
-        share, _ = self.retentions(stock.generation)
+        if not self.chooses_clusters:
+            return False
+        of_clusters, of_synapses = self.retentions(stock.generation)
         n_clusters = clusters.n_clusters(stock.support, self.cluster)
-        return self.chooses_clusters and n_clusters < share * stock.n_of_parents(unit=self.cluster)
+        if n_clusters < of_clusters * stock.n_of_parents(unit=self.cluster):
+            return True
+        return n_left < of_synapses * stock.n_of_owners()
 
     def _target(self, stock: Stock) -> float:
         """Return how many synapses a generation should have.

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from nasgen.errors import OperatorError
 from nasgen.operators.environment.base import Choice, Draws, Environment, Level, expected
 from nasgen.operators.environment.solving import met
 from nasgen.phenotype import clusters, survival
@@ -126,7 +127,7 @@ class Sampled(Environment):
         def draw(numbers: Sequence[float | None]) -> tuple[int, int]:
             found.log_p, found.masks, n_drawn = [], {}, 0
             for names, (x, u), n in zip(groups, joined, numbers, strict=True):
-                log_p = self.log_probabilities(x, n, level) if len(x) else x
+                log_p = probable(self.log_probabilities(x, n, level), x) if len(x) else x
                 is_drawn = u < log_p
                 n_drawn += int(np.count_nonzero(is_drawn))
                 found.log_p.append(log_p)
@@ -164,6 +165,21 @@ class _Drawn:
             there = {name: alive[name] for name in names}
             found |= _placed(np.maximum(log_p, LEAST), there, LEAST)
         return found
+
+
+def probable(returned: Any, x: Array) -> Array:
+    """Return what `log_probabilities` gave for `x`; OperatorError for what is none of them."""
+    is_right = isinstance(returned, np.ndarray) and returned.shape == x.shape
+    if is_right and returned.dtype.kind == "f" and float(returned.max()) <= 0:  # NaN is not
+        return returned
+    got = f"{type(returned).__name__} of shape {np.shape(returned)}"
+    if is_right and returned.dtype.kind == "f":
+        n_wrong = int(np.count_nonzero(~(returned <= 0)))
+        got = f"{n_wrong} that are NaN or above 0"
+    raise OperatorError(
+        f"log_probabilities: expected an array of {len(x)} logarithms of probabilities, none above "
+        f"0, got {got}."
+    )
 
 
 def truncated(stock: Stock, name: str, share: float, kind: str) -> Array:
