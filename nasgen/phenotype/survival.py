@@ -74,10 +74,10 @@ def mated(who: str, name: str, returned: Any, supports: Sequence[Mask]) -> tuple
     strengths, support = _pair(who, name, returned, "strengths")
     union = np.logical_or.reduce(list(supports))
     strengths = _numbers(who, name, strengths, union.shape, "strengths")
-    for extreme in (strengths.min(initial=0), strengths.max(initial=0)):
-        if not 0 <= extreme <= LARGEST:
+    for value in (strengths.min(initial=0), strengths.max(initial=0)):
+        if not 0 <= value <= LARGEST:
             raise OperatorError(
-                f"{who}, tensor '{name}': expected strengths from 0 to {LARGEST:g}, got {extreme:g}."
+                f"{who}, tensor '{name}': expected strengths from 0 to {LARGEST:g}, got {value:g}."
             )
     return strengths, _support(who, name, support, union, "any parent")
 

@@ -206,6 +206,17 @@ def test_one_factor_for_the_network_spares_a_narrow_first_layer() -> None:
     assert left["network"] > left["layer"]
 
 
+def test_solved_in_each_layer_each_keeps_its_share_and_in_the_network_its_scale_decides() -> None:
+    given, shares = stock(0), {}
+    for solve in ("layer", "network"):
+        found = drawn(environment("rank", score="magnitude", solve=solve), given).masks
+        shares[solve] = {n: mask.mean() for n, mask in found.items()}
+    assert shares["layer"] == pytest.approx(dict.fromkeys(SHAPES, 0.64), abs=0.01)
+    first, *_, last = shares["network"].values()
+    assert first > 0.95
+    assert last < 0.05
+
+
 @pytest.mark.parametrize("m", [1, 2, 5])
 def test_intersecting_matings_thin_by_the_mth_root_and_uniting_ones_by_r(m: int) -> None:
     """Chung 2017, equation 6: R = (1 - r)^m, so f = 1 - r = R^(1/m)."""

@@ -216,7 +216,7 @@ def test_it_ends_where_the_drop_is_too_large_and_says_so(tmp_path: Path) -> None
 def test_children_whose_parents_share_too_little_are_counted_where_they_are_shown(
     run: nasgen.Run, tmp_path: Path
 ) -> None:
-    """In a kernel `product` has what all owners have, of whom each was thinned apart from others."""
+    """In a kernel `product` has what all owners have, each of whom was thinned apart."""
     algorithm = {"mating": "product", "generations": 2, "first_epochs": 0.1, "epochs": 0.05}
     kept = {"name": "random", "retention_clusters": 0.9, "retention_synapses": 0.5}
     own = synthesised(tmp_path / "run", algorithm=algorithm, environment=kept)
