@@ -73,26 +73,22 @@ class Stock:
         return self.wanted(stock, self.n_of_parents(chosen, kind), retention)
 
     def wanted_synapses(self, names: Iterable[str], retention: float) -> float:
-        """Return how many synapses should survive in the kernels that are left in the stock."""
-        chosen = list(names)
-        stock = sum(n_synapses(self.support[n]) for n in chosen)
-        return self.wanted(stock, self.n_of_owners(chosen), retention)
+        """Return how many synapses should survive in the kernels that are left in the stock.
 
-    def n_of_owners(self, names: Iterable[str] | None = None) -> float:
-        """Return how many synapses the kernels of the stock have in a parent that has the kernel.
-
-        The mean over these owners: what mating has done to the number of kernels does not count a
-        second time.
+        The parents' mean is that over the owners of each kernel: what mating has done to the number
+        of kernels does not count a second time.
         """
-        mean = 0.0
-        for name in self.names if names is None else names:
-            left = clusters.living(self.support[name], "kernel")
+        stock, mean = 0, 0.0
+        for name in names:
+            support = self.support[name]
+            stock += n_synapses(support)
+            left = clusters.living(support, "kernel")
             total, owners = np.zeros(left.shape), np.zeros(left.shape)
             for parent in self.parents:
                 total += clusters.summed(parent[name], "kernel")
                 owners += clusters.living(parent[name], "kernel")
             mean += float((total / np.maximum(owners, 1))[left].sum())
-        return mean
+        return self.wanted(stock, mean, retention)
 
     def scheduled(self, target: float, is_last: bool) -> float:
         """Return how many synapses should survive of all, where a schedule says `target`.
@@ -138,7 +134,7 @@ class Survivors:
 
     `wanted` are shares of the parents' mean number, by "kernels" or "filters", and "synapses",
     where the environment has a target. `repaired` names the tensors that had died and were given
-    clusters back; `over_shrunk` says that mating alone had gone below the target. `most` is how
+    clusters back; `over_shrunk` says that mating alone had gone below a target. `most` is how
     many synapses there may be, None without a limit.
     """
 

@@ -21,7 +21,14 @@ from typing import Any, Final
 import numpy as np
 
 from nasgen.errors import OperatorError
-from nasgen.operators.environment.base import Choice, Draws, Environment, Level, expected
+from nasgen.operators.environment.base import (
+    Choice,
+    Draws,
+    Environment,
+    Level,
+    expected,
+    over_shrunk,
+)
 from nasgen.operators.environment.solving import met
 from nasgen.phenotype import clusters, survival
 from nasgen.phenotype.stock import Stock
@@ -101,7 +108,8 @@ class Sampled(Environment):
         wanted = {"clusters": drawn.wanted, "synapses": found.wanted}
         known = {level: n for level, n in wanted.items() if n is not None}
         repaired = tuple(n for n in stock.names if floored[n] is not masks[n])
-        return Choice(found.masks, found.worth(left.support), known, repaired)
+        shrunk = over_shrunk(stock, left, known, self.cluster, self.is_scheduled)
+        return Choice(found.masks, found.worth(left.support), known, repaired, shrunk)
 
     def _drawn(
         self,
@@ -169,13 +177,11 @@ class _Drawn:
 
 def probable(returned: Any, x: Array) -> Array:
     """Return what `log_probabilities` gave for `x`; OperatorError for what is none of them."""
-    is_right = isinstance(returned, np.ndarray) and returned.shape == x.shape
-    if is_right and returned.dtype.kind == "f" and float(returned.max()) <= 0:  # NaN is not
-        return returned
     got = f"{type(returned).__name__} of shape {np.shape(returned)}"
-    if is_right and returned.dtype.kind == "f":
-        n_wrong = int(np.count_nonzero(~(returned <= 0)))
-        got = f"{n_wrong} that are NaN or above 0"
+    if isinstance(returned, np.ndarray) and returned.shape == x.shape:
+        if float(returned.max()) <= 0:  # NaN is not
+            return returned
+        got = f"{np.count_nonzero(~(returned <= 0))} that are NaN or above 0"
     raise OperatorError(
         f"log_probabilities: expected an array of {len(x)} logarithms of probabilities, none above "
         f"0, got {got}."
