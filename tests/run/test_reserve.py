@@ -16,7 +16,7 @@ import nasgen
 from nasgen.execution.base import Message
 from nasgen.execution.serial import Serial
 from nasgen.runs.concluding import affordable, conclude
-from nasgen.runs.reserve import DRIVER, N_TESTED, WINDOW, Reserve
+from nasgen.runs.reserve import DRIVER, N_TESTED, WINDOW, Reserve, n_tested
 from nasgen.settings.budget import Budget
 from nasgen.store.trial import Trial
 from tests.played import TOY, Played, resolved_of
@@ -199,3 +199,24 @@ def test_an_ending_out_of_time_tests_no_more_than_it_must(tmp_path: Path) -> Non
     assert any("1 of 3 members" in text for text in run.record["cautions"])
     conclude(run.again(), 0, lambda: 1.0, lambda: math.inf)
     assert len(run.summary["ensemble"]["members"]) == 3
+
+
+def test_a_finalist_of_a_real_run_measures_what_follows_it(tmp_path: Path) -> None:
+    tables = {
+        "algorithm": {"name": "genetic", "designs": False},
+        "space": {"max_channels": 16},
+        "training": {"epochs": 0.1},
+        "execution": {"executor": "serial", "operator_limit": 300},
+        "budget": {"trials": 3, "time": "15m"},
+        "finish": {"networks": 1, "epochs": 0.2},
+    }
+    run = nasgen.run(tables, out=tmp_path / "run")
+    *searched, finalist = run.trials
+    ending, plan = finalist.fidelity.ending, run.record["legs"][0]["plan"]
+    assert ending is not None
+    n_answers = len(run.inference.targets("test")) * (1 + len(run.inference.views))
+    assert ending.n_answers == pytest.approx(DRIVER * n_tested(plan) * n_answers)
+    assert 0 < ending.answer_s < ending.seconds < 900
+    assert finalist.metrics["answer_s"] > 0
+    assert [trial.fidelity.ending for trial in searched] == [None, None]
+    assert Reserve.of(plan, n_answers, 1).answer_s == plan["speed"]["answer_s"] > 0
