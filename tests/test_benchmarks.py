@@ -439,7 +439,7 @@ def test_the_figures_of_a_paper_stand_in_its_section_as_they_were_printed(figure
     figures.write_table()
     sections = figures.PAPERS.read_text().split("<!-- shafiee2016: begin -->\n")[1]
     own, others = sections.split("<!-- shafiee2016: end -->")
-    assert "commit abc, scale `quick`, 3 cores, Some CPU, 5 minutes in all." in own
+    assert "commit abc, scale `quick`, cores: 3, Some CPU, 5 minutes in all." in own
     assert "| arm | setting | synaptic efficiency | accuracy |" in own
     assert "| factor | generation 7 | 12.3 (paper 5.2) | 0.95 |" in own
     assert "| efficiency | 5.2 ± 20 % | 5.6 | no |" in own
