@@ -49,6 +49,8 @@ end = [nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(d, int(y.max()) + 1)]
 first = [conv(x.shape[1], a), conv(a, b, pool), Residual(conv(b, b), conv(b, b))]
 then = [conv(b, c, pool), conv(c, d, pool), Residual(conv(d, d), conv(d, d))]
 net = nn.Sequential(*first, *then, *end).to(memory_format=torch.channels_last)
+half = torch.autocast("cpu", torch.bfloat16, enabled=is_fast(x.device) and side >= MIN_SIDE)
+answers = half(lambda x: net(x.contiguous(memory_format=torch.channels_last)).float())
 sgd = torch.optim.SGD(net.parameters(), PEAK, 0.9, weight_decay=DECAY, nesterov=True, fused=True)
 n_batch, n_seen, order, right = max(16, min(BATCH, len(x) // 32)), 0, torch.tensor([]), 0
 while (progress := (time.perf_counter() - began) / given.seconds) < 1:
@@ -61,9 +63,7 @@ while (progress := (time.perf_counter() - began) / given.seconds) < 1:
     small = 4 * round(side * (0.5 + 0.5 * progress / FULL_FROM) / 4)
     if 12 <= small < side:
         batch = nn.functional.interpolate(batch, size=small, mode="bilinear")
-    with torch.autocast("cpu", torch.bfloat16, enabled=is_fast(x.device) and side >= MIN_SIDE):
-        answer = net(batch.contiguous(memory_format=torch.channels_last))
-        loss = nn.functional.cross_entropy(answer, y[rows], label_smoothing=SMOOTHING)
+    loss = nn.functional.cross_entropy(answers(batch), y[rows], label_smoothing=SMOOTHING)
     sgd.zero_grad()
     loss.backward()
     sgd.step()
@@ -73,8 +73,8 @@ for rows in torch.arange(len(y_test)).split(500):
     plain = (x_test[rows] - mean) / scale
     views = [shifted(plain, *torch.full((2, len(rows)), by), 1) for by in (0, -1, 1)]
     views += [view.flip(3) for view in views if colour]
-    answers = torch.stack([net(view).softmax(1) for view in views])
-    right = right + (torch.stack([answers[0], answers.sum(0)]).argmax(2) == y_test[rows]).sum(1)
+    found = torch.stack([answers(view).softmax(1) for view in views])
+    right = right + (torch.stack([found[0], found.sum(0)]).argmax(2) == y_test[rows]).sum(1)
 one, six = (right.double() / len(y_test)).tolist()
 found = {"test_accuracy": one, "test_accuracy_views": six, "epochs": n_seen / len(x)}
 print(json.dumps(vars(given) | found | {"n_params": sum(p.numel() for p in net.parameters())}))

@@ -76,8 +76,9 @@ def command(arm: str, task: str, seed: int, width: int | None = None) -> list[st
     """Return the command of an arm, after the interpreter; its last line of output is JSON."""
     data, budget = task.split("-")
     given = {"data": SOURCES[data], "seed": seed}
+    seconds = in_seconds(budget) * (1 - REST) - START_S
     if arm.startswith("handmade"):
-        given |= {"seconds": in_seconds(budget), "width": width}
+        given |= {"seconds": seconds, "width": width}
     elif arm == "tpe":
         given |= {"budget": budget}
     if arm.startswith(("handmade", "tpe")):
@@ -85,7 +86,7 @@ def command(arm: str, task: str, seed: int, width: int | None = None) -> list[st
         return [str(script.relative_to(ROOT)), *(f"--{name}={v}" for name, v in given.items())]
     only = [
         "--trials", "1", "--set", "finish.networks=0", "--set", "training.epochs=10000",
-        "--set", f"training.seconds={in_seconds(budget) * (1 - REST) - START_S:g}",
+        "--set", f"training.seconds={seconds:g}",
         "--set", f"execution.threads_per_trial={n_cores()}",
     ]  # fmt: skip
     left_out = without(arm, task)
