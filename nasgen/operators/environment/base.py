@@ -222,9 +222,10 @@ class Solved(Environment):
       which leaves narrow first layers with a cluster or two after some generations.
     - `final`, `generations`: a gradual schedule: the child of generation g has the share
       final + (1 - final) (1 - g / generations)^3 of the ancestor's synapses (Zhu 2017), so that
-      large steps come first. In a search `generations` is algorithm.generations by default. That number is met, and not on average only; how much of the way
-      goes by clusters is what the two retentions say in proportion. Where parents are intersected,
-      it is what a generation has in common that follows the schedule, and the last generation.
+      large steps come first. In a search `generations` is algorithm.generations by default. That
+      number is met, and not on average only; how much of the way goes by clusters is what the two
+      retentions say in proportion. Where parents are intersected, it is what a generation has in
+      common that follows the schedule, and the last generation.
     """
 
     retention_clusters: float = 0.8
