@@ -25,8 +25,10 @@ export LARGE
 demo: $(VENV)/.installed
 	$(BIN)/nasgen search --preset demo
 
+# Bytecode is written even where the environment says not to: many tests start a Python of their own,
+# and each would compile nasgen again, as each test process would the tests.
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

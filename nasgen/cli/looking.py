@@ -23,6 +23,7 @@ MEANINGS = {
     "n_living": "weights, the classifier's among them",
     "n_living_parents": "weights of its parents, the classifier's among them",
     "n_kept": "what the pruning left; what then reads or feeds nothing living is gone as well",
+    "over_shrunk": "whether its parents share less than should be left, so that all of it stayed",
     "repaired": "layers that were given a weight back",
     "saliency": "of all that could leave",
     "saliency_gone": "of what left",
@@ -135,10 +136,10 @@ def _generations_table(title: str, run: Any, rows: Sequence[Mapping[str, Any]]) 
     columns: dict[str, list[Any]] = {
         "generation": [row["generation"] for row in rows],
         "networks": [len(row["trials"]) for row in rows],
-        "collapsed": [row["collapsed"] for row in rows],
     }
-    if not any(columns["collapsed"]):
-        del columns["collapsed"]
+    for name in ("collapsed", "over_shrunk"):
+        if any(row[name] for row in rows):
+            columns[name] = [row[name] for row in rows]
     metric = f"val_{run.task.metric}"
     for name in (metric, "n_synapses", "synaptic_efficiency", "n_kernels", "cluster_efficiency"):
         columns[name] = [value(name, row[name]) for row in rows]

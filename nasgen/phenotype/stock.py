@@ -134,7 +134,7 @@ class Survivors:
 
     `wanted` are shares of the parents' mean number, by "kernels" or "filters", and "synapses",
     where the environment has a target. `repaired` names the tensors that had died and were given
-    clusters back; `over_shrunk` says that mating alone had gone below the target. `most` is how
+    clusters back; `over_shrunk` says that mating alone had gone below a target. `most` is how
     many synapses there may be, None without a limit.
     """
 

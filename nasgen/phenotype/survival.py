@@ -20,6 +20,7 @@ Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 Arrays = Mapping[str, Array]
 Masks = Mapping[str, Mask]
+LARGEST = float(np.finfo(np.float32).max)  # of weights; squares and sums of these are finite
 Which = TypeVar("Which", Array, Arrays)
 
 
@@ -73,9 +74,11 @@ def mated(who: str, name: str, returned: Any, supports: Sequence[Mask]) -> tuple
     strengths, support = _pair(who, name, returned, "strengths")
     union = np.logical_or.reduce(list(supports))
     strengths = _numbers(who, name, strengths, union.shape, "strengths")
-    if (strengths < 0).any():
-        least = float(strengths.min())
-        raise OperatorError(f"{who}, tensor '{name}': expected strengths >= 0, got {least:g}.")
+    for value in (strengths.min(initial=0), strengths.max(initial=0)):
+        if not 0 <= value <= LARGEST:
+            raise OperatorError(
+                f"{who}, tensor '{name}': expected strengths from 0 to {LARGEST:g}, got {value:g}."
+            )
     return strengths, _support(who, name, support, union, "any parent")
 
 

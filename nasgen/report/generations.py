@@ -48,6 +48,7 @@ def section(view: ReportView) -> dict[str, Any] | None:
         "kinds": kinds if are_several else [],
         "layer_names": [layer["layer"] for layer in rows[-1]["layers"].values()],
         "collapsed": sum(row["collapsed"] for row in rows),
+        "over_shrunk": sum(row["over_shrunk"] for row in rows),
         "apart": _trained_apart(view),
     }
 

@@ -33,6 +33,7 @@ def rows(run: Run) -> list[Row]:
     Empty for a run in which no network was made of its parents' weights. A row has
 
     - "generation", "trials" (seqs of the complete ones), "failed" and, of these, "collapsed";
+      "over_shrunk", how many of the complete ones have parents that share less than should be left;
     - "val_METRIC", the mean, and "best_val_METRIC"; "n_synapses", "n_kernels" and "n_filters"; the
       shares of the parents' numbers that were kept, "kept_...", and wanted, "kept_..._wanted";
     - "density" (share of the ancestor's synapses), "synaptic_efficiency", "cluster_efficiency" (of
@@ -142,6 +143,7 @@ def _ledger(trials: Sequence[Trial], metric: str, up: bool) -> Row:
         "trials": [t.seq for t in complete],
         "failed": len(failed),
         "collapsed": sum(t.failure_kind == "collapsed" for t in failed),
+        "over_shrunk": sum(bool(t.metrics.get("over_shrunk")) for t in complete),
         metric: _mean(scores),
         f"best_{metric}": (max if up else min)(scores, default=None),
         **{name: _mean(t.metrics.get(name) for t in complete) for name in means},

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from nasgen import registry
-from nasgen.operators.environment.base import Choice, Draws, Environment
+from nasgen.operators.environment.base import Choice, Draws, Environment, Level
+from nasgen.operators.environment.sampled import Sampled
 from nasgen.phenotype.stock import Stock, Survivors
 from nasgen.testing.check import check_member
 from tests.evaluation.test_derivation import Json, Worker
@@ -134,6 +135,35 @@ def test_one_that_chooses_wrongly(returned: Faulty, said: str, folder: Path, par
             return returned(stock)  # type: ignore[no-any-return]
 
     assert_named(Mine, said, folder, parent)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (lambda x: np.log(0.5 - x, out=np.full(len(x), np.nan), where=x < 0.5), "NaN or above 0"),
+        (lambda x: np.log(0.5 + x), "NaN or above 0"),
+        (lambda x: x[:-1] - 1, "got ndarray of shape (71,)"),
+        (lambda x: [-1.0] * len(x), "got list of shape (72,)"),
+        (lambda x: -1.0, "got float of shape ()"),
+    ],
+)
+def test_probabilities_that_are_none(
+    returned: Faulty, said: str, folder: Path, parent: Json
+) -> None:
+    """Of a member that keeps to the papers' model and has its own probabilities."""
+
+    class Mine(Sampled):
+        """Returns what the case says."""
+
+        def log_probabilities(self, x: Any, n: float | None, level: Level) -> Any:
+            return returned(x)
+
+    registry.register("environments", "mine", Mine)
+    result = Worker(folder).derived("matings", "mean", parent, environment={"name": "mine"})
+    assert (result["state"], result["failure_kind"]) == ("FAILED", "operator")
+    assert "environment 'mine': log_probabilities: expected an array of 72" in result["failure"]
+    assert said in result["failure"]
+    assert not check_member("environments", "mine", n=3).ok
 
 
 def test_worth_of_what_was_not_chosen_may_be_anything(folder: Path, parent: Json) -> None:

@@ -66,6 +66,25 @@ def test_what_is_kept_is_a_share_of_what_the_parents_have(
     assert abs(np.mean(gaps)) < 0.1
 
 
+def test_kernels_whose_owners_share_too_little_are_kept_whole_and_over_shrunk(
+    tmp_path: Path,
+) -> None:
+    """`product` unites kernels, but in a kernel it intersects what its owners have.
+
+    Owners of the first generation were thinned apart by R each, so m of them share about R**m of a
+    kernel, which is less than R of what each has.
+    """
+    env = {"name": "random", "retention_clusters": 0.9, "retention_synapses": 0.6}
+    found = generations(Worker(tmp_path), "product", 2, environment=env)
+    for child, _ in found[:3]:
+        assert not child["over_shrunk"]
+        assert child["kept_synapses"] == pytest.approx(0.54, abs=0.06)
+    for child, _ in found[3:]:
+        assert child["over_shrunk"]
+        assert child["kept_synapses"] < 0.47
+        assert child["kept_kernels"] == pytest.approx(0.9, abs=0.1)
+
+
 @pytest.mark.parametrize("cluster", ["kernel", "filter"])
 @pytest.mark.parametrize("cell", ["rnn_tanh", "gru"])
 def test_clusters_of_recurrent_layers_go_through_all_gates_and_both_matrices(

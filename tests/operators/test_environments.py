@@ -206,6 +206,17 @@ def test_one_factor_for_the_network_spares_a_narrow_first_layer() -> None:
     assert left["network"] > left["layer"]
 
 
+def test_solved_in_each_layer_each_keeps_its_share_and_in_the_network_its_scale_decides() -> None:
+    given, shares = stock(0), {}
+    for solve in ("layer", "network"):
+        found = drawn(environment("rank", score="magnitude", solve=solve), given).masks
+        shares[solve] = {n: mask.mean() for n, mask in found.items()}
+    assert shares["layer"] == pytest.approx(dict.fromkeys(SHAPES, 0.64), abs=0.01)
+    first, *_, last = shares["network"].values()
+    assert first > 0.95
+    assert last < 0.05
+
+
 @pytest.mark.parametrize("m", [1, 2, 5])
 def test_intersecting_matings_thin_by_the_mth_root_and_uniting_ones_by_r(m: int) -> None:
     """Chung 2017, equation 6: R = (1 - r)^m, so f = 1 - r = R^(1/m)."""
@@ -471,7 +482,8 @@ def test_of_equal_strengths_exactly_as_many_survive_as_are_wanted(n: int) -> Non
         ({"retention_synapses": float("nan")}, "below 1, got nan"),
         ({"floor": 0}, "floor: expected a whole number of 1 or more, got 0"),
         ({"cap": 1.5}, "cap: expected a number above 0 and up to 1, got 1.5"),
-        ({"noise": -1.0}, "noise: expected a number of 0 or more, got -1.0"),
+        ({"noise": -1.0}, "noise: expected a number from 0 to 10, got -1.0"),
+        ({"noise": 1e3}, "noise: expected a number from 0 to 10, got 1000.0"),
         ({"cluster": "pixel"}, "cluster: expected 'kernel' or 'filter'"),
         ({"solve": "all"}, "solve: expected 'network' or 'layer'"),
         ({"truncation": 1.0}, "truncation: expected a number from 0 and below 1"),

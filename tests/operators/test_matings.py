@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from nasgen import registry
+from nasgen.errors import OperatorError
+from nasgen.phenotype import survival
 
 # Three parents of a layer (out 1, in 3, 1, 2): three kernels of two weights.
 W = np.array(
@@ -72,6 +74,17 @@ def test_fitness_mean_weighs_by_rank() -> None:
     assert strengths[2] == pytest.approx(alpha[0] * 0.5)
     assert all(support)
     assert mated("fitness-mean", ranks=(2, 2, 2))[0] == pytest.approx(mated("mean")[0])
+
+
+@pytest.mark.parametrize("value", [-0.5, np.nan, np.inf, 1e39])
+def test_strengths_whose_sums_may_be_no_numbers_are_refused(value: float) -> None:
+    """A layer's sum of finite strengths may be infinite, and all of its probabilities NaN."""
+    there = np.ones((2, 3), np.bool_)
+    strengths = np.ones((2, 3))
+    survival.mated("mating 'mine'", "w", (strengths * survival.LARGEST, there), [there])
+    strengths[1, 2] = value
+    with pytest.raises(OperatorError, match=r"mating 'mine', tensor 'w': expected .*strengths"):
+        survival.mated("mating 'mine'", "w", (strengths, there), [there])
 
 
 @pytest.mark.parametrize("name", registry.names("matings"))

@@ -81,6 +81,9 @@ def test_protected_layers_lose_nothing_and_count(protect: str) -> None:
     kept = left("magnitude", weights, support, {"keep": keep, "protect": protect})
     safe = {"first": "a", "last": "c", "both": "ac"}[protect]
     assert all(np.array_equal(kept[n], support[n]) for n in safe)
+    own = [(np.abs(weights[n])[support[n]], kept[n][support[n]]) for n in SHAPES if n not in safe]
+    sizes, stays = (np.concatenate(parts) for parts in zip(*own, strict=True))
+    assert sizes[stays].min() > sizes[~stays].max(), "the others are ranked among themselves"
     assert sum(int(mask.sum()) for mask in kept.values()) == keep
     held = sum(int(support[n].sum()) for n in safe)
     with pytest.raises(

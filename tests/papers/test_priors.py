@@ -158,7 +158,7 @@ def test_of_few_graphs_nothing_is_said_that_they_cannot_show(
 def test_more_graphs_go_on_where_fewer_ended(made: tuple[Path, list[dict[str, Any]]]) -> None:
     out, _ = made
     before = labels.of_file(out / "lstm.csv.gz")
-    done = studied(out, "--graphs", "7", "--json")
+    done = studied(out, "--graphs", "7", "--cells", "lstm", "--json")
     assert done.exit_code == 0, done.output
     after = labels.of_file(out / "lstm.csv.gz")
     kept = [i for i, row in enumerate(after.rows) if int(row["trial"]) < 6]

@@ -20,6 +20,7 @@ from nasgen.runs import reading
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.config import read_toml
 from nasgen.testing import LayerContract, MutationContract, check_file, objectives, scores
+from nasgen.testing.check import check_member
 from tests.conftest import forget
 
 Search = Callable[..., nasgen.Run]
@@ -63,9 +64,13 @@ def test_a_widest_convolution_stays_as_it_is_and_that_is_legal(examples: Path) -
 def test_no_contract_keeps_a_network_of_a_layer_that_is_gone(examples: Path) -> None:
     objectives._network.cache_clear()
     scores.probe.cache_clear()
-    for file in ("more_plugins.py", "several_labels.py"):
-        findings = check_file(examples / file, n=10)
-        assert [f.message for f in findings] == [""] * len(findings)
+    with Scope([examples / "more_plugins.py"]).load().active():
+        assert "depthwise-gelu" in registry.names("layers")
+        assert check_member("objectives", "calibration_error").ok
+        assert check_member("scores", "synflow").ok
+    findings = check_file(examples / "several_labels.py", n=10)
+    assert [f.message for f in findings] == [""] * len(findings)
+    assert check_member("scores", "synflow").ok
 
 
 def test_every_other_example_keeps_its_contract(examples: Path) -> None:
@@ -187,7 +192,7 @@ def test_an_installed_package_is_found_without_being_named(tmp_path: Path, examp
         "print(entry.origin); print(entry.summary)\n"
         "import sys; print('torch' in sys.modules)\n"
         "from nasgen.testing.check import check_member\n"
-        "print(check_member('mutations', 'swap-kernels').message)\n"
+        "print(check_member('mutations', 'swap-kernels', n=10).message)\n"
     )
     path = os.pathsep.join([str(EXAMPLES.parent), str(installed)])
     assert python(code, PYTHONPATH=path) == [

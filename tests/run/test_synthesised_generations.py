@@ -219,6 +219,22 @@ def test_it_ends_where_the_drop_is_too_large_and_says_so(tmp_path: Path) -> None
         assert "verlap" not in text, "one network a generation is compared with none"
 
 
+def test_children_whose_parents_share_too_little_are_counted_where_they_are_shown(
+    run: nasgen.Run, tmp_path: Path
+) -> None:
+    """In a kernel `product` has what all owners have, each of whom was thinned apart."""
+    algorithm = {"mating": "product", "generations": 2, "first_epochs": 0.1, "epochs": 0.05}
+    kept = {"name": "random", "retention_clusters": 0.9, "retention_synapses": 0.5}
+    own = synthesised(tmp_path / "run", algorithm=algorithm, environment=kept)
+    over = {g: [t.metrics["over_shrunk"] for t in of(own, g)] for g in (1, 2)}
+    assert over == {1: [False] * 3, 2: [True] * 3}
+    for found, is_said in ((own, True), (run, False)):
+        table = CliRunner().invoke(app, ["show", str(found.path), "--generations"]).output
+        page = found.report_path.read_text()
+        assert ("over_shrunk" in table, "over-shrunk" in page) == (is_said, is_said)
+    assert "3 networks are over-shrunk: what their parents share" in own.report_path.read_text()
+
+
 @pytest.mark.usefixtures("registry_restored")
 def test_a_lineage_that_collapsed_ends_the_search_and_says_so(tmp_path: Path) -> None:
     @nasgen.mating("barren", n_parents=(1, 9))

@@ -299,7 +299,7 @@ class Wrapped(SearchSpace):
     """Behaves as the built-in space; the faulty ones derive from it."""
 
     ranks: ClassVar[tuple[int, ...]] = (3,)
-    inner: DagCnn = DagCnn(layers=("conv", "max_pool"), max_channels=16)  # noqa: RUF009
+    inner: DagCnn = DagCnn(layers=("conv", "max_pool"), max_channels=48)  # noqa: RUF009
 
     def sample(self, rng: np.random.Generator) -> Dag:
         return self.inner.sample(rng)

@@ -33,6 +33,7 @@ from nasgen.phenotype.survival import Array, Arrays, Mask, Masks
 Draws = Mapping[str, np.random.Generator]
 Level = Literal["clusters", "synapses"]
 LEVELS = ("clusters", "synapses")
+MOST_NOISE = 10.0  # beyond it factors exceed all weights, and then all numbers
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,15 @@ class Choice:
     `worth` says which of the chosen leave first where there are too many (the least), one finite
     number a synapse, comparable over the network. `wanted` are the numbers of "clusters" and
     "synapses" that should survive, where the environment has a target. `repaired` names the tensors
-    that it has given clusters back to.
+    that it has given clusters back to. `over_shrunk` says that several parents had left no more
+    clusters, or synapses in them, than should survive, so that none of these left.
     """
 
     masks: Masks
     worth: Arrays
     wanted: Mapping[str, float] = field(default_factory=dict)
     repaired: tuple[str, ...] = ()
+    over_shrunk: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Environment(ABC):
       share is less than one synapse a layer is it exceeded: each layer keeps one, or the network
       would be dead. Default: none, numbers are met on average.
     - `noise`: mutation of the strengths before anything is chosen: each is multiplied by exp(noise
-      times a normal number). Default: 0.
+      times a normal number), 0 to 10. Default: 0.
     """
 
     cluster: Literal["kernel", "filter"] = "kernel"
@@ -86,8 +89,8 @@ class Environment(ABC):
             found.append(expected("floor", "a whole number of 1 or more", self.floor))
         if self.cap is not None and not (math.isfinite(self.cap) and 0 < self.cap <= 1):
             found.append(expected("cap", "a number above 0 and up to 1", self.cap))
-        if not (math.isfinite(self.noise) and self.noise >= 0):
-            found.append(expected("noise", "a number of 0 or more", self.noise))
+        if not 0 <= self.noise <= MOST_NOISE:  # NaN is neither
+            found.append(expected("noise", f"a number from 0 to {MOST_NOISE:g}", self.noise))
         return found
 
     @property
@@ -125,7 +128,7 @@ class Environment(ABC):
             "synapses": ("synapses", mean),
         }
         shares = {of[k][0]: n / of[k][1] for k, n in choice.wanted.items() if of[k][1]}
-        return Survivors(floored, shares, repaired, self.is_over_shrunk(stock), most)
+        return Survivors(floored, shares, repaired, choice.over_shrunk, most)
 
     def _limited(self, stock: Stock, choice: Choice, floored: Masks, most: int) -> dict[str, Mask]:
         """Return at most so many of the synapses, or one a layer if that is more.
@@ -152,10 +155,6 @@ class Environment(ABC):
             found = {n: mask | added[n] for n, mask in found.items()}
         return found
 
-    def is_over_shrunk(self, stock: Stock) -> bool:
-        """Tell whether mating alone left fewer than should survive. Default: nothing is wanted."""
-        return False
-
     def floored(self, stock: Stock, masks: Masks) -> dict[str, Mask]:
         """Return the masks with the strongest clusters given back to layers below the floor.
 
@@ -176,6 +175,22 @@ class Environment(ABC):
                 )
                 found[name] = mask | (support & clusters.spread(back, support.shape))
         return found
+
+
+def over_shrunk(
+    stock: Stock, left: Stock, wanted: Mapping[str, float], kind: str, is_scheduled: bool
+) -> bool:
+    """Tell whether mating had left no more of a level than should survive; see `Choice`.
+
+    `left` is the stock within the clusters that were chosen, `wanted` are the numbers of each
+    level. By a schedule clusters have no target of their own.
+    """
+    n_synapses = survival.n_synapses(left.support)
+    if 0 < n_synapses <= wanted.get("synapses", 0):
+        return True
+    if is_scheduled or len(stock.parents) == 1:
+        return False
+    return clusters.n_clusters(stock.support, kind) <= wanted.get("clusters", 0)
 
 
 def _best_of_clusters(
@@ -208,7 +223,8 @@ def checked(choice: object, stock: Stock) -> Choice:
         masks[name] = survival.within_stock(who, name, masks[name], support)
         worth[name] = survival.worths(who, name, worth[name], masks[name])
     wanted = survival.wanted(who, choice.wanted, LEVELS)
-    return Choice(masks, worth, wanted, survival.repaired(who, choice.repaired, stock.names))
+    repaired = survival.repaired(who, choice.repaired, stock.names)
+    return Choice(masks, worth, wanted, repaired, bool(choice.over_shrunk))
 
 
 @dataclass(frozen=True)
@@ -307,19 +323,6 @@ class Solved(Environment):
             return True
         wanted = sum(self.scheduled(stock, names) for names in self.groups(stock))
         return survival.n_synapses(clusters) >= wanted
-
-    @property
-    def chooses_clusters(self) -> bool:
-        """Whether clusters compete with each other, for the share that they should have."""
-        return not self.is_scheduled
-
-    def is_over_shrunk(self, stock: Stock) -> bool:
-        """Tell whether fewer synapses, or clusters, are left than the child should have."""
-        if survival.n_synapses(stock.support) < self._target(stock):
-            return True
-        share, _ = self.retentions(stock.generation)
-        n_clusters = clusters.n_clusters(stock.support, self.cluster)
-        return self.chooses_clusters and n_clusters < share * stock.n_of_parents(unit=self.cluster)
 
     def _target(self, stock: Stock) -> float:
         """Return how many synapses a generation should have.

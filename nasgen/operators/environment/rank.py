@@ -18,7 +18,7 @@ from typing import Literal, final
 import numpy as np
 
 from nasgen.errors import OperatorError
-from nasgen.operators.environment.base import Choice, Draws, Solved, expected
+from nasgen.operators.environment.base import Choice, Draws, Solved, expected, over_shrunk
 from nasgen.operators.environment.solving import met
 from nasgen.phenotype import clusters, survival
 from nasgen.phenotype.stock import Stock
@@ -59,11 +59,6 @@ class Rank(Solved):
         return self.score == "loss"
 
     @property
-    def chooses_clusters(self) -> bool:
-        """Whether clusters compete with each other, for the share that they should have."""
-        return self.cluster_first and super().chooses_clusters
-
-    @property
     def draws(self) -> bool:
         """Whether two children of the same parents differ."""
         return self.temperature > 0 or self.noise > 0
@@ -85,7 +80,8 @@ class Rank(Solved):
 
         masks = self._best(scores, left.support, groups, targets, rngs, that_live)
         worth = {n: np.log(np.maximum(s, LEAST)) for n, s in scores.items()}
-        return Choice(masks, worth, wanted, repaired)
+        shrunk = over_shrunk(stock, left, wanted, self.cluster, self.is_scheduled)
+        return Choice(masks, worth, wanted, repaired, shrunk)
 
     def _of_clusters(
         self, stock: Stock, scores: Arrays, rngs: Draws

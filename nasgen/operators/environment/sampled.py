@@ -20,7 +20,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from nasgen.operators.environment.base import Choice, Draws, Environment, Level, expected
+from nasgen.errors import OperatorError
+from nasgen.operators.environment.base import (
+    Choice,
+    Draws,
+    Environment,
+    Level,
+    expected,
+    over_shrunk,
+)
 from nasgen.operators.environment.solving import met
 from nasgen.phenotype import clusters, survival
 from nasgen.phenotype.stock import Stock
@@ -100,7 +108,8 @@ class Sampled(Environment):
         wanted = {"clusters": drawn.wanted, "synapses": found.wanted}
         known = {level: n for level, n in wanted.items() if n is not None}
         repaired = tuple(n for n in stock.names if floored[n] is not masks[n])
-        return Choice(found.masks, found.worth(left.support), known, repaired)
+        shrunk = over_shrunk(stock, left, known, self.cluster, self.is_scheduled)
+        return Choice(found.masks, found.worth(left.support), known, repaired, shrunk)
 
     def _drawn(
         self,
@@ -126,7 +135,7 @@ class Sampled(Environment):
         def draw(numbers: Sequence[float | None]) -> tuple[int, int]:
             found.log_p, found.masks, n_drawn = [], {}, 0
             for names, (x, u), n in zip(groups, joined, numbers, strict=True):
-                log_p = self.log_probabilities(x, n, level) if len(x) else x
+                log_p = probable(self.log_probabilities(x, n, level), x) if len(x) else x
                 is_drawn = u < log_p
                 n_drawn += int(np.count_nonzero(is_drawn))
                 found.log_p.append(log_p)
@@ -164,6 +173,19 @@ class _Drawn:
             there = {name: alive[name] for name in names}
             found |= _placed(np.maximum(log_p, LEAST), there, LEAST)
         return found
+
+
+def probable(returned: Any, x: Array) -> Array:
+    """Return what `log_probabilities` gave for `x`; OperatorError for what is none of them."""
+    got = f"{type(returned).__name__} of shape {np.shape(returned)}"
+    if isinstance(returned, np.ndarray) and returned.shape == x.shape:
+        if float(returned.max()) <= 0:  # NaN is not
+            return returned
+        got = f"{np.count_nonzero(~(returned <= 0))} that are NaN or above 0"
+    raise OperatorError(
+        f"log_probabilities: expected an array of {len(x)} logarithms of probabilities, none above "
+        f"0, got {got}."
+    )
 
 
 def truncated(stock: Stock, name: str, share: float, kind: str) -> Array:

@@ -13,11 +13,12 @@ array is the synapse with the same gene tags (Chung 2018).
 - `given`: what the entry's `requires` names beyond these two: `predictions`, one array a parent, or
   `ranks`, one number a parent, 1 for the fittest.
 
-Returned are `strengths` (float, finite, >= 0, of that shape) and `support` (bool, of that shape,
-within the union of the parents' supports). Strengths say who survives, they are no weights: a child
-inherits the mean weight over the parents that have the synapse. Which of the support survive is the
-environment's to say ([environment] in the config, `nasgen list environments`); without one, if it
-is larger than the parents' are on average, its weakest synapses go until it is as large.
+Returned are `strengths` (numbers from 0 to the largest float32, of that shape) and `support` (bool,
+of that shape, within the union of the parents' supports). Strengths say who survives, they are no
+weights: a child inherits the mean weight over the parents that have the synapse. Which of the
+support survive is the environment's to say ([environment] in the config, `nasgen list
+environments`); without one, if it is larger than the parents' are on average, its weakest synapses
+go until it is as large.
 
 With `scope="network"` in the entry it is called once: `name` is the tuple of all names, each
 parent's weights and support are {name: array}, and it returns two such mappings.

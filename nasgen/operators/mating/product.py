@@ -7,6 +7,9 @@ have, because 0.05 is more than 0.05^5. The equations' factors alpha_k are left 
 parents, they would change every strength by the same factor, which no environment asks for (without
 the exponent it would be alpha^|K_c|, another one for each number of owners). Logarithms are added
 up, so that nothing underflows.
+
+Kernels are united, but in a kernel its owners are intersected. Owners that were thinned apart may
+share fewer synapses than a child should have; then it has all of them, and is over-shrunk.
 """
 
 from __future__ import annotations
