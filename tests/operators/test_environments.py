@@ -491,7 +491,6 @@ def test_of_equal_strengths_exactly_as_many_survive_as_are_wanted(n: int) -> Non
             {"final": 0.1},
             "final: expected a number of generations in which it is reached, got none",
         ),
-        ({"generations": 5}, "generations: expected environment.final beside it"),
         ({"final": 2.0, "generations": 0}, "final: expected a number above 0 and below 1, got 2.0"),
     ],
 )
