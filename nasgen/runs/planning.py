@@ -64,15 +64,17 @@ class Timing:
         """How many times as fast all threads are as one worker's."""
         return self.row_s / self.row_s_all
 
-    def speed(self, gone_s: float, ending_s: float) -> Speed:
-        """Return what a plan is made of; `gone_s` were spent, `ending_s` go to test and report."""
+    def speed(self, gone_s: float, reserve: Reserve) -> Speed:
+        """Return what a plan is made of; `gone_s` were spent."""
+        test_s = reserve.seconds(n=2) - reserve.seconds(n=1)
         return Speed(
             self.row_s,
             self.row_s_all,
             self.val_s,
             start_s=round(gone_s, 3),
-            end_s=round(ending_s + self.val_s, 3),
+            end_s=round(reserve.seconds(n=1) - test_s + self.val_s, 3),
             threads=self.threads,
+            test_s=round(test_s, 3),
             answer_s=self.answer_s,
             answer_gain=self.answer_gain,
         )
@@ -229,9 +231,10 @@ def made(
     reserve = Reserve(timing.load_s, n_answers, *answering, flops=timing.flops)
     if not budget.spent_s:  # what was begun is brought to its end
         check(time_s, n_train, timing, gone_s, reserve.seconds(n=1))
+    speed = timing.speed(gone_s, reserve)
     while True:  # how many networks are tested in the end follows from the plan
         budget.ending = reserve.ending()
-        plan = found(timing.speed(gone_s, budget.reserve_s), time_s)
+        plan = found(speed, time_s)
         if n_tested(plan) >= reserve.n:
             return {**plan, "load_s": round(timing.load_s, 3), "flops": timing.flops}
         reserve.n = n_tested(plan)

@@ -19,7 +19,7 @@ end of the schedule, so that the ensemble has more to choose from.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, Self
 
@@ -30,6 +30,7 @@ FOLLOWED: Final = ("one", "lines")  # other strategies that run.json names share
 # CIFAR-10 in ten minutes. So the search has a share of the time within these bounds.
 LOSS: Final = 0.09
 LEAST_SHARE, USUAL_SHARE, MOST_SHARE = 0.12, 0.22, 0.33
+LEAST_S: Final = 0.5  # of a training, however little time there is
 JOB_S: Final = 0.3  # what a trial takes beside training and validation: building, loading, writing
 PARTIAL_VALIDATION: Final = 0.5  # of a whole one: in the middle of the schedule images are small
 MIN_STRETCH_IMAGES: Final = 5_000  # of full size; less than that says nothing about a network
@@ -59,7 +60,8 @@ class Speed:
       0: not measured.
     - `answer_gain`: how many times as fast that is as in a worker while all are busy.
     - `start_s`: seconds of the budget that are gone when the first training begins.
-    - `end_s`: seconds that the ending takes: the last validation, ensemble, test, report.
+    - `end_s`: seconds that the ending takes: the last validation, ensemble, report.
+    - `test_s`: seconds that it takes longer for each network that is tested.
     """
 
     image_s: float
@@ -68,6 +70,7 @@ class Speed:
     start_s: float = 0.0
     end_s: float = 0.0
     threads: int = 1
+    test_s: float = 0.0
     answer_s: float = 0.0
     answer_gain: float = 1.0
 
@@ -185,10 +188,16 @@ def planned(
     has_lines &= breeds
     if budget_s is None:
         return _by_trials(n_trials or 1, breeds, has_lines, first, finalists, epochs, finish_epochs)
-    left = max(0.0, budget_s - (speed.start_s + speed.end_s if speed else 0.0))
+
+    def left_s(n: int) -> float:
+        """Return the seconds for training, if `n` networks are tested in the end."""
+        others = speed.start_s + speed.end_s + n * speed.test_s if speed else 0.0
+        return max(LEAST_S, budget_s - others)
+
     most = math.inf if n_trials is None else n_trials if has_lines else n_trials // 2
     cores = _Cores(workers, threads, speed)
-    spread = _spread(left * (1 - USUAL_SHARE), n_train, cores, finalists, most)
+    spread = _spread(lambda n: left_s(n) * (1 - USUAL_SHARE), n_train, cores, finalists, most)
+    left = left_s(max(1, spread.n))
     share = _search_share(spread, workers, breeds) if finish_share is None else 1 - finish_share
     job_s = JOB_S + (PARTIAL_VALIDATION * speed.val_s if speed else 0.0)
     least, most_s, most_finish_s = 4 * job_s, math.inf, math.inf
@@ -206,9 +215,9 @@ def planned(
     else:
         rounds = _rounds(n_slots, workers, max(1, spread.n), breeds, first, most)
         if n_slots < MIN_SLOTS or rounds[0].size < 2:
-            return _one(left, n_train, cores, finalists, n_trials)
+            return _one(left_s, n_train, cores, finalists, n_trials)
     n_used = _slots(rounds, workers)
-    stretch_s = round(max(0.5, search_s / max(1, n_used) - job_s), 3)
+    stretch_s = round(max(LEAST_S, search_s / max(1, n_used) - job_s), 3)
     trained_s = min(stretch_s, most_s)
     finish_s = (left - n_used * (trained_s + job_s)) / max(1, spread.waves)
     # In seconds of one worker; all that a finalist computes counts, not its time alone.
@@ -298,11 +307,16 @@ class _Spread:
 
 
 def _spread(
-    left: float, n_train: int, cores: _Cores, wanted: int | None, most: float = MOST_FINALISTS
+    left_s: Callable[[int], float],
+    n_train: int,
+    cores: _Cores,
+    wanted: int | None,
+    most: float = MOST_FINALISTS,
 ) -> _Spread:
     """Return the finalists and how they share the cores: one, unless more can be afforded.
 
-    A further one must cost the others next to nothing, because threads bring them little, or leave
+    `left_s` says how many seconds a number of them leaves for training: each is tested as well. A
+    further one must cost the others next to nothing, because threads bring them little, or leave
     each of them enough images, the more so the more there are; then their ensemble gains more than
     one longer training would.
     """
@@ -312,9 +326,10 @@ def _spread(
     chosen = _best_spread(1, cores)
     for n in range(2, int(min(most, MOST_FINALISTS)) + 1):
         more = _best_spread(n, cores)
-        is_free = more.worth >= FREE * chosen.worth
+        each_s = left_s(n) * more.worth  # of a worker
+        is_free = each_s >= FREE * left_s(chosen.n) * chosen.worth > 0
         enough = (n - 1) * max(ENOUGH_EPOCHS * n_train, ENOUGH_IMAGES)
-        if not is_free and (cores.image_s is None or left * more.worth / cores.image_s < enough):
+        if not is_free and (cores.image_s is None or each_s / cores.image_s < enough):
             break
         chosen = more
     return chosen
@@ -385,14 +400,18 @@ def _fits(rounds: tuple[Round, ...], n_slots: float, workers: int, most: float) 
 
 
 def _one(
-    left: float, n_train: int, cores: _Cores, finalists: int | None, n_trials: int | None
+    left_s: Callable[[int], float],
+    n_train: int,
+    cores: _Cores,
+    finalists: int | None,
+    n_trials: int | None,
 ) -> Plan:
     """Return the plan that trains one network for all the time, or more where cores allow it."""
-    spread = _spread(left, n_train, cores, finalists or None)
+    spread = _spread(left_s, n_train, cores, finalists or None)
     n = max(1, min(spread.n, spread.at_once, n_trials or spread.n))
     if n != spread.n:
         spread = _best_spread(n, cores)
-    seconds = round(max(0.5, left), 3)
+    seconds = round(left_s(n), 3)
     return Plan(
         "one", (Round(0, n),), seconds, 1.0, 0, spread.at_once, spread.threads, None, cores.speed
     )

@@ -25,6 +25,7 @@ class _Speed(_Part):
     val_s: Seconds
     start_s: Seconds = 0.0
     end_s: Seconds = 0.0
+    test_s: Seconds = 0.0
     threads: Annotated[int, Field(ge=1, strict=True)] = 1
     answer_s: Seconds = 0.0
     answer_gain: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0

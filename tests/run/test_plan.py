@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,15 @@ from hypothesis import strategies as st
 
 from nasgen.errors import ConfigError
 from nasgen.runs import reading, strategy
-from nasgen.settings.plan import JOB_S, MOST_SHARE, PARTIAL_VALIDATION, Plan, Speed, planned
+from nasgen.settings.plan import (
+    JOB_S,
+    LEAST_S,
+    MOST_SHARE,
+    PARTIAL_VALIDATION,
+    Plan,
+    Speed,
+    planned,
+)
 
 N_TRAIN = 45_000
 NEVER = (math.inf, math.inf)  # epochs that end a training
@@ -20,11 +29,14 @@ CIFAR = Speed(1 / 600, 1 / 1020, 2.5, start_s=6.0, end_s=10.0, threads=2)
 TINY = Speed(60e-6, 90e-6, 0.05, start_s=4.0, end_s=4.0, threads=2)  # threads bring it nothing
 
 speeds = st.builds(
-    lambda image_s, gain, val_s, threads: Speed(image_s, image_s / gain, val_s, 4.0, 5.0, threads),
+    lambda image_s, gain, val_s, threads, test_s: Speed(
+        image_s, image_s / gain, val_s, 4.0, 5.0, threads, test_s
+    ),
     st.floats(1e-5, 1e-2),
     st.floats(0.5, 4.0),
     st.floats(0.01, 10.0),
     st.sampled_from([1, 2, 8]),
+    st.just(0.0) | st.floats(0.0, 60.0),
 )
 
 
@@ -60,11 +72,13 @@ def test_a_plan_spends_its_time_once_and_its_schedule_whole(
         finalists=finalists, finish_share=share, most_epochs=most_epochs,
     )  # fmt: skip
     assert Plan.of(plan.to_json()) == plan
-    left = budget_s - (speed.start_s + speed.end_s if speed else 0.0)
+    n_tested = plan.n_search if plan.strategy == "one" else max(1, plan.finalists)
+    tests_s = n_tested * speed.test_s if speed else 0.0
+    left = max(LEAST_S, budget_s - (speed.start_s + speed.end_s + tests_s if speed else 0.0))
     job_s = JOB_S + (PARTIAL_VALIDATION * speed.val_s if speed else 0.0)
     if plan.strategy == "one":
         assert plan.stretch_s is not None
-        assert plan.stretch_s <= max(0.5, left) + 1e-3
+        assert plan.stretch_s <= left + 1e-3
         assert (plan.finalists, plan.until, len(plan.rounds)) == (0, 1.0, 1)
     else:
         most_s = math.inf if speed is None else most_epochs[0] * n_train * speed.image_s
@@ -168,6 +182,15 @@ def test_more_finalists_only_where_each_still_gets_enough() -> None:
     assert free.at_once == 2
     assert free.threads is None
     assert planned(600.0, N_TRAIN, 1, Speed(1e-3, 1e-3, 1.0, threads=1)).threads is None
+
+
+def test_what_is_tested_takes_time_from_what_is_trained() -> None:
+    free, costly = (planned(60.0, 1257, 2, replace(TINY, test_s=s)) for s in (0.5, 15.0))
+    assert free.finalists >= 2
+    assert costly.finalists == 1, "a second network would be tested in half of the time"
+    # Where testing even one takes most of the time, what is left trains that one.
+    late = planned(60.0, 1257, 2, replace(TINY, test_s=48.0))
+    assert (late.strategy, late.n_trials, late.stretch_s) == ("one", 1, 4.0)
 
 
 # A row of a table of 112 takes this on two cores without other work; 12 and 360 passes end it.
