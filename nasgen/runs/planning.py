@@ -226,7 +226,7 @@ def made(
             raise _too_short(time_s, 2 * gone_s, f"the start takes {gone_s:.1f} s")
         return found(None, budget.left_s)
     answering = timing.answer_s, timing.answer_gain
-    reserve = Reserve(timing.load_s, n_answers, *answering, flops=timing.flops)
+    reserve = Reserve(timing.load_s, n_answers, *answering, flops=timing.flops, time_s=time_s)
     if not budget.spent_s:  # what was begun is brought to its end
         check(time_s, n_train, timing, gone_s, reserve.seconds(n=1))
     while True:  # how many networks are tested in the end follows from the plan

@@ -26,6 +26,7 @@ LOAD_S: Final = 3.0  # where a run did not measure it: one of an older version t
 # A worker keeps the memory of one batch for the next (nasgen.execution.pipe.MEMORY), the driver
 # gives it back: for the same answers it needs so many times the time of a processor.
 DRIVER: Final = 1.2
+ENDING_SHARE: Final = 0.25  # of the budget that the ending may take for other tests than the best's
 WINDOW: Final = 4  # trainings that are compared with as many before
 LEAST_SLOWDOWN: Final = 0.5  # networks differ: that they are faster need not be the machine
 
@@ -39,6 +40,8 @@ class Reserve:
       known; then others are expected to take as long).
     - `gain`: how many times as fast that is as in a worker.
     - `n`: networks that are likely to be tested.
+    - `time_s`: the budget. Where all tests would take much of it, fewer are expected: members of an
+      ensemble for whose test there is no time give way (`nasgen.runs.concluding`).
     """
 
     def __init__(
@@ -49,15 +52,18 @@ class Reserve:
         gain: float = 1.0,
         n: int = N_TESTED,
         flops: float = 0.0,
+        time_s: float = math.inf,
     ) -> None:
         self.load_s, self.n_answers, self.answer_s, self.gain = load_s, n_answers, answer_s, gain
-        self.n, self.flops = n, flops
+        self.n, self.flops, self.time_s = n, flops, time_s
         self._first: list[float] = []  # seconds of training for each operation
         self._last: list[float] = []
 
     @classmethod
-    def of(cls, plan: Mapping[str, Any], n_answers: float, n_val: int) -> Self:
-        """Return the reserve of a segment with a recorded plan, {} for none.
+    def of(
+        cls, plan: Mapping[str, Any], n_answers: float, n_val: int, time_s: float | None = None
+    ) -> Self:
+        """Return the reserve of a segment of `time_s` with a recorded plan, {} for none.
 
         A plan of an older version says how long `n_val` validation rows took instead.
         """
@@ -65,7 +71,8 @@ class Reserve:
         load_s = float(plan.get("load_s") or LOAD_S)
         answer_s = speed.answer_s or speed.val_s / max(1, n_val)
         flops = float(plan.get("flops") or 0.0)
-        return cls(load_s, n_answers, answer_s, max(1.0, speed.answer_gain), n_tested(plan), flops)
+        gain, limit_s = max(1.0, speed.answer_gain), time_s or math.inf
+        return cls(load_s, n_answers, answer_s, gain, n_tested(plan), flops, limit_s)
 
     def note(self, trial: Trial) -> None:
         """Take in how fast a trial of the search was trained.
@@ -97,9 +104,12 @@ class Reserve:
     def ending(self, best: Sequence[Trial] = (), n: int | None = None) -> Ending:
         """Return the ending, if networks like the `best` so far are tested.
 
-        These are `n`, default: as many as are likely.
+        These are `n`, default: as many as are likely and take no more than `ENDING_SHARE`.
         """
-        n = self.n if n is None else n
+        if n is None:
+            expected = (self.ending(best, n) for n in range(self.n, 1, -1))
+            most_s = ENDING_SHARE * self.time_s
+            return next((e for e in expected if e.seconds <= most_s), self.ending(best, 1))
         found = [self._answer_s(trial) for trial in best[:n]]
         found += [max(found, default=self.slowdown * self.answer_s)] * (n - len(found))
         fixed_s = self.slowdown * LOADING * self.load_s + self.drawing_s

@@ -294,9 +294,8 @@ class _Session:
         )
         self.targets = dataset.targets[parts.validation]
         self.task = resolved.task.fit(dataset, parts.train)
-        # Of each network that is tested in the end.
         n_test = len(dataset.targets_test) if dataset.has_test else 0
-        self.n_answers = n_test * resolved.n_views
+        self.n_answers = n_test * resolved.n_views  # of each network that is tested in the end
         self._left_s: Callable[[], float] = lambda: math.inf  # until tests should be over
         self._saved = 0.0
         self.has_results = False  # a trial has ended, and is no mere copy of the origin
@@ -461,7 +460,8 @@ class _Session:
         for listener in self.listeners:
             words = {"unit": unit(self.record["data"]["form"]), "more": self._foreseen(leg)}
             listener("plan", {"plan": leg["plan"], **words})
-        reserve = Reserve.of(leg["plan"], self.n_answers, len(self.targets))
+        rows = self.n_answers, len(self.targets)
+        reserve = Reserve.of(leg["plan"], *rows, budget.time_s)
         if (time_s := budget.time_s) is not None:
             budget.ending = reserve.ending()
             self._left_s = lambda: OVERRUN * time_s - budget.elapsed_s - reserve.drawing_s

@@ -16,7 +16,7 @@ import nasgen
 from nasgen.execution.base import Message
 from nasgen.execution.serial import Serial
 from nasgen.runs.concluding import affordable, conclude
-from nasgen.runs.reserve import DRIVER, N_TESTED, WINDOW, Reserve, n_tested
+from nasgen.runs.reserve import DRIVER, ENDING_SHARE, N_TESTED, WINDOW, Reserve, n_tested
 from nasgen.settings.budget import Budget
 from nasgen.store.trial import Trial
 from tests.played import TOY, Played, resolved_of
@@ -103,6 +103,17 @@ def test_as_many_tests_are_expected_as_the_plan_has_networks_to_test() -> None:
     few, many = (Reserve(1.0, 1000.0, 0.005, n=n) for n in (1, 3))
     assert many.seconds() == pytest.approx(few.seconds() + 2 * DRIVER * 5.0)
     assert many.seconds(n=1) == few.seconds()
+
+
+@given(st.floats(1.0, 1e4), st.integers(1, N_TESTED))
+def test_tests_of_further_networks_take_no_large_part_of_the_budget(time_s: float, n: int) -> None:
+    """On a busy machine the tests of two networks would leave no time to train one."""
+    reserve = Reserve(1.0, 1000.0, 0.1, n=n, time_s=time_s)
+    ending = reserve.ending()
+    assert ending.n_answers >= DRIVER * 1000.0
+    assert ending == reserve.ending(n=1) or ending.seconds <= ENDING_SHARE * time_s
+    fits = [k for k in range(1, n + 1) if reserve.seconds(n=k) <= ENDING_SHARE * time_s]
+    assert ending == reserve.ending(n=max(fits, default=1))
 
 
 def test_a_validation_on_small_images_counts_as_one_on_whole_ones() -> None:
