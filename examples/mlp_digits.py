@@ -1,8 +1,8 @@
 """A table of your own: dense networks that were trained on the digits, searched in seconds.
 
 `mlp_digits.csv.gz` beside this file has a row for each network of a small space: its genotype, its
-validation accuracy after each of 8 epochs, and its test accuracy (made by
-`benchmarks/mlp_digits.py`). Try it: nasgen bench examples/mlp_digits.py
+validation accuracy after each of 20 epochs, and its test accuracy, means of three trainings (made
+by `benchmarks/mlp_digits.py`). Try it: nasgen bench examples/mlp_digits.py
 With the learning curves: nasgen bench examples/mlp_digits.py --set stopping.stopper=median
 """
 

@@ -12,7 +12,13 @@ from typing import Any, Final, final
 from nasgen import genotypes, registry
 from nasgen.bench import sheets
 from nasgen.bench.base import signal_of
-from nasgen.errors import ConfigError, DataError, EvaluationError, NasgenError
+from nasgen.errors import (
+    ConfigError,
+    DataError,
+    EvaluationError,
+    IllegalGenotypeError,
+    NasgenError,
+)
 from nasgen.genotypes import Dag, Draft, Genotype
 from nasgen.search_spaces.base import SearchSpace
 from nasgen.search_spaces.cells import CellSpace
@@ -61,7 +67,7 @@ class RowTable:
         self._scale = 100.0 if fractions else 1.0
         self._curves: dict[str, dict[str, Curve]] = {}  # key -> column -> scores by epoch
         self.genotypes: dict[str, Genotype] = {}  # key -> network
-        self._read(_listed(rows), _space(self._space))
+        self._read(_listed(rows), _space(self._space), str(self._space.get("name")))
         self._lengths = {
             column: max((len(c[column]) for c in self._curves.values() if column in c), default=0)
             for column in self.columns
@@ -113,16 +119,16 @@ class RowTable:
         """Names of its scores."""
         return tuple(dict.fromkeys([*self.signals, *self.signals.values()]))
 
-    def _read(self, rows: Sequence[Mapping[str, Any]], space: SearchSpace) -> None:
+    def _read(self, rows: Sequence[Mapping[str, Any]], space: SearchSpace, name: str) -> None:
         if not rows:
             raise DataError("the table has no rows; expected one a network.")
         problems: list[str] = []
-        known = _Keys(space)
+        known = _Keys(space, name)
         first: dict[str, int] = {}  # key -> the row that has it
         lengths: dict[str, int] = {}
         for number, row in enumerate(rows, start=1):
             try:
-                genotype = known.network(row, space)
+                genotype = known.network(row)
                 own = self._scores(row, lengths)
             except (NasgenError, _Wrong) as error:
                 problems.append(f"row {number}: {error}")
@@ -189,11 +195,12 @@ class _Wrong(Exception):  # noqa: N818 - it never leaves this file
 class _Keys:
     """Finds the network that a row names."""
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace, name: str) -> None:
         self._space = space
+        self._name = name
         self._by_key: dict[str, Genotype] | None = None
 
-    def network(self, row: Mapping[str, Any], space: SearchSpace) -> Genotype:
+    def network(self, row: Mapping[str, Any]) -> Genotype:
         """Return the legal genotype of a row; raises `_Wrong` or NasgenError."""
         if not isinstance(row, Mapping):
             raise _Wrong(f"expected a mapping of columns, got {type(row).__name__}.")
@@ -206,7 +213,10 @@ class _Keys:
             except (ValueError, RecursionError):
                 raise _Wrong(f"expected the JSON of a genotype, got {given[:40]!r}.") from None
         genotype = given if isinstance(given, Genotype) else genotypes.read(given)
-        adopted = space.adopt(_tagged(genotype))
+        try:
+            adopted: Genotype = self._space.adopt(_tagged(genotype))
+        except IllegalGenotypeError as error:
+            raise _Wrong(f"no network of the space '{self._name}': {error}") from None
         if key is not None and key != adopted.key:
             raise _Wrong(f"no such key: '{key}' is written beside the network {adopted.key}.")
         return adopted

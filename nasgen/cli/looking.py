@@ -145,7 +145,8 @@ def _generations_table(title: str, run: Any, rows: Sequence[Mapping[str, Any]]) 
         columns[name] = [value(name, row[name]) for row in rows]
     for by, name in (("tags", "overlap"), ("places", "overlap by place")):
         overlaps = [row["similarity"]["kernel"][by]["overlap"] for row in rows]
-        columns[name] = [value("share", overlap) for overlap in overlaps]
+        if any(overlap is not None for overlap in overlaps):
+            columns[name] = [value("share", overlap) for overlap in overlaps]
     table_of(title, list(columns), list(zip(*columns.values(), strict=True)))
     print(COUNTED)
 

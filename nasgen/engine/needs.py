@@ -14,6 +14,7 @@ from nasgen.search_spaces.base import Draw
 
 if TYPE_CHECKING:
     from nasgen.engine.breeding import Breeder
+    from nasgen.engine.individual import Individual
 
 
 class Space(Protocol):
@@ -33,6 +34,9 @@ class Screen(Protocol):
     @property
     def n_wanted(self) -> int: ...
     def choose(self, candidates: Sequence[Genotype], rng: np.random.Generator) -> Verdict: ...
+    def promising(
+        self, rung: int, genotypes: Sequence[Genotype], values: Sequence[float]
+    ) -> Any: ...
     def review(self) -> None: ...
     def take(self, key: str, screening: Mapping[str, Any]) -> None: ...
 
@@ -50,3 +54,11 @@ class Recorded(Protocol):
         parent: int | None,
         make: Callable[[], Proposal | None],
     ) -> Proposal | None: ...
+    def climbed(
+        self,
+        generation: int,
+        rung: int,
+        told: Sequence[Individual],
+        k: int,
+        choose: Callable[[], list[Individual]],
+    ) -> list[Individual]: ...

@@ -46,13 +46,7 @@ from nasgen.evaluation.optimizer_state import State
 from nasgen.evaluation.promises import check_layers, number, value_of
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.schedule import Stretch
-from nasgen.evaluation.training import (
-    Row,
-    Trainee,
-    make_optimizer,
-    n_updates,
-    train_together,
-)
+from nasgen.evaluation.training import Row, Trainee, make_optimizer, n_updates, train_together
 from nasgen.genotypes import Genotype
 from nasgen.genotypes.derivation import Derivation
 from nasgen.phenotype import support
@@ -391,15 +385,14 @@ class Evaluator:
         optimizer: torch.optim.Optimizer,
         turns: torch.Generator | None = None,
     ) -> None:
-        job, time_left_s = trials[0].job, trials[0].time_left_s
+        job, time_left_s, fidelity = trials[0].job, trials[0].time_left_s, _fidelity(trials[0].job)
         seconds = job.get("fidelity", {}).get("seconds", self.training.seconds)
+        moving = speed.moving(self.inference, trainees[0].network, fidelity, self.training)
         # Layers such as dropout draw from it.
         forked = [self.device] if self.device.type == "cuda" else []
         with lent(seeding.integer(job["seed"], "training"), forked):
-            epochs, stretch = self._epochs(job), Stretch(*_fidelity(job).stretch)
-            train_together(
-                trainees, optimizer, self.recipe, epochs, seconds, time_left_s, turns, stretch
-            )
+            about = self._epochs(job), seconds, time_left_s, turns, Stretch(*fidelity.stretch)
+            train_together(trainees, optimizer, self.recipe, *about, moving)
 
     def _conclude(self, trial: Evaluation, candidate: _Candidate, trainee: Trainee) -> None:
         """Measure a trained network, keep its tensors, complete the result."""

@@ -5,25 +5,30 @@ What a time budget buys is planned from it, and the number of threads is chosen 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+from torch import nn
 
 from nasgen import seeding
 from nasgen.errors import FOREIGN, EvaluationError
 from nasgen.evaluation import device, measure
 from nasgen.evaluation.batches import Batch, Batches, Run
 from nasgen.evaluation.inference import Inference
+from nasgen.evaluation.moving import Moving
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.training import Loss, make_optimizer, train
 from nasgen.phenotype.lent import lent
 from nasgen.phenotype.network import Network, build
-from nasgen.settings.fidelity import THREADS_GAIN
+from nasgen.settings.config import Training
+from nasgen.settings.fidelity import FINISH_WITHIN, THREADS_GAIN, Fidelity, thread_counts
 
 N_TIMED: Final = 4  # steps that are timed after one that warms up
 N_ANSWERED: Final = 128  # rows of a batch that is answered
+ANSWERING_SHARE: Final = 0.25  # of the time for timing a training, for timing answers too
 
 
 def measured(
@@ -38,9 +43,10 @@ def measured(
     {"threads": [numbers in rising order], "limit_s", "validation": True by default}. The limit is
     for each number of threads, and exceeded where a few steps take longer; more threads than those
     that were slower are not tried. The result is {"row_s": {number of threads: seconds for each row
-    trained on}, "val_s": of a pass over the validation rows on the inference's threads, if asked
-    for, "flops" and "n_params" of the network, "wall_s"}. Raises EvaluationError when none of the
-    networks can be built.
+    trained on}, "flops" and "n_params" of the network, "wall_s"} and, if asked for, "answer_s", the
+    seconds for each row that is answered by those of the threads that are fastest at it, and
+    "val_s", of a pass over the validation rows. Raises EvaluationError when none of the networks
+    can be built.
     """
     began, wanted = time.perf_counter(), job["speed"]
     limit_s = float(wanted["limit_s"])
@@ -58,8 +64,9 @@ def measured(
     with lent(devices=forked):  # layers such as dropout draw from it
         found = tried(wanted["threads"], seconds)
     if wanted.get("validation", True):
-        n_rows = len(inference.targets("validation"))
-        facts["val_s"] = n_rows * answer_s(inference, network, limit_s)
+        answering = Answering(inference, network, wanted["threads"])
+        facts["answer_s"] = answering.row_s(ANSWERING_SHARE * limit_s)
+        facts["val_s"] = len(inference.targets("validation")) * facts["answer_s"]
     by_threads = {str(n): seconds for n, seconds in found.items()}
     return {"row_s": by_threads, **facts, "wall_s": time.perf_counter() - began}
 
@@ -112,19 +119,58 @@ def row_s(network: Network, batches: Batches, loss: Loss, recipe: Recipe, limit_
     return spent_s / n_rows
 
 
-def answer_s(inference: Inference, network: Network, limit_s: float) -> float:
-    """Return the seconds that answering takes for each row, in large batches."""
-    inputs, targets, rows = inference.part("validation")
-    chosen = np.arange(len(targets)) if rows is None else rows
-    chosen = chosen[: min(inference.feed.rows_at_once, N_ANSWERED)]
-    network.eval()
-    for _ in range(2):  # the first one warms up
-        began = time.perf_counter()
-        inference.answers(network, inputs, chosen)
-        took = time.perf_counter() - began
-        if took > limit_s:
-            break
-    return took / len(chosen)
+class Answering:
+    """Measures how fast a network answers, on those of the `threads` that are fastest at it.
+
+    These are numbers in rising order. It may be in training: it is as before afterwards.
+    """
+
+    def __init__(self, inference: Inference, network: nn.Module, threads: Sequence[int]) -> None:
+        self.inference, self.network, self.threads = inference, network, threads
+        self.inputs, targets, rows = inference.part("validation")
+        chosen = np.arange(len(targets)) if rows is None else rows
+        self.rows = chosen[: min(inference.feed.rows_at_once, N_ANSWERED)]
+        self.is_warm = False
+
+    def row_s(self, limit_s: float = 0.0) -> float:
+        """Return the seconds for each row, in large batches, timed for about `limit_s` seconds.
+
+        One batch at least, for each number of threads; more threads than those that were slower are
+        not tried.
+        """
+        was_training = self.network.training
+        self.network.eval()
+        try:
+            return min(tried(self.threads, lambda n: self._row_s(n, limit_s)).values())
+        finally:
+            self.network.train(was_training)
+            self.is_warm = True
+
+    def _row_s(self, n_threads: int, limit_s: float) -> float:
+        spent_s, n_rows, is_warm = 0.0, 0, self.is_warm
+        with self.inference.threads(n_threads):
+            while not n_rows or spent_s < limit_s:
+                began = time.perf_counter()
+                self.inference.answers(self.network, self.inputs, self.rows)
+                took = time.perf_counter() - began
+                if is_warm or took > limit_s > 0:
+                    spent_s, n_rows = spent_s + took, n_rows + len(self.rows)
+                is_warm = True
+        return spent_s / n_rows
+
+
+def moving(
+    inference: Inference, network: nn.Module, fidelity: Fidelity, training: Training
+) -> Moving | None:
+    """Return what moves the end of a network's training; None where its fidelity has no ending.
+
+    It answers on the threads that train it, or on fewer.
+    """
+    if fidelity.ending is None or fidelity.seconds is None:
+        return None
+    answering = Answering(inference, network, thread_counts(max(1, inference.n_threads)))
+    most = FINISH_WITHIN * (training.time_limit or math.inf)
+    return Moving(fidelity.seconds, fidelity.ending, answering.row_s, most)
 
 
 class _Few(Batches):

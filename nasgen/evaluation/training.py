@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from nasgen.errors import EvaluationError
 from nasgen.evaluation.average import Average, buffers, measure_statistics
 from nasgen.evaluation.batches import Batch, Batches, answered
+from nasgen.evaluation.moving import Moving
 from nasgen.evaluation.precision import mixed_precision
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.schedule import WHOLE, Stretch, learning_rate
@@ -40,7 +41,8 @@ class History:
     """What happened in training. `curve` has one row an epoch: epoch, train_loss, lr, elapsed_s.
 
     `train_s` counts the network's own turns only, when it was trained with others. `stopped` says
-    that its report was answered with False, `diverged` that its loss became no number.
+    that its report was answered with False, `diverged` that its loss became no number. `answer_s`
+    are the seconds in which the network answers a row, where its end moved by them.
     """
 
     curve: list[Row] = field(default_factory=list)
@@ -51,16 +53,47 @@ class History:
     precision: str = "float32"
     stopped: bool = False
     diverged: bool = False
+    answer_s: float | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
         """What a trial records of it."""
-        return {
+        own = {} if self.answer_s is None else {"answer_s": self.answer_s}
+        return own | {
             "precision": self.precision,
             "train_loss": self.train_loss if self.n_rows else None,
             "epochs_done": self.epochs_done,
             "images_per_s": self.n_rows / max(self.train_s, 1e-9),
         }
+
+
+@dataclass
+class _Clock:
+    """The seconds of a training, None without a limit. Where they change, what is done stays done.
+
+    The share `done` was done when they changed last, `since` seconds after the beginning.
+    """
+
+    seconds: float | None
+    done: float = 0.0
+    since: float = 0.0
+
+    def share(self, elapsed: float, last_s: float) -> float:
+        """Return the share that is done, if steps end `last_s` before the seconds do."""
+        if self.seconds is None:
+            return 0.0
+        left = max(self.seconds - last_s - self.since, 1e-9)
+        return self.done + (1 - self.done) * (elapsed - self.since) / left
+
+    def is_over(self, elapsed: float, last_s: float, step: int) -> bool:
+        """Tell whether what is left to do, `last_s` with another step, would end too late."""
+        return self.seconds is not None and step > 0 and elapsed + last_s > self.seconds
+
+    def move(self, seconds: float, elapsed: float) -> None:
+        """End after `seconds` in all."""
+        if seconds != self.seconds:
+            self.done, self.since = min(1.0, self.share(elapsed, 0.0)), elapsed
+            self.seconds = seconds
 
 
 class Trainee:
@@ -173,15 +206,16 @@ def train_together(
     time_left_s: Callable[[], float] = lambda: math.inf,
     turns: torch.Generator | None = None,
     stretch: Stretch = WHOLE,
+    moving: Moving | None = None,
 ) -> None:
     """Train networks in rounds; in a round each of them makes one update, in an order of `turns`.
 
     One optimiser holds the parameters of all of them (Painter 2018, joint training). `epochs` and
-    `seconds` are what each may use, `seconds` on average; all stop after the same round, so they
-    have made equally many steps. Their batches must be equally many in an epoch. One whose
-    `report` answers False stops alone. Weights are averaged after each round. Fills in every
-    trainee's `history` and raises like `train`; of the one whose loss was the first to be no
-    number, `history.diverged` is set.
+    `seconds` are what each may use, `seconds` on average, or what `moving` says after each round;
+    all stop after the same round, so they have made equally many steps. Their batches must be
+    equally many in an epoch. One whose `report` answers False stops alone. Weights are averaged
+    after each round. Fills in every trainee's `history` and raises like `train`; of the one whose
+    loss was the first to be no number, `history.diverged` is set.
     """
     device, n_steps = trainees[0].batches.device, trainees[0].batches.n_steps
     side = trainees[0].batches.side
@@ -204,15 +238,15 @@ def train_together(
     losses: list[tuple[Trainee, torch.Tensor]] = []  # not yet looked at
     last = last_report = time.perf_counter()
     elapsed = round_s = 0.0  # of one trainee, on average
+    clock = _Clock(seconds)
     step = 0
     after_s = 0.0  # what is left to do when the last step is done
-    while step < n_total and active and not _is_over(elapsed, round_s + after_s, seconds, step):
+    while step < n_total and active and not clock.is_over(elapsed, round_s + after_s, step):
         for trainee in active:
             trainee.loss_sum = 0.0
         for n_epoch in range(1, n_steps + 1):
             own = (step + 0.5) / n_total
-            if seconds is not None:
-                own = max(own, elapsed / max(seconds - round_s - after_s, 1e-9))
+            own = max(own, clock.share(elapsed, round_s + after_s))
             progress = stretch.at(own)
             lr = recipe.lr * learning_rate(progress, recipe.warmup, recipe.decay)
             for group in optimizer.param_groups:
@@ -256,7 +290,11 @@ def train_together(
                 raise EvaluationError(
                     f"stopped after {epochs_done:.2f} of {epochs:g} epochs", "timeout"
                 )
-            is_over = step == n_total or _is_over(elapsed, round_s + after_s, seconds, step)
+            if moving is not None and step < n_total:
+                clock.move(moving.after(elapsed), elapsed)
+                last = _passed(active, last)
+                elapsed = sum(trainee.history.train_s for trainee in active) / len(active)
+            is_over = step == n_total or clock.is_over(elapsed, round_s + after_s, step)
             ends = is_over or n_epoch == n_steps
             if ends or step % CHECK_EVERY == 1:
                 _look_at(losses)
@@ -266,10 +304,7 @@ def train_together(
                 last_report = last
                 for trainee in active:
                     trainee.tell({"lr": lr} if ends else None, is_over)
-                    # A look takes time of the training, but must not pass for a slow step.
-                    now = time.perf_counter()
-                    trainee.history.train_s += now - last
-                    last = now
+                    last = _passed([trainee], last)
                 active = [trainee for trainee in active if not trainee.history.stopped]
             if ends or not active:
                 break
@@ -280,9 +315,22 @@ def train_together(
     for trainee in active if average.share else ():
         with autocast:
             _measure(trainee, stretch.end)
+    if moving is not None:
+        trainees[0].history.answer_s = moving.answer_s
     rest_s = time.perf_counter() - last
     for trainee in trainees:
         trainee.history.train_s += rest_s / len(trainees)
+
+
+def _passed(trainees: Sequence[Trainee], since: float) -> float:
+    """Count the time since then as training, and return what it is now.
+
+    A look takes time of the training, but must not pass for a slow step.
+    """
+    now = time.perf_counter()
+    for trainee in trainees:
+        trainee.history.train_s += (now - since) / len(trainees)
+    return now
 
 
 def _in_turn(active: list[Trainee], turns: torch.Generator | None) -> list[Trainee]:
@@ -320,8 +368,3 @@ def _measure(trainee: Trainee, progress: float) -> None:
     batches = islice(trainee.batches.epoch(), N_MEASURED)
     runs = (partial(answered, trainee.forward, inputs) for inputs, _ in batches)
     measure_statistics(trainee.network, runs)
-
-
-def _is_over(elapsed: float, step_s: float, seconds: float | None, step: int) -> bool:
-    """Tell whether another step, as long as the last one, would end after `seconds`."""
-    return seconds is not None and step > 0 and elapsed + step_s > seconds

@@ -20,7 +20,10 @@ from nasgen.store.trial import Trial
 
 Json = dict[str, Any]
 STATES: Final = ("COMPLETE", "PRUNED", "FAILED")
-NUMBERS: Final = ("val_loss", "val_s", "epochs_done", "n_params", "flops")  # read by the driver
+NUMBERS: Final = (  # read by the driver
+    "val_loss", "val_s", "val_scale", "answer_s", "images_per_s", "epochs_done", "n_params",
+    "flops",
+)  # fmt: skip
 
 
 def results(

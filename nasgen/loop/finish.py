@@ -29,6 +29,7 @@ ENOUGH_EPOCHS, ENOUGH_IMAGES = 25.0, 1_000_000
 MAX_WIDEN = 2.0  # by itself
 MARGIN = 1.1  # by which a further finalist may take longer than the longest one so far
 LEAST_S = 0.1  # of a training, where no clock tells
+LEAST_FINISH_S = 0.5  # of a finalist's, when no time is left
 
 
 class Space(Protocol):
@@ -197,7 +198,8 @@ class Finish:
 
         All workers take a finish trial `waves` times (default: until this segment's have finished).
         What a trial takes beside training comes on top of it: the most that one of the last ones
-        took, at least the validation of its source.
+        took, at least the validation of its source. With what follows the trial, that is measured
+        anew while it trains, and the time moves by the difference.
         """
         left = self.budget.left_s
         if math.isinf(left):
@@ -208,9 +210,15 @@ class Finish:
             waves = max(1, math.ceil(n_open / self.workers))
         source = self._source(trial)
         validation_s = 0.0 if source is None else source.val_s
-        limit = trial.fidelity.seconds or math.inf
-        seconds = max(0.5, min(limit, left / waves - max(validation_s, self.extra_s)))
-        return replace(trial.fidelity, seconds=seconds)
+        beside_s = max(validation_s, self.extra_s)
+        limit = self.constants.finish_fidelity.seconds or math.inf
+        seconds = left / waves - beside_s
+        if seconds >= limit:
+            return replace(trial.fidelity, seconds=max(LEAST_FINISH_S, limit), ending=None)
+        ending = self.budget.ending.shared(waves).after(beside_s)
+        if trial.fidelity.threads is not None:  # it answers with those that it trains with
+            ending = replace(ending, gain=1.0)
+        return replace(trial.fidelity, seconds=max(LEAST_FINISH_S, seconds), ending=ending)
 
     def widened(self, trial: Trial) -> Trial:
         """Return a finalist with `widen` times the channels, as NASNet scales what it found.

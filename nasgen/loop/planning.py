@@ -41,14 +41,16 @@ class Plans:
     def bounded(self, search: Search, fidelity: Fidelity) -> Fidelity:
         """Return the fidelity of a search trial that begins now.
 
-        What is trained to the end at once ends when the time for training does.
+        What is trained to the end at once ends when the time for training does, see
+        `Finish.bounded`.
         """
         plan, left = self.now(search), search.budget.left_s
         if plan is None or plan.strategy != "one" or fidelity.seconds is None:
             return fidelity
         val_s = plan.speed.val_s if plan.speed is not None else 0.0
         seconds = round(max(LEAST_S, min(fidelity.seconds, left - val_s)), 3)
-        return self.started_late(search, replace(fidelity, seconds=seconds))
+        ending = search.budget.ending.after(val_s)
+        return self.started_late(search, replace(fidelity, seconds=seconds, ending=ending))
 
     def started_late(self, search: Search, fidelity: Fidelity) -> Fidelity:
         """Return the fidelity of a trial that waits for workers which a resumed run must start.

@@ -3,19 +3,21 @@
 Candidates come from the ledger with what preceded them: refusals of operators, candidates that the
 filter rejected, what it forecast. So counters, credit, audit and filter are as they were, and no
 operator, no draw from the space and no choice of a predictor is repeated. What selects among
-individuals does run again: it depends on results alone.
+individuals does run again: it depends on results alone. Who climbs to the next rung is as stored,
+since a predictor may have a say in that.
 """
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nasgen import genotypes
 from nasgen.engine.breeding import Breeder
+from nasgen.engine.individual import Individual
 from nasgen.engine.proposal import DRAWN, Proposal, Terms
 from nasgen.errors import NasgenError, StoreError
 from nasgen.genotypes.child import minted_plan
@@ -61,6 +63,29 @@ class Recorded:
         )
         found = self._proposal(self._waiting.popleft(), terms) if fits else None
         return self._taken(breeder, found, make)
+
+    def climbed(
+        self,
+        generation: int,
+        rung: int,
+        told: Sequence[Individual],
+        k: int,
+        choose: Callable[[], list[Individual]],
+    ) -> list[Individual]:
+        """Return the k who climb to a rung: those that are stored, then those of `choose`.
+
+        `told` are all of the rung below, `choose` gives k of them.
+        """
+        of_seq = {individual.seq: individual for individual in told}
+        first = [of_seq[trial.parents[0]] for trial in self._on_rung(generation, rung)]
+        others = choose() if len(first) < k else []
+        return [*first, *(one for one in others if one not in first)][:k]
+
+    def _on_rung(self, generation: int, rung: int) -> list[Trial]:
+        """Return the stored trials of those who climbed to a rung."""
+        return [
+            t for t in self._waiting if (t.generation, t.fidelity.rung or 0) == (generation, rung)
+        ]
 
     def _taken(
         self, breeder: Breeder, found: Proposal | None, make: Callable[[], Proposal | None]
@@ -177,6 +202,22 @@ class _Verified(Recorded):
     def __init__(self, trials: list[Trial], search: Search) -> None:
         super().__init__(trials, search)
         self.differences: list[Difference] = []
+
+    def climbed(
+        self,
+        generation: int,
+        rung: int,
+        told: Sequence[Individual],
+        k: int,
+        choose: Callable[[], list[Individual]],
+    ) -> list[Individual]:
+        again = choose()
+        for trial, individual in zip(self._on_rung(generation, rung), again, strict=False):
+            if trial.parents[0] != individual.seq:
+                text = f"trial {individual.seq} climbs, recorded is trial {trial.parents[0]}"
+                self.differences.append(Difference(trial.seq, trial.operator, text))
+                break
+        return super().climbed(generation, rung, told, k, lambda: again)
 
     def _taken(
         self, breeder: Breeder, found: Proposal | None, make: Callable[[], Proposal | None]

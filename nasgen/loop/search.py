@@ -31,6 +31,7 @@ from nasgen.loop.memory import rare_collections
 from nasgen.loop.planning import Plans
 from nasgen.loop.ranks import Rank, rank
 from nasgen.loop.resuming import replay
+from nasgen.loop.teaching import taught
 from nasgen.loop.watching import watched
 from nasgen.predictors.filter import Filter
 from nasgen.settings.budget import Budget
@@ -439,14 +440,9 @@ class Search:
             if is_measured and (not trial.rungs_below or trial.fidelity.rungs is None):
                 self.algorithm.breeder.observe(individual)
             self.algorithm.tell(individual)
-            # The lowest rung has all candidates, so its labels are alike and not chosen.
-            if self.screen is not None and is_measured and not trial.fidelity.rung:
+            if self.screen is not None and is_measured:
                 first = self.constants.objectives[0].name
-                value, batch = trial.objectives[first], self.batch(trial.generation)
-                begin = trial.fidelity.stretch[0] if trial.fidelity.is_partial else None
-                self.screen.observe(
-                    trial.seq, individual.genotype, value, trial.train_s, batch, begin
-                )
+                taught(self.screen, individual.genotype, trial, self.trials, first, self.batch)
         self.note_generation()
 
     def note_generation(self) -> None:

@@ -79,17 +79,17 @@ def mated(who: str, name: str, returned: Any, supports: Sequence[Mask]) -> tuple
             raise OperatorError(
                 f"{who}, tensor '{name}': expected strengths from 0 to {LARGEST:g}, got {value:g}."
             )
-    return strengths, _support(who, name, support, union, "any parent")
+    return strengths, _support(who, name, support, union, "no parent has")
 
 
 def pruned(who: str, name: str, returned: Any, support: Mask) -> Mask:
     """Return the support that a pruning left of a tensor; OperatorError for what is none."""
-    return _support(who, name, returned, support, "the parent")
+    return _support(who, name, returned, support, "the parent has not")
 
 
 def within_stock(who: str, name: str, returned: Any, support: Mask) -> Mask:
     """Return what an environment let survive of a tensor, as a copy; OperatorError for others."""
-    return _support(who, name, returned, support, "the mated stock").copy()
+    return _support(who, name, returned, support, "the mated stock has not").copy()
 
 
 def worths(who: str, name: str, returned: Any, chosen: Mask) -> Array:
@@ -134,7 +134,9 @@ def changed(who: str, name: str, returned: Any, weight: Array) -> tuple[Array, M
     """Return (weight, support) of a mutation that runs in the worker; it may regrow synapses."""
     values, support = _pair(who, name, returned, "weights")
     values = _numbers(who, name, values, weight.shape, "weights")
-    return values, _support(who, name, support, np.ones(weight.shape, np.bool_), "the tensor")
+    return values, _support(
+        who, name, support, np.ones(weight.shape, np.bool_), "the tensor has not"
+    )
 
 
 def by_tensor(who: str, returned: Any, names: Sequence[str]) -> dict[str, Any]:
@@ -182,7 +184,7 @@ def _numbers(
     return found
 
 
-def _support(who: str, name: str, value: Any, most: Mask, whose: str) -> Mask:
+def _support(who: str, name: str, value: Any, most: Mask, lacks: str) -> Mask:
     if not isinstance(value, np.ndarray) or value.dtype != np.bool_ or value.shape != most.shape:
         raise OperatorError(
             f"{who}, tensor '{name}': expected a support as an array of bool of shape "
@@ -192,7 +194,7 @@ def _support(who: str, name: str, value: Any, most: Mask, whose: str) -> Mask:
         synapses = "1 synapse" if n == 1 else f"{n} synapses"
         raise OperatorError(
             f"{who}, tensor '{name}': expected a support that does not grow, got {synapses} that "
-            f"{whose} has not; use `support & ...`."
+            f"{lacks}; use `support & ...`."
         )
     return value
 

@@ -136,11 +136,11 @@ def _scored(
     judge: Indices,
     seed: int,
 ) -> dict[str, float | None]:
-    predicted = _predicted(make, X, y, learn, judge, seed)
+    found = predicted(make, X, y, learn, judge, seed)
     return {
-        "r2": scores.r2(predicted, y[judge]),
-        "kendall": scores.kendall(predicted, y[judge]),
-        "top_kendall": scores.top_kendall(predicted, y[judge]),
+        "r2": scores.r2(found, y[judge]),
+        "kendall": scores.kendall(found, y[judge]),
+        "top_kendall": scores.top_kendall(found, y[judge]),
     }
 
 
@@ -160,7 +160,7 @@ def held_out(
     found: Floats = np.full((n_repeats, len(y)), np.nan)
     each = len(splits) // n_repeats
     for number, (learn, judge) in enumerate(splits):
-        found[number // each, judge] = _predicted(make, X, y, learn, judge, seed)
+        found[number // each, judge] = predicted(make, X, y, learn, judge, seed)
     return found
 
 
@@ -174,14 +174,14 @@ def r2_each(
     """Return R2 on the evaluated rows of each split; splits whose labels are equal are left out."""
     return np.array(
         [
-            scores.r2(_predicted(make, X, y, learn, judge, seed), y[judge])
+            scores.r2(predicted(make, X, y, learn, judge, seed), y[judge])
             for learn, judge in splits
             if np.ptp(y[judge]) > 0
         ]
     )
 
 
-def _predicted(
+def predicted(
     make: Factory,
     X: Floats,  # noqa: N803 - scikit-learn's name
     y: Floats,
@@ -189,6 +189,10 @@ def _predicted(
     judge: Indices,
     seed: int,
 ) -> Floats:
+    """Return what a predictor fitted on the rows `learn` says of the rows `judge`, in y's unit.
+
+    Where all labels to learn from are equal, that label is predicted.
+    """
     mean, std = y[learn].mean(), y[learn].std()
     if np.ptp(y[learn]) == 0:
         return np.full(len(judge), mean)

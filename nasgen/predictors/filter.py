@@ -32,9 +32,9 @@ from nasgen.predictors.base import (
     encode_all,
 )
 from nasgen.predictors.features.structural import log_params
+from nasgen.predictors.promotion import N_DECIMALS, Promotion, line
 from nasgen.settings.objectives import Direction
 
-N_DECIMALS: Final = 9  # of a standardised prediction: differences below it depend on the machine
 SIZE: Final = "log_params"  # the feature that stands for size alone, if a feature set has it
 
 
@@ -55,6 +55,8 @@ class Filter:
     - `size`: the logarithm of a genotype's parameters, on which the audit's opponent draws a line.
       Only for feature sets without `log_params`; the predictor does not see it.
     - `is_asked`: whether somebody named it, see `audit`.
+    - `promotes`: whether it also says who climbs to the next rung, see `promotion`; one that is
+      informed, or substitutes, does not.
     - `is_informed`: whether what `make` returns is `Informed`; then `warmup` does not count, except
       in the mode "substitute", and the objective has values in [0, 1] of which more is better.
 
@@ -80,6 +82,7 @@ class Filter:
         size: Callable[[Any], float] = log_params,
         is_asked: bool = True,
         is_informed: bool = False,
+        promotes: bool = True,
     ) -> None:
         wrong = [
             f"predictor.{name}: expected {expected}, got {value!r}."
@@ -110,6 +113,8 @@ class Filter:
         self.is_substitute = mode == "substitute"
         self.is_informed = is_informed
         self.audit = Audit(1 - estimated if self.is_substitute else unscreened, seed, is_asked)
+        able = promotes and not (self.is_informed or self.is_substitute)
+        self.promotion = Promotion(make, features, seed, warmup) if able else None
         self._labels: dict[int, tuple[Floats, float, float]] = {}  # seq -> features, size, label
         self._groups: dict[int, float | None] = {}  # seq -> trials that it compares with
         # Labels of running generations.
@@ -170,6 +175,31 @@ class Filter:
         elif math.isfinite(value):
             self._featureless.add(seq)
         self.audit.unfitted = self._missing()
+
+    def climbed(self, seq: int, genotype: Genotype, rung: int, before: float, after: float) -> None:
+        """Take the first objective of a trial of a rung, and what its network had on the one below.
+
+        `rung` is the one below. As with `observe`, what is not finite is left out.
+        """
+        if self.promotion is not None:
+            self.promotion.observe(rung, seq, genotype, self.sign * before, self.sign * after)
+
+    def promising(
+        self, rung: int, genotypes: Sequence[Genotype], values: Sequence[float]
+    ) -> Floats | None:
+        """Return what networks are worth on the next rung (n,), more is better; see `Promotion`.
+
+        `values` are their first objectives on this one. None: their order is that of the values.
+        Raises IncompatibleError when the predictor fails.
+        """
+        if self.promotion is None:
+            return None
+        try:
+            return self.promotion.expected(rung, genotypes, [self.sign * v for v in values])
+        except FOREIGN as error:
+            raise _failure(
+                f"learn what {len(genotypes)} networks of a rung become", error
+            ) from error
 
     @property
     def n_wanted(self) -> int:
@@ -363,7 +393,7 @@ class Filter:
         if len(labels):
             self._range = (float(labels.min()), float(labels.max()))
         if len(labels) > 1:
-            self._line = _line(np.array([size for _, size, _ in ordered]), labels)
+            self._line = line(np.array([size for _, size, _ in ordered]), labels)
         return fresh
 
     def _predicted(self, surrogate: Predictor, rows: Floats) -> tuple[Floats, Floats]:
@@ -389,14 +419,6 @@ class Filter:
                 )
         numbers: list[Floats] = [np.asarray(part, dtype=np.float64) for part in parts]
         return np.round(numbers[0], N_DECIMALS), np.round(numbers[1], N_DECIMALS)
-
-
-def _line(x: Floats, y: Floats) -> tuple[float, float]:
-    """Return slope and offset of the least-squares line; flat where x is constant."""
-    spread = x - x.mean()
-    total = float((spread**2).sum())
-    slope = float((spread * y).sum()) / total if total > 0 else 0.0
-    return slope, float(y.mean() - slope * x.mean())
 
 
 def _failure(where: str, error: BaseException) -> IncompatibleError:

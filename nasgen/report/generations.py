@@ -31,6 +31,13 @@ def section(view: ReportView) -> dict[str, Any] | None:
     if not rows:
         return None
     metric = f"val_{view.metric}"
+    kinds = [
+        (kind, by, [(row["generation"], row["similarity"][kind][by]) for row in rows])
+        for kind in ("kernel", "filter")
+        for by in ("tags", "places")
+    ]
+    # One network a generation resembles nothing.
+    are_several = any(alike["overlap"] is not None for *_, of in kinds for _, alike in of)
     return {
         "metric": metric,
         "rows": rows,
@@ -38,11 +45,7 @@ def section(view: ReportView) -> dict[str, Any] | None:
         "efficiency": _efficiency(view, metric),
         "layers": _layers(rows),
         "lineage": _lineage(view, metric),
-        "kinds": [
-            (kind, by, [(row["generation"], row["similarity"][kind][by]) for row in rows])
-            for kind in ("kernel", "filter")
-            for by in ("tags", "places")
-        ],
+        "kinds": kinds if are_several else [],
         "layer_names": [layer["layer"] for layer in rows[-1]["layers"].values()],
         "collapsed": sum(row["collapsed"] for row in rows),
         "over_shrunk": sum(row["over_shrunk"] for row in rows),
@@ -87,15 +90,15 @@ def _agreement(rows: Sequence[Row], metric: str) -> tuple[Markup, list[tuple[str
         ]
     low = min((m.y for m in marks if m.y is not None), default=0.0)
     low = min(0.0, max(low, -1.0))  # below chance; far below is drawn at the edge
+    there = {line.title for line in lines}
     chart = charts.plot(
-        "density, accuracy and overlap of the networks of each generation",
+        f"{', '.join(name for name, *_ in series if name in there)} of each generation",
         _whole([row["generation"] for row in rows]),
         Axis(low - 0.03, 1.03, linear_ticks(low, 1.0), "share", "share"),
         marks,
         lines,
         size=(1072, 360),
     )
-    there = {line.title for line in lines}
     return chart, [(name, css) for name, css, _ in series if name in there]
 
 

@@ -44,6 +44,8 @@ class Timing:
     - `row_s`: of training, for each row, in a worker while all workers train.
     - `row_s_all`: the same for a network that has `threads` threads for itself.
     - `val_s`: of a pass over the validation rows, in a worker.
+    - `answer_s`: of answering a row, for a network that has the threads for itself.
+    - `answer_gain`: how many times as fast that is as in a worker.
     - `load_s`: until a worker had loaded torch and read the data.
     - `flops`: operations of the timed network for one row, no time.
     """
@@ -54,6 +56,8 @@ class Timing:
     val_s: float
     load_s: float
     flops: float = 0.0
+    answer_s: float = 0.0
+    answer_gain: float = 1.0
 
     @property
     def gain(self) -> float:
@@ -69,6 +73,8 @@ class Timing:
             start_s=round(gone_s, 3),
             end_s=round(ending_s + self.val_s, 3),
             threads=self.threads,
+            answer_s=self.answer_s,
+            answer_gain=self.answer_gain,
         )
 
 
@@ -91,36 +97,39 @@ def timed(
     counts = [n for n in thread_counts(most_threads) if n >= threads]
     limit_s = min(max(TIMING_SHARE * budget_s, LEAST_S), MOST_S) / (1 + len(counts))
 
-    def job(place: int, counts: Sequence[int], validation: bool) -> Json:
+    def job(place: int, counts: Sequence[int]) -> Json:
         return {
             "seq": -1 - place,  # no trial's
             "attempt": 1,
             "seed": seeding.integer(seed, "speed"),
             "genotypes": list(networks),
-            "speed": {"threads": list(counts), "limit_s": limit_s, "validation": validation},
+            "speed": {"threads": list(counts), "limit_s": limit_s},
             "limit_s": max(PATIENCE_S, PATIENCE * budget_s),
         }
 
     began = time.monotonic()
     executor.start()
-    busy = _answers(executor, [job(place, [threads], True) for place in range(executor.workers)])
+    busy = _answers(executor, [job(place, [threads]) for place in range(executor.workers)])
     if not busy:
         return None
     row_s = _mean([next(iter(found["row_s"].values())) for _, found in busy])
     load_s = max(0.0, _mean([at - began - found["wall_s"] for at, found in busy]))
     val_s = _mean([found["val_s"] for _, found in busy])
-    alone = {threads: row_s}
+    alone, busy_s = {threads: row_s}, _mean([found["answer_s"] for _, found in busy])
+    answer_s = busy_s
     if len(counts) > 1:
-        for _, found in _answers(executor, [job(0, counts, False)]):
+        for _, found in _answers(executor, [job(0, counts)]):
             alone = {int(n): seconds for n, seconds in found["row_s"].items()}
+            answer_s = min(busy_s, found["answer_s"])
     best = fastest(alone)
     flops = float(busy[0][1]["flops"])
-    return Timing(row_s, min(row_s, alone[best]), best, val_s, load_s, flops)
+    measured = row_s, min(row_s, alone[best]), best, val_s, load_s, flops
+    return Timing(*measured, answer_s, busy_s / answer_s)
 
 
 def _answers(executor: Executor, jobs: Sequence[Json]) -> list[tuple[float, Json]]:
     """Return when each job that succeeded was answered, and what was measured."""
-    waiting, validation = {job["seq"] for job in jobs}, jobs[0]["speed"]["validation"]
+    waiting = {job["seq"] for job in jobs}
     for job in jobs:
         executor.submit(job)
     found = []
@@ -128,18 +137,17 @@ def _answers(executor: Executor, jobs: Sequence[Json]) -> list[tuple[float, Json
         for message in executor.collect(timeout=0.2):
             if (result := message.get("result")) is not None:
                 waiting.discard(result["seq"])
-                if _is_sound(measured := result.get("metrics"), validation):
+                if _is_sound(measured := result.get("metrics")):
                     found.append((time.monotonic(), measured))
     return found
 
 
-def _is_sound(measured: Any, validation: bool) -> bool:
+def _is_sound(measured: Any) -> bool:
     """Tell whether a worker, in which plug-ins run, answered with what was asked for."""
     if not isinstance(measured, Mapping) or not isinstance(measured.get("row_s"), Mapping):
         return False
     counts = measured["row_s"]
-    values = [*counts.values(), measured.get("wall_s")]
-    values += [measured.get("val_s")] if validation else []
+    values = [*counts.values(), *(measured.get(name) for name in ("wall_s", "val_s", "answer_s"))]
     flops = measured.get("flops")
     if not isinstance(flops, int | float) or not 0 <= flops < math.inf:
         return False
@@ -186,12 +194,13 @@ def made(
     constants: Constants,
     budget: Budget,
     executor: Executor,
-    test_ratio: float,
+    n_answers: float,
     designs: Callable[[], Iterable[Design]] = tuple,
 ) -> Json:
     """Return the plan of a segment of a run that begins now, as run.json keeps it.
 
-    With a time budget the workers are started and timed. Raises TooShortError for a budget in which
+    With a time budget the workers are started and timed; `n_answers` rows are answered by each
+    network that is tested in the end. Raises TooShortError for a budget in which
     no network can be trained and tested.
     """
     timing, time_s, n_train = None, budget.time_s, constants.n_train
@@ -216,12 +225,12 @@ def made(
         if gone_s > time_s and not budget.spent_s:
             raise _too_short(time_s, 2 * gone_s, f"the start takes {gone_s:.1f} s")
         return found(None, budget.left_s)
-    views = resolved.n_views
-    reserve = Reserve(timing.load_s, test_ratio, timing.gain, timing.val_s, n_views=views)
+    answering = timing.answer_s, timing.answer_gain
+    reserve = Reserve(timing.load_s, n_answers, *answering, flops=timing.flops)
     if not budget.spent_s:  # what was begun is brought to its end
         check(time_s, n_train, timing, gone_s, reserve.seconds(n=1))
     while True:  # how many networks are tested in the end follows from the plan
-        budget.reserve_s = reserve.seconds()
+        budget.ending = reserve.ending()
         plan = found(timing.speed(gone_s, budget.reserve_s), time_s)
         if n_tested(plan) >= reserve.n:
             return {**plan, "load_s": round(timing.load_s, 3), "flops": timing.flops}

@@ -22,6 +22,7 @@ from nasgen.runs.resolved import Resolved
 from nasgen.search_spaces import fitting
 from nasgen.settings import constraints, objectives
 from nasgen.settings.config import TABLES, SearchConfig, Space, merge, parse
+from nasgen.settings.environment import Environment
 from nasgen.settings.fidelity import n_finish, population
 
 MIN_TIME_S: Final = 10.0  # starting workers and writing the report take about half of this
@@ -176,6 +177,11 @@ def _with_operators(config: SearchConfig, scope: plugins.Scope) -> SearchConfig:
     environment = config.environment
     if "name" not in environment.model_fields_set and kind.environment != environment.name:
         environment = environment.model_copy(update={"name": kind.environment})
+    # A schedule ends with the search, unless it has a length of its own.
+    length = section.options.get("generations")
+    if environment.options.get("final") is not None and length is not None:
+        given = {"generations": length, **environment.model_dump(exclude_unset=True)}
+        environment = Environment.model_validate({"name": environment.name, **given})
     return config.model_copy(
         update={"algorithm": section.model_copy(update=written), "environment": environment}
     )

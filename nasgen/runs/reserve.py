@@ -1,17 +1,21 @@
 """How much of a time budget the ending needs: ensemble, test, report.
 
 Nothing of it is a constant of some other machine. Loading torch and the data takes the driver as
-long as it took the workers; a test takes as long for each row as validation did; choosing the
-ensemble and drawing the report are in proportion to the loading. When validation becomes slower for
-the same number of operations, so has the machine, and all of it is expected to take longer.
+long as it took the workers; a test takes as long for each row as the timed network took to answer
+one, in proportion to the operations; choosing the ensemble and drawing the report are in proportion
+to the loading. When trainings become slower for the same number of operations, so has the machine,
+and all of it is expected to take longer. The last trainings carry the `Ending` along and measure
+their own answers, see `nasgen.evaluation.moving`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from statistics import median
+from statistics import fmean, median
 from typing import Any, Final, Self
 
+from nasgen.settings.ending import Ending
 from nasgen.settings.plan import Speed
 from nasgen.store.trial import Trial
 
@@ -19,7 +23,10 @@ N_TESTED: Final = 4  # networks: the best one, and three other members of a usua
 LOADING: Final = 0.6  # of the time that a worker took to start: the driver need not start Python
 DRAWING: Final = 0.15  # the same for choosing the ensemble and drawing the report
 LOAD_S: Final = 3.0  # where a run did not measure it: one of an older version that is resumed
-WINDOW: Final = 4  # validations that are compared with as many before
+# A worker keeps the memory of one batch for the next (nasgen.execution.pipe.MEMORY), the driver
+# gives it back: for the same answers it needs so many times the time of a processor.
+DRIVER: Final = 1.2
+WINDOW: Final = 4  # trainings that are compared with as many before
 LEAST_SLOWDOWN: Final = 0.5  # networks differ: that they are faster need not be the machine
 
 
@@ -27,43 +34,53 @@ class Reserve:
     """What is kept for the ending of a segment.
 
     - `load_s`: seconds that a worker took to load torch and to read the data.
-    - `test_ratio`: test rows for each validation row.
-    - `gain`: how many times as fast a network answers with all threads as in a worker.
-    - `val_s`: seconds of a pass over the validation rows, until trials have been measured.
+    - `n_answers`: rows that each network answers that is tested, once for each view.
+    - `answer_s`: seconds for each, with all threads, of a network of `flops` operations (0: not
+      known; then others are expected to take as long).
+    - `gain`: how many times as fast that is as in a worker.
     - `n`: networks that are likely to be tested.
-    - `n_views`: of each test row, see [prediction] views.
     """
 
     def __init__(
         self,
         load_s: float,
-        test_ratio: float,
+        n_answers: float,
+        answer_s: float = 0.0,
         gain: float = 1.0,
-        val_s: float = 0.0,
         n: int = N_TESTED,
-        n_views: int = 1,
+        flops: float = 0.0,
     ) -> None:
-        self.load_s, self.test_ratio, self.gain, self.val_s = load_s, test_ratio, gain, val_s
-        self.n, self.n_views = n, n_views
-        self._first: list[float] = []  # seconds of validation for each operation
+        self.load_s, self.n_answers, self.answer_s, self.gain = load_s, n_answers, answer_s, gain
+        self.n, self.flops = n, flops
+        self._first: list[float] = []  # seconds of training for each operation
         self._last: list[float] = []
 
     @classmethod
-    def of(cls, plan: Mapping[str, Any], test_ratio: float, n_views: int = 1) -> Self:
-        """Return the reserve of a segment with a recorded plan, {} for none."""
+    def of(cls, plan: Mapping[str, Any], n_answers: float, n_val: int) -> Self:
+        """Return the reserve of a segment with a recorded plan, {} for none.
+
+        A plan of an older version says how long `n_val` validation rows took instead.
+        """
         speed = Speed.of(plan.get("speed") or {"image_s": 1.0, "image_s_all": 1.0, "val_s": 0.0})
         load_s = float(plan.get("load_s") or LOAD_S)
-        gain = speed.image_s / speed.image_s_all
-        return cls(load_s, test_ratio, gain, speed.val_s, n_tested(plan), n_views)
+        answer_s = speed.answer_s or speed.val_s / max(1, n_val)
+        flops = float(plan.get("flops") or 0.0)
+        return cls(load_s, n_answers, answer_s, max(1.0, speed.answer_gain), n_tested(plan), flops)
 
     def note(self, trial: Trial) -> None:
-        """Take in how fast a trial was validated."""
-        flops = trial.metrics.get("flops")
-        if not trial.val_s or not flops:
+        """Take in how fast a trial of the search was trained.
+
+        Finalists have other threads, and nothing beside them.
+        """
+        values = [trial.metrics.get(k) for k in ("flops", "images_per_s")]
+        flops, rows_per_s = (float(v) if isinstance(v, int | float) else 0.0 for v in values)
+        is_known = all(math.isfinite(v) and v > 0 for v in (flops, rows_per_s, trial.scale))
+        if trial.phase != "search" or not is_known:
             return
+        pace = 1 / (rows_per_s * flops * trial.scale**2)
         if len(self._first) < WINDOW:
-            self._first.append(trial.val_s / flops)
-        self._last = [*self._last[1 - WINDOW :], trial.val_s / flops]
+            self._first.append(pace)
+        self._last = [*self._last[1 - WINDOW :], pace]
 
     @property
     def slowdown(self) -> float:
@@ -77,16 +94,28 @@ class Reserve:
         """Seconds for choosing the ensemble and for drawing the report, when tests are over."""
         return self.slowdown * DRAWING * self.load_s
 
-    def seconds(self, best: Sequence[Trial] = (), n: int | None = None) -> float:
-        """Return the seconds of the ending, if networks like the `best` so far are tested.
+    def ending(self, best: Sequence[Trial] = (), n: int | None = None) -> Ending:
+        """Return the ending, if networks like the `best` so far are tested.
 
         These are `n`, default: as many as are likely.
         """
         n = self.n if n is None else n
-        found = [trial.val_s or self.val_s for trial in best[:n]]
-        passes = found + [max(found, default=self.val_s)] * (n - len(found))
-        tests_s = self.n_views * self.test_ratio * sum(passes) / max(1.0, self.gain)
-        return self.slowdown * LOADING * self.load_s + self.drawing_s + tests_s
+        found = [self._answer_s(trial) for trial in best[:n]]
+        found += [max(found, default=self.slowdown * self.answer_s)] * (n - len(found))
+        fixed_s = self.slowdown * LOADING * self.load_s + self.drawing_s
+        return Ending(fixed_s, DRIVER * n * self.n_answers, fmean(found), self.gain)
+
+    def seconds(self, best: Sequence[Trial] = (), n: int | None = None) -> float:
+        """Return the seconds of the `ending`."""
+        return self.ending(best, n).seconds
+
+    def _answer_s(self, trial: Trial) -> float:
+        """Return the seconds for each row that a network answers: as measured, or expected."""
+        if (measured := trial.metrics.get("answer_s")) and 0 < measured < math.inf:
+            return float(measured)
+        flops = trial.metrics.get("flops") or 0.0
+        larger = flops / self.flops if 0 < flops < math.inf and self.flops else 1.0
+        return self.slowdown * self.answer_s * larger
 
 
 def n_tested(plan: Mapping[str, Any]) -> int:

@@ -156,6 +156,7 @@ def screen(run: Resolved) -> Filter | None:
         size=_size(run),
         is_asked=run.is_predictor_asked,
         is_informed=is_informed,
+        promotes=section.promotes,
     )
 
 

@@ -294,9 +294,9 @@ class _Session:
         )
         self.targets = dataset.targets[parts.validation]
         self.task = resolved.task.fit(dataset, parts.train)
-        # What testing costs, in multiples of a validation pass.
+        # Of each network that is tested in the end.
         n_test = len(dataset.targets_test) if dataset.has_test else 0
-        self.test_ratio = n_test / max(1, len(parts.validation))
+        self.n_answers = n_test * resolved.n_views
         self._left_s: Callable[[], float] = lambda: math.inf  # until tests should be over
         self._saved = 0.0
         self.has_results = False  # a trial has ended, and is no mere copy of the origin
@@ -400,7 +400,7 @@ class _Session:
                 self.has_results |= segments.is_result(data["trial"])
                 reserve.note(data["trial"])
                 if budget.time_s is not None:
-                    budget.reserve_s = reserve.seconds(search.ranked(reserve.n))
+                    budget.ending = reserve.ending(search.ranked(reserve.n))
                 if search.n_told % SWEEP_EVERY == 0:
                     sweep(self.folder, keeping, search)
             elif event == "tick":
@@ -453,17 +453,17 @@ class _Session:
         if leg.get("plan") is None:
             constants = self._leg_constants(leg)
             about = (self.record, leg, self.resolved, constants)
-            ratio, firsts = self.test_ratio, self.designs
-            leg["plan"] = planning.made(*about, budget, executor, ratio, firsts)
+            n_answers, firsts = self.n_answers, self.designs
+            leg["plan"] = planning.made(*about, budget, executor, n_answers, firsts)
             self._save_clock(leg, force=True)
             line = {"time": utc_now(), "event": "plan", "plan": leg["plan"]}
             self.folder.append_line(LOG, line)
         for listener in self.listeners:
             words = {"unit": unit(self.record["data"]["form"]), "more": self._foreseen(leg)}
             listener("plan", {"plan": leg["plan"], **words})
-        reserve = Reserve.of(leg["plan"], self.test_ratio, self.resolved.n_views)
+        reserve = Reserve.of(leg["plan"], self.n_answers, len(self.targets))
         if (time_s := budget.time_s) is not None:
-            budget.reserve_s = reserve.seconds()
+            budget.ending = reserve.ending()
             self._left_s = lambda: OVERRUN * time_s - budget.elapsed_s - reserve.drawing_s
         return reserve
 

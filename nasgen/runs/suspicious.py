@@ -15,6 +15,7 @@ from nasgen.runs.resolved import Resolved
 from nasgen.settings import constraints
 from nasgen.settings.config import TABLES
 from nasgen.settings.fidelity import n_baselines, n_finish, population
+from nasgen.settings.sections import OptionSection
 
 FEW_VALUES: Final = 10  # so few different whole numbers may well be classes
 
@@ -101,19 +102,23 @@ def _on_synthesis(run: Resolved) -> list[str]:
         if not issubclass(run.algorithm_type, Synthesis):
             return []
         table, texts = run.operators.table, []
-    n_children, n_ancestors = population(config), config.algorithm.options.get("ancestors", 1)
+    n_children, n_ancestors = population(config), _whole(config.algorithm, "ancestors") or 1
     if n_children > 1 and n_ancestors == 1 and not any(operator.draws for operator in table):
         texts.append(
             f"algorithm.population: environment '{config.environment.name}' draws nothing, so the "
             f"{n_children} children of one ancestor would be equal and a generation has one "
             "network; set environment.noise or temperature, or algorithm.population = 1."
         )
-    scheduled = config.environment.options.get("generations")
-    n_generations = config.algorithm.options.get("generations")
-    if scheduled and n_generations and scheduled > n_generations:
+    scheduled = _whole(config.environment, "generations")
+    lengths = {"algorithm.generations": _whole(config.algorithm, "generations")}
+    if config.budget.trials is not None:
+        n_of_trials = max(config.budget.trials - n_ancestors, 0) // n_children
+        lengths["budget.trials"] = n_of_trials
+    known = {length: name for name, length in reversed(lengths.items()) if length is not None}
+    if scheduled and known and scheduled > (shortest := min(known)):
         texts.append(
             f"environment.generations: the schedule ends in generation {scheduled} and the search "
-            f"with {n_generations} (algorithm.generations), so environment.final is not reached; "
+            f"with {shortest} ({known[shortest]}), so environment.final is not reached; "
             "make them equal."
         )
     early = [str(c) for c in run.constraints if constraints.before_training(c.name)]
@@ -129,6 +134,12 @@ def _on_synthesis(run: Resolved) -> list[str]:
             "trained apart is one of unrelated weights; children begin from little."
         )
     return texts
+
+
+def _whole(section: OptionSection, option: str) -> int | None:
+    """Return an option that was found to be a whole number, in whatever form it was given."""
+    given = section.options.get(option)
+    return None if given is None else int(float(given))
 
 
 def _on_origin(run: Resolved) -> list[str]:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from nasgen.settings.ending import Ending
+
 
 @dataclass
 class Budget:
@@ -14,7 +16,7 @@ class Budget:
     `n_trials` counts its trials, `n_finish` how many of them train the best again. With a
     time limit, `time_s` is the segment's wall time, of which `spent_s` was used before a resume;
     `finish_share` of it is kept for the finish, or `finish_s` seconds where a plan says it,
-    `reserve_s` for ensemble, test and report. `n_baselines` is 1 where a baseline is
+    `reserve_s` for the `ending`: ensemble, test and report. `n_baselines` is 1 where a baseline is
     trained beside the finalists, else 0. What still runs `grace_s` after it is ended.
     """
 
@@ -23,7 +25,7 @@ class Budget:
     time_s: float | None = None
     finish_share: float = 0.5
     spent_s: float = 0.0
-    reserve_s: float = 0.0
+    ending: Ending = field(default_factory=Ending)
     grace_s: float = 10.0
     finish_s: float | None = None
     n_baselines: int = 0
@@ -32,6 +34,11 @@ class Budget:
 
     def __post_init__(self) -> None:
         self.started = self.started or self.clock()
+
+    @property
+    def reserve_s(self) -> float:
+        """Seconds that are kept for what follows the last training."""
+        return self.ending.seconds
 
     @property
     def elapsed_s(self) -> float:

@@ -294,13 +294,24 @@ class SearchConfig(Section):
 
 
 def parse(data: Mapping[str, Any], where: str = "config") -> SearchConfig:
-    """Return the checked config; ConfigError lists every mistake with the nearest valid name."""
+    """Return the checked config; ConfigError lists every mistake with the nearest valid name.
+
+    A setting that is None counts as not given: it is what it is by default.
+    """
     try:
-        found = SearchConfig.model_validate(dict(data))
+        found = SearchConfig.model_validate(_given(data))
     except ValidationError as error:
         raise ConfigError(f"{where}: {_sentence(e)}" for e in error.errors()) from None
     _check_texts(data, where)
     return found
+
+
+def _given(tables: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _given(value) if isinstance(value, Mapping) else value
+        for key, value in tables.items()
+        if value is not None
+    }
 
 
 def _check_texts(data: Any, where: str) -> None:
@@ -351,7 +362,10 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def assignments(items: Iterable[str]) -> dict[str, Any]:
-    """Read `--set section.key=value` items; values are TOML, bare words are text."""
+    """Read `--set section.key=value` items; values are TOML, bare words are text, nothing is None.
+
+    So `--set section.key=` takes out what a preset or a file says of it.
+    """
     result: dict[str, Any] = {}
     problems = []
     for item in items:
@@ -363,7 +377,7 @@ def assignments(items: Iterable[str]) -> dict[str, Any]:
         try:
             value = text.checked(tomllib.loads(f"v = {given}")["v"])
         except ValueError:  # no TOML, or a number that is too long for Python
-            value = given.strip()
+            value = given.strip() or None
         except RecursionError:
             problems.append(f"--set {path}: expected a value, got lists nested too deeply.")
             continue

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 
 from nasgen.errors import ConfigError
 from nasgen.settings.config import SearchConfig
+from nasgen.settings.ending import Ending
 
 DEFAULT_TRIALS: Final = 40
 N_IMAGES_A_TRIAL: Final = 30_000  # what "a cheap trial" shows a candidate when epochs are not set
@@ -34,6 +35,8 @@ class Fidelity:
       1. A training from 0.5 to 1 goes on where one from 0 to 0.5 ended: learning rate and size of
       images are those of one schedule.
     - `threads`: of the processor, 1 or more; None: the run's.
+    - `ending`: what follows, where a time budget ends the training: `seconds` were planned with it
+      and move as it turns out to take longer or shorter. None: they do not move.
 
     Raises ConfigError for a stretch that is none, and for threads below 1.
     """
@@ -46,6 +49,7 @@ class Fidelity:
     begin: float | None = None
     end: float | None = None
     threads: int | None = None
+    ending: Ending | None = None
 
     def __post_init__(self) -> None:
         places = (self.begin, self.end, self.threads)
@@ -76,7 +80,10 @@ class Fidelity:
     def of(cls, data: Mapping[str, Any]) -> Self:
         """Return the fidelity that `to_json` wrote; keys of other programs are left out."""
         names = cls.__dataclass_fields__
-        return cls(**{name: value for name, value in data.items() if name in names})
+        known = {name: value for name, value in data.items() if name in names}
+        if known.get("ending") is not None:
+            known["ending"] = Ending.of(known["ending"])
+        return cls(**known)
 
     def scaled(self, share: float) -> Self:
         """Return it with `share` times the epochs and seconds, rounded to six decimals."""
@@ -85,7 +92,7 @@ class Fidelity:
         return replace(self, epochs=epochs, seconds=seconds)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields; those of rungs, stretch and threads only where they are set.
+        """Return the fields; those of rungs, stretch, threads and ending only where they are set.
 
         The trial identity is a digest of this text, so it must stay the same for stored runs.
         """
@@ -94,7 +101,8 @@ class Fidelity:
         }  # fmt: skip
         if self.rungs is not None:
             data |= {"rung": self.rung, "rungs": self.rungs}
-        optional = {"begin": self.begin, "end": self.end, "threads": self.threads}
+        ending = None if self.ending is None else self.ending.to_json()
+        optional = {"begin": self.begin, "end": self.end, "threads": self.threads, "ending": ending}
         return data | {name: value for name, value in optional.items() if value is not None}
 
 

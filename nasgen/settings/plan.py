@@ -55,6 +55,9 @@ class Speed:
     - `image_s_all`: the same for one network that has the machine for itself, on `threads`.
     - `threads`: with which one network is trained fastest; those of a worker, or more.
     - `val_s`: seconds of one pass over the validation rows in one worker.
+    - `answer_s`: seconds in which one network that has the machine for itself answers a row;
+      0: not measured.
+    - `answer_gain`: how many times as fast that is as in a worker while all are busy.
     - `start_s`: seconds of the budget that are gone when the first training begins.
     - `end_s`: seconds that the ending takes: the last validation, ensemble, test, report.
     """
@@ -65,6 +68,8 @@ class Speed:
     start_s: float = 0.0
     end_s: float = 0.0
     threads: int = 1
+    answer_s: float = 0.0
+    answer_gain: float = 1.0
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:

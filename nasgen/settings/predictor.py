@@ -57,6 +57,12 @@ class Predictor(Section):
         lt=1,
         description="share of the candidates that is predicted in the mode 'substitute'",
     )
+    promotes: bool = Field(
+        True,
+        description="with algorithm.rungs, it also says who climbs to the next rung, from their "
+        "accuracy on this one and what it reads; only where that orders those who climbed before "
+        "better than the accuracy alone does",
+    )
     table: str | None = Field(
         None,
         description="file of trainings on other image sets that 'transfer' learns from; default: "

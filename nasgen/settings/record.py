@@ -26,6 +26,8 @@ class _Speed(_Part):
     start_s: Seconds = 0.0
     end_s: Seconds = 0.0
     threads: Annotated[int, Field(ge=1, strict=True)] = 1
+    answer_s: Seconds = 0.0
+    answer_gain: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
 
 
 class _Screening(_Part):

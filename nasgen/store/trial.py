@@ -38,8 +38,8 @@ COUNTS = ("n_synapses", "n_kernels", "n_filters")  # of what is alive in a netwo
 # What ranks trials, says how long they take and how much smaller than their ancestor they are, and
 # is shown of the best one while a search runs.
 SLIM_METRICS = (
-    "val_loss", "val_s", "val_scale", "epochs_done", "n_params", "flops", *COUNTS, "n_classifier",
-    "n_i2h", "n_h2h", "n_units",
+    "val_loss", "val_s", "val_scale", "answer_s", "epochs_done", "n_params", "flops", *COUNTS,
+    "n_classifier", "n_i2h", "n_h2h", "n_units",
 )  # fmt: skip
 _NOTHING: Mapping[str, Any] = {}  # never written to: nothing writes to a trial
 _same = lru_cache(maxsize=64)(lambda fidelity: fidelity)  # one object for equal ones
@@ -132,9 +132,15 @@ class Trial:
 
         In the middle of a schedule images may be smaller: "val_scale" is the share of their sides.
         """
-        seconds, scale = self.metrics.get("val_s"), self.metrics.get("val_scale", 1.0)
-        are_numbers = all(isinstance(n, int | float) and n > 0 for n in (seconds, scale))
-        return float(seconds) / float(scale) ** 2 if are_numbers and seconds else 0.0
+        seconds, scale = self.metrics.get("val_s"), self.scale
+        is_number = isinstance(seconds, int | float) and seconds > 0 and scale > 0
+        return float(seconds) / scale**2 if is_number and seconds else 0.0
+
+    @property
+    def scale(self) -> float:
+        """The side of its images at its end as a share of the full one; 0 where it is no number."""
+        found = self.metrics.get("val_scale", 1.0)
+        return float(found) if isinstance(found, int | float) else 0.0
 
     @property
     def estimate(self) -> float | None:

@@ -43,6 +43,8 @@ def chain(*widths: int) -> Dag:
 
 NETWORKS = [chain(*widths) for n in (1, 2, 3) for widths in product((4, 8), repeat=n)]  # 14
 
+CELL = find("nasbench-macro").genotype(4000)  # type: ignore[attr-defined]
+
 
 def final(dag: Dag) -> float:
     return 50.0 + sum(3.0 * (i + 1) * (v.channels == 8) for i, v in enumerate(dag.inner))
@@ -149,7 +151,11 @@ WRONG: list[tuple[Any, str]] = [
     ([{"val": 1, "test": 1}], "row 1: expected a network under 'genotype' or 'key', got neither"),
     ([{"genotype": "{", "val": 1}], "row 1: expected the JSON of a genotype, got '{'"),
     ([{"genotype": {"kind": "dagg"}}], "row 1: expected a genotype whose 'kind'"),
-    ([{"genotype": chain(4, 4, 4, 4), "val": 1}], "row 1: expected at most 3 inner vertices"),
+    (
+        [{"genotype": chain(4, 4, 4, 4), "val": 1}],
+        "row 1: no network of the space 'mlp': expected at most 3",
+    ),
+    ([{"genotype": CELL, "val": 1}], "row 1: no network of the space 'mlp': expected"),
     ([{"genotype": chain(4), "val": None, "test": 1}], "no row has a score in the column 'val'"),
 ]
 
@@ -346,7 +352,7 @@ def test_the_example_is_a_whole_space_and_is_searched_with_and_without_its_curve
     found = json.loads(done.stdout)
     assert found["signal"] == "val_accuracy"
     own = find(str(EXAMPLE))
-    assert (own.n_networks, own.n_epochs) == (4 + 16 + 64, 8)
+    assert (own.n_networks, own.n_epochs) == (4 + 16 + 64, 20)
     for values in found["algorithms"].values():
         assert values["n_holes"]["max"] == 0  # every network of the space has a row
         assert values["val"]["10"]["mean"] <= values["val"]["20"]["mean"] <= found["optimum"]

@@ -193,7 +193,7 @@ def test_a_mutation_in_the_worker_may_grow_what_was_pruned(tmp_path: Path) -> No
     [
         (lambda w, s: (np.abs(w[0])[..., :0], s[0]), "expected strengths as an array of numbers"),
         (lambda w, s: (w[0] * np.nan, s[0]), "expected finite strengths, got NaN"),
-        (lambda w, s: (np.abs(w[0]), np.ones_like(s[0])), "a support that does not grow"),
+        (lambda w, s: (np.abs(w[0]), np.ones_like(s[0])), "synapses that no parent has; use"),
         (lambda w, s: w[9], "mating 'mine' raised IndexError"),
         (lambda w, s: (np.abs(w[0]), s[0]).index(3), "mating 'mine' raised ValueError"),
     ],

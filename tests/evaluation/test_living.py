@@ -76,7 +76,9 @@ def test_a_pruned_network_counts_what_lives_in_it() -> None:
     found = living.measured(blueprint, network, masks)
     assert found["n_synapses"] == sum(int(masks[name].sum()) for name in names)
     dense = living.measured(blueprint, network, None)
-    assert found["storage_bytes"] < dense["storage_bytes"]
+    held = {n: t.numpy() for n, t in network.state_dict().items() if t.is_floating_point()}
+    wanted = [min(_encoded(masks[n])) if n in masks else t.nbytes for n, t in held.items()]
+    assert found["storage_bytes"] == sum(wanted) < dense["storage_bytes"]
     assert all(found[name] <= dense[name] for name in found)
     others = [{"metrics": dense}]
     ratios = living.efficiencies(found, others)

@@ -53,13 +53,15 @@ def test_a_network_is_timed_and_the_process_is_as_before(evaluator: Evaluator) -
     kept = evaluator.artifacts.stored()  # type: ignore[attr-defined]
     result = _timed(evaluator, [_genotype(0)], [1, 2])
     assert result["state"] == "COMPLETE", result["failure"]
-    metrics = json.loads(json.dumps(result))["metrics"]
+    metrics, times = json.loads(json.dumps(result))["metrics"], ("val", "answer", "wall")
     assert "1" in metrics["row_s"]
     assert set(metrics["row_s"]) <= {"1", "2"}
-    for seconds in (*metrics["row_s"].values(), metrics["val_s"], metrics["wall_s"]):
+    for seconds in (*metrics["row_s"].values(), *(metrics[f"{k}_s"] for k in times)):
         assert 0 < seconds < 60
     # Validation has more rows than one, and its time is of them all.
     assert metrics["wall_s"] > metrics["row_s"]["1"]
+    n_val = len(evaluator.inference.targets("validation"))
+    assert metrics["val_s"] == pytest.approx(n_val * metrics["answer_s"])
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.get_num_threads() == n_threads
     assert evaluator.artifacts.stored() == kept  # type: ignore[attr-defined]

@@ -487,7 +487,10 @@ def test_of_equal_strengths_exactly_as_many_survive_as_are_wanted(n: int) -> Non
         ({"cluster": "pixel"}, "cluster: expected 'kernel' or 'filter'"),
         ({"solve": "all"}, "solve: expected 'network' or 'layer'"),
         ({"truncation": 1.0}, "truncation: expected a number from 0 and below 1"),
-        ({"final": 0.1}, "final and environment.generations: expected both or neither"),
+        (
+            {"final": 0.1},
+            "final: expected a number of generations in which it is reached, got none",
+        ),
         ({"final": 2.0, "generations": 0}, "final: expected a number above 0 and below 1, got 2.0"),
     ],
 )

@@ -196,3 +196,30 @@ def test_workers_read_space_options_as_they_were_checked() -> None:
 
 def test_one_objective_may_stand_without_a_list() -> None:
     assert parse({"objectives": {"names": "n_params"}}).objectives.names == ("n_params",)
+
+
+def test_a_value_left_out_takes_what_a_preset_sets_out() -> None:
+    """So a preset's schedule, or its end at a drop, can be done without; the rest stays."""
+    drop, final = (assignments([f"{key}="]) for key in ("algorithm.drop", "environment.final"))
+    kept = reading.resolved(read_toml(papers.preset("shafiee2016")), overrides=[drop]).config
+    assert "drop" not in kept.algorithm.options
+    assert kept.algorithm.options["generations"] == 12
+    free = reading.resolved(read_toml(papers.preset("synthesis")), overrides=[final]).config
+    assert not {"final", "generations"} & {*free.environment.options}
+    assert free.environment.options["score"] == "loss"
+    assert parse(assignments(["seed=", "training.lr="])) == SearchConfig()
+
+
+def test_a_schedule_is_as_long_as_the_search_unless_it_says_how_long() -> None:
+    preset = read_toml(papers.preset("synthesis"))
+    for sets, expected in (
+        ([], 20),
+        (["algorithm.generations=7"], 7),
+        (["algorithm.generations=7", "environment.generations=5"], 5),
+    ):
+        section = reading.resolved(preset, overrides=[assignments(sets)]).config.environment
+        assert section.options["generations"] == expected
+        again = reading.resolved(tomllib.loads(to_toml(SearchConfig(environment=section))))
+        assert again.config.environment == section, "the stored config says it"
+    with pytest.raises(ConfigError, match=r"or algorithm\.generations where"):
+        reading.resolved(preset, overrides=[assignments(["algorithm.generations="])])

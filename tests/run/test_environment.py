@@ -48,6 +48,7 @@ def test_derivations_carry_the_environment_and_draw_where_it_does() -> None:
         ({"name": "rank", "score": "size"}, "environment.score: input should be 'magnitude'"),
         ({"weights": "best"}, "environment.weights: input should be 'mean', 'fittest' or 'reinit'"),
         ({"cap": 0.8}, "'environment.cap' is an option of an environment; name one"),
+        ({"name": "rank", "generations": 5}, "generations: expected environment.final beside it"),
     ],
 )
 def test_wrong_environments_are_one_sentence(environment: dict[str, Any], said: str) -> None:

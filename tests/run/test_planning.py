@@ -64,7 +64,10 @@ def make(context: Mapping[str, Any]) -> Stopwatch:
     return Stopwatch(context)
 
 
-GOOD = {"row_s": {"1": 4.0, "2": 2.5, "4": 3.0}, "val_s": 7.0, "wall_s": 0.001, "flops": 5e6}
+GOOD = {
+    "row_s": {"1": 4.0, "2": 2.5, "4": 3.0}, "val_s": 7.0, "answer_s": 0.7, "wall_s": 0.001,
+    "flops": 5e6,
+}  # fmt: skip
 
 
 def _timing(*answers: Any, most: int = 4) -> Timing | None:
@@ -73,15 +76,17 @@ def _timing(*answers: Any, most: int = 4) -> Timing | None:
 
 
 def test_one_thread_and_more_are_timed_and_the_fastest_counts() -> None:
-    timing = _timing(GOOD, GOOD)
+    timing = _timing(GOOD, {**GOOD, "answer_s": 0.5})
     assert timing is not None
+    assert (timing.answer_s, timing.answer_gain) == (0.5, pytest.approx(1.4))
     assert (timing.row_s, timing.row_s_all, timing.threads, timing.val_s) == (4.0, 2.5, 2, 7.0)
     assert timing.flops == 5e6
     assert timing.gain == pytest.approx(1.6)
     assert 0 <= timing.load_s < 5
     slower = {**GOOD, "row_s": {"1": 1.0, "2": 1.5, "4": 2.0}}
-    timing = _timing(slower, slower)
+    timing = _timing(slower, {**slower, "answer_s": 0.9})
     assert timing is not None
+    assert (timing.answer_s, timing.answer_gain) == (0.7, 1.0)
     assert (timing.row_s_all, timing.threads) == (1.0, 1)  # more threads gain nothing
     timing = _timing(GOOD, most=1)
     assert timing is not None
@@ -94,6 +99,7 @@ def test_one_thread_and_more_are_timed_and_the_fastest_counts() -> None:
         {"val_s": math.nan},
         {"val_s": "7"},
         {"val_s": -1.0},
+        {"answer_s": 0.0},
         {"wall_s": None},
         {"row_s": {"1": math.inf, "2": 1.0, "4": 1.0}},
         {"row_s": {"1": True, "2": 1.0, "4": 1.0}},
@@ -106,7 +112,7 @@ def test_an_answer_that_is_no_speed_is_not_believed(wrong: dict[str, Any]) -> No
     assert _timing({**GOOD, **wrong}, {**GOOD, **wrong}) is None
     timing = _timing(GOOD, {**GOOD, **wrong})
     assert timing is not None
-    assert timing.threads == (2 if "val_s" in wrong else 1)  # which only the first answer has
+    assert timing.threads == 1
 
 
 def test_without_a_speed_there_is_none() -> None:
@@ -239,6 +245,8 @@ def test_the_plan_comes_before_the_first_training(stopped: tuple[Path, Seen]) ->
     speed = Speed.of(plan["speed"])
     assert 0 < speed.image_s_all <= speed.image_s < 1
     assert 0 < speed.val_s < plan["trial_s"] < 60
+    assert 0 < speed.answer_s < speed.val_s
+    assert speed.answer_gain >= 1
     assert speed.end_s > LOADING * plan["load_s"] > 0
     status = CliRunner().invoke(app, ["status", str(path)])
     assert plan_lines(plan)[0] in status.output

@@ -15,6 +15,7 @@ from nasgen.execution.processes import Processes
 from nasgen.genotypes import Dag, tags
 from nasgen.loop.ranks import ranked
 from nasgen.settings.budget import Budget
+from nasgen.settings.ending import Ending
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
 from tests.played import Played, resolved_of
@@ -292,7 +293,7 @@ def test_time_budgets_leave_the_finish_its_share() -> None:
     now[0] = 45.0
     assert not budget.may_search(5, 10.0)
     assert budget.left_s == pytest.approx(55.0)
-    budget.reserve_s = 20.0
+    budget.ending = Ending(8.0, 1200.0, 0.01)
     assert budget.left_s == pytest.approx(35.0)
 
 

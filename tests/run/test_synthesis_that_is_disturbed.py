@@ -197,6 +197,15 @@ def test_presets_of_papers_say_what_the_papers_do(name: str, m: int, share: floa
             "ends in generation 5 and the search with 3 .*so environment.final is not reached",
         ),
         ({"environment": {"final": 0.1, "generations": 3}}, ""),
+        ({"environment": {"final": 0.1}}, ""),
+        (
+            {"environment": {"final": 0.1}, "budget": {"trials": 7}},
+            r"generation 3 and the search with 2 \(budget.trials\), so environment.final is not",
+        ),
+        (
+            {"environment": {"final": 0.1}, "algorithm": {"generations": "3", "ancestors": "1"}},
+            "",
+        ),
         ({"objectives": {"constraint": ["n_params < 9k"]}}, "'n_params < 9k' is known before"),
     ],
 )

@@ -210,7 +210,13 @@ def test_it_ends_where_the_drop_is_too_large_and_says_so(tmp_path: Path) -> None
     assert all(value >= first - 0.01 for value in others[:-1])
     (text,) = [text for text in run.record["cautions"] if "algorithm.drop" in text]
     assert text.startswith(f"the search ended with generation {len(others)}: the best value in it")
-    assert "algorithm.drop" in run.report_path.read_text()
+    page = run.report_path.read_text()
+    assert "algorithm.drop" in page
+    assert 'id="generations"' in page
+    shown = CliRunner().invoke(app, ["show", str(run.path)]).output
+    assert "cluster_efficiency" in shown.replace("\n", "")
+    for text in (page[page.index('id="generations"') : page.index('id="tradeoffs"')], shown):
+        assert "verlap" not in text, "one network a generation is compared with none"
 
 
 def test_children_whose_parents_share_too_little_are_counted_where_they_are_shown(

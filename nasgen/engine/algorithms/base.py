@@ -297,8 +297,28 @@ class Generational(Algorithm):
         """Return the next population, from `self.population` and the completed offspring."""
 
     def promoted(self, individuals: list[Individual], k: int) -> list[Individual]:
-        """Return the k who climb to the next rung."""
-        return selections.best(individuals, k, self.rng(f"promote/{self._rung}", self.generation))
+        """Return the k who climb to the next rung, best first.
+
+        A predictor that has learnt from those before says what each will have there.
+        """
+        screen, expected = self.breeder.screen, None
+        if screen is not None:
+            values = [i.fitness.values[0] for i in individuals]
+            expected = screen.promising(self._rung, [i.genotype for i in individuals], values)
+        if expected is None:
+            rng = self.rng(f"promote/{self._rung}", self.generation)
+            return selections.best(individuals, k, rng)
+        worth = dict(zip(individuals, expected, strict=True))
+        return sorted(individuals, key=lambda i: (i.fitness.violation, -worth[i], i.seq))[:k]
+
+    def _climbers(self, told: list[Individual], k: int) -> list[Individual]:
+        """Return the k who climb to the next rung; of a resumed run those that it recorded."""
+        recorded = self.breeder.recorded
+        if not recorded:
+            return self.promoted(told, k)
+        return recorded.climbed(
+            self.generation, self._rung + 1, told, k, lambda: self.promoted(told, k)
+        )
 
     def ready(self) -> bool:
         return bool(self._waiting) or self._n_open == 0
@@ -332,7 +352,7 @@ class Generational(Algorithm):
             return []
         told = sorted(self._told, key=lambda individual: individual.seq)
         n = min(len(told), max(1, self._n_rung // self.rungs.eta))
-        self._climbing, self._told = self.promoted(told, n), []
+        self._climbing, self._told = self._climbers(told, n), []
         self._rung += 1
         terms = self.rungs.terms(self._rung)
         climbing = [self.breeder.continued(i, self.generation, terms) for i in self._climbing]

@@ -36,9 +36,11 @@ class Synthesis(Generational):
     """Trains the network of [origin], then generations of `population` children of the last ones.
 
     How parents are mixed and how much of them survives is said by `mating` and by the table
-    [environment]; `algorithm.parents` is their number m, drawn without replacement, or as many as
-    there are where the generations before have fewer. The ancestor is generation 0: what the papers
-    call generation 13 is 12 here. Options:
+    [environment]: its `name` is a member of `nasgen list environments`, `tags = false` lets parents
+    meet by place in place of gene tags, `weights` says what a child's synapses begin with.
+    `algorithm.parents` is their number m, drawn without replacement, or as many as there are where
+    the generations before have fewer. The ancestor is generation 0: what the papers call generation
+    13 is 12 here. Options:
 
     - `mating`: a name of the registry group "matings"; several, with frequencies, are named in
       [algorithm.matings] instead.

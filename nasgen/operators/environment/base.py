@@ -238,9 +238,10 @@ class Solved(Environment):
       which leaves narrow first layers with a cluster or two after some generations.
     - `final`, `generations`: a gradual schedule: the child of generation g has the share
       final + (1 - final) (1 - g / generations)^3 of the ancestor's synapses (Zhu 2017), so that
-      large steps come first. That number is met, and not on average only; how much of the way
-      goes by clusters is what the two retentions say in proportion. Where parents are intersected,
-      it is what a generation has in common that follows the schedule, and the last generation.
+      large steps come first. In a search `generations` is algorithm.generations by default. That
+      number is met, and not on average only; how much of the way goes by clusters is what the two
+      retentions say in proportion. Where parents are intersected, it is what a generation has in
+      common that follows the schedule, and the last generation.
     """
 
     retention_clusters: float = 0.8
@@ -258,8 +259,16 @@ class Solved(Environment):
                 found.append(expected(name, "a number above 0 and below 1", value))
         if self.solve not in ("network", "layer"):
             found.append(expected("solve", "'network' or 'layer'", self.solve))
-        if (self.final is None) != (self.generations is None):
-            found.append("environment.final and environment.generations: expected both or neither.")
+        if self.final is not None and self.generations is None:
+            found.append(
+                "environment.final: expected a number of generations in which it is reached, got "
+                "none; set environment.generations, or algorithm.generations where it is that."
+            )
+        if self.final is None and self.generations is not None:
+            found.append(
+                "environment.generations: expected environment.final beside it, the share that a "
+                "schedule ends with, got none; set it, or leave generations out."
+            )
         if self.final is not None and not 0 < self.final < 1:
             found.append(expected("final", "a number above 0 and below 1", self.final))
         if self.generations is not None and self.generations < 1:

@@ -1,0 +1,110 @@
+"""How well zero-cost scores order the cells of NAS-Bench-201: Kendall's tau with their accuracy.
+
+    python benchmarks/zero_cost.py cifar10:DIR [--cells 300] [--scores n_layers zico ...]
+
+Cells are drawn from the seed among those that are connected and reach 20 %, each of another key;
+their untrained networks see one batch of the data. Compared is the accuracy that searches of
+NAS-Bench-201 report, of the trained cell. Rows go to docs/results/zero-cost.jsonl; what is there is
+not scored again, so the command may be stopped, and given more cells. CIFAR-10 belongs to the
+columns `c10_test_200` and `c10v_valid_200`; `--column` names others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from provenance import RESULTS, short, stamp
+
+from nasgen import registry
+from nasgen.bench import table
+from nasgen.evaluation.zero_cost import ZeroCost
+from nasgen.genotypes import Dag
+from nasgen.predictors import scores
+from nasgen.runs import reading
+from nasgen.store.rows import Rows
+
+BENCH: Final = "nasbench201"
+COLUMN: Final = "c10_test_200"
+LEAST: Final = 20.0  # per cent: cells below it have learnt nothing, and every score knows them
+SCORES: Final = (
+    "n_layers", "flops", "n_params", "jacob_cov", "naswot", "synflow", "grad_norm", "zico",
+    "az_nas", "vkdnw",
+)  # fmt: skip
+
+
+def cells(seed: int, column: str) -> Iterator[tuple[int, Dag]]:
+    """Yield (row, cell) in the order of a draw, each of another network."""
+    found = table.load(BENCH)
+    space, known = reading.resolved({"space": {"name": BENCH}}).space, set[str]()
+    values = found.columns[column]
+    for row in np.random.default_rng(seed).permutation(len(values)).tolist():
+        if not values[row] >= LEAST:
+            continue
+        cell = found.genotype(row)
+        key, is_connected = found.template.facts(found.template.pruned(cell))
+        if is_connected and key not in known and not space.problems(cell):
+            known.add(key)
+            yield row, cell
+
+
+def scored(cell: Dag, name: str, context: dict[str, Any]) -> dict[str, Any]:
+    """Return one score of a cell, None where it has none, and the seconds it took."""
+    began = time.perf_counter()
+    value = float(ZeroCost(context, (name,)).encode(cell)[0])
+    took = round(time.perf_counter() - began, 3)
+    return {"value": value if math.isfinite(value) else None, "seconds": took}
+
+
+def table_row(name: str, values: Sequence[float | None], labels: Sequence[float]) -> str:
+    """Return a line of the table: tau with its 95 % interval (Fieller 1957), and over how many."""
+    pairs = [(v, y) for v, y in zip(values, labels, strict=True) if v is not None]
+    tau = scores.kendall(*map(np.array, zip(*pairs, strict=True))) if pairs else None
+    if tau is None:
+        return f"| `{name}` | unknown | | {len(pairs)} |"
+    ends = scores.interval(tau, len(pairs), scores.PAIRS)
+    within = "" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
+    return f"| `{name}` | {tau:+.3f} | {within} | {len(pairs)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("data")
+    parser.add_argument("--cells", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--column", default=COLUMN, choices=list(table.load(BENCH).columns))
+    parser.add_argument("--scores", nargs="+", choices=registry.names("scores"), default=SCORES)
+    parser.add_argument("--channels", type=int, default=16, help="of the first stage")
+    parser.add_argument("--out", type=Path, default=RESULTS / "zero-cost.jsonl")
+    args = parser.parse_args()
+    config = {"seed": args.seed, "data": {"source": args.data}}
+    config["space"] = {"name": BENCH, "channels": args.channels}
+    context = reading.resolved(config).worker_context(Path())
+    rows = Rows.open(args.out, ("data", "row", "score", "seed", "channels"))
+    found: dict[str, list[float | None]] = {name: [] for name in args.scores}
+    labels: list[float] = []
+    for place, (row, cell) in enumerate(cells(args.seed, args.column)):
+        if place == args.cells:
+            break
+        labels.append(float(table.load(BENCH).columns[args.column][row]))
+        for name in args.scores:
+            key = {"data": short(args.data), "row": row, "score": name, "seed": args.seed}
+            made = rows.measured(
+                lambda cell=cell, name=name: {**scored(cell, name, context), **stamp()},
+                **key, channels=args.channels,
+            )  # fmt: skip
+            found[name].append(made["value"])
+    print(f"| score | tau with {args.column} | 95 % | cells |\n|---|---|---|---|")
+    for name, values in found.items():
+        print(table_row(name, values, labels))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""benchmarks/mlp_digits.py, zero_cost.py and growing.py: they go on, and say what they measured."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy.stats import kendalltau
+
+import nasgen
+from nasgen.bench import table
+from nasgen.errors import DataError
+from nasgen.runs import reading
+from nasgen.settings.config import merge
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Return what imports a script of benchmarks/ by its name."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    return importlib.import_module
+
+
+# ---- the table of dense networks -----------------------------------------------------------------
+
+
+@pytest.fixture
+def dense(script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    module = script("mlp_digits")
+    for name, value in {"EPOCHS": 3, "TRAININGS": 2, "AT_ONCE": 1}.items():
+        monkeypatch.setattr(module, name, value)
+    return module
+
+
+def test_a_table_that_was_stopped_goes_on_to_the_same_bytes(
+    dense: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, ended = tmp_path / "whole.csv.gz", tmp_path / "ended.csv.gz"
+    dense.main(whole, 1)
+    assert "minutes for 1,000" in capsys.readouterr().out
+    real, n = dense.several, 0
+
+    def stops(*given: Any) -> Any:
+        nonlocal n
+        n += 1
+        if n == 3:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dense, "several", stops)
+        with pytest.raises(KeyboardInterrupt):
+            dense.main(ended, 1)
+    assert len(dense.read(ended)) == 2
+    dense.main(ended, 1)
+    assert ended.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob(".*"))
+    before = whole.read_bytes()
+    dense.main(whole, 1)
+    assert whole.read_bytes() == before
+    own = nasgen.RowTable(dense.SPACE, whole, {"val_accuracy": "test_accuracy"}, fractions=True)
+    assert (own.n_networks, own.n_epochs) == (4, 3)
+
+
+def test_a_row_is_the_mean_of_trainings_that_differ_by_their_seed(dense: Any) -> None:
+    space, data = reading.resolved({"space": dense.SPACE}).space, dense.parts()
+    dag = dense.networks(1)[3]
+    singles = [dense.trained(dag, space, data, seed) for seed in (10, 11)]
+    assert singles[0] != singles[1]
+    curve, test = dense.several(dag, space, data, 5)
+    for epoch, value in enumerate(curve):
+        assert value == pytest.approx((singles[0][0][epoch] + singles[1][0][epoch]) / 2, abs=1e-5)
+    assert test == pytest.approx((singles[0][1] + singles[1][1]) / 2, abs=1e-5)
+    lengths = {name: len(x) for name, (x, _) in data.items()}
+    assert lengths == {"train": 200, "valid": 1237, "test": 360}
+
+
+def test_a_part_of_the_networks_is_drawn_and_other_trainings_are_refused(
+    dense: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "part.csv.gz"
+    dense.main(file, 3, 3)
+    keys = [row["key"] for row in dense.read(file)]
+    assert len(set(keys)) == 3
+    first = [dag.key for dag in dense.networks(3)[:3]]
+    assert set(keys) != set(first)
+    monkeypatch.setattr(dense, "EPOCHS", 4)
+    with pytest.raises(DataError, match="row 1: expected a network that was trained for 4 epochs"):
+        dense.main(file, 3, 3)
+
+
+# ---- scores on NAS-Bench-201 ---------------------------------------------------------------------
+
+
+def test_scores_are_correlated_with_the_column_and_kept(
+    script: Callable[[str], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    module, file = script("zero_cost"), tmp_path / "rows.jsonl"
+    given = ["zero_cost.py", "digits", "--channels", "2", "--scores", "n_layers", "flops"]
+    monkeypatch.setattr(sys, "argv", [*given, "--cells", "8", "--out", str(file)])
+    module.main()
+    printed = capsys.readouterr().out
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(rows) == 16
+    values = {name: [r["value"] for r in rows if r["score"] == name] for name in given[-2:]}
+    column = table.load("nasbench201").columns[module.COLUMN]
+    labels = [float(column[r["row"]]) for r in rows if r["score"] == "flops"]
+    assert min(labels) >= module.LEAST
+    for name, own in values.items():
+        assert f"| `{name}` | {kendalltau(own, labels).statistic:+.3f} |" in printed
+    monkeypatch.setattr(module, "scored", lambda *a: pytest.fail("scored again"))
+    monkeypatch.setattr(sys, "argv", [*given, "--cells", "5", "--out", str(file)])
+    module.main()
+    assert "| 5 |" in capsys.readouterr().out
+
+
+def test_cells_are_different_connected_and_the_same_for_a_seed(
+    script: Callable[[str], Any],
+) -> None:
+    module = script("zero_cost")
+    found = [cell for _, cell in zip(range(40), module.cells(0, module.COLUMN), strict=False)]
+    template = table.load("nasbench201").template
+    assert len({template.facts(template.pruned(cell)) for _, cell in found}) == 40
+    assert all(len(cell.live) > 2 for _, cell in found)
+    again = [row for (row, _), _ in zip(module.cells(0, module.COLUMN), range(5), strict=False)]
+    assert again == [row for row, _ in found[:5]]
+
+
+# ---- arms of growth ------------------------------------------------------------------------------
+
+
+def test_arms_of_growth_are_legal_and_differ_in_what_they_name(
+    script: Callable[[str], Any],
+) -> None:
+    module = script("growing")
+    tables = module.base("digits", 1.0, 0, 1)
+    configs = {arm: reading.resolved(merge(tables, own)).config for arm, own in module.ARMS.items()}
+    assert len({config.model_dump_json() for config in configs.values()}) == len(module.ARMS)
+    for arm, config in configs.items():
+        options = config.algorithm.options
+        assert options.get("last") == (None if arm == "cycles" else 0.6)
+        assert options.get("shared", False) is (arm == "shared")
+        assert ("r2r-inception" in config.algorithm.morphisms) is (arm == "inception")
+    assert configs["random-pad"].algorithm.morphisms == {"random-pad": 1.0}
+    assert configs["variance"].training.new_parts == "variance"
+    assert configs["gradmax"].training.new_parts == "gradmax"
+    assert configs["rate"].training.new_rate > 1
