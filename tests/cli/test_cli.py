@@ -382,9 +382,10 @@ def test_the_doctor_finds_a_working_installation() -> None:
 
 def test_a_preset_leaves_out_options_of_what_another_takes_the_place_of(tmp_path: Path) -> None:
     """`score` of preset synthesis is one of `rank`, which `factor` does not take."""
-    short = ["--data", "digits", "--trials", "1", "--quiet", "--set", "training.epochs=0.02"]
+    short = ["--data", "digits", "--trials", "1", "--quiet", *SERIAL]
+    short += ["--set", "training.epochs=0.02"]
     named = ["--set", "environment.name=factor", "--set", "environment.truncation=0.1"]
-    out = ["--out", str(tmp_path / "run"), "--set", "execution.executor=serial"]
+    out = ["--out", str(tmp_path / "run")]
     done = CliRunner().invoke(app, ["search", "--preset", "synthesis", *short, *named, *out])
     assert done.exit_code == 0, done.output
     written = read_toml(tmp_path / "run" / "config.toml")["environment"]
