@@ -82,7 +82,7 @@ class Filter:
         size: Callable[[Any], float] = log_params,
         is_asked: bool = True,
         is_informed: bool = False,
-        promotes: bool = True,
+        promotes: bool = False,
     ) -> None:
         wrong = [
             f"predictor.{name}: expected {expected}, got {value!r}."

@@ -58,7 +58,7 @@ class Predictor(Section):
         description="share of the candidates that is predicted in the mode 'substitute'",
     )
     promotes: bool = Field(
-        True,
+        False,
         description="with algorithm.rungs, it also says who climbs to the next rung, from their "
         "accuracy on this one and what it reads; only where that orders those who climbed before "
         "better than the accuracy alone does",

@@ -121,12 +121,12 @@ def test_less_is_better_where_the_objective_is_minimized() -> None:
     before, after = values(dags)
     found = []
     for sign, direction in ((1.0, "maximize"), (-1.0, "minimize")):
-        screen = Filter(ridge, Counts(), seed=0, direction=direction, warmup=10)  # type: ignore[arg-type]
+        screen = Filter(ridge, Counts(), seed=0, direction=direction, warmup=10, promotes=True)  # type: ignore[arg-type]
         for seq in range(30):
             screen.climbed(seq, dags[seq], 0, sign * before[seq], sign * after[seq])
         found.append(screen.promising(0, dags[30:], list(sign * before[30:])))
     assert found[0] == pytest.approx(found[1])
-    silent = Filter(ridge, Counts(), seed=0, promotes=False)
+    silent = Filter(ridge, Counts(), seed=0)
     silent.climbed(0, dags[0], 0, 0.1, 0.2)
     assert silent.promising(0, dags, list(before)) is None
 
@@ -138,7 +138,7 @@ def test_a_predictor_that_fails_is_named() -> None:
 
     dags = networks(30)
     before, after = values(dags)
-    screen = Filter(lambda seed: Fails(), Counts(), seed=0, warmup=10)  # type: ignore[arg-type,return-value]
+    screen = Filter(lambda seed: Fails(), Counts(), seed=0, warmup=10, promotes=True)  # type: ignore[arg-type,return-value]
     for seq, dag in enumerate(dags):
         screen.climbed(seq, dag, 0, before[seq], after[seq])
     with pytest.raises(IncompatibleError, match="ZeroDivisionError: by zero"):
