@@ -29,8 +29,8 @@ from tests.evaluation.test_training import _batches, _network, _recipe
 TICK = 0.001
 ENDINGS = st.builds(
     Ending,
-    st.floats(0.0, 100.0),
-    st.floats(0.0, 1e5),
+    st.just(0.0) | st.floats(1e-3, 100.0),
+    st.integers(0, 100_000),
     st.floats(1e-6, 1.0),
     st.floats(1.0, 8.0),
 )

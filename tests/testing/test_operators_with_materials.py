@@ -42,7 +42,7 @@ def _mating(change: Callable[..., Any]) -> Callable[..., Any]:
         (lambda s, u, w, p: "nonsense", "expected a pair (strengths, support), got str 'nonsense'"),
         (lambda s, u, w, p: (s.ravel()[:1], u), "expected strengths as an array of numbers of"),
         (lambda s, u, w, p: (s * np.nan, u), "expected finite strengths, got NaN"),
-        (lambda s, u, w, p: (s - 1, u), "expected strengths >= 0, got -1"),
+        (lambda s, u, w, p: (s - 1, u), "expected strengths from 0 to 3.40282e+38, got -1"),
         (lambda s, u, w, p: (s, np.ones_like(u)), "expected a support that does not grow, got"),
         (lambda s, u, w, p: (s, s > 0.1 * np.random.rand()), "two results for one seed"),
         (lambda s, u, w, p: (s, u.astype(float)), "expected a support as an array of bool"),
