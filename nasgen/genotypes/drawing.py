@@ -29,6 +29,7 @@ _STYLES = {  # operation -> class of page.css
     "input": "op-end",
     "output": "op-end",
     "conv": "op-conv",
+    "conv-pool": "op-conv",
     "dense": "op-conv",
     "max_pool": "op-pool",
     "avg_pool": "op-pool",

@@ -4,6 +4,12 @@ from nasgen.registry import Entry
 
 ENTRIES = (
     Entry("conv", "nasgen.layers.conv:Conv", "convolution, batch norm, ReLU"),
+    Entry(
+        "conv-pool",
+        "nasgen.layers.conv_pool:ConvPool",
+        "convolution, 2x2 maximum, batch norm, ReLU",
+        reference="Jordan 2024",
+    ),
     Entry("conv-relu", "nasgen.layers.conv_relu:ConvRelu", "convolution, bias, ReLU"),
     Entry(
         "conv-bias",

@@ -49,6 +49,8 @@ class Layer(ABC):
     - `align`: for merging layers, what the decoder makes equal before: "space" (H and W),
       "channels" (H, W and C), or "nothing".
     - `halves`: whether the map shrinks to half of its pixels or less (these count as stages).
+    - `pools`: whether it computes its channels at the size of the map that it reads and pools them
+      then, so that its operations are those of that map. Only beside `halves`.
     - `enlarges`: whether the map may become larger. Maps that are summed shrink to the smallest, so
       a shortcut around such a layer would change what it meets.
     - `domain`: setting -> legal values in ascending order. An empty tuple for "channels" means: the
@@ -83,6 +85,7 @@ class Layer(ABC):
     merges: ClassVar[bool] = False
     align: ClassVar[str] = "space"
     halves: ClassVar[bool] = False
+    pools: ClassVar[bool] = False
     enlarges: ClassVar[bool] = False
     domain: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     axes: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}

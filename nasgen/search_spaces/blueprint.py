@@ -8,7 +8,7 @@ from math import prod
 from nasgen.genotypes import tags
 from nasgen.genotypes.tags import Ranges
 from nasgen.genotypes.vertex import Value
-from nasgen.layers.base import Shape
+from nasgen.layers.base import Shape, find_layer
 
 INPUT = "input"  # the name under which steps read the image
 Links = tuple[tuple[str, tuple[tuple[int, ...], ...]], ...]  # see `Step.links`
@@ -95,5 +95,11 @@ def cost(blueprint: Blueprint) -> tuple[float, float]:
         if "channels" in params or "classes" in params:
             weights = step.in_shapes[0][0] * step.out_shape[0] * int(params.get("kernel", 1)) ** 2
             n_weights += weights
-            n_macs += weights * prod(step.out_shape[1:])
+            n_macs += weights * places(step)
     return n_macs, n_weights
+
+
+def places(step: Step) -> int:
+    """Return the number of pixels at which a step computes its channels."""
+    pools = find_layer(step.layer).pools
+    return prod((step.in_shapes[0] if pools else step.out_shape)[1:])

@@ -377,7 +377,7 @@ class GraphSpace(SearchSpace):
         """Return a graph with `factor` times the channels, in steps of 4, up to `max_channels`."""
         draft = genotype.edit()
         for v in genotype.inner:
-            if v.op in self.wide:
+            if "channels" in self.layer(v.op).domain:
                 channels = max(v.channels, 4 * round(v.channels * factor / 4))
                 draft.change(v.tag, channels=min(channels, self.max_channels))
         return draft.freeze()

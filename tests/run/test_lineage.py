@@ -246,6 +246,42 @@ def test_a_challenger_must_gain_clearly_more(
     assert algorithm.wins(individual(3, 0.1), individual(4, 0.9, 1.0), networks[2])
 
 
+@pytest.mark.parametrize(("patience", "n_quiet"), [(0.01, 2), (0.125, 3), (9.0, None)])
+def test_a_search_in_time_ends_when_no_challenger_wins_for_a_while(
+    patience: float, n_quiet: int | None
+) -> None:
+    """The last training takes the champion of the round before; counted trials are all made."""
+    plan = planned(None, 1000, 2, n_trials=60, finalists=1)
+    assert len(plan.rounds) == 19
+
+    def wins(plan: Plan) -> tuple[list[bool], Trial]:
+        play = played(plan=plan)
+        play.search.budget = Budget(None, 1, time_s=100.0)
+        play.search.algorithm.patience = patience  # type: ignore[attr-defined]
+        trials = play.run()
+        (last,) = (t for t in trials if t.phase == "finish")
+        n_rounds = 1 + max(t.generation for t in trials if t.phase == "search")
+        assert trials[last.parents[0]].generation == n_rounds - 1
+        champion, found = last, []
+        for round_ in range(n_rounds - 1, -1, -1):
+            champion = trials[champion.parents[0]]
+            if plan.rounds[round_].carried == 1:
+                found.append(not champion.goes_on)
+        return found[::-1], last
+
+    # Of a plan without times, all rounds are run.
+    n_bred = sum(r.carried == 1 for r in plan.rounds)
+    assert len(wins(plan)[0]) == n_bred
+    found, last = wins(replace(plan, finish_s=5.0))
+    if n_quiet is None:
+        assert len(found) == n_bred
+        return
+    quiet = [not any(found[i : i + n_quiet]) for i in range(len(found) - n_quiet + 1)]
+    assert quiet.index(True) == len(found) - n_quiet, found
+    assert len(found) < n_bred
+    assert last.fidelity.begin == plan.stretch(len(plan.rounds) - n_bred + len(found) - 1)[1]
+
+
 @pytest.mark.parametrize(
     ("values", "n", "kept"),
     [

@@ -288,6 +288,7 @@ def test_random_search_is_planned_as_lineage_is_unless_settings_say_otherwise() 
         ({"training": {"seconds": "30s"}}, "training.seconds: expected none with"),
         ({"algorithm": {"rungs": 2}}, "algorithm.rungs: expected 1 with 'lineage'"),
         ({"algorithm": {"margin": -1}}, "algorithm.margin (lineage): expected a share of 0 or"),
+        ({"algorithm": {"patience": 0}}, "algorithm.patience (lineage): expected a share above 0"),
         ({"predictor": {"name": "ridge", "mode": "substitute"}}, "use 'filter'"),
     ],
 )  # fmt: skip

@@ -13,6 +13,7 @@ beside the budget, `nsga2` for several objectives.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
@@ -23,8 +24,11 @@ from nasgen.engine.algorithms.lines import Lines
 from nasgen.engine.breeding import Breeder
 from nasgen.engine.individual import Individual
 from nasgen.engine.proposal import Proposal, Terms
+from nasgen.settings.plan import Plan
 
 MARGIN = 0.1
+PATIENCE = 0.25
+LEAST_ROUNDS = 2  # in a row that say that no challenger wins
 DESIGN = "design"  # the operator of a network that the space offered
 
 
@@ -37,6 +41,8 @@ class Lineage(Lines):
       began with designs and differ by less than this share of the best one's whole value, the one
       whose design was offered first is trained on: early values favour what is fast, and a space
       offers its designs in the order of their use.
+    - `patience` (> 0): with a time budget, the search ends when no challenger has won in this share
+      of its rounds, in a row, two rounds at least; the last training gets the time that is left.
 
     The population is the number of first networks, if it is set; otherwise the plan says it.
     """
@@ -58,11 +64,16 @@ class Lineage(Lines):
     crossover_prob: ClassVar[float] = 0.1
     predictor: ClassVar[str] = "forest"
 
-    def __init__(self, population: int, seed: int, margin: float = MARGIN) -> None:
+    def __init__(
+        self, population: int, seed: int, margin: float = MARGIN, patience: float = PATIENCE
+    ) -> None:
         super().__init__(population, seed)
         if not 0 <= margin < np.inf:
             raise options_error("lineage", "margin", "a share of 0 or more", margin)
-        self.margin = margin
+        if not 0 < patience < np.inf:
+            raise options_error("lineage", "patience", "a share above 0", patience)
+        self.margin, self.patience = margin, patience
+        self._n_quiet = 0  # rounds in a row in which no challenger has won
         self._designs: set[int] = set()  # the lines that began with one
 
     def begin(self, breeder: Breeder) -> None:
@@ -86,6 +97,24 @@ class Lineage(Lines):
             return bool(child.fitness.violation < after.fitness.violation)
         gained = max(0.0, _value(after) - _value(before))
         return _value(child) - _value(after) > self.margin * gained
+
+    @property
+    def is_settled(self) -> bool:
+        if self.plan is None or self.plan.finish_s is None:
+            return False
+        most = max(LEAST_ROUNDS, math.ceil(self.patience * len(self.plan.rounds)))
+        return self._n_quiet >= most
+
+    def follow(self, plan: Plan, begun: Sequence[Individual] = ()) -> None:
+        super().follow(plan, begun)
+        self._n_quiet = 0
+
+    def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
+        now = self._at(self.round) if self.population else None
+        kept = super().survive(offspring, rng)
+        if now is not None and now.new and now.carried <= len(kept):  # not while lines are halved
+            self._n_quiet = 0 if any(not i.goes_on for i in kept) else self._n_quiet + 1
+        return kept
 
     def lasting(
         self, champions: Sequence[Individual], n: int, rng: np.random.Generator

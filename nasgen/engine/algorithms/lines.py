@@ -65,6 +65,11 @@ class Lines(Generational):
         `before` and `after` are that network without and with the stretch that both have had.
         """
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether rounds that a plan still has are not worth their time. Default: no."""
+        return False
+
     # ---- the plan ----------------------------------------------------------------------------
 
     def follow(self, plan: Plan, begun: Sequence[Individual] = ()) -> None:
@@ -91,7 +96,7 @@ class Lines(Generational):
     def _now(self) -> Round | None:
         """What the next round has: first networks, as long as there are no others."""
         if self.population:
-            return self._at(self.round)
+            return None if self.is_settled else self._at(self.round)
         return self._at(0) or Round(0, 1)
 
     @property

@@ -17,10 +17,11 @@ import numpy as np
 
 from nasgen.errors import NasgenError
 from nasgen.genotypes import Genotype
+from nasgen.layers.base import find_layer
 from nasgen.predictors.base import Facts, Floats
 from nasgen.predictors.pace import Pace
 from nasgen.search_spaces.base import SearchSpace
-from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step
+from nasgen.search_spaces.blueprint import INPUT, Blueprint, Step, places
 
 KERNELS: Final = (1, 3, 5, 7)
 LEVELS: Final = 4  # full side, half, a quarter, smaller
@@ -68,6 +69,7 @@ class NetworkFeatures:
     | log_width_most, mean_log_width | ln of the most channels of a layer with weights; mean ln |
     | share_k1, share_k3, share_k5, share_k7 | share of these layers with that kernel |
     | n_sum, n_concat, n_project, n_max_pool, n_avg_pool | steps of a kind |
+    | | (a layer that pools in itself counts as two steps, the second a max_pool) |
     | layers_0 .. layers_3 | layers with weights at the full side, a half, a quarter, below |
     | macs_0 .. macs_3 | share of the multiply-adds there |
     | log_image_channels, log_side, log_classes, log_rows | ln of facts about the data |
@@ -112,6 +114,7 @@ def of_network(blueprint: Blueprint) -> tuple[float, ...]:
     kernels = [_kernel(step) for step in convolutions]
     by_level = [[m for s, m in layers if walked.level(s) == level] for level in range(LEVELS)]
     ops = [step.layer for step in blueprint.steps]
+    ops += ["max_pool"] * sum(find_layer(op).pools for op in ops)
     total = max(1, sum(macs))
     return (
         math.log(max(1, walked.n_params)),
@@ -154,14 +157,20 @@ class _Walk:
             side = max(1, min(step.out_shape[1:], default=1))
             before = max(1, min((n for shape in step.in_shapes for n in shape[1:]), default=1))
             shrinks = 1.0 if step.role == "head" else max(1.0, before / side)
-            field += (max(_kernel(step), shrinks) - 1) * jump
+            pools = find_layer(step.layer).pools
+            seen_more = max(_kernel(step), shrinks) - 1
+            if pools:  # one behind the other
+                seen_more = _kernel(step) + shrinks - 2
+            field += seen_more * jump
             seen[step.name] = field, jump * shrinks
-            places = math.prod(step.out_shape[1:])
+            computed_at = places(step)
             self.n_values += math.prod(step.out_shape)
+            if pools:
+                self.n_values += step.out_shape[0] * computed_at
             if own and longest[step.name] == 1:
                 self.first = max(self.first, step.out_shape[0])
             if weights:
-                self.layers.append((step, weights * places))
+                self.layers.append((step, weights * computed_at))
                 self.n_params += weights + 2 * step.out_shape[0]
         last = blueprint.steps[-1]
         end = last.inputs[0] if last.inputs else INPUT

@@ -15,7 +15,8 @@ from nasgen.genotypes import Dag, Vertex
 from nasgen.predictors.base import Floats
 
 KINDS: Final = ("conv", "max_pool", "avg_pool", "sum", "concat")  # the rest is "other"
-HALVING: Final = ("max_pool", "avg_pool")
+HALVING: Final = ("max_pool", "avg_pool", "conv-pool")
+IN_ONE: Final = {"conv-pool": ("conv", "max_pool")}  # counts as one of each of these kinds
 KERNELS: Final = (1, 3, 5, 7)
 IMAGE_CHANNELS: Final = 3  # assumed, so that a genotype's features do not depend on the data
 
@@ -35,9 +36,10 @@ class Structural:
     | mean_log_width | mean ln(channels) of these vertices, 0 without any |
     | share_k1, share_k3, share_k5, share_k7 | share of these vertices with that kernel |
 
-    Weights are kernel**2 * channels in * channels out, where a concat passes on all incoming
-    channels and every other vertex the most of one input; norms, projections and the head are left
-    out. A plug-in layer counts as "other", and as an owner if it has a `channels` setting.
+    A `conv-pool` counts as a conv and as a max_pool. Weights are kernel**2 * channels in * channels
+    out, where a concat passes on all incoming channels and every other vertex the most of one
+    input; norms, projections and the head are left out. A plug-in layer counts as "other", and as
+    an owner if it has a `channels` setting.
     """
 
     names: ClassVar[tuple[str, ...]] = (
@@ -55,14 +57,15 @@ class Structural:
     def encode(self, genotype: Dag) -> Floats:
         """Return the features in the order of `names`, float64 (17,)."""
         inner = [v for v in genotype.inner if v.tag in genotype.live]
-        counts = [sum(v.op == kind for v in inner) for kind in KINDS]
+        ops = [op for v in inner for op in IN_ONE.get(v.op, (v.op,))]
+        counts = [ops.count(kind) for kind in KINDS]
         stages, n_weights = _walk(genotype)
         owners = [v for v in inner if _channels(v)]
         n_owners = max(1, len(owners))
         return np.array(
             [
                 *counts,
-                len(inner) - sum(counts),
+                len(ops) - sum(counts),
                 len(inner),
                 sum(a in genotype.live and b in genotype.live for a, b in genotype.edges),
                 genotype.depth,

@@ -85,13 +85,20 @@ class _Chain:
         self.here = self.draft.input
         self.is_whole = True  # the space has all layers that were asked for
 
-    def conv(self, width: int, kernel: int = 3) -> Self:
+    def conv(self, width: int, kernel: int = 3, op: str = "conv") -> Self:
         """Add a convolution, of the smallest kernel from `kernel` on, else of the largest."""
-        kernels = self.space.domain("conv")["kernel"]
+        kernels = self.space.domain(op)["kernel"]
         kernel = next((k for k in kernels if k >= kernel), kernels[-1])
         channels = min(width, self.space.max_channels)
-        self.here = self.draft.add("conv", [self.here], channels=channels, kernel=kernel)
+        self.here = self.draft.add(op, [self.here], channels=channels, kernel=kernel)
         return self
+
+    def pooled(self, width: int, kernel: int = 3) -> Self:
+        """Add a convolution and a pool; before its norm, where the space has such a layer."""
+        if self.n_pools == 0 or "conv-pool" not in self.space.layers:
+            return self.conv(width, kernel).pool()
+        self.n_pools -= 1
+        return self.conv(width, kernel, "conv-pool")
 
     def pool(self) -> Self:
         """Add a pool, unless the map has been halved often enough."""
@@ -134,7 +141,7 @@ def _resnet9(chain: _Chain, width: int, n_stages: int) -> None:
     chain.conv(width)
     for stage in range(1, n_stages + 1):
         wide = width << stage
-        chain.conv(wide).pool()
+        chain.pooled(wide)
         if stage in (1, n_stages):
             chain.residual(wide)
     chain.largest()
@@ -142,9 +149,9 @@ def _resnet9(chain: _Chain, width: int, n_stages: int) -> None:
 
 def _early(chain: _Chain, width: int, n_stages: int) -> None:
     """Only the first layer sees the full image: wide layers work at half of the side or less."""
-    chain.conv(width).pool().conv(2 * width).residual(2 * width)
+    chain.pooled(width).conv(2 * width).residual(2 * width)
     for stage in range(2, n_stages + 1):
-        chain.conv(width << stage).pool()
+        chain.pooled(width << stage)
     chain.residual(width << n_stages).largest()
 
 
@@ -152,49 +159,49 @@ def _airbench(chain: _Chain, width: int, n_stages: int) -> None:
     """Jordan 2024: a pool between the two convolutions of each stage; the first stage is narrow."""
     for stage in range(n_stages):
         wide = width if stage == 0 else 4 * width
-        chain.conv(wide).pool().conv(wide)
+        chain.pooled(wide).conv(wide)
     chain.largest()
 
 
 def _shallow(chain: _Chain, width: int, n_stages: int) -> None:
     """Two pooled layers and one residual pair, wide."""
-    chain.conv(width).pool().conv(4 * width).pool().residual(4 * width).largest()
+    chain.pooled(width).pooled(4 * width).residual(4 * width).largest()
 
 
 def _resnet_deep(chain: _Chain, width: int, n_stages: int) -> None:
     """He 2016: a residual pair in each stage, two in the last."""
     chain.conv(width)
     for stage in range(n_stages):
-        chain.conv(width << stage).pool().residual(width << stage)
+        chain.pooled(width << stage).residual(width << stage)
     chain.residual(width << (n_stages - 1))
 
 
 def _vgg(chain: _Chain, width: int, n_stages: int) -> None:
     """Simonyan 2015: two convolutions, then a pool."""
     for stage in range(n_stages):
-        chain.conv(width << stage).conv(width << stage).pool()
+        chain.conv(width << stage).pooled(width << stage)
 
 
 def _densenet(chain: _Chain, width: int, n_stages: int) -> None:
     """Huang 2017: each layer reads what all layers of its stage gave."""
-    chain.conv(width).pool()
+    chain.pooled(width)
     for stage in range(1, n_stages):
         chain.grown(width << (stage - 1)).grown(width << (stage - 1))
-        chain.conv(width << stage).pool()
+        chain.pooled(width << stage)
     chain.grown(width << (n_stages - 1)).grown(width << (n_stages - 1))
 
 
 def _lenet(chain: _Chain, width: int, n_stages: int) -> None:
     """LeCun 1998: larger kernels, each followed by a pool; smaller ones where maps are small."""
-    chain.conv(width, 5).pool().conv(2 * width, 5).pool()
+    chain.pooled(width, 5).pooled(2 * width, 5)
     for stage in range(2, n_stages + 1):
-        chain.conv(width << stage).pool()
+        chain.pooled(width << stage)
 
 
 def _plain(chain: _Chain, width: int, n_stages: int) -> None:
     """One convolution and one pool a stage."""
     for stage in range(n_stages):
-        chain.conv(width << stage).pool()
+        chain.pooled(width << stage)
 
 
 # In the order of their use on photographs, with the budget of a usual search.

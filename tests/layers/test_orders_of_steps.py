@@ -1,4 +1,4 @@
-"""Layers of networks from before batch norm: they compute what LeNet's and AlexNet's did."""
+"""Layers whose order of steps is that of known networks: LeNet, AlexNet, airbench."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nasgen.evaluation import measure
+from nasgen.genotypes import Draft
 from nasgen.layers.base import Shape, find_layer
+from nasgen.phenotype.network import build
+from nasgen.predictors.features.network import of_network
+from nasgen.predictors.features.structural import Structural
+from nasgen.search_spaces.blueprint import cost
+from nasgen.search_spaces.dag_cnn import DagCnn
 
 
 def built(name: str, shape: Shape, **params: Any) -> torch.nn.Module:
@@ -103,3 +110,35 @@ def test_dropout_drops_in_training_alone() -> None:
     share = float((dropped == 0).double().mean())
     assert abs(share - 0.3) < 5 * (0.3 * 0.7 / x.numel()) ** 0.5
     assert torch.allclose(dropped[dropped != 0], torch.tensor(1 / 0.7, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 9, 6), (2, 3, 5)])
+def test_a_pool_before_the_norm_gives_what_one_behind_the_relu_gives(shape: Shape) -> None:
+    """As long as gains are positive: norm and ReLU then keep the order of the values."""
+    pooled, conv = (built(name, shape, channels=5, kernel=3) for name in ("conv-pool", "conv"))
+    conv.load_state_dict(pooled.state_dict())
+    for module in (pooled, conv):
+        norm = module.get_submodule("norm")
+        norm.get_parameter("weight").data = 0.1 + image(5).abs()
+        norm.get_parameter("bias").data = image(5)
+        norm.get_buffer("running_mean").copy_(image(5))
+    x = image(4, *shape)
+    behind = built("max_pool", (5, *shape[1:]))(conv(x))
+    assert torch.allclose(pooled(x), behind, atol=1e-12)
+    assert find_layer("conv-pool").out_shape({"channels": 5}, [shape]) == tuple(behind.shape[1:])
+
+
+def test_operations_of_a_layer_that_pools_are_those_of_the_map_that_it_reads() -> None:
+    space = DagCnn(max_channels=64, min_depth=1)
+    both, one = Draft(), Draft()
+    both.connect(
+        both.add("max_pool", [both.add("conv", [both.input], channels=8, kernel=3)]), both.output
+    )
+    one.connect(one.add("conv-pool", [one.input], channels=8, kernel=3), one.output)
+    apart, joint = (space.blueprint(d.freeze(), (3, 16, 16), 10) for d in (both, one))
+    assert cost(apart) == cost(joint)
+    assert of_network(apart) == of_network(joint)
+    assert (Structural().encode(both.freeze()) == Structural().encode(one.freeze()))[:6].all()
+    networks = [build(blueprint, 0) for blueprint in (apart, joint)]
+    example = {"x": torch.zeros(1, 3, 16, 16)}
+    assert measure.flops(networks[0], example) == measure.flops(networks[1], example)
