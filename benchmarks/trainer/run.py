@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -33,6 +34,7 @@ from provenance import RESULTS, short, stamp
 
 from nasgen.bench.summary import spread
 from nasgen.errors import EvaluationError, NasgenError
+from nasgen.execution.pipe import MEMORY
 from nasgen.settings.fidelity import n_cores
 from nasgen.store.rows import Rows
 from trainer import tricks
@@ -182,6 +184,8 @@ def main() -> None:
         return [row for row in rows.read if all(row.get(name) == key[name] for name in key)]
 
     missing = [key for key in keys if not known(key)]
+    for name, value in MEMORY.items():  # as workers of a search are started
+        os.environ.setdefault(name, value)
     at_once = 1 if given.seconds is not None else max(1, min(n_cores(), len(missing)))
     with ProcessPoolExecutor(at_once, get_context("spawn")) as pool:
         going = {pool.submit(measured, key["tricks"], task, key["seed"]): key for key in missing}
