@@ -1,8 +1,8 @@
 """Convolution, 2x2 maximum, batch normalisation, ReLU: halves the map, owns its channels.
 
-The order of cifar10-airbench (Jordan 2024): a norm behind the pool reads a quarter of the values.
-Norm, ReLU and their gradients are bound by memory, not by arithmetic, so on a processor they are a
-third of the time of a narrow ResNet-9. A `conv` with a `max_pool` behind it computes the same as
+The order of cifar10-airbench (Jordan 2024): norm, ReLU and their gradients are bound by memory, and
+behind the pool they read a quarter of the values; docs/decisions/engine.md has what that gains.
+A `conv` with a `max_pool` behind it computes the same as
 long as no gain of its norm is negative, but for the statistics, which are those of the larger map.
 """
 
