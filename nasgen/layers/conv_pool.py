@@ -2,8 +2,8 @@
 
 The order of cifar10-airbench (Jordan 2024): norm, ReLU and their gradients are bound by memory, and
 behind the pool they read a quarter of the values; docs/decisions/engine.md has what that gains.
-A `conv` with a `max_pool` behind it computes the same as
-long as no gain of its norm is negative, but for the statistics, which are those of the larger map.
+A `conv` with a `max_pool` behind it computes the same as long as no gain of its norm is negative,
+but for the statistics, which are those of the larger map.
 """
 
 from __future__ import annotations

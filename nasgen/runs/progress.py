@@ -175,7 +175,9 @@ def _planned(plan: Mapping[str, Any]) -> str:
     each = "" if trial_s is None else f" of about {clock(trial_s)} each"
     if trials is None:
         return f"networks{each}{last}"
-    about = "" if is_planned or trial_s is None else "about "
+    about = "at most " if plan.get("settles") else ""
+    if not is_planned and trial_s is not None:
+        about = "about "
     within, what = "", "training" if is_planned else "network"
     if (generations := plan.get("generations")) is not None:
         within = f" in {_counted(generations, 'round' if is_planned else 'generation')}"

@@ -109,6 +109,8 @@ class Plan:
     - `finish_s`: seconds of training that each of them is expected to get; None without a limit.
     - `speed`: what it was planned with; None where nothing was measured.
     - `further`: whether other networks of the search go on to the end in time that finalists leave.
+    - `settles`: whether the rounds may end before the last one, when the algorithm finds that none
+      pays any more. Plans of older versions do not.
     """
 
     strategy: Strategy
@@ -121,6 +123,7 @@ class Plan:
     finish_s: float | None = None
     speed: Speed | None = None
     further: bool = False
+    settles: bool = False
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:
@@ -234,6 +237,7 @@ def planned(
         math.floor(1000 * finish_s) / 1000 if spread.n else None,
         speed,
         further=finalists is None and spread.n > 0,
+        settles=breeds and spread.n > 0,
     )
 
 

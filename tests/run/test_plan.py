@@ -213,6 +213,9 @@ def test_where_epochs_end_trainings_there_are_as_many_as_the_search_has_time_for
     assert ended.finish_s * ended.finish_waves == pytest.approx(left - searched_s, rel=0.01)
     assert ended.further
     assert not planned(60.0, 112, 2, WINE, most_epochs=ENDS, finalists=2).further
+    assert ended.settles
+    assert not planned(60.0, 112, 2, WINE, most_epochs=ENDS, breeds=False).settles
+    assert not planned(None, 112, 2, n_trials=20).settles
     assert not planned(None, 112, 2, n_trials=20).further
 
 

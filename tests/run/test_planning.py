@@ -290,6 +290,10 @@ PLANNED = {
             "on 2 threads",
         ),
         (
+            {"strategy": "lines", **PLANNED, "settles": True},
+            "at most 8 trainings of about 12 s each in 3 rounds; then the best 2 go on for 3 min 20 s",
+        ),
+        (
             {"strategy": "lines", **PLANNED, "further": True},
             "then the best 2 go on for 3 min 20 s, and others after them while time is left",
         ),

@@ -100,7 +100,7 @@ class Lineage(Lines):
 
     @property
     def is_settled(self) -> bool:
-        if self.plan is None or self.plan.finish_s is None:
+        if self.plan is None or not self.plan.settles:
             return False
         most = max(LEAST_ROUNDS, math.ceil(self.patience * len(self.plan.rounds)))
         return self._n_quiet >= most
