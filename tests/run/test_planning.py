@@ -291,7 +291,8 @@ PLANNED = {
         ),
         (
             {"strategy": "lines", **PLANNED, "settles": True},
-            "at most 8 trainings of about 12 s each in 3 rounds; then the best 2 go on for 3 min 20 s",
+            "at most 8 trainings of about 12 s each in 3 rounds; then the best 2 go on for 3 min "
+            "20 s",
         ),
         (
             {"strategy": "lines", **PLANNED, "further": True},
