@@ -254,11 +254,17 @@ def test_a_search_in_time_ends_when_no_challenger_wins_for_a_while(
     plan = planned(None, 1000, 2, n_trials=60, finalists=1)
     assert len(plan.rounds) == 19
 
+    def play(plan: Plan, ledger: Ledger | None = None) -> Played:
+        made = played(plan=plan, ledger=ledger)
+        made.search.budget = Budget(None, 1, time_s=100.0)
+        made.search.algorithm.patience = patience  # type: ignore[attr-defined]
+        return made
+
     def wins(plan: Plan) -> tuple[list[bool], Trial]:
-        play = played(plan=plan)
-        play.search.budget = Budget(None, 1, time_s=100.0)
-        play.search.algorithm.patience = patience  # type: ignore[attr-defined]
-        trials = play.run()
+        trials = play(plan).run()
+        resumed = play(plan, play(plan).stopped_at(len(trials) - 2)).run()
+        history, again = ([(t.seq, t.key, t.parents) for t in ts] for ts in (trials, resumed))
+        assert again == history
         (last,) = (t for t in trials if t.phase == "finish")
         n_rounds = 1 + max(t.generation for t in trials if t.phase == "search")
         assert trials[last.parents[0]].generation == n_rounds - 1

@@ -158,10 +158,8 @@ class _Walk:
             before = max(1, min((n for shape in step.in_shapes for n in shape[1:]), default=1))
             shrinks = 1.0 if step.role == "head" else max(1.0, before / side)
             pools = find_layer(step.layer).pools
-            seen_more = max(_kernel(step), shrinks) - 1
-            if pools:  # one behind the other
-                seen_more = _kernel(step) + shrinks - 2
-            field += seen_more * jump
+            own_field = _kernel(step) + shrinks - 1 if pools else max(_kernel(step), shrinks)
+            field += (own_field - 1) * jump
             seen[step.name] = field, jump * shrinks
             computed_at = places(step)
             self.n_values += math.prod(step.out_shape)
