@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +28,7 @@ from nasgen.settings.config import Training
 from nasgen.settings.fidelity import FINISH_WITHIN, THREADS_GAIN, Fidelity, thread_counts
 
 N_TIMED: Final = 4  # steps that are timed after one that warms up
+FAR: Final = 2.0  # times as slow as the best: other work on the machine seldom is worth as much
 N_ANSWERED: Final = 128  # rows of a batch that is answered
 ANSWERING_SHARE: Final = 0.25  # of the time for timing a training, for timing answers too
 
@@ -41,12 +43,11 @@ def measured(
 
     `job` holds "genotypes", of which the one of median operations is timed, "seed", and "speed":
     {"threads": [numbers in rising order], "limit_s", "validation": True by default}. The limit is
-    for each number of threads, and exceeded where a few steps take longer; more threads than those
-    that were slower are not tried. The result is {"row_s": {number of threads: seconds for each row
-    trained on}, "flops" and "n_params" of the network, "wall_s"} and, if asked for, "answer_s", the
-    seconds for each row that is answered by those of the threads that are fastest at it, and
-    "val_s", of a pass over the validation rows. Raises EvaluationError when none of the networks
-    can be built.
+    for each number of threads, and exceeded where a few steps take longer; which numbers are tried,
+    `in_turns` says. The result is {"row_s": {number of threads: seconds for each row trained on},
+    "flops" and "n_params" of the network, "wall_s"} and, if asked for, "answer_s", the seconds for
+    each row that is answered by those of the threads that are fastest at it, and "val_s", of a pass
+    over the validation rows. Raises EvaluationError when none of the networks can be built.
     """
     began, wanted = time.perf_counter(), job["speed"]
     limit_s = float(wanted["limit_s"])
@@ -55,14 +56,10 @@ def measured(
     facts: dict[str, float] = {}
     facts |= {"flops": measure.flops(network, example), "n_params": measure.n_params(network)}
     network = inference.placed(network)
-
-    def seconds(n_threads: int) -> float:
-        with device.threads(n_threads):
-            return row_s(network, batches, inference.task.loss, recipe, limit_s)
-
+    trainings = Trainings(network, batches, inference.task.loss, recipe, limit_s)
     forked = [inference.device] if inference.device.type == "cuda" else []
     with lent(devices=forked):  # layers such as dropout draw from it
-        found = tried(wanted["threads"], seconds)
+        found = in_turns(wanted["threads"], trainings.turn, limit_s)
     if wanted.get("validation", True):
         answering = Answering(inference, network, wanted["threads"])
         facts["answer_s"] = answering.row_s(ANSWERING_SHARE * limit_s)
@@ -97,26 +94,64 @@ def tried(counts: Sequence[int], seconds: Callable[[int], float]) -> dict[int, f
     return found
 
 
-def row_s(network: Network, batches: Batches, loss: Loss, recipe: Recipe, limit_s: float) -> float:
-    """Return the seconds that training takes for each row; images have their full size.
+def in_turns(
+    counts: Sequence[int], turn: Callable[[int], tuple[float, int]], limit_s: float
+) -> dict[int, float]:
+    """Return the seconds a row takes on each number of threads, the median of its turns.
 
-    The network is trained on for about `limit_s` seconds, five steps at least.
+    `turn` times a few steps on a number of threads and returns their seconds and rows. The numbers
+    take turns, until each has had `limit_s` seconds: what a machine does beside this for a second
+    or two then meets all of them, and decides nothing. Those that are `FAR` slower than the best in
+    their first turn get no other, and more threads than those are not tried.
     """
-    optimizer = make_optimizer(network, recipe)
+    found: dict[int, list[float]] = {}
+    spent: dict[int, float] = {}
 
-    def steps(n_warm: int, n: int) -> tuple[float, int]:
-        few = _Few(batches, n_warm + n)
-        train(network, few, loss, recipe, epochs=1.0, optimizer=optimizer)
+    def time_again(n: int) -> float:
+        seconds, n_rows = turn(n)
+        found.setdefault(n, []).append(seconds / n_rows)
+        spent[n] = spent.get(n, 0.0) + seconds
+        return found[n][0]
+
+    best = math.inf
+    for n in counts:
+        best = min(best, first := time_again(n))
+        if first > FAR * best:
+            break
+    while waiting := [n for n in found if spent[n] < limit_s and found[n][0] <= FAR * best]:
+        for n in waiting:
+            time_again(n)
+    return {n: median(values) for n, values in found.items()}
+
+
+class Trainings:
+    """Trains a network for a few steps at a time, on images of full size, and times them.
+
+    A step warms up, and `N_TIMED` are timed; where one takes longer than `limit_s`, it alone is.
+    """
+
+    def __init__(
+        self, network: Network, batches: Batches, loss: Loss, recipe: Recipe, limit_s: float
+    ) -> None:
+        self.network, self.batches, self.loss, self.recipe = network, batches, loss, recipe
+        self.limit_s = limit_s
+        self.optimizer = make_optimizer(network, recipe)
+        self.is_slow: bool | None = None
+
+    def turn(self, n_threads: int) -> tuple[float, int]:
+        """Return the seconds of some steps on so many threads, and their rows."""
+        with device.threads(n_threads):
+            if self.is_slow is None:  # memory is taken and kernels are made
+                first = self._steps(0, 1)
+                self.is_slow = first[0] > self.limit_s
+                if self.is_slow:
+                    return first
+            return self._steps(0, 1) if self.is_slow else self._steps(1, N_TIMED)
+
+    def _steps(self, n_warm: int, n: int) -> tuple[float, int]:
+        few = _Few(self.batches, n_warm + n)
+        train(self.network, few, self.loss, self.recipe, epochs=1.0, optimizer=self.optimizer)
         return time.perf_counter() - few.began[n_warm], sum(few.n_rows[n_warm:])
-
-    first_s, n_rows = steps(0, 1)  # memory is taken and kernels are made
-    if first_s > limit_s:
-        return first_s / n_rows
-    spent_s, n_rows = 0.0, 0
-    while spent_s < limit_s:
-        seconds, n = steps(1, N_TIMED)
-        spent_s, n_rows = spent_s + seconds, n_rows + n
-    return spent_s / n_rows
 
 
 class Answering:

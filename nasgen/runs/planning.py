@@ -30,7 +30,7 @@ from nasgen.settings.plan import Speed
 Json = dict[str, Any]
 
 TIMING_SHARE: Final = 0.02  # of the budget for timing a network, in the bounds
-LEAST_S, MOST_S = 0.4, 2.0
+LEAST_S, MOST_S = 0.4, 6.0
 PATIENCE_S, PATIENCE = 10.0, 0.5  # of the budget; then there is no speed to plan with
 N_DRAWN: Final = 5  # networks, of which the one of median operations is typical
 SHORT_ROWS: Final = 2_000  # shown in the shortest training that is worth its name

@@ -107,6 +107,46 @@ def test_no_more_threads_are_tried_than_help() -> None:
     assert fastest(found) == 4
 
 
+@given(
+    st.lists(st.sampled_from([1, 2, 4, 8, 16]), min_size=1, unique=True).map(sorted),
+    st.integers(0, 2**32 - 1),
+)
+def test_turns_decide_as_quiet_ones_would(counts: list[int], seed: int) -> None:
+    """Less than half of the turns may be slow without any effect: the median is a quiet one's."""
+    quiet = {1: 1.0, 2: 0.6, 4: 0.5, 8: 0.7, 16: 1.2}
+    rng, asked = np.random.default_rng(seed), list[int]()
+    slow = {n: set(rng.choice(range(1, 11), 5, replace=False)) for n in counts}
+
+    def turn(n: int) -> tuple[float, int]:
+        asked.append(n)
+        slower = 3.0 if asked.count(n) - 1 in slow[n] else 1.0
+        return 0.1, round(1e6 / quiet[n] / slower)
+
+    found = speed.in_turns(counts, turn, 1.05)  # eleven turns, of which five may be slow
+    for n, seconds in found.items():
+        if asked.count(n) > 1:
+            assert asked.count(n) == 11
+            assert seconds == pytest.approx(quiet[n] * 1e-7, rel=1e-3)
+    best = min(quiet[n] for n in found)
+    tried = {n: quiet[n] for n in found}
+    assert quiet[fastest(found)] == quiet[fastest(tried)]
+    assert best == min(quiet[n] for n in counts if n <= max(found))
+
+
+def test_threads_far_slower_than_others_get_one_turn() -> None:
+    asked: list[int] = []
+
+    def turn(n: int) -> tuple[float, int]:
+        asked.append(n)
+        return {1: 1.0, 2: 0.4, 4: 0.9, 8: 0.1}[n], 1
+
+    found = speed.in_turns([1, 2, 4, 8], turn, 2.0)
+    assert asked[:3] == [1, 2, 4]  # 4 are far slower than 2, so 8 are not tried
+    assert asked[3:] == [2, 2, 2, 2]  # and one is far slower than 2
+    assert found == {1: 1.0, 2: 0.4, 4: 0.9}
+    assert speed.in_turns([1, 2], lambda n: (3.0 - n, 1), 0.5) == {1: 2.0, 2: 1.0}
+
+
 def test_the_fastest_threads_answer_and_small_batches_decide_nothing() -> None:
     before, used = torch.get_num_threads(), []
 
