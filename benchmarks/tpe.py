@@ -15,12 +15,19 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from nasgen.execution.pipe import MEMORY
+
+# As workers of a search are started, its own processes too; glibc reads it when a process begins.
+if __name__ == "__main__" and not MEMORY.keys() <= os.environ.keys():
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], MEMORY | os.environ)
 
 import optuna
 from optuna.storages import JournalStorage
@@ -29,6 +36,7 @@ from optuna.trial import TrialState
 
 from nasgen import seeding
 from nasgen.evaluation.evaluator import Evaluator
+from nasgen.evaluation.speed import Answering
 from nasgen.genotypes import Dag, Draft
 from nasgen.runs import reading
 from nasgen.search_spaces.sampling import MACS, WEIGHTS
@@ -42,6 +50,7 @@ N_DRAWN = 5  # candidates that are drawn at random, before the first ones that T
 MAX_LAYERS = 3  # convolutions of a stage
 NARROW, WIDE = 8, 32  # channels of the first stage; the ends double from stage to stage
 TESTING = 1.3  # how much longer validation and test may take than was measured
+ANSWERING_S = 0.5  # for measuring it
 FINAL = 1_000_000  # number of the final training: no candidate has it
 ENDLESS = 10_000.0  # epochs: time ends a training, its learning-rate cycle with it
 
@@ -106,6 +115,15 @@ class Trainer:
             raise RefusedError(found["failure"])
         return {**found, "genotype": genotype}
 
+    def testing_s(self, dag: Dag) -> float:
+        """Return the seconds of validation and test of a network, on the threads that it has."""
+        inference = self.evaluator.inference
+        network = inference.begun(inference.decode(dag.to_json())[1], self.seed)
+        answering = Answering(inference, inference.placed(network), [inference.n_threads])
+        n_shown = len(inference.targets("test")) * (1 + len(inference.views))
+        n_rows = len(inference.targets("validation")) + n_shown
+        return n_rows * answering.row_s(ANSWERING_S)
+
     def tested(self, result: dict[str, Any]) -> dict[str, float]:
         """Return the test accuracies of a trained network as the summary of a search has them."""
         inference = self.evaluator.inference
@@ -144,7 +162,6 @@ def search(given: argparse.Namespace, most: int | None = None) -> None:
         if not is_usual(dag, space):
             raise RefusedError("it costs more or less than the first networks of a search")
         found = trainer.train(dag, min(given.trial_s, left_s), trial.number, [])
-        trial.set_user_attr("val_s", found["metrics"]["val_s"])
         return float(found["metrics"]["val_accuracy"])
 
     study.optimize(objective, n_trials=most, catch=(RefusedError,))
@@ -158,11 +175,8 @@ def finished(study: optuna.Study, trainer: Trainer, ends: float) -> dict[str, An
     complete = study.get_trials(states=[TrialState.COMPLETE])
     if not complete:
         sys.exit("No candidate was trained in the time of the search; give more of it.")
-    inference = trainer.evaluator.inference
     dag = drawn(optuna.trial.FixedTrial(study.best_params), trainer.resolved.space)
-    n_shown = len(inference.targets("test")) * (1 + len(inference.views))
-    passes = 1 + n_shown / max(1, len(inference.targets("validation")))
-    testing_s = TESTING * passes * float(study.best_trial.user_attrs["val_s"])
+    testing_s = TESTING * trainer.testing_s(dag)
     found = trainer.train(dag, max(1.0, ends - testing_s - time.time()), FINAL, ["weights"])
     names = ("val_accuracy", "n_params", "flops", "epochs_done")
     best = {name: found["metrics"][name] for name in names}
