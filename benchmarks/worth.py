@@ -18,7 +18,7 @@ from nasgen.bench.summary import spread
 
 Row = dict[str, Any]
 Scores = dict[str, float]  # what was tested -> % of the test images classified correctly
-# Stages: states of the code, the choice of a width, and what parts of the search are worth.
+# Stages: what is reported, older code, the choice of a width, and what parts of a search are worth.
 FINAL, BEFORE, WIDTHS, ABLATIONS = "final", "before", "widths", "ablations"
 SINGLE, ENSEMBLE = "single", "ensemble"
 VIEWS = ", six views"
@@ -330,10 +330,7 @@ def verdict(rows: Sequence[Row]) -> str:
         if final.of(task, "default")
     ]
     if not text:
-        return (
-            "No row of the present code was measured yet, so this page does not say when a search "
-            "pays."
-        )
+        return f"{NOTHING} So this page does not say when a search pays."
     return "\n".join(text)
 
 
