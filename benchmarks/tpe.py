@@ -23,12 +23,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nasgen.execution.pipe import MEMORY
-
-# As workers of a search are started, its own processes too; glibc reads it when a process begins.
-if __name__ == "__main__" and not MEMORY.keys() <= os.environ.keys():
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], MEMORY | os.environ)
-
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -37,6 +31,7 @@ from optuna.trial import TrialState
 from nasgen import seeding
 from nasgen.evaluation.evaluator import Evaluator
 from nasgen.evaluation.speed import Answering
+from nasgen.execution.pipe import MEMORY
 from nasgen.genotypes import Dag, Draft
 from nasgen.runs import reading
 from nasgen.search_spaces.sampling import MACS, WEIGHTS
@@ -190,7 +185,7 @@ def finished(study: optuna.Study, trainer: Trainer, ends: float) -> dict[str, An
 
 def searched(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Let a process a core search, train the best again and return what is printed."""
-    began, budget_s = time.time(), in_seconds(given.budget)
+    began, budget_s = given.began, in_seconds(given.budget)
     n_trials = max(8, round(N_IN_20_MIN * math.sqrt(budget_s / 1200)))
     until, trial_s = began + SEARCHING * budget_s, SEARCHING * budget_s * n_cores() / n_trials
     study = study_of(folder, given.seed, 0)
@@ -213,7 +208,8 @@ def main() -> None:
     parser.add_argument("--data", default="digits", help="such as cifar10:DIR")
     parser.add_argument("--budget", default="1m")
     parser.add_argument("--seed", type=int, default=0)
-    inner = parser.add_argument_group("of the processes that it starts")
+    inner = parser.add_argument_group("of the processes that it starts and becomes")
+    inner.add_argument("--began", type=float, default=time.time(), help="when, time.time()")
     inner.add_argument("--worker", type=int)
     inner.add_argument("--folder", type=Path)
     inner.add_argument("--until", type=float, help="when their search ends, time.time()")
@@ -223,6 +219,9 @@ def main() -> None:
     if given.worker is not None:
         search(given)
         return
+    if not MEMORY.keys() <= os.environ.keys():  # as workers of a search are started
+        words = [sys.executable, *sys.orig_argv[1:], f"--began={given.began}"]
+        os.execve(sys.executable, words, MEMORY | os.environ)
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(searched(given, Path(folder))))
 

@@ -330,22 +330,24 @@ def test_tpe_takes_the_time_of_the_test_on_the_threads_that_it_is_tested_with(
 
 
 def test_tpe_starts_again_with_the_memory_settings_of_workers(
-    monkeypatch: pytest.MonkeyPatch,
+    tpe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once, with what the user has set; its own processes inherit that."""
+    """Its processes inherit them. What the user has set stays; the budget began before."""
     one, other = MEMORY
+    words: list[str] = []
 
-    def execve(path: str, words: list[str], environment: dict[str, str]) -> None:
-        assert (path, words) == (sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    def execve(path: str, again: list[str], environment: dict[str, str]) -> None:
+        assert path == again[0] == sys.executable
         assert {name: environment[name] for name in MEMORY} == {one: "7", other: MEMORY[other]}
+        words.extend(again)
         raise InterruptedError
 
     monkeypatch.setattr(os, "execve", execve)
-    monkeypatch.setattr(sys, "argv", ["tpe.py", "--help"])
+    monkeypatch.setattr(sys, "argv", ["tpe.py"])
     monkeypatch.setenv(one, "7")
     monkeypatch.delenv(other, raising=False)
+    before = time.time()
     with pytest.raises(InterruptedError):
-        runpy.run_path(str(BENCHMARKS / "tpe.py"), run_name="__main__")
-    monkeypatch.setenv(other, "8")
-    with pytest.raises(SystemExit):  # it says its help
-        runpy.run_path(str(BENCHMARKS / "tpe.py"), run_name="__main__")
+        tpe.main()
+    assert words[1:-1] == sys.orig_argv[1:]
+    assert before <= float(words[-1].removeprefix("--began=")) <= time.time()
