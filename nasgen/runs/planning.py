@@ -95,8 +95,11 @@ def timed(
     threads: int,
     most_threads: int,
     budget_s: float,
+    started: float | None = None,
 ) -> Timing | None:
     """Start the workers and time one of the networks in them; None where that fails.
+
+    `started` (`time.monotonic()`) is when they were started, where they were already.
 
     Then the trials will say why. `threads` are those of a worker; numbers of threads up to
     `most_threads` are tried for a network that has the machine for itself. What a worker cannot
@@ -117,7 +120,7 @@ def timed(
             "limit_s": max(PATIENCE_S, PATIENCE * budget_s),
         }
 
-    began = time.monotonic()
+    began = time.monotonic() if started is None else started
     executor.start()
     busy = _answers(executor, [job(place, [threads]) for place in range(executor.workers)])
     if not busy:
@@ -239,13 +242,16 @@ def made(
     """
     timing, time_s, n_train = None, budget.time_s, constants.n_train
     if time_s is not None:
-        threads = resolved.config.execution.threads_per_trial
+        config = resolved.config
+        threads = config.execution.threads_per_trial
         most = max(threads, min(n_cores(), threads * executor.workers))
         executor.deadline = time.monotonic() + budget.ends_in_s
+        started = time.monotonic()
+        executor.start()  # workers load torch and the data while this process does
         offer = designs or tuple
         networks = typical(resolved, offer, budget.ends_in_s)
         stored = [genotype.to_json() for genotype in networks]
-        timing = timed(executor, stored, resolved.config.seed, threads, most, time_s)
+        timing = timed(executor, stored, config.seed, threads, most, time_s, started)
         if designs is not None and timing is not None and leg is record["legs"][0]:
             timing = _at_its_pace(timing, networks, resolved, designs, budget.ends_in_s)
     gone_s = budget.elapsed_s
