@@ -232,17 +232,17 @@ def slow(registry_restored: None) -> str:
 def test_a_budget_shorter_than_a_training_is_refused_and_leaves_nothing(
     slow: str, tmp_path: Path
 ) -> None:
-    timed_out = {**TINY, "data": {"task": slow}, "budget": {"time": "10s"}}
+    timed_out = {**TINY, "data": {"task": slow}, "budget": {"time": "20s"}}
     rng = np.random.default_rng(0)
     data = rng.integers(0, 256, (1200, 1, 8, 8)).astype(np.uint8), np.arange(1200) % 3
-    with pytest.raises(ConfigError, match=r"budget.time: expected at least \d+ s, got 10 s"):
+    with pytest.raises(ConfigError, match=r"budget.time: expected at least \d+ s, got 20 s"):
         nasgen.run(timed_out, out=tmp_path / "run", plugins=[_Slow], data=data)
     assert not (tmp_path / "run").exists()
     some = {**timed_out, "budget": {"trials": 1}, "training": {"epochs": 0.01}}
     run = nasgen.run(some, out=tmp_path / "run", plugins=[_Slow], data=data)
     before = {**run.record}
     with pytest.raises(ConfigError, match=r"Use a budget of \d+s or more"):
-        nasgen.resume(run.path, time_s=10.0, plugins=[_Slow])
+        nasgen.resume(run.path, time_s=20.0, plugins=[_Slow])
     assert nasgen.load(run.path).record["legs"] == before["legs"]
     assert nasgen.load(run.path).is_complete
 
