@@ -212,14 +212,14 @@ def test_the_shortest_budget_that_is_named_works(
 
 @dataclass(frozen=True)
 class _Slow(Classification):  # type: ignore[misc]
-    """A task of three classes whose loss takes its time: an epoch takes a quarter of a minute."""
+    """A task of three classes whose loss takes its time: an epoch takes half a minute."""
 
     @classmethod
     def fit(cls, dataset: Any, rows: Any) -> _Slow:
         return cls(3)
 
     def loss(self, outputs: Any, targets: Any, smoothing: float = 0.0) -> Any:
-        time.sleep(0.5)
+        time.sleep(1.0)
         return super().loss(outputs, targets, smoothing)
 
 
