@@ -214,13 +214,14 @@ def _at_its_pace(
     """Return what is expected of the designs that a machine of that speed begins with.
 
     `networks` are those that were timed, before the speed was known; a faster machine begins with
-    larger ones, and time grows about with the operations.
+    larger ones, and time grows about with the operations. With smaller ones it need not fall.
     """
     pace = pace_of({"flops": timing.flops, "speed": {"image_s_all": timing.row_s_all}})
     own = typical(resolved, partial(offer, pace), limit_s)
     if not own or {g.key for g in own} == {g.key for g in networks}:
         return timing
-    return timing.larger(median(map(offer.macs, own)) / median(map(offer.macs, networks)))
+    factor = median(map(offer.macs, own)) / median(map(offer.macs, networks))
+    return timing.larger(max(1.0, factor))
 
 
 def made(
