@@ -216,9 +216,7 @@ class Finish:
         if seconds >= limit:
             return replace(trial.fidelity, seconds=max(LEAST_FINISH_S, limit), ending=None)
         ending = self.budget.ending.shared(waves).after(beside_s)
-        if trial.fidelity.threads is not None:  # it answers with those that it trains with
-            ending = replace(ending, gain=1.0)
-        return replace(trial.fidelity, seconds=max(LEAST_FINISH_S, seconds), ending=ending)
+        return trial.fidelity.before(ending, max(LEAST_FINISH_S, seconds))
 
     def widened(self, trial: Trial) -> Trial:
         """Return a finalist with `widen` times the channels, as NASNet scales what it found.

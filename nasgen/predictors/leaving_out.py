@@ -18,10 +18,11 @@ from nasgen.errors import DataError
 from nasgen.predictors import scores
 from nasgen.predictors.base import Floats
 from nasgen.predictors.features.network import NETWORK
+from nasgen.predictors.logits import logit
 from nasgen.predictors.pace import Pace
 from nasgen.predictors.ridge import ridge
 from nasgen.predictors.trainings import Trainings
-from nasgen.predictors.transfer import Transfer, logit
+from nasgen.predictors.transfer import Transfer
 
 MIN_NETWORKS: Final = 10  # of an image set that is judged
 N_OFFERED: Final = 30  # candidates of which one is chosen

@@ -20,6 +20,7 @@ import numpy as np
 from nasgen.errors import DataError
 from nasgen.predictors.base import Floats, Predictor, check_labels
 from nasgen.predictors.features.network import NETWORK
+from nasgen.predictors.logits import expit, logit
 from nasgen.predictors.ridge import ridge
 from nasgen.predictors.trainings import Trainings
 
@@ -29,7 +30,6 @@ RATE: Final = 0.05
 MIN_LEAF: Final = 30
 SHRINKAGE: Final = 10.0  # of the leaves' values: an image set that nobody has seen is another one
 MIN_OWN: Final = 24  # labels of the run; fewer teach a ridge less than they mislead it
-CLIP: Final = 5e-3  # accuracies nearer to 0 or 1 count as that: their logits are noise
 SIZE: Final = NETWORK.index("log_params")
 # What gains by images shown, the last feature.
 GROWING: Final = [NETWORK.index(n) for n in ("log_params", "log_values", "log_macs", "depth")]
@@ -85,7 +85,7 @@ class Transfer:
             more, std = self.rest.predict(np.column_stack([X, own]), return_std=True)
         elif return_std:
             std = self.guess.doubt
-        mean = 1 / (1 + np.exp(-(own + level + more)))
+        mean = expit(own + level + more)
         return (mean, std * mean * (1 - mean)) if return_std else mean
 
 
@@ -162,10 +162,3 @@ def _extended(X: Floats) -> Floats:  # noqa: N803
 def guess(trainings: Trainings) -> Guess:
     """Return what a table says, fitted once."""
     return Guess(trainings)
-
-
-def logit(accuracy: Floats) -> Floats:
-    """Return ln(a / (1 - a)) of accuracies in [0, 1], none beyond that of `CLIP`."""
-    clipped = np.clip(accuracy, CLIP, 1 - CLIP)
-    found: Floats = np.log(clipped / (1 - clipped))
-    return found

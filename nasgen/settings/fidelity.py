@@ -91,6 +91,14 @@ class Fidelity:
         seconds = None if self.seconds is None else round(self.seconds * share, 6)
         return replace(self, epochs=epochs, seconds=seconds)
 
+    def before(self, ending: Ending, seconds: float) -> Self:
+        """Return it with `seconds` of training that move with the `ending` after them.
+
+        With threads of its own the network also answers on those while it is trained.
+        """
+        gain = ending.gain if self.threads is None else 1.0
+        return replace(self, seconds=seconds, ending=replace(ending, gain=gain))
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields; those of rungs, stretch, threads and ending only where they are set.
 

@@ -19,6 +19,7 @@ from nasgen.predictors import leaving_out, trainings
 from nasgen.predictors.base import Facts
 from nasgen.predictors.features.network import NETWORK, NetworkFeatures, of_network
 from nasgen.predictors.filter import Filter
+from nasgen.predictors.logits import expit, logit
 from nasgen.predictors.ridge import ridge
 from nasgen.predictors.trainings import Trainings
 from nasgen.predictors.transfer import Transfer
@@ -245,6 +246,34 @@ def test_trials_of_a_stretch_compare_with_those_of_the_same_stretch() -> None:
     assert said[0][0] == said[1][0]
     assert said[0][1]
     assert np.allclose(*(np.array(s[1], dtype=float) for s in said), equal_nan=True)
+
+
+def test_accuracies_of_a_stretch_stay_accuracies_where_the_next_one_comes_nearer_to_1(
+    table: Trainings,
+) -> None:
+    screen = screen_of(table)
+    for seq, (value, begin) in enumerate([(0.95, 0.0), (0.99, 0.0), (0.98, 0.1), (0.99, 0.1)]):
+        screen.observe(seq, FRESH[seq], value, group=begin)
+    labels = screen._values()
+    assert labels[2:].tolist() == [0.98, 0.99]  # the latest stretch as it is
+    assert labels[0] < 0.985 < labels[1] < 1
+    assert screen.choose(FRESH[:10], np.random.default_rng(0)).screened
+
+
+def test_what_a_stretch_adds_to_the_logits_of_all_accuracies_changes_no_choice(
+    table: Trainings,
+) -> None:
+    said = []
+    for gain in (0.0, 0.8):
+        screen = screen_of(table)
+        for seq, dag in enumerate(FRESH[:40]):
+            stretch = seq // 10
+            value = expit(logit(wanted([dag])) + gain * stretch).item()
+            screen.observe(seq, dag, value, group=0.1 * stretch)
+        rng = np.random.default_rng(0)
+        verdicts = [screen.choose(FRESH[i : i + 10], rng) for i in range(50)]
+        said.append([verdict.index for verdict in verdicts])
+    assert said[0] == said[1]
 
 
 # ---- features ------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from nasgen.loop.planning import Plans
 from nasgen.loop.ranks import ranked
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.budget import Budget
+from nasgen.settings.ending import Ending
 from nasgen.settings.fidelity import Fidelity
 from nasgen.settings.plan import Plan, Round, Speed, planned
 from nasgen.store.ledger import Ledger
@@ -172,6 +173,23 @@ def test_what_is_started_again_leaves_time_for_its_worker_to_start() -> None:
         play.search.budget = Budget(None, 0, time_s=60.0, spent_s=spent_s, clock=lambda: 1.0)
         found = play.search.plans.bounded(play.search, Fidelity(9.0, seconds=50.0))
         assert found.seconds == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("threads", "gain"), [(None, 1.6), (2, 1.0)])
+def test_on_threads_of_its_own_a_network_answers_as_fast_as_in_the_test(
+    threads: int | None, gain: float
+) -> None:
+    """Whether it is trained at once or in the finish: nothing is gained that it has already."""
+    plan = Plan("one", (Round(0, 1),), 50.0, 1.0, 0, threads=threads, speed=Speed(1e-3, 1e-3, 1.0))
+    play = played(plan=plan)
+    budget = Budget(None, 1, time_s=60.0, ending=Ending(2.0, 1000.0, 1e-3, 1.6), clock=lambda: 0.0)
+    play.search.budget = budget
+    (first,) = play.run()[:1]
+    assert first.fidelity.threads == threads
+    finish = replace(play.search.ending, budget=budget)
+    for found in (first.fidelity, finish.bounded(first, 1)):
+        assert found.ending is not None
+        assert found.ending.gain == gain
 
 
 def test_first_networks_are_tried_again_where_all_failed() -> None:
