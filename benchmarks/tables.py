@@ -26,7 +26,8 @@ def main(folder: Path) -> None:
     cells = rows(folder / "nasbench201.csv.gz", "ops")
     assert len(cells) == 5**6
     accuracies = (
-        "c10_valid_12ep", "c10v_valid_200", "c10_test_200", "c100_test_200", "in16_test_200"
+        "c10_valid_12ep", "c10v_valid_200", "c10_test_200", "c100_valid_12ep", "c100_test_200",
+        "in16_valid_12ep", "in16_test_200",
     )  # fmt: skip
     columns = {n: np.array([row[n] for row in cells], dtype=np.float32) for n in accuracies}
     columns["rep_idx"] = np.array([row["rep_idx"] for row in cells], dtype=np.uint16)

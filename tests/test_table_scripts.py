@@ -64,7 +64,7 @@ def test_a_table_that_was_stopped_goes_on_to_the_same_bytes(
     dense.main(whole, 1)
     assert whole.read_bytes() == before
     own = nasgen.RowTable(dense.SPACE, whole, {"val_accuracy": "test_accuracy"}, fractions=True)
-    assert (own.n_networks, own.n_epochs) == (4, 3)
+    assert (own.n_networks, own.epochs_of("val_accuracy")) == (4, 3)
 
 
 def test_a_row_is_the_mean_of_trainings_that_differ_by_their_seed(dense: Any) -> None:

@@ -45,8 +45,11 @@ class Bench(Protocol):
         """How many different legal networks it knows; None: no search meets the end of them."""
 
     @property
-    def n_epochs(self) -> int:
-        """How many epochs its learning curves have; 0: it knows final scores alone."""
+    def digest(self) -> str:
+        """Digits that are others where it has other networks or scores."""
+
+    def epochs_of(self, column: str) -> int:
+        """Return how many epochs the learning curves of a column have; 0: final scores alone."""
 
     def signal(self, name: str | None) -> tuple[str, str]:
         """Return (searched, reported) columns, None: the first; ConfigError for an unknown one."""
@@ -58,7 +61,7 @@ class Bench(Protocol):
         """
 
     def optimum(self, column: str) -> float:
-        """Return the greatest score that there is."""
+        """Return the greatest score that a search can find: a signal's, where both are known."""
 
 
 def signal_of(signals: Mapping[str, str], name: str | None, whose: str) -> tuple[str, str]:

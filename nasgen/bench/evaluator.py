@@ -36,6 +36,7 @@ class LookUp:
     ) -> None:
         self.bench = find(bench)
         self.searched, self.reported = self.bench.signal(signal)
+        self.n_epochs = self.bench.epochs_of(self.searched)
         self.section = Stopping.model_validate(dict(stopping or {}))
         self.stopper = stopper_of(self.section, "maximize")
 
@@ -63,7 +64,7 @@ class LookUp:
             failure = {"failure_kind": error.kind, "failure": str(error)}
             return {**message, "state": "FAILED", **failure}
         metrics = {"val_accuracy": val, "test_accuracy": test, "epochs_done": end - begin}
-        if self.bench.n_epochs:  # so that a job that goes on from it knows how far it has come
+        if self.n_epochs:  # so that a job that goes on from it knows how far it has come
             digest = hashlib.blake2b(genotype.key.encode(), digest_size=16).hexdigest()
             message["refs"] = {"weights": f"{round(end * HAD_UNIT):0{HAD_DIGITS}x}{digest}"}
         return {
@@ -75,16 +76,16 @@ class LookUp:
 
     def _score(self, genotype: Genotype, epochs: float) -> float:
         """Return the searched score after so many epochs, as a fraction."""
-        n = self.bench.n_epochs
+        n = self.n_epochs
         epoch = max(1, math.floor(epochs + 0.5)) if n and epochs < n else None
         return self.bench.accuracy(genotype, self.searched, epoch) / 100
 
     def _epochs(self, job: Mapping[str, Any]) -> float:
         """Return the epochs of a job; 1 stands for the whole training without curves."""
-        return float((job.get("fidelity") or {}).get("epochs") or self.bench.n_epochs or 1)
+        return float((job.get("fidelity") or {}).get("epochs") or self.n_epochs or 1)
 
     def _watch(self, job: Mapping[str, Any]) -> Watch | None:
-        if self.stopper is None or not self.bench.n_epochs:
+        if self.stopper is None or not self.n_epochs:
             return None
         others = [Curve.from_json(curve) for curve in job.get("others", [])]
         return self.stopper.watch(job["seq"], self._epochs(job), others)

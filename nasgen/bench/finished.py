@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from nasgen.bench.base import parts
+from nasgen.bench.base import find, parts
 from nasgen.errors import DataError, EvaluationError, StoreError
 from nasgen.registry import code
 from nasgen.store.folder import versions
@@ -28,50 +28,75 @@ Floats = npt.NDArray[np.float64]
 class Finished:
     """Scores in per cent of the networks that were trained to the end, in that order.
 
-    `at` says how many whole trainings had been spent by then, `spent` how many in all, of networks
-    that the bench knows. `n_holes` counts those that it does not know, `n_trials` all trainings
-    that were begun.
+    `at` says how many whole trainings had been spent by then. `ends` says it for every training
+    that was begun, those of networks that the bench does not know too, and `holes` for these alone.
     """
 
     val: tuple[float, ...]
     test: tuple[float, ...]
     at: tuple[float, ...]
-    spent: float
-    n_holes: int = 0
-    n_trials: int = 0
+    ends: tuple[float, ...]
+    holes: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, trials: Iterable[Trial], n_epochs: int, who: str) -> Self:
         """Return what finished trials found; EvaluationError where none has a score."""
         val, test, at = [], [], []
-        spent, n_holes, n_trials, failure = 0.0, 0, 0, None
+        ends, holes, spent, failure = [], [], 0.0, None
         for trial in trials:
-            n_trials += 1
-            if trial.state == "FAILED":
-                n_holes += 1
-                failure = failure or trial.failure
+            if trial.state == "ESTIMATED":  # a predictor's word, which costs no training
                 continue
-            spent += float(trial.metrics["epochs_done"]) / n_epochs
-            if trial.state == "COMPLETE" and not trial.rungs_below:
+            spent += cost(trial, n_epochs)
+            ends.append(spent)
+            if trial.state == "FAILED":
+                holes.append(spent)
+                failure = failure or trial.failure
+            elif trial.state == "COMPLETE" and not trial.rungs_below:
                 val.append(100 * float(trial.metrics["val_accuracy"]))
                 test.append(100 * float(trial.metrics["test_accuracy"]))
                 at.append(spent)
         if not val:
             raise EvaluationError(
-                f"{who} asked for {n_trials} networks, none of them with a score; the first: "
+                f"{who} asked for {len(ends)} networks, none of them with a score; the first: "
                 f"{failure or 'no training came to its end.'}"
             )
-        return cls(tuple(val), tuple(test), tuple(at), spent, n_holes, n_trials)
+        return cls(tuple(val), tuple(test), tuple(at), tuple(ends), tuple(holes))
+
+    @property
+    def spent(self) -> float:
+        """The whole trainings that were spent, one for each hole."""
+        return self.ends[-1] if self.ends else 0.0
 
     @property
     def n_queries(self) -> int:
-        """The whole trainings that were spent."""
+        """`spent` in full queries."""
         return math.floor(self.spent + ROUNDING)
+
+    @property
+    def n_holes(self) -> int:
+        """Networks that the bench does not know."""
+        return len(self.holes)
+
+    @property
+    def n_trials(self) -> int:
+        """Trainings that were begun."""
+        return len(self.ends)
+
+    def until(self, n_queries: int) -> Self:
+        """Return what the same search had found if it had been played to fewer queries."""
+        begins = (0.0, *self.ends[:-1])
+        n = sum(is_before(begin, n_queries) for begin in begins)
+        end = self.ends[n - 1] + ROUNDING if n else 0.0
+        kept = [i for i, at in enumerate(self.at) if at <= end]
+        val, test, at = (tuple(row[i] for i in kept) for row in (self.val, self.test, self.at))
+        holes = tuple(hole for hole in self.holes if hole <= end)
+        return replace(self, val=val, test=test, at=at, ends=self.ends[:n], holes=holes)
 
     def curves(self, n_queries: int) -> Floats:
         """Return (2, n_queries): the best so far, and what is reported of the network that was it.
 
-        Before the first training came to its end that one stands for it.
+        What holes cost is part of the way there. Before the first training came to its end that
+        one stands for it.
         """
         best = np.maximum.accumulate(self.val)
         # The first network that reached each best: later equals change nothing.
@@ -92,13 +117,23 @@ class Finished:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data that `from_json` reads."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        return {name: list(values) for name, values in asdict(self).items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
-        val, test, at = (tuple(map(float, data[name])) for name in ("val", "test", "at"))
-        return cls(val, test, at, float(data["spent"]), int(data["n_holes"]), int(data["n_trials"]))
+        return cls(**{field.name: tuple(map(float, data[field.name])) for field in fields(cls)})
+
+
+def cost(trial: Trial, n_epochs: int) -> float:
+    """Return what a training has cost, in whole trainings of `n_epochs`; a hole costs one."""
+    done = trial.metrics.get("epochs_done")
+    return 1.0 if done is None else float(done) / n_epochs
+
+
+def is_before(spent: float, n_queries: int) -> bool:
+    """Tell whether another training may begin when so much of `n_queries` has been spent."""
+    return spent < n_queries - ROUNDING
 
 
 class Kept:
@@ -106,13 +141,16 @@ class Kept:
 
     Of a search the networks are kept that were better than all before, which is what curves need.
 
-    A row belongs to a bench, its file's text, an algorithm, a seed, a signal, settings and the
-    version of nasgen. One with as many queries or more serves for fewer. `file` need not be there;
-    a last line that was cut off is played again. Raises DataError for a file of something else.
+    A row belongs to a bench, its file's text, the digest of its table, an algorithm, a seed, a
+    signal, settings and the version of nasgen. One with more queries is cut where fewer are wanted.
+    `file` need not be there; a last line that was cut off is played again. `n_older` counts rows
+    without the digest of a table: they stay in the file and answer nothing. Raises DataError for a
+    file of something else.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self.n_older = 0
         self._known: dict[str, tuple[int, Finished]] = {}
         if not file.exists():
             return
@@ -125,10 +163,11 @@ class Kept:
                 continue
             try:
                 row = json.loads(line)
-                self._known[_text(row["search"])] = (
-                    int(row["n_queries"]),
-                    Finished.from_json(row["found"]),
-                )
+                search, n_queries, found = row["search"], int(row["n_queries"]), row["found"]
+                if "table" not in search:
+                    self.n_older += 1
+                    continue
+                self._known[_text(search)] = n_queries, Finished.from_json(found)
             except (ValueError, KeyError, TypeError, RecursionError):
                 if number == len(lines):
                     self._cut(lines[:-1])
@@ -139,17 +178,23 @@ class Kept:
                 ) from None
 
     def get(self, play: Mapping[str, Any]) -> Finished | None:
-        """Return what a search with these arguments found; None where it was not played."""
+        """Return what a search with these arguments found; None where it was not played.
+
+        Nor does a longer one answer that had found nothing by then.
+        """
         n, found = self._known.get(_text(_search(play)), (0, None))
-        return found if n >= play["n_queries"] else None
+        if found is None or n < play["n_queries"]:
+            return None
+        short = found.until(play["n_queries"])
+        return short if short.val else None
 
     def add(self, play: Mapping[str, Any], found: Finished) -> None:
         """Append a search to the file; StoreError where that fails."""
         search = _search(play)
         self._known[_text(search)] = (play["n_queries"], found)
         short = {
-            k: [round(x, N_DECIMALS) for x in v] if isinstance(v, list) else v
-            for k, v in found.rises().to_json().items()
+            name: [round(value, N_DECIMALS) for value in values]
+            for name, values in found.rises().to_json().items()
         }
         row = {"search": search, "n_queries": play["n_queries"], "found": short}
         try:
@@ -172,7 +217,7 @@ def _search(play: Mapping[str, Any]) -> dict[str, Any]:
     if file is not None:
         named["bench"] = f"{Path(file).name}{f':{chosen}' if chosen else ''}"
         named["digest"] = code.digest_of(Path(file))
-    return {**named, "version": versions()["nasgen"]}
+    return {**named, "table": find(play["bench"]).digest, "version": versions()["nasgen"]}
 
 
 def _text(search: Mapping[str, Any]) -> str:

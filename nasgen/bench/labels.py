@@ -249,20 +249,22 @@ def of_bench(
     """
     table = find(name)
     searched, _ = table.signal(signal)
+    if not isinstance(table, RowTable | Table):
+        raise ConfigError(f"{name} scores any network and lists none; name a table, or a run.")
+    places = [(searched, None), *(_place(table, at, searched, name) for at in low)]
     config = {**tables(name), "predictor": {"features": features}}
     resolved = reading.resolved(config, f"bench {name}")
-    networks = _networks(table, name, resolved.space, wanted)
-    columns = [searched, *low]
-    values = np.array([[_value(table, dag, at, name) for at in columns] for dag in networks])
+    networks = _networks(table, resolved.space, wanted)
+    values = np.array([[_value(table, dag, *place) for place in places] for dag in networks])
     known = np.isfinite(values).all(axis=1)
     dags = [dag for dag, is_known in zip(networks, known, strict=True) if is_known]
     values = values[known]
     if not dags:
-        raise DataError(f"{name}: no network has a value in all of {', '.join(columns)}.")
+        raise DataError(f"{name}: no network has a value in all of {', '.join([searched, *low])}.")
     with resolved.scope.active():
         encoded = encode_all(resolved.features, dags)
         names = tuple(resolved.features.names)
-    scored = [normal_scores(values[:, i]) for i in range(1, len(columns))]
+    scored = [normal_scores(values[:, i]) for i in range(1, len(places))]
     return Labelled(
         np.column_stack([encoded, values[:, 1:], *scored]),
         values[:, 0],
@@ -272,27 +274,49 @@ def of_bench(
 
 
 def _networks(
-    table: Any, name: str, space: SearchSpace, wanted: Sequence[int] | None
+    table: RowTable | Table, space: SearchSpace, wanted: Sequence[int] | None
 ) -> list[Genotype]:
     """Return the legal networks of a table, those of the `wanted` rows."""
     if isinstance(table, RowTable):
         every = list(table.genotypes.values())
         return every if wanted is None else [every[row] for row in wanted]
-    if not isinstance(table, Table):
-        raise ConfigError(f"{name} scores any network and lists none; name a table, or a run.")
     rows = range(len(next(iter(table.columns.values())))) if wanted is None else wanted
     return [dag for dag in map(table.genotype, rows) if not space.problems(dag)]
 
 
-def _value(table: Any, genotype: Any, at: str, name: str) -> float:
-    column, _, epoch = at.partition("@")
-    if column not in table.columns or (epoch and not epoch.isdecimal()):
+def _place(table: RowTable | Table, at: str, label: str, name: str) -> tuple[str, int | None]:
+    """Return the column and the epoch (None: its end) of COLUMN or COLUMN@EPOCH.
+
+    Raises ConfigError for what the table has not, and for the `label` itself.
+    """
+    column, sign, digits = at.partition("@")
+    if column not in table.columns or (sign and not digits.isdecimal()):
         raise ConfigError(
             f"--low: '{at}' is no column of {name}{suggest(column, table.columns)} Expected COLUMN "
             f"or COLUMN@EPOCH, with one of {', '.join(table.columns)}."
         )
+    epoch, n = int(digits) if sign else None, table.epochs_of(column)
+    if epoch is not None and not n:
+        raise ConfigError(
+            f"--low: '{at}' asks for an epoch, but '{column}' of {name} has no learning curve; "
+            "name a column alone."
+        )
+    if epoch is not None and not 1 <= epoch <= n:
+        raise ConfigError(
+            f"--low: '{at}' is not on the learning curves of {name}; expected an epoch from 1 to "
+            f"{n}."
+        )
+    if column == label and epoch in (None, n):
+        raise ConfigError(
+            f"--low: '{at}' is what is predicted; name another column"
+            f"{f', or {column}@EPOCH with an epoch before {n}' if n else ''}."
+        )
+    return column, epoch
+
+
+def _value(table: RowTable | Table, genotype: Any, column: str, epoch: int | None) -> float:
     try:
-        return float(table.accuracy(genotype, column, int(epoch) if epoch else None))
+        return float(table.accuracy(genotype, column, epoch))
     except EvaluationError:
         return math.nan
 

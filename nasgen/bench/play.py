@@ -12,7 +12,7 @@ import numpy.typing as npt
 from nasgen import registry
 from nasgen.bench import synthetic
 from nasgen.bench.base import find, tables
-from nasgen.bench.finished import Finished, Kept
+from nasgen.bench.finished import Finished, Kept, cost, is_before
 from nasgen.engine.proposal import Proposal
 from nasgen.errors import ConfigError, EvaluationError, UnknownNameError, suggest
 from nasgen.execution.base import Executor
@@ -57,8 +57,6 @@ PREDICTOR: Final[Mapping[str, Any]] = {
     "warmup": 10, "oversample": 24, "unscreened": 0.1, "acquisition": "ucb",
 }  # fmt: skip
 
-ROUNDING: Final = 1e-6  # of sums of parts of a training
-
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -69,9 +67,9 @@ class Played:
 
     `val` is the best value seen so far of the signal, `test` the reported value of that network.
     A query is a whole training: of one that was stopped, or of a rung, only its part counts.
-    `n_asked` (n_seeds,) counts the queries that were answered: behind them curves are continued.
-    `n_holes` (n_seeds,) counts networks of which the table says nothing, `n_trials` (n_seeds,) the
-    trainings that were begun.
+    `n_asked` (n_seeds,) counts the queries that were spent: behind them curves are continued.
+    `n_holes` (n_seeds,) counts networks of which the table says nothing, a query each, `n_trials`
+    (n_seeds,) the trainings that were begun.
     """
 
     val: Floats
@@ -168,17 +166,21 @@ def finished(
     """Search a bench once; return what was found, in the order in which it was.
 
     It is the loop of a real run with a serial executor and its ledger in memory. A space that is
-    spent early gives fewer queries, and so do networks that the bench knows no score of.
+    spent early gives fewer queries. A network that the bench knows no score of has cost one.
     """
     run, found = resolved(bench, algorithm, seed, settings), find(bench)
-    section, n_epochs = run.config.algorithm, found.n_epochs or 1
-    if run.config.stopping.stopper != "none" and not found.n_epochs:
+    section, (searched, _) = run.config.algorithm, found.signal(signal)
+    n_epochs = found.epochs_of(searched)
+    if run.config.stopping.stopper != "none" and not n_epochs:
         raise ConfigError(
-            f"stopping.stopper: {bench} has no learning curves that a stopper could watch; leave "
-            "it out."
+            f"stopping.stopper: '{searched}' of {bench} has no learning curves that a stopper "
+            "could watch; leave it out."
         )
-    if section.rungs > 1 and not found.n_epochs:
-        raise ConfigError(f"algorithm.rungs: {bench} has no learning curves; leave it out.")
+    if section.rungs > 1 and not n_epochs:
+        raise ConfigError(
+            f"algorithm.rungs: '{searched}' of {bench} has no learning curves; leave it out."
+        )
+    n_epochs = n_epochs or 1
     constants = Constants(
         seed=seed,
         objectives=run.objectives,
@@ -220,7 +222,7 @@ def finished(
 class Queries(Budget):
     """A budget in whole trainings of `n_epochs`: one that ends early leaves the rest to others.
 
-    A network that the bench knows nothing of has cost a training.
+    `cost` says what each has cost.
     """
 
     n_queries: int = 0
@@ -230,12 +232,11 @@ class Queries(Budget):
     def hear(self, event: str, data: Mapping[str, Any]) -> None:
         """Count what a finished trial has cost."""
         if event == "told":
-            done = data["trial"].metrics.get("epochs_done")
-            self.n_spent += 1.0 if done is None else float(done) / self.n_epochs
+            self.n_spent += cost(data["trial"], self.n_epochs)
 
     def may_search(self, n_asked: int, trial_s: float) -> bool:
         """Tell whether another training may begin."""
-        return self.n_spent < self.n_queries - ROUNDING
+        return is_before(self.n_spent, self.n_queries)
 
 
 class Player:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, final
@@ -45,9 +47,11 @@ class RowTable:
     - `signals`: column that searches see -> column that is reported, the default first. One name
       stands for a column that is both.
     - `fractions`: whether scores are in [0, 1], as `nasgen dataset` writes them; else per cent.
+      Without a word they are per cent, and a column without a score above 1 is refused.
 
-    Scores are better the higher they are. All curves have the same number of epochs. Raises
-    DataError for rows that are wrong, which names the first of them, and ConfigError for the space.
+    Scores are better the higher they are. All curves of a column have the same number of epochs.
+    Raises DataError for rows that are wrong, which names the first of them, and ConfigError for the
+    space.
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class RowTable:
         rows: Iterable[Mapping[str, Any]] | str | Path,
         signals: Mapping[str, str] | str,
         *,
-        fractions: bool = False,
+        fractions: bool | None = None,
     ) -> None:
         self._space = {"name": space} if isinstance(space, str) else dict(space)
         self.signals: dict[str, str] = (
@@ -64,6 +68,7 @@ class RowTable:
         )
         if not self.signals:
             raise ConfigError("signals: expected a column that searches see, got none.")
+        self._is_guessed = fractions is None
         self._scale = 100.0 if fractions else 1.0
         self._curves: dict[str, dict[str, Curve]] = {}  # key -> column -> scores by epoch
         self.genotypes: dict[str, Genotype] = {}  # key -> network
@@ -85,10 +90,16 @@ class RowTable:
         """Its rows."""
         return len(self._curves)
 
-    @property
-    def n_epochs(self) -> int:
-        """The epochs of the curves that searches see by default; 0 without curves."""
-        n = self._lengths[next(iter(self.signals))]
+    @cached_property
+    def digest(self) -> str:
+        """Digits of its space, signals, networks and scores, in whatever order rows were given."""
+        says = [self._space, self.signals, sorted(self._curves.items())]
+        text = json.dumps(says, sort_keys=True, default=str)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def epochs_of(self, column: str) -> int:
+        """Return the epochs of a column's learning curves; 0 without curves."""
+        n = self._lengths[column]
         return n if n > 1 else 0
 
     def signal(self, name: str | None) -> tuple[str, str]:
@@ -109,8 +120,12 @@ class RowTable:
         return curve[-1 if epoch is None else min(max(1, epoch), len(curve)) - 1]
 
     def optimum(self, column: str) -> float:
-        """Return the best final score of a column, in per cent."""
-        return max(own[column][-1] for own in self._curves.values() if column in own)
+        """Return the best final score of a column, in per cent.
+
+        Of a signal it is that of the networks whose reported score is known: others are holes.
+        """
+        both = {column, self.signals.get(column, column)}
+        return max(own[column][-1] for own in self._curves.values() if both <= set(own))
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -143,13 +158,29 @@ class RowTable:
             first[key] = number
             self.genotypes[key] = genotype
             self._curves[key] = own
-        for column in self.columns:
-            if not problems and not any(column in own for own in self._curves.values()):
-                problems.append(f"no row has a score in the column '{column}'.")
+        problems = problems or self._lacking()
         if problems:
             more = len(problems) - MOST_TOLD
             told = [*problems[:MOST_TOLD], *([f"... and {more} more."] if more > 0 else [])]
             raise DataError("\n".join(told))
+
+    def _lacking(self) -> list[str]:
+        """Return what is wrong with the columns as a whole."""
+        every = list(self._curves.values())
+        for column in self.columns:
+            scores = [own[column] for own in every if column in own]
+            if not scores:
+                return [f"no row has a score in the column '{column}'."]
+            if self._is_guessed and max(map(max, scores)) <= 1:
+                return [
+                    f"column '{column}': expected per cent, but no score is above 1. Give RowTable "
+                    "fractions=True for scores in [0, 1], as `nasgen dataset` writes them, or "
+                    "fractions=False if they are per cent."
+                ]
+        for searched, reported in self.signals.items():
+            if not any({searched, reported} <= set(own) for own in every):
+                return [f"no row has scores in both '{searched}' and '{reported}', its report."]
+        return []
 
     def _scores(self, row: Mapping[str, Any], lengths: dict[str, int]) -> dict[str, Curve]:
         found: dict[str, Curve] = {}

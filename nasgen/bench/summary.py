@@ -29,9 +29,10 @@ def summary(
     Of each algorithm: the best so far at each number of `queries` ("val", "test"), the share of
     seeds that have met the optimum ("p_optimum"), the queries that took ("queries_to_optimum"),
     beside `BASELINE` the mean difference to it on the same seeds ("minus_local"), and how many
-    networks were asked for ("n_asked"): what is said of more queries than its "min" repeats, for
-    some seeds, what was found before ("padded" lists these numbers). "n_holes" counts the networks
-    of which the table says nothing, "n_trials" the trainings that were begun, parts of one too.
+    queries were spent ("n_asked"): what is said of more queries than its "min" repeats, for some
+    seeds, what was found before ("padded" lists these numbers). "n_holes" counts the networks of
+    which the table says nothing, a query each, "n_trials" the trainings that were begun, parts of
+    one too.
     """
     found = find(bench)
     searched, reported = found.signal(signal)

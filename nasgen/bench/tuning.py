@@ -1,13 +1,14 @@
 """Tunes the settings of a search itself on a bench, where a search takes a second.
 
 Tune on one bench or column and report another: what was chosen on a column flatters itself there.
-So the column that is reported of NAS-Bench-201 is refused.
+So every column that docs/benchmarks.md has figures of is refused.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +20,18 @@ from nasgen.errors import ConfigError
 from nasgen.predictors.acquisition import ACQUISITIONS
 from nasgen.store.tuning import Draw, Value, optimise
 
-REPORTED: Final = {"nasbench201": "c10v_valid_200"}
+# By bench (a file by its name): what figures were searched on, and what they report. The first of
+# three runs of NAS-Bench-Macro is a part of the mean that is reported.
+REPORTED: Final[Mapping[str, frozenset[str]]] = {
+    "nasbench201": frozenset({
+        "c10v_valid_200", "c10_test_200", "c100_valid_12ep", "c100_test_200", "in16_valid_12ep",
+        "in16_test_200",
+    }),
+    "nasbench-macro": frozenset({"mean_acc", "test_acc1"}),
+    "synthetic-dag": frozenset({"score"}),
+    "mlp_digits.py": frozenset({"val_accuracy", "test_accuracy"}),
+}  # fmt: skip
+BENCH: Final = "nasbench201:c10_valid_12ep"  # what no figure is of
 SEPARATOR: Final = ":"  # between a bench and its signal
 QUERIES: Final = (25, 50, 100)  # the score of a search is its mean best so far at these
 ALGORITHM: Final = "genetic+rank"  # whose settings are in use, and tried first
@@ -29,7 +41,7 @@ N_REPORTS: Final = 4  # times that a trial is looked at, to be stopped when it d
 
 
 def tune(
-    bench: str = "nasbench-macro",
+    bench: str = BENCH,
     n_trials: int = 50,
     seeds: int = 20,
     seed: int = 0,
@@ -46,12 +58,11 @@ def tune(
     """
     name, _, column = bench.partition(SEPARATOR)
     searched, _ = find(name).signal(column or None)
-    if searched == REPORTED.get(name):
-        others = [s for s in find(name).signals if s != searched]
+    if searched in REPORTED.get(Path(name).name, ()):
         raise ConfigError(
             f"--bench: settings tuned on {searched} of {name} would flatter themselves, because "
-            f"that is what is reported; expected another bench, or one of "
-            f"{', '.join(name + SEPARATOR + s for s in others)}."
+            f"that is part of what is reported; expected another bench, such as {BENCH}, or a "
+            "table of your own."
         )
     if seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1 search of each trial, got {seeds}.")

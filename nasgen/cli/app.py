@@ -94,7 +94,7 @@ LedgerNow = Annotated[
 
 
 def said(text: str) -> None:
-    """Print which plug-ins of a stored run are run."""
+    """Print a remark beside the output, such as which plug-ins of a stored run are run."""
     print(text, file=sys.stderr)
 
 

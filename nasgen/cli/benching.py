@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nasgen.cli.app import Json, command, console_of, table_of, within
+from nasgen.cli.app import Json, command, console_of, said, table_of, within
 from nasgen.cli.output import dump
 
 PADDED = "*"
@@ -88,6 +88,12 @@ def bench(
         )
     chosen = algorithms.split(",") if algorithms else list(play.algorithms_of(name))
     console = console_of(stderr=True)
+    kept = None if rows is None else Kept(rows)
+    if kept is not None and kept.n_older:
+        said(
+            f"{rows} has {kept.n_older} search{'' if kept.n_older == 1 else 'es'} of an older "
+            "version, which counted holes otherwise; they stay there and are not used."
+        )
     with Progress(console=console, disable=not console.is_terminal) as bars:
         tasks = {algorithm: bars.add_task(algorithm, total=seeds) for algorithm in chosen}
         runs = play.played(
@@ -95,7 +101,7 @@ def bench(
             tick=lambda algorithm: bars.advance(tasks[algorithm]),
             workers=workers or n_cores(),
             settings=given or None,
-            kept=None if rows is None else Kept(rows),
+            kept=kept,
         )  # fmt: skip
     found = summary(name, runs, looks, seeds, signal)
     if plot is not None:
@@ -132,15 +138,15 @@ def bench(
     table_of(f"{title}reported {reported}, mean % ± 95 %; queries: medians", columns, lines)
     if any(values["padded"] for values in found["algorithms"].values()):
         print(
-            f"{PADDED} some searches ended earlier: they found no new network, or the table has no "
-            "score for it; their last best is repeated"
+            f"{PADDED} some searches ended earlier, because they found no new network; their last "
+            "best is repeated"
         )
     holes = {a: v["n_holes"] for a, v in found["algorithms"].items() if v["n_holes"]["max"]}
     if holes:
         means = ", ".join(f"{a} {n['mean']:g}" for a, n in holes.items())
         print(
-            "networks of which the table says nothing (holes), mean a search, beside the queries: "
-            f"{means}"
+            "networks of which the table says nothing (holes; each has cost a query), mean a "
+            f"search: {means}"
         )
     operators = (f"{group} {', '.join(names)}" for group, names in found["operators"].items())
     print(f"operators that apply: {'; '.join(operators)}")

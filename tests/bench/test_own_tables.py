@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
-from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,72 +17,15 @@ from nasgen.bench import play
 from nasgen.bench.base import find
 from nasgen.bench.evaluator import make
 from nasgen.bench.finished import Finished, Kept
+from nasgen.bench.labels import of_bench
 from nasgen.cli import app
 from nasgen.errors import ConfigError, DataError, EvaluationError
-from nasgen.genotypes import Dag, Draft
+from tests.bench.chains import N_EPOCHS, NETWORKS, SPACE, chain, final, rows, table, written
 from tests.conftest import forget
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mlp_digits.py"
-SPACE = {
-    "name": "mlp", "layers": ["dense"], "widths": [4, 8], "max_channels": 8, "max_depth": 3,
-    "max_vertices": 3,
-}  # fmt: skip
-N_EPOCHS = 9
-pytestmark = pytest.mark.usefixtures("registry_restored")
-
-
-def chain(*widths: int) -> Dag:
-    draft = Draft()
-    here = draft.input
-    for width in widths:
-        here = draft.add("dense", [here], channels=width)
-    draft.connect(here, draft.output)
-    return draft.freeze()
-
-
-NETWORKS = [chain(*widths) for n in (1, 2, 3) for widths in product((4, 8), repeat=n)]  # 14
-
 CELL = find("nasbench-macro").genotype(4000)  # type: ignore[attr-defined]
-
-
-def final(dag: Dag) -> float:
-    return 50.0 + sum(3.0 * (i + 1) * (v.channels == 8) for i, v in enumerate(dag.inner))
-
-
-def curve(dag: Dag) -> list[float]:
-    """Return a curve that rises to the final score; all networks keep their order."""
-    return [final(dag) * epoch / N_EPOCHS for epoch in range(1, N_EPOCHS + 1)]
-
-
-def rows(**more: Any) -> list[dict[str, Any]]:
-    return [{"genotype": d, "val": curve(d), "test": final(d) - 1, **more} for d in NETWORKS]
-
-
-def table(given: Any = None, space: Mapping[str, Any] | str = SPACE, **more: Any) -> Any:
-    return nasgen.RowTable(space, rows() if given is None else given, {"val": "test"}, **more)
-
-
-FILE = """
-import json
-import nasgen
-
-@nasgen.bench("own")
-def own():
-    with open({data!r}) as file:
-        data = json.load(file)
-    return nasgen.RowTable(data["space"], data["rows"], {{"val": "test"}})
-"""
-
-
-def written(folder: Path, given: list[dict[str, Any]], space: Any = None) -> Path:
-    """Write a bench file and its data; return the file."""
-    plain = [
-        {k: v.bare_json() if isinstance(v, Dag) else v for k, v in row.items()} for row in given
-    ]
-    (folder / "data.json").write_text(json.dumps({"space": space or SPACE, "rows": plain}))
-    file = folder / "own.py"
-    file.write_text(FILE.format(data=str(folder / "data.json")))
-    return file
+pytestmark = pytest.mark.usefixtures("registry_restored")
 
 
 def invoke(*arguments: str) -> Any:
@@ -95,7 +37,7 @@ def invoke(*arguments: str) -> Any:
 
 def test_a_row_is_found_by_its_network_whatever_its_tags_and_curves_have_epochs() -> None:
     own = table()
-    assert (own.n_networks, own.n_epochs, dict(own.space)) == (14, N_EPOCHS, SPACE)
+    assert (own.n_networks, own.epochs_of("val"), dict(own.space)) == (14, N_EPOCHS, SPACE)
     for dag in NETWORKS:
         twin = dag.mint(3, 5)
         assert own.accuracy(twin, "val") == pytest.approx(final(dag))
@@ -135,6 +77,50 @@ def test_a_key_alone_names_a_cell_and_must_be_one() -> None:
     assert own.accuracy(cell, "val") == 70.0
     with pytest.raises(DataError, match="row 1: no network of the space has the key 'dag1:abc'"):
         nasgen.RowTable("nasbench-macro", [{"key": "dag1:abc", "val": 70}], "val")
+
+
+def test_the_optimum_is_a_network_that_a_search_can_be_given() -> None:
+    given = sorted(rows(), key=lambda row: final(row["genotype"]))
+    given[-1]["test"] = None
+    own = table(given)
+    assert own.optimum("val") == pytest.approx(final(given[-2]["genotype"]))
+    assert own.optimum("val") == pytest.approx(
+        max(own.accuracy(dag, "val") for dag in NETWORKS if dag.key != given[-1]["genotype"].key)
+    )
+    with pytest.raises(DataError, match="no row has scores in both 'val' and 'test'"):
+        table([{**given[0], "val": None}, {**given[1], "test": None}])
+
+
+def test_fractions_that_were_not_named_are_refused(tmp_path: Path) -> None:
+    given = [{**row, "val": np.array(row["val"]) / 100} for row in rows()]
+    with pytest.raises(DataError, match=r"'val': expected per cent, .* fractions=True"):
+        table(given)
+    assert table(given, fractions=False).optimum("val") < 1
+    given = [{**row, "test": row["test"] / 100} for row in given]
+    assert table(given, fractions=True).optimum("val") == pytest.approx(table().optimum("val"))
+
+
+@pytest.mark.parametrize(
+    ("low", "said"),
+    [
+        ("val@0", "'val@0' .* expected an epoch from 1 to 9"),
+        ("val@10", "'val@10' .* expected an epoch from 1 to 9"),
+        ("test@2", "'test@2' .* 'test' of .* has no learning curve"),
+        ("val", "'val' is what is predicted"),
+        ("val@9", "'val@9' is what is predicted"),
+        ("val@", "'val@' is no column"),
+    ],
+)
+def test_what_is_read_beside_the_features_is_there_and_is_not_the_label(
+    file: Path, low: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        of_bench(str(file), low=[low], features="paths")
+
+
+def test_a_place_on_the_curve_of_the_label_is_read_beside_the_features(file: Path) -> None:
+    found = of_bench(str(file), low=["val@3"], features="paths")
+    assert found.X[:, found.names.index("val@3")] == pytest.approx(found.y / 3)
 
 
 WRONG: list[tuple[Any, str]] = [
@@ -245,7 +231,7 @@ def test_holes_cost_a_training_and_are_counted(tmp_path: Path) -> None:
     done = invoke("bench", str(file), "--algorithms", "random", "--seeds", "2", "--queries", "6",
                   "--workers", "1")  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert "holes), mean a search, beside the queries: random" in done.stdout
+    assert "(holes; each has cost a query), mean a search: random" in done.stdout
     found = play.finished(str(file), "random", 0, 6)
     assert found.n_holes > 0
     assert found.n_holes + len(found.val) == found.n_trials == 6
@@ -352,7 +338,7 @@ def test_the_example_is_a_whole_space_and_is_searched_with_and_without_its_curve
     found = json.loads(done.stdout)
     assert found["signal"] == "val_accuracy"
     own = find(str(EXAMPLE))
-    assert (own.n_networks, own.n_epochs) == (4 + 16 + 64, 20)
+    assert (own.n_networks, own.epochs_of("val_accuracy")) == (4 + 16 + 64, 20)
     for values in found["algorithms"].values():
         assert values["n_holes"]["max"] == 0  # every network of the space has a row
         assert values["val"]["10"]["mean"] <= values["val"]["20"]["mean"] <= found["optimum"]
@@ -360,3 +346,14 @@ def test_the_example_is_a_whole_space_and_is_searched_with_and_without_its_curve
         str(EXAMPLE), "random", 0, 12, settings={"stopping": {"stopper": "median"}}
     )
     assert stopped.n_trials > 12
+
+
+def test_the_example_has_as_many_layers_as_its_rows(tmp_path: Path) -> None:
+    dag = chain(8, 16, 32, 64, 64)
+    text = json.dumps(dag.bare_json()).replace('"', '""')
+    rows_ = f'key,genotype,val_accuracy,test_accuracy\n{dag.key},"{text}","[0.25, 0.5]",0.5\n'
+    (tmp_path / "mlp_digits.csv.gz").write_bytes(gzip.compress(rows_.encode()))
+    (tmp_path / EXAMPLE.name).write_bytes(EXAMPLE.read_bytes())
+    own = find(str(tmp_path / EXAMPLE.name))
+    assert own.space["max_depth"] == own.space["max_vertices"] == 5
+    assert own.accuracy(dag, "val_accuracy") == pytest.approx(50.0)

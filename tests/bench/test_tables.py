@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from nasgen import registry
 from nasgen.bench import play
 from nasgen.bench.evaluator import make
+from nasgen.bench.labels import of_bench
 from nasgen.bench.plot import svg
 from nasgen.bench.summary import summary
 from nasgen.bench.table import NAMES, load
@@ -54,6 +55,8 @@ def test_the_best_values_are_those_that_are_published() -> None:
     ("name", "file", "key", "column"),
     [
         ("nasbench201", "nasbench201.csv.gz", "ops", "c10v_valid_200"),
+        ("nasbench201", "nasbench201.csv.gz", "ops", "c100_valid_12ep"),
+        ("nasbench201", "nasbench201.csv.gz", "ops", "in16_valid_12ep"),
         ("nasbench-macro", "nasbench_macro_cifar10.csv.gz", "arch", "mean_acc"),
     ],
 )
@@ -114,8 +117,9 @@ def test_a_network_without_a_score_fails_and_the_search_goes_on(
     found = summary("nasbench201", runs, [5, 40], 2)
     assert found["optimum"] == pytest.approx(float(np.nanmax(holes)), abs=1e-4)
     random = found["algorithms"]["random"]
-    assert random["n_asked"]["min"] <= random["n_asked"]["mean"] < 40
-    assert random["padded"] == [40]
+    assert random["n_asked"] == {"min": 40, "mean": 40.0}
+    assert random["padded"] == []
+    assert 0 < random["n_holes"]["mean"] < 30
 
 
 def test_a_row_or_a_reported_score_that_is_missing_is_named(
@@ -145,6 +149,33 @@ def test_a_table_without_any_score_is_an_error_that_names_the_first(
 def test_the_different_networks_of_the_chain_are_all_counted() -> None:
     table = load("nasbench-macro")
     assert len({table.genotype(row).key for row in range(3**8)}) == table.n_networks
+
+
+def test_the_optimum_of_a_table_is_a_network_whose_report_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = load("nasbench201")
+    searched, reported = (table.columns[c].copy() for c in ("c10v_valid_200", "c10_test_200"))
+    best, second = np.argsort(searched)[::-1][:2]
+    reported[best] = np.nan
+    monkeypatch.setitem(table.columns, "c10_test_200", reported)  # type: ignore[arg-type]
+    assert table.optimum("c10v_valid_200") == pytest.approx(float(searched[second]))
+
+
+def test_other_data_sets_are_searched_on_validation_and_reported_on_test() -> None:
+    table = load("nasbench201")
+    assert table.signal("c100_valid_12ep")[1] == "c100_test_200"
+    assert table.signal("in16_valid_12ep")[1] == "in16_test_200"
+    for searched, reported in table.signals.items():
+        assert np.isfinite(table.columns[searched]).all()
+        ranks = (np.argsort(np.argsort(table.columns[c])) for c in (searched, reported))
+        assert np.corrcoef(*ranks)[0, 1] > 0.75
+
+
+@pytest.mark.parametrize("low", ["c10v_valid_200@12", "c10_valid_12ep@12", "c10v_valid_200"])
+def test_a_column_without_a_curve_has_no_epochs_to_read(low: str) -> None:
+    with pytest.raises(ConfigError, match=r"has no learning curve|is what is predicted"):
+        of_bench("nasbench201", wanted=range(1000, 1005), low=[low])
 
 
 # ---- searching -----------------------------------------------------------------------------------

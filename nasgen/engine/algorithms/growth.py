@@ -56,6 +56,7 @@ class Growth(Generational):
 
     inherits: ClassVar[bool] = True
     takes_rungs: ClassVar[bool] = False
+    begins_with: ClassVar[Literal["designs", "draws", "seed"]] = "seed"
     morphisms: ClassVar[tuple[str, ...]] = ("r2r-widen", "r2r-deepen")
 
     def __init__(

@@ -1,0 +1,161 @@
+"""What a query is: a hole costs one, an estimate none, and longer searches are cut to fewer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nasgen.bench import play
+from nasgen.bench.finished import Finished, Kept
+from nasgen.cli import app
+from nasgen.errors import ConfigError
+from nasgen.store.trial import Trial
+from tests.bench.chains import N_EPOCHS, rows, written
+from tests.conftest import forget
+
+pytestmark = pytest.mark.usefixtures("registry_restored")
+
+
+def invoke(*arguments: str) -> Any:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture(scope="module")
+def holed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a bench of which five of fourteen networks are holes."""
+    return written(tmp_path_factory.mktemp("holed"), rows()[:3] + rows()[5:9] + rows()[12:])
+
+
+def trial(seq: int, state: Any, **more: Any) -> Trial:
+    return Trial(seq, state, {}, str(seq), str(seq), "sample", **more)
+
+
+def test_a_hole_is_a_query_that_found_nothing() -> None:
+    def known(seq: int, value: float) -> Trial:
+        found = {"val_accuracy": value, "test_accuracy": value - 0.1, "epochs_done": 4.0}
+        return trial(seq, "COMPLETE", metrics=found)
+
+    hole = trial(1, "FAILED", failure="no row")
+    found = Finished.of([known(0, 0.5), hole, hole, known(3, 0.7)], 4, "a search")
+    assert (found.at, found.spent, found.n_queries) == ((1.0, 4.0), 4.0, 4)
+    assert found.curves(5)[0] == pytest.approx([50, 50, 50, 70, 70])
+    assert (found.n_holes, found.n_trials) == (2, 4)
+
+
+def test_curves_of_a_table_with_holes_end_where_the_budget_does(holed: Path) -> None:
+    found = play.finished(str(holed), "random", 0, 9)
+    assert found.n_holes > 0
+    assert found.n_holes + len(found.val) == found.n_trials == found.n_queries == 9
+    known = len(found.val)
+    assert found.at[known - 1] > known  # what was burnt lies between the networks that are known
+    done = invoke("bench", str(holed), "--algorithms", "random", "--seeds", "2", "--queries", "4,9",
+                  "--workers", "1", "--json")  # fmt: skip
+    values = json.loads(done.stdout)["algorithms"]["random"]
+    assert (values["n_asked"]["min"], values["padded"]) == (9, [])
+
+
+def test_estimated_networks_are_no_queries() -> None:
+    settings = {"predictor": {"mode": "substitute"}}
+    found = play.finished("nasbench201", "genetic+rank", 0, 30, settings=settings)
+    assert len(found.val) == found.n_trials == found.n_queries == 30
+
+
+SEARCHES = {
+    "random": {},
+    "local": {},
+    "stopped": {"stopping": {"stopper": "median", "n_startup_trials": 2}},
+    "rungs": {"algorithm": {"rungs": 2, "eta": 3, "population": 2}},
+}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("shorter", [3, 5])
+def test_a_longer_search_that_is_cut_is_the_shorter_one(
+    holed: Path, name: str, shorter: int, tmp_path: Path
+) -> None:
+    algorithm = name if name in ("random", "local") else "random"
+    given = {"bench": str(holed), "algorithm": algorithm, "seed": 1, "signal": None,
+             "settings": SEARCHES[name]}  # fmt: skip
+    short, long = (play.finished(**given, n_queries=n) for n in (shorter, 9))
+    assert len(long.ends) > len(short.ends)
+    assert asdict(long.until(shorter)) == asdict(short)
+    kept = Kept(tmp_path / "rows.jsonl")
+    kept.add({**given, "n_queries": 9}, long)
+    again = Kept(kept.file).get({**given, "n_queries": shorter})
+    assert again is not None
+    counted = ("n_queries", "n_holes", "n_trials")
+    assert [getattr(again, c) for c in counted] == [getattr(short, c) for c in counted]
+    assert again.curves(shorter) == pytest.approx(short.curves(shorter), abs=1e-4)
+
+
+def test_a_kept_search_that_knew_nothing_yet_does_not_answer_for_a_shorter_one(
+    holed: Path, tmp_path: Path
+) -> None:
+    given = {"bench": str(holed), "algorithm": "random", "seed": 0}
+    kept = Kept(tmp_path / "rows.jsonl")
+    late = Finished((60.0,), (59.0,), (3.0,), (1.0, 2.0, 3.0), (1.0, 2.0))
+    kept.add({**given, "n_queries": 3}, late)
+    assert kept.get({**given, "n_queries": 2}) is None
+    assert kept.get({**given, "n_queries": 3}) is not None
+
+
+def test_rows_are_of_the_table_that_was_searched(tmp_path: Path) -> None:
+    kept, given = tmp_path / "rows.jsonl", rows()
+    file = written(tmp_path, given)
+    call = ("bench", str(file), "--algorithms", "random", "--seeds", "2", "--queries", "9",
+            "--workers", "1", "--rows", str(kept), "--json")  # fmt: skip
+    first = invoke(*call)
+    assert first.exit_code == 0, first.output
+    text = file.read_bytes()
+    forget()
+    for row in given:
+        row["val"] = (np.array(row["val"]) / 2).tolist()
+    assert written(tmp_path, given).read_bytes() == text  # only the data beside it has changed
+    second = invoke(*call)
+    assert len(kept.read_text().splitlines()) == 4
+    one, two = (json.loads(done.stdout) for done in (first, second))
+    assert two["optimum"] == pytest.approx(one["optimum"] / 2)
+    best = (found["algorithms"]["random"]["val"]["9"]["mean"] for found in (one, two))
+    assert next(best) > 1.9 * next(best)
+
+
+def test_rows_of_an_older_version_are_left_and_played_again(holed: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    play_ = {"bench": str(holed), "algorithm": "random", "seed": 0, "n_queries": 5}
+    Kept(file).add(play_, play.finished(**play_))
+    row = json.loads(file.read_text())
+    del row["search"]["table"], row["found"]["ends"], row["found"]["holes"]
+    row["found"] |= {"spent": 4.0, "n_holes": 1, "n_trials": 5}
+    file.write_text(json.dumps(row) + "\n")
+    assert Kept(file).get(play_) is None
+    done = invoke("bench", str(holed), "--algorithms", "random", "--seeds", "1", "--queries", "5",
+                  "--workers", "1", "--rows", str(file))  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "1 search of an older version" in done.output.replace("\n", " ")
+    assert json.loads(file.read_text().splitlines()[0]) == row
+    assert len(file.read_text().splitlines()) == 2
+
+
+# ---- signals with curves of their own ------------------------------------------------------------
+
+
+def test_each_signal_has_the_epochs_of_its_own_curve(tmp_path: Path) -> None:
+    given = rows()
+    for row in given:
+        row["short"], row["once"] = row["val"][:4], row["val"][-1]
+    file = written(tmp_path, given, signals={"val": "test", "short": "test", "once": "test"})
+    settings = {"stopping": {"stopper": "median", "n_startup_trials": 2}}
+    for signal, n in (("val", N_EPOCHS), ("short", 4)):
+        found = play.finished(str(file), "random", 0, 6, signal, settings)
+        shares = np.diff([0.0, *found.ends])
+        assert min(shares) < 0.9  # some were stopped, after whole epochs of this curve
+        assert shares * n == pytest.approx(np.round(shares * n))
+        assert max(shares) == pytest.approx(1.0)
+    with pytest.raises(ConfigError, match=r"'once' of .* has no learning curve"):
+        play.finished(str(file), "random", 0, 6, "once", settings)
