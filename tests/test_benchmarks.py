@@ -148,7 +148,7 @@ def test_the_documents_hold_what_lies_in_the_results(
     script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     module = script("figures")
-    names = "FIGURES README WORTH PAPERS SYNTHESIS PRUNING PRIORS GROWTH".split()
+    names = ["FIGURES", "README", "WORTH", "PAPERS", "SYNTHESIS", "PRUNING", "PRIORS", "GROWTH"]
     before = {name: getattr(module, name).read_text() for name in names}
     for name, text in before.items():
         monkeypatch.setattr(module, name, tmp_path / name)
