@@ -101,6 +101,7 @@ class Algorithm(ABC):
         self.supports: Callable[[int], Census] = _no_clusters
         # Seq -> how much of its network exists, see `nasgen.store.trial.COUNTS`.
         self.counts: Callable[[int], Mapping[str, Any]] = _no_counts
+        self.usual_epochs = 1.0  # of a candidate whose terms say none; the search sets it
         self.keeps: frozenset[str] = frozenset()  # the artifacts that selections need of all trials
 
     def selection(self, name: str, **options: Any) -> Callable[..., Any]:
