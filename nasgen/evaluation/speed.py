@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any, Final
 
@@ -28,7 +29,10 @@ from nasgen.settings.config import Training
 from nasgen.settings.fidelity import FINISH_WITHIN, THREADS_GAIN, Fidelity, thread_counts
 
 N_TIMED: Final = 4  # steps that are timed after one that warms up
-FAR: Final = 2.0  # times as slow as the best: other work on the machine seldom is worth as much
+N_TURNS: Final = 3  # for each number of threads at least: one that was slow decides nothing
+SLOW: Final = 5.0  # times the limit: after that, fewer turns must do
+FAR: Final = 2.0  # times as slow as the best: not worth all of the time
+FAR_SHARE: Final = 0.5  # of the limit for those that are far slower
 N_ANSWERED: Final = 128  # rows of a batch that is answered
 ANSWERING_SHARE: Final = 0.25  # of the time for timing a training, for timing answers too
 
@@ -101,52 +105,63 @@ def in_turns(
 
     `turn` times a few steps on a number of threads and returns their seconds and rows. The numbers
     take turns, until each has had `limit_s` seconds: what a machine does beside this for a second
-    or two then meets all of them, and decides nothing. Those that are `FAR` slower than the best in
-    their first turn get no other, and more threads than those are not tried.
+    or two then meets all of them, and decides nothing. Each has `N_TURNS` at least, unless fewer
+    take `SLOW` limits. A number of threads of which even the best turn is `FAR` slower than the
+    best of all gets `FAR_SHARE` of the limit, and more threads than those are not tried.
     """
-    found: dict[int, list[float]] = {}
+    found: dict[int, list[float]] = {}  # seconds for each row, of every turn
     spent: dict[int, float] = {}
 
-    def time_again(n: int) -> float:
-        seconds, n_rows = turn(n)
-        found.setdefault(n, []).append(seconds / n_rows)
-        spent[n] = spent.get(n, 0.0) + seconds
-        return found[n][0]
+    def is_far(n: int) -> bool:
+        return min(found[n]) > FAR * min(map(min, found.values()))
 
-    best = math.inf
-    for n in counts:
-        best = min(best, first := time_again(n))
-        if first > FAR * best:
-            break
-    while waiting := [n for n in found if spent[n] < limit_s and found[n][0] <= FAR * best]:
+    def is_waiting(n: int) -> bool:
+        share = SLOW if len(found[n]) < N_TURNS else FAR_SHARE if is_far(n) else 1.0
+        return spent[n] < share * limit_s
+
+    waiting, coming = list(counts[:1]), list(counts[1:])
+    while waiting:
         for n in waiting:
-            time_again(n)
+            seconds, n_rows = turn(n)
+            found.setdefault(n, []).append(seconds / n_rows)
+            spent[n] = spent.get(n, 0.0) + seconds
+        waiting = [n for n in found if is_waiting(n)]
+        if coming and not is_far(max(found)):
+            waiting.append(coming.pop(0))
     return {n: median(values) for n, values in found.items()}
 
 
 class Trainings:
     """Trains a network for a few steps at a time, on images of full size, and times them.
 
-    A step warms up, and `N_TIMED` are timed; where one takes longer than `limit_s`, it alone is.
+    In a turn a step warms up, and `N_TIMED` are timed; where `N_TURNS` such turns would take longer
+    than `limit_s`, and where it isn't known yet, a turn is one step. The very first step, in which
+    memory is taken and kernels are made, counts only if it takes longer than `SLOW` limits.
     """
 
     def __init__(
         self, network: Network, batches: Batches, loss: Loss, recipe: Recipe, limit_s: float
     ) -> None:
-        self.network, self.batches, self.loss, self.recipe = network, batches, loss, recipe
-        self.limit_s = limit_s
+        self.network, self.batches, self.loss, self.limit_s = network, batches, loss, limit_s
+        self.recipe = replace(recipe, average=0.0)  # it would be measured on batches in the end
         self.optimizer = make_optimizer(network, recipe)
-        self.is_slow: bool | None = None
+        self.is_warm = False
+        self.step_s: dict[int, float] = {}  # by threads, in the fastest turn
 
     def turn(self, n_threads: int) -> tuple[float, int]:
         """Return the seconds of some steps on so many threads, and their rows."""
         with device.threads(n_threads):
-            if self.is_slow is None:  # memory is taken and kernels are made
+            if not self.is_warm:
+                self.is_warm = True
                 first = self._steps(0, 1)
-                self.is_slow = first[0] > self.limit_s
-                if self.is_slow:
+                if first[0] > SLOW * self.limit_s:
                     return first
-            return self._steps(0, 1) if self.is_slow else self._steps(1, N_TIMED)
+            step_s = self.step_s.get(n_threads, math.inf)
+            is_short = N_TURNS * (1 + N_TIMED) * step_s < self.limit_s
+            n_warm, n = (1, N_TIMED) if is_short else (0, 1)
+            seconds, n_rows = self._steps(n_warm, n)
+        self.step_s[n_threads] = min(step_s, seconds / n)
+        return seconds, n_rows
 
     def _steps(self, n_warm: int, n: int) -> tuple[float, int]:
         few = _Few(self.batches, n_warm + n)

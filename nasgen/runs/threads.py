@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from nasgen.settings import fidelity
 
-LIMIT_S: Final = 0.2  # for each number of threads
+LIMIT_S: Final = 0.2  # for each number of threads, or a few turns: see `speed.in_turns`
 
 
 def fastest(evaluator: Any, genotype: Mapping[str, Any], seed: int) -> int:
