@@ -13,7 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from statistics import fmean
+from statistics import median
 from typing import Final
 
 from nasgen.settings.ending import Ending
@@ -21,7 +21,7 @@ from nasgen.settings.ending import Ending
 SHARE: Final = 0.01  # of the training's time for measuring
 LEAST_OFTEN: Final = 0.1  # of the planned seconds, after which it is measured at the latest
 COOLING: Final = 0.05  # of the planned seconds: so much is left where the end moves, for the rate
-WINDOW: Final = 3  # last measurements that count; what interrupts a single one is no busy machine
+WINDOW: Final = 7  # last measurements that count; what interrupts a few of them is no busy machine
 
 
 class Moving:
@@ -58,7 +58,7 @@ class Moving:
         self._due = elapsed + took + min(took / SHARE, LEAST_OFTEN * self.planned)
         self._first = self._first or found
         self._last.append(found)
-        ending_s = self.ending.measured(self._first, fmean(self._last))
+        ending_s = self.ending.measured(self._first, median(self._last))
         wanted = min(self.planned + self.ending.seconds - ending_s, self.most)
         soonest = min(self.seconds, elapsed + took + COOLING * self.planned)
         self.seconds = max(wanted, soonest)
@@ -70,4 +70,4 @@ class Moving:
         if not self._last:
             return None
         alone = Ending(n_answers=1.0, gain=self.ending.gain)
-        return alone.measured(self._first, fmean(self._last))
+        return alone.measured(self._first, median(self._last))

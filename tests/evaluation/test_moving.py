@@ -112,12 +112,14 @@ def test_what_is_as_foreseen_moves_nothing() -> None:
     assert moving.answer_s == 0.01
 
 
-def test_the_last_answers_count_and_no_single_one() -> None:
-    found = itertools.chain([1.0] * WINDOW, [4.0], itertools.repeat(1.0))
+def test_the_last_answers_count_and_no_few_of_them() -> None:
+    few = WINDOW // 2
+    slow = [1.0] * WINDOW, [4.0] * few, [1.0] * WINDOW, itertools.repeat(4.0)
+    found = itertools.chain(*slow)
     moving = Moving(1000.0, Ending(0.0, 90.0, 1.0), lambda: next(found))
-    ends = [moving.after(100.0 * i) for i in range(3 * WINDOW)]
-    assert ends[WINDOW] == pytest.approx(1000.0 - 90.0 * 3.0 / WINDOW)
-    assert ends[-1] == pytest.approx(1000.0)
+    ends = [moving.after(10.0 * i) for i in range(4 * WINDOW)]
+    assert ends[: 2 * WINDOW + few] == pytest.approx([1000.0] * (2 * WINDOW + few))
+    assert ends[-1] == pytest.approx(1000.0 - 90.0 * 3.0)
 
 
 def test_a_training_does_not_end_at_once_nor_later_than_it_may() -> None:
