@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import growing
 import headlines
 import one_parent
 import paired
@@ -49,6 +50,7 @@ PAPERS = ROOT / "docs" / "papers.md"
 SYNTHESIS = ROOT / "docs" / "synthesis.md"
 PRUNING = ROOT / "docs" / "pruning.md"
 PRIORS = ROOT / "docs" / "priors.md"
+GROWTH = ROOT / "docs" / "growth.md"
 # Parts of these two: the commands whose lines they show.
 TIMES = {"PRUNING": ("curvature", "lenet_pruned", "recurrent"), "PRIORS": ("abreast",)}
 # Parts of that page that come from other commands than pays.py.
@@ -289,7 +291,7 @@ def sources(names: Sequence[str]) -> list[str]:
 
 
 def _counts(row: Any) -> bool:
-    """Tell whether a row is of the present code, where rows say which."""
+    """Tell whether a row is of the stage that documents report, where rows have stages."""
     return not isinstance(row, dict) or row.get("stage", worth.FINAL) == worth.FINAL
 
 
@@ -336,6 +338,7 @@ def write_table() -> None:
     targets = [line for name in REPRODUCED for line in tool_lines(name)]
     _between(SYNTHESIS, "targets", worth.as_table(targets))
     _between(PAPERS, "one-parent", one_parent.table(outputs("one_parent")))
+    _between(GROWTH, "growing", growing.table(outputs("growing")))
     _between(README, "headlines", headlines.table(line for line, *_ in lines()))
 
 

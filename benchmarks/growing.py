@@ -1,11 +1,12 @@
 """Which parts of growth help: one line grows with and without each of them, on validation rows.
 
     python benchmarks/growing.py [DATA] [--fraction 0.1] [--seeds 0 1 2] [--arms steady gradmax ...]
+    python benchmarks/figures.py --table                      # writes the table of docs/growth.md
 
 DATA is a source (default: digits). Of each arm the best network's validation accuracy stands beside
 that of its own architecture, trained from scratch in one learning-rate cycle for the FLOPs of the
 grown network and its ancestors / 0.6. Nothing is tested. Rows go to docs/results/growing.jsonl; one
-that is there is not measured again.
+that is there is not measured again. Intervals of the table are 95 % (Student).
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, Final
 
+import numpy as np
+from line import groups
 from provenance import RESULTS, short, stamp
 
 import nasgen
+from nasgen.bench.summary import spread
 from nasgen.data.base import load
 from nasgen.data.split import split
 from nasgen.papers.painter2018 import LINEAGE_SHARE, lineage_flops
@@ -46,6 +50,23 @@ ARMS: Final[dict[str, Mapping[str, Any]]] = {
     "shared": merge(WIDE, {"algorithm": {"shared": True}}),
     "random-pad": merge(STEADY, {"algorithm": {"morphisms": {"random-pad": 1.0}}}),
 }
+ABOUT: Final = {
+    "cycles": "a cycle for each training, as before",
+    "cosine": "one cycle over all, 60 % of the FLOPs last",
+    "steady": "a steady rate instead, falling in the last 60 %",
+    "wide": "steady, and two rounds that widen the whole network first",
+    "variance": "wide, and new parts by variance transfer",
+    "gradmax": "wide, and new parts by GradMax",
+    "rate": "wide, and three times the rate for new parts",
+    "variance+rate": "wide, and both",
+    "inception": "wide, and modules of several branches",
+    "shared": "wide, members of a round on shared parameters",
+    "random-pad": "steady, and new weights that do not keep the function",
+}
+HEAD: Final = (
+    "arm", "data", "seeds", "grown", "its architecture from scratch", "gain, points",
+    "loss, grown − scratch", "weights", "GFLOPs of all trainings",
+)  # fmt: skip
 
 
 def base(data: str, fraction: float, seed: int, threads: int) -> dict[str, Any]:
@@ -129,19 +150,36 @@ def main() -> None:
 
             key = {"arm": arm, "data": short(args.data), "fraction": args.fraction, "seed": seed}
             of_arm.append(rows.measured(make, **key))
-    for arm, of_arm in found.items():
-        print(table_row(arm, of_arm))
+    print(table([row for of_arm in found.values() for row in of_arm]))
 
 
-def table_row(arm: str, rows: list[dict[str, Any]]) -> str:
-    """Return a line of the table: means over the seeds, and the spread of the gain."""
-    gains = [100 * (row["grown"] - row["scratch"]) for row in rows]
-    spread = f" ± {stdev(gains):.2f}" if len(gains) > 1 else ""
-    means = {name: mean(row[name] for row in rows) for name in ("grown", "scratch", "n_params")}
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a line for each arm and data: means over the seeds, of what is paired with intervals.
+
+    One seed has no interval.
+    """
+    text = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
+    for of_one in groups(rows, "data", "fraction", "arm"):
+        first, seeds = of_one[0], str(len(of_one))
+        share = "" if first["fraction"] == 1 else f", {first['fraction']:g} of it"
+        means = {n: mean(row[n] for row in of_one) for n in ("grown", "scratch", "n_params")}
+        flops = mean(row["train_flops"] for row in of_one) / 1e9
+        cells = [
+            f"`{first['arm']}`: {ABOUT[first['arm']]}", f"{first['data']}{share}", seeds,
+            f"{100 * means['grown']:.2f} %", f"{100 * means['scratch']:.2f} %",
+            within([100 * (row["grown"] - row["scratch"]) for row in of_one], 2),
+            within([row["grown_loss"] - row["scratch_loss"] for row in of_one], 3),
+            f"{means['n_params']:,.0f}", f"{flops:.1f}",
+        ]  # fmt: skip
+        text.append(f"| {' | '.join(cells)} |")
+    return "\n".join(text)
+
+
+def within(differences: Sequence[float], digits: int) -> str:
+    """Return a mean with half of its 95 % interval, "–" for that of one seed."""
+    half = spread(np.array(differences))["ci95"]
     return (
-        f"| {arm} | {len(rows)} | {100 * means['grown']:.2f} | {100 * means['scratch']:.2f} | "
-        f"{mean(gains):+.2f}{spread} | {means['n_params']:,.0f} | "
-        f"{mean(row['train_flops'] for row in rows) / 1e9:.1f} |"
+        f"{mean(differences):+.{digits}f} ± {'–' if half is None else format(half, f'.{digits}f')}"
     )
 
 

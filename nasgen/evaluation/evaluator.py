@@ -275,11 +275,11 @@ class Evaluator:
             self._judge(candidate, metrics)
         has_new = masks is None and not is_derived and "not_inherited" not in metrics
         if self.recipe.new_parts == "gradmax" and has_new and is_bred(job):
-            metrics["n_probed"] = self._aim(candidate, job)
+            metrics |= self._aim(candidate, job)
         return candidate
 
-    def _aim(self, candidate: _Candidate, job: Mapping[str, Any]) -> int:
-        """Let new channels of a child begin along the gradient; return the rows that it took."""
+    def _aim(self, candidate: _Candidate, job: Mapping[str, Any]) -> Json:
+        """Let new channels begin along the gradient; return the rows and epochs that it took."""
         given, data = job["inherit"], self._batches(job)
         data.progress = 1.0
         inputs, targets = next(data.epoch())
@@ -291,7 +291,8 @@ class Evaluator:
 
         seed = seeding.integer(job["seed"], "directions")
         about = (candidate.network, candidate.blueprint, given.get("plan") or {}, parents)
-        return len(targets) * gradmax.begin(*about, loss, seed)
+        n = len(targets) * gradmax.begin(*about, loss, seed)
+        return {"n_probed": n, "epochs_probed": n / len(data.rows)}
 
     def _judge(self, candidate: _Candidate, metrics: Json) -> None:
         """Refuse a network that breaks constraints which are known before it is trained."""

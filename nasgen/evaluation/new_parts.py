@@ -1,9 +1,11 @@
 """How what is new in a child learns until it has caught up with what it inherits.
 
 Weights that were trained before are near where they should be, new ones are not: at one rate for
-all, new ones lag behind for as long as the old ones took (Yuan 2023, "Accelerated Training via
-Incrementally Growing Neural Networks", section 3.3, gives each part a rate of its own). How new
-weights begin is decided where weights are inherited, and in `gradmax`.
+all, new ones lag behind for as long as the old ones took. Yuan 2023 ("Accelerated Training via
+Incrementally Growing Neural Networks", section 3.3) sets the rate of each part anew from the ratio
+of its weights' norm to the first part's; here it is one factor, which falls in a straight line to 1
+at half of the training in which the weights are new. How new weights begin is decided where weights
+are inherited, and in `gradmax`.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from nasgen.store.trial import Trial
 Json = dict[str, Any]
 STATES: Final = ("COMPLETE", "PRUNED", "FAILED")
 NUMBERS: Final = (  # read by the driver
-    "val_loss", "val_s", "val_scale", "answer_s", "images_per_s", "epochs_done", "n_params",
-    "flops",
+    "val_loss", "val_s", "val_scale", "answer_s", "images_per_s", "epochs_done", "epochs_probed",
+    "n_params", "flops",
 )  # fmt: skip
 
 

@@ -66,6 +66,7 @@ class Search:
     ) -> None:
         self.constants = constants
         self.algorithm = algorithm
+        algorithm.usual_epochs = constants.search_fidelity.epochs or algorithm.usual_epochs
         self.executor = executor
         self.ledger = ledger
         self.budget = budget

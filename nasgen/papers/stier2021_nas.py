@@ -190,7 +190,8 @@ def tables(scale: Scale, source: str, seed: int) -> dict[str, Any]:
         {
             "seed": seed,
             "data": {"source": source, "validation": scale.validation},
-            # 6 of 30 make way instead of 3, so that two workers seldom wait.
+            # 6 of 30 make way instead of 3, so that two workers seldom wait; with one worker too,
+            # because rows of one table are to come from one search.
             "algorithm": {"remove_worst": REMOVED},
             # Small batches: a few thousand images must make enough steps to tell networks apart.
             "training": {"epochs": scale.epochs, "fraction": scale.fraction, "batch_size": 32},

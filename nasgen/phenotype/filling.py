@@ -245,7 +245,11 @@ class Filling:
                 self._add_noise(axis, mine, table)
 
     def _transfer_variance(self) -> None:
-        """Give what is fresh the root mean square of what is inherited (variance transfer)."""
+        """Give what is fresh the root mean square of what is inherited (variance transfer).
+
+        After Yuan 2023, which also rescales what is inherited by its fan-in: here it stays, as the
+        function must. A tensor that is fresh as a whole stays as it was drawn.
+        """
         fresh, old = self.origin == FRESH, self.origin == INHERITED
         if not bool(fresh.any()) or not bool(old.any()):
             return

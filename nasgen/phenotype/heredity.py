@@ -93,7 +93,8 @@ def inherit(
 
     `parents` are (blueprint, state dict). `matched`: in a tensor of which a part is inherited, what
     is fresh is scaled to the root mean square of that part, before rules copy it (variance
-    transfer: Yuan 2023; Wang and Painter 2018, figure 10). Raises IncompatibleError for a plan or
+    transfer, after Yuan 2023; Wang and Painter 2018, figure 10); layers that are new as a whole
+    stay as they were drawn. Raises IncompatibleError for a plan or
     weights that do not fit, EvaluationError (kind "non-finite") for weights that are NaN or
     infinite.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,42 +32,59 @@ MACS_A_SECOND: Final = 2e10  # of forward passes in training, images of full siz
 MACS_A_ROW: Final = 2000.0  # of the training part: few rows cannot fill many weights
 
 
-def offered(
-    run: Resolved,
-    folder: Path,
-    dataset: Dataset,
-    rows: NDArray[Any],
-    legs: Sequence[Mapping[str, Any]] = (),
-) -> Sequence[Design]:
-    """Return the designs of the run's search space, none where its settings want none.
+@dataclass(frozen=True)
+class Offer:
+    """The designs of the search space of a run, none where its settings want none.
 
     `rows` are those of the training part; the run folder knows how they are read. `legs` are the
     segments of the run as recorded: the plan of the first one knows how fast the machine is.
     """
-    space = run.space
-    if not run.config.algorithm.designs or not has_designs(type(space)):
-        return ()
-    transform = Transform.load(folder) or Transform.fit(dataset, rows)
-    shape, n_outputs = transform.feed.input_shape, transform.task.n_outputs
-    macs = affordable_macs(run.config, len(rows), legs[0].get("plan") if legs else None)
-    with run.scope.active():
-        return space.designs(shape, n_outputs, macs)
+
+    run: Resolved
+    folder: Path
+    dataset: Dataset
+    rows: NDArray[Any]
+    legs: Sequence[Mapping[str, Any]] = ()
+
+    @cached_property
+    def _sizes(self) -> tuple[Shape, int]:
+        transform = Transform.load(self.folder) or Transform.fit(self.dataset, self.rows)
+        return transform.feed.input_shape, transform.task.n_outputs
+
+    def __call__(self, pace: float | None = None) -> Sequence[Design]:
+        """Return them; `pace` as in `affordable_macs`, None: as the run's plan recorded it."""
+        space = self.run.space
+        if not self.run.config.algorithm.designs or not has_designs(type(space)):
+            return ()
+        if pace is None:
+            pace = pace_of(self.legs[0].get("plan") if self.legs else None)
+        macs = affordable_macs(self.run.config, len(self.rows), pace)
+        with self.run.scope.active():
+            return space.designs(*self._sizes, macs)
+
+    def macs(self, genotype: Genotype) -> float:
+        """Return the multiply-adds of a network for one row of the run's data."""
+        with self.run.scope.active():
+            return cost(self.run.space.blueprint(genotype, *self._sizes))[0]
 
 
-def affordable_macs(
-    config: SearchConfig, n_train: int, plan: Mapping[str, Any] | None = None
-) -> float | None:
+def pace_of(plan: Mapping[str, Any] | None) -> float:
+    """Return how fast the machine of a plan is, in `MACS_A_SECOND`; 1 where it was not measured."""
+    if not plan or not plan.get("speed") or not plan.get("flops"):
+        return 1.0
+    # Two operations for each multiply-add.
+    return float(plan["flops"] / 2 / plan["speed"]["image_s_all"] / MACS_A_SECOND)
+
+
+def affordable_macs(config: SearchConfig, n_train: int, pace: float = 1.0) -> float | None:
     """Return what one forward pass may cost in multiply-adds; None: usual, without a time budget.
 
     The best size of a network and the number of rows that it sees both grow with the square root of
-    what its training costs (Hoffmann 2022). It depends on settings and on what the plan of the run
-    recorded, so a resumed run begins with the same designs.
+    what its training costs (Hoffmann 2022). It depends on settings and on the `pace` that the plan
+    of the run recorded, so a resumed run begins with the same designs.
     """
     if config.budget.time is None:
         return None
-    pace = 1.0
-    if plan and plan.get("speed") and plan.get("flops"):  # two operations for each multiply-add
-        pace = plan["flops"] / 2 / plan["speed"]["image_s_all"] / MACS_A_SECOND
     macs = MACS_IN_10_MIN * math.sqrt(pace * config.budget.time / 600)
     return min(macs, MACS_A_ROW * n_train)
 

@@ -10,16 +10,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from statistics import median
 from typing import Any, Final
 
 from nasgen import seeding
 from nasgen.engine.draws import designed, drawn
 from nasgen.errors import ConfigError, NasgenError, OperatorError
 from nasgen.execution.base import Executor
+from nasgen.genotypes import Genotype
 from nasgen.loop.constants import Constants
 from nasgen.runs import forecast, strategy
+from nasgen.runs.designs import Offer, pace_of
 from nasgen.runs.reserve import Reserve, n_tested
 from nasgen.runs.resolved import Resolved
 from nasgen.search_spaces.base import Design
@@ -64,6 +67,11 @@ class Timing:
         """How many times as fast all threads are as one worker's."""
         return self.row_s / self.row_s_all
 
+    def larger(self, factor: float) -> Timing:
+        """Return what is expected of a network of so many times the operations."""
+        names = ("row_s", "row_s_all", "val_s", "flops", "answer_s")
+        return replace(self, **{name: factor * getattr(self, name) for name in names})
+
     def speed(self, gone_s: float, reserve: Reserve) -> Speed:
         """Return what a plan is made of; `gone_s` were spent."""
         test_s = reserve.seconds(n=2) - reserve.seconds(n=1)
@@ -87,8 +95,11 @@ def timed(
     threads: int,
     most_threads: int,
     budget_s: float,
+    started: float | None = None,
 ) -> Timing | None:
     """Start the workers and time one of the networks in them; None where that fails.
+
+    `started` (`time.monotonic()`) is when they were started, where they were already.
 
     Then the trials will say why. `threads` are those of a worker; numbers of threads up to
     `most_threads` are tried for a network that has the machine for itself. What a worker cannot
@@ -109,7 +120,7 @@ def timed(
             "limit_s": max(PATIENCE_S, PATIENCE * budget_s),
         }
 
-    began = time.monotonic()
+    began = time.monotonic() if started is None else started
     executor.start()
     busy = _answers(executor, [job(place, [threads]) for place in range(executor.workers)])
     if not busy:
@@ -165,20 +176,24 @@ def typical(
     resolved: Resolved,
     designs: Callable[[], Iterable[Design]] = tuple,
     limit_s: float = math.inf,
-) -> list[Json]:
-    """Return networks of the kind with which the search begins, as JSON: designs, else draws.
+) -> list[Genotype]:
+    """Return networks of the kind with which the search begins: designs, draws, the space's seed.
 
     None where a draw is refused, as a search may get over. Raises OperatorError for what a space
     must not give, or does not give within execution.operator_limit or `limit_s` seconds.
     """
-    config, space = resolved.config, resolved.space
+    config, space, begins = resolved.config, resolved.space, resolved.algorithm_type.begins_with
     if resolved.origin is not None:
-        return [resolved.origin.genotype.to_json()]
+        return [resolved.origin.genotype]
     rng = seeding.generator(config.seed, "speed")
     limit_s = min(limit_s, config.execution.operator_limit)
     try:
-        found = [d.genotype for d in designed(designs, space, limit_s)]
-        if not found or resolved.config.algorithm.name == "random":
+        found = []
+        if begins == "designs":
+            found = [design.genotype for design in designed(designs, space, limit_s)]
+        elif begins == "seed":
+            found = [drawn("seed", partial(space.seed, rng), space, limit_s)]
+        if not found:
             sample = partial(space.sample, rng)
             found = [drawn("sample", sample, space, limit_s) for _ in range(N_DRAWN)]
         legal = [genotype for genotype in found if resolved.violation(genotype) <= 0]
@@ -186,7 +201,27 @@ def typical(
         raise
     except NasgenError:
         return []
-    return [genotype.to_json() for genotype in (legal or found)[:N_DRAWN]]
+    return (legal or found)[:N_DRAWN]
+
+
+def _at_its_pace(
+    timing: Timing,
+    networks: Sequence[Genotype],
+    resolved: Resolved,
+    offer: Offer,
+    limit_s: float,
+) -> Timing:
+    """Return what is expected of the designs that a machine of that speed begins with.
+
+    `networks` are those that were timed, before the speed was known; a faster machine begins with
+    larger ones, and time grows about with the operations. With smaller ones it need not fall.
+    """
+    pace = pace_of({"flops": timing.flops, "speed": {"image_s_all": timing.row_s_all}})
+    own = typical(resolved, partial(offer, pace), limit_s)
+    if not own or {g.key for g in own} == {g.key for g in networks}:
+        return timing
+    factor = median(map(offer.macs, own)) / median(map(offer.macs, networks))
+    return timing.larger(max(1.0, factor))
 
 
 def made(
@@ -197,21 +232,29 @@ def made(
     budget: Budget,
     executor: Executor,
     n_answers: float,
-    designs: Callable[[], Iterable[Design]] = tuple,
+    designs: Offer | None = None,
 ) -> Json:
     """Return the plan of a segment of a run that begins now, as run.json keeps it.
 
     With a time budget the workers are started and timed; `n_answers` rows are answered by each
     network that is tested in the end. Raises TooShortError for a budget in which
-    no network can be trained and tested.
+    no network can be trained and tested, and ConfigError for more first networks than it has time
+    for.
     """
     timing, time_s, n_train = None, budget.time_s, constants.n_train
     if time_s is not None:
-        threads = resolved.config.execution.threads_per_trial
+        config = resolved.config
+        threads = config.execution.threads_per_trial
         most = max(threads, min(n_cores(), threads * executor.workers))
         executor.deadline = time.monotonic() + budget.ends_in_s
-        networks = typical(resolved, designs, budget.ends_in_s)
-        timing = timed(executor, networks, resolved.config.seed, threads, most, time_s)
+        started = time.monotonic()
+        executor.start()  # workers load torch and the data while this process does
+        offer = designs or tuple
+        networks = typical(resolved, offer, budget.ends_in_s)
+        stored = [genotype.to_json() for genotype in networks]
+        timing = timed(executor, stored, config.seed, threads, most, time_s, started)
+        if designs is not None and timing is not None and leg is record["legs"][0]:
+            timing = _at_its_pace(timing, networks, resolved, designs, budget.ends_in_s)
     gone_s = budget.elapsed_s
     n_done = sum(before["n_done"] for before in record["legs"] if before is not leg)
 

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -289,9 +289,7 @@ class _Session:
             keep_clusters="clusters" in resolved.keeps,
             limit_s=fidelity.limit_s(config),
         )
-        self.designs = partial(
-            designs.offered, resolved, folder.path, dataset, parts.train, record["legs"]
-        )
+        self.designs = designs.Offer(resolved, folder.path, dataset, parts.train, record["legs"])
         self.targets = dataset.targets[parts.validation]
         self.task = resolved.task.fit(dataset, parts.train)
         n_test = len(dataset.targets_test) if dataset.has_test else 0

@@ -151,6 +151,7 @@ def plan_of(
         first=config.algorithm.population,
         finalists=config.finish.networks,
         finish_share=config.finish.share,
+        baselines=n_baselines(config, n_trials),
         epochs=search_fidelity(config, n_train).epochs or 1.0,
         finish_epochs=finish_fidelity(config, n_train, timed=False).epochs or 4.0,
         most_epochs=(

@@ -20,16 +20,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, Self
+
+from nasgen.errors import ConfigError
+from nasgen.settings.cores import (
+    ENOUGH_EPOCHS,
+    ENOUGH_IMAGES,
+    Cores,
+    Speed,
+    Spread,
+    best_spread,
+    spread_of,
+)
 
 Strategy = Literal["one", "lines"]
 FOLLOWED: Final = ("one", "lines")  # other strategies that run.json names share time out otherwise
 
-# How much of its training the last network may lose to the search; 10 % cost about 0.35 points on
-# CIFAR-10 in ten minutes. So the search has a share of the time within these bounds.
-LOSS: Final = 0.09
-LEAST_SHARE, USUAL_SHARE, MOST_SHARE = 0.12, 0.22, 0.33
+# How much of its training the last network may lose to the search: what it is shown less, the time
+# of networks that are given up, and what a round costs beside training. Twice as many images of
+# CIFAR-10 brought a ResNet-9 4.5 points from 140,000 on, 1.7 from 500,000 on, less than one from
+# 1.5 million on: where there are few, all of them are worth more than a better network.
+LEAST_LOSS, MOST_LOSS = 0.05, 0.09
+USUAL_SHARE, MOST_SHARE = 0.22, 0.33  # of the time for training, for the search
+MOST_FIRST: Final = 0.8  # of that time, for first networks whose number is set
 LEAST_S: Final = 0.5  # of a training, however little time there is
 JOB_S: Final = 0.3  # what a trial takes beside training and validation: building, loading, writing
 PARTIAL_VALIDATION: Final = 0.5  # of a whole one: in the middle of the schedule images are small
@@ -40,47 +54,8 @@ SLOTS: Final = (
     8  # with the usual share, if a worker can be shown IMAGES in all the time; four times
 )
 IMAGES: Final = 340_000  # as many make twice the slots
-ENOUGH_EPOCHS, ENOUGH_IMAGES = 40.0, 300_000  # what each of two finalists must still be shown
-MOST_FINALISTS: Final = 4
-FREE: Final = 0.9  # of a network's speed alone: at that, another one beside it costs nothing
-PARALLEL: Final = 0.75  # t threads are t ** PARALLEL times as fast as one, if nothing is measured
 FIRST: Final = 0.75  # the slots for first networks are so many times the root of all
 FIRST_TRIALS: Final = 4  # where trials are counted, one of so many is a first network
-
-
-@dataclass(frozen=True)
-class Speed:
-    """How fast a typical first network is trained here, measured before the first training.
-
-    - `image_s`: seconds a training image of full size takes a worker while all workers train.
-    - `image_s_all`: the same for one network that has the machine for itself, on `threads`.
-    - `threads`: with which one network is trained fastest; those of a worker, or more.
-    - `val_s`: seconds of one pass over the validation rows in one worker.
-    - `answer_s`: seconds in which one network that has the machine for itself answers a row;
-      0: not measured.
-    - `answer_gain`: how many times as fast that is as in a worker while all are busy.
-    - `start_s`: seconds of the budget that are gone when the first training begins.
-    - `end_s`: seconds that the ending takes: the last validation, ensemble, report.
-    - `test_s`: seconds that it takes longer for each network that is tested.
-    """
-
-    image_s: float
-    image_s_all: float
-    val_s: float
-    start_s: float = 0.0
-    end_s: float = 0.0
-    threads: int = 1
-    test_s: float = 0.0
-    answer_s: float = 0.0
-    answer_gain: float = 1.0
-
-    @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Self:
-        """Return the speed that `to_json` wrote; keys of other programs are left out."""
-        return cls(**{k: v for k, v in data.items() if k in cls.__dataclass_fields__})
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -105,7 +80,7 @@ class Plan:
     - `stretch_s`: seconds of training in a round; None where epochs alone limit it.
     - `until`: the progress of the schedule in [0, 1] at which the last round ends.
     - `finalists`: networks that go on from there to 1; `at_once` of them at a time, each on
-      `threads` threads (None: those of a worker).
+      `threads` threads (None: those of a worker). `baselines` are trained beside them.
     - `finish_s`: seconds of training that each of them is expected to get; None without a limit.
     - `speed`: what it was planned with; None where nothing was measured.
     - `further`: whether other networks of the search go on to the end in time that finalists leave.
@@ -124,6 +99,7 @@ class Plan:
     speed: Speed | None = None
     further: bool = False
     settles: bool = False
+    baselines: int = 0
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:
@@ -151,8 +127,8 @@ class Plan:
 
     @property
     def finish_waves(self) -> int:
-        """How many finalists are trained one after the other."""
-        return math.ceil(self.finalists / self.at_once) if self.finalists else 0
+        """How many finalists, or baselines, are trained one after the other."""
+        return math.ceil((self.finalists + self.baselines) / self.at_once) if self.finalists else 0
 
     def stretch(self, round_: int) -> tuple[float, float]:
         """Return the progress at which the stretch of a round (from 0) begins and ends."""
@@ -173,6 +149,7 @@ def planned(
     first: int | None = None,
     finalists: int | None = None,
     finish_share: float | None = None,
+    baselines: int = 0,
     epochs: float = 1.0,
     finish_epochs: float = 4.0,
     most_epochs: tuple[float, float] = (math.inf, math.inf),
@@ -183,10 +160,11 @@ def planned(
     each. Without `speed`, time alone is shared out. `breeds`: rounds have challengers; otherwise
     the search halves what it began with, and begins with more. `has_lines`: an earlier segment has
     left networks that this one breeds on, so there are no first ones. `first`, `finalists` and
-    `finish_share` are what the user has set, else None. `epochs` and `finish_epochs` are the passes
+    `finish_share` are what the user has set, else None; `baselines` networks, of which `n_trials`
+    knows nothing, are trained beside the finalists. `epochs` and `finish_epochs` are the passes
     of a stretch and of a finalist; they share out the schedule where there is no time. Where there
     is, a stretch and a finalist end after `most_epochs` passes. One of `budget_s` and `n_trials`
-    must be given.
+    must be given. Raises ConfigError for more `first` networks than there is time for.
     """
     has_lines &= breeds
     if budget_s is None:
@@ -198,38 +176,61 @@ def planned(
         return max(LEAST_S, budget_s - others)
 
     most = math.inf if n_trials is None else n_trials if has_lines else n_trials // 2
-    cores = _Cores(workers, threads, speed)
-    spread = _spread(lambda n: left_s(n) * (1 - USUAL_SHARE), n_train, cores, finalists, most)
+    cores = Cores(workers, threads, speed)
+    spread = spread_of(lambda n: left_s(n) * (1 - USUAL_SHARE), n_train, cores, finalists, most)
+    spread = replace(spread, baselines=baselines if spread.n else 0)
     left = left_s(max(1, spread.n))
-    share = _search_share(spread, workers, breeds) if finish_share is None else 1 - finish_share
     job_s = JOB_S + (PARTIAL_VALIDATION * speed.val_s if speed else 0.0)
     least, most_s, most_finish_s = 4 * job_s, math.inf, math.inf
-    n_slots = SLOTS * math.sqrt(left / 600)
+    usual_slots = SLOTS * math.sqrt(left / 600)
     if speed is not None:
         most_s, most_finish_s = (n * n_train * speed.image_s for n in most_epochs)
         least = min(max(least, MIN_STRETCH_IMAGES * speed.image_s), most_s)
-        n_slots = SLOTS * math.sqrt(left / speed.image_s / IMAGES)
-    search_s = left * share
-    n_slots = max(round(n_slots * share / USUAL_SHARE), int(search_s / (most_s + job_s)))
-    n_slots = min(n_slots, int(search_s / (least + job_s)), MAX_SLOTS)
+        usual_slots = SLOTS * math.sqrt(left / speed.image_s / IMAGES)
     most = math.inf if n_trials is None else n_trials - spread.n
-    if has_lines:
-        rounds = _bred((), n_slots, workers, max(1, spread.n), most)
-    else:
-        rounds = _rounds(n_slots, workers, max(1, spread.n), breeds, first, most)
-        if n_slots < MIN_SLOTS or rounds[0].size < 2:
-            return _one(left_s, n_train, cores, finalists, n_trials)
-    n_used = _slots(rounds, workers)
-    stretch_s = round(max(LEAST_S, search_s / max(1, n_used) - job_s), 3)
-    trained_s = min(stretch_s, most_s)
-    finish_s = (left - n_used * (trained_s + job_s)) / max(1, spread.waves)
+
+    def searched(share: float, breeds: bool) -> _Search:
+        """Return the search that has a share of the time."""
+        n = max(round(usual_slots * share / USUAL_SHARE), int(left * share / (most_s + job_s)))
+        n = min(n, int(left * share / (least + job_s)), MAX_SLOTS)
+        if has_lines:
+            rounds = _bred((), n, workers, max(1, spread.n), most)
+        else:
+            rounds = _rounds(n, workers, max(1, spread.n), breeds, first, most)
+        used = _slots(rounds, workers)
+        stretch_s = round(max(LEAST_S, left * share / max(1, used) - job_s), 3)
+        return _Search(rounds, n, used, stretch_s, min(stretch_s, most_s), job_s)
+
+    if finish_share is None and not spread.n:
+        finish_share = 0.0
+    elif finish_share is None and first is not None:  # who sets their number wants them
+        finish_share = 1 - USUAL_SHARE
+    elif finish_share is None:
+        # Random search is given the same share, so that the two differ in their networks alone.
+        most_loss = _most_loss(left, n_train, cores)
+        finish_share = 1 - _search_share(
+            lambda share: searched(share, True).loss(left, spread, most_finish_s), most_loss
+        )
+    found = searched(1 - finish_share, breeds)
+    rounds = found.rounds
+    if not has_lines and (found.slots < MIN_SLOTS or rounds[0].size < 2):
+        return _one(left_s, n_train, cores, finalists, n_trials)
+    if found.spent_s > MOST_FIRST * left and first is not None and len(rounds) == 1:
+        fitting = workers * int(MOST_FIRST * left / (found.trained_s + job_s))
+        raise ConfigError(
+            f"algorithm.population: expected at most {max(2, fitting)} first networks, as many as "
+            f"{left:.0f} seconds leave time for, got {first}. Use a smaller population or a longer "
+            "budget."
+        )
+    finish_s = (left - found.spent_s) / max(1, spread.waves)
     # In seconds of one worker; all that a finalist computes counts, not its time alone.
-    searched, finished = len(rounds) * trained_s, min(finish_s * spread.gain, most_finish_s)
-    until = searched / (searched + finished) if spread.n else 1.0
+    trained = len(rounds) * found.trained_s
+    finished = min(finish_s * spread.gain, most_finish_s)
+    until = trained / (trained + finished) if spread.n else 1.0
     return Plan(
         "lines",
         rounds,
-        stretch_s,
+        found.stretch_s,
         round(until, 6),
         spread.n,
         spread.at_once,
@@ -238,115 +239,53 @@ def planned(
         speed,
         further=finalists is None and spread.n > 0,
         settles=breeds and spread.n > 0,
+        baselines=spread.baselines,
     )
 
 
-def _search_share(spread: _Spread, workers: int, breeds: bool) -> float:
-    """Return the share of the time that the search may have.
+@dataclass(frozen=True)
+class _Search:
+    """Rounds that take `used` of the `slots` of each worker, `trained_s` of training each."""
+
+    rounds: tuple[Round, ...]
+    slots: int
+    used: int
+    stretch_s: float
+    trained_s: float
+    job_s: float
+
+    @property
+    def spent_s(self) -> float:
+        return self.used * (self.trained_s + self.job_s)
+
+    def loss(self, left_s: float, spread: Spread, most_s: float) -> float:
+        """Return the share of its training that the last network loses to the search.
+
+        In seconds of a worker, after `most_s` of which it is over anyway.
+        """
+        finished_s = min((left_s - self.spent_s) * spread.worth, most_s)
+        trained_s = len(self.rounds) * self.trained_s + finished_s
+        return 1 - trained_s / min(left_s * spread.worth, most_s)
+
+
+def _most_loss(left_s: float, n_train: int, cores: Cores) -> float:
+    """Return how much of its training the last network may lose, by the images it is shown."""
+    if cores.speed is None:
+        return MOST_LOSS
+    images = left_s / cores.speed.image_s_all
+    enough = max(ENOUGH_EPOCHS * n_train, ENOUGH_IMAGES)
+    return max(LEAST_LOSS, MOST_LOSS * min(1.0, images / enough))
+
+
+def _search_share(loss: Callable[[float], float], most: float) -> float:
+    """Return the largest share of the time with which the search costs no more than `most`.
 
     In a round a line is trained by one worker for one of the round's slots; in the finish it would
-    have got `worth` in the same time. Where threads bring one network little, what stands beside it
-    costs little too. Halving alone cannot use that, since what it leaves behind it has trained for
-    nothing.
+    have got more in the same time. Where threads bring one network little, what stands beside it
+    costs little too.
     """
-    if not spread.n:
-        return 1.0
-    if not breeds:
-        return USUAL_SHARE
-    lost = 1 - 1 / math.ceil((spread.n + 1) / workers) / spread.worth
-    return min(MOST_SHARE, max(LEAST_SHARE, LOSS / max(lost, LOSS)))
-
-
-@dataclass(frozen=True)
-class _Cores:
-    """`workers` of `threads` each, and how fast they are, if that was measured."""
-
-    workers: int
-    threads: int
-    speed: Speed | None
-
-    @property
-    def image_s(self) -> float | None:
-        """Seconds that a training image takes a worker; None: not measured."""
-        return None if self.speed is None else self.speed.image_s
-
-    def share(self, n: int) -> int:
-        """Return the threads of each of `n` networks that have the machine for themselves."""
-        total = self.workers * self.threads
-        most = total if self.speed is None else self.speed.threads
-        return max(self.threads, min(most, total // n))
-
-    def gain(self, threads: int) -> float:
-        """Return how much faster than by a worker a network is trained on some threads.
-
-        Between a worker's and those that were measured as Amdahl's law has it.
-        """
-        more = threads / self.threads
-        if self.speed is None or more <= 1:
-            return float(more**PARALLEL) if more > 1 else 1.0
-        gain = max(1.0, self.speed.image_s / self.speed.image_s_all)
-        parallel = (1 - 1 / gain) / (1 - self.threads / self.speed.threads)
-        return 1 / (1 - parallel + parallel / more)
-
-
-@dataclass(frozen=True)
-class _Spread:
-    """How finalists use the cores: `n` of them, `at_once` at a time, `threads` each (None: those of
-    a worker). `gain`: how much faster than a worker's is the training of one that has its turn.
-    """
-
-    n: int
-    at_once: int = 1
-    threads: int | None = None
-    gain: float = 1.0
-
-    @property
-    def waves(self) -> int:
-        return math.ceil(self.n / self.at_once)
-
-    @property
-    def worth(self) -> float:
-        """What each gets of the training that a worker gives a network in the same time."""
-        return self.gain / max(1, self.waves)
-
-
-def _spread(
-    left_s: Callable[[int], float],
-    n_train: int,
-    cores: _Cores,
-    wanted: int | None,
-    most: float = MOST_FINALISTS,
-) -> _Spread:
-    """Return the finalists and how they share the cores: one, unless more can be afforded.
-
-    `left_s` says how many seconds a number of them leaves for training: each is tested as well. A
-    further one must cost the others next to nothing, because threads bring them little, or leave
-    each of them enough images, the more so the more there are; then their ensemble gains more than
-    one longer training would.
-    """
-    if wanted is not None or most < 1:
-        wanted = int(min(wanted or 0, most))
-        return _best_spread(wanted, cores) if wanted else _Spread(0)
-    chosen = _best_spread(1, cores)
-    for n in range(2, int(min(most, MOST_FINALISTS)) + 1):
-        more = _best_spread(n, cores)
-        each_s = left_s(n) * more.worth  # of a worker
-        is_free = each_s >= FREE * left_s(chosen.n) * chosen.worth > 0
-        enough = (n - 1) * max(ENOUGH_EPOCHS * n_train, ENOUGH_IMAGES)
-        if not is_free and (cores.image_s is None or each_s / cores.image_s < enough):
-            break
-        chosen = more
-    return chosen
-
-
-def _best_spread(n: int, cores: _Cores) -> _Spread:
-    """Return the way of training `n` finalists that gives each of them the most."""
-    ways = []
-    for at_once in range(1, min(n, cores.workers) + 1):
-        ways.append(_Spread(n, at_once))
-        if (threads := cores.share(at_once)) > cores.threads:
-            ways.append(_Spread(n, at_once, threads, cores.gain(threads)))
-    return max(ways, key=lambda way: (round(way.worth, 3), way.at_once, -(way.threads or 0)))
+    shares = (n / 100 for n in range(round(100 * MOST_SHARE), 0, -1))
+    return next((share for share in shares if loss(share) <= most), 0.0)
 
 
 def _rounds(
@@ -406,15 +345,15 @@ def _fits(rounds: tuple[Round, ...], n_slots: float, workers: int, most: float) 
 def _one(
     left_s: Callable[[int], float],
     n_train: int,
-    cores: _Cores,
+    cores: Cores,
     finalists: int | None,
     n_trials: int | None,
 ) -> Plan:
     """Return the plan that trains one network for all the time, or more where cores allow it."""
-    spread = _spread(left_s, n_train, cores, finalists or None)
+    spread = spread_of(left_s, n_train, cores, finalists or None)
     n = max(1, min(spread.n, spread.at_once, n_trials or spread.n))
     if n != spread.n:
-        spread = _best_spread(n, cores)
+        spread = best_spread(n, cores)
     seconds = round(left_s(n), 3)
     return Plan(
         "one", (Round(0, n),), seconds, 1.0, 0, spread.at_once, spread.threads, None, cores.speed

@@ -66,7 +66,8 @@ class Training(Section):
     new_parts: NewParts = Field(
         "drawn",
         description="how weights begin that a child does not inherit: drawn, as in a new network | "
-        "variance, drawn, then scaled to the spread of the inherited ones of the same tensor | "
+        "variance, drawn, then scaled to the spread of the inherited ones of the same tensor, if "
+        "it has any | "
         "gradmax, along the directions in which the loss falls fastest (Evci 2022) where nothing "
         "reads them yet, else as variance; what a morphism preserves, all preserve",
     )

@@ -38,8 +38,8 @@ COUNTS = ("n_synapses", "n_kernels", "n_filters")  # of what is alive in a netwo
 # What ranks trials, says how long they take and how much smaller than their ancestor they are, and
 # is shown of the best one while a search runs.
 SLIM_METRICS = (
-    "val_loss", "val_s", "val_scale", "answer_s", "epochs_done", "n_params", "flops", *COUNTS,
-    "n_classifier", "n_i2h", "n_h2h", "n_units",
+    "val_loss", "val_s", "val_scale", "answer_s", "epochs_done", "epochs_probed", "n_params",
+    "flops", *COUNTS, "n_classifier", "n_i2h", "n_h2h", "n_units",
 )  # fmt: skip
 _NOTHING: Mapping[str, Any] = {}  # never written to: nothing writes to a trial
 _same = lru_cache(maxsize=64)(lambda fidelity: fidelity)  # one object for equal ones

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 import nasgen
+from nasgen.data.base import load
+from nasgen.data.split import split
 from nasgen.errors import ConfigError
 from nasgen.execution.serial import Serial
 from nasgen.runs import reading
 from nasgen.runs.garbage import collect_garbage
+from nasgen.store.trial import training_flops
 
 TABLES: dict[str, Any] = {
     "data": {"source": "digits"},
@@ -265,8 +268,11 @@ def test_one_schedule_runs_over_all_rounds_and_the_last_training_gets_its_share(
     assert [t.fidelity.stretch[0] for t in rounds[1:4]] == pytest.approx([0.25] * 3)
     assert last.goes_on
     assert last.fidelity.stretch == (0.4, 1.0)
-    passes = [t.metrics["flops"] * t.metrics["epochs_done"] for t in steady.trials]
-    assert passes[-1] / sum(passes) == pytest.approx(0.6, abs=0.02)
+    data = steady.config.data
+    n_train = len(split(load(data.source), data.validation, data.split_seed).train)
+    flops = [training_flops(t.metrics, t.fidelity, n_train) for t in steady.trials]
+    assert any(t.metrics.get("n_probed") for t in rounds), "what GradMax took is paid for too"
+    assert flops[-1] / sum(flops) == pytest.approx(0.6, abs=0.01)
     # The rate: it is not the end of a cycle anywhere but at the end.
     rates = [t.curve[-1]["lr"] for t in steady.trials]
     assert min(rates[:-1]) > 0.05 > 0.01 > rates[-1]

@@ -8,7 +8,9 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -19,14 +21,16 @@ from typer.testing import CliRunner
 
 import nasgen
 from nasgen.cli import app
+from nasgen.data.base import make as made
 from nasgen.errors import ConfigError
 from nasgen.evaluation.tasks.classification import Classification
 from nasgen.execution.serial import Serial
-from nasgen.runs import planning, reading
+from nasgen.runs import designs, planning, reading
 from nasgen.runs.journal import LOG
 from nasgen.runs.planning import Timing, TooShortError, check, timed, typical
 from nasgen.runs.progress import plan_lines
 from nasgen.runs.reserve import LOADING
+from nasgen.runs.resolved import Resolved
 from nasgen.settings.fidelity import thread_counts
 from nasgen.settings.plan import Speed
 from tests.played import resolved_of
@@ -142,6 +146,51 @@ def test_typical_networks_are_those_that_a_search_begins_with() -> None:
     assert len(typical(fixed)) == 1
 
 
+class _Offer(designs.Offer):
+    """The designs for large colour images, of which there are many."""
+
+    _sizes = (3, 32, 32), 10
+
+
+def offer_of(run: Resolved) -> designs.Offer:
+    arrays = made("blank", np.zeros((20, 1, 8, 8), dtype=np.uint8), np.arange(20) % 2)
+    return _Offer(run, Path(), arrays, np.arange(50_000))
+
+
+def test_growth_is_planned_with_the_seed_and_a_search_with_designs() -> None:
+    growth, search = (
+        reading.resolved({"algorithm": {"name": name}, "budget": {"time": "10m"}})
+        for name in ("growth", "lineage")
+    )
+    (seed,) = typical(growth, offer_of(growth))
+    assert seed.key == growth.space.seed(np.random.default_rng(0)).key
+    offer = offer_of(search)
+    assert typical(search, offer) == [design.genotype for design in offer()][: planning.N_DRAWN]
+
+
+@pytest.mark.parametrize("row_s", [1e-4, 1.4e-3, 5e-3])
+def test_a_plan_is_made_with_the_networks_that_are_trained(row_s: float) -> None:
+    """A fast machine begins with larger ones than those that told how fast it is."""
+    run = reading.resolved({"budget": {"time": "10m"}, "data": {"source": "digits"}})
+    offer = offer_of(run)
+    first = typical(run, offer)
+    flops = 2 * median(map(offer.macs, first))
+    timing = Timing(1.5 * row_s, row_s, 2, 2.0, 3.0, flops, answer_s=row_s / 3)
+    planned = planning._at_its_pace(timing, first, run, offer, math.inf)
+    # What is recorded of it gives the same pace, so the search begins with those networks.
+    recorded = {"flops": planned.flops, "speed": {"image_s_all": planned.row_s_all}}
+    assert designs.pace_of(recorded) == pytest.approx(
+        designs.pace_of({"flops": timing.flops, "speed": {"image_s_all": timing.row_s_all}})
+    )
+    trained = typical(run, partial(offer, designs.pace_of(recorded)))
+    flops = 2 * median(map(offer.macs, trained))
+    assert planned.flops == pytest.approx(max(flops, timing.flops))
+    assert (planned == timing) == (flops <= timing.flops)
+    assert planned.row_s == pytest.approx(timing.row_s * planned.flops / timing.flops)
+    assert planned.gain == pytest.approx(timing.gain)
+    assert planned.load_s == timing.load_s
+
+
 # ---- a budget that is too short ------------------------------------------------------------------
 
 SECONDS = st.floats(1e-6, 100.0)
@@ -165,14 +214,14 @@ def test_the_shortest_budget_that_is_named_works(
 
 @dataclass(frozen=True)
 class _Slow(Classification):  # type: ignore[misc]
-    """A task of three classes whose loss takes its time: an epoch takes a quarter of a minute."""
+    """A task of three classes whose loss takes its time: an epoch takes half a minute."""
 
     @classmethod
     def fit(cls, dataset: Any, rows: Any) -> _Slow:
         return cls(3)
 
     def loss(self, outputs: Any, targets: Any, smoothing: float = 0.0) -> Any:
-        time.sleep(0.5)
+        time.sleep(1.0)
         return super().loss(outputs, targets, smoothing)
 
 
@@ -185,17 +234,17 @@ def slow(registry_restored: None) -> str:
 def test_a_budget_shorter_than_a_training_is_refused_and_leaves_nothing(
     slow: str, tmp_path: Path
 ) -> None:
-    timed_out = {**TINY, "data": {"task": slow}, "budget": {"time": "10s"}}
+    timed_out = {**TINY, "data": {"task": slow}, "budget": {"time": "20s"}}
     rng = np.random.default_rng(0)
     data = rng.integers(0, 256, (1200, 1, 8, 8)).astype(np.uint8), np.arange(1200) % 3
-    with pytest.raises(ConfigError, match=r"budget.time: expected at least \d+ s, got 10 s"):
+    with pytest.raises(ConfigError, match=r"budget.time: expected at least \d+ s, got 20 s"):
         nasgen.run(timed_out, out=tmp_path / "run", plugins=[_Slow], data=data)
     assert not (tmp_path / "run").exists()
     some = {**timed_out, "budget": {"trials": 1}, "training": {"epochs": 0.01}}
     run = nasgen.run(some, out=tmp_path / "run", plugins=[_Slow], data=data)
     before = {**run.record}
     with pytest.raises(ConfigError, match=r"Use a budget of \d+s or more"):
-        nasgen.resume(run.path, time_s=10.0, plugins=[_Slow])
+        nasgen.resume(run.path, time_s=20.0, plugins=[_Slow])
     assert nasgen.load(run.path).record["legs"] == before["legs"]
     assert nasgen.load(run.path).is_complete
 

@@ -356,6 +356,36 @@ def test_growth_trains_one_network_then_rounds_of_survivors_and_their_children()
     assert len(fixture.search.algorithm.population) == 2
 
 
+@pytest.mark.parametrize("said", ["first_epochs", "epochs"])
+def test_where_one_length_is_said_the_schedule_has_that_of_training_for_the_other(
+    said: str,
+) -> None:
+    options = {"rounds": 2, "last": 0.5, "first_epochs": None, "epochs": None, said: 3.0}
+
+    def made(ledger: Ledger | None = None) -> _Fixture:
+        fixture = _growth(ledger, options=options, epochs=4.0)
+        fixture.search.algorithm.counts = lambda seq: fixture.search.trials[seq].metrics
+        return fixture
+
+    trials = made().run()
+    lengths = [trials[seq].fidelity.epochs for seq in (0, 1, -2)]
+    assert lengths == ([3.0, 4.0, 4.0] if said == "first_epochs" else [4.0, 3.0, 3.0])
+    stretches = [trials[seq].fidelity.stretch for seq in (0, 1, -2)]
+    shares = [(end - begin) / 0.5 for begin, end in stretches]
+    assert shares == pytest.approx([n / sum(lengths) for n in lengths], abs=1e-6)
+    assert trials[-1].fidelity.stretch == (0.5, 1.0)
+    stopped = made()
+
+    def stop(happened: str, data: Mapping[str, Any]) -> None:
+        if happened == "told" and data["trial"].seq == 3:
+            raise _StopError
+
+    stopped.search.listeners = (stop,)
+    with pytest.raises(_StopError):
+        stopped.run()
+    assert [t.fidelity for t in made(stopped.ledger).run()] == [t.fidelity for t in trials]
+
+
 def test_a_cohort_is_one_job_whose_members_know_their_parents() -> None:
     fixture = _growth()
     jobs: list[Mapping[str, Any]] = []

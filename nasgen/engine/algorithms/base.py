@@ -53,6 +53,8 @@ class Algorithm(ABC):
     - `abreast`: how many of its joint candidates are trained at a time; 0: all of a generation.
     - `least_population`, `usual_population`: the smallest population, and the one of a config that
       names none; None: as the budget allows.
+    - `begins_with`: what its first networks are, where the config names none: the space's designs
+      (where it has some), draws, or the space's seed.
     - `predictor`: what screens its candidates for one objective unless the config says; or "none".
     - `made_for_the_last`: its run stands for the network of `population` that it ends with, however
       that ranks among those before it; else for the best of all.
@@ -67,6 +69,7 @@ class Algorithm(ABC):
     crossover_prob: ClassVar[float] = 0.3
     crosses: ClassVar[bool] = True
     plans: ClassVar[Literal["", "lines", "drawn"]] = ""
+    begins_with: ClassVar[Literal["designs", "draws", "seed"]] = "designs"
     objectives: ClassVar[int | None] = None
     predictor: ClassVar[str] = "none"
     named_only: ClassVar[bool] = False
@@ -98,6 +101,7 @@ class Algorithm(ABC):
         self.supports: Callable[[int], Census] = _no_clusters
         # Seq -> how much of its network exists, see `nasgen.store.trial.COUNTS`.
         self.counts: Callable[[int], Mapping[str, Any]] = _no_counts
+        self.usual_epochs = 1.0  # of a candidate whose terms say none; the search sets it
         self.keeps: frozenset[str] = frozenset()  # the artifacts that selections need of all trials
 
     def selection(self, name: str, **options: Any) -> Callable[..., Any]:

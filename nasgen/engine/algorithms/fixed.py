@@ -5,7 +5,7 @@ Several trainings of one network are the classical ensemble (Hansen & Salamon 19
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class Fixed(Generational):
     """
 
     takes_rungs: ClassVar[bool] = False
+    begins_with: ClassVar[Literal["designs", "draws", "seed"]] = "seed"
 
     def __init__(self, population: int, seed: int, repetitions: int = 1) -> None:
         super().__init__(population, seed)

@@ -56,6 +56,7 @@ class Growth(Generational):
 
     inherits: ClassVar[bool] = True
     takes_rungs: ClassVar[bool] = False
+    begins_with: ClassVar[Literal["designs", "draws", "seed"]] = "seed"
     morphisms: ClassVar[tuple[str, ...]] = ("r2r-widen", "r2r-deepen")
 
     def __init__(
@@ -99,8 +100,7 @@ class Growth(Generational):
         self.rounds, self.widen_rounds, self.last, self.finals = rounds, widen_rounds, last, finals
         self.first = Terms(_fidelity(first_epochs))
         self.later = Terms(_fidelity(epochs), joint=shared)
-        # What the trainings cover of the schedule; where epochs are not said they are alike.
-        self._parts = first_epochs or epochs or 1.0, epochs or first_epochs or 1.0
+        self._epochs = first_epochs, epochs
         self.toolbox.register("survive", self.selection(selection))
         self._n_rounds = 0
         self._trained: list[int] = []  # seqs
@@ -183,7 +183,7 @@ class Growth(Generational):
         """Return terms with the stretch of training `number`, 0 for the first network's."""
         if self.last is None:
             return terms
-        until, (first, later) = 1 - self.last, self._parts
+        until, (first, later) = 1 - self.last, (n or self.usual_epochs for n in self._epochs)
         if self.rounds is None:  # ever smaller parts: nobody knows how many follow
             begin, end = (until * (1 - 0.5**n) for n in (number, number + 1))
         else:
@@ -209,7 +209,9 @@ class Growth(Generational):
         return [self.toolbox.carry_on(member, self.generation, terms=terms) for member in chosen]
 
     def _passes(self, seq: int) -> float:
-        return float(self.counts(seq).get("epochs_done") or 0.0)
+        """Return epochs, with what it took to aim new weights; runs of before do not say that."""
+        counts = self.counts(seq)
+        return sum(float(counts.get(name) or 0.0) for name in ("epochs_done", "epochs_probed"))
 
     def _flops(self, seq: int) -> float:
         return float(self.counts(seq).get("flops") or 0.0)

@@ -77,6 +77,7 @@ class Prune(Generational):
 
     inherits: ClassVar[bool] = True
     takes_rungs: ClassVar[bool] = False
+    begins_with: ClassVar[Literal["designs", "draws", "seed"]] = "seed"
     named_only: ClassVar[bool] = True
     crosses: ClassVar[bool] = False
     made_for_the_last: ClassVar[bool] = True  # smaller than those before it, mostly less accurate

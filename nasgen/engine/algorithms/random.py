@@ -32,6 +32,7 @@ class RandomSearch(Lines):
     inherits: ClassVar[bool] = False
     takes_rungs: ClassVar[bool] = True
     plans: ClassVar[Literal["", "lines", "drawn"]] = "drawn"
+    begins_with: ClassVar[Literal["designs", "draws", "seed"]] = "draws"
 
     def __init__(self, population: int, seed: int, abreast: int = 0) -> None:
         super().__init__(population, seed)

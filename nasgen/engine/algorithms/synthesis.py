@@ -69,6 +69,7 @@ class Synthesis(Generational):
 
     inherits: ClassVar[bool] = True
     takes_rungs: ClassVar[bool] = False
+    begins_with: ClassVar[Literal["designs", "draws", "seed"]] = "seed"
     named_only: ClassVar[bool] = True
     environment: ClassVar[str] = "factor"
     crossover_prob: ClassVar[float] = 1.0

@@ -1,7 +1,8 @@
 """ZiCo: gradients that are large and agree between batches (Li 2023, "ZiCo: zero-shot NAS").
 
 Where the mean absolute gradient of a weight is large beside its deviation from batch to batch,
-training converges fast and generalises (their theorems 3.1 and 3.2). The batch is cut into two.
+training converges fast and generalises (their theorems 3.1 and 3.2). The batch is cut into two. The
+deviation is that of signed gradients, as in the authors' code; the paper's formula has Var(|g|).
 """
 
 from __future__ import annotations
