@@ -291,7 +291,7 @@ def sources(names: Sequence[str]) -> list[str]:
 
 
 def _counts(row: Any) -> bool:
-    """Tell whether a row is of the present code, where rows say which."""
+    """Tell whether a row is of the stage that documents report, where rows have stages."""
     return not isinstance(row, dict) or row.get("stage", worth.FINAL) == worth.FINAL
 
 

@@ -1,17 +1,17 @@
-"""Does a search pay? The default search beside its controls, at equal wall time, seed by seed.
+"""Does a search pay? The default search beside its controls, with the same budget, seed by seed.
 
     python benchmarks/pays.py --widths 12 16 24 --tasks cifar10-10m --seeds 100
     python benchmarks/pays.py --tasks cifar10-10m fashion-10m --seeds 0 1 2
     python benchmarks/pays.py --ablations --tasks fashion-10m --seeds 200 201 202
 
 One row a stage, task, arm and seed goes to docs/results/pays.jsonl; what stands there is not run
-again. A stage names a state of the code: "final" is what the documents report. Nothing else should
+again. A stage names what rows are for: "final" is what the documents report. Nothing else should
 use the cores meanwhile. Networks are chosen on validation images, the test images are used once.
 
 - `default`: `nasgen search` with nothing but data and budget. Its data set, with all derived from
   it, is taken out of the table of trainings that the predictor learns from; the row says so.
 - `random`: the same, children are drawn instead of bred.
-- `first`: the first random network has the whole budget, on as many cores as train it fastest.
+- `first`: the first random network has the whole budget, on as many threads as train it fastest.
 - `handmade`: a ResNet-9 in a plain loop, `handmade.py`, on all training images and cores. Its width
   is the best of `--widths`, which are measured on seeds of their own (by test images: what that
   gains, the control gains).

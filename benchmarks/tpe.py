@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,8 @@ from optuna.trial import TrialState
 
 from nasgen import seeding
 from nasgen.evaluation.evaluator import Evaluator
+from nasgen.evaluation.speed import Answering
+from nasgen.execution.pipe import MEMORY
 from nasgen.genotypes import Dag, Draft
 from nasgen.runs import reading
 from nasgen.search_spaces.sampling import MACS, WEIGHTS
@@ -42,6 +45,7 @@ N_DRAWN = 5  # candidates that are drawn at random, before the first ones that T
 MAX_LAYERS = 3  # convolutions of a stage
 NARROW, WIDE = 8, 32  # channels of the first stage; the ends double from stage to stage
 TESTING = 1.3  # how much longer validation and test may take than was measured
+ANSWERING_S = 0.5  # for measuring it
 FINAL = 1_000_000  # number of the final training: no candidate has it
 ENDLESS = 10_000.0  # epochs: time ends a training, its learning-rate cycle with it
 
@@ -106,6 +110,15 @@ class Trainer:
             raise RefusedError(found["failure"])
         return {**found, "genotype": genotype}
 
+    def testing_s(self, dag: Dag) -> float:
+        """Return the seconds of validation and test of a network, on the threads that it has."""
+        inference = self.evaluator.inference
+        network = inference.begun(inference.decode(dag.to_json())[1], self.seed)
+        answering = Answering(inference, inference.placed(network), [inference.n_threads])
+        n_shown = len(inference.targets("test")) * (1 + len(inference.views))
+        n_rows = len(inference.targets("validation")) + n_shown
+        return n_rows * answering.row_s(ANSWERING_S)
+
     def tested(self, result: dict[str, Any]) -> dict[str, float]:
         """Return the test accuracies of a trained network as the summary of a search has them."""
         inference = self.evaluator.inference
@@ -144,7 +157,6 @@ def search(given: argparse.Namespace, most: int | None = None) -> None:
         if not is_usual(dag, space):
             raise RefusedError("it costs more or less than the first networks of a search")
         found = trainer.train(dag, min(given.trial_s, left_s), trial.number, [])
-        trial.set_user_attr("val_s", found["metrics"]["val_s"])
         return float(found["metrics"]["val_accuracy"])
 
     study.optimize(objective, n_trials=most, catch=(RefusedError,))
@@ -158,11 +170,8 @@ def finished(study: optuna.Study, trainer: Trainer, ends: float) -> dict[str, An
     complete = study.get_trials(states=[TrialState.COMPLETE])
     if not complete:
         sys.exit("No candidate was trained in the time of the search; give more of it.")
-    inference = trainer.evaluator.inference
     dag = drawn(optuna.trial.FixedTrial(study.best_params), trainer.resolved.space)
-    n_shown = len(inference.targets("test")) * (1 + len(inference.views))
-    passes = 1 + n_shown / max(1, len(inference.targets("validation")))
-    testing_s = TESTING * passes * float(study.best_trial.user_attrs["val_s"])
+    testing_s = TESTING * trainer.testing_s(dag)
     found = trainer.train(dag, max(1.0, ends - testing_s - time.time()), FINAL, ["weights"])
     names = ("val_accuracy", "n_params", "flops", "epochs_done")
     best = {name: found["metrics"][name] for name in names}
@@ -176,7 +185,7 @@ def finished(study: optuna.Study, trainer: Trainer, ends: float) -> dict[str, An
 
 def searched(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Let a process a core search, train the best again and return what is printed."""
-    began, budget_s = time.time(), in_seconds(given.budget)
+    began, budget_s = given.began, in_seconds(given.budget)
     n_trials = max(8, round(N_IN_20_MIN * math.sqrt(budget_s / 1200)))
     until, trial_s = began + SEARCHING * budget_s, SEARCHING * budget_s * n_cores() / n_trials
     study = study_of(folder, given.seed, 0)
@@ -199,7 +208,8 @@ def main() -> None:
     parser.add_argument("--data", default="digits", help="such as cifar10:DIR")
     parser.add_argument("--budget", default="1m")
     parser.add_argument("--seed", type=int, default=0)
-    inner = parser.add_argument_group("of the processes that it starts")
+    inner = parser.add_argument_group("of the processes that it starts and becomes")
+    inner.add_argument("--began", type=float, default=time.time(), help="when, time.time()")
     inner.add_argument("--worker", type=int)
     inner.add_argument("--folder", type=Path)
     inner.add_argument("--until", type=float, help="when their search ends, time.time()")
@@ -209,6 +219,9 @@ def main() -> None:
     if given.worker is not None:
         search(given)
         return
+    if not MEMORY.keys() <= os.environ.keys():  # as workers of a search are started
+        words = [sys.executable, *sys.orig_argv[1:], f"--began={given.began}"]
+        os.execve(sys.executable, words, MEMORY | os.environ)
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(searched(given, Path(folder))))
 

@@ -242,7 +242,8 @@ def of_bench(
     `low` names columns, COLUMN or COLUMN@EPOCH of a learning curve, that are read beside the
     features, as numbers and as normal scores among all networks: what a short training says of each
     network, of those that are to be predicted too. Networks without a value are left out. Raises
-    ConfigError for a bench that is no table, and for a column that it has not.
+    ConfigError for a bench that is no table, for a column or an epoch that it has not, and for the
+    column that is predicted.
 
     Keys are canonical, whatever `features` tell apart; those of all rows of NAS-Bench-201 take half
     a minute.

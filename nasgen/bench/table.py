@@ -95,7 +95,7 @@ SIGNALS: Final = {
         "c10_valid_12ep": "c10_test_200",
         "c100_valid_12ep": "c100_test_200",
         "in16_valid_12ep": "in16_test_200",
-        # To choose settings on, so that the first remains unseen until they are fixed.
+        # What the settings of searches were chosen on, so that the first remained unseen.
         "c100_test_200": "c100_test_200",
         "in16_test_200": "in16_test_200",
     },
