@@ -31,7 +31,7 @@ class DagCnn(GraphSpace):
 
     - `sampling`: "blocks" draws stages of blocks that train well and fast on a CPU (see
       `search_spaces.sampling`); "uniform" draws every label with equal chance, as in the paper (see
-      `search_spaces.uniform`), and so do mutations that draw labels.
+      `search_spaces.uniform`); so do mutations, among the labels that take as many inputs.
 
     Further options and the rules of legality are those of `GraphSpace`. Raises ConfigError that
     lists every wrong option.
@@ -59,7 +59,7 @@ class DagCnn(GraphSpace):
 
     @property
     def is_uniform(self) -> bool:
-        """Whether sampling and mutations draw every label with equal chance."""
+        """Whether labels are drawn with equal chance; see `GraphSpace.labels`."""
         return self.sampling == "uniform"
 
     def sample(self, rng: np.random.Generator) -> Dag:

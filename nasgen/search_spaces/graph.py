@@ -225,7 +225,7 @@ class GraphSpace(SearchSpace):
 
     @property
     def is_uniform(self) -> bool:
-        """Whether sampling and mutations draw every label with equal chance; see `labels`."""
+        """Whether labels are drawn with equal chance, in mutations among those that fit."""
         return False
 
     def labels(self, ops: Iterable[str]) -> list[str]:
