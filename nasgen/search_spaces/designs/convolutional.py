@@ -20,8 +20,8 @@ from nasgen.search_spaces.designs.families import Family, offered
 if TYPE_CHECKING:
     from nasgen.search_spaces.graph import GraphSpace
 
-# Of the first layer. Channels are computed in blocks of 8 or 16: on two cores with AMX a ResNet-9 of
-# width 20 takes as long as one of width 24, which has 1.4 times the multiply-adds.
+# Of the first layer. Channels are computed in blocks of 8 or 16: on two cores with AMX a ResNet-9
+# of width 20 takes as long as one of width 24, which has 1.4 times the multiply-adds.
 WIDTHS: Final = (4, 6, 8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128)
 LEAST_SIDE: Final = 3  # pixels that a pool leaves: what is global is left to the head
 USUAL_SIDE: Final = 32
