@@ -1,7 +1,6 @@
 """Trains every network of a small space of `mlp` on the digits, for `examples/mlp_digits.py`.
 
-    python benchmarks/mlp_digits.py examples/mlp_digits.csv.gz --layers 3
-    python benchmarks/mlp_digits.py mlp_digits.csv.gz --layers 5 [--networks 60]
+    python benchmarks/mlp_digits.py examples/mlp_digits.csv.gz --layers 5 [--networks 60]
 
 The space has dense layers of 8, 16, 32 or 64 units, one to `--layers` in a row: 84 networks with 3,
 340 with 4, 1,364 with 5. Each is trained three times from scratch, for 20 epochs on 200 rows (Adam,

@@ -23,7 +23,7 @@ def mlp_digits():
     """Return the table: searches see the validation accuracy, the test accuracy is reported."""
     with gzip.open(Path(__file__).with_name("mlp_digits.csv.gz"), "rt", newline="") as file:
         rows = list(csv.DictReader(file))
-    # As deep as the deepest row: 84 networks of up to three layers are in the file.
+    # As deep as the deepest row: 1,364 networks of up to five layers are in the file.
     most_layers = max(len(json.loads(row["genotype"])["vertices"]) for row in rows) - 2
     return nasgen.RowTable(
         space={

@@ -338,7 +338,7 @@ def test_the_example_is_a_whole_space_and_is_searched_with_and_without_its_curve
     found = json.loads(done.stdout)
     assert found["signal"] == "val_accuracy"
     own = find(str(EXAMPLE))
-    assert (own.n_networks, own.epochs_of("val_accuracy")) == (4 + 16 + 64, 20)
+    assert (own.n_networks, own.epochs_of("val_accuracy")) == (4 + 16 + 64 + 256 + 1024, 20)
     for values in found["algorithms"].values():
         assert values["n_holes"]["max"] == 0  # every network of the space has a row
         assert values["val"]["10"]["mean"] <= values["val"]["20"]["mean"] <= found["optimum"]
