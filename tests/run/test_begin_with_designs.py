@@ -124,7 +124,7 @@ def test_a_faster_machine_affords_more_as_its_plan_recorded() -> None:
 
     def macs(flops: float, image_s: float) -> float:
         plan = {"speed": {"image_s_all": image_s}, "flops": flops}
-        return designs.affordable_macs(config, 45_000, plan) or 0.0
+        return designs.affordable_macs(config, 45_000, designs.pace_of(plan)) or 0.0
 
     assert macs(4e7, 1e-3) == designs.affordable_macs(config, 45_000), "the usual speed"
     assert macs(4e7, 2.5e-4) == pytest.approx(2 * macs(4e7, 1e-3))
