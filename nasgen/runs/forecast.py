@@ -14,8 +14,9 @@ from nasgen.engine.algorithms.base import Algorithm
 from nasgen.loop.constants import Constants
 from nasgen.runs.resolved import Resolved
 from nasgen.settings.budget import Budget
+from nasgen.settings.cores import Speed
 from nasgen.settings.fidelity import n_workers
-from nasgen.settings.plan import JOB_S, Plan, Speed
+from nasgen.settings.plan import JOB_S, Plan
 
 Json = dict[str, Any]
 

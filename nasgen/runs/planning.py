@@ -27,8 +27,8 @@ from nasgen.runs.reserve import Reserve, n_tested
 from nasgen.runs.resolved import Resolved
 from nasgen.search_spaces.base import Design
 from nasgen.settings.budget import Budget
+from nasgen.settings.cores import Speed
 from nasgen.settings.fidelity import fastest, n_cores, thread_counts
-from nasgen.settings.plan import Speed
 
 Json = dict[str, Any]
 
@@ -99,11 +99,10 @@ def timed(
 ) -> Timing | None:
     """Start the workers and time one of the networks in them; None where that fails.
 
-    `started` (`time.monotonic()`) is when they were started, where they were already.
-
     Then the trials will say why. `threads` are those of a worker; numbers of threads up to
-    `most_threads` are tried for a network that has the machine for itself. What a worker cannot
-    start with is raised.
+    `most_threads` are tried for a network that has the machine for itself. Workers that were
+    started before this were so at `started` (`time.monotonic()`). What a worker cannot start with
+    is raised.
     """
     if not networks:
         return None

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any, Final, Self
 
+from nasgen.settings.cores import Speed
 from nasgen.settings.ending import Ending
-from nasgen.settings.plan import Speed
 from nasgen.store.trial import Trial
 
 N_TESTED: Final = 4  # networks: the best one, and three other members of a usual ensemble

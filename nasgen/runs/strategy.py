@@ -12,8 +12,9 @@ from nasgen.engine.algorithms.synthesis import Synthesis
 from nasgen.errors import ConfigError, NasgenError
 from nasgen.runs.resolved import Resolved
 from nasgen.settings.config import SearchConfig
+from nasgen.settings.cores import Speed
 from nasgen.settings.fidelity import finish_fidelity, n_baselines, search_fidelity
-from nasgen.settings.plan import FOLLOWED, Plan, Speed, planned
+from nasgen.settings.plan import FOLLOWED, Plan, planned
 
 AUTO, PLANNED, OTHER = "auto", "lineage", "genetic"
 

@@ -39,8 +39,8 @@ FOLLOWED: Final = ("one", "lines")  # other strategies that run.json names share
 
 # How much of its training the last network may lose to the search: what it is shown less, the time
 # of networks that are given up, and what a round costs beside training. Twice as many images of
-# CIFAR-10 brought a ResNet-9 4.5 points from 140,000 on, 1.7 from 500,000 on, less than one from
-# 1.5 million on: where there are few, all of them are worth more than a better network.
+# CIFAR-10 brought a ResNet-9 about 3.6 points from 150,000 on and 1.7 from 530,000 on (see
+# docs/decisions/engine.md): where there are few, all of them are worth more than a better network.
 LEAST_LOSS, MOST_LOSS = 0.05, 0.09
 USUAL_SHARE, MOST_SHARE = 0.22, 0.33  # of the time for training, for the search
 MOST_FIRST: Final = 0.8  # of that time, for first networks whose number is set
@@ -201,17 +201,18 @@ def planned(
         stretch_s = round(max(LEAST_S, left * share / max(1, used) - job_s), 3)
         return _Search(rounds, n, used, stretch_s, min(stretch_s, most_s), job_s)
 
-    if finish_share is None and not spread.n:
-        finish_share = 0.0
-    elif finish_share is None and first is not None:  # who sets their number wants them
-        finish_share = 1 - USUAL_SHARE
-    elif finish_share is None:
-        # Random search is given the same share, so that the two differ in their networks alone.
-        most_loss = _most_loss(left, n_train, cores)
-        finish_share = 1 - _search_share(
-            lambda share: searched(share, True).loss(left, spread, most_finish_s), most_loss
+    if finish_share is not None:
+        share = 1 - finish_share
+    elif not spread.n:
+        share = 1.0
+    elif first is not None:  # who sets their number wants them
+        share = USUAL_SHARE
+    else:  # random search is given the same, so that the two differ in their networks alone
+        share = _search_share(
+            lambda share: searched(share, True).loss(left, spread, most_finish_s),
+            _most_loss(left, n_train, cores),
         )
-    found = searched(1 - finish_share, breeds)
+    found = searched(share, breeds)
     rounds = found.rounds
     if not has_lines and (found.slots < MIN_SLOTS or rounds[0].size < 2):
         return _one(left_s, n_train, cores, finalists, n_trials)
@@ -389,4 +390,4 @@ def _by_trials(
     return Plan("lines", rounds, None, round(until, 6), n)
 
 
-__all__ = ["Plan", "Round", "Speed", "Strategy", "planned"]
+__all__ = ["Plan", "Round", "Strategy", "planned"]

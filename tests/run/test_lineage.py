@@ -19,9 +19,10 @@ from nasgen.loop.planning import Plans
 from nasgen.loop.ranks import ranked
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.budget import Budget
+from nasgen.settings.cores import Speed
 from nasgen.settings.ending import Ending
 from nasgen.settings.fidelity import Fidelity
-from nasgen.settings.plan import Plan, Round, Speed, planned
+from nasgen.settings.plan import Plan, Round, planned
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
 from tests.played import Played, resolved_of, rows

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nasgen.errors import ConfigError
 from nasgen.runs import reading, strategy
-from nasgen.settings.cores import ENOUGH_EPOCHS
+from nasgen.settings.cores import ENOUGH_EPOCHS, Speed
 from nasgen.settings.plan import (
     JOB_S,
     LEAST_LOSS,
@@ -22,7 +22,6 @@ from nasgen.settings.plan import (
     PARTIAL_VALIDATION,
     Plan,
     Round,
-    Speed,
     planned,
 )
 

@@ -31,8 +31,8 @@ from nasgen.runs.planning import Timing, TooShortError, check, timed, typical
 from nasgen.runs.progress import plan_lines
 from nasgen.runs.reserve import LOADING
 from nasgen.runs.resolved import Resolved
+from nasgen.settings.cores import Speed
 from nasgen.settings.fidelity import thread_counts
-from nasgen.settings.plan import Speed
 from tests.played import resolved_of
 
 TINY = {
