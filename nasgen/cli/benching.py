@@ -56,8 +56,8 @@ def bench(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="A setting of all searches, such as stopping.stopper=median or algorithm.rungs=3 "
-            "for a bench with learning curves. May be repeated.",
+            help="A setting of all searches, such as stopping.stopper=median or (without aging) "
+            "algorithm.rungs=3 for a bench with learning curves. May be repeated.",
         ),
     ] = None,
     json_: Json = False,

@@ -19,9 +19,9 @@ from typing import Final
 from nasgen.settings.ending import Ending
 
 SHARE: Final = 0.01  # of the training's time for measuring
-LEAST_OFTEN: Final = 0.1  # of the planned seconds, after which it is measured at the latest
+LEAST_OFTEN: Final = 0.04  # of the planned seconds, after which it is measured at the latest
 COOLING: Final = 0.05  # of the planned seconds: so much is left where the end moves, for the rate
-WINDOW: Final = 7  # last measurements that count; what interrupts a few of them is no busy machine
+WINDOW: Final = 5  # last measurements that count; what interrupts two of them is no busy machine
 
 
 class Moving:

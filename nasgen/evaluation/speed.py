@@ -26,7 +26,7 @@ from nasgen.evaluation.training import Loss, make_optimizer, train
 from nasgen.phenotype.lent import lent
 from nasgen.phenotype.network import Network, build
 from nasgen.settings.config import Training
-from nasgen.settings.fidelity import FINISH_WITHIN, THREADS_GAIN, Fidelity, thread_counts
+from nasgen.settings.fidelity import FINISH_WITHIN, Fidelity, thread_counts
 
 N_TIMED: Final = 4  # steps that are timed after one that warms up
 N_TURNS: Final = 3  # for each number of threads at least: one that was slow decides nothing
@@ -88,26 +88,17 @@ def typical(inference: Inference, genotypes: Sequence[Mapping[str, Any]], seed: 
     return built[len(built) // 2][2]
 
 
-def tried(counts: Sequence[int], seconds: Callable[[int], float]) -> dict[int, float]:
-    """Return the seconds for each number of threads, until more of them are slower."""
-    found: dict[int, float] = {}
-    for n in counts:
-        found[n] = seconds(n)
-        if found[n] > min(found.values()) / THREADS_GAIN:
-            break
-    return found
-
-
 def in_turns(
     counts: Sequence[int], turn: Callable[[int], tuple[float, int]], limit_s: float
 ) -> dict[int, float]:
     """Return the seconds a row takes on each number of threads, the median of its turns.
 
     `turn` times a few steps on a number of threads and returns their seconds and rows. The numbers
-    take turns, until each has had `limit_s` seconds: what a machine does beside this for a second
-    or two then meets all of them, and decides nothing. Each has `N_TURNS` at least, unless fewer
-    take `SLOW` limits. A number of threads of which even the best turn is `FAR` slower than the
-    best of all gets `FAR_SHARE` of the limit, and more threads than those are not tried.
+    take turns, until each has had `limit_s` seconds, in which a turn's preparations count: what a
+    machine does beside this for a second or two then meets all of them, and decides nothing. Each
+    has `N_TURNS` at least, unless fewer take `SLOW` limits. A number of threads of which even the
+    best turn is `FAR` slower than the best of all gets `FAR_SHARE` of the limit, and more threads
+    than those are not tried. Without a limit each has one turn.
     """
     found: dict[int, list[float]] = {}  # seconds for each row, of every turn
     spent: dict[int, float] = {}
@@ -122,9 +113,10 @@ def in_turns(
     waiting, coming = list(counts[:1]), list(counts[1:])
     while waiting:
         for n in waiting:
+            began = time.perf_counter()
             seconds, n_rows = turn(n)
             found.setdefault(n, []).append(seconds / n_rows)
-            spent[n] = spent.get(n, 0.0) + seconds
+            spent[n] = spent.get(n, 0.0) + max(seconds, time.perf_counter() - began)
         waiting = [n for n in found if is_waiting(n)]
         if coming and not is_far(max(found)):
             waiting.append(coming.pop(0))
@@ -136,15 +128,17 @@ class Trainings:
 
     In a turn a step warms up, and `N_TIMED` are timed; where `N_TURNS` such turns would take longer
     than `limit_s`, and where it isn't known yet, a turn is one step. The very first step, in which
-    memory is taken and kernels are made, counts only if it takes longer than `SLOW` limits.
+    memory is taken and kernels are made, doesn't count. Weights stay as they are: with the rate of
+    a training some networks would diverge in so many steps.
     """
 
     def __init__(
         self, network: Network, batches: Batches, loss: Loss, recipe: Recipe, limit_s: float
     ) -> None:
         self.network, self.batches, self.loss, self.limit_s = network, batches, loss, limit_s
-        self.recipe = replace(recipe, average=0.0)  # it would be measured on batches in the end
-        self.optimizer = make_optimizer(network, recipe)
+        # Averaged weights would be measured on batches in the end.
+        self.recipe = replace(recipe, average=0.0, lr=0.0)
+        self.optimizer = make_optimizer(network, self.recipe)
         self.is_warm = False
         self.step_s: dict[int, float] = {}  # by threads, in the fastest turn
 
@@ -153,9 +147,7 @@ class Trainings:
         with device.threads(n_threads):
             if not self.is_warm:
                 self.is_warm = True
-                first = self._steps(0, 1)
-                if first[0] > SLOW * self.limit_s:
-                    return first
+                self._steps(0, 1)
             step_s = self.step_s.get(n_threads, math.inf)
             is_short = N_TURNS * (1 + N_TIMED) * step_s < self.limit_s
             n_warm, n = (1, N_TIMED) if is_short else (0, 1)
@@ -170,9 +162,10 @@ class Trainings:
 
 
 class Answering:
-    """Measures how fast a network answers, on those of the `threads` that are fastest at it.
+    """Measures how fast a network answers, on that number of `threads` that is fastest at it.
 
-    These are numbers in rising order. It may be in training: it is as before afterwards.
+    These are numbers in rising order; the first measurement chooses one for all that follow. The
+    network may be in training: it is as before afterwards.
     """
 
     def __init__(self, inference: Inference, network: nn.Module, threads: Sequence[int]) -> None:
@@ -185,28 +178,24 @@ class Answering:
     def row_s(self, limit_s: float = 0.0) -> float:
         """Return the seconds for each row, in large batches, timed for about `limit_s` seconds.
 
-        One batch at least, for each number of threads; more threads than those that were slower are
-        not tried.
+        Numbers of threads take turns of a batch, see `in_turns`.
         """
         was_training = self.network.training
         self.network.eval()
         try:
-            return min(tried(self.threads, lambda n: self._row_s(n, limit_s)).values())
+            found = in_turns(self.threads, self._turn, limit_s)
         finally:
             self.network.train(was_training)
-            self.is_warm = True
+        self.threads = [min(found, key=lambda n: found[n])]
+        return found[self.threads[0]]
 
-    def _row_s(self, n_threads: int, limit_s: float) -> float:
-        spent_s, n_rows, is_warm = 0.0, 0, self.is_warm
+    def _turn(self, n_threads: int) -> tuple[float, int]:
         with self.inference.threads(n_threads):
-            while not n_rows or spent_s < limit_s:
+            for _ in range(1 if self.is_warm else 2):
                 began = time.perf_counter()
                 self.inference.answers(self.network, self.inputs, self.rows)
-                took = time.perf_counter() - began
-                if is_warm or took > limit_s > 0:
-                    spent_s, n_rows = spent_s + took, n_rows + len(self.rows)
-                is_warm = True
-        return spent_s / n_rows
+            self.is_warm = True
+        return time.perf_counter() - began, len(self.rows)
 
 
 def moving(

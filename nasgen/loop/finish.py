@@ -216,7 +216,8 @@ class Finish:
         if seconds >= limit:
             return replace(trial.fidelity, seconds=max(LEAST_FINISH_S, limit), ending=None)
         ending = self.budget.ending.shared(waves).after(beside_s)
-        return trial.fidelity.before(ending, max(LEAST_FINISH_S, seconds))
+        alone = self.workers == 1
+        return trial.fidelity.before(ending, max(LEAST_FINISH_S, seconds), alone)
 
     def widened(self, trial: Trial) -> Trial:
         """Return a finalist with `widen` times the channels, as NASNet scales what it found.

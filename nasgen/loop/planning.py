@@ -50,7 +50,7 @@ class Plans:
         val_s = plan.speed.val_s if plan.speed is not None else 0.0
         seconds = round(max(LEAST_S, min(fidelity.seconds, left - val_s)), 3)
         ending = search.budget.ending.after(val_s)
-        return self.started_late(search, fidelity.before(ending, seconds))
+        return self.started_late(search, fidelity.before(ending, seconds, plan.at_once == 1))
 
     def started_late(self, search: Search, fidelity: Fidelity) -> Fidelity:
         """Return the fidelity of a trial that waits for workers which a resumed run must start.

@@ -49,7 +49,8 @@ class Timing:
     - `val_s`: of a pass over the validation rows, in a worker.
     - `answer_s`: of answering a row, for a network that has the threads for itself.
     - `answer_gain`: how many times as fast that is as in a worker.
-    - `load_s`: until a worker had loaded torch and read the data.
+    - `load_s`: until a worker had loaded torch and read the data, and the networks to be timed were
+      made, whichever takes longer.
     - `flops`: operations of the timed network for one row, no time.
     """
 
@@ -61,11 +62,6 @@ class Timing:
     flops: float = 0.0
     answer_s: float = 0.0
     answer_gain: float = 1.0
-
-    @property
-    def gain(self) -> float:
-        """How many times as fast all threads are as one worker's."""
-        return self.row_s / self.row_s_all
 
     def larger(self, factor: float) -> Timing:
         """Return what is expected of a network of so many times the operations."""

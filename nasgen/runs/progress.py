@@ -139,7 +139,7 @@ def plan_lines(plan: Mapping[str, Any], unit: str = "image", more: Sequence[str]
         lines.append(
             f"speed:  {one} to train on one {unit}{alone}; {duration(speed['val_s'])} to validate; "
             f"{duration(speed.get('end_s', 0.0))} for the ending and "
-            f"{duration(speed.get('test_s', 0.0))} for each test, measured with a typical network"
+            f"{duration(speed.get('test_s', 0.0))} for each test of a typical network"
         )
     if (predictor := plan.get("predictor")) is not None and predictor["fitted"] is not None:
         what = "screens candidates" if predictor["fitted"] else "is not used"

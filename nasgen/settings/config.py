@@ -206,9 +206,9 @@ class Finish(Section):
     )
     share: Share | None = Field(
         None,
-        description="share of a time budget that is reserved for them; default: 0.67 to 0.88 with "
-        "lineage, and with random search that trains its networks on, the more the more a network "
-        "gains by having all cores; else 0.6",
+        description="share of a time budget that is reserved for them; default: 0.67 or more with "
+        "lineage, and with random search that trains its networks on, the more the fewer images "
+        "there is time for (0.78 where algorithm.population is set); else 0.6",
     )
     epochs: float | None = Field(
         None, gt=0, description="default: four times [training] epochs, or what the time allows"

@@ -112,20 +112,21 @@ def spread_of(
     cores: Cores,
     wanted: int | None,
     most: float = MOST_FINALISTS,
+    baselines: int = 0,
 ) -> Spread:
     """Return the finalists and how they share the cores: one, unless more can be afforded.
 
     `left_s` says how many seconds a number of them leaves for training: each is tested as well. A
     further one must cost the others next to nothing, because threads bring them little, or leave
     each of them enough images, the more so the more there are; then their ensemble gains more than
-    one longer training would.
+    one longer training would. `baselines` are trained beside them, if there are any.
     """
     if wanted is not None or most < 1:
         wanted = int(min(wanted or 0, most))
-        return best_spread(wanted, cores) if wanted else Spread(0)
-    chosen = best_spread(1, cores)
+        return best_spread(wanted, cores, baselines) if wanted else Spread(0)
+    chosen = best_spread(1, cores, baselines)
     for n in range(2, int(min(most, MOST_FINALISTS)) + 1):
-        more = best_spread(n, cores)
+        more = best_spread(n, cores, baselines)
         each_s = left_s(n) * more.worth  # of a worker
         is_free = each_s >= FREE * left_s(chosen.n) * chosen.worth > 0
         enough = (n - 1) * max(ENOUGH_EPOCHS * n_train, ENOUGH_IMAGES)
@@ -135,12 +136,12 @@ def spread_of(
     return chosen
 
 
-def best_spread(n: int, cores: Cores) -> Spread:
-    """Return the way of training `n` finalists that gives each of them the most."""
+def best_spread(n: int, cores: Cores, baselines: int = 0) -> Spread:
+    """Return the way of training `n` finalists and baselines that gives each of them the most."""
     ways = []
-    for at_once in range(1, min(n, cores.workers) + 1):
+    for at_once in range(1, min(n + baselines, cores.workers) + 1):
         alone = at_once == 1
-        ways.append(Spread(n, at_once, gain=cores.gain(cores.threads, alone)))
+        ways.append(Spread(n, at_once, None, cores.gain(cores.threads, alone), baselines))
         if (threads := cores.share(at_once)) > cores.threads:
-            ways.append(Spread(n, at_once, threads, cores.gain(threads, alone)))
+            ways.append(Spread(n, at_once, threads, cores.gain(threads, alone), baselines))
     return max(ways, key=lambda way: (round(way.worth, 3), way.at_once, -(way.threads or 0)))

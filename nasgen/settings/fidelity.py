@@ -91,12 +91,13 @@ class Fidelity:
         seconds = None if self.seconds is None else round(self.seconds * share, 6)
         return replace(self, epochs=epochs, seconds=seconds)
 
-    def before(self, ending: Ending, seconds: float) -> Self:
+    def before(self, ending: Ending, seconds: float, alone: bool) -> Self:
         """Return it with `seconds` of training that move with the `ending` after them.
 
-        With threads of its own the network also answers on those while it is trained.
+        With threads of its own the network also answers on those while it is trained, and `alone`,
+        with none beside it, it answers as fast as afterwards.
         """
-        gain = ending.gain if self.threads is None else 1.0
+        gain = 1.0 if alone or self.threads is not None else ending.gain
         return replace(self, seconds=seconds, ending=replace(ending, gain=gain))
 
     def to_json(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, Self
 
 from nasgen.errors import ConfigError
@@ -177,8 +177,8 @@ def planned(
 
     most = math.inf if n_trials is None else n_trials if has_lines else n_trials // 2
     cores = Cores(workers, threads, speed)
-    spread = spread_of(lambda n: left_s(n) * (1 - USUAL_SHARE), n_train, cores, finalists, most)
-    spread = replace(spread, baselines=baselines if spread.n else 0)
+    about = n_train, cores, finalists, most, baselines
+    spread = spread_of(lambda n: left_s(n) * (1 - USUAL_SHARE), *about)
     left = left_s(max(1, spread.n))
     job_s = JOB_S + (PARTIAL_VALIDATION * speed.val_s if speed else 0.0)
     least, most_s, most_finish_s = 4 * job_s, math.inf, math.inf
@@ -216,14 +216,15 @@ def planned(
     rounds = found.rounds
     if not has_lines and (found.slots < MIN_SLOTS or rounds[0].size < 2):
         return _one(left_s, n_train, cores, finalists, n_trials)
-    if found.spent_s > MOST_FIRST * left and first is not None and len(rounds) == 1:
+    has_least = first is not None and not has_lines and found.stretch_s <= LEAST_S
+    if has_least and found.spent_s > MOST_FIRST * left:
         fitting = workers * int(MOST_FIRST * left / (found.trained_s + job_s))
         raise ConfigError(
             f"algorithm.population: expected at most {max(2, fitting)} first networks, as many as "
             f"{left:.0f} seconds leave time for, got {first}. Use a smaller population or a longer "
             "budget."
         )
-    finish_s = (left - found.spent_s) / max(1, spread.waves)
+    finish_s = max(LEAST_S, left - found.spent_s) / max(1, spread.waves)
     # In seconds of one worker; all that a finalist computes counts, not its time alone.
     trained = len(rounds) * found.trained_s
     finished = min(finish_s * spread.gain, most_finish_s)

@@ -45,6 +45,7 @@ class _Plan(_Part):
     stretch_s: Seconds | None = None
     until: Annotated[float, Field(ge=0, le=1)] = 1.0
     finalists: Count = 0
+    baselines: Count = 0
     at_once: Annotated[int, Field(ge=1, strict=True)] = 1
     threads: Annotated[int, Field(ge=1, strict=True)] | None = None
     finish_s: Seconds | None = None

@@ -66,6 +66,20 @@ def test_an_ending_is_shared_and_what_comes_before_it_counts() -> None:
     assert Ending().seconds == 0.0
 
 
+def test_who_answers_alone_or_on_own_threads_answers_as_afterwards() -> None:
+    """Then the gain of a network that has the machine for itself is in what it measures."""
+    ending = Ending(3.0, 1000.0, 0.01, 1.5)
+
+    def gain(threads: int | None, alone: bool) -> float:
+        found = Fidelity(threads=threads).before(ending, 30.0, alone)
+        assert found.seconds == 30.0
+        assert found.ending is not None
+        return found.ending.gain
+
+    assert gain(None, alone=False) == 1.5
+    assert gain(None, alone=True) == gain(2, alone=False) == 1.0
+
+
 def test_a_fidelity_carries_it_as_json() -> None:
     fidelity = Fidelity(1.0, seconds=30.0, ending=Ending(3.0, 1000.0, 0.01, 1.5))
     assert Fidelity.of(json.loads(json.dumps(fidelity.to_json()))) == fidelity

@@ -18,6 +18,7 @@ from nasgen.evaluation import speed
 from nasgen.evaluation.batches import Batches
 from nasgen.evaluation.evaluator import Evaluator
 from nasgen.evaluation.pace import Pace
+from nasgen.phenotype.network import build
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.fidelity import THREADS_GAIN as GAIN
 from nasgen.settings.fidelity import fastest
@@ -98,18 +99,6 @@ def test_more_threads_are_taken_only_where_they_gain(found: dict[int, float]) ->
     assert all(found[fewer] * GAIN >= best for fewer in found if fewer < n)
 
 
-def test_no_more_threads_are_tried_than_help() -> None:
-    asked: list[int] = []
-
-    def seconds(n: int) -> float:
-        asked.append(n)
-        return {1: 1.0, 2: 0.6, 4: 0.5, 8: 0.9, 16: 0.1}[n]
-
-    found = speed.tried([1, 2, 4, 8, 16], seconds)
-    assert asked == [1, 2, 4, 8]
-    assert fastest(found) == 4
-
-
 @given(
     st.lists(st.sampled_from([1, 2, 4, 8, 16]), min_size=1, unique=True).map(sorted),
     st.integers(0, 2**32 - 1),
@@ -160,6 +149,28 @@ def test_first_turns_that_were_slow_decide_nothing(n_slow: int) -> None:
     assert found.keys() == quiet.keys()
     assert all(asked.count(n) >= 3 for n in quiet)
     assert fastest(found) == 4
+
+
+def test_what_prepares_a_turn_counts_in_the_limit() -> None:
+    asked: list[int] = []
+
+    def turn(n: int) -> tuple[float, int]:
+        asked.append(n)
+        time.sleep(0.02)
+        return 1e-6, 1
+
+    speed.in_turns([1], turn, 0.1)
+    assert len(asked) <= 5
+
+
+def test_threads_for_answers_are_chosen_once(evaluator: Evaluator) -> None:
+    network = build(evaluator.inference.decode(_genotype(0))[1], 0)
+    answering = speed.Answering(evaluator.inference, network, [1, 2])
+    assert answering.row_s(0.01) > 0
+    (chosen,) = answering.threads
+    assert chosen in (1, 2)
+    assert answering.row_s() > 0
+    assert answering.threads == [chosen]
 
 
 class _Sleeping(nn.Linear):

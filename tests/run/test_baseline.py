@@ -10,9 +10,10 @@ import pytest
 from nasgen.loop import jobs
 from nasgen.loop.front import returned
 from nasgen.loop.gains import baseline, gained
-from nasgen.runs import reading, suspicious
+from nasgen.runs import forecast, reading, suspicious
 from nasgen.settings import fidelity
 from nasgen.settings.config import parse
+from nasgen.settings.plan import planned
 from nasgen.store.trial import BASELINE, Trial
 from tests.played import Played, resolved_of, rows
 
@@ -140,3 +141,14 @@ def test_one_that_is_asked_for_in_vain_is_said(trials: int, networks: int, said:
     found = [t for t in suspicious.cautions(reading.resolved(tables)) if "baseline" in t]
     assert bool(found) == (said is not None)
     assert all(text.startswith("finish.baseline: ") and str(said) in text for text in found)
+
+
+def test_that_one_network_gets_all_the_time_is_said() -> None:
+    tables = {"data": {"source": "digits"}, "budget": {"time": "5m"}, "finish": {"baseline": True}}
+    run, plan = reading.resolved(tables), planned(600.0, 1000, 2, finalists=1)
+    assert not forecast.in_vain(plan.to_json(), run)
+    one = replace(plan, strategy="one").to_json()
+    (said,) = forecast.in_vain(one, run)
+    assert said.startswith("finish.baseline: no baseline is trained")
+    plain = reading.resolved({**tables, "finish": {}})
+    assert not forecast.in_vain(one, plain)

@@ -176,18 +176,19 @@ def test_what_is_started_again_leaves_time_for_its_worker_to_start() -> None:
         assert found.seconds == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("threads", "gain"), [(None, 1.6), (2, 1.0)])
-def test_on_threads_of_its_own_a_network_answers_as_fast_as_in_the_test(
-    threads: int | None, gain: float
+@pytest.mark.parametrize(("at_once", "threads", "gain"), [(2, None, 1.6), (1, None, 1), (2, 2, 1)])
+def test_alone_or_on_threads_of_its_own_a_network_answers_as_fast_as_in_the_test(
+    at_once: int, threads: int | None, gain: float
 ) -> None:
     """Whether it is trained at once or in the finish: nothing is gained that it has already."""
-    plan = Plan("one", (Round(0, 1),), 50.0, 1.0, 0, threads=threads, speed=Speed(1e-3, 1e-3, 1.0))
+    about = at_once, threads, None, Speed(1e-3, 1e-3, 1.0)
+    plan = Plan("one", (Round(0, 1),), 50.0, 1.0, 0, *about)
     play = played(plan=plan)
     budget = Budget(None, 1, time_s=60.0, ending=Ending(2.0, 1000.0, 1e-3, 1.6), clock=lambda: 0.0)
     play.search.budget = budget
     (first,) = play.run()[:1]
     assert first.fidelity.threads == threads
-    finish = replace(play.search.ending, budget=budget)
+    finish = replace(play.search.ending, budget=budget, workers=at_once)
     for found in (first.fidelity, finish.bounded(first, 1)):
         assert found.ending is not None
         assert found.ending.gain == gain

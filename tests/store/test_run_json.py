@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import nasgen
 from nasgen.cli import app
 from nasgen.errors import StoreError
+from nasgen.settings.plan import planned
 from nasgen.store import migrations
 
 ODD: tuple[Any, ...] = (None, "x", [], {}, -1, [None], True)
@@ -88,6 +89,16 @@ def test_what_is_missing_is_named(place: tuple[Any, ...], words: str, run: nasge
     data = _changed(run.record, place, ...)
     with pytest.raises(StoreError, match=rf"here is damaged: {words}.* Put it back from a copy"):
         migrations.record(data, "here")
+
+
+@pytest.mark.parametrize("name", ["finalists", "at_once", "baselines"])
+def test_a_plan_whose_counts_are_none_is_named(name: str, run: nasgen.Run) -> None:
+    plan = planned(600.0, 1000, 2, finalists=1, baselines=1).to_json()
+    legs = [{**run.record["legs"][0], "plan": plan}]
+    assert migrations.record({**run.record, "legs": legs}, "here")
+    legs[0]["plan"] = {**plan, name: "x"}
+    with pytest.raises(StoreError, match=rf"here is damaged: legs.0.plan.{name}"):
+        migrations.record({**run.record, "legs": legs}, "here")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux binds processes")
