@@ -79,8 +79,8 @@ def in_vain(plan: Mapping[str, Any], resolved: Resolved) -> list[str]:
     if not resolved.config.finish.baseline or plan["strategy"] != "one":
         return []
     return [
-        "finish.baseline: no baseline is trained, as the budget is too short for more than one "
-        "training at a time; use a longer one."
+        "finish.baseline: no baseline is trained, as there is no time to compare networks first; "
+        "use a longer budget."
     ]
 
 
