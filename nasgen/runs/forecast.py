@@ -7,7 +7,6 @@ A search in lines follows its plan (`nasgen.settings.plan`). Others share time o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from nasgen import registry
@@ -72,16 +71,6 @@ def of_settings(
         "predictor": _predictor(resolved, n_search),
         "speed": None if speed is None else speed.to_json(),
     }
-
-
-def in_vain(plan: Mapping[str, Any], resolved: Resolved) -> list[str]:
-    """Return what is set and has no effect in a segment with this plan, a sentence each."""
-    if not resolved.config.finish.baseline or plan["strategy"] != "one":
-        return []
-    return [
-        "finish.baseline: no baseline is trained, as there is no time to compare networks first; "
-        "use a longer budget."
-    ]
 
 
 def _trial_s(constants: Constants, speed: Speed | None) -> float | None:

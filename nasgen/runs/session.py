@@ -25,16 +25,7 @@ from nasgen.loop.materials import Materials, correct, require, supports
 from nasgen.loop.planning import Plans
 from nasgen.loop.resuming import Difference
 from nasgen.loop.search import Listener, Search
-from nasgen.runs import (
-    designs,
-    forecast,
-    journal,
-    notebook,
-    planning,
-    reading,
-    segments,
-    suspicious,
-)
+from nasgen.runs import designs, journal, notebook, planning, reading, segments, suspicious
 from nasgen.runs.beginning import dataset_of, default_folder, prepare, with_own_origin
 from nasgen.runs.concluding import conclude
 from nasgen.runs.garbage import members, sweep
@@ -462,7 +453,7 @@ class _Session:
             n_answers, firsts = self.n_answers, self.designs
             leg["plan"] = planning.made(*about, budget, executor, n_answers, firsts)
             self._save_clock(leg, force=True)
-            for text in forecast.in_vain(leg["plan"], self.resolved):
+            for text in suspicious.on_plan(self.resolved, leg["plan"]):
                 self._caution(text)
             line = {"time": utc_now(), "event": "plan", "plan": leg["plan"]}
             self.folder.append_line(LOG, line)

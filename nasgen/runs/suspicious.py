@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +26,16 @@ def cautions(run: Resolved) -> list[str]:
     found = [*run.dataset.notes, *_on_data(run), *_on_algorithm(run), *_on_origin(run)]
     found += [*_on_growth(run), *_on_synthesis(run), *_on_predictor(run)]
     return [*found, *_on_baseline(run)]
+
+
+def on_plan(run: Resolved, plan: Mapping[str, Any]) -> list[str]:
+    """Return what is set and has no effect in a segment with this plan, a sentence each."""
+    if not run.config.finish.baseline or plan["strategy"] != "one":
+        return []
+    return [
+        "finish.baseline: no baseline is trained, as there is no time to compare networks first; "
+        "use a longer budget."
+    ]
 
 
 def _on_data(run: Resolved) -> list[str]:

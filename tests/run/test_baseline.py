@@ -10,7 +10,7 @@ import pytest
 from nasgen.loop import jobs
 from nasgen.loop.front import returned
 from nasgen.loop.gains import baseline, gained
-from nasgen.runs import forecast, reading, suspicious
+from nasgen.runs import reading, suspicious
 from nasgen.settings import fidelity
 from nasgen.settings.config import parse
 from nasgen.settings.plan import planned
@@ -146,9 +146,9 @@ def test_one_that_is_asked_for_in_vain_is_said(trials: int, networks: int, said:
 def test_that_one_network_gets_all_the_time_is_said() -> None:
     tables = {"data": {"source": "digits"}, "budget": {"time": "5m"}, "finish": {"baseline": True}}
     run, plan = reading.resolved(tables), planned(600.0, 1000, 2, finalists=1)
-    assert not forecast.in_vain(plan.to_json(), run)
+    assert not suspicious.on_plan(run, plan.to_json())
     one = replace(plan, strategy="one").to_json()
-    (said,) = forecast.in_vain(one, run)
+    (said,) = suspicious.on_plan(run, one)
     assert said.startswith("finish.baseline: no baseline is trained")
     plain = reading.resolved({**tables, "finish": {}})
-    assert not forecast.in_vain(one, plain)
+    assert not suspicious.on_plan(plain, one)
