@@ -5,13 +5,17 @@
 
 DATA is a source (default: digits). Of each arm the best network's validation accuracy stands beside
 that of its own architecture, trained from scratch in one learning-rate cycle for the FLOPs of the
-grown network and its ancestors / 0.6. Nothing is tested. Rows go to docs/results/growing.jsonl; one
-that is there is not measured again. Intervals of the table are 95 % (Student).
+grown network and its ancestors / 0.6. In the arm `shared` all members of a round count as
+ancestors, so what it is compared with is trained for longer. Nothing is tested. Rows go to
+docs/results/growing.jsonl; one that is there is not measured again. Rows of other settings than
+their arm has now stay there and count no more; those that name none count as the present. Intervals
+of the table are 95 % (Student).
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -85,6 +89,23 @@ def base(data: str, fraction: float, seed: int, threads: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def digest(arm: str, data: str, fraction: float) -> str:
+    """Return a digest of an arm's settings on data as rows name it, whatever seed and threads."""
+    settings = merge(base(data, fraction, 0, 1), ARMS[arm])
+    text = json.dumps([settings, LINEAGE_SHARE], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def present(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of the settings that their arms have now; those without any get these."""
+    found = []
+    for row in (row for row in rows if row["arm"] in ARMS):
+        now = digest(row["arm"], row["data"], row["fraction"])
+        if row.setdefault("settings", now) == now:
+            found.append(row)
+    return found
+
+
 def measured(arm: str, tables: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Grow and train from scratch; return both validation accuracies and losses, and their cost."""
     run = nasgen.run(merge(tables, ARMS[arm]), out=out / "grown")
@@ -138,7 +159,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS / "growing.jsonl")
     args = parser.parse_args()
-    rows = Rows.open(args.out, ("arm", "data", "fraction", "seed"))
+    rows = Rows.open(args.out, ("arm", "data", "fraction", "seed", "settings"))
+    present(rows.read)  # gives those that have no settings their own
     found: dict[str, list[dict[str, Any]]] = {arm: [] for arm in args.arms}
     for seed in args.seeds:
         tables = base(args.data, args.fraction, seed, args.threads)
@@ -148,18 +170,18 @@ def main() -> None:
                 with tempfile.TemporaryDirectory() as folder:
                     return {**measured(arm, tables, Path(folder)), **stamp()}
 
-            key = {"arm": arm, "data": short(args.data), "fraction": args.fraction, "seed": seed}
-            of_arm.append(rows.measured(make, **key))
+            key = {"arm": arm, "data": short(args.data), "fraction": args.fraction}
+            of_arm.append(rows.measured(make, **key, seed=seed, settings=digest(**key)))
     print(table([row for of_arm in found.values() for row in of_arm]))
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
+def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return a line for each arm and data: means over the seeds, of what is paired with intervals.
 
-    One seed has no interval.
+    One seed has no interval. Rows of other settings than an arm has now are left out.
     """
     text = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
-    for of_one in groups(rows, "data", "fraction", "arm"):
+    for of_one in groups(present(rows), "data", "fraction", "arm"):
         first, seeds = of_one[0], str(len(of_one))
         share = "" if first["fraction"] == 1 else f", {first['fraction']:g} of it"
         means = {n: mean(row[n] for row in of_one) for n in ("grown", "scratch", "n_params")}

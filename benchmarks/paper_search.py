@@ -80,12 +80,36 @@ def measure(
     listeners: tuple[Listener, ...] = (),
 ) -> Row:
     """Run an arm, or go on with it, and return its row; accuracies are shares of test images."""
-    folder = given.runs / f"{short(given.source).replace(':', '-')}-{given.budget}-{arm}-{seed}"
     config = tables(arm, given.source, in_seconds(given.budget), seed)
-    run = finished(folder, config, overrides, listeners)
-    row = {**stamp(), "predictor": config["predictor"]["name"], **result(run)}
-    if not given.keep:
-        shutil.rmtree(folder)
+    run = finished(folder_of(arm, seed, given), config, overrides, listeners)
+    return {**stamp(), "predictor": config["predictor"]["name"], **result(run)}
+
+
+def folder_of(arm: str, seed: int, given: argparse.Namespace) -> Path:
+    """Return the folder of an arm's run."""
+    name = f"{short(given.source).replace(':', '-')}-{given.budget}-{arm}-{seed}"
+    folder: Path = given.runs / name
+    return folder
+
+
+def kept(
+    rows: Rows,
+    arm: str,
+    seed: int,
+    given: argparse.Namespace,
+    overrides: Sequence[Mapping[str, Any]] = (),
+) -> Row:
+    """Return the row of an arm, measured if it is missing; its folder goes when the row is there.
+
+    That of a row that was there before stays.
+    """
+    key = {
+        "data": short(given.source), "budget_s": in_seconds(given.budget), "arm": arm, "seed": seed,
+    }  # fmt: skip
+    n = len(rows.read)
+    row = rows.measured(partial(measure, arm, seed, given, overrides), **key)
+    if len(rows.read) > n and not given.keep:
+        shutil.rmtree(folder_of(arm, seed, given))
     return row
 
 
@@ -137,11 +161,7 @@ def main() -> None:
         rows = Rows.open(given.rows, KEYS)
         for seed in given.seeds:
             for arm in given.arms:
-                key = {
-                    "data": short(given.source), "budget_s": in_seconds(given.budget),
-                    "arm": arm, "seed": seed,
-                }  # fmt: skip
-                print(json.dumps(rows.measured(partial(measure, arm, seed, given), **key)))
+                print(json.dumps(kept(rows, arm, seed, given)))
         print(*shown(rows.read), sep="\n", file=sys.stderr)
     except NasgenError as error:
         sys.exit(str(error))

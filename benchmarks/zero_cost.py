@@ -5,7 +5,8 @@
 Cells are drawn from the seed among those that are connected and reach 20 %, each of another key;
 their untrained networks see one batch of the data. Compared is the accuracy that searches of
 NAS-Bench-201 report, of the trained cell. Rows go to docs/results/zero-cost.jsonl; what is there is
-not scored again, so the command may be stopped, and given more cells. CIFAR-10 belongs to the
+not scored again, so the command may be stopped, and given more cells; values that are of several
+commits are said to be. CIFAR-10 belongs to the
 columns `c10_test_200` and `c10v_valid_200`; `--column` names others.
 """
 
@@ -90,6 +91,7 @@ def main() -> None:
     rows = Rows.open(args.out, ("data", "row", "score", "seed", "channels"))
     found: dict[str, list[float | None]] = {name: [] for name in args.scores}
     labels: list[float] = []
+    commits: dict[str, None] = {}  # in the order of their first values
     for place, (row, cell) in enumerate(cells(args.seed, args.column)):
         if place == args.cells:
             break
@@ -101,9 +103,12 @@ def main() -> None:
                 **key, channels=args.channels,
             )  # fmt: skip
             found[name].append(made["value"])
+            commits[made["commit"]] = None
     print(f"| score | tau with {args.column} | 95 % | cells |\n|---|---|---|---|")
     for name, values in found.items():
         print(table_row(name, values, labels))
+    if len(commits) > 1:
+        print(f"The values are of {len(commits)} commits: {', '.join(commits)}.")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nasgen.errors import StoreError
 from nasgen.runs import reading
 from nasgen.runs.results import Run
 from nasgen.store.rows import Rows
@@ -56,7 +57,9 @@ def test_arms_differ_in_operators_and_predictor_alone(script: Any) -> None:
     assert sorted(crossing.values()) == [0.0, 0.0, 0.5, 0.5]
 
 
-def test_a_killed_arm_goes_on_and_leaves_one_row(script: Any, tmp_path: Path) -> None:
+def test_a_killed_arm_goes_on_and_leaves_one_row_before_its_folder_goes(
+    script: Any, tmp_path: Path
+) -> None:
     class KilledError(Exception):
         pass
 
@@ -87,3 +90,12 @@ def test_a_killed_arm_goes_on_and_leaves_one_row(script: Any, tmp_path: Path) ->
     (line,) = script.shown(again.read)
     assert "stier2021, digits, 600 s, 1 seeds" in line
     assert "(paper 82.4 % on CIFAR-10)" in line
+    given.keep = False
+    if Path("/dev/full").exists():
+        with pytest.raises(StoreError, match="Free disk space"):
+            script.kept(Rows(Path("/dev/full"), script.KEYS), "stier2021", 0, given, SMALL)
+    assert folder.exists()
+    script.kept(again, "stier2021", 0, given, SMALL)
+    assert folder.exists(), "its row was there before"
+    script.kept(Rows.open(tmp_path / "others.jsonl", script.KEYS), "stier2021", 0, given, SMALL)
+    assert not folder.exists()

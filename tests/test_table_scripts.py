@@ -119,7 +119,14 @@ def test_scores_are_correlated_with_the_column_and_kept(
     monkeypatch.setattr(module, "scored", lambda *a: pytest.fail("scored again"))
     monkeypatch.setattr(sys, "argv", [*given, "--cells", "5", "--out", str(file)])
     module.main()
-    assert "| 5 |" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "| 5 |" in printed
+    assert "commits" not in printed
+    file.write_text(
+        "".join(json.dumps({**r, "commit": f"c{i % 2}"}) + "\n" for i, r in enumerate(rows))
+    )
+    module.main()
+    assert "The values are of 2 commits: c0, c1." in capsys.readouterr().out
 
 
 def test_cells_are_different_connected_and_the_same_for_a_seed(
@@ -153,3 +160,37 @@ def test_arms_of_growth_are_legal_and_differ_in_what_they_name(
     assert configs["variance"].training.new_parts == "variance"
     assert configs["gradmax"].training.new_parts == "gradmax"
     assert configs["rate"].training.new_rate > 1
+
+
+def test_an_arm_of_growth_whose_settings_changed_is_measured_anew(
+    script: Callable[[str], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    module, file = script("growing"), tmp_path / "rows.jsonl"
+    found = {"grown": 0.9, "scratch": 0.8, "grown_loss": 0.1, "scratch_loss": 0.2, "n_params": 5}
+    old = {"arm": "steady", "data": "digits", "fraction": 1.0, "seed": 0, "train_flops": 1, **found}
+    file.write_text(json.dumps(old) + "\n")
+    seeds: list[int] = []
+
+    def measured(arm: str, tables: Any, out: Path) -> dict[str, Any]:
+        seeds.append(tables["seed"])
+        return {**found, "grown": 0.7, "train_flops": 1}
+
+    monkeypatch.setattr(module, "measured", measured)
+    monkeypatch.setattr(
+        sys, "argv", ["growing.py", "--arms", "steady", "--seeds", "0", "1", "--out", str(file)]
+    )
+    module.main()
+    assert seeds == [1], "a row without settings counts as the present"
+    module.main()
+    assert seeds == [1]
+    monkeypatch.setitem(module.ARMS, "steady", {**module.STEADY, "space": {"width": 4}})
+    capsys.readouterr()
+    module.main()
+    assert seeds == [1, 1]
+    assert "| 2 | 80.00 % |" in capsys.readouterr().out
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len({row["settings"] for row in rows[1:]}) == 2
+    assert len(module.present(rows)) == 2
