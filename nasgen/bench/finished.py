@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nasgen.bench.base import find, parts
-from nasgen.errors import DataError, EvaluationError, StoreError
+from nasgen.errors import DataError, EvaluationError
 from nasgen.registry import code
 from nasgen.store.folder import versions
+from nasgen.store.rows import Rows
 from nasgen.store.trial import Trial
 
 N_DECIMALS: Final = 5  # of a score in per cent; tables are in single precision
@@ -145,33 +146,22 @@ class Kept:
     signal, settings and the version of nasgen. One with more queries is cut where fewer are wanted.
     `file` need not be there; a last line that was cut off is played again. `n_older` counts rows
     without the digest of a table: they stay in the file and answer nothing. Raises DataError for a
-    file of something else.
+    file of something else, StoreError for one that cannot be read.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.n_older = 0
         self._known: dict[str, tuple[int, Finished]] = {}
-        if not file.exists():
-            return
-        try:
-            lines = file.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"--rows: {file} cannot be read ({error}).") from None
-        for number, line in enumerate(lines, start=1):
-            if not line:
-                continue
+        self._rows = Rows.open(file, ()) if file.exists() else Rows(file, ())
+        for number, row in enumerate(self._rows.read, start=1):
             try:
-                row = json.loads(line)
                 search, n_queries, found = row["search"], int(row["n_queries"]), row["found"]
                 if "table" not in search:
                     self.n_older += 1
                     continue
                 self._known[_text(search)] = n_queries, Finished.from_json(found)
-            except (ValueError, KeyError, TypeError, RecursionError):
-                if number == len(lines):
-                    self._cut(lines[:-1])
-                    break
+            except (ValueError, KeyError, TypeError):
                 raise DataError(
                     f"--rows: {file}, line {number}: expected a search that `nasgen bench --rows` "
                     "wrote, got something else; name another file."
@@ -196,18 +186,7 @@ class Kept:
             name: [round(value, N_DECIMALS) for value in values]
             for name, values in found.rises().to_json().items()
         }
-        row = {"search": search, "n_queries": play["n_queries"], "found": short}
-        try:
-            with self.file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row, separators=(",", ":")) + "\n")
-        except OSError as error:
-            raise StoreError(
-                f"{self.file} cannot be written ({error.strerror or error})."
-            ) from None
-
-    def _cut(self, lines: list[str]) -> None:
-        """Take a line away that was not written to its end."""
-        self.file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        self._rows.append({"search": search, "n_queries": play["n_queries"], "found": short})
 
 
 def _search(play: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,25 +24,25 @@ class Rows:
 
     @classmethod
     def open(cls, path: Path, keys: Sequence[str]) -> Rows:
-        """Read the file, or make its folder. A last line cut off by a kill is measured again."""
+        """Read the file, or make its folder. A last line cut off by a kill is measured again.
+
+        Raises StoreError for a file of something else, which stays as it is.
+        """
         rows: list[Row] = []
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lines = path.read_text(encoding="utf-8").splitlines(True) if path.exists() else []
+            lines = path.read_bytes().splitlines(True) if path.exists() else []
             for number, line in enumerate(lines, start=1):
-                try:
-                    rows.append(json.loads(line))
-                except (ValueError, RecursionError):
-                    if number < len(lines):
-                        raise StoreError(
-                            f"{path}, line {number}: expected one JSON object a line."
-                        ) from None
-                    os.truncate(path, len("".join(lines[:-1]).encode()))
-                    break
-            else:
-                if lines and not lines[-1].endswith("\n"):
-                    with path.open("a", encoding="utf-8") as file:
-                        file.write("\n")
+                row = _row(line)
+                if row is not None:
+                    rows.append(row)
+                elif number == len(lines) and line.startswith(b"{") and not line.endswith(b"\n"):
+                    os.truncate(path, sum(map(len, lines[:-1])))
+                else:
+                    raise StoreError(f"{path}, line {number}: expected one JSON object a line.")
+            if rows and len(rows) == len(lines) and not lines[-1].endswith(b"\n"):
+                with path.open("a", encoding="utf-8") as file:
+                    file.write("\n")
         except StoreError:
             raise
         except OSError as error:
@@ -57,6 +57,11 @@ class Rows:
             if all(row.get(k) == key[k] for k in self.keys):
                 return row
         row = {**key, **make()}
+        self.append(row)
+        return row
+
+    def append(self, row: Row) -> None:
+        """Write a row behind the others; StoreError where that fails."""
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -66,4 +71,12 @@ class Rows:
                 "the command; what is measured is kept."
             ) from None
         self.read.append(row)
-        return row
+
+
+def _row(line: bytes) -> Row | None:
+    """Return the object of a line, None for something else."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None

@@ -159,3 +159,25 @@ def test_each_signal_has_the_epochs_of_its_own_curve(tmp_path: Path) -> None:
         assert max(shares) == pytest.approx(1.0)
     with pytest.raises(ConfigError, match=r"'once' of .* has no learning curve"):
         play.finished(str(file), "random", 0, 6, "once", settings)
+
+
+def test_a_file_of_rows_outlives_what_was_cut_off_and_keeps_what_is_of_others(
+    holed: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    plays = [
+        {"bench": str(holed), "algorithm": "random", "seed": seed, "n_queries": 4}
+        for seed in (0, 1)
+    ]
+    Kept(file)
+    assert not file.exists(), "nothing was played"
+    Kept(file).add(plays[0], play.finished(**plays[0]))
+    file.write_text(file.read_text().rstrip("\n"))  # its end of line was not written
+    Kept(file).add(plays[1], play.finished(**plays[1]))
+    assert [Kept(file).get(each) is None for each in plays] == [False, False]
+    for other in (b"a note", b"\xff\xfe", b'{"a": 1}'):
+        file.write_bytes(other)
+        done = invoke("bench", str(holed), "--rows", str(file))
+        assert done.exit_code == 2
+        assert "line 1: expected" in done.output
+        assert file.read_bytes().rstrip() == other

@@ -33,6 +33,15 @@ def test_a_last_row_without_its_end_of_line_is_whole(tmp_path: Path) -> None:
     assert [row["seed"] for row in Rows.open(path, ["seed"]).read] == [0, 1]
 
 
+@pytest.mark.parametrize("text", [b"a note", b"\xff\xfe", b"5", b'{"seed": 0}\n{"seed"\n'])
+def test_a_file_of_something_else_stays_as_it_is(text: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(text)
+    with pytest.raises(StoreError, match=r"line \d: expected one JSON object a line"):
+        Rows.open(path, ["seed"])
+    assert path.read_bytes() == text
+
+
 def test_a_row_that_cannot_be_written_is_one_sentence() -> None:
     full = Path("/dev/full")
     if not full.exists():
