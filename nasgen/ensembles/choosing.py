@@ -56,13 +56,14 @@ def choose(
     cross_fit: bool = False,
     seed: int = 0,
 ) -> TrainedEnsemble:
-    """Select an ensemble on the validation rows; `networks` come best first, at least one.
+    """Select an ensemble on the validation rows; `networks` are one or more, in any order.
 
-    Networks whose tensors are damaged, or whose answers are not finite, are left out, and
-    `left_out` gets a sentence about each. With `cross_fit` the ensemble's `cross_fitted` says what
-    its method is worth on rows that it has not seen. `seed` is what methods draw from. Raises
-    StoreError when none is left, ConfigError when none keeps the limits alone, or for wrong
-    options, and IncompatibleError when the method breaks its contract.
+    A method gets them in the order of what is asked for, `section.select`, best first. Networks
+    whose tensors are damaged, or whose answers are not finite, are left out, and `left_out` gets a
+    sentence about each. With `cross_fit` the ensemble's `cross_fitted` says what its method is
+    worth on rows that it has not seen. `seed` is what methods draw from. Raises StoreError when
+    none is left, ConfigError when none keeps the limits alone, or for wrong options, and
+    IncompatibleError when the method breaks its contract.
     """
     method = method_of(section)
     Mixing(section.mean_of).check(networks[0].inference.task)
@@ -89,14 +90,14 @@ def choose(
 def _candidates(
     networks: Sequence[TrainedNetwork], section: Ensemble, left_out: Say, seed: int
 ) -> Candidates:
-    """Return what a method chooses from: the networks that keep the limits alone."""
+    """Return what a method chooses from: networks that keep the limits alone, best first."""
     inference = networks[0].inference
     limits = Limits(section.size, section.max_params, section.max_latency_ms)
     found = [_candidate(network) for network in networks]
     fitting = tuple(member for member in found if limits.allow([member]))
     if not fitting:
         raise ConfigError(_too_large(found, limits))
-    return Candidates(
+    candidates = Candidates(
         fitting,
         inference.targets("validation"),
         inference.task,
@@ -107,6 +108,7 @@ def _candidates(
         seed,
         averaged=lambda found: _averaged(found, left_out),
     )
+    return candidates.ranked()  # as those of cross-fitting are
 
 
 def _candidate(network: TrainedNetwork) -> Candidate:

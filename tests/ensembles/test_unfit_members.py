@@ -143,3 +143,33 @@ def test_tasks_that_predict_something_else_fail_their_trials(
     trial = run.trials[0]
     with pytest.raises(EvaluationError, match="task 'classification': expected `predictions`"):
         inference.predict(trial.genotype, trial.weights_ref, "validation")
+
+
+@pytest.mark.parametrize("name", ["diverse", "soup", "greedy", "average"])
+@pytest.mark.parametrize("select", ["accuracy", "nll"])
+def test_the_order_of_networks_changes_nothing(run: nasgen.Run, name: str, select: str) -> None:
+    """Methods get candidates by what is asked for, also one that its own answers alone measure."""
+    networks = run.networks()
+    n_params = max(n.trial.metrics["n_params"] for n in networks)
+    section = Ensemble(name=name, select=select, rounds=1, max_params=n_params)
+    bare = [replace(n, trial=replace(n.trial, metrics=_costs(n))) for n in networks]
+    found = {
+        tuple(sorted((m.trial.seq, w) for m, w in zip(made.members, made.weights, strict=True)))
+        for order in (networks, networks[::-1], networks[1:] + networks[:1], bare, bare[::-1])
+        for made in [choose(order, section)]
+    }
+    assert len(found) == 1
+    if name != "average":
+        task, targets = networks[0].inference.task, networks[0].inference.targets("validation")
+        measured = {n.trial.seq: task.measured(n.validation, targets) for n in networks}
+        best = max(
+            measured.values(), key=lambda m: -m["loss"] if select == "nll" else m["accuracy"]
+        )
+        (((seq, _),),) = found
+        by = "loss" if select == "nll" else "accuracy"
+        assert measured[seq][by] == best[by]
+
+
+def _costs(network: TrainedNetwork) -> dict[str, Any]:
+    """Return the metrics that a mean of weights keeps."""
+    return {name: network.trial.metrics[name] for name in ("n_params", "flops")}
