@@ -7,7 +7,7 @@ So every column that docs/benchmarks.md has figures of is refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +15,9 @@ import numpy as np
 
 from nasgen import registry
 from nasgen.bench import play
-from nasgen.bench.base import find
-from nasgen.errors import ConfigError
+from nasgen.bench.base import FILE, find, parts
+from nasgen.bench.summary import spread
+from nasgen.errors import ConfigError, UnknownNameError, suggest
 from nasgen.predictors.acquisition import ACQUISITIONS
 from nasgen.store.tuning import Draw, Value, optimise
 
@@ -33,6 +34,7 @@ REPORTED: Final[Mapping[str, frozenset[str]]] = {
 }  # fmt: skip
 BENCH: Final = "nasbench201:c10_valid_12ep"  # what no figure is of
 SEPARATOR: Final = ":"  # between a bench and its signal
+FORMS: Final = "NAME, NAME:COLUMN, FILE.py, FILE.py:NAME or FILE.py:NAME:COLUMN"
 QUERIES: Final = (25, 50, 100)  # the score of a search is its mean best so far at these
 ALGORITHM: Final = "genetic+rank"  # whose settings are in use, and tried first
 # Those that fit in milliseconds; the others would make each trial minutes long.
@@ -50,15 +52,18 @@ def tune(
 ) -> dict[str, Any]:
     """Look for settings of the genetic search with a predictor; return JSON-able findings.
 
-    `bench` is NAME or NAME:SIGNAL. Each of `n_trials` settings plays `seeds` searches, worth the
-    mean over seeds of the best so far at `QUERIES`, in per cent; the settings in use are among them
+    `bench` is one of `FORMS`. Each of `n_trials` settings plays `seeds` searches, worth the mean
+    over seeds of the best so far at `QUERIES`, in per cent; the settings in use are among them
     ("baseline"). `tick` is called after each trial. The answer is {"bench", "best", "value",
-    "baseline", "n_trials", "toml"}; "best" holds the tables [algorithm] and [predictor], which
-    "toml" is the text of. Raises ConfigError for a column that is reported.
+    "baseline", "n_trials", "toml", "other_seeds"}; "best" holds the tables [algorithm] and
+    [predictor], which "toml" is the text of. "value" is that of the searches that chose, of which
+    it is the greatest, so it is optimistic. What the choice gains stands in "other_seeds", as many
+    that chose nothing: {"n", "best", "baseline", "best_minus_baseline": mean, deviation, half the
+    95 % interval}, paired by seed, in points. Raises ConfigError for a column that is reported.
     """
-    name, _, column = bench.partition(SEPARATOR)
-    searched, _ = find(name).signal(column or None)
-    if searched in REPORTED.get(Path(name).name, ()):
+    name, column = _named(bench)
+    searched, _ = find(name).signal(column)
+    if searched in REPORTED.get(Path(parts(name)[0] or name).name, ()):
         raise ConfigError(
             f"--bench: settings tuned on {searched} of {name} would flatter themselves, because "
             f"that is part of what is reported; expected another bench, such as {BENCH}, or a "
@@ -68,18 +73,21 @@ def tune(
         raise ConfigError(f"--seeds: expected at least 1 search of each trial, got {seeds}.")
     values: dict[int, float] = {}
 
+    def scored(settings: Mapping[str, Any], seeds: Sequence[int]) -> play.Floats:
+        """Return what a search with each of the seeds is worth."""
+        runs = play.played(
+            name, [ALGORITHM], seeds, QUERIES[-1], searched, workers=workers, settings=settings
+        )
+        looks: play.Floats = runs[ALGORITHM].val[:, [q - 1 for q in QUERIES]].mean(axis=1)
+        return looks
+
     def worth(settings: Mapping[str, Any], draw: Draw) -> float:
-        parts = [part for part in np.array_split(np.arange(seeds), N_REPORTS) if len(part)]
+        shares = np.array_split(np.arange(seed, seed + seeds), min(seeds, N_REPORTS))
         scores: list[float] = []
-        for step, part in enumerate(parts):
-            runs = play.played(
-                name, [ALGORITHM], [int(s) + seed for s in part], QUERIES[-1], searched,
-                workers=workers, settings=settings,
-            )  # fmt: skip
-            looks = runs[ALGORITHM].val[:, [q - 1 for q in QUERIES]]
-            scores += looks.mean(axis=1).tolist()
+        for step, share in enumerate(shares):
+            scores += scored(settings, share.tolist()).tolist()
             draw.report(float(np.mean(scores)), step)
-            if step + 1 < len(parts):
+            if step + 1 < len(shares):
                 draw.prune()
         return float(np.mean(scores))
 
@@ -96,6 +104,8 @@ def tune(
         suggest_and_score, n_trials=n_trials, seed=seed, direction="maximize", first=[in_use]
     )
     found = tables(best.params)
+    others = range(seed + seeds, seed + 2 * seeds)
+    ours, before = (scored(settings, others) for settings in (found, tables(in_use)))
     return {
         "bench": f"{name}{SEPARATOR}{searched}",
         "best": found,
@@ -103,7 +113,39 @@ def tune(
         "baseline": round(values[0], 4),  # the settings in use are tried first and never pruned
         "n_trials": best.n_trials,
         "toml": toml(found),
+        "other_seeds": {
+            "n": seeds,
+            "best": round(float(ours.mean()), 4),
+            "baseline": round(float(before.mean()), 4),
+            "best_minus_baseline": spread(ours - before),
+        },
     }
+
+
+def _named(bench: str) -> tuple[str, str | None]:
+    """Return the bench and the column (None: the first) of one of `FORMS`.
+
+    One word behind a file is the name of a bench of it, else a column of the only one.
+    """
+    file, ends, words = bench.rpartition(FILE + SEPARATOR)
+    name, column = bench, ""
+    if ends or not bench.endswith(FILE):
+        name, _, column = words.partition(SEPARATOR)
+    if ends:
+        file += FILE
+        name = f"{file}{SEPARATOR}{name}"
+        if not column:
+            try:
+                find(name)
+            except UnknownNameError:
+                name, column = file, words
+    signals = find(name).signals
+    if column and column not in signals:
+        raise ConfigError(
+            f"--bench: '{column}' is no signal of {name}{suggest(column, signals)} Expected "
+            f"{FORMS}, with a column of {', '.join(signals)}."
+        )
+    return name, column or None
 
 
 def drawn(draw: Draw) -> dict[str, Value]:

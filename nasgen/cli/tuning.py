@@ -60,7 +60,11 @@ def tune(
     seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="Output folder (only for a CONFIG).")] = None,
     bench: Annotated[
-        str | None, typer.Option(help=f"With --search: NAME or NAME:COLUMN (default: {BENCH}).")
+        str | None,
+        typer.Option(
+            help="With --search: NAME, NAME:COLUMN, FILE.py, FILE.py:NAME or FILE.py:NAME:COLUMN "
+            f"(default: {BENCH})."
+        ),
     ] = None,
     seeds: Annotated[
         int | None,
@@ -209,7 +213,17 @@ def _tune_search(bench: str, trials: int, seeds: int, seed: int, json_: bool, qu
         dump(found)
         return
     print(f"current settings: {found['baseline']:.3f} %")
-    print(f"best of {found['n_trials']} settings: {found['value']:.3f} %")
+    print(
+        f"best of {found['n_trials']} settings: {found['value']:.3f} %, on the searches that chose "
+        "it, so that this is optimistic"
+    )
+    other = found["other_seeds"]
+    gain = other["best_minus_baseline"]
+    half = "" if gain["ci95"] is None else f" ± {gain['ci95']:.3f}"
+    print(
+        f"on {other['n']} other seed{'' if other['n'] == 1 else 's'}: best minus current "
+        f"{gain['mean']:+.3f}{half} points"
+    )
     print(found["toml"])
 
 

@@ -7,14 +7,18 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import nasgen.cli.tuning
 from nasgen.bench import play, tuning
 from nasgen.bench.base import find
+from nasgen.bench.summary import spread
 from nasgen.bench.tuning import BENCH, REPORTED, current, tables, tune
+from nasgen.cli import app
 from nasgen.errors import ConfigError, UnknownNameError
 from nasgen.settings.config import merge
 from tests.bench.chains import rows, written
+from tests.conftest import forget
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "mlp_digits.py"
@@ -32,22 +36,64 @@ def test_the_best_settings_are_a_config_that_plays_as_well_as_it_says(
 ) -> None:
     ticks: list[None] = []
     bench = str(written(tmp_path, rows()))
-    monkeypatch.setattr(tuning, "QUERIES", (4, 8, 12))  # of fourteen networks
+    monkeypatch.setattr(tuning, "QUERIES", (3, 6, 9))  # of fourteen networks
     found = tune(bench, n_trials=3, seeds=2, seed=1, tick=lambda: ticks.append(None))
     assert len(ticks) == 3
     assert found["bench"] == f"{bench}:val"
     assert found["value"] >= found["baseline"] > 50
     assert tomllib.loads(found["toml"]) == found["best"]
-    runs = play.played(bench, ["genetic+rank"], [1, 2], 12, settings=found["best"])
-    looks = runs["genetic+rank"].val[:, [3, 7, 11]]
+    runs = play.played(bench, ["genetic+rank"], [1, 2], 9, settings=found["best"])
+    looks = runs["genetic+rank"].val[:, [2, 5, 8]]
     assert looks.mean() == pytest.approx(found["value"], abs=1e-3)
     assert merge({}, found["best"]) == found["best"]
+    other = found["other_seeds"]
+    ours, before = (
+        play.played(bench, ["genetic+rank"], [3, 4], 9, settings=settings)["genetic+rank"]
+        .val[:, [2, 5, 8]].mean(axis=1)
+        for settings in (found["best"], tables(current()))
+    )  # fmt: skip
+    assert other["n"] == 2
+    assert other["best_minus_baseline"] == spread(ours - before)
+    assert other["best"] - other["baseline"] == pytest.approx((ours - before).mean(), abs=2e-4)
+
+
+@pytest.mark.usefixtures("registry_restored")
+def test_a_bench_of_a_file_and_its_column_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "QUERIES", (3, 6))
+    file = written(tmp_path, rows())
+    for bench in (f"{file}:own", f"{file}:own:val", f"{file}:val"):
+        found = tune(bench, n_trials=1, seeds=1)
+        assert found["bench"].endswith(":val")
+        assert found["other_seeds"]["best_minus_baseline"] == {"mean": 0, "sd": None, "ci95": None}
+    with pytest.raises(ConfigError, match=r"'va' is no signal .* FILE.py:NAME:COLUMN, .* val\."):
+        tune(f"{file}:own:va")
+    forget()
+    file.write_text(
+        file.read_text() + '\n\n@nasgen.bench("other")\ndef other():\n    return own()\n'
+    )
+    assert tune(f"{file}:other:val", n_trials=1, seeds=1)["bench"] == f"{file}:other:val"
+    with pytest.raises(UnknownNameError, match=r"several benches.*own\.py:own"):
+        tune(str(file))
+    with pytest.raises(UnknownNameError, match="no bench 'another'"):
+        tune(f"{file}:another:val")
+
+
+@pytest.mark.usefixtures("registry_restored")
+def test_what_others_gain_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "QUERIES", (3, 6))
+    file = written(tmp_path, rows())
+    call = ["tune", "--search", "--bench", str(file), "--trials", "1", "--seeds", "2"]
+    done = CliRunner().invoke(app, call)
+    assert done.exit_code == 0, done.output
+    assert "on 2 other seeds: best minus current +0.000 ± 0.000 points" in done.stdout
 
 
 @pytest.mark.parametrize("bench", [
     "nasbench201", "nasbench201:c10v_valid_200", "nasbench201:c100_test_200",
     "nasbench201:in16_valid_12ep", "nasbench-macro", "nasbench-macro:test_acc1", "synthetic-dag",
-    str(EXAMPLE),
+    str(EXAMPLE), f"{EXAMPLE}:mlp-digits", f"{EXAMPLE}:mlp-digits:val_accuracy",
 ])  # fmt: skip
 def test_columns_that_are_reported_are_refused(bench: str) -> None:
     with pytest.raises(
