@@ -1,8 +1,9 @@
 """What a run has learnt about networks, as a table: features and accuracies, one row a network.
 
-Only completed trials of the search phase have a row: estimates and finalists are no labels. A table
-can be written to a file and read again; since genotypes stand in it, other features than those it
-was written with can be tried on it.
+Only completed trials of the search phase have a row: estimates and finalists are no labels. Of a
+network that was trained stretch by stretch the latest stretch has one. A table can be written to a
+file and read again; since genotypes stand in it, other features than those it was written with can
+be tried on it.
 """
 
 from __future__ import annotations
@@ -30,19 +31,21 @@ from nasgen.genotypes import Dag, Genotype
 from nasgen.genotypes.kinds import accepted, reads
 from nasgen.predictors.base import Features, Floats, encode_all
 from nasgen.predictors.features.joined import Joined
+from nasgen.predictors.logits import levelled
 from nasgen.predictors.order import normal_scores
 from nasgen.runs import reading
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
 from nasgen.search_spaces.base import SearchSpace
+from nasgen.store.trial import Trial
 
 
 @dataclass(frozen=True)
 class Labelled:
     """`X` (n, f) features under `names`, `y` (n,) labels (higher is better), `keys` of networks.
 
-    `rows` hold what a file gets besides the features: trial, key, operator, fidelity, objectives,
-    metrics, genotype. `size` (n,) is ln(parameters), None where it is not known.
+    `rows` hold what a file gets besides label and features: trial, key, operator, fidelity,
+    objectives, metrics, genotype. `size` (n,) is ln(parameters), None where it is not known.
     """
 
     X: Floats
@@ -53,15 +56,17 @@ class Labelled:
     size: Floats | None = None
 
 
-LABEL: Final = "val_accuracy"  # the column of a file that is predicted
+LABEL: Final = "label"  # the column of a file that is predicted
+ACCURACY: Final = "val_accuracy"  # the same of files that have none, as older ones
 
 
 def of_run(run: Run, features: str | None = None, predictor: str | None = None) -> Labelled:
     """Return the labels of a run, with what a predictor reads (default: the run's own).
 
     `features` names what describes the networks instead. A named trial is the only row.
-    Networks without features, such as one whose score is no number, have none. Raises DataError
-    when no search trial is complete.
+    Networks without features, such as one whose score is no number, have none. Labels of stretches
+    of a schedule are `levelled`, accuracies as logits; then each network keeps its latest. Raises
+    DataError when no search trial is complete.
     """
     resolved = _resolved(run, features, predictor)
     encoder = resolved.scope.around(resolved.features)
@@ -87,6 +92,10 @@ def of_run(run: Run, features: str | None = None, predictor: str | None = None) 
     trials = [t for t in trials if np.isfinite(encoded[t.seq]).all()]
     if not trials:
         raise DataError(f"{run.path}: no completed search trial has all features; choose others.")
+    values = np.array([sign * t.objectives[first.name] for t in trials])
+    y = levelled(values, np.array([_group(t) for t in trials]), first.name == ACCURACY)
+    kept = _latest(trials)
+    trials, y = [trials[i] for i in kept], y[kept]
     rows: list[dict[str, Any]] = [
         {
             "trial": t.seq,
@@ -94,6 +103,8 @@ def of_run(run: Run, features: str | None = None, predictor: str | None = None) 
             "operator": t.operator,
             "epochs": t.fidelity.epochs,
             "fraction": t.fidelity.fraction,
+            "begin": t.fidelity.stretch[0],
+            "end": t.fidelity.stretch[1],
             **dict(t.objectives),
             **_numbers(t.metrics),
             "genotype": plain(dags[t.seq]),
@@ -102,12 +113,29 @@ def of_run(run: Run, features: str | None = None, predictor: str | None = None) 
     ]
     return Labelled(
         np.stack([encoded[t.seq] for t in trials]),
-        np.array([sign * t.objectives[first.name] for t in trials]),
+        y,
         tuple(encoder.names),
         tuple(t.key for t in trials),
         tuple(rows),
         _size([row.get("n_params") for row in rows]),
     )
+
+
+def _group(trial: Trial) -> float:
+    """Return the begin of the stretch that a trial covers, NaN for a whole training."""
+    begin, end = trial.fidelity.stretch
+    return math.nan if (begin, end) == (0, 1) else begin
+
+
+def _latest(trials: Sequence[Trial]) -> list[int]:
+    """Return the places of whole trainings, and of each other network's latest stretch."""
+    latest: dict[str, int] = {}
+    for i, trial in enumerate(trials):
+        if not math.isnan(_group(trial)):
+            before = latest.get(trial.key)
+            if before is None or _group(trial) >= _group(trials[before]):
+                latest[trial.key] = i
+    return [i for i, t in enumerate(trials) if math.isnan(_group(t)) or latest[t.key] == i]
 
 
 def together(parts: Sequence[Labelled]) -> Labelled:
@@ -124,13 +152,14 @@ def together(parts: Sequence[Labelled]) -> Labelled:
 
 
 def of_file(path: Path, features: str | None = None) -> Labelled:
-    """Return the networks of a file that `write` wrote, labelled `LABEL`.
+    """Return the networks of a file that `write` wrote, labelled `LABEL`, or `ACCURACY`.
 
     `features` None: the registered set whose columns the file has (the largest of them); else a set
     that is computed from the genotypes. Raises DataError for a file that cannot be used.
     """
     rows = sheets.read(path)
-    _need(path, rows, "key", LABEL)
+    label = LABEL if LABEL in rows[0] else ACCURACY
+    _need(path, rows, "key", label)
     if features is not None:
         _need(path, rows, "genotype")
         dags = [_genotype(path, n, row["genotype"]) for n, row in enumerate(rows, start=2)]
@@ -143,7 +172,7 @@ def of_file(path: Path, features: str | None = None) -> Labelled:
         encoded = np.array([_floats(path, rows, name) for name in names]).T
     return Labelled(
         encoded,
-        np.array(_floats(path, rows, LABEL)),
+        np.array(_floats(path, rows, label)),
         names,
         tuple(row["key"] for row in rows),
         tuple(rows),
@@ -339,7 +368,10 @@ def write(labelled: Labelled, path: Path) -> int:
         endings = ", ".join(sheets.ENDINGS)
         raise ConfigError(f"--out: expected a file ending in {endings}, got '{path}'.")
     encoded = (dict(zip(labelled.names, map(float, x), strict=True)) for x in labelled.X)
-    rows = [{**own, **features} for own, features in zip(labelled.rows, encoded, strict=True)]
+    rows = [
+        {**own, LABEL: float(y), **features}
+        for own, y, features in zip(labelled.rows, labelled.y, encoded, strict=True)
+    ]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     try:
         if path.suffix == ".parquet":
@@ -390,8 +422,10 @@ def _size(n_params: Iterable[float | None]) -> Floats | None:
 def _need(path: Path, rows: Sequence[Mapping[str, str]], *columns: str) -> None:
     missing = [name for name in columns if name not in rows[0]]
     if missing:
+        names = [f"{LABEL} or {name}" if name == ACCURACY else name for name in missing]
         raise DataError(
-            f"{path} has no column {', '.join(missing)}; `nasgen dataset RUN` writes such a table."
+            f"{path} has no column {', '.join(names)}; `nasgen dataset RUN` writes such a table, "
+            f"of any task, with the column {LABEL}."
         )
 
 

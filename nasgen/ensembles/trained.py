@@ -338,9 +338,10 @@ class TrainedEnsemble:
         return sum(member.latency_ms for member in self.members)
 
     def calibrated(self) -> TrainedEnsemble:
-        """Return the ensemble with the temperature that has the least loss on validation rows.
+        """Return the ensemble with the most probable temperature, given the validation rows.
 
-        Raises ConfigError where the task has no logits.
+        That is the one of least loss, drawn towards 1 where there are few rows; see
+        `calibration.temperature`. Raises ConfigError where the task has no logits.
         """
         inference, plain = self.inference, replace(self, mixing=Mixing(self.mixing.mean_of))
         Mixing(temperature=2.0).check(inference.task)

@@ -161,7 +161,7 @@ class Population:
     priors: tuple[str, ...]
     n_failed: Mapping[str, int]
 
-    def of(self, prior: str, column: str = labels.LABEL) -> Floats:
+    def of(self, prior: str, column: str = labels.ACCURACY) -> Floats:
         """Return a column of a prior's networks: accuracies, a feature, the clustering."""
         return np.array(
             [

@@ -4,6 +4,9 @@ The unscreened candidates are a random slice of what the operators make, so on t
 be compared with the truth without the bias of its own choices (prequential evaluation, Dawid 1984).
 Forecasts and labels count as distances from the mean of the labels that were known at the time: in
 a search that gets better both rise, which is no skill.
+One exception: a predictor that is informed judges the designs of a space too, and while these last
+the candidate that passes unjudged is the best one that is left, not a random one. What is said then
+is said of designs.
 Two opponents are always there: chance, by a one-sided Kendall test, and network size alone, by a
 paired bootstrap. A surrogate that beats both keeps its work; one that does not loses half of it
 each time it is judged (the unscreened share doubles) until it has none. Then everything is trained,

@@ -90,7 +90,7 @@ def evaluate(
     seed: int,
     size: Floats | None = None,
 ) -> dict[str, Any]:
-    """Return {"predictor", "size"}: mean and standard deviation of each score over the splits.
+    """Return {"predictor", "size"}: mean and sample standard deviation of each score over splits.
 
     `X` (n, f), `y` (n,) higher is better, `names` of the f features. "size" is a straight line in
     log parameters: a feature, else `size` (n,); None where neither tells them. A split whose score
@@ -206,5 +206,5 @@ def _spread(values: Sequence[float | None]) -> dict[str, float | None] | None:
     known = [v for v in values if v is not None]
     if not known:
         return None
-    sd = round(float(np.std(known)), 4) if len(known) > 1 else None
+    sd = round(float(np.std(known, ddof=1)), 4) if len(known) > 1 else None
     return {"mean": round(float(np.mean(known)), 4), "sd": sd}

@@ -32,7 +32,7 @@ from nasgen.predictors.base import (
     encode_all,
 )
 from nasgen.predictors.features.structural import log_params
-from nasgen.predictors.logits import expit, logit
+from nasgen.predictors.logits import levelled
 from nasgen.predictors.promotion import N_DECIMALS, Promotion, line
 from nasgen.settings.objectives import Direction
 
@@ -355,22 +355,11 @@ class Filter:
         return "all labels are equal" if std == 0 else None
 
     def _values(self) -> Floats:
-        """Return the labels by seq, (n,); each group is brought to the mean of the latest.
-
-        Accuracies are brought there as logits, so they stay accuracies, and those near 1 differ.
-        """
+        """Return the labels by seq, (n,), `levelled`."""
         seqs = sorted(self._labels)
         values = np.array([self._labels[seq][2] for seq in seqs])
         groups = np.array([self._groups[seq] for seq in seqs], dtype=np.float64)  # None: NaN
-        stretches = np.unique(groups[~np.isnan(groups)])
-        for group in stretches[:-1]:
-            own, latest = groups == group, groups == stretches[-1]
-            if self.is_informed:
-                logits = logit(values[own])
-                values[own] = expit(logits - logits.mean() + logit(values[latest]).mean())
-            else:
-                values[own] += values[latest].mean() - values[own].mean()
-        return values
+        return levelled(values, groups, self.is_informed)
 
     def _moments(self) -> tuple[float, float]:
         """Return mean and standard deviation of the labels, 0 where it is but rounding."""

@@ -99,7 +99,7 @@ def left_out(
 
     {"left_out", "set", "n", "predictors": {name: scores}}; with `n_labels` the predictors learn
     from so many networks of the image set besides, drawn `n_repeats` times, and are judged on the
-    rest. Raises DataError for a table in which no image set has enough networks.
+    rest, "n" networks. Raises DataError for a table in which no image set has enough networks.
     """
     found = []
     for known in table.known:
@@ -117,7 +117,7 @@ def left_out(
                 {
                     "left_out": known,
                     "set": name,
-                    "n": len(labels),
+                    "n": len(labels) - n_labels,
                     "predictors": _compared(rest, orders, rows, labels, seed, n_labels, n_repeats),
                 }
             )

@@ -203,7 +203,7 @@ def test_files_that_are_no_tables_are_one_sentence(
     cases = {
         "empty.csv": ("", "no rows"),
         "bare.csv": ("key,val_accuracy\na,0.5\n", "no feature set"),
-        "other.csv": ("a,b\n1,2\n", "no column key, val_accuracy"),
+        "other.csv": ("a,b\n1,2\n", "no column key, label or val_accuracy"),
         "short.csv": (f"{header}\n{lines[0]}\n1,2\n", "row 3"),
         "nan.csv": (
             text.getvalue(),

@@ -23,6 +23,7 @@ from nasgen.predictors import evaluate
 from nasgen.predictors.features.cells import NasBench201Features
 from nasgen.predictors.features.stier2021 import Stier2021
 from nasgen.predictors.features.structural import Structural
+from nasgen.predictors.logits import levelled, logit
 from nasgen.search_spaces.nasbench201 import NasBench201
 
 RIDGE = registry.resolve("predictors", "ridge")
@@ -72,6 +73,27 @@ def test_a_target_that_is_size_is_predicted_by_size_and_another_is_not() -> None
     assert evaluate.evaluate(RIDGE, X, X[:, 0], ("a", "b", "c"), splits, 0)["size"] is None
     one = evaluate.evaluate(RIDGE, X, X[:, 0], names, splits[:1], 0)
     assert {score["sd"] for score in one["predictor"].values() if score} == {None}
+
+
+@pytest.mark.parametrize("in_logits", [True, False])
+def test_levels_move_groups_and_keep_their_order(in_logits: bool) -> None:
+    rng = np.random.default_rng(0)
+    values, groups = rng.uniform(0.1, 0.9, 30), np.repeat([0.0, 0.25, 0.5, 0.75, np.nan], 6)
+    values[groups > 0] *= 0.5
+    found = levelled(values, groups, in_logits)
+    of = logit if in_logits else np.asarray
+    level = of(values[groups == 0.75]).mean()
+    for group in (0.0, 0.25, 0.5, 0.75):
+        own = groups == group
+        assert of(found[own]).mean() == pytest.approx(level)
+        assert (np.argsort(found[own]) == np.argsort(values[own])).all()
+    as_they_are = ~(groups < 0.75)
+    assert (found[as_they_are] == values[as_they_are]).all()
+
+
+def test_deviations_are_those_of_samples() -> None:
+    assert evaluate._spread([1.0, 2.0, None]) == {"mean": 1.5, "sd": 0.7071}
+    assert evaluate._spread([1.0]) == {"mean": 1.0, "sd": None}
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +243,22 @@ def test_a_file_of_networks_has_joined_features_of_graphs_and_none_of_images(
     for name in ("zero-cost", "structural+synflow"):
         with pytest.raises(DataError, match="is computed from images"):
             labels.of_file(tmp_path / "table.csv", name)
+
+
+def test_files_of_before_labels_had_a_column_are_read(run: nasgen.Run, tmp_path: Path) -> None:
+    found = labels.of_run(run, "structural")
+    labels.write(found, tmp_path / "new.csv")
+    with (tmp_path / "new.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    newer = ("begin", "end", "label")
+    assert [rows[0][name] for name in newer] == ["0.0", "1.0", rows[0]["val_accuracy"]]
+    with (tmp_path / "old.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [n for n in rows[0] if n not in newer], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    old, new = (labels.of_file(tmp_path / name) for name in ("old.csv", "new.csv"))
+    assert np.array_equal(old.y, found.y)
+    assert np.array_equal(new.y, found.y)
 
 
 def test_files_that_cannot_be_written_are_one_sentence(run: nasgen.Run, tmp_path: Path) -> None:

@@ -215,6 +215,9 @@ def test_each_image_set_is_judged_by_the_others_at_equal_time(table: Trainings) 
     assert 0 < len(labels) <= (table.sets == number).sum() / 3
     found = leaving_out.left_out(table)
     assert {(row["left_out"], row["set"]) for row in found} >= {("colour", "colour")}
+    assert next(row["n"] for row in found if row["set"] == "colour") == len(labels)
+    (known,) = [row for row in leaving_out.left_out(table, 0, 4, 1) if row["set"] == "colour"]
+    assert known["n"] == len(labels) - 4, "those that are learnt from are not judged"
     whole = leaving_out.summary(found)[-1]["predictors"]
     assert whole["transfer"]["kendall"] > 0.5
     assert whole["transfer"]["alike"] > 0.4 > whole["more operations"]["alike"]

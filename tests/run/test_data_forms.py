@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import nasgen
+from nasgen.bench import labels
 from nasgen.cli import app
 from nasgen.data.base import make
 from nasgen.errors import ConfigError, DataError, StoreError
@@ -49,6 +50,9 @@ def test_a_table_is_learnt_and_new_rows_are_read_as_training_rows_were(tmp_path:
     assert (run.config.space.name, run.config.objectives.names) == ("mlp", ("val_rmse",))
     assert run.config.data.task == "regression"
     assert {*run.summary["best"]} >= {"val_rmse", "test_rmse"}
+    labels.write(labels.of_run(run, "structural"), tmp_path / "networks.csv")
+    found = labels.of_file(tmp_path / "networks.csv")  # more is better
+    assert found.y.tolist() == [-float(row["val_rmse"]) for row in found.rows]
     data = run.record["data"]
     assert (data["form"], data["task"], data["classes"]) == ("table", "regression", [])
     table.unlink()  # what the run keeps is enough

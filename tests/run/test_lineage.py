@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 import nasgen
+from nasgen.bench import labels
 from nasgen.engine.algorithms.lineage import Lineage
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.loop.planning import Plans
 from nasgen.loop.ranks import ranked
+from nasgen.predictors.logits import levelled
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.budget import Budget
 from nasgen.settings.cores import Speed
@@ -388,6 +390,25 @@ def test_weights_and_optimiser_go_on_from_stretch_to_stretch(run: nasgen.Run) ->
     assert last.fidelity == Fidelity(1.0, begin=run.trials[last.parents[0]].fidelity.end)
     rates = [row["lr"] for t in run.trials if t.goes_on or t.phase == "finish" for row in t.curve]
     assert rates[-1] < 0.05 * max(rates)
+
+
+def test_labels_are_of_the_latest_stretch_of_each_network_and_levelled(
+    run: nasgen.Run, tmp_path: Path
+) -> None:
+    trials = [t for t in run.trials if t.phase == "search"]
+    latest = {t.key: t for t in trials}
+    assert len(latest) < len(trials), "some networks went on"
+    found = labels.of_run(run, "structural")
+    assert sorted(found.keys) == sorted(latest)
+    begins = np.array([t.fidelity.stretch[0] for t in trials])
+    level = levelled(np.array([score(t) for t in trials]), begins, in_logits=True)
+    for row, y in zip(found.rows, found.y, strict=True):
+        last = latest[row["key"]]
+        assert (row["trial"], row["begin"], row["end"]) == (last.seq, *last.fidelity.stretch)
+        assert y == level[trials.index(last)]
+        assert (y == row["val_accuracy"]) == (row["begin"] == begins.max())
+    labels.write(found, tmp_path / "table.csv")
+    assert np.array_equal(labels.of_file(tmp_path / "table.csv").y, found.y)
 
 
 def test_a_run_is_resumed_to_the_same_history_and_then_goes_on(
