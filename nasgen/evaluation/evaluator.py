@@ -256,6 +256,8 @@ class Evaluator:
             if job.get("inherit"):
                 inherited, state = self.inheritance.fill(network, blueprint, job["inherit"])
                 metrics |= inherited
+                if (why := inherited.get("not_inherited")) and job["fidelity"].get("begin"):
+                    raise EvaluationError(why, "inheritance")  # nothing begins amid a schedule
             # What stays as it was drawn has nothing that its parents' support could hold down.
             drawn = "not_inherited" in metrics and job.get("support") is None
             masks = self.inheritance.support(blueprint, {} if drawn else job)

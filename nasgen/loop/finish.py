@@ -24,7 +24,7 @@ from nasgen.settings.fidelity import Fidelity
 from nasgen.settings.plan import Plan
 from nasgen.store.trial import Trial, recorded
 
-# What a finalist must be shown before a wider network would make more of the time: ARCHITECTURE.md.
+# What a finalist must be shown before a wider network would make more of the time.
 ENOUGH_EPOCHS, ENOUGH_IMAGES = 25.0, 1_000_000
 MAX_WIDEN = 2.0  # by itself
 MARGIN = 1.1  # by which a further finalist may take longer than the longest one so far

@@ -10,7 +10,7 @@ from nasgen.settings.objectives import Objective
 from nasgen.store.trial import BASELINE, Trial
 
 Origin = Literal["ancestor", "design", "draw", "evolved"]
-Part = tuple[bool, float, int]
+Part = tuple[int, bool, float, int]
 # Operator -> what it began the search with; a "seed" is the one network that all descend from.
 BEGINNINGS: Final[Mapping[str, Origin]] = {
     "seed": "ancestor", "design": "design", "sample": "draw", BASELINE: "draw",
@@ -26,10 +26,17 @@ def first_of(trial: Trial, trials: Mapping[int, Trial]) -> Trial:
     return trial
 
 
-def _part(trial: Trial) -> Part:
-    """Return which part of the training a trial has had: trials of one part are comparable."""
-    fidelity = trial.fidelity
-    return trial.phase == "finish", fidelity.stretch[1], fidelity.rung or 0
+def _part(trial: Trial, trials: Mapping[int, Trial]) -> Part:
+    """Return which part of the training a trial has had: trials of one part are comparable.
+
+    It begins with the number of whole schedules that what it descends from has had: a later segment
+    of a run breeds on finalists.
+    """
+    fidelity, n_whole, above = trial.fidelity, 0, trial
+    while above.parents and above.parents[0] in trials:
+        above = trials[above.parents[0]]
+        n_whole += above.phase == "finish"
+    return n_whole, trial.phase == "finish", fidelity.stretch[1], fidelity.rung or 0
 
 
 def baseline(trials: Iterable[Trial], best: Trial) -> Trial | None:
@@ -43,7 +50,7 @@ def baseline(trials: Iterable[Trial], best: Trial) -> Trial | None:
     for trial in known.values():
         first = first_of(trial, known)
         is_drawn = BEGINNINGS.get(first.operator) == "draw"
-        if trial.state == "COMPLETE" and _part(trial) == _part(best) and is_drawn:
+        if trial.state == "COMPLETE" and is_drawn and _part(trial, known) == _part(best, known):
             found.append((not trial.is_baseline, first.seq, trial.seq))
     return known[min(found)[-1]] if found else None
 
@@ -64,13 +71,15 @@ def gained(
     others are, and "is_last" is True.
     """
     all_trials = {trial.seq: trial for trial in trials}
+    part_of_last = None if last is None else _part(last, all_trials)
     parts: dict[Part, dict[Origin, Trial]] = {}
     for trial in ranked(all_trials.values(), objectives):
         first = first_of(trial, all_trials)
         origin: Origin = BEGINNINGS.get(first.operator, "evolved")
-        is_passed = last is not None and _part(trial) == _part(last) and trial.seq != last.seq
+        part = _part(trial, all_trials)
+        is_passed = last is not None and part == part_of_last and trial.seq != last.seq
         if trial.is_feasible and not (origin == "evolved" and is_passed):
-            parts.setdefault(_part(trial), {}).setdefault(origin, trial)
+            parts.setdefault(part, {}).setdefault(origin, trial)
     if not parts:
         return None
     both = [part for part in sorted(parts) if "evolved" in parts[part] and len(parts[part]) > 1]
@@ -95,7 +104,7 @@ def gained(
         gain = found["evolved"].objectives[goal.name] - best.objectives[goal.name]
         gain = gain if goal.direction == "maximize" else -gain
     return {
-        "phase": "finish" if chosen[0] else "search",
+        "phase": "finish" if chosen[1] else "search",
         "objective": goal.name,
         **{origin: told(origin) for origin in get_args(Origin)},
         "over": over,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from nasgen.loop.finish import LEAST_FINISH_S
 from nasgen.loop.ranks import ranked
 from nasgen.settings.fidelity import Fidelity
 from nasgen.settings.plan import Plan
@@ -17,7 +18,6 @@ from nasgen.settings.plan import Plan
 if TYPE_CHECKING:
     from nasgen.loop.search import Search
 
-LEAST_S: Final = 0.5  # of a training that has little time left
 SLACK: Final = 0.95  # of the time that the finish was to get: a late round is not given up for less
 
 
@@ -48,7 +48,7 @@ class Plans:
         if plan is None or plan.strategy != "one" or fidelity.seconds is None:
             return fidelity
         val_s = plan.speed.val_s if plan.speed is not None else 0.0
-        seconds = round(max(LEAST_S, min(fidelity.seconds, left - val_s)), 3)
+        seconds = round(max(LEAST_FINISH_S, min(fidelity.seconds, left - val_s)), 3)
         ending = search.budget.ending.after(val_s)
         return self.started_late(search, fidelity.before(ending, seconds, plan.at_once == 1))
 
@@ -61,7 +61,9 @@ class Plans:
         is_resumed = search.budget.spent_s > 0 and not search.has_trained
         if not is_resumed or fidelity.seconds is None or plan is None or plan.speed is None:
             return fidelity
-        seconds = max(LEAST_S, min(fidelity.seconds, search.budget.left_s - plan.speed.start_s))
+        seconds = max(
+            LEAST_FINISH_S, min(fidelity.seconds, search.budget.left_s - plan.speed.start_s)
+        )
         return replace(fidelity, seconds=round(seconds, 3))
 
 

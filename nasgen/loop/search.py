@@ -40,7 +40,7 @@ from nasgen.store.ledger import Ledger, utc_now
 from nasgen.store.trial import Trial, recorded
 
 Listener = Callable[[str, Mapping[str, Any]], None]
-LEAST_FINISH_S: Final = 2.0  # with less time left, no other finalist is begun in the place of one
+LEAST_LEFT_S: Final = 2.0  # with less time left, no other finalist is begun in the place of one
 STUCK_S: Final = 2.0  # after the time budget and its grace, for the timer to interrupt what hangs
 # Failures that are no fault of the candidate: the run stops, and resumes with that very trial.
 FATAL_KINDS: Final[dict[str | None, type[NasgenError]]] = {
@@ -156,7 +156,7 @@ class Search:
         while waiting or self.in_flight:
             self._train_longer(waiting)
             # With a plan, a finalist that failed gives way to the next one.
-            is_done = self.ending.plan is None or self.budget.left_s < LEAST_FINISH_S
+            is_done = self.ending.plan is None or self.budget.left_s < LEAST_LEFT_S
             waiting = [] if is_done else self.ending.waiting(self.known, self.n_told)
 
     def _train_longer(self, waiting: list[Trial]) -> None:
@@ -203,7 +203,8 @@ class Search:
         algorithm, budget = self.algorithm, self.budget
         if self.is_over or not algorithm.ready():
             return False
-        if algorithm.is_amid:  # what is begun counts only as a whole
+        # What is begun counts only as a whole, and no search ends without a network in time.
+        if algorithm.is_amid or not self._ranks:
             return budget.left_s > 0 and budget.may_search(self._n_asked, -math.inf)
         waves = math.ceil(algorithm.n_next / self.executor.workers)
         return budget.may_search(self._n_asked, self.trial_s * waves)

@@ -60,8 +60,6 @@ def _conclude(
         began = time.monotonic()
         summary["best"] = {**_tested(run, best, left_out), "latency_ms": latency_ms}
         test_s = time.monotonic() - began
-        for row in summary.get("front", ()):
-            row |= _tested(run, run.trial(row["trial"]), left_out)
 
         def cost_s(network: TrainedNetwork) -> float:
             """About how long its test takes: its validation says how much slower it is."""
@@ -70,13 +68,17 @@ def _conclude(
             own, of_best = network.trial.val_s, best.val_s
             return test_s * (own / of_best if own and of_best else 1.0)
 
+        for row in summary.get("front", ()):
+            trial = run.trial(row["trial"])
+            has_time = _cost_s(run, trial, cost_s) <= max(left_s(), 0.0)
+            row |= _tested(run, trial, left_out, has_time)
         chosen, summary["ensemble"] = _ensemble(run, left_out, cost_s, left_s)
         baseline = gains.baseline(run.trials, best)
         if baseline is not None:
-            is_cheap = _is_tested(run, baseline) or test_s <= max(left_s(), 0.0)
+            has_time = _cost_s(run, baseline, cost_s) <= max(left_s(), 0.0)
             # That some other network was lost is no news: it was to be no result.
             said: Say = left_out if baseline.is_baseline else lambda text: None
-            summary["baseline"] = _compared(run, best, baseline, said, is_cheap)
+            summary["baseline"] = _compared(run, best, baseline, said, has_time)
         run.folder.write_json(tested.FILE, tested.record(run, best, chosen))
     summary["wall_s"] = round(wall_s(), 3)
     record = {**run.record, "summary": summary}
@@ -86,11 +88,11 @@ def _conclude(
     run.folder.write_json("run.json", record)
 
 
-def _tested(run: Run, trial: Trial, left_out: Say) -> dict[str, Any]:
-    """Return what the summary says of a network; its test metric is computed now."""
+def _tested(run: Run, trial: Trial, left_out: Say, has_time: bool = True) -> dict[str, Any]:
+    """Return what the summary says of a network; its test metric is computed now, or None."""
     metric = run.task.metric
     tested: dict[str, float | None] = {f"test_{metric}": None}
-    if run.folder.artifacts.exists(trial.weights_ref):
+    if has_time and run.folder.artifacts.exists(trial.weights_ref):
         try:
             tested |= run.network(trial.seq).tested()
         except (StoreError, EvaluationError) as error:
@@ -109,8 +111,14 @@ def _is_tested(run: Run, trial: Trial) -> bool:
     return run.folder.artifacts.exists(trial.weights_ref) and run.network(trial.seq).is_tested
 
 
+def _cost_s(run: Run, trial: Trial, cost_s: Callable[[TrainedNetwork], float]) -> float:
+    """Return how long a trial's test takes; none where its weights are gone."""
+    has_weights = run.folder.artifacts.exists(trial.weights_ref)
+    return cost_s(run.network(trial.seq)) if has_weights else 0.0
+
+
 def _compared(
-    run: Run, best: Trial, baseline: Trial, left_out: Say, is_cheap: bool
+    run: Run, best: Trial, baseline: Trial, left_out: Say, has_time: bool
 ) -> dict[str, Any]:
     """Return what the summary says of the baseline; untested where there is no time for that.
 
@@ -118,10 +126,7 @@ def _compared(
     well, "lost" those that the baseline alone does.
     """
     metric = run.task.metric
-    if not is_cheap:
-        value = baseline.metrics.get(f"val_{metric}")
-        return {"trial": baseline.seq, f"val_{metric}": value, f"test_{metric}": None}
-    row = _tested(run, baseline, left_out)
+    row = _tested(run, baseline, left_out, has_time)
     if metric == "accuracy" and _is_tested(run, best) and _is_tested(run, baseline):
         targets = run.inference.targets("test")
         right, other = (

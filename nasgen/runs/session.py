@@ -462,9 +462,9 @@ class _Session:
             listener("plan", {"plan": leg["plan"], **words})
         rows = self.n_answers, len(self.targets)
         reserve = Reserve.of(leg["plan"], *rows, budget.time_s)
-        if (time_s := budget.time_s) is not None:
-            budget.ending = reserve.ending()
-            self._left_s = lambda: OVERRUN * time_s - budget.elapsed_s - reserve.drawing_s
+        limit_s = OVERRUN * (math.inf if budget.time_s is None else budget.time_s)
+        budget.ending = reserve.ending()  # without a limit nobody asks for it
+        self._left_s = lambda: limit_s - budget.elapsed_s - reserve.drawing_s
         return reserve
 
     def _foreseen(self, leg: Mapping[str, Any]) -> Sequence[str]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, Self
 
 from nasgen.errors import ConfigError
@@ -86,6 +86,8 @@ class Plan:
     - `further`: whether other networks of the search go on to the end in time that finalists leave.
     - `settles`: whether the rounds may end before the last one, when the algorithm finds that none
       pays any more. Plans of older versions do not.
+    - `draws`: whether first networks are drawn also where earlier segments have left some, as
+      random search does. Segments of older versions went on from those instead.
     """
 
     strategy: Strategy
@@ -100,6 +102,7 @@ class Plan:
     further: bool = False
     settles: bool = False
     baselines: int = 0
+    draws: bool = False
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:
@@ -114,6 +117,11 @@ class Plan:
         data = asdict(self)
         data["rounds"] = [[r.carried, r.new] for r in self.rounds]
         return data
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether what earlier segments have left is not trained on."""
+        return self.draws and bool(self.rounds) and not self.rounds[0].carried
 
     @property
     def n_search(self) -> int:
@@ -215,7 +223,8 @@ def planned(
     found = searched(share, breeds)
     rounds = found.rounds
     if not has_lines and (found.slots < MIN_SLOTS or rounds[0].size < 2):
-        return _one(left_s, n_train, cores, finalists, n_trials)
+        plan = _one(left_s, n_train, cores, finalists, n_trials)
+        return replace(plan, draws=not breeds)
     has_least = first is not None and not has_lines and found.stretch_s <= LEAST_S
     if has_least and found.spent_s > MOST_FIRST * left:
         fitting = workers * int(MOST_FIRST * left / (found.trained_s + job_s))
@@ -242,6 +251,7 @@ def planned(
         further=finalists is None and spread.n > 0,
         settles=breeds and spread.n > 0,
         baselines=spread.baselines,
+        draws=not breeds,
     )
 
 

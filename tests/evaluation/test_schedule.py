@@ -376,6 +376,12 @@ def test_a_parent_that_diverged_gives_no_weights(tmp_path: Path, value: float) -
     dropped = strict.evaluate(job)
     assert (dropped["state"], dropped["failure_kind"]) == ("FAILED", "inheritance")
     assert reason in dropped["failure"]
+    # Amid a schedule nothing begins: a line, or a finalist, would go on from random weights.
+    amid = evaluator.evaluate(_partial(2, 0.5, 1.0, inherit=_goes_on(sick)))
+    assert (amid["state"], amid["failure_kind"]) == ("FAILED", "inheritance")
+    assert reason in amid["failure"]
+    begun = evaluator.evaluate(_partial(2, 0.0, 0.5, inherit=_goes_on(sick)))
+    assert begun["state"] == "COMPLETE"
 
 
 def test_moments_that_diverged_are_left_behind(halves: Any) -> None:

@@ -197,6 +197,21 @@ def test_a_design_that_is_trained_on_stays_one_and_equal_parts_are_compared() ->
     assert (found["design"]["name"], found["evolved"]["trial"]) == ("one", 4)
 
 
+def test_what_descends_from_a_finalist_has_had_more_training() -> None:
+    """A later segment breeds on the finalists of the one before."""
+    trials = [
+        design(0, 0.8), trial(1, 0.7),
+        trial(2, 0.85, "finish", parents=(0,), phase="finish"),
+        trial(3, 0.82, "finish", parents=(1,), phase="finish"),
+        trial(4, 0.86, parents=(2,)),
+        trial(5, 0.99, "finish", parents=(4,), phase="finish"),
+    ]  # fmt: skip
+    found = gained(trials, UP)
+    assert found is not None
+    assert (found["phase"], found["evolved"]["trial"]) == ("finish", 3)
+    assert found["gain"] == pytest.approx(-0.03)
+
+
 def test_networks_are_compared_where_their_stretches_end() -> None:
     one, two = Fidelity(begin=0.0, end=0.1), Fidelity(begin=0.1, end=0.2)
     trials = [

@@ -13,10 +13,12 @@ import pytest
 import nasgen
 from nasgen.data.base import load
 from nasgen.data.split import split
+from nasgen.engine.algorithms.growth import Growth
 from nasgen.errors import ConfigError
 from nasgen.execution.serial import Serial
 from nasgen.runs import reading
 from nasgen.runs.garbage import collect_garbage
+from nasgen.settings.fidelity import Fidelity
 from nasgen.store.trial import training_flops
 
 TABLES: dict[str, Any] = {
@@ -313,3 +315,17 @@ def test_what_cannot_grow_is_refused_in_one_sentence(
     with pytest.raises(ConfigError, match=said) as caught:
         nasgen.run(tables, out=tmp_path / "run", overrides=[{"budget": {"trials": 4}}])
     assert len(str(caught.value).strip().splitlines()) == 1
+
+
+def test_growth_without_an_end_has_a_stretch_for_every_round() -> None:
+    tables = {**TABLES, "algorithm": {"name": "growth", "population": 4, "last": 0.7}}
+    algorithm = reading.resolved(tables).algorithm(lambda proposal: True)
+    assert isinstance(algorithm, Growth)
+    ends = [0.0]
+    for number in range(80):
+        found = Fidelity(**algorithm._on(algorithm.later, number).fidelity)
+        begin, end = found.stretch
+        assert begin == ends[-1] < end or number > 25
+        ends.append(end)
+    assert ends == sorted(ends)
+    assert ends[-1] == 0.3

@@ -15,6 +15,7 @@ import pytest
 import nasgen
 from nasgen.bench import labels
 from nasgen.engine.algorithms.lineage import Lineage
+from nasgen.engine.algorithms.lines import Lines
 from nasgen.engine.individual import Individual, fitness_class
 from nasgen.loop.planning import Plans
 from nasgen.loop.ranks import ranked
@@ -248,6 +249,50 @@ def test_a_further_segment_breeds_on_what_was_trained_to_the_end(toy: list[Trial
     with pytest.raises(KeyboardInterrupt):
         ledger.run(len(toy))
     assert rows(again(other.ledger).run(len(toy))) == rows(trials)
+
+
+def test_a_further_segment_of_a_random_search_draws_anew() -> None:
+    speed = Speed(1e-3, 1e-3, 1.0, start_s=8.0)
+    more = planned(600.0, 1000, 2, speed, breeds=False, has_lines=True, finalists=1)
+    assert more.rounds[0].carried == 0
+
+    def drawn(plan: Plan) -> list[str]:
+        algorithm = resolved_of("random").algorithm(lambda proposal: True)
+        assert isinstance(algorithm, Lines)
+        algorithm.follow(plan, [individual(7, 0.9)])
+        proposals = algorithm.breed(np.random.default_rng(0))
+        return [p.operator for p in proposals if p is not None]
+
+    assert drawn(more) == ["sample"] * more.rounds[0].new
+    assert drawn(replace(more, draws=False)) == ["continue"]  # as older versions did
+
+
+def test_a_round_that_is_over_asks_for_the_time_of_the_next_one() -> None:
+    plan = replace(PLAN, rounds=(Round(0, 12), Round(6, 0), Round(1, 1)))
+    play = played(plan=plan)
+    algorithm, sizes = play.search.algorithm, list[int]()
+
+    def note(event: str, data: Mapping[str, Any]) -> None:
+        if event == "told" and algorithm.ready() and not algorithm.is_amid:
+            sizes.append(algorithm.n_next)
+
+    play.search.listeners = (note,)
+    assert algorithm.n_next == 1 or algorithm.n_next == 12
+    play.run()
+    assert sizes[:2] == [6, 2]
+
+
+def test_one_network_that_fails_late_is_tried_again_in_the_time_that_is_left() -> None:
+    speed = Speed(1e-3, 1e-3, 1.0)
+    plan = Plan("one", (Round(0, 1),), 50.0, 1.0, 0, speed=speed)
+    play = played(plan=plan, behaviour={"0": "fail"})
+    now = iter([0.0, *[40.0] * 1000])
+    play.search.budget = Budget(None, 0, time_s=60.0, clock=lambda: next(now))
+    play.search._durations.append(400.0)
+    trials = play.run()
+    assert [t.state for t in trials[:2]] == ["FAILED", "COMPLETE"]
+    assert trials[1].fidelity.seconds is not None
+    assert trials[1].fidelity.seconds < 21
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,9 @@ class Growth(Generational):
             return terms
         until, (first, later) = 1 - self.last, (n or self.usual_epochs for n in self._epochs)
         if self.rounds is None:  # ever smaller parts: nobody knows how many follow
+            # From about the 30th on nothing is left to share: they have the last part that is one.
+            while number and round(until * 0.5**number, 9) == round(until * 0.5 ** (number + 1), 9):
+                number -= 1
             begin, end = (until * (1 - 0.5**n) for n in (number, number + 1))
         else:
             done = first + later * (number - 1) if number else 0.0

@@ -25,8 +25,9 @@ class Lines(Generational):
     """Base of searches in rounds: train the lines on, new networks beside them, keep the best.
 
     All trainings of a round cover the same stretch, in the same time. `population` holds one
-    network a line, best first. A member says what the `first` networks are, which `new` ones
-    stand beside lines, and whether one of these takes a line over (`wins`).
+    network a line, in the order in which `lasting` keeps them. A member says what the `first`
+    networks are, which `new` ones stand beside lines, and whether one of these takes a line over
+    (`wins`).
 
     Without a plan there are `population` networks in each round, one line after the first, for
     ever, and every training has a whole schedule.
@@ -79,6 +80,8 @@ class Lines(Generational):
         if begun:  # they have had more training than what they were made of
             self._line |= {i.seq: self._line_of(i) for i in begun}
             self.population, self._beside, self._left = list(begun), [], []
+        if plan.begins_anew:
+            self.population = []
 
     @property
     def round(self) -> int:
@@ -101,7 +104,11 @@ class Lines(Generational):
 
     @property
     def n_next(self) -> int:
-        return 1 if self.plan is None or self._now is None else self._now.size
+        # A round that is over is closed only when the next one is asked for.
+        is_over = self._begun and not self._waiting and not self._n_open
+        is_next = is_over and bool(self._told or self.population)
+        now = self._at(self.round + 1) if is_next else self._now
+        return 1 if self.plan is None or now is None else now.size
 
     @property
     def is_amid(self) -> bool:
@@ -176,7 +183,7 @@ class Lines(Generational):
     def lasting(
         self, champions: Sequence[Individual], n: int, rng: np.random.Generator
     ) -> list[Individual]:
-        """Return which `n` networks, of one line each, are trained on, best first."""
+        """Return which `n` networks, of one line each, are trained on. Default: best first."""
         return list(self.toolbox.survive(champions, n, rng))
 
     def _champion(
