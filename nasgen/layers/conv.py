@@ -41,11 +41,16 @@ class Conv(Layer):
 
 
 def conv_norm(c_in: int, c_out: int, kernel: int, stride: int = 1, relu: bool = True) -> nn.Module:
-    """Return convolution + batch norm (+ ReLU) with Kaiming weights (He 2015)."""
+    """Return convolution + batch norm (+ ReLU).
+
+    Its weights are uniform with a deviation of sqrt(1 / 3 fan_in), as torch draws them. What a norm
+    follows computes the same at any size, and the smaller its weights are, the larger is a step of
+    the same rate for them (van Laarhoven 2017, arXiv 1706.05350): He's draw of sqrt(2 / fan) learns
+    less in a training of a few epochs (docs/training.md).
+    """
     from torch import nn
 
     conv = nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu" if relu else "linear")
     parts: OrderedDict[str, nn.Module] = OrderedDict(conv=conv, norm=nn.BatchNorm2d(c_out))
     if relu:
         parts["relu"] = nn.ReLU(inplace=True)  # the norm's output has no other reader

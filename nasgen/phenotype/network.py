@@ -79,8 +79,7 @@ class Network(nn.Module):
 def build(blueprint: Blueprint, seed: int = 0) -> Network:
     """Return the network of a blueprint on the CPU, its weights drawn from `seed` alone.
 
-    Convolutions get Kaiming weights, norms 1 and 0. Weights that the blueprint's `links` leave out
-    are 0. Raises IncompatibleError when a plug-in layer cannot be built.
+    Layers draw their own (see `nasgen.layers`). Weights that the blueprint's `links` leave out are 0. Raises IncompatibleError when a plug-in layer cannot be built.
     """
     with lent(seed):
         network = Network(blueprint)

@@ -101,7 +101,7 @@ def test_activations_keep_their_scale_through_depth() -> None:
     for _ in range(20):
         here = draft.add("conv", [here], channels=16, kernel=3)
     draft.connect(here, draft.output)
-    network = build(SPACE.blueprint(draft.freeze(), (3, 16, 16), 10)).eval()
+    network = build(SPACE.blueprint(draft.freeze(), (3, 16, 16), 10)).train()
     with torch.no_grad():
         spread = network(torch.randn(8, 3, 16, 16)).std()
     assert 1e-3 < spread < 1e2
