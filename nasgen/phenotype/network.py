@@ -79,7 +79,8 @@ class Network(nn.Module):
 def build(blueprint: Blueprint, seed: int = 0) -> Network:
     """Return the network of a blueprint on the CPU, its weights drawn from `seed` alone.
 
-    Layers draw their own (see `nasgen.layers`). Weights that the blueprint's `links` leave out are 0. Raises IncompatibleError when a plug-in layer cannot be built.
+    Layers draw them, each in its own way. Weights that the blueprint's `links` leave out are 0.
+    Raises IncompatibleError when a plug-in layer cannot be built.
     """
     with lent(seed):
         network = Network(blueprint)

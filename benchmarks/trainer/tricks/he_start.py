@@ -1,6 +1,7 @@
 """Convolutions before a norm begin with a deviation of sqrt(2 / fan_out) (He 2015).
 
-So they did in nasgen's training before REVISION 5; rows of then have the present start as `torch_start`.
+So they did in nasgen's training before REVISION 5; rows of then have the present start as
+`torch_start`.
 """
 
 from __future__ import annotations
