@@ -93,7 +93,7 @@ def of_run(run: Run, features: str | None = None, predictor: str | None = None) 
     if not trials:
         raise DataError(f"{run.path}: no completed search trial has all features; choose others.")
     values = np.array([sign * t.objectives[first.name] for t in trials])
-    y = levelled(values, np.array([_group(t) for t in trials]), first.name == ACCURACY)
+    y = levelled(values, _groups(run, trials), first.name == ACCURACY)
     kept = _latest(trials)
     trials, y = [trials[i] for i in kept], y[kept]
     rows: list[dict[str, Any]] = [
@@ -121,21 +121,27 @@ def of_run(run: Run, features: str | None = None, predictor: str | None = None) 
     )
 
 
-def _group(trial: Trial) -> float:
-    """Return the begin of the stretch that a trial covers, NaN for a whole training."""
-    begin, end = trial.fidelity.stretch
-    return math.nan if (begin, end) == (0, 1) else begin
+def _groups(run: Run, trials: Sequence[Trial]) -> Floats:
+    """Return which trials compare: those of one segment whose stretches begin together; NaN: all.
+
+    Each segment has a schedule of its own, and networks go on from what earlier ones have learnt.
+    """
+    n = [leg["n_done"] + leg.get("n_estimated", 0) for leg in run.record["legs"]]
+    legs = np.searchsorted(np.cumsum(n[:-1]), [t.seq for t in trials], side="right")
+    begins = [t.fidelity.stretch[0] if _is_part(t) else math.nan for t in trials]
+    groups: Floats = legs + np.array(begins)
+    return groups
+
+
+def _is_part(trial: Trial) -> bool:
+    """Tell whether a trial covers a stretch of a schedule, not all of it."""
+    return trial.fidelity.stretch != (0, 1)
 
 
 def _latest(trials: Sequence[Trial]) -> list[int]:
     """Return the places of whole trainings, and of each other network's latest stretch."""
-    latest: dict[str, int] = {}
-    for i, trial in enumerate(trials):
-        if not math.isnan(_group(trial)):
-            before = latest.get(trial.key)
-            if before is None or _group(trial) >= _group(trials[before]):
-                latest[trial.key] = i
-    return [i for i, t in enumerate(trials) if math.isnan(_group(t)) or latest[t.key] == i]
+    latest = {trial.key: i for i, trial in enumerate(trials) if _is_part(trial)}
+    return [i for i, t in enumerate(trials) if not _is_part(t) or latest[t.key] == i]
 
 
 def together(parts: Sequence[Labelled]) -> Labelled:

@@ -475,6 +475,16 @@ def test_a_run_is_resumed_to_the_same_history_and_then_goes_on(
     assert added[0].parents == (len(run.trials) - 1,)
     assert added[0].goes_on
     assert added[-1].phase == "finish"
+    searched = [t for t in more.trials if t.phase == "search"]
+    later = [t for t in searched if t.seq >= len(run.trials)]
+    assert any(t.fidelity.begin == run.trials[0].fidelity.begin for t in later)
+    found = labels.of_run(more, "structural")
+    latest = {t.key: t for t in searched}
+    assert {r["key"]: r["trial"] for r in found.rows} == {k: t.seq for k, t in latest.items()}
+    last = later[-1].fidelity
+    for row, y in zip(found.rows, found.y, strict=True):
+        is_last = row["trial"] >= later[0].seq and row["begin"] == last.stretch[0]
+        assert (y == row["val_accuracy"]) == is_last
     assert (
         json.loads((tmp_path / "run" / "run.json").read_text())["legs"][1]["plan"]["finalists"] == 1
     )
