@@ -209,15 +209,14 @@ def tune(
 
 
 def to_toml(best: Row, baseline: Row, metric: str = "val_accuracy") -> str:
-    """Return the [training] table of a recipe."""
+    """Return the [training] table of a recipe; what it leaves open is left out."""
     gained = f"{best[metric]:.4f}, the recipe before {baseline[metric]:.4f}"
     lines = [
         f"# validation {metric.removeprefix('val_')} {gained}, {best['epochs']:g} epochs",
         "[training]",
     ]
-    return (
-        "\n".join([*lines, *(f"{k} = {json.dumps(v)}" for k, v in best["recipe"].items())]) + "\n"
-    )
+    settings = [f"{k} = {json.dumps(v)}" for k, v in best["recipe"].items() if v is not None]
+    return "\n".join([*lines, *settings]) + "\n"
 
 
 class _OutOfTimeError(Exception):

@@ -56,7 +56,7 @@ def parents(folder: Path) -> list[Json]:
     """Five children of one ancestor, of different shape."""
     worker = Worker(folder)
     ancestor = worker.parent(1, chain(16, 16, 16).mint(0, 1))
-    env = {"name": "factor", "cluster": "filter", "retention_clusters": 0.85}
+    env = {"name": "factor", "cluster": "filter", "retention_clusters": 0.9}
     return [
         worker.told(
             worker.derived("matings", "mean", ancestor, seed=i, environment=env), None, f"p{i}"
