@@ -81,7 +81,7 @@ def subject_of(blueprint: Blueprint, genotype: Any = None) -> Subject:
     member = Member(network, genotype or _NoGenotype(), 1.0)
     subject = Subject((member,), transform)
     with torch.no_grad():  # statistics of norms that are no zeros and ones
-        for _ in range(3):
+        for _ in range(30):
             Live(subject, tuple(subject.inputs(raw_of(blueprint.input_shape, 16)))).train()(
                 *subject.inputs(raw_of(blueprint.input_shape, 16)).values()
             )

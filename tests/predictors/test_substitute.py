@@ -236,6 +236,7 @@ def test_a_run_with_estimates_can_be_given_more_trials(tmp_path: Any) -> None:
         "predictor": {"name": "ridge", "warmup": 4, "mode": "substitute"},
         "execution": {"executor": "serial", "device": "cpu"},
         "budget": {"trials": 7},
+        "seed": 1,
     }
     run = nasgen.run(settings, out=tmp_path / "run")
     counts = run.summary["trials"]
