@@ -41,7 +41,7 @@ from nasgen.store.trial import BACKWARD, Trial, training_flops
 
 PAPER = "painter2018"
 LINEAGE_SHARE = 0.6  # of the training that the final architecture gets from scratch
-REVISION = 3  # raised when morphisms or training change: rows of before are not comparable
+REVISION = 4  # raised when morphisms or training change: rows of before are not comparable
 RANDOM = "random-pad"  # the morphism of the control
 ARMS = {
     "growth": "growth, one network in the end",
