@@ -26,17 +26,23 @@ def first_of(trial: Trial, trials: Mapping[int, Trial]) -> Trial:
     return trial
 
 
-def _part(trial: Trial, trials: Mapping[int, Trial]) -> Part:
-    """Return which part of the training a trial has had: trials of one part are comparable.
+def _wholes(trials: Mapping[int, Trial]) -> dict[int, int]:
+    """Return of each trial how many whole schedules what it descends from has had.
 
-    It begins with the number of whole schedules that what it descends from has had: a later segment
-    of a run breeds on finalists.
+    A later segment of a run breeds on finalists.
     """
-    fidelity, n_whole, above = trial.fidelity, 0, trial
-    while above.parents and above.parents[0] in trials:
-        above = trials[above.parents[0]]
-        n_whole += above.phase == "finish"
-    return n_whole, trial.phase == "finish", fidelity.stretch[1], fidelity.rung or 0
+    found: dict[int, int] = {}
+    for seq in sorted(trials):  # parents come first
+        above = next((trials[p] for p in trials[seq].parents[:1] if p in trials), None)
+        found[seq] = 0 if above is None else found[above.seq] + (above.phase == "finish")
+    return found
+
+
+def _part(trial: Trial, wholes: Mapping[int, int]) -> Part:
+    """Return which part of the training a trial has had: trials of one part are comparable."""
+    fidelity = trial.fidelity
+    is_last = trial.phase == "finish"
+    return wholes[trial.seq], is_last, fidelity.stretch[1], fidelity.rung or 0
 
 
 def baseline(trials: Iterable[Trial], best: Trial) -> Trial | None:
@@ -46,11 +52,11 @@ def baseline(trials: Iterable[Trial], best: Trial) -> Trial | None:
     same part of the training as the best: among finalists, where that is one.
     """
     known = {trial.seq: trial for trial in trials}
-    found = []
+    wholes, found = _wholes(known), []
     for trial in known.values():
         first = first_of(trial, known)
         is_drawn = BEGINNINGS.get(first.operator) == "draw"
-        if trial.state == "COMPLETE" and is_drawn and _part(trial, known) == _part(best, known):
+        if trial.state == "COMPLETE" and is_drawn and _part(trial, wholes) == _part(best, wholes):
             found.append((not trial.is_baseline, first.seq, trial.seq))
     return known[min(found)[-1]] if found else None
 
@@ -71,12 +77,13 @@ def gained(
     others are, and "is_last" is True.
     """
     all_trials = {trial.seq: trial for trial in trials}
-    part_of_last = None if last is None else _part(last, all_trials)
+    wholes = _wholes(all_trials)
+    part_of_last = None if last is None else _part(last, wholes)
     parts: dict[Part, dict[Origin, Trial]] = {}
     for trial in ranked(all_trials.values(), objectives):
         first = first_of(trial, all_trials)
         origin: Origin = BEGINNINGS.get(first.operator, "evolved")
-        part = _part(trial, all_trials)
+        part = _part(trial, wholes)
         is_passed = last is not None and part == part_of_last and trial.seq != last.seq
         if trial.is_feasible and not (origin == "evolved" and is_passed):
             parts.setdefault(part, {}).setdefault(origin, trial)
