@@ -48,9 +48,9 @@ def test_children_and_survivors_start_from_trained_weights(grown: nasgen.Run) ->
         assert trial.metrics["n_inherited"] > 0
         if trial.goes_on:
             assert trial.metrics["n_fresh"] == 0
-    # A short training begins again at a high rate, but not at the start (a loss of ln 10).
+    # A short training begins again at a high rate, but far from the start (a loss of ln 10).
     went_on = [t.metrics["val_loss"] for t in members if t.goes_on]
-    assert max(went_on) < 1
+    assert max(went_on) < 0.5
 
 
 def test_what_the_ensemble_may_take_is_kept_and_the_rest_is_swept(grown: nasgen.Run) -> None:
