@@ -167,6 +167,8 @@ def test_a_short_training_of_each_network_is_read_beside_the_features(
         (("nasbench201", "--low", "c10_valid_12ep@x"), "Expected COLUMN or COLUMN@EPOCH"),
         (("synthetic-dag",), "scores any network and lists none"),
         (("somewhere.csv", "--low", "a"), "--low: expected a bench"),
+        (("somewhere.csv", "--signal", "a"), "--signal: expected a bench"),
+        (("nasbench201", "--features", "paths+synflow"), "'synflow' is computed from images"),
     ],
 )
 def test_benches_and_columns_that_do_not_fit_are_one_sentence(
