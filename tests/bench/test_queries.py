@@ -195,7 +195,8 @@ def test_of_rows_of_one_search_the_longest_counts_and_a_damaged_one_is_named(
     assert found is not None
     assert found.n_queries == 6
     row = json.loads(file.read_text().splitlines()[0])
-    for damaged in ({"ends": []}, {"at": []}, {"val": [10**400]}):
+    several: list[dict[str, Any]] = [{"ends": []}, {"at": []}, {"val": [10**400]}]
+    for damaged in several:
         file.write_text(json.dumps({**row, "found": {**row["found"], **damaged}}) + "\n")
         with pytest.raises(DataError, match="line 1: expected a search"):
             Kept(file)
