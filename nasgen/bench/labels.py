@@ -197,9 +197,11 @@ def _features_of_graphs(path: Path, names: str, dags: Sequence[Genotype]) -> Fea
         if not is_score and hasattr(target := registry.resolve("features", name), "over"):
             parts.append(target.over(dags))
             continue
-        if is_score or registry.get("features", name).requires:
+        needs = ("data",) if is_score else registry.get("features", name).requires
+        if needs:
+            what = "images" if "data" in needs else "what is known of a run"
             raise DataError(
-                f"{path}: '{name}' is computed from images, and a file of networks has none; name "
+                f"{path}: '{name}' is computed from {what}, and a file of networks has none; name "
                 "a run instead, or features that are read from the graph, such as 'structural'."
             )
         parts.append(registry.resolve("features", name)())

@@ -245,6 +245,8 @@ def test_a_file_of_networks_has_joined_features_of_graphs_and_none_of_images(
     for name in ("zero-cost", "structural+synflow"):
         with pytest.raises(DataError, match="is computed from images"):
             labels.of_file(tmp_path / "table.csv", name)
+    with pytest.raises(DataError, match="'network' is computed from what is known of a run"):
+        labels.of_file(tmp_path / "table.csv", "network")
 
 
 def test_files_of_before_labels_had_a_column_are_read(run: nasgen.Run, tmp_path: Path) -> None:
