@@ -58,7 +58,8 @@ class Finished:
                 at.append(spent)
         if not val:
             raise EvaluationError(
-                f"{who} asked for {len(ends)} networks, none of them with a score; the first: "
+                f"{who} asked for {len(ends)} network{'' if len(ends) == 1 else 's'}, none with a score; the "
+                "first: "
                 f"{failure or 'no training came to its end.'}"
             )
         return cls(tuple(val), tuple(test), tuple(at), tuple(ends), tuple(holes))

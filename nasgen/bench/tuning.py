@@ -73,8 +73,8 @@ def tune(
     n_networks = find(name).n_networks
     if n_networks is not None and n_networks < QUERIES[-1]:
         raise ConfigError(
-            f"--bench: expected at least {QUERIES[-1]} different networks, for so many each search "
-            f"asks, but {name} has {n_networks}; name a larger table."
+            f"--bench: expected a table of {QUERIES[-1]} networks or more, since each search asks for "
+            f"so many, but {name} has {n_networks}; name a larger one."
         )
     if seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1 search of each trial, got {seeds}.")

@@ -126,7 +126,7 @@ def test_the_default_is_not_reported() -> None:
 
 @pytest.mark.usefixtures("registry_restored")
 def test_a_table_of_fewer_networks_than_a_search_asks_for_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--bench: expected at least 100 .* own.py has 14"):
+    with pytest.raises(ConfigError, match=r"--bench: expected a table of 100 .*own\.py has 14"):
         tune(str(written(tmp_path, rows())))
 
 
