@@ -57,9 +57,9 @@ class Finished:
                 test.append(100 * float(trial.metrics["test_accuracy"]))
                 at.append(spent)
         if not val:
+            n = f"{len(ends)} network{'' if len(ends) == 1 else 's'}"
             raise EvaluationError(
-                f"{who} asked for {len(ends)} network{'' if len(ends) == 1 else 's'}, none with a score; the "
-                "first: "
+                f"{who} asked for {n}, none with a score; the first: "
                 f"{failure or 'no training came to its end.'}"
             )
         return cls(tuple(val), tuple(test), tuple(at), tuple(ends), tuple(holes))

@@ -73,7 +73,7 @@ def tune(
     n_networks = find(name).n_networks
     if n_networks is not None and n_networks < QUERIES[-1]:
         raise ConfigError(
-            f"--bench: expected a table of {QUERIES[-1]} networks or more, since each search asks for "
+            f"--bench: expected a table of {QUERIES[-1]} networks or more, since a search asks for "
             f"so many, but {name} has {n_networks}; name a larger one."
         )
     if seeds < 1:
