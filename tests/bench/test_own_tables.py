@@ -80,10 +80,13 @@ def test_a_key_alone_names_a_cell_and_must_be_one() -> None:
     assert callable(cells)
     space = find("nasbench-macro")
     cell = space.genotype(4000)  # type: ignore[attr-defined]
-    own = nasgen.RowTable("nasbench-macro", [{"key": cell.key, "val": 70}], "val")
-    assert own.accuracy(cell, "val") == 70.0
-    empty = {"key": cell.key, "genotype": "", "val": "70"}  # as a file says what is missing
-    assert nasgen.RowTable("nasbench-macro", [empty], "val").accuracy(cell, "val") == 70.0
+    other = space.genotype(6000)  # type: ignore[attr-defined]
+    given = [
+        {"key": cell.key, "val": 70},
+        {"key": other.key, "genotype": "", "val": "60"},  # as a file says what is missing
+    ]
+    own = nasgen.RowTable("nasbench-macro", given, "val")
+    assert (own.accuracy(cell, "val"), own.accuracy(other, "val")) == (70.0, 60.0)
     with pytest.raises(DataError, match="row 1: no network of the space has the key 'dag1:abc'"):
         nasgen.RowTable("nasbench-macro", [{"key": "dag1:abc", "val": 70}], "val")
 
