@@ -50,4 +50,4 @@ def test_the_page_runs_on_a_table(
     assert capsys.readouterr().out.startswith("['")
     assert names["found"].predict_proba(names["rows"]).shape == (2, 2)
     for folder in ("both", "out", "longer"):
-        assert len(nasgen.load(folder).predict(names["rows"])) == 2
+        assert set(nasgen.load(folder).predict_names(names["rows"])) <= {"y", "n"}
