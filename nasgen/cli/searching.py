@@ -96,9 +96,8 @@ def search(
         typer.Option(
             "--set",
             metavar="SECTION.KEY=VALUE",
-            help="Override any setting, such as 'objectives.constraint=n_params < 200k'; without a "
-            "value, as a preset's environment.final=, it is what it is by default. `nasgen new` "
-            "lists them. May be repeated.",
+            help="Override any setting, such as 'objectives.constraint=n_params < 200k'; 'KEY=' "
+            "takes back what a preset sets. `nasgen new` lists all settings. May be repeated.",
         ),
     ] = None,
     json_: Json = False,
