@@ -13,7 +13,7 @@ from nasgen.errors import ConfigError
 from nasgen.settings.config import SearchConfig
 from nasgen.settings.text import readable
 
-HEAD = "# nasgen search configuration. '# seed = 0' shows a default: drop its # to set another value."
+HEAD = "# nasgen search configuration. '# seed = 0' shows a default: drop its # to set another."
 
 
 def to_toml(config: SearchConfig, comments: bool = False) -> str:
