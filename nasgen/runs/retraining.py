@@ -187,7 +187,7 @@ def way_back(trial: Trial, artifacts: Artifacts, path: Path) -> str:
             "; nor is its support there, without which it cannot be trained again; name a trial "
             "that has them. A search with --set store.keep_weights=all keeps those of all trials."
         )
-    return f"; {typed('train', path, '--trial', trial.seq)} trains it again."
+    return f"; {typed('train', path, '--trial', trial.seq, '--out', 'DIR')} trains it again."
 
 
 def _there(trial: Trial, name: str, artifacts: Artifacts, remedy: str) -> str:
