@@ -23,7 +23,7 @@ from nasgen.search_spaces.base import Draw
 from nasgen.search_spaces.random_graph_mlp import RandomGraphMlp
 from nasgen.settings.budget import Budget
 from nasgen.store.ledger import Ledger
-from tests.toy_evaluator import plan_of
+from tests.played import plan_of
 
 ALGORITHMS = ("genetic", "aging", "local", "nsga2", "growth", "random")
 TRIALS = 44
