@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import subprocess
-import sys
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from nasgen.papers.structure import ALL, SETS, SIZE, SOURCES
 from nasgen.predictors import evaluate, scores
 from nasgen.predictors.features.random_graph import RandomGraph
 from nasgen.seeding import generator
+from tests import forked
 
 TINY = ("--graphs", "6", "--cells", "rnn_tanh,lstm", "--data", "reber:n=240", "--repeats", "1")
 SMALL = (
@@ -167,20 +168,14 @@ def test_more_graphs_go_on_where_fewer_ended(made: tuple[Path, list[dict[str, An
     assert np.array_equal(after.y[kept], before.y)
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tests.papers import test_priors
-from nasgen.papers import populations
-from nasgen.papers.base import Request
+def killed_at_the_second(folder: str, graphs: int, alone: bool) -> None:
+    """Train a population in a process that is killed when its second network is told."""
 
-def kill(event, data):
-    if event == "told" and data["trial"].seq == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
+    def kill(event: str, data: Any) -> None:
+        if event == "told" and data["trial"].seq == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-request = Request("", None, Path(sys.argv[1]), listeners=(kill,))
-populations.trained(test_priors.plan(*eval(sys.argv[2])), request)
-"""
+    populations.trained(plan(graphs, alone), Request("", None, Path(folder), listeners=(kill,)))
 
 
 # In this process; as two workers, eight networks side by side in one and three in the other.
@@ -188,9 +183,9 @@ populations.trained(test_priors.plan(*eval(sys.argv[2])), request)
 def test_a_killed_population_comes_to_the_same_data_set(
     graphs: int, alone: bool, abreast: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), f"({graphs}, {alone})"]
-    done = subprocess.run(words, check=False)
-    assert done.returncode == -9
+    process = forked.begun(killed_at_the_second, str(tmp_path / "killed"), graphs, alone)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     heard: list[int] = []
 
     def hear(event: str, data: Any) -> None:
