@@ -8,6 +8,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from nasgen.papers import populations, prior_tables, priors, structure
 from nasgen.papers.base import Request
 from nasgen.papers.populations import Plan
 from nasgen.papers.structure import ALL, SETS, SIZE, SOURCES
-from nasgen.predictors import evaluate, scores
+from nasgen.predictors import adaboost, evaluate, forest, scores
 from nasgen.predictors.features.random_graph import RandomGraph
 from nasgen.seeding import generator
 from tests import forked
@@ -47,6 +48,16 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+@contextmanager
+def few_trees() -> Iterator[None]:
+    """Small ensembles: for tests of what is said, not of how well it is predicted."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (adaboost, forest):
+            patch.setattr(module, "N_TREES", 5)
+        yield
+
+
+@few_trees()
 def studied(out: Path, *more: str) -> Any:
     return CliRunner().invoke(app, ["study", "priors", *TINY, *SMALL, "--out", str(out), *more])
 
@@ -228,6 +239,7 @@ def test_a_graph_that_fails_is_counted_and_passed_over(
     assert [row["trial"] for row in found.found.rows] == [0, 2]
 
 
+@few_trees()
 def test_units_of_which_no_graph_can_be_trained_are_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
