@@ -123,7 +123,7 @@ def test_a_sparse_network_is_tuned_under_its_support(
 def test_one_and_two_workers_make_the_same_sparse_networks(tmp_path: Path) -> None:
     found = []
     for n in (1, 2):
-        execution = {"executor": "processes", "workers": n}
+        execution = {"executor": "serial" if n == 1 else "processes", "workers": n}
         made = {"execution": execution, "budget": {"trials": 8}, "finish": {"networks": 0}}
         made["training"] = {"epochs": 0.1, "fraction": 0.2}
         made["algorithm"] = {"matings": {"mean": 20.0}, "prunings": {"magnitude": 20.0}}
