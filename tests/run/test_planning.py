@@ -33,6 +33,7 @@ from nasgen.runs.reserve import LOADING
 from nasgen.runs.resolved import Resolved
 from nasgen.settings.cores import Speed
 from nasgen.settings.fidelity import thread_counts
+from tests.conftest import every_core
 from tests.played import resolved_of
 
 TINY = {
@@ -274,7 +275,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seen]:
     """A run with a time budget that was interrupted at its first training."""
     seen, path = Seen("submitted"), tmp_path_factory.mktemp("planned") / "run"
     tables = {**TINY, "budget": {"trials": 3, "time": "5m"}, "predictor": {"name": "forest"}}
-    with pytest.raises(KeyboardInterrupt):
+    with every_core(), pytest.raises(KeyboardInterrupt):
         nasgen.run(tables, out=path, listeners=(seen,))
     return path, seen
 
