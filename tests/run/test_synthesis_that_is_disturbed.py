@@ -54,7 +54,7 @@ def test_a_killed_synthesis_resumes_to_the_same_supports(
 
     forked.killed(["search", config, "--out", out], tmp_path / "said", is_time)
     assert len(nasgen.load(out).trials) < 10
-    resumed = nasgen.resume(out)
+    resumed = nasgen.resume(out, workers=1)
     assert [t.refs for t in resumed.trials] == [t.refs for t in run.trials]
     assert [(t.key, t.derivation) for t in resumed.trials] == [
         (t.key, t.derivation) for t in run.trials
