@@ -274,7 +274,7 @@ class Seen:
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seen]:
     """A run with a time budget that was interrupted at its first training."""
     seen, path = Seen("submitted"), tmp_path_factory.mktemp("planned") / "run"
-    tables = {**TINY, "budget": {"trials": 3, "time": "5m"}, "predictor": {"name": "forest"}}
+    tables = {**TINY, "budget": {"trials": 3, "time": "2m"}, "predictor": {"name": "forest"}}
     with every_core(), pytest.raises(KeyboardInterrupt):
         nasgen.run(tables, out=path, listeners=(seen,))
     return path, seen
