@@ -17,7 +17,10 @@ SMALL: dict[str, Any] = {
     "trials": 1,
     "ensemble": False,
     "settings": {
-        "training.epochs": 3, "finish.networks": 0, "ensemble.bags": 1, "ensemble.rounds": 1
+        "training.epochs": 3,
+        "finish.networks": 0,
+        "ensemble.bags": 1,
+        "ensemble.rounds": 1,
     },
 }
 ESTIMATORS = [NASClassifier(**SMALL), NASRegressor(**SMALL)]
