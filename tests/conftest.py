@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import hypothesis
 import pytest
 import typer.testing
 
@@ -16,6 +17,11 @@ from tests import CORES
 
 # A runner makes the commands of the app anew for each call, which takes longer than many of them.
 typer.testing._get_command = functools.cache(typer.testing._get_command)
+# On a busy machine an example may wait for its turn longer than it takes.
+hypothesis.settings.register_profile(
+    "beside others", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("beside others")
 
 
 def pytest_collection_finish() -> None:
