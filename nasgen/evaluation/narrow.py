@@ -1,7 +1,7 @@
 """Gradients of convolutions on narrow maps, on processors with AMX.
 
-A matrix unit for bfloat16 multiplies 32 values of a row of a map at once, so a row of 4 leaves seven
-eighths of it idle: the gradient of the weights then takes several times as long as that of the
+A matrix unit for bfloat16 multiplies 32 values of a row of a map at once, and a row of 4 leaves
+most of it idle: the gradient of the weights then takes several times as long as that of the
 inputs. Here maps stand side by side, with a gap of zeros behind each, so that a row has at least
 `WIDE` values. The sums are the same, added in another order.
 """
