@@ -124,7 +124,9 @@ def test_a_layer_answers_and_learns_as_without(
     assert all(map(torch.equal, ours, again))
     assert torch.equal(ours[0], usual[0])
     for a, b in zip(ours, usual, strict=True):
-        torch.testing.assert_close(a.float(), b.float(), rtol=0.02, atol=0.02 * b.abs().max().item())
+        torch.testing.assert_close(
+            a.float(), b.float(), rtol=0.02, atol=0.02 * b.abs().max().item()
+        )
     frozen = nn.Conv2d(8, 8, 3, padding=1).requires_grad_(False)
     monkeypatch.setattr(narrow, "pays", lambda: True)
     assert made_by(x, frozen)[1] == USUAL
