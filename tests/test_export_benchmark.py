@@ -71,3 +71,21 @@ def test_the_selection_that_is_timed_is_read(
     lines = list(claims.TOOLS["selection"].lines(claims.values(capsys.readouterr().out)))
     assert [line.goal for line in lines] == ["< 5 s", "< 2 GB"]
     assert "4 networks, 50 rows, 3 classes" in lines[0].what
+
+
+def test_exported_ensembles_have_a_line_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    table = importlib.import_module("exports").table
+    rows = exported(0.5)
+    rows.append(rows[0] | {"threads": 2, "ratio": {"1": 1.03}})  # one was not measured
+    assert table(rows).splitlines() == [
+        "| networks | computed | 1 row, 1 thread | 256 rows, 1 thread | 1 row, 2 threads |",
+        "|---|---|---|---|---|",
+        "| dense | joined | 0.50 | 0.50 | **1.03** |",
+        "",
+        "ONNX Runtime beside torch, best network of cifar10-10m: time for 1 row at once, 1 thread: "
+        "0.50 × (0.3 ms).",
+        "ONNX Runtime beside torch, best network of cifar10-10m: time for 256 rows at once, 1 "
+        "thread: 0.50 × (9 ms).",
+    ]
+    assert table([]) == "Nothing was measured yet."
