@@ -69,7 +69,7 @@ BESIDE = {
 # Parts that have a table of their own: the document, the command whose rows it shows, and how.
 SHOWN = {
     "ensembles": ("ENSEMBLES", "greedy", paired.table),
-    "ensembles-beside": ("ENSEMBLES", "greedy", lambda rows: _table(paired.beside_default(rows))),
+    "ensembles-beside": ("ENSEMBLES", "greedy", paired.beside_table),
     "exported": ("ENSEMBLES", "exported", exports.table),
     "ten-tables": ("ESTIMATORS", "ten-tables", ranked.table),
 }

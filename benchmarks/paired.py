@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from line import Line
-from worth import title
+from worth import as_table, title
 
 from nasgen.bench.summary import spread
 
@@ -155,6 +155,11 @@ def beside_default(rows: Sequence[Row]) -> Iterator[Line]:
                 f"default search, by {by}, test {metric.name}",
                 f"{_wide(metric, gains)}, better in {better} of {len(gains)}",
             )
+
+
+def beside_table(rows: Sequence[Row]) -> str:
+    """Return what several finalists cost or gain, as a table."""
+    return as_table(list(beside_default(rows)))
 
 
 def table(rows: Sequence[Row]) -> str:
