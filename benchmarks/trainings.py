@@ -21,11 +21,9 @@ from __future__ import annotations
 
 import argparse
 import copy
-import fcntl
 import json
 import math
 import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -59,6 +57,7 @@ from nasgen.settings.config import Training
 from nasgen.store.rows import Rows
 
 ROWS = Path("trainings.jsonl")
+KEYS = ("number",)
 SEED = 16
 SPACE = DagCnn(max_channels=512, max_depth=60, max_vertices=120)
 # Seconds of training and share of the networks; the first is the cheapest fidelity.
@@ -310,20 +309,11 @@ def pace_s() -> float:
 # ---- the file ------------------------------------------------------------------------------------
 
 
-def append(path: Path, row: dict[str, Any]) -> None:
-    """Append one row; several processes may do so at once."""
-    line = (json.dumps(row, separators=(",", ":")) + "\n").encode()
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def collect(numbers: Sequence[int], given: argparse.Namespace) -> None:
     """Measure the rows of these numbers that the file lacks."""
     about = {**stamp(), "versions": {"nasgen": nasgen.__version__, "torch": torch.__version__}}
     began = time.monotonic()
+    rows = Rows(given.out, KEYS)  # to which several processes append at once
     for number in numbers:
         if time.monotonic() - began > given.seconds:
             break
@@ -333,7 +323,7 @@ def collect(numbers: Sequence[int], given: argparse.Namespace) -> None:
             started = time.process_time()
             row = {"number": number, **measured(task, given.data), "pace_s": pace, **about}
         row["cpu_s"] = round(time.process_time() - started, 3)
-        append(given.out, row)
+        rows.append(row)
         last = row["points"][-1] if row["points"] else {}
         print(
             f"{number}: {task.data}, {task.origin}, {last.get('images')} images, "
@@ -395,7 +385,7 @@ def table(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def collected(path: Path) -> list[dict[str, Any]]:
     """Return the rows that were not packed when they were collected, of this version."""
-    return [row for row in Rows.open(path, ("number",)).read if row["version"] == VERSION]
+    return [row for row in Rows.open(path, KEYS).read if row["version"] == VERSION]
 
 
 def main() -> None:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
+import hypothesis
 import pytest
+import typer.testing
 
 from nasgen.registry import plugins
+from tests import CORES
+
+# A runner makes the commands of the app anew for each call, which takes longer than many of them.
+typer.testing._get_command = functools.cache(typer.testing._get_command)
+# On a busy machine an example may wait for its turn longer than it takes.
+hypothesis.settings.register_profile(
+    "beside others", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("beside others")
 
 
 def pytest_collection_finish() -> None:
@@ -15,6 +29,20 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
+
+
+@contextmanager
+def every_core() -> Iterator[None]:
+    """Lend this process all cores: for what chooses among numbers of threads by trying them."""
+    if not CORES:
+        yield
+        return
+    usual = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usual)
 
 
 @pytest.fixture

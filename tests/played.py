@@ -13,13 +13,14 @@ import pytest
 from nasgen.execution.base import Executor
 from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
+from nasgen.loop.constants import Constants
 from nasgen.loop.search import Search
 from nasgen.runs import reading
 from nasgen.runs.resolved import Resolved
 from nasgen.settings.budget import Budget
+from nasgen.settings.fidelity import Fidelity
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
-from tests.toy_evaluator import plan_of
 
 TOY = "tests.toy_evaluator:make"
 
@@ -38,6 +39,21 @@ def resolved_of(
     section = {"name": algorithm, "population": 8, **(options or {})}
     usual = {"space": {"max_channels": 64}, "predictor": {"name": "none"}}
     return reading.resolved({"algorithm": section, **usual, **tables})
+
+
+def plan_of(
+    resolved: Resolved, epochs: float = 1.0, finish_epochs: float = 4.0, **more: Any
+) -> Constants:
+    """Return the constants of a search without data; `more` are further fields of `Constants`."""
+    return Constants(
+        seed=resolved.config.seed,
+        objectives=resolved.objectives,
+        search_fidelity=Fidelity(epochs=epochs),
+        finish_fidelity=Fidelity(epochs=finish_epochs),
+        recipe_digest="r",
+        data_digest="d",
+        **more,
+    )
 
 
 class Played:

@@ -13,10 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nasgen.genotypes import Dag
-from nasgen.loop.constants import Constants
-from nasgen.runs.resolved import Resolved
-from nasgen.settings.fidelity import Fidelity
+from nasgen.genotypes import Dag  # and nothing that takes a worker long to load
 
 BAD_METRICS: dict[str | None, Any] = {"nan": {"of": [1.0, math.nan]}, "object": object()}
 
@@ -26,21 +23,6 @@ def score(genotype: Dag) -> float:
     convolutions = [v for v in genotype.inner if v.op == "conv"]
     channels = sum(v.channels for v in convolutions)
     return 1.0 / (1.0 + abs(len(convolutions) - 25) / 25 + abs(channels - 1000) / 1000)
-
-
-def plan_of(
-    resolved: Resolved, epochs: float = 1.0, finish_epochs: float = 4.0, **more: Any
-) -> Constants:
-    """Return the constants of a search without data; `more` are further fields of `Constants`."""
-    return Constants(
-        seed=resolved.config.seed,
-        objectives=resolved.objectives,
-        search_fidelity=Fidelity(epochs=epochs),
-        finish_fidelity=Fidelity(epochs=finish_epochs),
-        recipe_digest="r",
-        data_digest="d",
-        **more,
-    )
 
 
 class Toy:

@@ -7,7 +7,7 @@ than one.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
@@ -116,6 +116,17 @@ def tables(name: str) -> dict[str, Any]:
     if file is not None:
         found["plugins"] = {"files": [str(Path(file).expanduser().resolve())]}
     return found
+
+
+def check_features(names: Iterable[str], bench: str) -> None:
+    """Raise ConfigError for features that are computed from images, of which no bench has any."""
+    for name in names:
+        is_score = name in registry.names("scores")
+        if is_score or "data" in registry.get("features", name).requires:
+            raise ConfigError(
+                f"'{name}' is computed from images, and the bench {bench} has none; choose "
+                "features that are read from the network alone, such as 'paths'."
+            )
 
 
 @cache

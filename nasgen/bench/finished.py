@@ -57,8 +57,9 @@ class Finished:
                 test.append(100 * float(trial.metrics["test_accuracy"]))
                 at.append(spent)
         if not val:
+            n = f"{len(ends)} network{'' if len(ends) == 1 else 's'}"
             raise EvaluationError(
-                f"{who} asked for {len(ends)} networks, none of them with a score; the first: "
+                f"{who} asked for {n}, none with a score; the first: "
                 f"{failure or 'no training came to its end.'}"
             )
         return cls(tuple(val), tuple(test), tuple(at), tuple(ends), tuple(holes))
@@ -122,8 +123,11 @@ class Finished:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
-        return cls(**{field.name: tuple(map(float, data[field.name])) for field in fields(cls)})
+        """Read what `to_json` wrote; ValueError, KeyError or TypeError for something else."""
+        made = cls(**{field.name: tuple(map(float, data[field.name])) for field in fields(cls)})
+        if not made.ends or not len(made.val) == len(made.test) == len(made.at):
+            raise ValueError("expected a network and what was spent for each score.")
+        return made
 
 
 def cost(trial: Trial, n_epochs: int) -> float:
@@ -144,24 +148,25 @@ class Kept:
 
     A row belongs to a bench, its file's text, the digest of its table, an algorithm, a seed, a
     signal, settings and the version of nasgen. One with more queries is cut where fewer are wanted.
-    `file` need not be there; a last line that was cut off is played again. `n_older` counts rows
-    without the digest of a table: they stay in the file and answer nothing. Raises DataError for a
-    file of something else, StoreError for one that cannot be read.
+    `file` need not be there, its folder is made; a last line that was cut off is played again. Of
+    rows of one search the longest counts. `n_older` counts rows without the digest of a table: they
+    stay in the file and answer nothing. Raises DataError for a file of something else, StoreError
+    for one that cannot be read.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.n_older = 0
         self._known: dict[str, tuple[int, Finished]] = {}
-        self._rows = Rows.open(file, ()) if file.exists() else Rows(file, ())
+        self._rows = Rows.open(file, ())
         for number, row in enumerate(self._rows.read, start=1):
             try:
                 search, n_queries, found = row["search"], int(row["n_queries"]), row["found"]
                 if "table" not in search:
                     self.n_older += 1
                     continue
-                self._known[_text(search)] = n_queries, Finished.from_json(found)
-            except (ValueError, KeyError, TypeError):
+                self._know(_text(search), n_queries, Finished.from_json(found))
+            except (ValueError, KeyError, TypeError, OverflowError):
                 raise DataError(
                     f"--rows: {file}, line {number}: expected a search that `nasgen bench --rows` "
                     "wrote, got something else; name another file."
@@ -181,12 +186,17 @@ class Kept:
     def add(self, play: Mapping[str, Any], found: Finished) -> None:
         """Append a search to the file; StoreError where that fails."""
         search = _search(play)
-        self._known[_text(search)] = (play["n_queries"], found)
+        self._know(_text(search), play["n_queries"], found)
         short = {
             name: [round(value, N_DECIMALS) for value in values]
             for name, values in found.rises().to_json().items()
         }
         self._rows.append({"search": search, "n_queries": play["n_queries"], "found": short})
+
+    def _know(self, text: str, n_queries: int, found: Finished) -> None:
+        """Remember a search, unless a longer one is known: several processes may have played it."""
+        if n_queries >= self._known.get(text, (0, found))[0]:
+            self._known[text] = n_queries, found
 
 
 def _search(play: Mapping[str, Any]) -> dict[str, Any]:

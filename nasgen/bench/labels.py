@@ -23,7 +23,7 @@ import numpy as np
 
 from nasgen import genotypes, registry
 from nasgen.bench import sheets
-from nasgen.bench.base import find, tables
+from nasgen.bench.base import check_features, find, tables
 from nasgen.bench.rows import RowTable
 from nasgen.bench.table import Table
 from nasgen.errors import ConfigError, DataError, EvaluationError, StoreError, suggest
@@ -197,9 +197,11 @@ def _features_of_graphs(path: Path, names: str, dags: Sequence[Genotype]) -> Fea
         if not is_score and hasattr(target := registry.resolve("features", name), "over"):
             parts.append(target.over(dags))
             continue
-        if is_score or registry.get("features", name).requires:
+        needs = ("data",) if is_score else registry.get("features", name).requires
+        if needs:
+            what = "images" if "data" in needs else "what is known of a run"
             raise DataError(
-                f"{path}: '{name}' is computed from images, and a file of networks has none; name "
+                f"{path}: '{name}' is computed from {what}, and a file of networks has none; name "
                 "a run instead, or features that are read from the graph, such as 'structural'."
             )
         parts.append(registry.resolve("features", name)())
@@ -277,8 +279,8 @@ def of_bench(
     `low` names columns, COLUMN or COLUMN@EPOCH of a learning curve, that are read beside the
     features, as numbers and as normal scores among all networks: what a short training says of each
     network, of those that are to be predicted too. Networks without a value are left out. Raises
-    ConfigError for a bench that is no table, for a column or an epoch that it has not, and for the
-    column that is predicted.
+    ConfigError for a bench that is no table, for a column or an epoch that it has not, for the
+    column that is predicted, and for features that are computed from images.
 
     Keys are canonical, whatever `features` tell apart; those of all rows of NAS-Bench-201 take half
     a minute.
@@ -290,6 +292,8 @@ def of_bench(
     places = [(searched, None), *(_place(table, at, searched, name) for at in low)]
     config = {**tables(name), "predictor": {"features": features}}
     resolved = reading.resolved(config, f"bench {name}")
+    with resolved.scope.active():
+        check_features(resolved.feature_names, name)
     networks = _networks(table, resolved.space, wanted)
     values = np.array([[_value(table, dag, *place) for place in places] for dag in networks])
     known = np.isfinite(values).all(axis=1)

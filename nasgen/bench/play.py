@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nasgen import registry
 from nasgen.bench import synthetic
-from nasgen.bench.base import find, tables
+from nasgen.bench.base import check_features, find, tables
 from nasgen.bench.finished import Finished, Kept, cost, is_before
 from nasgen.engine.proposal import Proposal
 from nasgen.errors import ConfigError, EvaluationError, UnknownNameError, suggest
@@ -117,7 +117,11 @@ def resolved(
     config["predictor"] = {"name": predictor, **PREDICTOR} if predictor else {"name": "none"}
     if features:
         config["predictor"]["features"] = features
-    return reading.resolved(merge(config, dict(settings or {})), f"bench {algorithm}")
+    run = reading.resolved(merge(config, dict(settings or {})), f"bench {algorithm}")
+    if run.config.predictor.name != "none":
+        with run.scope.active():
+            check_features(run.feature_names, bench)
+    return run
 
 
 def _variant(name: str) -> dict[str, Any]:
@@ -179,6 +183,12 @@ def finished(
     if section.rungs > 1 and not n_epochs:
         raise ConfigError(
             f"algorithm.rungs: '{searched}' of {bench} has no learning curves; leave it out."
+        )
+    if section.rungs > 1 and n_epochs < section.eta ** (section.rungs - 1):
+        raise ConfigError(
+            "algorithm.rungs: expected an epoch or more on the lowest rung, but curves of "
+            f"'{searched}' of {bench} have {n_epochs} epochs, for {section.rungs} rungs with eta "
+            f"{section.eta}; take fewer rungs."
         )
     n_epochs = n_epochs or 1
     constants = Constants(

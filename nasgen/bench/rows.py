@@ -185,8 +185,8 @@ class RowTable:
     def _scores(self, row: Mapping[str, Any], lengths: dict[str, int]) -> dict[str, Curve]:
         found: dict[str, Curve] = {}
         for column in self.columns:
-            given = row.get(column)
-            if given is None or (isinstance(given, str) and not given):
+            given = _given(row, column)
+            if given is None:
                 continue
             if isinstance(given, str) and given.lstrip().startswith("["):  # a curve in a file
                 given = _parsed(given)
@@ -205,7 +205,7 @@ class RowTable:
         for value in values if not hasattr(values, "tolist") else _plain(values):
             try:
                 number = float(value) * self._scale
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 number = math.nan
             if not 0 <= number <= 100:  # NaN too
                 unit = "a fraction in [0, 1]" if self._scale != 1 else "per cent in [0, 100]"
@@ -235,7 +235,7 @@ class _Keys:
         """Return the legal genotype of a row; raises `_Wrong` or NasgenError."""
         if not isinstance(row, Mapping):
             raise _Wrong(f"expected a mapping of columns, got {type(row).__name__}.")
-        key, given = row.get(KEY), row.get(GENOTYPE)
+        key, given = _given(row, KEY), _given(row, GENOTYPE)
         if given is None:
             return self._of_key(key)
         if isinstance(given, str):
@@ -254,7 +254,8 @@ class _Keys:
 
     def _of_key(self, key: Any) -> Genotype:
         if not isinstance(key, str):
-            raise _Wrong(f"expected a network under '{GENOTYPE}' or '{KEY}', got neither.")
+            got = "neither" if key is None else f"the key {key!r}, which is no text"
+            raise _Wrong(f"expected a network under '{GENOTYPE}' or '{KEY}', got {got}.")
         if not isinstance(self._space, CellSpace):
             raise _Wrong(
                 f"the key '{key}' alone names no network of a space that is not one of cells; "
@@ -301,6 +302,12 @@ def _listed(rows: Iterable[Mapping[str, Any]] | str | Path) -> Sequence[Mapping[
     if not isinstance(rows, Iterable) or isinstance(rows, Mapping):
         raise DataError(f"expected rows, one a network, got {type(rows).__name__}.")
     return list(rows)
+
+
+def _given(row: Mapping[str, Any], column: str) -> Any:
+    """Return what a row says in a column; None too where a file has an empty cell."""
+    value = row.get(column)
+    return None if isinstance(value, str) and not value else value
 
 
 def _parsed(text: str) -> Any:

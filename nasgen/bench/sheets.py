@@ -27,9 +27,9 @@ def read(path: Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(io.StringIO(text, newline="")))
     if not rows:
         raise DataError(f"{path} has no rows; expected one a network.")
-    broken = next((n for n, row in enumerate(rows, start=2) if None in {*row, *row.values()}), None)
-    if broken is not None:
-        raise DataError(f"{path}, row {broken}: expected as many cells as the first row has.")
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():  # as the reader says of too many, and of too few
+            raise DataError(f"{path}, row {number}: expected as many cells as the first row has.")
     return rows
 
 

@@ -59,7 +59,8 @@ def tune(
     [predictor], which "toml" is the text of. "value" is that of the searches that chose, of which
     it is the greatest, so it is optimistic. What the choice gains stands in "other_seeds", as many
     that chose nothing: {"n", "best", "baseline", "best_minus_baseline": mean, deviation, half the
-    95 % interval}, paired by seed, in points. Raises ConfigError for a column that is reported.
+    95 % interval}, paired by seed, in points. Raises ConfigError for a column that is reported, and
+    for a bench with too few networks.
     """
     name, column = _named(bench)
     searched, _ = find(name).signal(column)
@@ -68,6 +69,12 @@ def tune(
             f"--bench: settings tuned on {searched} of {name} would flatter themselves, because "
             f"that is part of what is reported; expected another bench, such as {BENCH}, or a "
             "table of your own."
+        )
+    n_networks = find(name).n_networks
+    if n_networks is not None and n_networks < QUERIES[-1]:
+        raise ConfigError(
+            f"--bench: expected a table of {QUERIES[-1]} networks or more, since a search asks for "
+            f"so many, but {name} has {n_networks}; name a larger one."
         )
     if seeds < 1:
         raise ConfigError(f"--seeds: expected at least 1 search of each trial, got {seeds}.")

@@ -86,7 +86,15 @@ def bench(
             f"--set: expected a setting of {', '.join(play.SECTIONS)}, which a table leaves open, "
             f"got one of '{strange[0]}'."
         )
+    for section, option in (("algorithm", "NAME"), ("predictor", "NAME+PREDICTOR")):
+        if isinstance(given.get(section), dict) and "name" in given[section]:
+            raise ConfigError(
+                f"--set {section}.name: what is compared is named by --algorithms {option}; leave "
+                "this out."
+            )
     chosen = algorithms.split(",") if algorithms else list(play.algorithms_of(name))
+    if plot is not None and not plot.parent.is_dir():  # said before an hour has been played
+        raise StoreError(f"--plot: {plot.parent} is no folder; make it, or name another file.")
     console = console_of(stderr=True)
     kept = None if rows is None else Kept(rows)
     if kept is not None and kept.n_older:

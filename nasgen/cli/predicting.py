@@ -101,8 +101,9 @@ def predictors(
     known = kept.table(source) if source in papers.REPRODUCTIONS else None
     file = Path(source) if known is None else known.file
     is_bench = source in registry.names("benches") or parts(source)[0] is not None
-    if low and not is_bench:
-        raise ConfigError("--low: expected a bench, whose columns it names; leave it out.")
+    for option, value in (("--low", low), ("--signal", signal)):
+        if value and not is_bench:
+            raise ConfigError(f"{option}: expected a bench, whose columns it names; leave it out.")
     if is_bench or file.is_file():
         if names and alone:
             raise ConfigError(

@@ -58,7 +58,8 @@ def draws(
     _, first, of_row = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
     if len(first) < n_train + n_test:
         raise DataError(
-            f"expected at least {n_train} + {n_test} different networks, got {len(first)}."
+            f"expected at least {n_train} + {n_test} different networks, to learn from and to be "
+            f"judged, got {len(first)}; learn from fewer, or train more."
         )
     splits = []
     for repeat in range(n_repeats):

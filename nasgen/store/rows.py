@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Final
 
 from nasgen.errors import StoreError
 
 Row = dict[str, Any]
+BEGIN: Final = b'{"'  # of each line
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A file of one JSON object a line; a row that is there is not measured again."""
+    """A file of one JSON object a line; a row that is there is not measured again.
+
+    Several processes may append to one file. What others have written since it was read is not seen
+    before it is read again.
+    """
 
     path: Path
     keys: Sequence[str]
@@ -24,31 +32,25 @@ class Rows:
 
     @classmethod
     def open(cls, path: Path, keys: Sequence[str]) -> Rows:
-        """Read the file, or make its folder. A last line cut off by a kill is measured again.
+        """Read the file, which stays as it is, or make its folder.
 
-        Raises StoreError for a file of something else, which stays as it is.
+        A last line that was cut off by a kill is no row, so it is measured again. Raises StoreError
+        for a file of something else.
         """
-        rows: list[Row] = []
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = path.read_bytes().splitlines(True) if path.exists() else []
-            for number, line in enumerate(lines, start=1):
-                row = _row(line)
-                if row is not None:
-                    rows.append(row)
-                elif number == len(lines) and line.startswith(b"{") and not line.endswith(b"\n"):
-                    os.truncate(path, sum(map(len, lines[:-1])))
-                else:
-                    raise StoreError(f"{path}, line {number}: expected one JSON object a line.")
-            if rows and len(rows) == len(lines) and not lines[-1].endswith(b"\n"):
-                with path.open("a", encoding="utf-8") as file:
-                    file.write("\n")
-        except StoreError:
-            raise
         except OSError as error:
             raise StoreError(
                 f"{path} cannot be used ({error.strerror or error}); choose another folder."
             ) from None
+        rows: list[Row] = []
+        for number, line in enumerate(lines, start=1):
+            row = _row(line)
+            if row is not None:
+                rows.append(row)
+            elif number < len(lines) or not _is_cut(line):
+                raise StoreError(f"{path}, line {number}: expected one JSON object a line.")
         return cls(path, keys, rows)
 
     def measured(self, make: Callable[[], Row], **key: Any) -> Row:
@@ -61,14 +63,22 @@ class Rows:
         return row
 
     def append(self, row: Row) -> None:
-        """Write a row behind the others; StoreError where that fails."""
+        """Write a row behind the others; StoreError where that fails.
+
+        Half a line that a kill or a full disk left there, of this process or another, goes first.
+        """
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            with self.path.open("ab+") as file:
+                with suppress(OSError):  # a file system without locks has one process that writes
+                    fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+                _end_last_line(file)
+                file.write(json.dumps(row).encode() + b"\n")
         except OSError as error:
+            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            remedy = "Free disk space" if is_full else "See to it that it can be written"
             raise StoreError(
-                f"cannot write {self.path}: {error.strerror or error}. Free disk space and repeat "
-                "the command; what is measured is kept."
+                f"cannot write {self.path}: {error.strerror or error}. {remedy} and repeat the "
+                "command; what is measured is kept."
             ) from None
         self.read.append(row)
 
@@ -80,3 +90,21 @@ def _row(line: bytes) -> Row | None:
     except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None
+
+
+def _is_cut(line: bytes) -> bool:
+    """Tell whether a last line that is no object may be the beginning of one."""
+    return not line.endswith(b"\n") and BEGIN.startswith(line[: len(BEGIN)])
+
+
+def _end_last_line(file: IO[bytes]) -> None:
+    """Take half a line at the end of a file away, and give a whole one its end of line."""
+    if not file.seek(0, os.SEEK_END) or (file.seek(-1, os.SEEK_END), file.read(1))[1] == b"\n":
+        return
+    file.seek(0)
+    text = file.read()
+    begin = text.rfind(b"\n") + 1
+    if _row(text[begin:]) is None:
+        file.truncate(begin)
+    else:
+        file.write(b"\n")

@@ -39,6 +39,18 @@ def _network(seed: int) -> tuple[Any, ...]:
     return genotype, blueprint, build(blueprint, seed)
 
 
+@cache
+def _sizes(seed: int) -> dict[str, Any]:
+    _, blueprint, network = _network(seed)
+    sizes = living.measured(blueprint, network, None)
+    return {
+        "n_params": measure.n_params(network),
+        "flops": measure.flops(network, measure.zeros(SHAPE)),
+        **sizes,
+        **living.efficiencies(sizes, ()),
+    }
+
+
 def measured(answers: str, seed: int = 0, with_labels: bool = True) -> Measured:
     """Return a trial as an evaluator hands it over; without labels nothing was validated."""
     genotype, blueprint, network = _network(seed)
@@ -51,15 +63,11 @@ def measured(answers: str, seed: int = 0, with_labels: bool = True) -> Measured:
         scores = np.full((N_IMAGES, N_CLASSES), 1 / N_CLASSES)
     probabilities = scores.astype(np.float32)
     chosen = np.maximum(probabilities[np.arange(N_IMAGES), labels], np.finfo(np.float32).tiny)
-    sizes = living.measured(blueprint, network, None)
     metrics: dict[str, float | str | None] = {
         "val_accuracy": float((probabilities.argmax(1) == labels).mean()),
         "val_loss": float(-np.log(chosen.astype(np.float64)).mean()),
         "train_loss": 0.5,
-        "n_params": measure.n_params(network),
-        "flops": measure.flops(network, measure.zeros(SHAPE)),
-        **sizes,
-        **living.efficiencies(sizes, ()),
+        **_sizes(seed),
         "epochs_done": 1.0,
         "images_per_s": 1000.0,
         "precision": "float32",

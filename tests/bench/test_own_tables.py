@@ -60,6 +60,13 @@ def test_scores_may_be_fractions_arrays_and_texts_of_a_file(tmp_path: Path) -> N
     assert (own.accuracy(dag, "val"), own.accuracy(dag, "test")) == (61.0, 60.5)
 
 
+@pytest.mark.parametrize("line", ["x,{},61,60,1", "x,{},61"])
+def test_a_row_of_a_file_with_more_or_fewer_cells_is_named(line: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"key,genotype,val,test\n{line}\n")
+    with pytest.raises(DataError, match="row 2: expected as many cells as the first row has"):
+        table(tmp_path / "t.csv")
+
+
 def test_what_is_not_in_the_table_is_a_hole() -> None:
     own = table([{**rows()[0], "test": None}, *rows()[1:3]])
     for dag, column in ((NETWORKS[9], "val"), (NETWORKS[0], "test")):
@@ -73,8 +80,13 @@ def test_a_key_alone_names_a_cell_and_must_be_one() -> None:
     assert callable(cells)
     space = find("nasbench-macro")
     cell = space.genotype(4000)  # type: ignore[attr-defined]
-    own = nasgen.RowTable("nasbench-macro", [{"key": cell.key, "val": 70}], "val")
-    assert own.accuracy(cell, "val") == 70.0
+    other = space.genotype(6000)  # type: ignore[attr-defined]
+    given = [
+        {"key": cell.key, "val": 70},
+        {"key": other.key, "genotype": "", "val": "60"},  # as a file says what is missing
+    ]
+    own = nasgen.RowTable("nasbench-macro", given, "val")
+    assert (own.accuracy(cell, "val"), own.accuracy(other, "val")) == (70.0, 60.0)
     with pytest.raises(DataError, match="row 1: no network of the space has the key 'dag1:abc'"):
         nasgen.RowTable("nasbench-macro", [{"key": "dag1:abc", "val": 70}], "val")
 
@@ -135,6 +147,8 @@ WRONG: list[tuple[Any, str]] = [
     ([{"key": "dag1:00", "val": 1, "test": 1}], "row 1: the key 'dag1:00' alone names no network"),
     ([{**rows()[0], "key": "dag1:00"}], "row 1: no such key: 'dag1:00' is written beside"),
     ([{"val": 1, "test": 1}], "row 1: expected a network under 'genotype' or 'key', got neither"),
+    ([{"key": 5, "val": 1, "test": 1}], "row 1: .* got the key 5, which is no text"),
+    ([{**rows()[0], "test": 10**400}], "row 1: column 'test': expected per cent"),
     ([{"genotype": "{", "val": 1}], "row 1: expected the JSON of a genotype, got '{'"),
     ([{"genotype": {"kind": "dagg"}}], "row 1: expected a genotype whose 'kind'"),
     (
@@ -224,6 +238,12 @@ def test_without_curves_there_is_nothing_to_stop() -> None:
     for settings in ({"stopping": {"stopper": "median"}}, {"algorithm": {"rungs": 2}}):
         with pytest.raises(ConfigError, match="no learning curves"):
             play.finished("nasbench-macro", "random", 0, 8, settings=settings)
+
+
+def test_a_rung_of_less_than_an_epoch_is_none(file: Path) -> None:
+    settings = {"algorithm": {"rungs": 4, "eta": 3, "population": 2}}
+    with pytest.raises(ConfigError, match=r"an epoch or more .* 9 epochs, for 4 rungs with eta 3"):
+        play.finished(str(file), "random", 0, 5, settings=settings)
 
 
 def test_holes_cost_a_training_and_are_counted(tmp_path: Path) -> None:
@@ -319,6 +339,11 @@ def test_a_file_that_is_no_bench_is_one_sentence(name: str, tmp_path: Path) -> N
         (("nowhere.py",), "bench file nowhere.py does not exist"),
         (("nasbench201", "--set", "space.name=mlp"), "expected a setting of algorithm, predictor"),
         (("nasbench201", "--algorithms", "genetic+rank:pahts"), "did you mean 'paths'"),
+        (("nasbench201", "--algorithms", "genetic+rank:zero-cost"), "'zero-cost' is computed from"),
+        (("nasbench201", "--algorithms", "genetic+zero-cost"), "has none; choose features"),
+        (("nasbench201", "--set", "algorithm.name=local"), "named by --algorithms NAME"),
+        (("nasbench201", "--set", "predictor.name=gp"), "named by --algorithms NAME+PREDICTOR"),
+        (("nasbench201", "--plot", "nowhere/p.svg"), "--plot: nowhere is no folder"),
     ],
 )
 def test_arguments_that_are_wrong_are_one_sentence(arguments: tuple[str, ...], said: str) -> None:

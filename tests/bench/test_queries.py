@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from nasgen.bench import play
 from nasgen.bench.finished import Finished, Kept
 from nasgen.cli import app
-from nasgen.errors import ConfigError
+from nasgen.errors import ConfigError, DataError
 from nasgen.store.trial import Trial
 from tests.bench.chains import N_EPOCHS, rows, written
 from tests.conftest import forget
@@ -175,9 +175,28 @@ def test_a_file_of_rows_outlives_what_was_cut_off_and_keeps_what_is_of_others(
     file.write_text(file.read_text().rstrip("\n"))  # its end of line was not written
     Kept(file).add(plays[1], play.finished(**plays[1]))
     assert [Kept(file).get(each) is None for each in plays] == [False, False]
-    for other in (b"a note", b"\xff\xfe", b'{"a": 1}'):
+    for other in (b"a note", b"\xff\xfe", b'{"a": 1}', b"{{ title }}"):
         file.write_bytes(other)
         done = invoke("bench", str(holed), "--rows", str(file))
         assert done.exit_code == 2
         assert "line 1: expected" in done.output
-        assert file.read_bytes().rstrip() == other
+        assert file.read_bytes() == other
+
+
+def test_of_rows_of_one_search_the_longest_counts_and_a_damaged_one_is_named(
+    holed: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "new" / "rows.jsonl"  # whose folder is made
+    given = {"bench": str(holed), "algorithm": "random", "seed": 0}
+    one, other = Kept(file), Kept(file)
+    for kept, n in ((one, 6), (other, 4)):  # as two processes at once
+        kept.add({**given, "n_queries": n}, play.finished(**given, n_queries=n))
+    found = Kept(file).get({**given, "n_queries": 6})
+    assert found is not None
+    assert found.n_queries == 6
+    row = json.loads(file.read_text().splitlines()[0])
+    several: list[dict[str, Any]] = [{"ends": []}, {"at": []}, {"val": [10**400]}]
+    for damaged in several:
+        file.write_text(json.dumps({**row, "found": {**row["found"], **damaged}}) + "\n")
+        with pytest.raises(DataError, match="line 1: expected a search"):
+            Kept(file)

@@ -124,6 +124,12 @@ def test_the_default_is_not_reported() -> None:
     assert nasgen.cli.tuning.BENCH == BENCH
 
 
+@pytest.mark.usefixtures("registry_restored")
+def test_a_table_of_fewer_networks_than_a_search_asks_for_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--bench: expected a table of 100 .*own\.py has 14"):
+        tune(str(written(tmp_path, rows())))
+
+
 def test_wrong_benches_are_told() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'nasbench201'"):
         tune("nasbench20")

@@ -47,7 +47,8 @@ def _nasgen(*arguments: str) -> subprocess.CompletedProcess[str]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small finished search of twelve trials, made from the command line."""
     path = tmp_path_factory.mktemp("cli") / "run"
-    done = _process("search", *TINY, "--trials", "12", "--out", str(path), "--json", "--quiet")
+    words = (*TINY, "--trials", "12", "--out", str(path), "--json", "--quiet", *SERIAL)
+    done = _nasgen("search", *words)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     (path.parent / "summary.json").write_text(done.stdout.splitlines()[-1])
@@ -163,7 +164,7 @@ def test_a_complete_run_takes_more_trials_and_says_so_when_none_are_asked_for(
 
 def test_ctrl_c_ends_cleanly_and_the_run_can_be_resumed(tmp_path: Path) -> None:
     path = tmp_path / "run"
-    command = [*NASGEN, "search", *TINY, "--trials", "12", "--out", str(path), "--quiet"]
+    command = [*NASGEN, "search", *TINY, "--trials", "8", "--out", str(path), "--quiet"]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         # A job in the background of a shell inherits that Ctrl-C is ignored.
@@ -179,13 +180,13 @@ def test_ctrl_c_ends_cleanly_and_the_run_can_be_resumed(tmp_path: Path) -> None:
     assert "Traceback" not in stderr
     assert json.loads(_nasgen("status", str(path), "--json").stdout)["state"] == "unfinished"
     done = _nasgen("resume", str(path), "--json", "--quiet", "--workers", "1")
-    assert json.loads(done.stdout)["trials"]["complete"] == 12
+    assert json.loads(done.stdout)["trials"]["complete"] == 8
 
 
 def test_nothing_completed_is_exit_code_3(tmp_path: Path) -> None:
     done = _nasgen(
         "search", *TINY, "--trials", "3", "--out", str(tmp_path / "run"), "--json", "--quiet",
-        "--set", "training.time_limit=0.001", "--workers", "1",
+        "--set", "training.time_limit=0.001", *SERIAL,
     )  # fmt: skip
     assert done.returncode == 3
     summary = json.loads(done.stdout.splitlines()[-1])
@@ -303,12 +304,12 @@ def test_the_example_operator_is_listed_and_takes_part_in_a_search(
     tmp_path: Path, registry_restored: None
 ) -> None:
     example = Path(__file__).parents[2] / "examples" / "double_channels.py"
-    listed = _process("list", "mutations", "--plugin", str(example), "--json").stdout
+    listed = _nasgen("list", "mutations", "--plugin", str(example), "--json").stdout
     assert "double-channels" in [json.loads(line)["name"] for line in listed.splitlines()]
     path = tmp_path / "run"
-    done = _process(
+    done = _nasgen(
         "search", *TINY, "--trials", "10", "--out", str(path), "--quiet", "--plugin", str(example),
-        "--workers", "1",
+        *SERIAL,
         "--set", "space.max_channels=64", "--set", "algorithm.mutations={double-channels=1.0}",
         "--set", "algorithm.crossover_prob=0",
     )  # fmt: skip

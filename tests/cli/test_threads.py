@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner, Result
 import nasgen
 from nasgen.cli import app
 from nasgen.settings.fidelity import n_cores
+from tests.conftest import every_core
 
 TRAINING = ("search", "resume", "train", "tune", "ensemble", "reproduce", "prune")
 TINY = {
@@ -23,6 +25,12 @@ TINY = {
     "budget": {"trials": 2},
     "finish": {"networks": 0},
 }
+
+
+@pytest.fixture(autouse=True)
+def all_cores() -> Iterator[None]:
+    with every_core():
+        yield
 
 
 def _nasgen(*words: Any) -> Result:

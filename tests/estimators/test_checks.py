@@ -16,7 +16,12 @@ from nasgen import NASClassifier, NASRegressor
 SMALL: dict[str, Any] = {
     "trials": 1,
     "ensemble": False,
-    "settings": {"training.epochs": 3, "finish.networks": 0},
+    "settings": {
+        "training.epochs": 3,
+        "finish.networks": 0,
+        "ensemble.bags": 1,
+        "ensemble.rounds": 1,
+    },
 }
 ESTIMATORS = [NASClassifier(**SMALL), NASRegressor(**SMALL)]
 

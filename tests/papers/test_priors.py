@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import subprocess
-import sys
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,10 @@ from nasgen.papers import populations, prior_tables, priors, structure
 from nasgen.papers.base import Request
 from nasgen.papers.populations import Plan
 from nasgen.papers.structure import ALL, SETS, SIZE, SOURCES
-from nasgen.predictors import evaluate, scores
+from nasgen.predictors import adaboost, evaluate, forest, scores
 from nasgen.predictors.features.random_graph import RandomGraph
 from nasgen.seeding import generator
+from tests import forked
 
 TINY = ("--graphs", "6", "--cells", "rnn_tanh,lstm", "--data", "reber:n=240", "--repeats", "1")
 SMALL = (
@@ -46,6 +48,16 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+@contextmanager
+def few_trees() -> Iterator[None]:
+    """Small ensembles: for tests of what is said, not of how well it is predicted."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (adaboost, forest):
+            patch.setattr(module, "N_TREES", 5)
+        yield
+
+
+@few_trees()
 def studied(out: Path, *more: str) -> Any:
     return CliRunner().invoke(app, ["study", "priors", *TINY, *SMALL, "--out", str(out), *more])
 
@@ -167,20 +179,14 @@ def test_more_graphs_go_on_where_fewer_ended(made: tuple[Path, list[dict[str, An
     assert np.array_equal(after.y[kept], before.y)
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tests.papers import test_priors
-from nasgen.papers import populations
-from nasgen.papers.base import Request
+def killed_at_the_second(folder: str, graphs: int, alone: bool) -> None:
+    """Train a population in a process that is killed when its second network is told."""
 
-def kill(event, data):
-    if event == "told" and data["trial"].seq == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
+    def kill(event: str, data: Any) -> None:
+        if event == "told" and data["trial"].seq == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-request = Request("", None, Path(sys.argv[1]), listeners=(kill,))
-populations.trained(test_priors.plan(*eval(sys.argv[2])), request)
-"""
+    populations.trained(plan(graphs, alone), Request("", None, Path(folder), listeners=(kill,)))
 
 
 # In this process; as two workers, eight networks side by side in one and three in the other.
@@ -188,9 +194,9 @@ populations.trained(test_priors.plan(*eval(sys.argv[2])), request)
 def test_a_killed_population_comes_to_the_same_data_set(
     graphs: int, alone: bool, abreast: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), f"({graphs}, {alone})"]
-    done = subprocess.run(words, check=False)
-    assert done.returncode == -9
+    process = forked.begun(killed_at_the_second, str(tmp_path / "killed"), graphs, alone)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     heard: list[int] = []
 
     def hear(event: str, data: Any) -> None:
@@ -233,6 +239,7 @@ def test_a_graph_that_fails_is_counted_and_passed_over(
     assert [row["trial"] for row in found.found.rows] == [0, 2]
 
 
+@few_trees()
 def test_units_of_which_no_graph_can_be_trained_are_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

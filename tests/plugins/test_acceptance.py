@@ -9,9 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +21,14 @@ from typer.testing import CliRunner
 
 from nasgen import load
 from nasgen.cli import app
+from tests import forked
 from tests.conftest import forget
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NASGEN = (sys.executable, "-m", "nasgen")
 N_TRIALS, N_BEFORE_KILL = 12, 3
-MOST_S = 120.0  # until the trials before the kill are there, on a busy machine
 TINY = (
     f"budget.trials={N_TRIALS}", "algorithm.population=3", "training.epochs=0.5",
-    "finish.networks=1", "finish.epochs=1", "ensemble.candidates=2",
+    "finish.networks=1", "finish.epochs=1", "ensemble.candidates=2", "execution.executor=serial",
 )  # fmt: skip
 
 
@@ -85,6 +81,8 @@ CASES = {
         (
             "--data",
             "digits",
+            "--set",
+            "execution.executor=processes",  # where matings run
             "--set",
             "algorithm.matings.median=9",
             "--set",
@@ -162,23 +160,6 @@ def n_complete(run: Path) -> int:
     return int(rows[0])
 
 
-def killed(folder: Path, command: list[str]) -> None:
-    """Start a search and kill it with SIGKILL as soon as some trials are complete."""
-    log = (folder / "search.log").open("w")
-    process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-    began = time.monotonic()
-    try:
-        while n_complete(folder / "run") < N_BEFORE_KILL:
-            text = (folder / "search.log").read_text()
-            assert process.poll() is None, f"the search ended before it was killed\n{text}"
-            assert time.monotonic() - began < MOST_S, f"too few trials\n{text}"
-            time.sleep(0.02)
-    finally:
-        process.kill()
-        process.wait()
-        log.close()
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_it_is_checked_searched_killed_resumed_and_used(
     name: str, tmp_path: Path, registry_restored: None, monkeypatch: pytest.MonkeyPatch
@@ -195,10 +176,11 @@ def test_it_is_checked_searched_killed_resumed_and_used(
         assert all(f["ok"] and f["n_checked"] for f in findings), findings
         plugin = ("--plugin", copied)
     settings = (part for setting in TINY for part in ("--set", setting))
-    killed(
-        tmp_path,
-        [*NASGEN, "search", *settings, *case.arguments, *plugin, "--seed", "1", "--workers", "1",
+    forked.killed(
+        ["search", *settings, *case.arguments, *plugin, "--seed", "1", "--workers", "1",
          "--device", "cpu", "--out", "run", "--quiet"],
+        tmp_path / "search.log",
+        lambda: n_complete(run) >= N_BEFORE_KILL,
     )  # fmt: skip
     before = [row for row in history(run) if row["state"] != "RUNNING"]
     assert N_BEFORE_KILL <= len(before) < N_TRIALS

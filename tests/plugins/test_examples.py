@@ -6,9 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -175,17 +175,16 @@ def python(code: str, **env: str) -> list[str]:
 def test_an_installed_package_is_found_without_being_named(tmp_path: Path, examples: Path) -> None:
     pytest.importorskip("hatchling", reason="building the sample plug-in needs hatchling")
     installed = tmp_path / "site"
-    arguments: list[Any] = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
-    # Built from a copy: building may leave files beside the sources.
+    # Built from a copy: building may leave files beside the sources. Of Python alone, a wheel is
+    # installed where it is unpacked.
     source = tmp_path / "source"
     shutil.copytree(examples / "nasgen-sample-plugin", source)
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", *arguments, "--target", installed, source],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    done = subprocess.run(build, cwd=source, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
     code = (
         "from nasgen import registry\n"
         "entry = registry.entries('mutations')['swap-kernels']\n"

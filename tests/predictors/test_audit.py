@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -221,10 +222,14 @@ def test_those_who_pass_while_nothing_is_screened_are_no_measure_of_screening() 
 # ---- the filter obeys ----------------------------------------------------------------------------
 
 
+@cache
 def searched(
     target: Any, seed: int = 0, features: Features | None = None, **options: Any
 ) -> Filter:
-    """Play a search: offered candidates are random, chosen ones get their label at once."""
+    """Play a search: offered candidates are random, chosen ones get their label at once.
+
+    Tests of the same search look at one and the same filter.
+    """
     make = registry.resolve("predictors", "ridge")
     described = features or Structural()
     screen = Filter(make, described, seed=seed, warmup=10, unscreened=0.3, **options)

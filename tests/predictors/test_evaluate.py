@@ -167,6 +167,8 @@ def test_a_short_training_of_each_network_is_read_beside_the_features(
         (("nasbench201", "--low", "c10_valid_12ep@x"), "Expected COLUMN or COLUMN@EPOCH"),
         (("synthetic-dag",), "scores any network and lists none"),
         (("somewhere.csv", "--low", "a"), "--low: expected a bench"),
+        (("somewhere.csv", "--signal", "a"), "--signal: expected a bench"),
+        (("nasbench201", "--features", "paths+synflow"), "'synflow' is computed from images"),
     ],
 )
 def test_benches_and_columns_that_do_not_fit_are_one_sentence(
@@ -243,6 +245,8 @@ def test_a_file_of_networks_has_joined_features_of_graphs_and_none_of_images(
     for name in ("zero-cost", "structural+synflow"):
         with pytest.raises(DataError, match="is computed from images"):
             labels.of_file(tmp_path / "table.csv", name)
+    with pytest.raises(DataError, match="'network' is computed from what is known of a run"):
+        labels.of_file(tmp_path / "table.csv", "network")
 
 
 def test_files_of_before_labels_had_a_column_are_read(run: nasgen.Run, tmp_path: Path) -> None:

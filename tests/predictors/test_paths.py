@@ -146,6 +146,16 @@ def test_what_no_draw_had_is_another_label_and_many_paths_stay_finite() -> None:
     assert hashes[-1] == 1.0  # all paths have the same labels
 
 
+def test_a_cell_that_computes_nothing_has_paths_without_labels() -> None:
+    template = load("nasbench201").template
+    dag = template.cell(["skip"] * len(template.edges))
+    for features in (Paths(space("nasbench201")), Paths.over([dag])):
+        row = named(features, dag)
+        assert row["n_plain"] == row["n_paths"] == pytest.approx(math.log1p(4))
+        assert np.isfinite(features.encode(dag)).all()
+    assert PathHashes().encode(dag)[-2:].tolist() == pytest.approx([math.log1p(4), 1])
+
+
 def test_a_file_of_networks_stands_for_the_space(tmp_path: Path) -> None:
     where = space("dag-cnn")
     rng = np.random.default_rng(0)

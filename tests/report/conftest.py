@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,8 @@ def grow(dag: Dag, space: DagCnn, name: str, rng: np.random.Generator) -> Dag | 
     return child.genotype if isinstance(child, Child) else child
 
 
-def history(n: int, seed: int, names: tuple[str, ...], fail: float) -> list[Trial]:
+@cache
+def history(n: int, seed: int, names: tuple[str, ...], fail: float) -> tuple[Trial, ...]:
     """Return `n` trials of a generational search: 12 samples, then mutants of good ones."""
     rng = np.random.default_rng(seed)
     space = DagCnn(max_channels=96)
@@ -105,10 +107,10 @@ def history(n: int, seed: int, names: tuple[str, ...], fail: float) -> list[Tria
                 failure="needed 9.1 GiB, 7.8 GiB are free" if failed else None,
             )
         )
-    return trials
+    return tuple(trials)
 
 
-def finalists(trials: list[Trial], n: int, seed: int) -> list[Trial]:
+def finalists(trials: Sequence[Trial], n: int, seed: int) -> list[Trial]:
     """Return longer trainings of the best trials."""
     rng = np.random.default_rng(seed + 1)
     best = sorted(
@@ -155,9 +157,9 @@ def build_view(
     **changes: Any,
 ) -> ReportView:
     """Return a view of an invented run; `changes` replace fields of the view."""
-    trials = history(n, seed, objectives, fail)
-    last = finalists(trials, n_finish, seed)
-    trials += last
+    searched = history(n, seed, objectives, fail)
+    last = finalists(searched, n_finish, seed)
+    trials = [*searched, *last]
     complete = [t for t in trials if t.state == "COMPLETE"]
     best = max(complete, key=lambda t: t.metrics["val_accuracy"], default=None)
     fields: dict[str, Any] = {

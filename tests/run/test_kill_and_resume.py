@@ -15,12 +15,13 @@ import pytest
 from typer.testing import CliRunner
 
 from nasgen.cli import app
+from tests import forked
 
 NASGEN = [sys.executable, "-m", "nasgen"]
 
 
 def _said(*arguments: str) -> list[str]:
-    """Return the lines of a command that only reads, in this process."""
+    """Return the lines of a command, in this process."""
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     return done.stdout.splitlines()
@@ -55,10 +56,7 @@ def _resumed(run: Path) -> None:
     (line,) = _said("status", str(run), "--json")
     state = json.loads(line)
     if state["state"] == "unfinished":
-        subprocess.run(
-            [*NASGEN, "resume", str(run), "--quiet"],
-            check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        _said("resume", str(run), "--quiet")
 
 
 def test_a_killed_run_resumes_to_the_undisturbed_history_with_one_and_two_workers(
@@ -69,18 +67,9 @@ def test_a_killed_run_resumes_to_the_undisturbed_history_with_one_and_two_worker
     expected = _history(plain)
     assert len(expected) == 10
     killed = tmp_path / "killed"
-    command = _search(killed, 1, 10, 0.5)
-    began = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        # Kill it as soon as some trials are told: the moment differs from run to run, on purpose.
-        while process.poll() is None and time.monotonic() - began < 60:
-            if (killed / "ledger.db").exists() and len(_told(killed)) >= 3:
-                break
-            time.sleep(0.05)
-    finally:
-        process.kill()
-        process.wait()
+    # As soon as some trials are told: the moment differs from run to run, on purpose.
+    command = _search(killed, 1, 10, 0.5)[len(NASGEN) :]
+    forked.killed(command, tmp_path / "log", lambda: len(_told(killed)) >= 3)
     assert 3 <= len(_told(killed)) < 10
     _resumed(killed)
     assert _history(killed) == expected

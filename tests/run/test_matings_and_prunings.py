@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +26,7 @@ from nasgen.settings.config import merge
 from nasgen.settings.writing import to_toml
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
+from tests import forked
 
 TINY: dict[str, Any] = {
     "data": {"source": "digits"},
@@ -125,7 +123,7 @@ def test_a_sparse_network_is_tuned_under_its_support(
 def test_one_and_two_workers_make_the_same_sparse_networks(tmp_path: Path) -> None:
     found = []
     for n in (1, 2):
-        execution = {"executor": "processes", "workers": n}
+        execution = {"executor": "serial" if n == 1 else "processes", "workers": n}
         made = {"execution": execution, "budget": {"trials": 8}, "finish": {"networks": 0}}
         made["training"] = {"epochs": 0.1, "fraction": 0.2}
         made["algorithm"] = {"matings": {"mean": 20.0}, "prunings": {"magnitude": 20.0}}
@@ -140,16 +138,12 @@ def test_a_killed_search_resumes_to_the_same_supports(tmp_path: Path) -> None:
     config = tmp_path / "search.toml"
     config.write_text(to_toml(reading.resolved(TINY).config))
     nasgen.run(config, out=tmp_path / "a")
-    command = [sys.executable, "-m", "nasgen", "search", str(config), "--out", str(tmp_path / "b")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    began = time.monotonic()
-    while process.poll() is None and time.monotonic() - began < 60:
-        log = tmp_path / "b" / "log.jsonl"
-        if log.exists() and log.read_text().count('"told"') >= 7:
-            break
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
+    log = tmp_path / "b" / "log.jsonl"
+
+    def is_time() -> bool:
+        return log.exists() and log.read_text().count('"told"') >= 7
+
+    forked.killed(["search", config, "--out", tmp_path / "b"], tmp_path / "said", is_time)
     nasgen.resume(tmp_path / "b")
     whole, resumed = (nasgen.load(tmp_path / name).trials for name in "ab")
     assert any(t.is_sparse for t in whole)

@@ -33,6 +33,7 @@ from nasgen.runs.reserve import LOADING
 from nasgen.runs.resolved import Resolved
 from nasgen.settings.cores import Speed
 from nasgen.settings.fidelity import thread_counts
+from tests.conftest import every_core
 from tests.played import resolved_of
 
 TINY = {
@@ -214,14 +215,14 @@ def test_the_shortest_budget_that_is_named_works(
 
 @dataclass(frozen=True)
 class _Slow(Classification):  # type: ignore[misc]
-    """A task of three classes whose loss takes its time: an epoch takes half a minute."""
+    """A task of three classes whose loss takes its time: an epoch takes twenty seconds."""
 
     @classmethod
     def fit(cls, dataset: Any, rows: Any) -> _Slow:
         return cls(3)
 
     def loss(self, outputs: Any, targets: Any, smoothing: float = 0.0) -> Any:
-        time.sleep(1.0)
+        time.sleep(0.15)
         return super().loss(outputs, targets, smoothing)
 
 
@@ -234,17 +235,18 @@ def slow(registry_restored: None) -> str:
 def test_a_budget_shorter_than_a_training_is_refused_and_leaves_nothing(
     slow: str, tmp_path: Path
 ) -> None:
-    timed_out = {**TINY, "data": {"task": slow}, "budget": {"time": "20s"}}
+    training = {**TINY["training"], "batch_size": 8}
+    timed_out = {**TINY, "data": {"task": slow}, "budget": {"time": "10s"}, "training": training}
     rng = np.random.default_rng(0)
     data = rng.integers(0, 256, (1200, 1, 8, 8)).astype(np.uint8), np.arange(1200) % 3
-    with pytest.raises(ConfigError, match=r"budget.time: expected at least \d+ s, got 20 s"):
+    with pytest.raises(ConfigError, match=r"budget.time: expected at least \d+ s, got 10 s"):
         nasgen.run(timed_out, out=tmp_path / "run", plugins=[_Slow], data=data)
     assert not (tmp_path / "run").exists()
-    some = {**timed_out, "budget": {"trials": 1}, "training": {"epochs": 0.01}}
+    some = {**timed_out, "budget": {"trials": 1}, "training": {**training, "epochs": 0.01}}
     run = nasgen.run(some, out=tmp_path / "run", plugins=[_Slow], data=data)
     before = {**run.record}
     with pytest.raises(ConfigError, match=r"Use a budget of \d+s or more"):
-        nasgen.resume(run.path, time_s=20.0, plugins=[_Slow])
+        nasgen.resume(run.path, time_s=10.0, plugins=[_Slow])
     assert nasgen.load(run.path).record["legs"] == before["legs"]
     assert nasgen.load(run.path).is_complete
 
@@ -272,8 +274,8 @@ class Seen:
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seen]:
     """A run with a time budget that was interrupted at its first training."""
     seen, path = Seen("submitted"), tmp_path_factory.mktemp("planned") / "run"
-    tables = {**TINY, "budget": {"trials": 3, "time": "5m"}, "predictor": {"name": "forest"}}
-    with pytest.raises(KeyboardInterrupt):
+    tables = {**TINY, "budget": {"trials": 3, "time": "2m"}, "predictor": {"name": "forest"}}
+    with every_core(), pytest.raises(KeyboardInterrupt):
         nasgen.run(tables, out=path, listeners=(seen,))
     return path, seen
 

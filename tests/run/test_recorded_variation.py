@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from nasgen.search_spaces.base import Draw
 from nasgen.search_spaces.random_graph_mlp import RandomGraphMlp
 from nasgen.settings.budget import Budget
 from nasgen.store.ledger import Ledger
-from tests.toy_evaluator import plan_of
+from tests.played import plan_of
 
 ALGORITHMS = ("genetic", "aging", "local", "nsga2", "growth", "random")
 TRIALS = 44
@@ -100,11 +101,17 @@ def named(case: str) -> str:
     return case if case in ALGORITHMS else "growth" if "growth" in case else "genetic"
 
 
+@cache
+def undisturbed(case: str) -> tuple[Playing, list[dict[str, Any]]]:
+    """Return a whole search and its history; tests only read its ledger."""
+    whole = Playing(named(case), **CASES[case])
+    return whole, whole.run()
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("stop_at", [7, 25])
 def test_nothing_that_the_ledger_holds_is_made_again(case: str, stop_at: int) -> None:
-    whole = Playing(named(case), **CASES[case])
-    expected = whole.run()
+    whole, expected = undisturbed(case)
     ledger = Playing(named(case), stop_at=stop_at, **CASES[case]).killed()
     numbers = {t.number for t in ledger.trials()}
     again = Playing(named(case), ledger, **CASES[case])
@@ -177,8 +184,7 @@ def test_a_changed_operator_resumes_and_verifying_says_what_differs() -> None:
     def changed(parent: Any, space: Any, rng: np.random.Generator) -> Any:
         return relabel(parent, space, np.random.default_rng(0))
 
-    first = Playing()
-    rows = first.run()
+    first, rows = undisturbed("genetic")
     same = Playing(ledger=first.ledger)
     assert resuming.verify(same.search, first.ledger.trials()) == []
     other = Playing(ledger=first.ledger)
@@ -199,15 +205,13 @@ def test_a_changed_operator_resumes_and_verifying_says_what_differs() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_verifying_an_unchanged_run_finds_no_difference(case: str) -> None:
-    played = Playing(named(case), **CASES[case])
-    played.run()
+    played, _ = undisturbed(case)
     again = Playing(named(case), played.ledger, **CASES[case])
     assert resuming.verify(again.search, played.ledger.trials()) == []
 
 
 def test_another_seed_is_named_by_verifying() -> None:
-    first = Playing()
-    first.run()
+    first, _ = undisturbed("genetic")
     found = resuming.verify(Playing(ledger=first.ledger, seed=5).search, first.ledger.trials())
     first_drawn = next(t.seq for t in first.ledger.trials() if t.operator != "design")
     assert found[0].trial == first_drawn > 0, "designs are the same for all seeds"

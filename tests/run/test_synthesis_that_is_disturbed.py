@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +16,7 @@ from nasgen.errors import ConfigError, OperatorError
 from nasgen.runs import reading, suspicious
 from nasgen.settings.config import merge, read_toml
 from nasgen.settings.writing import to_toml
+from tests import forked
 
 TINY: dict[str, Any] = {
     "data": {"source": "digits"},
@@ -51,19 +47,14 @@ def test_a_killed_synthesis_resumes_to_the_same_supports(
     execution = {"executor": executor, "workers": workers}
     config, out = tmp_path / "search.toml", tmp_path / "run"
     config.write_text(to_toml(reading.resolved(merge(TINY, {"execution": execution})).config))
-    command = [sys.executable, "-m", "nasgen", "search", str(config), "--out", str(out)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    log, began = out / "log.jsonl", time.monotonic()
-    while process.poll() is None and time.monotonic() - began < 120:
-        if log.exists() and log.read_text().count('"told"') >= 3 + workers:
-            break
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    log = out / "log.jsonl"
+
+    def is_time() -> bool:
+        return log.exists() and log.read_text().count('"told"') >= 3 + workers
+
+    forked.killed(["search", config, "--out", out], tmp_path / "said", is_time)
     assert len(nasgen.load(out).trials) < 10
-    resumed = nasgen.resume(out)
+    resumed = nasgen.resume(out, workers=1)
     assert [t.refs for t in resumed.trials] == [t.refs for t in run.trials]
     assert [(t.key, t.derivation) for t in resumed.trials] == [
         (t.key, t.derivation) for t in run.trials

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import nasgen
+from nasgen.bench import tuning as searches
 from nasgen.cli import app
 from nasgen.errors import StoreError
 from nasgen.evaluation.evaluator import Evaluator
@@ -213,8 +214,8 @@ def test_what_cannot_be_tuned_is_one_sentence(run: nasgen.Run, tmp_path: Path) -
         run.folder.unlock()
 
 
-def test_the_search_itself_is_tuned_on_a_table() -> None:
-    pytest.importorskip("nasgen.bench.tuning")
+def test_the_search_itself_is_tuned_on_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searches, "QUERIES", (20, 40))
     done = invoke("--search", "--trials", "2", "--seeds", "2", "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
