@@ -56,14 +56,15 @@ TIMES = {"PRUNING": ("curvature", "lenet_pruned", "recurrent"), "PRIORS": ("abre
 # Parts of that page that come from other commands than pays.py.
 BESIDE = {
     "saving": ("less-training", "screened", "heredity"),
-    "trainer": ("trainer",),
     "predictors": ("transfer",),
-    "ensemble-goals": ("greedy",),
-    "ensemble-costs": ("selection", "exported"),
     "budget": ("budget-kept",),
 }
 # Parts that have a table of their own: the command whose rows it shows, and how.
-SHOWN = {"ensembles": ("greedy", paired.table), "ten-tables": ("ten-tables", ranked.table)}
+SHOWN = {
+    "ensembles": ("greedy", paired.table),
+    "ensemble-goals": ("greedy", paired.goals),
+    "ten-tables": ("ten-tables", ranked.table),
+}
 PLACES = {
     "DATA": os.environ.get("NASGEN_DATA", str(ROOT.parent / "shared" / "data")),
     "GOLEM": os.environ.get("GOLEM_PYTHON", sys.executable),

@@ -46,7 +46,7 @@ HEADLINES = (
     paired("Fashion-MNIST in 10 minutes on two cores: one network, test accuracy", FASHION),
     paired("Digits in a minute on two cores: one network, test accuracy", DIGITS),
     Headline(
-        f"{HOUR} on two cores: ensemble, test accuracy",
+        f"{HOUR} on two cores (one seed, older code): ensemble, test accuracy",
         (f"{HOUR}, seeds", "ensemble, test"),
         (
             ("random search", (f"{HOUR}, random search", "ensemble, test")),

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from line import Line
-from worth import title
+from worth import as_table, title
 
 from nasgen.bench.summary import spread
 
@@ -151,6 +151,12 @@ def beside_default(rows: Sequence[Row]) -> Iterator[Line]:
                 f"default search, by {by}, test {metric.name}",
                 f"{_wide(metric, gains)}, better in {better} of {len(gains)}",
             )
+
+
+def goals(rows: Sequence[Row]) -> str:
+    """Return as a table the differences with a goal, and what several finalists cost or gain."""
+    found = [line for line in lines(rows) if line.goal]
+    return as_table([*found, *beside_default(rows)])
 
 
 def table(rows: Sequence[Row]) -> str:

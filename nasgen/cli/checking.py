@@ -27,7 +27,10 @@ def list_(
         str | None, typer.Argument(help="Group: mutations, algorithms, presets, ...")
     ] = None,
     name: Annotated[str | None, typer.Argument(help="Member of the group to explain.")] = None,
-    plugin: Annotated[list[Path] | None, typer.Option(help="Python file to load first.")] = None,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE|MODULE", help="Python file or module to load first."),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """List operators, algorithms, layers, data sets, presets and so on, or explain one of them.
@@ -35,9 +38,9 @@ def list_(
     `nasgen list` names the groups, `nasgen list algorithms` their members, and `nasgen list
     algorithms growth` explains one and lists its options.
     """
-    from nasgen.registry.plugins import Scope
+    from nasgen.registry.plugins import Scope, named
 
-    with Scope(plugin or []).load().active():
+    with Scope.of(named(plugin or ())).active():
         _list(group, name, json_)
 
 

@@ -103,8 +103,8 @@ def prune(
     rounds: Annotated[
         int,
         typer.Option(
-            help="Train on for as many epochs again as long as that gains, so many times at most "
-            "in all.",
+            help="Most trainings behind a step, each of --retrain epochs: another one follows as "
+            "long as they gain.",
             min=1,
         ),
     ] = 1,

@@ -85,17 +85,19 @@ def search(
         Path | None, typer.Option(help="Run folder to create (default: a new one in runs/).")
     ] = None,
     plugin: Annotated[
-        list[Path] | None,
-        typer.Option(help="Python file that registers operators, layers, ...; may be repeated."),
+        list[str] | None,
+        typer.Option(
+            metavar="FILE|MODULE",
+            help="Python file or module that registers operators, layers, ...; may be repeated.",
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="SECTION.KEY=VALUE",
-            help="Override any setting, such as 'objectives.constraint=n_params < 200k'; without a "
-            "value, as a preset's environment.final=, it is what it is by default. `nasgen new` "
-            "lists them. May be repeated.",
+            help="Override any setting, such as 'objectives.constraint=n_params < 200k'; 'KEY=' "
+            "takes back what a preset sets. `nasgen new` lists all settings. May be repeated.",
         ),
     ] = None,
     json_: Json = False,
@@ -105,6 +107,7 @@ def search(
     began = time.monotonic()
     from nasgen import papers
     from nasgen.errors import ConfigError
+    from nasgen.runs.segments import more_plugins
     from nasgen.runs.session import run
     from nasgen.runs.trust import check_config
     from nasgen.settings.config import assignments, merge, read_toml
@@ -133,11 +136,9 @@ def search(
             flags.setdefault(section, {})[key] = given
     if seed is not None:
         flags["seed"] = seed
-    if plugin:
-        section = tables.get("plugins", {})
-        files = section.get("files", []) if isinstance(section, Mapping) else None
-        if isinstance(files, list):  # else the config is wrong, which is said below
-            flags["plugins"] = {"files": [*files, *(str(p.resolve()) for p in plugin)]}
+    own = tables.get("plugins", {})
+    if plugin and isinstance(own, Mapping) and all(isinstance(v, list) for v in own.values()):
+        flags["plugins"] = more_plugins(tables, (), plugin)  # else what is wrong is said below
     where = str(config) if config is not None else "settings"
     overrides = [flags, assignments(set_ or [])]
     if preset is not None:
@@ -445,6 +446,10 @@ def train(
             help="Override a training setting, for example one that `nasgen tune` found.",
         ),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="New folder for the network; `ensemble`, `predict`, `export` read it."),
+    ] = None,
     threads: Threads = None,
     plugin: Plugins = None,
     data: DataNow = None,
@@ -478,7 +483,7 @@ def train(
     trial = one_trial(found, trial)
     if set_:
         found = found.with_recipe(assignments(set_))
-    record, metric = found.train(trial, epochs, with_validation, note), found.task.metric
+    record, metric = found.train(trial, epochs, with_validation, note, out=out), found.task.metric
     if json_:
         dump(record)
         return
@@ -487,3 +492,5 @@ def train(
     for part in ("val", "test"):
         print(f"{part} {metric}: {value(metric, record[f'{part}_{metric}'])}")
     print(f"weights: {record['weights']}")
+    if out is not None:
+        print(f"folder: {record['out']}")

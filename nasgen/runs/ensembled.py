@@ -150,6 +150,10 @@ class Ensembled:
         """Return the ensemble's predictions of raw rows, as `ensemble.predict_proba` does."""
         return self.ensemble.predict_proba(rows)
 
+    def predict_names(self, rows: Any) -> list[str]:
+        """Return the name of the class of each raw row."""
+        return self.ensemble.predict_names(rows)
+
     def __repr__(self) -> str:
         return f"Ensembled({str(self.path)!r})"
 

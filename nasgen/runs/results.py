@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +25,6 @@ from nasgen.runs import (
     reporting,
     retraining,
     showing,
-    threads,
     workers,
 )
 from nasgen.runs.counting import counted
@@ -416,6 +413,7 @@ class Run:
         with_validation: bool = False,
         progress: Callable[[Mapping[str, Any]], None] = lambda row: None,
         fraction: float = 1.0,
+        out: str | Path | None = None,
     ) -> dict[str, Any]:
         """Train one architecture into a finished network, and test it once.
 
@@ -425,76 +423,9 @@ class Run:
         four times the search's; `fraction` is the share of the training rows, by default all of
         them whatever the search used. `with_validation` adds the validation rows to the training,
         so that no validation result is left to report. Weights and a record go to `trained/` in the
-        run folder; nothing of the search's history changes.
+        run folder; nothing of the search's history changes. `out` is a new folder for the network,
+        like that of an ensemble with one member: it answers, and takes part in other ensembles.
         """
-        trial = self.trial(seq)
-        again = self.again_of(trial)
-        evaluator = self.evaluator()
-        is_finalist = trial.phase == "finish" and bool(trial.parents)
-        searched = self.trial(trial.parents[0]) if is_finalist else trial
-        if epochs is None:
-            epochs = 4 * float(searched.fidelity.epochs or 1.0)
-
-        def report(row: dict[str, Any]) -> bool:
-            progress(row)
-            return True
-
-        began = time.monotonic()
-        n_threads = self.threads or threads.fastest(evaluator, trial.genotype, trial.seed)
-        cost = {"epochs": epochs, "fraction": fraction, "seconds": None, "threads": n_threads}
-        result = evaluator.evaluate(
-            {
-                "seq": trial.seq,
-                "attempt": 1,
-                "fidelity": cost,
-                "seed": trial.seed,
-                "with_validation": with_validation,
-            }
-            | again.job(),
-            report,
+        return retraining.train(
+            self, self.trial(seq), epochs, with_validation, progress, fraction, out
         )
-        if result["state"] != "COMPLETE":
-            raise StoreError(f"training of trial {trial.seq} failed: {result['failure']}")
-        network = TrainedNetwork(
-            self.name, trial.with_result(result, told=trial.told or 0), evaluator.inference
-        )
-        metric = self.task.metric
-        record = {
-            "run": str(self.path),
-            "trial": trial.seq,
-            "epochs": epochs,
-            "fraction": fraction,
-            "threads": n_threads,
-            "with_validation": with_validation,
-            "begins": "scratch" if "not_inherited" in result["metrics"] else again.begins,
-            f"val_{metric}": result["metrics"].get(f"val_{metric}"),
-            **network.tested(),
-            "n_params": result["metrics"].get("n_params"),
-            "flops": result["metrics"].get("flops"),
-            "train_s": result["train_s"],
-            "wall_s": round(time.monotonic() - began, 3),
-            "genotype": dict(trial.genotype),
-            "weights_ref": result["refs"]["weights"],
-            "recipe": self.resolved.recipe_digest,
-        }
-        return self._keep_trained(record, set(result["refs"].values()))
-
-    def _keep_trained(self, record: dict[str, Any], refs: set[str]) -> dict[str, Any]:
-        target, artifacts = self.path / "trained", self.folder.artifacts
-        stem = f"trial{record['trial']}-{record['epochs']:g}epochs"
-        stem += f"-{record['fraction']:g}-of-the-rows" if record["fraction"] < 1 else ""
-        stem += "-with-validation" if record["with_validation"] else ""
-        if record["recipe"] != Run.open(self.path).recorded.recipe_digest:
-            stem += f"-{record['recipe'][:6]}"  # one file for each recipe that was tried
-        weights = target / f"{stem}.safetensors"
-        try:
-            target.mkdir(exist_ok=True)
-            shutil.copyfile(artifacts.path(record["weights_ref"]), weights)
-        except OSError as error:
-            raise StoreError(f"cannot write {weights}: {error.strerror or error}.") from None
-        # Artifacts are named by content: a training may repeat a trial of the run to the bit.
-        of_trials = {ref for t in self.trials for ref in t.refs.values()}
-        artifacts.remove(refs - of_trials)
-        record = {**record, "weights": str(weights)}
-        self.folder.write_json(f"trained/{stem}.json", record)
-        return record

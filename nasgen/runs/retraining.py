@@ -7,15 +7,23 @@ and from new ones it would lose what the search gained. All others begin anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
-from nasgen.errors import StoreError, typed
+from nasgen.ensembles.trained import TrainedEnsemble, TrainedNetwork
+from nasgen.errors import ConfigError, StoreError, typed
 from nasgen.loop import ancestry
+from nasgen.runs import exporting, threads
 from nasgen.store.artifacts import Artifacts
 from nasgen.store.trial import Trial
+
+if TYPE_CHECKING:
+    from nasgen.runs.results import Run
 
 
 @final
@@ -73,6 +81,105 @@ def again(trial: Trial, trials: Mapping[int, Trial], artifacts: Artifacts, disti
     return Again(trial.genotype, refs, tuple(map(ancestry.described, teachers)))
 
 
+def train(
+    run: Run,
+    trial: Trial,
+    epochs: float | None = None,
+    with_validation: bool = False,
+    progress: Callable[[Mapping[str, Any]], None] = lambda row: None,
+    fraction: float = 1.0,
+    out: str | Path | None = None,
+) -> dict[str, Any]:
+    """Train a trial's network again, test it and keep it: see `nasgen.Run.train`."""
+    from nasgen.runs import combining, ensembled  # which need this module
+
+    if out is not None:
+        ensembled.check_free(Path(out))
+        if with_validation:
+            raise ConfigError(
+                "--out: a network that was trained on the validation rows cannot be compared with "
+                "others by them; leave out --with-validation, or --out."
+            )
+    again = run.again_of(trial)
+    evaluator = run.evaluator()
+    is_finalist = trial.phase == "finish" and bool(trial.parents)
+    searched = run.trial(trial.parents[0]) if is_finalist else trial
+    if epochs is None:
+        epochs = 4 * float(searched.fidelity.epochs or 1.0)
+
+    def report(row: dict[str, Any]) -> bool:
+        progress(row)
+        return True
+
+    began = time.monotonic()
+    n_threads = run.threads or threads.fastest(evaluator, trial.genotype, trial.seed)
+    cost = {"epochs": epochs, "fraction": fraction, "seconds": None, "threads": n_threads}
+    result = evaluator.evaluate(
+        {
+            "seq": trial.seq,
+            "attempt": 1,
+            "fidelity": cost,
+            "seed": trial.seed,
+            "with_validation": with_validation,
+        }
+        | again.job(),
+        report,
+    )
+    if result["state"] != "COMPLETE":
+        raise StoreError(f"training of trial {trial.seq} failed: {result['failure']}")
+    network = TrainedNetwork(
+        run.name,
+        trial.with_result(result, told=trial.told or 0),
+        evaluator.inference,
+        known=partial(exporting.about, run, trial.seq),
+    )
+    metric = run.task.metric
+    record: dict[str, Any] = {
+        "run": str(run.path),
+        "trial": trial.seq,
+        "epochs": epochs,
+        "fraction": fraction,
+        "threads": n_threads,
+        "with_validation": with_validation,
+        "begins": "scratch" if "not_inherited" in result["metrics"] else again.begins,
+        f"val_{metric}": result["metrics"].get(f"val_{metric}"),
+        **network.tested(),
+        "n_params": result["metrics"].get("n_params"),
+        "flops": result["metrics"].get("flops"),
+        "train_s": result["train_s"],
+        "wall_s": round(time.monotonic() - began, 3),
+        "genotype": dict(trial.genotype),
+        "weights_ref": result["refs"]["weights"],
+        "recipe": run.resolved.recipe_digest,
+    }
+    if out is not None:
+        alone = TrainedEnsemble((network,), (1.0,))
+        record["out"] = str(ensembled.write(out, alone, [run], combining.ensemble_summary(alone)))
+    return _kept(run, record, set(result["refs"].values()))
+
+
+def _kept(run: Run, record: dict[str, Any], refs: set[str]) -> dict[str, Any]:
+    """Move weights to `trained/` in the run folder and write the record beside them; return it."""
+    target, artifacts = run.path / "trained", run.folder.artifacts
+    stem = f"trial{record['trial']}-{record['epochs']:g}epochs"
+    stem += f"-{record['fraction']:g}-of-the-rows" if record["fraction"] < 1 else ""
+    stem += "-with-validation" if record["with_validation"] else ""
+    if record["recipe"] != type(run).open(run.path).recorded.recipe_digest:
+        stem += f"-{record['recipe'][:6]}"  # one file for each recipe that was tried
+    weights = target / f"{stem}.safetensors"
+    try:
+        target.mkdir(exist_ok=True)
+        shutil.copyfile(artifacts.path(record["weights_ref"]), weights)
+    except OSError as error:
+        raise StoreError(f"cannot write {weights}: {error.strerror or error}.") from None
+    # Artifacts are named by content: a training may repeat a trial of the run to the bit.
+    of_trials = {ref for t in run.trials for ref in t.refs.values()}
+    artifacts.remove(refs - of_trials)
+    record = {**record, "weights": str(weights)}
+    run.folder.write_json(f"trained/{stem}.json", record)
+    return record
+
+
 def way_back(trial: Trial, artifacts: Artifacts, path: Path) -> str:
     """Return the end of a sentence that says that a trial's weights are gone: what to do."""
     if trial.is_sparse and not artifacts.exists(trial.refs["support"]):
@@ -80,7 +187,7 @@ def way_back(trial: Trial, artifacts: Artifacts, path: Path) -> str:
             "; nor is its support there, without which it cannot be trained again; name a trial "
             "that has them. A search with --set store.keep_weights=all keeps those of all trials."
         )
-    return f"; {typed('train', path, '--trial', trial.seq)} trains it again."
+    return f"; {typed('train', path, '--trial', trial.seq, '--out', 'DIR')} trains it again."
 
 
 def _there(trial: Trial, name: str, artifacts: Artifacts, remedy: str) -> str:

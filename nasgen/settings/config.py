@@ -97,7 +97,9 @@ class Algorithm(OptionSection):
     )
     eta: int = Field(3, ge=2, le=100, description="factor between two rungs, see rungs")
     crossover_prob: Share = Field(
-        0.3, description="probability that a child has two parents or more"
+        0.3,
+        description="probability that a child has two parents or more; default: 0.3, with lineage "
+        "0.1, with synthesis 1",
     )
     adapt: bool = Field(
         False,
@@ -106,33 +108,34 @@ class Algorithm(OptionSection):
     )
     mutations: Weights = Field(
         default_factory=dict,
-        description="name = relative frequency; empty: all mutations that fit the space, equally "
-        "often, or none where the algorithm uses morphisms",
+        description="NAME = relative frequency; those that are not named take no part; empty: all "
+        "that fit the space, plug-ins included, equally often (with lineage as often as it says, "
+        "with growth none)",
     )
     morphisms: Weights = Field(
         default_factory=dict,
-        description="name = relative frequency, on one scale with the mutations; see `nasgen list "
+        description="NAME = relative frequency, on one scale with the mutations; see `nasgen list "
         "morphisms`; empty: the algorithm's own, for most none",
     )
     crossovers: Weights = Field(
         default_factory=dict,
-        description="name = relative frequency; empty: all crossovers that fit the space, equally "
-        "often",
+        description="NAME = relative frequency; empty: all crossovers that fit the space, as for "
+        "mutations",
     )
     matings: Weights = Field(
         default_factory=dict,
-        description="name = relative frequency, on one scale with the crossovers; see `nasgen list "
+        description="NAME = relative frequency, on one scale with the crossovers; see `nasgen list "
         "matings`; empty: none. They mix the weights of several parents; crossover_prob is the "
         "share of crossovers and matings together",
     )
     prunings: Weights = Field(
         default_factory=dict,
-        description="name = relative frequency, on one scale with the mutations; see `nasgen list "
+        description="NAME = relative frequency, on one scale with the mutations; see `nasgen list "
         "prunings`; empty: none. They remove weights of trained networks",
     )
     operators: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
-        description="name = options of an operator that a table above names, such as regrow = "
+        description="NAME = options of an operator that a table above names, such as regrow = "
         "{ share = 0.1 }; `nasgen list mutations regrow` lists them",
     )
     parents: int = Field(

@@ -13,15 +13,20 @@ from nasgen.errors import ConfigError
 from nasgen.settings.config import SearchConfig
 from nasgen.settings.text import readable
 
+HEAD = "# nasgen search configuration. '# seed = 0' shows a default: drop its # to set another."
+
 
 def to_toml(config: SearchConfig, comments: bool = False) -> str:
-    """Write a config as TOML; with `comments`, every setting explained and unset ones shown.
+    """Write a config as TOML; with `comments`, every setting explained.
+
+    Then defaults are comments: what is written out counts as set, where an algorithm may have a
+    default of its own.
 
     Raises ConfigError for names of files that are no UTF-8, which TOML cannot hold.
     """
     if problems := list(_unwritable(config.model_dump(), "")):
         raise ConfigError(problems)
-    lines = ["# nasgen search configuration"] if comments else []
+    lines = [HEAD] if comments else []
     lines += _table_lines(config, SearchConfig, comments)
     for name, field in SearchConfig.model_fields.items():
         value = getattr(config, name)
@@ -66,11 +71,10 @@ def _table_lines(value: BaseModel, model: Any, comments: bool) -> list[str]:
             continue
         if comments and field.description:
             lines.append(f"# {field.description}")
-        if item is None:
-            if comments:
-                lines.append(f"# {key} =")
-        else:
+        if item is not None and (not comments or key in value.model_fields_set):
             lines.append(f"{key} = {_toml(item)}")
+        elif comments:
+            lines.append(f"# {key} =" + ("" if item is None else f" {_toml(item)}"))
     extra = value.model_extra or {}
     lines += [f"{_toml_key(k)} = {_toml(v)}" for k, v in extra.items() if v is not None]
     return lines

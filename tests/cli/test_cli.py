@@ -274,10 +274,30 @@ def test_a_new_config_is_commented_checked_and_never_overwritten(tmp_path: Path)
     assert _nasgen("check", str(path)).returncode == 0
     again = _nasgen("new", str(path))
     assert again.returncode == 2
-    path.write_text(path.read_text().replace("crossover_prob = ", "crosover_prob = "))
+    path.write_text(path.read_text().replace("# crossover_prob = ", "crosover_prob = "))
     broken = _nasgen("check", str(path), "--json")
     assert broken.returncode == 2
     assert "did you mean 'crossover_prob'" in broken.stderr
+
+
+def test_a_plug_in_may_be_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry_restored: None
+) -> None:
+    example = Path(__file__).parents[2] / "examples" / "double_channels.py"
+    (tmp_path / "module_of_doubles.py").write_text(example.read_text())
+    monkeypatch.syspath_prepend(tmp_path)
+    own = ("--plugin", "module_of_doubles")
+    listed = _nasgen("list", "mutations", *own, "--json")
+    assert "double-channels" in [json.loads(line)["name"] for line in listed.stdout.splitlines()]
+    path = tmp_path / "run"
+    less = ("--set", "finish.networks=0", "--set", "algorithm.population=2", "--trials", "2")
+    done = _nasgen("search", *TINY, *SERIAL, *less, *own, "--quiet", "--out", str(path))
+    assert done.returncode == 0, done.stderr
+    config = read_toml(path / "config.toml")
+    assert config["plugins"]["modules"] == ["module_of_doubles"]
+    assert config["algorithm"]["mutations"]["double-channels"] == 1.0
+    done = _nasgen("search", "--plugin", "no_such_module")
+    assert (done.returncode, "there is no module" in done.stderr) == (2, True)
 
 
 def test_the_example_operator_is_listed_and_takes_part_in_a_search(

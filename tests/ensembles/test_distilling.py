@@ -1,4 +1,4 @@
-"""One network learns what an ensemble answers, and becomes a folder like an ensemble's."""
+"""One network learns what an ensemble answers, or is trained again: a folder like an ensemble's."""
 
 from __future__ import annotations
 
@@ -97,6 +97,32 @@ def test_another_network_learns_from_a_folder(single: nasgen.Run, tmp_path: Path
     assert f"- distilled from the run {single.name}\n" in card.read_text()
     of_member = distil(Ensembled(folder, threads=1), Wanted(other.seq, epochs=1.0), tmp_path / "m")
     assert of_member["members"][0]["trial"] == other.seq
+
+
+def test_a_network_that_is_trained_again_becomes_a_folder_too(
+    single: nasgen.Run, tmp_path: Path
+) -> None:
+    """It answers, and takes part in another ensemble of its run; one that saw all rows may not."""
+    out = tmp_path / "longer"
+    words = ["train", str(single.path), "--epochs", "1", "--threads", "1", "--out", str(out)]
+    done = CliRunner().invoke(app, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    record, found = json.loads(done.stdout), nasgen.load(out)
+    (member,) = found.ensemble.members
+    assert member.trial.key == single.trial(record["trial"]).key
+    assert member.weights_ref == record["weights_ref"]
+    assert found.ensemble.val_accuracy == pytest.approx(record["val_accuracy"])
+    right = found.predict(single.dataset.x_test) == single.dataset.y_test
+    assert right.mean() == pytest.approx(record["test_accuracy"])
+    together = ["ensemble", str(single.path), str(out), "--method", "average", "--json"]
+    done = CliRunner().invoke(app, together)
+    assert len(json.loads(done.stdout)["members"]) == 4, done.output
+    done = CliRunner().invoke(app, words)
+    assert (done.exit_code, "exists and is not empty" in done.output) == (2, True)
+    words[-1] = str(tmp_path / "no")
+    done = CliRunner().invoke(app, [*words, "--with-validation"])
+    assert (done.exit_code, "leave out --with-validation" in done.output) == (2, True)
+    assert not (tmp_path / "no").exists()
 
 
 def test_values_are_learnt_from_too(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -81,6 +82,24 @@ def test_a_written_config_reads_back_equal() -> None:
     assert config.algorithm.mutations
     assert reading.resolved(tomllib.loads(to_toml(config))).config == config
     assert parse(tomllib.loads(to_toml(SearchConfig(), comments=True))) == SearchConfig()
+
+
+@pytest.mark.parametrize("preset", [None, "synthesis"])
+def test_what_a_commented_config_does_not_set_is_left_open(preset: str | None) -> None:
+    """So an algorithm that is named later keeps its own defaults, such as its crossover_prob."""
+    tables = {} if preset is None else read_toml(papers.preset(preset))
+    text = to_toml(parse(tables), comments=True)
+    later = {"algorithm": {"name": "lineage"}, "budget": {"time": "10m"}} if preset is None else {}
+    written, plain = (reading.resolved(t, overrides=[later]) for t in (tomllib.loads(text), tables))
+    assert written.config == plain.config
+    assert {name: own for name, own in tomllib.loads(text).items() if own} == tables
+
+
+def test_a_commented_config_shows_the_defaults() -> None:
+    lines = to_toml(SearchConfig(), comments=True).splitlines()
+    shown = [re.sub(r"^# (?=[a-z_]+ = )", "", line) for line in lines]
+    assert sum(a != b for a, b in zip(lines, shown, strict=True)) > 40
+    assert parse(tomllib.loads("\n".join(shown))) == SearchConfig()
 
 
 def test_every_preset_is_a_valid_config() -> None:
