@@ -22,7 +22,7 @@ import reproduced
 import sparsity
 import synthesised
 import worth
-from line import Line, wide
+from line import Line, groups, wide
 
 # Measured apart from this code with 100 seeds: mean best c10v_valid_200 at 50 and 100 queries.
 INDEPENDENT = {"local": {"50": 91.43, "100": 91.56}, "aging": {"50": 91.09, "100": 91.46}}
@@ -269,6 +269,18 @@ def training_loop(found: list[Any]) -> Iterator[Line]:
         yield Line(f"training time in {found[0]['precision']}, of float32", f"{exact:.2f} ×")
 
 
+def narrow_maps(found: list[Any]) -> Iterator[Line]:
+    """Read benchmarks/narrow_maps.py: a line a batch size."""
+    for rows in groups(found, "network", "widen", "batch", "threads"):
+        first = rows[0]
+        yield Line(
+            f"time of a training step with narrow maps side by side, of one without: "
+            f"{first['network']}, {first['widen']:g} times as wide, batches of {first['batch']}, "
+            f"{first['threads']} threads",
+            ", ".join(f"{row['ratio']:.2f} × at {row['side']} pixels" for row in rows),
+        )
+
+
 # ---- growth --------------------------------------------------------------------------------------
 
 
@@ -380,6 +392,7 @@ TOOLS = {
     "features": Tool("python benchmarks/features.py", features),
     "golem": Tool("python benchmarks/golem.py --python GOLEM", golem),
     "training_loop": Tool("python benchmarks/training_loop.py", training_loop),
+    "narrow_maps": Tool("python benchmarks/narrow_maps.py", narrow_maps),
     "morphisms": Tool("python benchmarks/morphisms.py", morphisms),
     "shared_parameters": Tool("python benchmarks/shared_parameters.py", shared_parameters),
     "support": Tool("python benchmarks/support.py", support),

@@ -53,6 +53,24 @@ def lines(rows: Sequence[Row]) -> Iterator[Line]:
                 )  # fmt: skip
 
 
+def table(rows: Sequence[Row]) -> str:
+    """Return the ratios of exported ensembles, a line a network, then what ONNX Runtime takes."""
+    own = [row for row in rows if row["figure"] == "exported"]
+    if not own:
+        return "Nothing was measured yet."
+    cases = sorted({(row["threads"], int(n)) for row in own for n in row["ratio"]})
+    heads = [f"{n} row{'s' * (n != 1)}, {t} thread{'s' * (t != 1)}" for t, n in cases]
+    text = [f"| networks | computed | {' | '.join(heads)} |", "|---|---|" + "---|" * len(heads)]
+    for network in dict.fromkeys(row["network"] for row in own):
+        found = {row["threads"]: row for row in own if row["network"] == network}
+        ratios = [found[t]["ratio"].get(str(n)) if t in found else None for t, n in cases]
+        said = ["–" if r is None else f"{r:.2f}" if r <= 1 else f"**{r:.2f}**" for r in ratios]
+        how = ", ".join(dict.fromkeys(written(row["units"]) for row in found.values()))
+        text.append(f"| {network} | {how} | {' | '.join(said)} |")
+    others = [f"{line.what}: {line.measured}." for line in lines(rows) if not line.goal]
+    return "\n".join([*text, *("" for _ in others[:1]), *others])
+
+
 def written(units: Sequence[tuple[str, int]]) -> str:
     """Return how networks of an export are computed: joined where that is faster."""
     found = dict.fromkeys("joined" if n > 1 else "one after another" for _, n in units)

@@ -21,11 +21,12 @@ import string
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import exports
 import growing
 import headlines
 import one_parent
@@ -46,6 +47,10 @@ SEARCHES = "searches.jsonl"
 README = ROOT / "README.md"
 FIGURES = ROOT / "docs" / "figures.md"
 WORTH = ROOT / "docs" / "is-it-worth-it.md"
+ENSEMBLES = ROOT / "docs" / "ensembles.md"
+TRAINING = ROOT / "docs" / "training.md"
+PREDICTORS = ROOT / "docs" / "predictors.md"
+ESTIMATORS = ROOT / "docs" / "estimators.md"
 PAPERS = ROOT / "docs" / "papers.md"
 SYNTHESIS = ROOT / "docs" / "synthesis.md"
 PRUNING = ROOT / "docs" / "pruning.md"
@@ -53,17 +58,20 @@ PRIORS = ROOT / "docs" / "priors.md"
 GROWTH = ROOT / "docs" / "growth.md"
 # Parts of these two: the commands whose lines they show.
 TIMES = {"PRUNING": ("curvature", "lenet_pruned", "recurrent"), "PRIORS": ("abreast",)}
-# Parts of that page that come from other commands than pays.py.
+# Parts of documents that show lines with their goals: the document, the commands.
 BESIDE = {
-    "saving": ("less-training", "screened", "heredity"),
-    "predictors": ("transfer",),
-    "budget": ("budget-kept",),
+    "saving": ("PREDICTORS", ("less-training", "screened", "heredity")),
+    "predictors": ("PREDICTORS", ("transfer",)),
+    "trainer": ("TRAINING", ("trainer",)),
+    "budget": ("TRAINING", ("budget-kept",)),
+    "ensemble-costs": ("ENSEMBLES", ("selection",)),
 }
-# Parts that have a table of their own: the command whose rows it shows, and how.
+# Parts that have a table of their own: the document, the command whose rows it shows, and how.
 SHOWN = {
-    "ensembles": ("greedy", paired.table),
-    "ensemble-goals": ("greedy", paired.goals),
-    "ten-tables": ("ten-tables", ranked.table),
+    "ensembles": ("ENSEMBLES", "greedy", paired.table),
+    "ensembles-beside": ("ENSEMBLES", "greedy", paired.beside_table),
+    "exported": ("ENSEMBLES", "exported", exports.table),
+    "ten-tables": ("ESTIMATORS", "ten-tables", ranked.table),
 }
 PLACES = {
     "DATA": os.environ.get("NASGEN_DATA", str(ROOT.parent / "shared" / "data")),
@@ -325,15 +333,15 @@ def write_table() -> None:
         text = reproduced.page(outputs(name), TOOLS[name].command, stamp)
         _between(document, name, text)
     for document, tools in TIMES.items():
-        found = [line for tool in tools for line in tool_lines(tool)]
-        text = "\n\n".join([worth.as_table(found), *sources(tools)])
+        found = _table(line for tool in tools for line in tool_lines(tool))
+        text = "\n\n".join([found, *sources(tools)])
         _between(globals()[document], "times", text)
     for name, text in worth.page(outputs("pays")).items():
         _between(WORTH, name, text)
-    for name, tools in BESIDE.items():
-        _between(WORTH, name, worth.as_table([n for tool in tools for n in tool_lines(tool)]))
-    for name, (tool, shown) in SHOWN.items():
-        _between(WORTH, name, shown(outputs(tool)))
+    for name, (document, tools) in BESIDE.items():
+        _between(globals()[document], name, _table(n for tool in tools for n in tool_lines(tool)))
+    for name, (document, tool, shown) in SHOWN.items():
+        _between(globals()[document], name, shown(outputs(tool)))
     _between(SYNTHESIS, "costs", worth.as_table(tool_lines("synthesis")))
     _between(SYNTHESIS, "modes", synthesised.modes(outputs("synthesis")))
     targets = [line for name in REPRODUCED for line in tool_lines(name)]
@@ -341,6 +349,10 @@ def write_table() -> None:
     _between(PAPERS, "one-parent", one_parent.table(outputs("one_parent")))
     _between(GROWTH, "growing", growing.table(outputs("growing")))
     _between(README, "headlines", headlines.table(line for line, *_ in lines()))
+
+
+def _table(found: Iterable[Line]) -> str:
+    return worth.as_table(list(found))
 
 
 def _between(file: Path, name: str, text: str) -> None:

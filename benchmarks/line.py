@@ -19,10 +19,14 @@ class Line:
     goal: str = ""
     reached: bool | None = None
 
+    @property
+    def judged(self) -> tuple[str, str]:
+        """The goal and whether it was reached, in words."""
+        return self.goal or "–", {None: "–", True: "yes", False: "**no**"}[self.reached]
+
     def cells(self) -> str:
         """Return it as a row of a table in Markdown."""
-        said = {None: "–", True: "yes", False: "**no**"}[self.reached]
-        return f"| {self.what} | {self.measured} | {self.goal or '–'} | {said} |"
+        return f"| {' | '.join((self.what, self.measured, *self.judged))} |"
 
 
 def wide(found: Json, sign: str = "+") -> str:

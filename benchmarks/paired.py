@@ -117,15 +117,19 @@ def found(rows: Sequence[Row]) -> Iterator[tuple[str, str, Gains]]:
 def lines(rows: Sequence[Row]) -> Iterator[Line]:
     """Yield the differences beside their goals, then what an ensemble of several costs or gains."""
     for task, arm, gains in found(rows):
-        goal, reached = GOALS.get((task, gains.criterion, gains.metric.name), ("", None))
-        yield Line(
-            f"{title(task)}, seeds: {len(gains.rows)}, {arm}: greedy ensemble minus best network, "
-            f"both by {gains.criterion}, test {gains.metric.name}",
-            f"{gains.wide}, better in {gains.better} of {len(gains.rows)}",
-            goal,
-            reached(gains) if reached else None,
-        )
+        yield _line(task, arm, gains)
     yield from beside_default(rows)
+
+
+def _line(task: str, arm: str, gains: Gains) -> Line:
+    goal, reached = GOALS.get((task, gains.criterion, gains.metric.name), ("", None))
+    return Line(
+        f"{title(task)}, seeds: {len(gains.rows)}, {arm}: greedy ensemble minus best network, "
+        f"both by {gains.criterion}, test {gains.metric.name}",
+        f"{gains.wide}, better in {gains.better} of {len(gains.rows)}",
+        goal,
+        reached(gains) if reached else None,
+    )
 
 
 def beside_default(rows: Sequence[Row]) -> Iterator[Line]:
@@ -153,10 +157,9 @@ def beside_default(rows: Sequence[Row]) -> Iterator[Line]:
             )
 
 
-def goals(rows: Sequence[Row]) -> str:
-    """Return as a table the differences with a goal, and what several finalists cost or gain."""
-    found = [line for line in lines(rows) if line.goal]
-    return as_table([*found, *beside_default(rows)])
+def beside_table(rows: Sequence[Row]) -> str:
+    """Return what several finalists cost or gain, as a table."""
+    return as_table(list(beside_default(rows)))
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -165,7 +168,7 @@ def table(rows: Sequence[Row]) -> str:
         return "Nothing was measured yet."
     head = (
         "task", "search", "chosen by", "metric", "seeds", "members", "network", "ensemble",
-        "difference", "better in", "gap, network", "gap, ensemble",
+        "difference", "better in", "goal", "reached", "gap, network", "gap, ensemble",
     )  # fmt: skip
     text = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for task, arm, gains in found(rows):
@@ -174,7 +177,8 @@ def table(rows: Sequence[Row]) -> str:
         gaps = [gains.metric.text(gains.gap(n), "+") for n in _NAMES]
         cells = [
             title(task), arm, gains.criterion, gains.metric.name, str(len(gains.rows)),
-            f"{members:.1f}", *means, gains.wide, f"{gains.better} of {len(gains.rows)}", *gaps,
+            f"{members:.1f}", *means, gains.wide, f"{gains.better} of {len(gains.rows)}",
+            *_line(task, arm, gains).judged, *gaps,
         ]  # fmt: skip
         text.append(f"| {' | '.join(cells)} |")
     return "\n".join(text)

@@ -240,7 +240,6 @@ def page(rows: Sequence[Row]) -> dict[str, str]:
         "arms": arms_table(rows),
         "goals": as_table(list(goals(rows))),
         "widths": widths_table(rows),
-        "missed": missed(rows),
         "ablations": as_table(list(parts(rows))),
         "before": arms_table(rows, BEFORE),
         "missing": missing(rows),
@@ -369,15 +368,6 @@ def _compared(found: Row) -> str:
     if abs(mean) <= half:
         return f"the search is not distinguishable from it ({text})"
     return f"the search is {'better' if mean > 0 else 'worse'} ({text})"
-
-
-def missed(rows: Sequence[Row]) -> str:
-    """Return the goals that were missed."""
-    found = [line for line in goals(rows) if line.reached is not None]
-    if not found:
-        return "No goal was judged yet."
-    text = [f"- {n.what}: {n.measured} ({n.goal})" for n in found if not n.reached]
-    return "\n".join(text) or "None of those that were judged."
 
 
 def missing(rows: Sequence[Row]) -> str:

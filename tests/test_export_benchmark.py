@@ -71,3 +71,31 @@ def test_the_selection_that_is_timed_is_read(
     lines = list(claims.TOOLS["selection"].lines(claims.values(capsys.readouterr().out)))
     assert [line.goal for line in lines] == ["< 5 s", "< 2 GB"]
     assert "4 networks, 50 rows, 3 classes" in lines[0].what
+
+
+def test_steps_with_narrow_maps_have_a_line_a_batch_size(claims: Any) -> None:
+    row = {"network": "resnet9", "widen": 1.5, "threads": 2, "batch": 64}
+    rows = [row | {"side": 16, "ratio": 0.8}, row | {"side": 32, "ratio": 0.954}]
+    lines = list(claims.TOOLS["narrow_maps"].lines([*rows, rows[0] | {"batch": 128}]))
+    assert [line.measured for line in lines] == [
+        "0.80 × at 16 pixels, 0.95 × at 32 pixels", "0.80 × at 16 pixels",
+    ]  # fmt: skip
+    assert not any(line.goal for line in lines)
+
+
+def test_exported_ensembles_have_a_line_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    table = importlib.import_module("exports").table
+    rows = exported(0.5)
+    rows.append(rows[0] | {"threads": 2, "ratio": {"1": 1.03}})  # one was not measured
+    assert table(rows).splitlines() == [
+        "| networks | computed | 1 row, 1 thread | 256 rows, 1 thread | 1 row, 2 threads |",
+        "|---|---|---|---|---|",
+        "| dense | joined | 0.50 | 0.50 | **1.03** |",
+        "",
+        "ONNX Runtime beside torch, best network of cifar10-10m: time for 1 row at once, 1 thread: "
+        "0.50 × (0.3 ms).",
+        "ONNX Runtime beside torch, best network of cifar10-10m: time for 256 rows at once, 1 "
+        "thread: 0.50 × (9 ms).",
+    ]
+    assert table([]) == "Nothing was measured yet."

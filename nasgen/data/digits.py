@@ -7,6 +7,7 @@ worth reporting; this one is for first steps and tests.
 from __future__ import annotations
 
 import gzip
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -35,15 +36,23 @@ def rows() -> tuple[NDArray[Any], NDArray[Any]]:
     Its file is read where it lies: importing `sklearn.datasets` takes each process of a search
     longer than all else that it does with this data set.
     """
+    numbers = _numbers(FILE)
+    return numbers[:, :-1].copy(), numbers[:, -1].astype(int)
+
+
+@cache
+def _numbers(place: str) -> NDArray[Any]:
+    """Return the 64 pixels and the label of each digit, (1797, 65), read once in a process."""
     package = find_spec("sklearn")
     assert package is not None
     assert package.origin is not None
-    file = Path(package.origin).parent / FILE
-    if not file.is_file():  # another version may keep it elsewhere
+    file = Path(package.origin).parent / place
+    found: NDArray[Any]
+    if file.is_file():
+        with gzip.open(file, "rt", encoding="utf-8") as text:
+            found = np.loadtxt(text, delimiter=",")
+    else:  # another version may keep it elsewhere
         from sklearn.datasets import load_digits
 
-        found: tuple[NDArray[Any], NDArray[Any]] = load_digits(return_X_y=True)
-        return found
-    with gzip.open(file, "rt", encoding="utf-8") as text:
-        numbers = np.loadtxt(text, delimiter=",")
-    return numbers[:, :-1], numbers[:, -1].astype(int)
+        found = np.column_stack(load_digits(return_X_y=True))
+    return found

@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from nasgen.evaluation import narrow
+
 Mixed = tuple[AbstractContextManager[object], torch.amp.GradScaler]
 # Pixels of the shorter side; below, converting may cost more than a matrix unit saves: 1.15 times
 # the time of float32 with `benchmarks/training_loop.py --shape 1 8 8 --batch 32 --precision
@@ -40,7 +42,10 @@ def mixed_precision(precision: str, device: torch.device, side: int) -> tuple[st
     if precision == "float32":
         return precision, (nullcontext(), torch.amp.GradScaler(enabled=False))
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
-    return precision, (torch.autocast(device.type, dtype=getattr(torch, precision)), scaler)
+    autocast = torch.autocast(device.type, dtype=getattr(torch, precision))
+    if not cuda and narrow.pays():
+        return precision, (narrow.Within(autocast, narrow.NarrowMaps()), scaler)
+    return precision, (autocast, scaler)
 
 
 def is_fast(device: torch.device) -> bool:

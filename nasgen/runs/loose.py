@@ -22,13 +22,9 @@ def named_in(config: SearchConfig, form: str = "", kind: str = "") -> list[tuple
 
     With them the feed of the data's `form` and the `kind` of the space's genotypes.
     """
-    words = {form, kind, *_words(config.model_dump())}
-    return [
-        (group, entry)
-        for group in registry.GROUPS
-        for name, entry in plugins.loose(group).items()
-        if name in words
-    ]
+    loose = [(g, name, entry) for g in registry.GROUPS for name, entry in plugins.loose(g).items()]
+    words = {form, kind, *_words(config.model_dump())} if loose else set()
+    return [(group, entry) for group, name, entry in loose if name in words]
 
 
 def with_modules(config: SearchConfig, dataset: object) -> SearchConfig:
