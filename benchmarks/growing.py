@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 from line import groups
-from provenance import RESULTS, short, stamp
+from provenance import RESULTS, recipe, short, stamp
 
 import nasgen
 from nasgen.bench.summary import spread
@@ -159,7 +159,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS / "growing.jsonl")
     args = parser.parse_args()
-    rows = Rows.open(args.out, ("arm", "data", "fraction", "seed", "settings"))
+    rows = Rows.open(args.out, ("arm", "data", "fraction", "seed", "settings", "recipe"))
+    trained = recipe(args.data)
     present(rows.read)  # gives those that have no settings their own
     found: dict[str, list[dict[str, Any]]] = {arm: [] for arm in args.arms}
     for seed in args.seeds:
@@ -171,17 +172,20 @@ def main() -> None:
                     return {**measured(arm, tables, Path(folder)), **stamp()}
 
             key = {"arm": arm, "data": short(args.data), "fraction": args.fraction}
-            of_arm.append(rows.measured(make, **key, seed=seed, settings=digest(**key)))
+            asked = {**key, "seed": seed, "settings": digest(**key), "recipe": trained}
+            of_arm.append(rows.measured(make, **asked))
     print(table([row for of_arm in found.values() for row in of_arm]))
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return a line for each arm and data: means over the seeds, of what is paired with intervals.
 
-    One seed has no interval. Rows of other settings than an arm has now are left out.
+    One seed has no interval. Rows of other settings than an arm has now are left out, and of an
+    arm those that were trained by another recipe than its last one.
     """
     text = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
     for of_one in groups(present(rows), "data", "fraction", "arm"):
+        of_one = [r for r in of_one if r.get("recipe") == of_one[-1].get("recipe")]
         first, seeds = of_one[0], str(len(of_one))
         share = "" if first["fraction"] == 1 else f", {first['fraction']:g} of it"
         means = {n: mean(row[n] for row in of_one) for n in ("grown", "scratch", "n_params")}

@@ -171,6 +171,7 @@ def test_an_arm_of_growth_whose_settings_changed_is_measured_anew(
     module, file = script("growing"), tmp_path / "rows.jsonl"
     found = {"grown": 0.9, "scratch": 0.8, "grown_loss": 0.1, "scratch_loss": 0.2, "n_params": 5}
     old = {"arm": "steady", "data": "digits", "fraction": 1.0, "seed": 0, "train_flops": 1, **found}
+    old["recipe"] = module.recipe("digits")
     file.write_text(json.dumps(old) + "\n")
     seeds: list[int] = []
 
@@ -194,3 +195,9 @@ def test_an_arm_of_growth_whose_settings_changed_is_measured_anew(
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert len({row["settings"] for row in rows[1:]}) == 2
     assert len(module.present(rows)) == 2
+    monkeypatch.setattr(module, "recipe", lambda source: "another")
+    module.main()
+    assert seeds == [1, 1, 0, 1]
+    assert "| 2 | 70.00 % |" in capsys.readouterr().out
+    mixed = [json.loads(line) for line in file.read_text().splitlines()]
+    assert "| 2 | 70.00 % |" in module.table(mixed)  # not the one of the recipe before
