@@ -25,7 +25,7 @@ from nasgen.data.base import load
 from nasgen.data.split import split
 from nasgen.engine.algorithms.growth import Growth
 from nasgen.errors import StoreError, typed
-from nasgen.evaluation.recipe import BATCH
+from nasgen.evaluation.recipe import IMAGE_BATCH
 from nasgen.papers import outcome, preset
 from nasgen.papers.base import Reproduction, Request, finished, scale_of
 from nasgen.papers.outcome import Compared, Target
@@ -135,7 +135,7 @@ class _Seed:
         self.tables = merge(tables, {"data": {"source": self.source}})
         self.n_train = _n_train(config)
         self.n_shown = self.n_train * config.training.fraction  # in an epoch
-        self.batch_size = config.training.batch_size or BATCH
+        self.batch_size = config.training.batch_size or IMAGE_BATCH
 
     def rows(self) -> list[Row]:
         """Return one row an arm, in the order of `ARMS`."""

@@ -81,6 +81,7 @@ class Subject:
             keys[0] if len(keys) == 1 else keys,
             self.resolved.config.data.model_dump(),
             self.resolved.recipe_digest,
+            Recipe.of(self.resolved.config.training, self.resolved.dataset.shape).digest(),
             self.epochs,
             self.fraction,
             seed,

@@ -16,6 +16,7 @@ import nasgen
 from nasgen.bench import tuning as searches
 from nasgen.cli import app
 from nasgen.errors import StoreError
+from nasgen.evaluation import recipe
 from nasgen.evaluation.evaluator import Evaluator
 from nasgen.evaluation.inference import Inference
 from nasgen.genotypes import Dag
@@ -106,6 +107,10 @@ def test_several_networks_judge_a_recipe_by_their_mean_under_paired_seeds(
     subject = tuning.best_of(run, n=2)
     assert subject.genotypes[0] == run.trial().genotype == tuning.best_of(run).genotypes[0]
     assert subject.digest(0) != tuning.best_of(run).digest(0)
+    with monkeypatch.context() as patched:  # trials of another trainer are those of another tuning
+        before = subject.digest(0)
+        patched.setattr(recipe, "REVISION", recipe.REVISION + 1)
+        assert subject.digest(0) != before
     found = tuning.tune(subject, tmp_path, 2, 0)
     for row in (row for row in found.rows if row["state"] == "COMPLETE"):
         assert len(row["accuracies"]) == 2
