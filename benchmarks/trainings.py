@@ -51,7 +51,7 @@ from nasgen.genotypes.kinds import accepted, varies
 from nasgen.phenotype.network import build
 from nasgen.predictors import trainings
 from nasgen.predictors.features.network import NETWORK, of_network
-from nasgen.predictors.pace import Pace
+from nasgen.predictors.pace import BATCH, Pace
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.config import Training
 from nasgen.store.rows import Rows
@@ -218,7 +218,7 @@ def measured(task: Work, folder: Path) -> dict[str, Any]:
 
 def trained(net: nn.Module, data: ImageSet, task: Work) -> tuple[list[dict[str, float]], bool]:
     """Train a network; return its worth at each number of images, and whether it diverged."""
-    recipe = Recipe.of(Training(), data.shape)
+    recipe = Recipe.of(Training(batch_size=BATCH), data.shape)
     images, labels = torch.from_numpy(data.x), torch.from_numpy(data.y)
     batches = ImageBatches(
         images, labels, torch.arange(len(labels)), recipe.batch_for(len(labels)),

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from provenance import RESULTS, short, stamp
+from provenance import RESULTS, recipe, short, stamp
 
 from nasgen import seeding
 from nasgen.bench.summary import spread
@@ -86,6 +86,7 @@ def main() -> None:
     settings = {
         "data": short(given.data), "network": Path(given.network).name, "widen": given.widen,
         "validation": given.validation, "epochs": given.epochs, "cuts": given.cuts,
+        "recipe": recipe(given.data),
     }  # fmt: skip
     rows, found = Rows.open(given.out, ("arm", "seed", "settings")), {}
     for seed in given.seeds:

@@ -165,6 +165,7 @@ def main() -> None:
     try:
         plain = Fixed(task, 0)
         recipe, settings["key"] = plain.recipe, plain.genotype.key  # names may come to mean another
+        settings["recipe"] = recipe.digest()  # of the plain network
         fitting = [name for name in given.tricks if tricks.named(name).fits(recipe)]
     except (NasgenError, ValueError) as error:
         parser.error(str(error))

@@ -70,7 +70,9 @@ def choose(
     while True:
         networks = [n for n in networks if _is_whole(n, lambda n: n.validation, left_out)]
         if not networks:
-            raise StoreError("no candidate of it can be read; `nasgen train --out DIR` makes one.")
+            raise StoreError(
+                "no candidate of it can be read; `nasgen train RUN --out DIR` makes one."
+            )
         candidates = _candidates(networks, section, left_out, seed)
         mix = asked(method, candidates, section.name)
         # Predictions may be there without weights: of the few that are chosen both are needed.

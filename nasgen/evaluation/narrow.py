@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 NARROW: Final = 8  # values of the widest rows that stand side by side
 WIDE: Final = 40
 UNIT: Final = "amx_bf16"
+CAST: Final = frozenset({torch.float32, torch.bfloat16})
 
 
 def pays() -> bool:
@@ -120,7 +121,11 @@ def _is_narrow(
     groups: int,
 ) -> bool:
     is_trained = torch.is_grad_enabled() and weight.requires_grad and x.ndim == 4
-    if not is_trained or groups != 1 or stride != (1, 1) or dilation != (1, 1):
+    # A layer may leave autocast, which leaves other types alone; `torch.func` wants other rules.
+    is_cast = torch.is_autocast_enabled("cpu") and {x.dtype, weight.dtype} <= CAST
+    if not is_trained or not is_cast or torch._C._are_functorch_transforms_active():
+        return False
+    if groups != 1 or stride != (1, 1) or dilation != (1, 1):
         return False
     kernel = tuple(weight.shape[2:])
     if padding != tuple(side // 2 for side in kernel) or kernel[-1] % 2 == 0 or kernel == (1, 1):

@@ -25,7 +25,7 @@ SEQUENCE_CLIP = 1.0  # one long sequence can make a gradient that undoes an epoc
 USUAL: Final = {
     "clip": 0.0, "decay": None, "new_parts": "drawn", "new_rate": 1.0, "tokens": "narrow",
 }  # fmt: skip
-REVISION = 5  # raise it when training changes in a way that these settings do not show
+REVISION = 6  # raise it when training changes in a way that these settings do not show
 
 
 @dataclass(frozen=True)

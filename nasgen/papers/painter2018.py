@@ -25,7 +25,7 @@ from nasgen.data.base import load
 from nasgen.data.split import split
 from nasgen.engine.algorithms.growth import Growth
 from nasgen.errors import StoreError, typed
-from nasgen.evaluation.recipe import IMAGE_BATCH
+from nasgen.evaluation.recipe import Recipe
 from nasgen.papers import outcome, preset
 from nasgen.papers.base import Reproduction, Request, finished, scale_of
 from nasgen.papers.outcome import Compared, Target
@@ -135,7 +135,8 @@ class _Seed:
         self.tables = merge(tables, {"data": {"source": self.source}})
         self.n_train = _n_train(config)
         self.n_shown = self.n_train * config.training.fraction  # in an epoch
-        self.batch_size = config.training.batch_size or IMAGE_BATCH
+        recipe = Recipe.of(config.training, load(self.source).shape)
+        self.batch_size = recipe.batch_for(round(self.n_shown))
 
     def rows(self) -> list[Row]:
         """Return one row an arm, in the order of `ARMS`."""

@@ -125,8 +125,8 @@ def _bare(source: Source) -> str:
         except ConfigError as error:  # which says why there is none
             return str(error)
     return (
-        f"no trial with kept weights in {source.path}; `nasgen train --out DIR` or a longer search "
-        "makes one."
+        f"no trial with kept weights in {source.path}; `nasgen train RUN --out DIR` or a longer "
+        "search makes one."
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -201,13 +202,18 @@ class _Member:
 
 
 def check_free(path: Path) -> None:
-    """Raise StoreError where a path is taken by a file or by a folder that is not empty."""
+    """Raise StoreError where no folder can be written: said before what is to lie there is made."""
     try:
         taken = path.exists() and not (path.is_dir() and not any(path.iterdir()))
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}.") from None
     if taken:
         raise StoreError(f"the output folder {path} exists and is not empty; choose another --out.")
+    if path.resolve() == Path.cwd().resolve():
+        raise StoreError(f"{path} is the folder that you are in; name a new one.")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise StoreError(f"cannot write {path}: {parent} is no folder that can be written.")
 
 
 def write(

@@ -95,6 +95,8 @@ def train(
 
     if out is not None:
         ensembled.check_free(Path(out))
+        if Path(out).resolve().is_relative_to(run.path.resolve()):
+            raise ConfigError(f"--out: {out} lies in the run; name a folder outside of it.")
         if with_validation:
             raise ConfigError(
                 "--out: a network that was trained on the validation rows cannot be compared with "
@@ -152,10 +154,16 @@ def train(
         "weights_ref": result["refs"]["weights"],
         "recipe": run.resolved.recipe_digest,
     }
+    refs = set(result["refs"].values())
     if out is not None:
         alone = TrainedEnsemble((network,), (1.0,))
-        record["out"] = str(ensembled.write(out, alone, [run], combining.ensemble_summary(alone)))
-    return _kept(run, record, set(result["refs"].values()))
+        try:
+            folder = ensembled.write(out, alone, [run], combining.ensemble_summary(alone))
+        except StoreError as error:
+            weights = _kept(run, record, refs)["weights"]
+            raise StoreError(f"{error} What was trained is kept: {weights}.") from None
+        record["out"] = str(folder)
+    return _kept(run, record, refs)
 
 
 def _kept(run: Run, record: dict[str, Any], refs: set[str]) -> dict[str, Any]:

@@ -101,6 +101,20 @@ def test_only_narrow_maps_stand_side_by_side(
     assert made_by(x, nn.Conv2d(4, 8, **settings))[1] == expected  # type: ignore[arg-type]
 
 
+def test_what_autocast_would_leave_alone_stays_as_it_is(with_unit: None) -> None:
+    layer, x = nn.Conv2d(4, 8, 3, padding=1), torch.randn(16, 4, 4, 4)
+    _, (autocast, _) = mixed_precision("bfloat16", CPU, 32)
+    with autocast, torch.autocast("cpu", enabled=False):
+        assert layer(x).dtype == torch.float32
+    with autocast:
+        assert layer.double()(x.double()).dtype == torch.float64
+        weight = torch.randn(2, 8, 4, 3, 3, requires_grad=True)  # of two networks
+        made = torch.func.vmap(lambda w: torch.conv2d(x, w, None, (1, 1), (1, 1), (1, 1), 1))(
+            weight
+        )
+    assert made.shape == (2, 16, 8, 4, 4)
+
+
 def test_nothing_changes_without_the_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(narrow, "pays", lambda: False)
     assert made_by(torch.randn(16, 4, 4, 4), nn.Conv2d(4, 8, 3, padding=1))[1] == USUAL
