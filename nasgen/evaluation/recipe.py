@@ -13,8 +13,6 @@ from nasgen.settings.training import NewParts
 
 ADAMW_LR, SGD_LR = 0.004, 0.1
 ADAMW_DECAY, SGD_DECAY = 0.05, 5e-4
-# At the same rate: steps of 128 images show more of them in the same time (docs/training.md).
-BATCH, IMAGE_BATCH = 64, 128
 MIN_BATCH = 16
 MIN_STEPS = 32  # an epoch of a small data set has about this many steps, or too few updates happen
 MIN_SIDE_TO_SHRINK = 24  # pixels; smaller images are trained on at full size throughout
@@ -77,7 +75,7 @@ class Recipe:
             optimizer=optimizer,
             lr=lr,
             weight_decay=decay,
-            batch_size=training.batch_size or (IMAGE_BATCH if is_image else BATCH),
+            batch_size=training.batch_size,
             warmup=training.warmup,
             label_smoothing=training.label_smoothing,
             flip=training.flip if training.flip is not None else is_image and shape[0] == 3,

@@ -41,12 +41,12 @@ class Training(Section):
     weight_decay: float | None = Field(
         None, ge=0, description="default 5e-4 for sgd, 0.05 for adamw"
     )
-    batch_size: int | None = Field(
-        None,
+    batch_size: int = Field(
+        64,
         ge=1,
         le=65_536,
-        description="rows in a step; default 128 for images, else 64; reduced on small data sets, "
-        "so that an epoch has about 32 steps",
+        description="rows in a step; reduced on small data sets, so that an epoch has about 32 "
+        "steps",
     )
     clip: float | None = Field(
         None,

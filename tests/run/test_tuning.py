@@ -170,10 +170,10 @@ def test_a_budget_ends_it_after_the_recipe_in_use(run: nasgen.Run, tmp_path: Pat
 def test_a_recipe_that_differs_in_name_only_is_not_trained_again(
     run: nasgen.Run, tmp_path: Path
 ) -> None:
-    """With so few images a batch of 128, the recipe in use, and one of 16 are the same."""
+    """With so few images a batch of 64, the recipe in use, and one of 16 are the same."""
     subject = replace(tuning.best_of(run, epochs=0.5), fraction=0.1)
     first, second = tuning.tune(subject, tmp_path, 2, 0).rows
-    assert (first["recipe"]["batch_size"], second["recipe"]["batch_size"]) == (128, 16)
+    assert (first["recipe"]["batch_size"], second["recipe"]["batch_size"]) == (64, 16)
     assert first["recipe"] | {"batch_size": 16} != second["recipe"]
 
 
