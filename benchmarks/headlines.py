@@ -80,11 +80,12 @@ HEADLINES = (
 
 
 def found(lines: Iterable[Line], pick: Pick) -> str | None:
-    """Return what was measured in the first line of this beginning and end."""
+    """Return what the first line of this beginning and end says, and whether of one seed."""
     first, last = pick
-    return next(
-        (n.measured for n in lines if n.what.startswith(first) and n.what.endswith(last)), None
-    )
+    line = next((n for n in lines if n.what.startswith(first) and n.what.endswith(last)), None)
+    if line is None:
+        return None
+    return line.measured + (" (one seed)" if ", 1 seed: " in line.what else "")
 
 
 def measured(lines: Iterable[Line]) -> list[tuple[Headline, str, str]]:
