@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 import nasgen
 from nasgen.cli import app
-from nasgen.errors import ConfigError, StoreError
+from nasgen.errors import ConfigError, NasgenError, StoreError
+from nasgen.evaluation.evaluator import Evaluator
 from nasgen.runs import ensembled
 from nasgen.runs.distilling import Wanted, distil
 from nasgen.runs.ensembled import Ensembled
@@ -157,3 +158,31 @@ def test_what_cannot_learn_is_said_before_anything_is_trained(
 def test_a_folder_that_is_taken_is_not_written_to(single: nasgen.Run) -> None:
     with pytest.raises(StoreError, match="exists and is not empty; choose another --out"):
         distil(single, Wanted(), single.path)
+
+
+def test_a_place_without_a_folder_is_refused_before_anything_is_trained(
+    single: nasgen.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Evaluator, "evaluate", None)  # nobody asks it
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "file").write_text("")
+    for out, why in (
+        (".", "is the folder that you are in"),
+        ("../file/longer", "is no folder that can be written"),
+        (str(single.path / "longer"), "lies in the run"),
+    ):
+        with pytest.raises(NasgenError, match=why):
+            single.train(out=out)
+
+
+def test_what_was_trained_is_kept_where_its_folder_cannot_be_written(
+    single: nasgen.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ensembled, "check_free", lambda path: None)  # it is taken meanwhile
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "file").write_text("")
+    with pytest.raises(StoreError, match="What was trained is kept: ") as caught:
+        single.train(epochs=0.5, out=tmp_path / "out")
+    assert Path(str(caught.value).split("is kept: ")[1].rstrip(".")).is_file()
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["file"]
