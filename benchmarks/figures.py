@@ -21,7 +21,7 @@ import string
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -333,13 +333,14 @@ def write_table() -> None:
         text = reproduced.page(outputs(name), TOOLS[name].command, stamp)
         _between(document, name, text)
     for document, tools in TIMES.items():
-        found = _table(line for tool in tools for line in tool_lines(tool))
+        found = worth.as_table(line for tool in tools for line in tool_lines(tool))
         text = "\n\n".join([found, *sources(tools)])
         _between(globals()[document], "times", text)
     for name, text in worth.page(outputs("pays")).items():
         _between(WORTH, name, text)
     for name, (document, tools) in BESIDE.items():
-        _between(globals()[document], name, _table(n for tool in tools for n in tool_lines(tool)))
+        text = worth.as_table(line for tool in tools for line in tool_lines(tool))
+        _between(globals()[document], name, text)
     for name, (document, tool, shown) in SHOWN.items():
         _between(globals()[document], name, shown(outputs(tool)))
     _between(SYNTHESIS, "costs", worth.as_table(tool_lines("synthesis")))
@@ -349,10 +350,6 @@ def write_table() -> None:
     _between(PAPERS, "one-parent", one_parent.table(outputs("one_parent")))
     _between(GROWTH, "growing", growing.table(outputs("growing")))
     _between(README, "headlines", headlines.table(line for line, *_ in lines()))
-
-
-def _table(found: Iterable[Line]) -> str:
-    return worth.as_table(list(found))
 
 
 def _between(file: Path, name: str, text: str) -> None:

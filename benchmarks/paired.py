@@ -159,7 +159,7 @@ def beside_default(rows: Sequence[Row]) -> Iterator[Line]:
 
 def beside_table(rows: Sequence[Row]) -> str:
     """Return what several finalists cost or gain, as a table."""
-    return as_table(list(beside_default(rows)))
+    return as_table(beside_default(rows))
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -7,7 +7,7 @@ measured here.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -238,9 +238,9 @@ def page(rows: Sequence[Row]) -> dict[str, str]:
     return {
         "verdict": verdict(rows),
         "arms": arms_table(rows),
-        "goals": as_table(list(goals(rows))),
+        "goals": as_table(goals(rows)),
         "widths": widths_table(rows),
-        "ablations": as_table(list(parts(rows))),
+        "ablations": as_table(parts(rows)),
         "before": arms_table(rows, BEFORE),
         "missing": missing(rows),
     }
@@ -279,12 +279,11 @@ def _conditions(rows: Sequence[Row]) -> str:
     return text
 
 
-def as_table(found: Sequence[Line]) -> str:
+def as_table(found: Iterable[Line]) -> str:
     """Return lines as a table with goals."""
-    if not found:
-        return NOTHING
+    cells = [line.cells() for line in found]
     head = ["| what | measured | goal | reached |", "|---|---|---|---|"]
-    return "\n".join([*head, *(line.cells() for line in found)])
+    return "\n".join([*head, *cells]) if cells else NOTHING
 
 
 def widths_table(rows: Sequence[Row]) -> str:

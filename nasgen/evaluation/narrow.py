@@ -18,19 +18,24 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 # On two cores of an Intel Xeon, 128 maps: the gradient of 3x3 weights from 192 to 192 channels took
-# 2.7 instead of 11.5 ms on maps of 3x3, 4.5 instead of 14.4 on 4x4; from 96 to 192 channels 3.9
+# 3.8 instead of 11.5 ms on maps of 3x3, 4.5 instead of 14.4 on 4x4; from 96 to 192 channels 3.9
 # instead of 9.5 on 6x6 and 8.0 instead of 13.3 on 8x8; on 12x12 and 16x16 nothing was gained. With
-# AVX512_BF16 alone (ONEDNN_MAX_CPU_ISA) it is no faster on any of them.
+# AVX512_BF16 alone (ONEDNN_MAX_CPU_ISA, busy cores) it took less on some maps and more on others.
 NARROW: Final = 8  # values of the widest rows that stand side by side
 WIDE: Final = 40
 UNIT: Final = "amx_bf16"
 CAST: Final = frozenset({torch.float32, torch.bfloat16})
 
 
+def has_unit(*names: str) -> bool:
+    """Tell whether the processor has one of these; a torch that cannot tell counts as without."""
+    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(found.get(name) for name in names)
+
+
 def pays() -> bool:
     """Tell whether the processor has a matrix unit that narrow maps leave idle."""
-    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(found.get(UNIT))
+    return has_unit(UNIT)
 
 
 class NarrowMaps(TorchFunctionMode):

@@ -51,10 +51,8 @@ def mixed_precision(precision: str, device: torch.device, side: int) -> tuple[st
 def is_fast(device: torch.device) -> bool:
     """Tell whether a device multiplies matrices in bfloat16.
 
-    CUDA devices from Ampere on, processors with AMX or AVX512_BF16. A torch that cannot tell what
-    the processor has counts as without.
+    CUDA devices from Ampere on, processors with AMX or AVX512_BF16.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(found.get(name) for name in MATRIX_UNITS)
+    return narrow.has_unit(*MATRIX_UNITS)

@@ -209,8 +209,7 @@ def check_free(path: Path) -> None:
         raise StoreError(f"cannot read {path}: {error.strerror or error}.") from None
     if taken:
         raise StoreError(f"the output folder {path} exists and is not empty; choose another --out.")
-    if path.resolve() == Path.cwd().resolve():
-        raise StoreError(f"{path} is the folder that you are in; name a new one.")
+    beside.not_here(path)
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise StoreError(f"cannot write {path}: {parent} is no folder that can be written.")

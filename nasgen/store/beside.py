@@ -26,8 +26,7 @@ def whole(out: Path) -> Iterator[Path]:
     `out` may be an empty folder. What a killed process left there long ago goes too. Raises
     StoreError where it cannot be written.
     """
-    if out.resolve() == Path.cwd().resolve():
-        raise StoreError(f"{out} is the folder that you are in; name a new one.")
+    not_here(out)
     out = Path(os.path.abspath(out))  # which has a name, where `out` is ..
     temporary = out.with_name(f".{out.name}.{os.getpid()}.{token_hex(4)}.tmp")
     try:
@@ -42,6 +41,12 @@ def whole(out: Path) -> Iterator[Path]:
         raise StoreError(f"cannot write {out}: {error.strerror or error}.") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def not_here(out: Path) -> None:
+    """Raise StoreError for the folder that the process works in: no other can take its place."""
+    if out.resolve() == Path.cwd().resolve():
+        raise StoreError(f"{out} is the folder that you are in; name a new one.")
 
 
 def _left_behind(out: Path) -> list[Path]:
