@@ -237,6 +237,8 @@ def made(
     for.
     """
     timing, time_s, n_train = None, budget.time_s, constants.n_train
+    about = resolved, record, leg, n_train, executor.workers
+    is_designed = False
     if time_s is not None:
         config = resolved.config
         threads = config.execution.threads_per_trial
@@ -246,6 +248,8 @@ def made(
         executor.start()  # workers load torch and the data while this process does
         offer = designs or tuple
         networks = typical(resolved, offer, budget.ends_in_s)
+        begins = resolved.algorithm_type.begins_with
+        is_designed = begins == "designs" and resolved.origin is None and bool(offer())
         stored = [genotype.to_json() for genotype in networks]
         timing = timed(executor, stored, config.seed, threads, most, time_s, started)
         if designs is not None and timing is not None and leg is record["legs"][0]:
@@ -254,7 +258,7 @@ def made(
     n_done = sum(before["n_done"] for before in record["legs"] if before is not leg)
 
     def found(speed: Speed | None, limit_s: float | None) -> Json:
-        plan = strategy.plan_of(resolved, record, leg, n_train, executor.workers, limit_s, speed)
+        plan = strategy.plan_of(*about, limit_s, speed, is_designed)
         if plan is not None:
             return forecast.of_plan(plan, resolved)
         return forecast.of_settings(resolved, constants, budget, speed, n_done)

@@ -158,7 +158,8 @@ def _planned(plan: Mapping[str, Any]) -> str:
         n = trials or 1
         each = "" if n == 1 else "each "
         each = "" if trial_s is None else f", {each}trained for about {clock(trial_s)}"
-        return f"{_counted(n, 'network')}{each}: there is no time to compare several first"
+        why = "there is too little time for comparing several first to pay"
+        return f"{_counted(n, 'network')}{each}: {why} (algorithm.population = 4 compares 4)"
     last = ""
     if n:
         which = "the best one" if n == 1 else f"the best {n}"

@@ -129,11 +129,13 @@ def plan_of(
     workers: int,
     time_s: float | None,
     speed: Speed | None = None,
+    designed: bool = False,
 ) -> Plan | None:
     """Return the plan of the segment `leg` of a run; None where its algorithm follows none.
 
     `time_s` are its seconds: all of them where `speed` says how many are gone, else those that are
-    left; None without a limit. A run that began without a plan goes on without one.
+    left; None without a limit. `designed`: its first networks are designs of the space. A run that
+    began without a plan goes on without one.
     """
     first = record["legs"][0]
     began = (first.get("plan") or {}).get("strategy") in FOLLOWED
@@ -148,6 +150,7 @@ def plan_of(
         threads=config.execution.threads_per_trial,
         breeds=run.algorithm_type.plans == "lines",
         has_lines=leg is not first,
+        designed=designed,
         n_trials=None if n_trials is None else n_trials - n_baselines(config, n_trials),
         first=config.algorithm.population,
         finalists=config.finish.networks,

@@ -33,8 +33,8 @@ def on_plan(run: Resolved, plan: Mapping[str, Any]) -> list[str]:
     if not run.config.finish.baseline or plan["strategy"] != "one":
         return []
     return [
-        "finish.baseline: no baseline is trained, as there is no time to compare networks first; "
-        "use a longer budget."
+        "finish.baseline: no baseline is trained, as there is too little time to compare networks "
+        "first; use a longer budget."
     ]
 
 

@@ -41,7 +41,10 @@ FOLLOWED: Final = ("one", "lines")  # other strategies that run.json names share
 # of networks that are given up, and what a round costs beside training. Twice as many images of
 # CIFAR-10 brought a ResNet-9 about 3.6 points from 150,000 on and 1.7 from 530,000 on (see
 # docs/decisions/engine.md): where there are few, all of them are worth more than a better network.
+# Of designs the first one is good, so where it may be shown less than this part of ENOUGH_EPOCHS, a
+# search would cost more than it finds; draws differ so much that one has to choose all the same.
 LEAST_LOSS, MOST_LOSS = 0.05, 0.09
+WORTHWHILE: Final = 0.5
 USUAL_SHARE, MOST_SHARE = 0.22, 0.33  # of the time for training, for the search
 MOST_FIRST: Final = 0.8  # of that time, for first networks whose number is set
 LEAST_S: Final = 0.5  # of a training, however little time there is
@@ -153,6 +156,7 @@ def planned(
     threads: int = 1,
     breeds: bool = True,
     has_lines: bool = False,
+    designed: bool = False,
     n_trials: int | None = None,
     first: int | None = None,
     finalists: int | None = None,
@@ -167,8 +171,8 @@ def planned(
     `n_train` are the training rows, `workers` the networks that are trained at a time, on `threads`
     each. Without `speed`, time alone is shared out. `breeds`: rounds have challengers; otherwise
     the search halves what it began with, and begins with more. `has_lines`: an earlier segment has
-    left networks that this one breeds on, so there are no first ones. `first`, `finalists` and
-    `finish_share` are what the user has set, else None; `baselines` networks, of which `n_trials`
+    left networks that this one breeds on, so there are no first ones. `designed`: the first ones are
+    designs of the space, the best one first. `first`, `finalists` and `finish_share` are what the user has set, else None; `baselines` networks, of which `n_trials`
     knows nothing, are trained beside the finalists. `epochs` and `finish_epochs` are the passes
     of a stretch and of a finalist; they share out the schedule where there is no time. Where there
     is, a stretch and a finalist end after `most_epochs` passes. One of `budget_s` and `n_trials`
@@ -215,10 +219,10 @@ def planned(
         share = 1.0
     elif first is not None:  # who sets their number wants them
         share = USUAL_SHARE
-    else:  # random search is given the same, so that the two differ in their networks alone
+    else:  # random search has as much of it as a search that breeds its draws
         share = _search_share(
             lambda share: searched(share, True).loss(left, spread, most_finish_s),
-            _most_loss(left, n_train, cores),
+            _most_loss(left, n_train, cores, designed and not has_lines),
         )
     found = searched(share, breeds)
     rounds = found.rounds
@@ -280,13 +284,15 @@ class _Search:
         return 1 - trained_s / min(left_s * spread.worth, most_s)
 
 
-def _most_loss(left_s: float, n_train: int, cores: Cores) -> float:
+def _most_loss(left_s: float, n_train: int, cores: Cores, designed: bool) -> float:
     """Return how much of its training the last network may lose, by the images it is shown."""
     if cores.speed is None:
         return MOST_LOSS
     images = left_s / cores.speed.image_s_all
-    enough = max(ENOUGH_EPOCHS * n_train, ENOUGH_IMAGES)
-    return max(LEAST_LOSS, MOST_LOSS * min(1.0, images / enough))
+    share = images / max(ENOUGH_EPOCHS * n_train, ENOUGH_IMAGES)
+    if designed and share < WORTHWHILE:
+        return 0.0
+    return max(LEAST_LOSS, MOST_LOSS * min(1.0, share))
 
 
 def _search_share(loss: Callable[[float], float], most: float) -> float:

@@ -125,12 +125,13 @@ def test_a_plan_spends_its_time_once_and_its_schedule_whole(
         assert plan.threads * plan.at_once <= speed.threads
 
 
-@given(st.floats(20.0, 7200.0), st.floats(1.0, 4.0), speeds)
+@given(st.floats(20.0, 7200.0), st.floats(1.0, 4.0), speeds, st.booleans())
 def test_more_time_never_makes_one_training_of_a_search(
-    budget_s: float, factor: float, speed: Speed
+    budget_s: float, factor: float, speed: Speed, designed: bool
 ) -> None:
     def strategy_of(seconds: float) -> str:
-        return planned(seconds, N_TRAIN, speed.threads, speed, finalists=1).strategy
+        about = seconds, N_TRAIN, speed.threads, speed
+        return planned(*about, finalists=1, designed=designed).strategy
 
     if strategy_of(budget_s) == "lines":
         assert strategy_of(budget_s * factor) == "lines"
@@ -168,6 +169,21 @@ def test_what_minutes_of_small_images_buy(
     assert drawn.rounds[0].size > plan.rounds[0].size
     assert slots(drawn, 2) <= slots(plan, 2) + 1
     assert drawn.finish_s == pytest.approx(plan.finish_s, rel=0.05)
+
+
+def test_a_design_has_all_the_time_where_comparing_would_cost_more_than_it_finds() -> None:
+    """Unless somebody says how many are compared, or a run goes on that has compared some."""
+
+    def strategy_of(minutes: int, **more: Any) -> str:
+        return planned(60.0 * minutes, N_TRAIN, 2, CIFAR, designed=True, **more).strategy
+
+    assert [strategy_of(minutes) for minutes in (5, 10, 20, 60)] == ["one", "one", "lines", "lines"]
+    asked: list[dict[str, Any]] = [{"first": 4}, {"finish_share": 0.8}, {"has_lines": True}]
+    assert [strategy_of(10, **more) for more in asked] == ["lines"] * 3
+    ten = planned(600.0, N_TRAIN, 2, CIFAR, designed=True)
+    assert (ten.rounds, ten.threads, ten.draws) == ((Round(0, 1),), 2, False)
+    few = planned(60.0, 1257, 2, TINY, designed=True)  # each is shown all it can use
+    assert few.strategy == "lines"
 
 
 def lost(plan: Plan, speed: Speed, workers: int) -> float:

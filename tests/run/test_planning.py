@@ -351,7 +351,8 @@ PLANNED = {
         ),
         (
             {"strategy": "one", **PLANNED, "trials": 1, "finalists": 0},
-            "1 network, trained for about 12 s: there is no time to compare several first",
+            "1 network, trained for about 12 s: there is too little time for comparing several "
+            "first to pay (algorithm.population = 4 compares 4)",
         ),
         (
             {"strategy": "trials", **PLANNED, "trial_s": None, "finish_s": None},
