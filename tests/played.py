@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 
+from nasgen.engine.individual import Individual, fitness_class
 from nasgen.execution.base import Executor
 from nasgen.execution.processes import Processes
 from nasgen.execution.serial import Serial
@@ -17,6 +19,7 @@ from nasgen.loop.constants import Constants
 from nasgen.loop.search import Search
 from nasgen.runs import reading
 from nasgen.runs.resolved import Resolved
+from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.budget import Budget
 from nasgen.settings.fidelity import Fidelity
 from nasgen.store.ledger import Ledger
@@ -137,3 +140,16 @@ class Played:
 def rows(trials: list[Trial]) -> list[dict[str, Any]]:
     """Return what searches that agree have in common: all of a history but the attempts."""
     return [{**t.history_row(), "attempt": 1, "looks": t.looks} for t in trials]
+
+
+def individual(
+    seq: int,
+    value: float,
+    violation: float = 0.0,
+    parents: tuple[int, ...] = (),
+    operator: str = "sample",
+) -> Individual:
+    """Return a network that has been scored."""
+    fitness = fitness_class(("maximize",))()
+    fitness.set([value], violation)
+    return Individual(seq, DagCnn().sample(np.random.default_rng(0)), fitness, parents, operator)

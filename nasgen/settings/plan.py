@@ -41,8 +41,8 @@ FOLLOWED: Final = ("one", "lines")  # other strategies that run.json names share
 # of networks that are given up, and what a round costs beside training. Twice as many images of
 # CIFAR-10 brought a ResNet-9 about 3.6 points from 150,000 on and 1.7 from 530,000 on (see
 # docs/decisions/engine.md): where there are few, all of them are worth more than a better network.
-# Of designs the first one is good, so where it may be shown less than this part of ENOUGH_EPOCHS, a
-# search would cost more than it finds; draws differ so much that one has to choose all the same.
+# Of designs the first one is good, so a search costs more than it finds where the last network may
+# be shown less than this part of what is enough. Draws differ so much that one has to choose.
 LEAST_LOSS, MOST_LOSS = 0.05, 0.09
 WORTHWHILE: Final = 0.5
 USUAL_SHARE, MOST_SHARE = 0.22, 0.33  # of the time for training, for the search
@@ -91,6 +91,8 @@ class Plan:
       pays any more. Plans of older versions do not.
     - `draws`: whether first networks are drawn also where earlier segments have left some, as
       random search does. Segments of older versions went on from those instead.
+    - `reorders`: whether designs that are as good as each other stay in the order in which the
+      round before has left them. In plans of older versions they go back to the one they began in.
     """
 
     strategy: Strategy
@@ -106,6 +108,7 @@ class Plan:
     settles: bool = False
     baselines: int = 0
     draws: bool = False
+    reorders: bool = False
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:
@@ -171,12 +174,13 @@ def planned(
     `n_train` are the training rows, `workers` the networks that are trained at a time, on `threads`
     each. Without `speed`, time alone is shared out. `breeds`: rounds have challengers; otherwise
     the search halves what it began with, and begins with more. `has_lines`: an earlier segment has
-    left networks that this one breeds on, so there are no first ones. `designed`: the first ones are
-    designs of the space, the best one first. `first`, `finalists` and `finish_share` are what the user has set, else None; `baselines` networks, of which `n_trials`
-    knows nothing, are trained beside the finalists. `epochs` and `finish_epochs` are the passes
-    of a stretch and of a finalist; they share out the schedule where there is no time. Where there
-    is, a stretch and a finalist end after `most_epochs` passes. One of `budget_s` and `n_trials`
-    must be given. Raises ConfigError for more `first` networks than there is time for.
+    left networks that this one breeds on, so there are no first ones. `designed`: the first ones
+    are designs of the space, the best one first. `first`, `finalists` and `finish_share` are what
+    the user has set, else None; `baselines` networks, of which `n_trials` knows nothing, are
+    trained beside the finalists. `epochs` and `finish_epochs` are the passes of a stretch and of a
+    finalist; they share out the schedule where there is no time. Where there is, a stretch and a
+    finalist end after `most_epochs` passes. One of `budget_s` and `n_trials` must be given. Raises
+    ConfigError for more `first` networks than there is time for.
     """
     has_lines &= breeds
     if budget_s is None:
@@ -256,6 +260,7 @@ def planned(
         settles=breeds and spread.n > 0,
         baselines=spread.baselines,
         draws=not breeds,
+        reorders=True,
     )
 
 

@@ -14,13 +14,10 @@ import pytest
 
 import nasgen
 from nasgen.bench import labels
-from nasgen.engine.algorithms.lineage import Lineage
 from nasgen.engine.algorithms.lines import Lines
-from nasgen.engine.individual import Individual, fitness_class
 from nasgen.loop.planning import Plans
 from nasgen.loop.ranks import ranked
 from nasgen.predictors.logits import levelled
-from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.settings.budget import Budget
 from nasgen.settings.cores import Speed
 from nasgen.settings.ending import Ending
@@ -28,7 +25,7 @@ from nasgen.settings.fidelity import Fidelity
 from nasgen.settings.plan import Plan, Round, planned
 from nasgen.store.ledger import Ledger
 from nasgen.store.trial import Trial
-from tests.played import Played, resolved_of, rows
+from tests.played import Played, individual, resolved_of, rows
 
 PLAN = planned(None, 1000, 2, n_trials=20, finalists=2)
 
@@ -51,18 +48,6 @@ def toy() -> list[Trial]:
 
 def score(trial: Trial) -> float:
     return trial.objectives["val_accuracy"]
-
-
-def individual(
-    seq: int,
-    value: float,
-    violation: float = 0.0,
-    parents: tuple[int, ...] = (),
-    operator: str = "sample",
-) -> Individual:
-    fitness = fitness_class(("maximize",))()
-    fitness.set([value], violation)
-    return Individual(seq, DagCnn().sample(np.random.default_rng(0)), fitness, parents, operator)
 
 
 def test_rounds_are_as_planned_and_stretches_meet(toy: list[Trial]) -> None:
@@ -294,24 +279,6 @@ def test_one_network_that_fails_late_is_tried_again_in_the_time_that_is_left() -
     assert trials[1].fidelity.seconds < 21
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "child", "wins"),
-    [
-        (0.50, 0.60, 0.62, True),
-        (0.50, 0.60, 0.605, False),  # less than a tenth of what the champion gained
-        (0.50, 0.60, 0.60, False),
-        (0.60, 0.58, 0.585, True),  # nothing was gained, so whatever is better is
-    ],
-)
-def test_a_challenger_must_gain_clearly_more(
-    before: float, after: float, child: float, wins: bool
-) -> None:
-    algorithm = Lineage(4, 0)
-    networks = individual(0, child), individual(1, after), individual(2, before)
-    assert algorithm.wins(*networks) is wins
-    assert algorithm.wins(individual(3, 0.1), individual(4, 0.9, 1.0), networks[2])
-
-
 @pytest.mark.parametrize(("patience", "n_quiet"), [(0.01, 2), (0.125, 3), (9.0, None)])
 def test_a_search_in_time_ends_when_no_challenger_wins_for_a_while(
     patience: float, n_quiet: int | None
@@ -352,40 +319,6 @@ def test_a_search_in_time_ends_when_no_challenger_wins_for_a_while(
     assert quiet.index(True) == len(found) - n_quiet, found
     assert len(found) < n_bred
     assert last.fidelity.begin == plan.stretch(len(plan.rounds) - n_bred + len(found) - 1)[1]
-
-
-@pytest.mark.parametrize(
-    ("values", "n", "kept"),
-    [
-        # What is 0.063 behind the best one, a tenth of its value, is as good.
-        ((0.568, 0.625, 0.63), 1, [0]),
-        ((0.566, 0.625, 0.63), 1, [1]),
-        ((0.561, 0.562, 0.63), 1, [2]),
-        ((0.566, 0.625, 0.63), 2, [1, 2]),
-        ((0.568, 0.5, 0.63), 2, [0, 2]),
-        ((0.568, 0.625, 0.63), 3, [0, 1, 2]),
-        ((0.568, 0.625, 0.65), 2, [1, 2]),
-    ],
-)
-def test_of_designs_that_are_as_good_the_one_offered_first_lasts(
-    values: tuple[float, ...], n: int, kept: list[int]
-) -> None:
-    rng = np.random.default_rng(0)
-
-    def lasting(operator: str) -> list[int]:
-        algorithm = Lineage(4, 0)
-        made = [
-            individual(seq, value, operator=operator) for seq, value in enumerate((0.5, 0.52, 0.53))
-        ]
-        began = algorithm.lasting(made, 1, rng)
-        assert [i.seq for i in began] == [0 if operator == "design" else 2]
-        algorithm.population, algorithm._line = made, {0: 0, 1: 1, 2: 2}
-        after = [individual(10 + seq, value, parents=(seq,)) for seq, value in enumerate(values)]
-        return [i.parents[0] for i in algorithm.lasting(after, n, rng)]
-
-    assert lasting("design") == kept
-    ranked_ = sorted(range(3), key=lambda i: -values[i])
-    assert lasting("sample") == ranked_[:n], "draws come in no order"
 
 
 def test_what_saw_small_images_ranks_below_what_saw_whole_ones(toy: list[Trial]) -> None:

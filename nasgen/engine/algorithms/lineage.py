@@ -39,8 +39,9 @@ class Lineage(Lines):
       champion itself gained in the same stretch. What a stretch gains is a measure of what a
       difference is worth, whatever the objective and however far the training is. Of lines that
       began with designs and differ by less than this share of the best one's whole value, the one
-      whose design was offered first is trained on: early values favour what is fast, and a space
-      offers its designs in the order of their use.
+      whose design was offered first is trained on, or later the one that was ahead in the round
+      before: early values favour what is fast, and a space offers its designs in the order of their
+      use.
     - `patience` (> 0): with a time budget, the search ends when no challenger has won in this share
       of its rounds, in a row, two rounds at least; the last training gets the time that is left.
 
@@ -122,6 +123,9 @@ class Lineage(Lines):
         rest = super().lasting(champions, len(champions), rng)
         kept: list[Individual] = []
         self._designs |= {i.seq for i in champions if i.operator == DESIGN}
+        # Else a line that another has left behind would be put before it again.
+        stands = bool(self.population) and self.plan is not None and self.plan.reorders
+        place = {i.seq: k if stands else self._line_of(i) for k, i in enumerate(champions)}
         while len(kept) < n:
             best = rest[0]
             level = [
@@ -131,7 +135,7 @@ class Lineage(Lines):
                 and i.fitness.violation == best.fitness.violation
                 and _value(best) - _value(i) <= self.margin * abs(_value(best))
             ]
-            kept.append(min(level, key=self._line_of, default=best))
+            kept.append(min(level, key=lambda i: place[i.seq], default=best))
             rest.remove(kept[-1])
         return kept
 
