@@ -42,8 +42,13 @@ def dataset_of(data: Any, task: str) -> Dataset:
     )
 
 
-def prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int | None) -> None:
-    """Write what a run starts with: config, record, empty ledger. Only then it is a run."""
+def prepare(
+    folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int | None
+) -> Resolved:
+    """Write what a run starts with: config, record, empty ledger. Only then it is a run.
+
+    Return its config, with what the training rows decide of [training].
+    """
     config = resolved.config
     parts = split(dataset, config.data.validation, config.data.split_seed)  # a class too small, say
     if len(parts.train) < MIN_ROWS:
@@ -53,6 +58,10 @@ def prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int
         )
     transform = Transform.fit(dataset, parts.train)
     _check_fit(resolved, transform)
+    if found := transform.feed.settled(config.training, dataset, parts.train):
+        training = config.training.model_copy(update=found)
+        config = config.model_copy(update={"training": training})
+        resolved = Resolved(config, resolved.scope, dataset)
     reachable.check(resolved, transform.feed.input_shape, transform.task.n_outputs)
     if (first := resolved.origin) is not None:  # the run must not depend on a file elsewhere
         first.keep(folder)
@@ -75,6 +84,7 @@ def prepare(folder: RunFolder, resolved: Resolved, dataset: Dataset, trials: int
         f"{platform.node()}:{folder.path.resolve()}",
     ).close()
     folder.begun()
+    return resolved
 
 
 def with_own_origin(folder: RunFolder, config: SearchConfig) -> SearchConfig:

@@ -108,7 +108,7 @@ def begin(
         if trials is None and checked.budget.time is None:
             trials = resolved.default_trials
         try:
-            prepare(folder, resolved, dataset, trials)
+            resolved = prepare(folder, resolved, dataset, trials)
         except BaseException:  # an interrupt too: nothing in it yet; free the name
             folder.discard()
             raise

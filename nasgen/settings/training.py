@@ -95,7 +95,10 @@ class Training(Section):
         description="what the logits of both are divided by there; the higher, the softer",
     )
     flip: bool | None = Field(
-        None, description="images: mirror half of them; default: only colour images"
+        None,
+        description="images: mirror half of them; default: where nearest neighbours among the "
+        "training rows answer mirror images about as well as images; where they know too little, "
+        "colour images are mirrored",
     )
     crop: int | None = Field(
         None,

@@ -68,6 +68,14 @@ class Feed(ABC):
     def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return (JSON, arrays) from which `restore` makes an equal feed."""
 
+    @classmethod
+    def settled(cls, training: Training, dataset: Dataset, rows: Array) -> dict[str, Any]:
+        """Return settings of [training] that nobody has set and that training rows decide.
+
+        A new run records them. `rows` are those of the training part. Default: none.
+        """
+        return {}
+
     def begin(self, network: nn.Module) -> None:  # noqa: B027 - most feeds leave them
         """Change weights as they were drawn where what this feed gives asks for it.
 

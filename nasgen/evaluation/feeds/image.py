@@ -18,7 +18,9 @@ from nasgen.data import checks
 from nasgen.data.columns import Column, columns_of
 from nasgen.data.columns import rows as rows_of
 from nasgen.data.scaling import Scaling
+from nasgen.data.targets import CLASSIFICATION, REGRESSION
 from nasgen.errors import DataError
+from nasgen.evaluation import mirrored
 from nasgen.evaluation.feeds.base import MOST, Array, Feed, Inputs, stored
 from nasgen.layers.base import Shape
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from nasgen.data.base import Dataset
     from nasgen.evaluation.images import ImageBatches, Normaliser
     from nasgen.evaluation.recipe import Recipe
+    from nasgen.settings.config import Training
 
 PIXELS_AT_ONCE = 64 * 32 * 32  # what networks make of more fits into no cache of a processor
 KINDS: Final = ("uint8", "float32", "float64")  # of stored images; the last where they are scaled
@@ -62,6 +65,15 @@ class ImageFeed(Feed):
         scaled = learnt if scaling is None else scaling(learnt)
         kind = images.dtype.name
         return cls(dataset.shape, kind, *moments(scaled), is_whole, dataset.columns, scaling)
+
+    @classmethod
+    def settled(cls, training: Training, dataset: Dataset, rows: Array) -> dict[str, Any]:
+        """Return whether images are mirrored, where their nearest neighbours can tell."""
+        if training.flip is not None or dataset.task not in (CLASSIFICATION, REGRESSION):
+            return {}
+        about = dataset.inputs["x"], dataset.targets, rows
+        keeps = mirrored.keeps_answers(*about, dataset.task == CLASSIFICATION)
+        return {} if keeps is None else {"flip": keeps}
 
     @classmethod
     def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
