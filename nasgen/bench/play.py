@@ -118,6 +118,11 @@ def resolved(
     if features:
         config["predictor"]["features"] = features
     run = reading.resolved(merge(config, dict(settings or {})), f"bench {algorithm}")
+    if run.inherits:
+        raise ConfigError(
+            f"'{name}' trains networks on from the weights of others, which a bench does not have; "
+            f"compare {', '.join(SETTINGS)} instead."
+        )
     if run.config.predictor.name != "none":
         with run.scope.active():
             check_features(run.feature_names, bench)

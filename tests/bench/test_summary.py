@@ -72,6 +72,12 @@ def test_one_operator_can_be_left_alone() -> None:
         play.resolved("synthetic-dag", "genetic/layers", 0)
 
 
+@pytest.mark.parametrize("algorithm", ["lineage", "growth", "synthesis", "prune"])
+def test_what_goes_on_from_weights_finds_none_on_a_bench(algorithm: str) -> None:
+    with pytest.raises(ConfigError, match=rf"'{algorithm}' .* a bench does not have; compare random"):
+        play.resolved("synthetic-dag", algorithm, 0)
+
+
 def test_settings_replace_those_of_an_algorithm() -> None:
     settings = {"algorithm": {"population": 7, "tournament": 3}, "predictor": {"warmup": 9}}
     config = play.resolved("nasbench201", "genetic+rank", 0, settings).config
