@@ -78,7 +78,7 @@ def _known(
     # By brute force: trees gain nothing in so many dimensions.
     neighbours = kind(NEIGHBOURS, algorithm="brute").fit(known.reshape(len(known), -1), answers)
     score = float(neighbours.score(asked.reshape(len(asked), -1), wanted))
-    if not is_class:
-        return score
+    if not is_class:  # r2, of which equal values are all
+        return score if np.ptp(wanted, axis=0).any() else 0.0
     usual = float(np.unique(wanted, return_counts=True)[1].max()) / len(wanted)
     return (score - usual) / (1 - usual) if usual < 1 else 0.0

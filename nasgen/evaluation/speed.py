@@ -28,7 +28,9 @@ from nasgen.phenotype.network import Network, build
 from nasgen.settings.config import Training
 from nasgen.settings.fidelity import FINISH_WITHIN, Fidelity, thread_counts
 
-N_TIMED: Final = 4  # steps that are timed after one that warms up
+# Of the schedule, where steps are timed: images grow, and threads bring small ones less.
+PLACES: Final = (0.125, 0.375, 0.625, 0.875)
+N_TIMED: Final = len(PLACES)  # steps that are timed after one that warms up
 N_TURNS: Final = 3  # for each number of threads at least: one that was slow decides nothing
 SLOW: Final = 5.0  # times the limit: after that, fewer turns must do
 FAR: Final = 2.0  # times as slow as the best: not worth all of the time
@@ -124,10 +126,11 @@ def in_turns(
 
 
 class Trainings:
-    """Trains a network for a few steps at a time, on images of full size, and times them.
+    """Trains a network for a few steps at a time, on images of all `PLACES`, and times them.
 
     In a turn a step warms up, and `N_TIMED` are timed; where `N_TURNS` such turns would take longer
-    than `limit_s`, and where it isn't known yet, a turn is one step. The very first step, in which
+    than `limit_s`, and where it isn't known yet, a turn is one step, of the next place for that
+    number of threads. The very first step, in which
     memory is taken and kernels are made, doesn't count. Weights stay as they are: with the rate of
     a training some networks would diverge in so many steps.
     """
@@ -141,22 +144,25 @@ class Trainings:
         self.optimizer = make_optimizer(network, self.recipe)
         self.is_warm = False
         self.step_s: dict[int, float] = {}  # by threads, in the fastest turn
+        self.n_done: dict[int, int] = {}  # steps by threads
 
     def turn(self, n_threads: int) -> tuple[float, int]:
         """Return the seconds of some steps on so many threads, and their rows."""
         with device.threads(n_threads):
             if not self.is_warm:
                 self.is_warm = True
-                self._steps(0, 1)
+                self._steps(0, 1, 0)
             step_s = self.step_s.get(n_threads, math.inf)
             is_short = N_TURNS * (1 + N_TIMED) * step_s < self.limit_s
             n_warm, n = (1, N_TIMED) if is_short else (0, 1)
-            seconds, n_rows = self._steps(n_warm, n)
+            n_done = self.n_done.get(n_threads, 0)
+            seconds, n_rows = self._steps(n_warm, n, n_done)
+        self.n_done[n_threads] = n_done + n_warm + n
         self.step_s[n_threads] = min(step_s, seconds / n)
         return seconds, n_rows
 
-    def _steps(self, n_warm: int, n: int) -> tuple[float, int]:
-        few = _Few(self.batches, n_warm + n)
+    def _steps(self, n_warm: int, n: int, n_done: int) -> tuple[float, int]:
+        few = _Few(self.batches, n_warm + n, n_done)
         train(self.network, few, self.loss, self.recipe, epochs=1.0, optimizer=self.optimizer)
         return time.perf_counter() - few.began[n_warm], sum(few.n_rows[n_warm:])
 
@@ -213,13 +219,13 @@ def moving(
 
 
 class _Few(Batches):
-    """`n_steps` batches of another, as at the end of its schedule.
+    """`n_steps` batches of another, each as at the next one of `PLACES` after `n_done` others.
 
     `began` is when each was asked for, `n_rows` how many rows it has.
     """
 
-    def __init__(self, inner: Batches, n_steps: int) -> None:
-        self.inner, self.n = inner, n_steps
+    def __init__(self, inner: Batches, n_steps: int, n_done: int) -> None:
+        self.inner, self.n, self.n_done = inner, n_steps, n_done
         self.device, self.side = inner.device, inner.side
         self.began: list[float] = []
         self.n_rows: list[int] = []
@@ -233,9 +239,9 @@ class _Few(Batches):
 
     def stream(self) -> Iterator[Batch]:
         batches = self.inner.stream()
-        for _ in range(self.n):
+        for step in range(self.n_done, self.n_done + self.n):
             self.began.append(time.perf_counter())
-            self.inner.progress = 1.0
+            self.inner.progress = PLACES[step % len(PLACES)]
             found = next(batches)
             self.n_rows.append(len(found[1]))
             yield found

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 # What trains well in ten minutes at a speed. Where two cores train at 3.3 times of it, a ResNet-9
 # of width 24 on 32 x 32 images (54e6) was as good as one of width 16, and with views better.
 MACS_IN_10_MIN: Final = 28e6
-MACS_A_SECOND: Final = 2e10  # of forward passes in training, images of full size: two slow cores
+# Of forward passes in training on two slow cores, all images counted as if they were of full size.
+MACS_A_SECOND: Final = 2.7e10
+MACS_AT_FULL_SIZE: Final = 2e10  # of plans without a pace, which were made by full images alone
 MACS_A_ROW: Final = 2000.0  # of the training part: few rows cannot fill many weights
 
 
@@ -68,12 +70,21 @@ class Offer:
             return cost(self.run.space.blueprint(genotype, *self._sizes))[0]
 
 
+def pace(flops: float, image_s: float, unit: float = MACS_A_SECOND) -> float:
+    """Return how fast a machine trains, in `unit`; 1 where a network has no operations.
+
+    `flops` are those of the timed network, which takes `image_s` seconds for an image.
+    """
+    return flops / 2 / image_s / unit if flops else 1.0  # two operations for each multiply-add
+
+
 def pace_of(plan: Mapping[str, Any] | None) -> float:
-    """Return how fast the machine of a plan is, in `MACS_A_SECOND`; 1 where it was not measured."""
-    if not plan or not plan.get("speed") or not plan.get("flops"):
+    """Return the pace that a plan recorded; 1 where none was measured."""
+    if not plan or not plan.get("speed"):
         return 1.0
-    # Two operations for each multiply-add.
-    return float(plan["flops"] / 2 / plan["speed"]["image_s_all"] / MACS_A_SECOND)
+    if "pace" in plan:
+        return float(plan["pace"])
+    return pace(float(plan.get("flops") or 0.0), plan["speed"]["image_s_all"], MACS_AT_FULL_SIZE)
 
 
 def affordable_macs(config: SearchConfig, n_train: int, pace: float = 1.0) -> float | None:

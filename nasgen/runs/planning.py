@@ -22,7 +22,7 @@ from nasgen.execution.base import Executor
 from nasgen.genotypes import Genotype
 from nasgen.loop.constants import Constants
 from nasgen.runs import forecast, strategy
-from nasgen.runs.designs import Offer, pace_of
+from nasgen.runs.designs import Offer, pace
 from nasgen.runs.reserve import Reserve, n_tested
 from nasgen.runs.resolved import Resolved
 from nasgen.search_spaces.base import Design
@@ -62,6 +62,11 @@ class Timing:
     flops: float = 0.0
     answer_s: float = 0.0
     answer_gain: float = 1.0
+
+    @property
+    def pace(self) -> float:
+        """How fast the machine trains, which does not depend on the network that was timed."""
+        return pace(self.flops, self.row_s_all)
 
     def larger(self, factor: float) -> Timing:
         """Return what is expected of a network of so many times the operations."""
@@ -211,8 +216,7 @@ def _at_its_pace(
     `networks` are those that were timed, before the speed was known; a faster machine begins with
     larger ones, and time grows about with the operations. With smaller ones it need not fall.
     """
-    pace = pace_of({"flops": timing.flops, "speed": {"image_s_all": timing.row_s_all}})
-    own = typical(resolved, partial(offer, pace), limit_s)
+    own = typical(resolved, partial(offer, timing.pace), limit_s)
     if not own or {g.key for g in own} == {g.key for g in networks}:
         return timing
     factor = median(map(offer.macs, own)) / median(map(offer.macs, networks))
@@ -278,7 +282,8 @@ def made(
         budget.ending = reserve.ending()
         plan = found(speed, time_s)
         if n_tested(plan) >= reserve.n:
-            return {**plan, "load_s": round(timing.load_s, 3), "flops": timing.flops}
+            measured = {"load_s": round(timing.load_s, 3), "flops": timing.flops}
+            return {**plan, **measured, "pace": timing.pace}
         reserve.n = n_tested(plan)
 
 

@@ -9,7 +9,8 @@ from typing import Any, Final, Self
 
 ENOUGH_EPOCHS, ENOUGH_IMAGES = 40.0, 300_000  # what each of two finalists must still be shown
 MOST_FINALISTS: Final = 4
-FREE: Final = 0.9  # of a network's speed alone: at that, another one beside it costs nothing
+# Of a network's speed alone: at that, another one beside it costs less than their ensemble gains.
+FREE: Final = 0.8
 PARALLEL: Final = 0.75  # t threads are t ** PARALLEL times as fast as one, if nothing is measured
 
 
@@ -17,7 +18,8 @@ PARALLEL: Final = 0.75  # t threads are t ** PARALLEL times as fast as one, if n
 class Speed:
     """How fast a typical first network is trained here, measured before the first training.
 
-    - `image_s`: seconds a training image of full size takes a worker while all workers train.
+    - `image_s`: seconds a training image takes a worker while all workers train, on the average
+      over its schedule, in which images grow.
     - `image_s_all`: the same for one network that has the machine for itself, on `threads`.
     - `threads`: with which one network is trained fastest; those of a worker, or more.
     - `val_s`: seconds of one pass over the validation rows in one worker.
@@ -117,9 +119,9 @@ def spread_of(
     """Return the finalists and how they share the cores: one, unless more can be afforded.
 
     `left_s` says how many seconds a number of them leaves for training: each is tested as well. A
-    further one must cost the others next to nothing, because threads bring them little, or leave
-    each of them enough images, the more so the more there are; then their ensemble gains more than
-    one longer training would. `baselines` are trained beside them, if there are any.
+    further one must cost the others little, because threads bring them little, or leave each of
+    them enough images, the more so the more there are; then their ensemble gains more than one
+    longer training would. `baselines` are trained beside them, if there are any.
     """
     if wanted is not None or most < 1:
         wanted = int(min(wanted or 0, most))

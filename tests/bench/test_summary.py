@@ -74,7 +74,9 @@ def test_one_operator_can_be_left_alone() -> None:
 
 @pytest.mark.parametrize("algorithm", ["lineage", "growth", "synthesis", "prune"])
 def test_what_goes_on_from_weights_finds_none_on_a_bench(algorithm: str) -> None:
-    with pytest.raises(ConfigError, match=rf"'{algorithm}' .* a bench does not have; compare random"):
+    with pytest.raises(
+        ConfigError, match=rf"'{algorithm}' .* a bench does not have; compare random"
+    ):
         play.resolved("synthetic-dag", algorithm, 0)
 
 

@@ -28,7 +28,7 @@ def lit(rng: np.random.Generator, sides: NDArray[Any], brightness: NDArray[Any])
     """Return noisy images (N, 3, 12, 12) with a bright block on the left (0) or right (1)."""
     images = rng.normal(40, 4, (len(sides), 3, 12, 12))
     for image, side, bright in zip(images, sides, brightness, strict=True):
-        image[:, 3:9, 7 * side + 1 : 7 * side + 5] += bright
+        image[:, 3:9, 6 * side + 1 : 6 * side + 5] += bright
     return images
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,26 @@ def test_the_first_steps_decide_nothing(evaluator: Evaluator, naps: list[float])
     found = speed.in_turns([1], trainings.turn, limit_s)
     assert found[1] * 16 < 0.03
     assert batches.position >= 1 + 3
+
+
+@pytest.mark.parametrize("limit_s", [1e-6, 0.2])
+def test_images_of_all_sizes_of_a_schedule_are_timed(evaluator: Evaluator, limit_s: float) -> None:
+    """Each number of threads gets the same: small images gain less by them."""
+    batches, trainings = _trainings(evaluator, [0.0], limit_s)
+    seen: list[float] = []
+    stream = batches.stream
+
+    def noted() -> Iterator[Any]:
+        for batch in stream():
+            seen.append(batches.progress)
+            yield batch
+
+    batches.stream = noted  # type: ignore[method-assign]
+    for _ in range(3 * len(speed.PLACES)):
+        trainings.turn(1)
+    untimed, *timed = seen
+    assert untimed == speed.PLACES[0]
+    assert {timed.count(place) for place in speed.PLACES} == {len(timed) // len(speed.PLACES)}
 
 
 def test_a_training_that_averages_its_weights_is_timed_without_it(tmp_path: Path) -> None:

@@ -122,14 +122,18 @@ def test_a_longer_budget_affords_more_and_few_rows_less() -> None:
 def test_a_faster_machine_affords_more_as_its_plan_recorded() -> None:
     config = reading.resolved({"budget": {"time": "10m"}}).config
 
-    def macs(flops: float, image_s: float) -> float:
+    def macs(flops: float, image_s: float, is_new: bool = True) -> float:
         plan = {"speed": {"image_s_all": image_s}, "flops": flops}
+        if is_new:
+            plan["pace"] = designs.pace(flops, image_s)
         return designs.affordable_macs(config, 45_000, designs.pace_of(plan)) or 0.0
 
-    assert macs(4e7, 1e-3) == designs.affordable_macs(config, 45_000), "the usual speed"
-    assert macs(4e7, 2.5e-4) == pytest.approx(2 * macs(4e7, 1e-3))
-    assert macs(8e7, 1e-3) == macs(4e7, 5e-4), "whichever network was timed"
-    assert macs(0.0, 1e-3) == macs(4e7, 1e-3), "a network without operations says nothing"
+    usual = designs.affordable_macs(config, 45_000)
+    assert macs(5.4e7, 1e-3) == macs(4e7, 1e-3, is_new=False) == usual, "the usual speed"
+    for is_new in (True, False):
+        assert macs(4e7, 2.5e-4, is_new) == pytest.approx(2 * macs(4e7, 1e-3, is_new))
+        assert macs(8e7, 1e-3, is_new) == macs(4e7, 5e-4, is_new), "whichever network was timed"
+        assert macs(0.0, 1e-3, is_new) == usual, "a network without operations says nothing"
 
 
 def test_designs_are_listed_and_one_is_shown_as_a_network_to_begin_with(tmp_path: Path) -> None:

@@ -179,10 +179,8 @@ def test_a_plan_is_made_with_the_networks_that_are_trained(row_s: float) -> None
     timing = Timing(1.5 * row_s, row_s, 2, 2.0, 3.0, flops, answer_s=row_s / 3)
     planned = planning._at_its_pace(timing, first, run, offer, math.inf)
     # What is recorded of it gives the same pace, so the search begins with those networks.
-    recorded = {"flops": planned.flops, "speed": {"image_s_all": planned.row_s_all}}
-    assert designs.pace_of(recorded) == pytest.approx(
-        designs.pace_of({"flops": timing.flops, "speed": {"image_s_all": timing.row_s_all}})
-    )
+    recorded = {"speed": {"image_s_all": planned.row_s_all}, "pace": planned.pace}
+    assert designs.pace_of(recorded) == pytest.approx(timing.pace)
     trained = typical(run, partial(offer, designs.pace_of(recorded)))
     flops = 2 * median(map(offer.macs, trained))
     assert planned.flops == pytest.approx(max(flops, timing.flops))
