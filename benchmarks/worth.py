@@ -193,6 +193,7 @@ def goals(rows: Sequence[Row]) -> Iterator[Line]:
     """Yield the differences between the default search and its controls, and their goals."""
     final = Evidence(rows)
     for task in final.tasks:
+        combined = final.difference(task, "default", "default", ENSEMBLE, SINGLE)
         for control, name in ARMS.items():
             found = final.difference(task, "default", control)
             if control == "default" or not found["n"]:
@@ -202,10 +203,14 @@ def goals(rows: Sequence[Row]) -> Iterator[Line]:
             averaged = final.difference(task, "default", control, SINGLE + VIEWS)
             if averaged["n"]:
                 yield _judged_line(f"{about}{VIEWS}, points", averaged)
-        found = final.difference(task, "default", "default", ENSEMBLE, SINGLE)
-        if found["n"]:
-            about = f"{title(task)}, {_seeds(found['n'])}: ensemble minus its best network, points"
-            yield _judged_line(about, found, OF_ENSEMBLE)
+            for views in ("", VIEWS) if combined.get("mean") else ():
+                both = final.difference(task, "default", control, ENSEMBLE + views, SINGLE + views)
+                if both["n"]:
+                    own = about.replace("default search", "ensemble of the default search")
+                    yield _judged_line(f"{own}{views}, points", both)
+        if combined["n"]:
+            about = f"{title(task)}, {_seeds(combined['n'])}: ensemble minus its best network"
+            yield _judged_line(f"{about}, points", combined, OF_ENSEMBLE)
     for what, goal in OF_HOUR.items():
         if values := final.values(HOUR, "default", what):
             about = f"{title(HOUR)}, {_seeds(len(values))}: default search, {what}, %"

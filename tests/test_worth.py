@@ -130,6 +130,18 @@ def test_goals_are_reached_and_missed(worth: Any) -> None:
     assert reached(ten)[names[0]] is False
 
 
+@pytest.mark.parametrize(("ensemble", "measured"), [(0.01, "+2.00 ± 0.00"), (0.0, None)])
+def test_an_ensemble_of_several_networks_is_compared_too(
+    worth: Any, ensemble: float, measured: str | None
+) -> None:
+    found = [
+        line.measured
+        for line in worth.goals(rows_of(0.01, noise=0.0, ensemble=ensemble))
+        if "ensemble of the default search minus hand-made" in line.what
+    ]
+    assert (found[:1] or [None]) == [measured]
+
+
 def test_goals_of_an_hour_are_judged_by_several_seeds(worth: Any) -> None:
     def judged(n_seeds: int) -> dict[str, tuple[str, str, bool | None]]:
         rows = rows_of(0.055, noise=0.0, n_seeds=n_seeds, task=worth.HOUR)
