@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import nasgen
 from nasgen.data.base import load
-from nasgen.evaluation.mirrored import LEAST, SIDE, averaged, keeps_answers
+from nasgen.data.mirrored import LEAST, SIDE, averaged, keeps_answers
 
 ALL = np.arange(900)
 CONFIG = {

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
-from nasgen.data import checks
+from nasgen.data import checks, mirrored
 from nasgen.data.columns import Column, columns_of
 from nasgen.data.columns import rows as rows_of
 from nasgen.data.scaling import Scaling
 from nasgen.data.targets import CLASSIFICATION, REGRESSION
 from nasgen.errors import DataError
-from nasgen.evaluation import mirrored
 from nasgen.evaluation.feeds.base import MOST, Array, Feed, Inputs, stored
 from nasgen.layers.base import Shape
 
