@@ -61,7 +61,8 @@ def averaged(images: NDArray[Any]) -> NDArray[np.float32]:
     values = images[:, :, top, left].astype(np.float64)
     values /= np.abs(values).max() or 1.0
     blocks = values.reshape(n, channels, counts[0], steps[0], counts[1], steps[1])
-    return blocks.mean(axis=(3, 5)).astype(np.float32)
+    small: NDArray[np.float32] = blocks.mean(axis=(3, 5)).astype(np.float32)
+    return small
 
 
 def _known(
