@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 SIDE: Final = 16  # pixels to which images are averaged: neighbours of finer ones know no more
 ROWS: Final = 6000  # at most; a third of them ask, the others answer
+AT_ONCE: Final = 100  # rows that are averaged: as they are, large images would fill the memory
 LEAST: Final = 300  # of fewer rows nothing is said
 NEIGHBOURS: Final = 5
 KNOWN: Final = 0.05  # of what there is to know: neighbours that know less say nothing
@@ -36,7 +37,10 @@ def keeps_answers(
     if len(rows) < LEAST:
         return None
     some = rows[np.linspace(0, len(rows) - 1, min(ROWS, len(rows))).astype(np.int64)]
-    small, answers = averaged(images[some]), targets[some]
+    parts = np.array_split(some, -(-len(some) // AT_ONCE))
+    whole = np.concatenate([averaged(images[part]) for part in parts])
+    small = (whole / (np.abs(whole).max() or 1.0)).astype(np.float32)
+    answers = targets[some]
     asks = np.arange(len(some)) % 3 == 0
     plain, mirrored = (
         _known(small[~asks], answers[~asks], shown, answers[asks], is_class)
@@ -45,8 +49,8 @@ def keeps_answers(
     return mirrored >= KEPT * plain if plain >= KNOWN else None
 
 
-def averaged(images: NDArray[Any]) -> NDArray[np.float32]:
-    """Return (N, C, h, w) images of at most `SIDE` pixels a side, the largest value 1.
+def averaged(images: NDArray[Any]) -> NDArray[np.float64]:
+    """Return (N, C, h, w) images of at most `SIDE` pixels a side, (N, C, H, W) as means of blocks.
 
     What no block covers is left out on both sides alike, so that mirror images stay such.
     """
@@ -59,9 +63,8 @@ def averaged(images: NDArray[Any]) -> NDArray[np.float32]:
         slice(at, at + count * one) for at, count, one in zip(cut, counts, steps, strict=True)
     )
     values = images[:, :, top, left].astype(np.float64)
-    values /= np.abs(values).max() or 1.0
     blocks = values.reshape(n, channels, counts[0], steps[0], counts[1], steps[1])
-    small: NDArray[np.float32] = blocks.mean(axis=(3, 5)).astype(np.float32)
+    small: NDArray[np.float64] = blocks.mean(axis=(3, 5))
     return small
 
 
