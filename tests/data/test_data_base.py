@@ -290,6 +290,7 @@ def test_every_built_in_resolves_and_lies_in_this_room():
         "files",
         "forms",
         "grammar",
+        "mirrored",
         "ngrams",
         "pictures",
         "scaling",
