@@ -130,9 +130,9 @@ class Trainings:
 
     In a turn a step warms up, and `N_TIMED` are timed; where `N_TURNS` such turns would take longer
     than `limit_s`, and where it isn't known yet, a turn is one step, of the next place for that
-    number of threads. The very first step, in which
-    memory is taken and kernels are made, doesn't count. Weights stay as they are: with the rate of
-    a training some networks would diverge in so many steps.
+    number of threads. The very first step, in which memory is taken and kernels are made, doesn't
+    count. Weights stay as they are: with the rate of a training some networks would diverge in so
+    many steps.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 ENOUGH_EPOCHS, ENOUGH_IMAGES = 40.0, 300_000  # what each of two finalists must still be shown
 MOST_FINALISTS: Final = 4
-# Of a network's speed alone: at that, another one beside it costs less than their ensemble gains.
+# Of a network's speed alone: at that, another one beside it costs about what their ensemble gains.
 FREE: Final = 0.8
 PARALLEL: Final = 0.75  # t threads are t ** PARALLEL times as fast as one, if nothing is measured
 
