@@ -17,6 +17,7 @@ from nasgen.predictors.base import Facts, Features
 from nasgen.predictors.features.joined import Joined
 from nasgen.predictors.features.structural import log_params
 from nasgen.predictors.filter import SIZE, Filter
+from nasgen.predictors.zero_cost import POOLED
 from nasgen.settings.config import SearchConfig
 from nasgen.settings.fidelity import search_fidelity
 
@@ -110,12 +111,12 @@ def feature_names(run: Resolved) -> tuple[str, ...]:
     """Return the names of the features that the predictor of a run reads.
 
     If none are named: those made for the search space, else those that any graph has, or for cells
-    what lies on their paths, else those of the untrained network. A score alone comes with the size
-    of networks, against which it is evaluated.
+    what lies on their paths, else those of the untrained network. Scores alone come with the size
+    of networks, against which they are evaluated.
     """
     section = run.config.predictor
     if _requires(section.name, "scores"):
-        return (section.score, "n_params")
+        return (*scores_of(section.score), "n_params")
     usual = GRAPH_FEATURES if _reads_graphs(run) else ANY_FEATURES
     if _reads_graphs(run) and run.space_type.genotype.is_restricted:
         usual = CELL_FEATURES
@@ -123,7 +124,16 @@ def feature_names(run: Resolved) -> tuple[str, ...]:
         usual = TABLE_FEATURES
     elif run.space_type.features:
         usual = run.space_type.features
-    return tuple((section.features or usual).split("+"))
+    named = (section.features or usual).split("+")
+    return tuple(part for name in named for part in scores_of(name))
+
+
+def scores_of(name: str) -> tuple[str, ...]:
+    """Return what a name stands for: the parts of an order of a pool, such as "az_nas", or itself.
+
+    A predictor reads the parts as features of their own.
+    """
+    return (name,) if registry.known("scores", name) else POOLED.get(name, (name,))
 
 
 def features(run: Resolved) -> Features:
