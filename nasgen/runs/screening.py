@@ -24,9 +24,12 @@ from nasgen.settings.fidelity import search_fidelity
 if TYPE_CHECKING:
     from nasgen.runs.resolved import Resolved
 
-GRAPH_FEATURES: Final = "structural"  # what a predictor reads of graphs by default
-CELL_FEATURES: Final = "paths"  # of graphs with fixed places, whose operations are their own
-ANY_FEATURES: Final = "zero-cost"  # and of other genotypes
+# What a predictor reads by default, of graphs and of cells. A cell has one form, so "structural"
+# orders cells by chance (tau 0) and "paths" with .55 to .76; free graphs keep what their predictor
+# was chosen with. Measured: docs/decisions/predictors.md, "Labels of paths come from draws".
+GRAPH_FEATURES: Final = "structural"
+CELL_FEATURES: Final = "paths"
+ANY_FEATURES: Final = "zero-cost"  # of other genotypes
 TABLE_FEATURES: Final = "network"  # what a table of trainings is described by
 TABLE_OBJECTIVE: Final = "val_accuracy"  # what it tells
 TABLE_KIND: Final = "dag"  # of the genotypes in the table that comes with nasgen

@@ -109,6 +109,7 @@ class Several(nn.Module):
 
 
 def several() -> Probe:
+    torch.manual_seed(0)
     others = {"lengths": torch.tensor([1, 2, 5, 3]), "more": torch.randn(4, 2)}
     return Probe(Several(), torch.randn(4, 5), torch.arange(4) % 3, others=others)
 
