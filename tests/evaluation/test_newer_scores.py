@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from nasgen import registry
 from nasgen.evaluation.scores import az_nas
 from nasgen.evaluation.scores.base import Probe
 from nasgen.evaluation.scores.layers import n_layers
-from nasgen.evaluation.scores.vkdnw import MOST_SLOPES, UNIFORM, entropy, information, vkdnw
+from nasgen.evaluation.scores.vkdnw import UNIFORM, entropy, information, vkdnw
 from nasgen.evaluation.scores.zico import zico
 from nasgen.phenotype.network import build
 from nasgen.runs import reading
@@ -105,12 +106,17 @@ def test_a_network_of_several_inputs_has_an_information() -> None:
     assert np.isfinite(information(several())).all()
 
 
-def test_of_many_classes_fewer_images_are_read_and_at_least_one() -> None:
+def test_of_many_classes_fewer_images_are_read_and_at_least_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     torch.manual_seed(0)
-    for n_classes, n in ((MOST_SLOPES // 2, 2), (2 * MOST_SLOPES, 1)):
+    monkeypatch.setattr(importlib.import_module(vkdnw.__module__), "MOST_SLOPES", 6)
+    for n_classes, n in ((3, 2), (12, 1)):
         network, images = nn.Linear(3, n_classes), torch.randn(5, 3)
         read, every = (Probe(network, images[:k], torch.arange(k)) for k in (n, 5))
         assert information(every) == pytest.approx(information(read))
+    one, two = (information(Probe(network, images[k : k + 1], torch.arange(1))) for k in (0, 1))
+    assert np.abs(one - two).max() > 1e-3
 
 
 def test_a_network_that_is_sure_of_every_answer_still_has_an_information() -> None:

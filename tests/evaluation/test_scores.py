@@ -100,9 +100,7 @@ class Several(nn.Module):
         super().__init__()
         self.row, self.more = nn.Linear(5, 3), nn.Linear(2, 3)
 
-    def forward(
-        self, x: torch.Tensor, lengths: torch.Tensor, more: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
         inside = torch.arange(5) < lengths[:, None]
         found: torch.Tensor = self.row(x * inside) + self.more(more)
         return found

@@ -220,7 +220,7 @@ def test_several_scores_are_judged_by_their_ranks_among_all_that_are_known() -> 
     assert bent == pytest.approx(mean)
 
 
-.mark.parametrize("name", sorted(POOLED))
+@pytest.mark.parametrize("name", sorted(POOLED))
 def test_an_order_of_a_pool_is_named_like_a_score_and_reads_its_parts(name: str) -> None:
     tables = {"space": SPACE, "predictor": {"name": "zero-cost", "score": name}}
     resolved = reading.resolved(tables)

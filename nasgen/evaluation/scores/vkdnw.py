@@ -49,7 +49,7 @@ def information(probe: Probe) -> Floats:
     total = torch.zeros(len(tensors), len(tensors), dtype=torch.float64)
     for i in range(n):
         answers = _answers(network, probe, i)
-        slopes = torch.stack([_slopes(answer, tensors) for answer in answers])  # (C, p)
+        slopes = torch.stack([_slopes(answers[k], tensors) for k in range(n_outputs)])  # (C, p)
         total += slopes.T @ _told(answers.detach().double(), probe) @ slopes
     found: Floats = (total / n).numpy()
     return found
