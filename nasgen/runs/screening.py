@@ -24,9 +24,9 @@ from nasgen.settings.fidelity import search_fidelity
 if TYPE_CHECKING:
     from nasgen.runs.resolved import Resolved
 
-# What a predictor reads by default, of graphs and of cells. A cell has one form, so "structural"
-# orders cells by chance (tau 0) and "paths" with .55 to .76; free graphs keep what their predictor
-# was chosen with. Measured: docs/decisions/predictors.md, "Labels of paths come from draws".
+# What a predictor reads by default, of graphs and of cells. Cells have one form, so "structural"
+# orders them by chance (a tau of 0) and "paths" with .55 to .76; on free graphs a forest is as good
+# with either. Measured: docs/decisions/predictors.md, "Labels of paths come from draws".
 GRAPH_FEATURES: Final = "structural"
 CELL_FEATURES: Final = "paths"
 ANY_FEATURES: Final = "zero-cost"  # of other genotypes

@@ -42,7 +42,7 @@ def vkdnw(probe: Probe) -> float:
 def information(probe: Probe) -> Floats:
     """Return the Fisher information (p, p) of one weight in each of p tensors, float64."""
     network = probe.copy().eval()
-    tensors = [p for p in network.parameters() if p.numel()]
+    tensors: list[Tensor] = [p for p in network.parameters() if p.numel()]
     with torch.no_grad():
         n_outputs = len(_answers(network, probe, 0))
     n = max(1, min(len(probe.images), MOST_SLOPES // n_outputs))
