@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -203,8 +202,14 @@ class Kept:
             name: [round(value, N_DECIMALS) for value in values]
             for name, values in found.rises().to_json().items()
         }
+        about = machine()
+        origin = {
+            "code": self.code,
+            "measured": utc_now(),
+            "machine": {key: about[key] for key in ("processor", "cores")},
+        }
         row = {"search": search, "n_queries": play["n_queries"], "found": short}
-        self._rows.append(row | {"code": self.code, "measured": utc_now(), "machine": _machine()})
+        self._rows.append(row | origin)
 
     @property
     def codes(self) -> dict[str, int]:
@@ -218,16 +223,9 @@ class Kept:
             self._codes[text] = made_by
 
 
-@cache
 def package_code() -> str:
     """Return the digest of nasgen's own Python files, which tells states of the code apart."""
     return code.digest_of(Path(__file__).parents[1])
-
-
-@cache
-def _machine() -> dict[str, Any]:
-    found = machine()
-    return {key: found[key] for key in ("processor", "cores")}
 
 
 def _search(play: Mapping[str, Any]) -> dict[str, Any]:
