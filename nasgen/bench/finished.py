@@ -21,9 +21,9 @@ from nasgen.store.ledger import utc_now
 from nasgen.store.rows import Rows
 from nasgen.store.trial import Trial
 
+UNKNOWN: Final = "not recorded"  # the code of rows of before it was named
 N_DECIMALS: Final = 5  # of a score in per cent; tables are in single precision
 ROUNDING: Final = 1e-6  # of sums of parts of a training
-UNKNOWN: Final = "not recorded"  # the code that made a row of before rows named it
 
 Floats = npt.NDArray[np.float64]
 
