@@ -1,4 +1,4 @@
-"""Four commands have a way into the documents: features compared, orders, and the paper's search."""
+"""Commands have a way into the documents: features compared, orders, the search of the paper."""
 
 from __future__ import annotations
 
