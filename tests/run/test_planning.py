@@ -27,7 +27,7 @@ from nasgen.evaluation.tasks.classification import Classification
 from nasgen.execution.serial import Serial
 from nasgen.runs import designs, planning, reading
 from nasgen.runs.journal import LOG
-from nasgen.runs.planning import Timing, TooShortError, check, timed, typical
+from nasgen.runs.planning import Needed, Timing, TooShortError, check, timed, typical
 from nasgen.runs.progress import plan_lines
 from nasgen.runs.reserve import LOADING
 from nasgen.runs.resolved import Resolved
@@ -136,15 +136,15 @@ def test_numbers_of_threads_double_up_to_all(most: int) -> None:
 
 
 def test_typical_networks_are_those_that_a_search_begins_with() -> None:
-    drawn = typical(resolved_of("random"))
+    drawn = typical(resolved_of("random")).networks
     assert len(drawn) == planning.N_DRAWN
-    assert drawn == typical(resolved_of("random"))  # the seed's
-    bounded = resolved_of("random", objectives={"constraint": "n_params < 100k"})
-    few = typical(bounded)
-    assert few
-    assert all(one in drawn for one in few)
+    assert drawn == typical(resolved_of("random")).networks  # the seed's
+    few = resolved_of("random", objectives={"constraint": "n_params < 100k"})
+    kept = typical(few).networks
+    assert kept
+    assert all(one in drawn for one in kept)
     fixed = reading.resolved({"algorithm": {"name": "fixed"}, "origin": {"network": "resnet9"}})
-    assert len(typical(fixed)) == 1
+    assert len(typical(fixed).networks) == 1
 
 
 class _Offer(designs.Offer):
@@ -163,10 +163,12 @@ def test_growth_is_planned_with_the_seed_and_a_search_with_designs() -> None:
         reading.resolved({"algorithm": {"name": name}, "budget": {"time": "10m"}})
         for name in ("growth", "lineage")
     )
-    (seed,) = typical(growth, offer_of(growth))
+    (seed,), are_designs = typical(growth, offer_of(growth))
+    assert not are_designs
     assert seed.key == growth.space.seed(np.random.default_rng(0)).key
     offer = offer_of(search)
-    assert typical(search, offer) == [design.genotype for design in offer()][: planning.N_DRAWN]
+    offered = [design.genotype for design in offer()]
+    assert typical(search, offer) == (offered[: planning.N_DRAWN], True)
 
 
 @pytest.mark.parametrize("row_s", [1e-4, 1.4e-3, 5e-3])
@@ -175,14 +177,15 @@ def test_a_plan_is_made_with_the_networks_that_are_trained(row_s: float) -> None
     run = reading.resolved({"budget": {"time": "10m"}, "data": {"source": "digits"}})
     offer = offer_of(run)
     first = typical(run, offer)
-    flops = 2 * median(map(offer.macs, first))
+    flops = 2 * median(map(offer.macs, first.networks))
     timing = Timing(1.5 * row_s, row_s, 2, 2.0, 3.0, flops, answer_s=row_s / 3)
-    planned = planning._at_its_pace(timing, first, run, offer, math.inf)
+    planned, begins = planning._at_its_pace(timing, first, run, offer, math.inf)
     # What is recorded of it gives the same pace, so the search begins with those networks.
     recorded = {"speed": {"image_s_all": planned.row_s_all}, "pace": planned.pace}
     assert designs.pace_of(recorded) == pytest.approx(timing.pace)
     trained = typical(run, partial(offer, designs.pace_of(recorded)))
-    flops = 2 * median(map(offer.macs, trained))
+    assert begins == trained
+    flops = 2 * median(map(offer.macs, trained.networks))
     assert planned.flops == pytest.approx(max(flops, timing.flops))
     assert (planned == timing) == (flops <= timing.flops)
     assert planned.row_s == pytest.approx(timing.row_s * planned.flops / timing.flops)
@@ -190,25 +193,98 @@ def test_a_plan_is_made_with_the_networks_that_are_trained(row_s: float) -> None
     assert planned.load_s == timing.load_s
 
 
+def bounded(bound: float) -> tuple[Resolved, designs.Offer]:
+    """Return a search whose networks have fewer parameters than a bound, and its designs."""
+    run = reading.resolved(
+        {
+            "algorithm": {"name": "lineage"},
+            "budget": {"time": "30s"},
+            "objectives": {"constraint": f"n_params < {bound:.0f}"},
+        }
+    )
+    return run, offer_of(run)
+
+
+def test_designs_that_break_a_constraint_are_none_to_begin_with() -> None:
+    """Else one draw would get all the time of a short budget, as the first design does."""
+    run, offer = bounded(1)
+    sizes = [run.violation(design.genotype) + 1 for design in offer()]
+    run, offer = bounded(min(sizes))
+    begins = typical(run, offer)
+    assert not begins.are_designs
+    assert begins == typical(run)  # draws, as of a space without designs
+    run, offer = bounded(median(sizes))
+    kept = [d.genotype for d in offer() if run.violation(d.genotype) <= 0]
+    assert 0 < len(kept) < len(offer())
+    assert typical(run, offer) == (kept[: planning.N_DRAWN], True)
+
+
+def test_whether_designs_are_kept_is_asked_at_the_speed_of_the_machine() -> None:
+    """A faster one begins with larger designs, all of which may break a bound."""
+    run, offer = bounded(1)
+    usual, fast = (
+        [run.violation(design.genotype) + 1 for design in offer(pace)] for pace in (1.0, 25.0)
+    )
+    assert min(usual) < min(fast)
+    run, offer = bounded(min(fast))
+    first = typical(run, offer)
+    flops = 2 * median(map(offer.macs, first.networks))
+    for pace, is_kept in ((1.0, True), (25.0, False)):
+        row_s = flops / 2 / pace / designs.MACS_A_SECOND
+        timing = Timing(row_s, row_s, 1, 2.0, 3.0, flops)
+        _, begins = planning._at_its_pace(timing, first, run, offer, math.inf)
+        assert begins.are_designs == is_kept
+
+
 # ---- a budget that is too short ------------------------------------------------------------------
 
 SECONDS = st.floats(1e-6, 100.0)
 
 
-@given(SECONDS, SECONDS, SECONDS, SECONDS, st.floats(10.0, 1e4), st.integers(2, 100_000))
+@given(
+    SECONDS, SECONDS, SECONDS, SECONDS, st.floats(10.0, 1e4), st.integers(2, 100_000),
+    st.floats(0.0, 1.0),
+)  # fmt: skip
 def test_the_shortest_budget_that_is_named_works(
-    row_s: float, val_s: float, gone_s: float, ending_s: float, budget_s: float, n_train: int
-) -> None:
-    timing = Timing(row_s, row_s, 1, val_s, 1.0)
-    needed = min(n_train, planning.SHORT_ROWS) * row_s + val_s + gone_s + ending_s
+    row_s: float, val_s: float, gone_s: float, ending_s: float, budget_s: float, n_train: int,
+    power: float,
+) -> None:  # fmt: skip
+    """Whatever networks a longer one begins with: their cost grows with its square root at most."""
+
+    def needed(seconds: float) -> Needed:
+        timing = Timing(row_s, row_s, 1, val_s, 0.0, answer_s=ending_s / planning.SHORT_ROWS)
+        larger = timing.larger((seconds / budget_s) ** (power / 2))
+        return Needed.of(n_train, gone_s, planning.SHORT_ROWS, larger)
+
     try:
-        check(budget_s, n_train, timing, gone_s, ending_s)
-        assert budget_s >= needed
+        check(budget_s, needed(budget_s), needed)
+        assert budget_s >= needed(budget_s).all_s
     except TooShortError as error:
-        assert budget_s < needed
+        assert budget_s < needed(budget_s).all_s
         shortest = float(str(error).split("Use a budget of ")[1].split("s ")[0])
         assert shortest > budget_s
-        check(shortest, n_train, timing, gone_s, ending_s)
+        check(shortest, needed(shortest), needed)
+        least = min(n_train, planning.SHORT_ROWS) * row_s + val_s
+        assert needed(budget_s).all_s >= least + gone_s + ending_s
+
+
+@pytest.mark.parametrize("row_s", [1e-4, 1.4e-3, 5e-3])
+def test_a_longer_budget_is_expected_to_begin_with_its_own_designs(row_s: float) -> None:
+    """As the run with that budget finds out when it times them, in proportion to operations."""
+
+    def told(time: str, longer: float = 1.0) -> Timing:
+        run = reading.resolved({"budget": {"time": time}, "data": {"source": "digits"}})
+        offer = offer_of(run)
+        first = typical(run, offer)
+        flops = 2 * median(map(offer.macs, first.networks))
+        cost = flops / 3e7
+        timing = Timing(1.5 * cost * row_s, cost * row_s, 2, 2.0 * cost, 3.0, flops)
+        return planning._at_its_pace(timing, first, run, offer, math.inf, longer)[0]
+
+    short, expected, found = told("30s"), told("30s", 20.0), told("10m")
+    assert expected.flops > 2 * short.flops
+    for name in ("flops", "row_s", "row_s_all", "val_s"):
+        assert getattr(expected, name) == pytest.approx(getattr(found, name))
 
 
 @dataclass(frozen=True)
