@@ -31,10 +31,11 @@ from nasgen.runs.planning import Needed, Timing, TooShortError, check, timed, ty
 from nasgen.runs.progress import plan_lines
 from nasgen.runs.reserve import LOADING
 from nasgen.runs.resolved import Resolved
+from nasgen.settings.budget import Budget
 from nasgen.settings.cores import Speed
 from nasgen.settings.fidelity import thread_counts
 from tests.conftest import every_core
-from tests.played import resolved_of
+from tests.played import plan_of, resolved_of
 
 TINY = {
     "algorithm": {"name": "genetic"},
@@ -193,12 +194,12 @@ def test_a_plan_is_made_with_the_networks_that_are_trained(row_s: float) -> None
     assert planned.load_s == timing.load_s
 
 
-def bounded(bound: float) -> tuple[Resolved, designs.Offer]:
+def bounded(bound: float, time: str = "30s") -> tuple[Resolved, designs.Offer]:
     """Return a search whose networks have fewer parameters than a bound, and its designs."""
     run = reading.resolved(
         {
             "algorithm": {"name": "lineage"},
-            "budget": {"time": "30s"},
+            "budget": {"time": time},
             "objectives": {"constraint": f"n_params < {bound:.0f}"},
         }
     )
@@ -217,6 +218,21 @@ def test_designs_that_break_a_constraint_are_none_to_begin_with() -> None:
     kept = [d.genotype for d in offer() if run.violation(d.genotype) <= 0]
     assert 0 < len(kept) < len(offer())
     assert typical(run, offer) == (kept[: planning.N_DRAWN], True)
+
+
+@pytest.mark.parametrize(("share", "strategy"), [(0.5, "lines"), (2.0, "one")])
+def test_one_network_gets_all_the_time_only_where_it_is_a_design(
+    share: float, strategy: str
+) -> None:
+    run, offer = bounded(1, "10m")
+    smallest = min(run.violation(design.genotype) + 1 for design in offer())
+    run, offer = bounded(share * smallest, "10m")
+    answer = {"row_s": {"1": 1e-3}, "val_s": 2.5, "answer_s": 1e-4, "wall_s": 0.001, "flops": 5e7}
+    executor = Serial("tests.run.test_planning:make", {"answers": (answer,)})
+    leg = {"trials": None, "time_s": 600.0, "n_done": 0}
+    about = {"legs": [leg]}, leg, run, plan_of(run, n_train=45_000), Budget(None, 1, 600.0)
+    plan = planning.made(*about, executor, 1e4, offer)
+    assert plan["strategy"] == strategy
 
 
 def test_whether_designs_are_kept_is_asked_at_the_speed_of_the_machine() -> None:
