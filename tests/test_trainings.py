@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
+import json
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -12,6 +14,8 @@ import numpy as np
 import pytest
 
 from nasgen import genotypes
+from nasgen.errors import DataError
+from nasgen.evaluation import recipe
 from nasgen.predictors import trainings
 from nasgen.predictors.features.network import NETWORK, of_network
 from nasgen.predictors.pace import Pace
@@ -62,7 +66,48 @@ def test_rows_are_collected_once_and_become_a_table(script: Any, tmp_path: Path)
     assert genotypes.read(row["genotype"]).key == work.dag.key
     assert table.accuracy.min() >= 0.05
     assert (np.diff(table.seconds.reshape(2, 3)) > 0).all()
+    made = trainings.lines(given.table)[0]["made"]
+    assert [one["revision"] for one in made] == [recipe.REVISION]
     assert sys.float_info.min / 2 > 0  # what comes next in this process has denormal numbers
+
+
+def test_rows_of_before_stay_and_a_new_one_says_what_recipe_trained_it(
+    script: Any, tmp_path: Path
+) -> None:
+    given = asked(tmp_path, 2)
+    script.collect([0, 1], given)
+    old, new = Rows.open(given.out, script.KEYS).read
+    del old["revision"]
+    given.out.write_text(json.dumps(old) + "\n")
+    script.pack(given)
+    before = trainings.lines(given.table)
+    given.out.write_text(json.dumps(new) + "\n")
+    script.pack(given)
+    head, rows = trainings.lines(given.table)
+    assert rows[0] == before[1][0]
+    assert "revision" not in head["made"][rows[0]["made"]]
+    assert head["made"][rows[1]["made"]]["revision"] == recipe.REVISION
+
+
+@pytest.mark.parametrize("text", [b"no table", gzip.compress(b'{"format": 0}\n')])
+def test_a_table_that_cannot_be_read_counts_for_none(
+    text: bytes, script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So what the sentence about it asks for, a new table, can be made."""
+    given = asked(tmp_path, 1)
+    given.table.write_bytes(text)
+    assert script.missing(given) == [0]
+    assert "counts for none" in capsys.readouterr().err
+    script.collect([0], given)
+    script.pack(given)
+    assert len(trainings.read(given.table).X) == 3
+
+
+def test_a_table_of_a_later_version_is_not_lost(script: Any, tmp_path: Path) -> None:
+    given = asked(tmp_path, 1)
+    given.table.write_bytes(gzip.compress(b'{"format": 99, "version": 1}\n'))
+    with pytest.raises(DataError, match="A newer nasgen made it"):
+        script.missing(given)
 
 
 def test_networks_cost_what_was_drawn_and_all_origins_occur(script: Any) -> None:
