@@ -145,7 +145,9 @@ def plan_lines(plan: Mapping[str, Any], unit: str = "image", more: Sequence[str]
         what = "screens candidates" if predictor["fitted"] else "is not used"
         needs = "from the first one on"
         if predictor["needs"]:
-            needs = f"it needs more than {_counted(predictor['needs'], 'trained network')}"
+            n = _counted(predictor["needs"], "trained network")
+            is_planned = plan["strategy"] != "trials"
+            needs = f"it needs {n} before the last round" if is_planned else f"it needs more than {n}"
             what += ":"
         lines.append(f"        the predictor '{predictor['name']}' {what} {needs}")
     return lines

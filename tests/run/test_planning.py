@@ -25,7 +25,7 @@ from nasgen.data.base import make as made
 from nasgen.errors import ConfigError
 from nasgen.evaluation.tasks.classification import Classification
 from nasgen.execution.serial import Serial
-from nasgen.runs import designs, planning, reading
+from nasgen.runs import designs, forecast, planning, reading
 from nasgen.runs.journal import LOG
 from nasgen.runs.planning import Needed, Timing, TooShortError, check, timed, typical
 from nasgen.runs.progress import plan_lines
@@ -34,6 +34,7 @@ from nasgen.runs.resolved import Resolved
 from nasgen.settings.budget import Budget
 from nasgen.settings.cores import Speed
 from nasgen.settings.fidelity import thread_counts
+from nasgen.settings.plan import Plan, Round
 from tests.conftest import every_core
 from tests.played import plan_of, resolved_of
 
@@ -454,4 +455,27 @@ PLANNED = {
 def test_a_plan_is_said_in_words(plan: dict[str, Any], said: str) -> None:
     lines = plan_lines(plan)
     assert said in lines[0]
-    assert "'forest' is not used: it needs more than 16 trained networks" in lines[-1]
+    needs = "more than 16 trained networks"
+    if plan["strategy"] != "trials":
+        needs = "16 trained networks before the last round"
+    assert f"'forest' is not used: it needs {needs}" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("rounds", "n_labels"),
+    [
+        (((0, 1),), 0),
+        (((0, 8), (1, 3), (1, 1)), 12),
+        (((0, 8), (4, 0)), 0),  # whose networks are all drawn first
+        ((), -1),
+    ],
+)
+def test_a_predictor_screens_where_it_has_labels_before_the_last_round(
+    rounds: tuple[tuple[int, int], ...], n_labels: int
+) -> None:
+    """What is trained in the last round was chosen before its trainings ended."""
+    plan = Plan("lines", tuple(Round(*pair) for pair in rounds), 5.0, 0.2, 1)
+    for warmup in (2, 12, 13):
+        run = resolved_of("lineage", predictor={"name": "forest", "warmup": warmup})
+        expected = {"name": "forest", "needs": warmup, "fitted": n_labels >= warmup}
+        assert forecast.of_plan(plan, run)["predictor"] == expected
