@@ -146,8 +146,9 @@ def plan_lines(plan: Mapping[str, Any], unit: str = "image", more: Sequence[str]
         needs = "from the first one on"
         if predictor["needs"]:
             n = _counted(predictor["needs"], "trained network")
-            is_planned = plan["strategy"] != "trials"
-            needs = f"it needs {n} before the last round" if is_planned else f"it needs more than {n}"
+            needs = f"it needs more than {n}"
+            if plan["strategy"] != "trials":
+                needs = f"it needs {n} before the last round"
             what += ":"
         lines.append(f"        the predictor '{predictor['name']}' {what} {needs}")
     return lines
