@@ -130,18 +130,19 @@ def prune(
             more = segments.more_plugins(tables, [wanted.settings], named.plugins)
             tables = merge(tables, {"plugins": more})
         resolved = reading.resolved(tables, "settings", [wanted.settings])
-    is_set = threads is not None or "threads_per_trial" in wanted.settings.get("execution", {})
+    chosen = wanted.settings.get("execution") or {}
     with resolved.scope.active():
-        run = session.begin(
-            resolved if is_set else _on_fastest_threads(resolved), out, listeners, began
-        )
+        if threads is None and "threads_per_trial" not in chosen:
+            resolved = _on_fastest_threads(resolved)
+        run = session.begin(resolved, out, listeners, began)
     return pruned(run)
 
 
 def _on_fastest_threads(resolved: Resolved) -> Resolved:
     """Return the settings with as many threads as train the network fastest, which is tried."""
     dataset, config, origin = resolved.dataset, resolved.config, resolved.origin
-    assert origin is not None
+    if origin is None:  # it was taken out by hand
+        return resolved
     with tempfile.TemporaryDirectory() as folder:
         evaluator = workers.evaluator(resolved.worker_context(Path(folder)))
         n = fastest(evaluator, origin.genotype.to_json(), config.seed)
