@@ -43,7 +43,7 @@ from nasgen import registry, seeding
 from nasgen.errors import DataError, NasgenError, NotApplicable
 from nasgen.evaluation import device
 from nasgen.evaluation.images import ImageBatches, Normaliser
-from nasgen.evaluation.recipe import REVISION, Recipe
+from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.scores.base import Probe
 from nasgen.evaluation.training import make_optimizer
 from nasgen.genotypes import Child, Dag
@@ -76,8 +76,6 @@ ORIGINS = (("sample", 0.35), ("mutated", 0.3), ("design", 0.35))
 POINT = ("images", "accuracy", "loss", "cpu_s")
 MOST_BYTES = 5_000_000  # of the table
 VERSION = 1  # of how rows are made: another one begins anew
-# What else changes how a row is made stands with it; rows without a revision are older than 3.
-MADE = ("commit", "versions", "machine", "revision")
 
 
 # ---- which network, on what, for how long --------------------------------------------------------
@@ -313,8 +311,7 @@ def pace_s() -> float:
 
 def collect(numbers: Sequence[int], given: argparse.Namespace) -> None:
     """Measure the rows of these numbers that the file lacks."""
-    versions = {"nasgen": nasgen.__version__, "torch": torch.__version__}
-    about = {**stamp(), "versions": versions, "revision": REVISION}
+    about = {**stamp(), "versions": {"nasgen": nasgen.__version__, "torch": torch.__version__}}
     began = time.monotonic()
     rows = Rows(given.out, KEYS)  # to which several processes append at once
     for number in numbers:
@@ -350,7 +347,7 @@ def pack(given: argparse.Namespace) -> None:
     for row in collected(given.out):
         if row["number"] in known or not row["points"]:
             continue
-        origin = {name: row[name] for name in MADE if name in row}
+        origin = {name: row[name] for name in ("commit", "versions", "machine")}
         if origin not in made:
             made.append(origin)
         about = {name: row[name] for name in ("parents", "shape", "classes", "rows", "validated")}

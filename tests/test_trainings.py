@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import importlib
-import json
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -15,7 +14,6 @@ import pytest
 
 from nasgen import genotypes
 from nasgen.errors import DataError
-from nasgen.evaluation import recipe
 from nasgen.predictors import trainings
 from nasgen.predictors.features.network import NETWORK, of_network
 from nasgen.predictors.pace import Pace
@@ -66,27 +64,7 @@ def test_rows_are_collected_once_and_become_a_table(script: Any, tmp_path: Path)
     assert genotypes.read(row["genotype"]).key == work.dag.key
     assert table.accuracy.min() >= 0.05
     assert (np.diff(table.seconds.reshape(2, 3)) > 0).all()
-    made = trainings.lines(given.table)[0]["made"]
-    assert [one["revision"] for one in made] == [recipe.REVISION]
     assert sys.float_info.min / 2 > 0  # what comes next in this process has denormal numbers
-
-
-def test_rows_of_before_stay_and_a_new_one_says_what_recipe_trained_it(
-    script: Any, tmp_path: Path
-) -> None:
-    given = asked(tmp_path, 2)
-    script.collect([0, 1], given)
-    old, new = Rows.open(given.out, script.KEYS).read
-    del old["revision"]
-    given.out.write_text(json.dumps(old) + "\n")
-    script.pack(given)
-    before = trainings.lines(given.table)
-    given.out.write_text(json.dumps(new) + "\n")
-    script.pack(given)
-    head, rows = trainings.lines(given.table)
-    assert rows[0] == before[1][0]
-    assert "revision" not in head["made"][rows[0]["made"]]
-    assert head["made"][rows[1]["made"]]["revision"] == recipe.REVISION
 
 
 @pytest.mark.parametrize("text", [b"no table", gzip.compress(b'{"format": 0}\n')])
