@@ -71,7 +71,7 @@ def test_rows_are_collected_once_and_become_a_table(script: Any, tmp_path: Path)
 def test_a_table_that_cannot_be_read_counts_for_none(
     text: bytes, script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """So what the sentence about it asks for, a new table, can be made."""
+    """As one of another version does, so that a new one can be made in its place."""
     given = asked(tmp_path, 1)
     given.table.write_bytes(text)
     assert script.missing(given) == [0]
