@@ -185,8 +185,8 @@ def planned(
     """
     has_lines &= breeds
     if budget_s is None:
-        about = n_trials or 1, breeds, has_lines, first, finalists, epochs, finish_epochs
-        plan = _by_trials(*about)
+        counted = n_trials or 1, breeds, has_lines, first, finalists
+        plan = _by_trials(*counted, epochs, finish_epochs)
         # As many at a time as there are workers: nothing that is trained depends on that.
         return replace(plan, at_once=max(1, plan.finalists + baselines))
 
