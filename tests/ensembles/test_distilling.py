@@ -122,7 +122,7 @@ def test_a_network_that_is_trained_again_becomes_a_folder_too(
     assert (done.exit_code, "exists and is not empty" in done.output) == (2, True)
     words[-1] = str(tmp_path / "no")
     done = CliRunner().invoke(app, [*words, "--with-validation"])
-    assert (done.exit_code, "leave out --with-validation" in done.output) == (2, True)
+    assert (done.exit_code, "train without these rows" in done.output) == (2, True)
     assert not (tmp_path / "no").exists()
 
 
@@ -156,7 +156,7 @@ def test_what_cannot_learn_is_said_before_anything_is_trained(
 
 
 def test_a_folder_that_is_taken_is_not_written_to(single: nasgen.Run) -> None:
-    with pytest.raises(StoreError, match="exists and is not empty; choose another --out"):
+    with pytest.raises(StoreError, match="exists and is not empty; choose another one"):
         distil(single, Wanted(), single.path)
 
 
@@ -167,13 +167,15 @@ def test_a_place_without_a_folder_is_refused_before_anything_is_trained(
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     (tmp_path / "file").write_text("")
-    for out, why in (
-        (".", "is the folder that you are in"),
-        ("../file/longer", "is no folder that can be written"),
-        (str(single.path / "longer"), "lies in the run"),
+    for out, with_validation, why in (
+        (".", False, "is the folder that you are in"),
+        ("../file/longer", False, "is no folder that can be written"),
+        ("longer", True, "train without these rows"),
+        (str(single.path / "longer"), False, "lies in the run"),
     ):
-        with pytest.raises(NasgenError, match=why):
-            single.train(out=out)
+        with pytest.raises(NasgenError, match=why) as caught:
+            single.train(out=out, with_validation=with_validation)
+        assert "--" not in str(caught.value), "an option, which Python has none of"
 
 
 def test_what_was_trained_is_kept_where_its_folder_cannot_be_written(
