@@ -128,7 +128,12 @@ class Ensembled:
         """The ensemble, ready to answer."""
         members = [
             TrainedNetwork(
-                m.run, m.trial, self.runs[m.run].inference, averaged=m.averaged, known=m.known
+                m.run,
+                m.trial,
+                self.runs[m.run].inference,
+                averaged=m.averaged,
+                folder=self.path.resolve().name,
+                known=m.known,
             )
             for m in self._members
         ]

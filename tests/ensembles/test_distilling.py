@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import nasgen
-from nasgen.cli import app
+from nasgen.cli import app, ensembling
 from nasgen.errors import ConfigError, NasgenError, StoreError
 from nasgen.evaluation.evaluator import Evaluator
 from nasgen.runs import ensembled
@@ -101,7 +101,7 @@ def test_another_network_learns_from_a_folder(single: nasgen.Run, tmp_path: Path
 
 
 def test_a_network_that_is_trained_again_becomes_a_folder_too(
-    single: nasgen.Run, tmp_path: Path
+    single: nasgen.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It answers, and takes part in another ensemble of its run; one that saw all rows may not."""
     out = tmp_path / "longer"
@@ -117,7 +117,13 @@ def test_a_network_that_is_trained_again_becomes_a_folder_too(
     assert right.mean() == pytest.approx(record["test_accuracy"])
     together = ["ensemble", str(single.path), str(out), "--method", "average", "--json"]
     done = CliRunner().invoke(app, together)
-    assert len(json.loads(done.stdout)["members"]) == 4, done.output
+    summary = json.loads(done.stdout)
+    own = [(m.get("folder", ""), m["run"], m["trial"]) for m in summary["members"]]
+    assert len(own) == len(set(own)) == 4, "no two of them look alike"
+    assert {("", "run", record["trial"]), ("longer", "run", record["trial"])} < set(own)
+    assert member.name == f"trial {record['trial']} of longer/run"
+    ensembling._print(summary, "accuracy")
+    assert "longer/run" in capsys.readouterr().out
     done = CliRunner().invoke(app, words)
     assert (done.exit_code, "exists and is not empty" in done.output) == (2, True)
     words[-1] = str(tmp_path / "no")
