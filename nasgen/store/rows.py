@@ -89,12 +89,10 @@ class Rows:
                 with suppress(OSError):  # a file system without locks has one process that writes
                     fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
                 _end_last_line(file)
-                found = None if key is None else self._others(key)
-                if found is not None:
-                    return found
+                with suppress(StoreError):  # where others spoilt the file, this row is still kept
+                    if key is not None and (found := self._others(key)) is not None:
+                        return found
                 file.write(json.dumps(row).encode() + b"\n")
-        except StoreError:  # an OSError too
-            raise
         except OSError as error:
             is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             remedy = "Free disk space" if is_full else "See to it that it can be written"
