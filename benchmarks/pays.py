@@ -8,8 +8,8 @@ One row a stage, task, arm and seed goes to docs/results/pays.jsonl; what stands
 again. A stage names what rows are for: "final" is what the documents report. Nothing else should
 use the cores meanwhile. Networks are chosen on validation images, the test images are used once.
 
-- `default`: `nasgen search` with nothing but data and budget. Where its predictor is `transfer`, its
-  data set, with all derived from it, is taken out of the table of trainings; the row says so.
+- `default`: `nasgen search` with nothing but data and budget. Where its predictor is `transfer`,
+  its data set, with all derived from it, is taken out of the table of trainings; the row says so.
 - `random`: the same, children are drawn instead of bred.
 - `first`: the first random network has the whole budget, on as many threads as train it fastest.
 - `handmade`: a ResNet-9 in a plain loop, `handmade.py`, on all training images and cores. Its width

@@ -160,8 +160,8 @@ def bench(
         if unscored := values["unscored"]:
             seed, why = next(iter(unscored.items()))
             print(
-                f"{algorithm}: {len(unscored)} of {seeds} searches met no network with a score; the "
-                f"means leave them out. Seeds: {', '.join(unscored)}. Seed {seed} {why}"
+                f"{algorithm}: {len(unscored)} of {seeds} searches met no network with a score; "
+                f"the means leave them out. Seeds: {', '.join(unscored)}. Seed {seed} {why}"
             )
     operators = (f"{group} {', '.join(names)}" for group, names in found["operators"].items())
     print(f"operators that apply: {'; '.join(operators)}")

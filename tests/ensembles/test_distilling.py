@@ -91,7 +91,8 @@ def test_another_network_learns_from_a_folder(single: nasgen.Run, tmp_path: Path
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "with")])
     assert done.exit_code == 0, done.output
     assert re.search(rf"{single.name} +distilled +25.0 %", done.output), done.output
-    assert "<td>distilled</td>" in (tmp_path / "with" / "report.html").read_text()
+    shown = f"<td>both-distilled/{single.name}:distilled</td>"
+    assert shown in (tmp_path / "with" / "report.html").read_text()
     alone = Ensembled(made["out"]).ensemble
     assert alone.members[0].name == f"a network distilled from {single.name}"
     card = alone.export(tmp_path / "card", formats="python").path / "README.md"

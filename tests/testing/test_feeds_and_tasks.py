@@ -150,13 +150,19 @@ def test_the_suite_of_feeds_finds(target: Any, words: str) -> None:
     assert any(words in p for p in outcome.problems) if words else not outcome.problems
 
 
+class SettlesTheRate(Rows):
+    @classmethod
+    def settled(cls, *given: Any) -> Any:
+        return {"lr": 0.2}
+
+
 def test_a_run_ends_before_it_begins_where_its_feed_settles_what_is_set(tmp_path: Path) -> None:
-    target = _settling({"lr": 0.2})
-    registry.register("feeds", "rows", target, options={"space": "mlp"})
-    tables = {"training": {"lr": 0.1}, "budget": {"trials": 1}}
+    registry.register("feeds", "rows", SettlesTheRate, options={"space": "mlp"})
+    serial = {"executor": "serial"}
+    tables = {"training": {"lr": 0.1}, "budget": {"trials": 1}, "execution": serial}
     said = r"feed 'rows': `settled` must .* got training.lr = 0.2, which is 0.1 already"
     with pytest.raises(IncompatibleError, match=said):
-        nasgen.run(tables, data=_rows(""), out=tmp_path / "run", plugins=[target])
+        nasgen.run(tables, data=_rows(""), out=tmp_path / "run", plugins=[SettlesTheRate])
     assert not (tmp_path / "run").exists()
 
 
