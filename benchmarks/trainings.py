@@ -384,10 +384,20 @@ def pack(given: argparse.Namespace) -> None:
 
 
 def table(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return header and rows of the packed table; nothing where there is none of this version."""
+    """Return header and rows of the packed table; nothing where there is none of this version.
+
+    One that is damaged or of an older format counts for none. What a later version of nasgen wrote
+    does not: it would be lost.
+    """
     if not path.is_file():
         return {}, []
-    head, rows = trainings.lines(path)
+    try:
+        head, rows = trainings.lines(path)
+    except trainings.NewerTableError:
+        raise
+    except DataError:
+        print(f"{path} is damaged or of an older format: it counts for none.", file=sys.stderr)
+        return {}, []
     return (head, rows) if head.get("version") == VERSION else ({}, [])
 
 

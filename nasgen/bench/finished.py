@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +16,12 @@ import numpy.typing as npt
 from nasgen.bench.base import find, parts
 from nasgen.errors import DataError
 from nasgen.registry import code
-from nasgen.store.folder import versions
+from nasgen.store.folder import machine, versions
+from nasgen.store.ledger import utc_now
 from nasgen.store.rows import Rows
 from nasgen.store.trial import Trial
 
+UNKNOWN: Final = "not recorded"  # the code of rows of before it was named
 N_DECIMALS: Final = 5  # of a score in per cent; tables are in single precision
 ROUNDING: Final = 1e-6  # of sums of parts of a training
 NUMBERS: Final = ("val", "test", "at", "ends", "holes")  # of a search, a column each
@@ -159,6 +162,8 @@ class Kept:
 
     A row belongs to a bench, its file's text, the digest of its table, an algorithm, a seed, a
     signal, settings and the version of nasgen. One with more queries is cut where fewer are wanted.
+    It also names the machine and the state of nasgen's code that made it: rows of another state
+    than the present `code` answer too, and `codes` counts them.
     `file` need not be there, its folder is made; a last line that was cut off is played again. Of
     rows of one search the longest counts. `n_older` counts rows without the digest of a table: they
     stay in the file and answer nothing. Raises DataError for a file of something else, StoreError
@@ -168,7 +173,10 @@ class Kept:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.n_older = 0
+        self.code = package_code()  # before anything is played, as it was imported
         self._known: dict[str, tuple[int, Finished]] = {}
+        self._codes: dict[str, str] = {}  # of the row that answers
+        self._asked: dict[str, None] = {}
         self._rows = Rows.open(file, ())
         for number, row in enumerate(self._rows.read, start=1):
             try:
@@ -176,7 +184,8 @@ class Kept:
                 if "table" not in search:
                     self.n_older += 1
                     continue
-                self._know(_text(search), n_queries, Finished.from_json(found))
+                made_by = str(row.get("code", UNKNOWN))
+                self._know(_text(search), n_queries, Finished.from_json(found), made_by)
             except (ValueError, KeyError, TypeError, OverflowError):
                 raise DataError(
                     f"--rows: {file}, line {number}: expected a search that `nasgen bench --rows` "
@@ -188,7 +197,9 @@ class Kept:
 
         Nor does a longer one answer that had found nothing by then.
         """
-        n, found = self._known.get(_text(_search(play)), (0, None))
+        text = _text(_search(play))
+        self._asked[text] = None
+        n, found = self._known.get(text, (0, None))
         if found is None or n < play["n_queries"]:
             return None
         short = found.until(play["n_queries"])
@@ -197,17 +208,35 @@ class Kept:
     def add(self, play: Mapping[str, Any], found: Finished) -> None:
         """Append a search to the file; StoreError where that fails."""
         search = _search(play)
-        self._know(_text(search), play["n_queries"], found)
+        self._know(_text(search), play["n_queries"], found, self.code)
         short = {
             name: [round(value, N_DECIMALS) for value in values] if name in NUMBERS else values
             for name, values in found.rises().to_json().items()
         }
-        self._rows.append({"search": search, "n_queries": play["n_queries"], "found": short})
+        about = machine()
+        origin = {
+            "code": self.code,
+            "measured": utc_now(),
+            "machine": {key: about[key] for key in ("processor", "cores")},
+        }
+        row = {"search": search, "n_queries": play["n_queries"], "found": short}
+        self._rows.append(row | origin)
 
-    def _know(self, text: str, n_queries: int, found: Finished) -> None:
+    @property
+    def codes(self) -> dict[str, int]:
+        """State of the code -> how many of the searches that were asked for it has made."""
+        return dict(Counter(self._codes[text] for text in self._asked if text in self._codes))
+
+    def _know(self, text: str, n_queries: int, found: Finished, made_by: str) -> None:
         """Remember a search, unless a longer one is known: several processes may have played it."""
         if n_queries >= self._known.get(text, (0, found))[0]:
             self._known[text] = n_queries, found
+            self._codes[text] = made_by
+
+
+def package_code() -> str:
+    """Return the digest of nasgen's own Python files, which tells states of the code apart."""
+    return code.digest_of(Path(__file__).parents[1])
 
 
 def _search(play: Mapping[str, Any]) -> dict[str, Any]:

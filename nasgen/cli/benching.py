@@ -112,6 +112,15 @@ def bench(
             kept=kept,
         )  # fmt: skip
     found = summary(name, runs, looks, seeds, signal)
+    if kept is not None:
+        made = kept.codes
+        found["code"] = {"present": kept.code, "searches": made}
+        if others := [code for code in made if code != kept.code]:
+            said(
+                f"{sum(made[code] for code in others)} of {sum(made.values())} searches are rows "
+                f"that other code has made: {', '.join(others)}; the present is {kept.code}. Name "
+                "another file of rows to have all of one."
+            )
     if plot is not None:
         try:
             plot.write_text(svg(name, runs, searched), encoding="utf-8")

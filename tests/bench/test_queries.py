@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nasgen.bench import play
-from nasgen.bench.finished import Finished, Kept
+from nasgen.bench.finished import Finished, Kept, package_code
 from nasgen.cli import app
 from nasgen.errors import ConfigError, DataError
 from nasgen.store.trial import Trial
@@ -177,6 +177,29 @@ def test_rows_of_an_older_version_are_left_and_played_again(holed: Path, tmp_pat
     assert "1 search of an older version" in done.output.replace("\n", " ")
     assert json.loads(file.read_text().splitlines()[0]) == row
     assert len(file.read_text().splitlines()) == 2
+
+
+def test_rows_name_code_and_machine_and_those_of_other_code_are_counted(
+    holed: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    call = ("bench", str(holed), "--algorithms", "random", "--queries", "4", "--workers", "1",
+            "--rows", str(file), "--json", "--seeds")  # fmt: skip
+    first, present = invoke(*call, "2"), package_code()
+    assert json.loads(first.stdout)["code"] == {"present": present, "searches": {present: 2}}
+    assert "other code" not in first.stderr
+    made = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {row["code"] for row in made} == {present}
+    assert all(row["machine"]["cores"] >= 1 and row["measured"] for row in made)
+    made[0]["code"] = "older"
+    del made[1]["code"], made[1]["machine"]  # as rows were before
+    file.write_text("".join(json.dumps(row) + "\n" for row in made))
+    second = invoke(*call, "3")
+    searches = {"older": 1, "not recorded": 1, present: 1}
+    assert json.loads(second.stdout)["code"] == {"present": present, "searches": searches}
+    said = second.stderr.replace("\n", " ")
+    assert "2 of 3 searches are rows that other code has made: older, not recorded;" in said
+    assert len(file.read_text().splitlines()) == 3
 
 
 # ---- signals with curves of their own ------------------------------------------------------------
