@@ -115,8 +115,9 @@ def kept(
     }  # fmt: skip
     n = len(rows.read)
     row = rows.measured(partial(measure, arm, seed, given, overrides), **key)
-    if len(rows.read) > n and not given.keep:
-        shutil.rmtree(folder_of(arm, seed, given))
+    folder = folder_of(arm, seed, given)
+    if len(rows.read) > n and not given.keep and folder.exists():
+        shutil.rmtree(folder)
     return row
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import json
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -42,6 +43,9 @@ def asked(folder: Path, until: int) -> Namespace:
 def test_rows_are_collected_once_and_become_a_table(script: Any, tmp_path: Path) -> None:
     given = asked(tmp_path, 2)
     script.collect(script.missing(given), given)
+    old, new = map(json.loads, given.out.read_text().splitlines())
+    assert old.pop("recipe") == new["recipe"]  # rows of before did not name it
+    given.out.write_text(f"{json.dumps(old)}\n{json.dumps(new)}\n")
     first = given.out.read_bytes()
     with given.out.open("ab") as file:
         file.write(b'{"number": 2, "vers')  # a kill in the middle of a row
@@ -58,7 +62,9 @@ def test_rows_are_collected_once_and_become_a_table(script: Any, tmp_path: Path)
     assert np.unique(table.networks).tolist() == [0, 1]
     images = np.exp(table.X[:3, -1])
     assert images == pytest.approx([100, 200, 400])
-    row = trainings.lines(given.table)[1][0]
+    head, (row, other) = trainings.lines(given.table)
+    recipe = script.recipe_of(script.image_set("digits", tmp_path)).digest()
+    assert [head["made"][r["made"]].get("recipe") for r in (row, other)] == [None, recipe]
     work = script.work(0, tmp_path)  # the same again from its number
     assert (row["set"], row["origin"]) == (work.data, work.origin)
     assert genotypes.read(row["genotype"]).key == work.dag.key
