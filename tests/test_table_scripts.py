@@ -171,7 +171,7 @@ def test_an_arm_of_growth_whose_settings_changed_is_measured_anew(
     module, file = script("growing"), tmp_path / "rows.jsonl"
     found = {"grown": 0.9, "scratch": 0.8, "grown_loss": 0.1, "scratch_loss": 0.2, "n_params": 5}
     old = {"arm": "steady", "data": "digits", "fraction": 1.0, "seed": 0, "train_flops": 1, **found}
-    old["recipe"] = module.recipe("digits")
+    old |= {"recipe": module.recipe("digits"), "growth": module.REVISION}
     file.write_text(json.dumps(old) + "\n")
     seeds: list[int] = []
 
@@ -200,4 +200,10 @@ def test_an_arm_of_growth_whose_settings_changed_is_measured_anew(
     assert seeds == [1, 1, 0, 1]
     assert "| 2 | 70.00 % |" in capsys.readouterr().out
     mixed = [json.loads(line) for line in file.read_text().splitlines()]
-    assert "| 2 | 70.00 % |" in module.table(mixed)  # not the one of the recipe before
+    before, now = (line for line in module.table(mixed).splitlines() if "`steady`" in line)
+    assert "| 2 | 80.00 % |" in before  # of the recipe before, which hides none and joins none
+    assert f"| {module.REVISION}, {old['recipe']}, " in before
+    assert "| 2 | 70.00 % |" in now
+    assert f"| {module.REVISION}, another, " in now
+    older = [{k: v for k, v in row.items() if k not in ("recipe", "growth")} for row in mixed]
+    assert "| 1, not recorded, " in module.table(older)
