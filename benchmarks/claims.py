@@ -301,8 +301,8 @@ def painter2018(rows: list[Any]) -> Iterator[Line]:
             x, y = (statistics.fmean(values) for values in zip(*pairs, strict=True))
             yield Line(
                 f"painter2018, scale {scale}, seeds: {len(pairs)}, {gain.what}, test",
-                f"{x:.2f} − {y:.2f} %, paired {wide(points)}",
-                gain.goal and f"{gain.goal} points",
+                f"{x:.2f} − {y:.2f} %, paired {wide(points)} points",
+                gain.goal,
                 gain.met(points),
             )
         yield from _costs(of_scale, f"painter2018, scale {scale}, ")
