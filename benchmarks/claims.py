@@ -10,12 +10,15 @@ import json
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import budget_kept
+import compared
 import exports
 import learned
+import orders
 import paired
 import ranked
 import reproduced
@@ -25,10 +28,6 @@ import worth
 from line import Line, groups, wide
 
 from nasgen.papers.painter2018 import COSTS, GAINS
-
-# Measured apart from this code with 100 seeds: mean best c10v_valid_200 at 50 and 100 queries.
-INDEPENDENT = {"local": {"50": 91.43, "100": 91.56}, "aging": {"50": 91.09, "100": 91.46}}
-N_INDEPENDENT = 100
 
 
 @dataclass(frozen=True)
@@ -62,48 +61,6 @@ def documents(file: Path) -> list[Any]:
 # ---- tables of known accuracies ------------------------------------------------------------------
 
 
-def bench(found: list[Any]) -> Iterator[Line]:
-    """Read `nasgen bench --json`: searches with a predictor beside local search."""
-    for result in found:
-        own = result["algorithms"]
-        has_goals = result["bench"] == "nasbench201" and result["signal"] == "c10v_valid_200"
-        about = f"{result['bench']}, {result['seeds']} seeds: "
-        for name in (n for n in own if "+" in n and "minus_local" in own[n]):
-            for q in (q for q in ("50", "100") if q in own[name]["val"]):
-                gain = own[name]["minus_local"]["val"][q]
-                means = [own[n]["val"][q]["mean"] for n in (name, "local")]
-                yield Line(
-                    f"{about}`{name}` minus local search at {q} queries, validation",
-                    f"{means[0]:.2f} − {means[1]:.2f} %, paired {wide(gain)}",
-                    "interval above 0" if has_goals else "",
-                    gain["mean"] - gain["ci95"] > 0
-                    if has_goals and gain["ci95"] is not None
-                    else None,
-                )
-            needed = [own[n]["queries_to_optimum"] for n in (name, "local")]
-            medians = [f"> {n['within']}" if n["median"] is None else f"{n['median']:g}"
-                       for n in needed]  # fmt: skip
-            ratio = needed[0]["of_local"]
-            yield Line(
-                f"{about}median queries to the optimum, `{name}` against local search",
-                f"{medians[0]} against {medians[1]}" + (f", {ratio:.2f} ×" if ratio else ""),
-                "≤ 0.8 ×" if has_goals else "",
-                ratio is not None and ratio <= 0.8 if has_goals else None,
-            )
-        for name, theirs in INDEPENDENT.items() if has_goals else ():
-            for q in (q for q in theirs if q in own.get(name, {"val": {}})["val"]):
-                at = own[name]["val"][q]
-                # The other mean has an interval as well, of as many seeds as it was made of.
-                wider = (1 + result["seeds"] / N_INDEPENDENT) ** 0.5
-                noise = None if at["ci95"] is None else at["ci95"] * wider + 0.005
-                yield Line(
-                    f"{about}`{name}` at {q} queries, validation",
-                    f"{wide(at, '')} %",
-                    f"{theirs[q]} %, measured independently, within noise",
-                    None if noise is None else abs(at["mean"] - theirs[q]) <= noise,
-                )
-
-
 def operators(found: list[Any]) -> Iterator[Line]:
     """Read `nasgen bench synthetic-dag --json`: each variant of a search, in one line."""
     for result in found:
@@ -118,31 +75,12 @@ def operators(found: list[Any]) -> Iterator[Line]:
             )
 
 
-def predictors(found: list[Any]) -> Iterator[Line]:
-    """Read `nasgen predictors evaluate`: the one with the best Kendall tau, beside ridge."""
-    rows = found[0]["predictors"]
-    best = max(rows, key=lambda name: rows[name]["kendall"]["mean"])
-    about = f"{found[0]['source']}, {found[0]['n_labels']} labels, {found[0]['repeats']} draws: "
-    beside = {"ridge": rows.get("ridge"), "size alone": found[0].get("size")}
-    for score, what, goal in (("kendall", "Kendall tau", 0.68),
-                              ("top_kendall", "tau in the best tenth", 0.18)):  # fmt: skip
-        value = rows[best][score]["mean"]
-        others = ", ".join(
-            f"{name} {r[score]['mean']:.3f}" for name, r in beside.items() if r and r[score]
-        )
-        yield Line(
-            f"{about}{what}, predictor `{best}`",
-            f"{value:.3f}" + (f" ({others})" if others else ""),
-            f"≥ {goal}",
-            value >= goal,
-        )
-
-
 def structure(rows: list[Any]) -> Iterator[Line]:
     """Read `nasgen reproduce stier2021-nas`: the best of the paper's three regressors, and size."""
     rows = [row for row in rows if "kind" in row]  # the last line sums the others up
     scores = {row["predictor"]: row for row in rows if row["kind"] == "predictor"}
-    n = next(row["n"] for row in rows if row["kind"] == "networks")
+    networks = next(row for row in rows if row["kind"] == "networks")
+    which = networks.get("origin") or f"{networks['n']} networks"
     regressors = [name for name in ("ridge", "forest", "adaboost") if name in scores]
     for protocol, what in (("split", "70/30 split"), ("folds", "5-fold cross-validation")):
         best = max(regressors, key=lambda name: scores[name][protocol]["r2"]["mean"])
@@ -153,7 +91,7 @@ def structure(rows: list[Any]) -> Iterator[Line]:
                 f"{sign} {own['mean']:.2f} ± {own['sd']:.2f} (size alone {size['mean']:.2f})"
             )
         yield Line(
-            f"stier2021-nas, scale {rows[0]['scale']}, {n} networks, 56 features, {what}, mean ± "
+            f"stier2021-nas, scale {rows[0]['scale']}, {which}, 56 features, {what}, mean ± "
             f"standard deviation over splits, predictor `{best}`",
             ", ".join(text),
         )
@@ -317,9 +255,7 @@ def _costs(rows: list[Any], about: str) -> Iterator[Line]:
             for arm in ("growth", "shared-flops")
         )
         if ratios := [shared[seed] / apart[seed] for seed in apart if seed in shared]:
-            yield Line(
-                f"{about}seeds: {len(ratios)}, {what}", f"{statistics.fmean(ratios):.2f} ×"
-            )
+            yield Line(f"{about}seeds: {len(ratios)}, {what}", f"{statistics.fmean(ratios):.2f} ×")
 
 
 def lineage(rows: list[Any]) -> Iterator[Line]:
@@ -360,20 +296,29 @@ TOOLS = {
     "bench-nasbench201": Tool(
         "nasgen bench nasbench201 --algorithms aging,local,genetic+rank --seeds 500 "
         "--queries 25,50,100,150 --json",
-        bench,
+        compared.bench,
     ),
-    "bench-nasbench-macro": Tool("nasgen bench nasbench-macro --seeds 100 --json", bench),
+    "bench-nasbench-macro": Tool("nasgen bench nasbench-macro --seeds 100 --json", compared.bench),
+    **{name: Tool(command, compared.features) for name, command in compared.COMMANDS.items()},
     "bench-synthetic-dag": Tool(
         "nasgen bench synthetic-dag --seeds 20 --queries 100,200,500,1000 --json", operators
     ),
     "predictors-nasbench201": Tool(
-        "nasgen predictors evaluate nasbench201 --repeats 20 --json", predictors
+        "nasgen predictors evaluate nasbench201 --repeats 20 --json", orders.predicted
+    ),
+    "predictors-low": Tool(
+        "nasgen predictors evaluate nasbench201 --low c10_valid_12ep --repeats 20 --json",
+        partial(orders.predicted, goals=orders.WITH_LOW),
+    ),
+    "zero-cost": Tool(
+        "python benchmarks/zero_cost.py cifar10:DATA/cifar-10-batches-bin --cells 300",
+        orders.untrained,
+        True,
     ),
     "transfer": Tool("nasgen predictors evaluate transfer --json", learned.left_out),
-    "stier2021-nas": Tool(
-        "nasgen reproduce stier2021-nas --data cifar10:DATA/cifar-10-batches-bin --quiet --json",
-        structure,
-    ),
+    # Without --data, which would set aside its table of networks that are trained already.
+    "stier2021-nas": Tool("nasgen reproduce stier2021-nas --quiet --json", structure),
+    "paper-search": Tool("python benchmarks/paper_search.py --seeds 0", learned.paper_search, True),
     "filter": Tool("python benchmarks/filter.py --seeds 100", filtered),
     "screened": Tool(
         "python benchmarks/screened.py --data mnist:DATA/fashion-mnist", learned.screened, True

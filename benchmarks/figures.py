@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import compared
 import exports
 import growing
 import headlines
@@ -52,6 +53,7 @@ FIGURES = ROOT / "docs" / "figures.md"
 WORTH = ROOT / "docs" / "is-it-worth-it.md"
 ENSEMBLES = ROOT / "docs" / "ensembles.md"
 TRAINING = ROOT / "docs" / "training.md"
+BENCHMARKS = ROOT / "docs" / "benchmarks.md"
 PREDICTORS = ROOT / "docs" / "predictors.md"
 ESTIMATORS = ROOT / "docs" / "estimators.md"
 PAPERS = ROOT / "docs" / "papers.md"
@@ -68,6 +70,10 @@ BESIDE = {
     "trainer": ("TRAINING", ("trainer",)),
     "budget": ("TRAINING", ("budget-kept",)),
     "ensemble-costs": ("ENSEMBLES", ("selection",)),
+    "paths": ("BENCHMARKS", tuple(compared.COMMANDS)),
+    "low": ("BENCHMARKS", ("predictors-low",)),
+    "zero-cost": ("BENCHMARKS", ("zero-cost",)),
+    "paper-search": ("PAPERS", ("paper-search",)),
 }
 # Parts that have a table of their own: the document, the command whose rows it shows, and how.
 SHOWN = {
@@ -203,7 +209,7 @@ def keep(name: str) -> None:
     done = subprocess.run(
         [*start[program], *map(placed, arguments)],
         stdout=None if tool.keeps_rows else subprocess.PIPE, text=True, check=True, cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": modules()},
+        env=os.environ | {"PYTHONPATH": modules(), "NASGEN_DATA": PLACES["DATA"]},
     )  # fmt: skip
     if tool.keeps_rows:
         return
@@ -316,13 +322,14 @@ def made_by(name: str) -> str:
 
 
 def sources(names: Sequence[str]) -> list[str]:
-    """Return a line for the figures of several commands: command, commit and machine of each."""
-    found = [
-        f"`{row['command']}` (commit {row['commit']}, {', '.join(_machines_of([row]))})"
-        for name in names
-        for row in stamped(name)
-        if isinstance(row, dict) and {"command", "commit", "machine"} <= row.keys()
-    ]
+    """Return a line for the figures of several commands: command, commits and machines of each."""
+    found = []
+    for name in names:
+        rows = [row for row in stamped(name) if isinstance(row, dict)]
+        commits = dict.fromkeys(row["commit"] for row in rows if "commit" in row)
+        if commits:
+            command, machines = made_by(name) or TOOLS[name].command, _machines_of(rows)
+            found.append(f"`{command}` (commit {', '.join([*commits, *machines])})")
     return [f"Measured by {'; '.join(found)}."] if found else []
 
 
@@ -366,8 +373,8 @@ def write_table() -> None:
     for name, text in worth.page(outputs("pays")).items():
         _between(WORTH, name, text)
     for name, (document, tools) in BESIDE.items():
-        text = worth.as_table(line for tool in tools for line in tool_lines(tool))
-        _between(globals()[document], name, text)
+        found = worth.as_table(line for tool in tools for line in tool_lines(tool))
+        _between(globals()[document], name, "\n\n".join([found, *sources(tools)]))
     for name, (document, tool, shown) in SHOWN.items():
         _between(globals()[document], name, shown(outputs(tool)))
     _between(SYNTHESIS, "costs", worth.as_table(tool_lines("synthesis")))

@@ -92,7 +92,8 @@ def of_record(run: nasgen.Run) -> Row:
 def compared(run: nasgen.Run) -> Row:
     """Return the best network and the greedy ensemble of a run, by each criterion.
 
-    {"trained": finalists, "candidates": networks to choose from, "views": of an image, "by":
+    {"recipe": digest of how the run trained its networks (None: it does not say), "trained":
+    finalists, "candidates": networks to choose from, "views": of an image, "by":
     {criterion: {"network" | "ensemble": {"members", "val", "cross_fitted", "test", "test_one_view"
     and "n_params"}}}}, where the tests are what the task measures.
     """
@@ -100,6 +101,7 @@ def compared(run: nasgen.Run) -> Row:
     finalists = [t for t in run.trials if t.state == "COMPLETE" and not t.fidelity.is_partial]
     inference = run.inference
     return {
+        "recipe": run.record.get("recipe"),
         "trained": len(finalists),
         "candidates": len(networks),
         "views": 1 + len(inference.views),

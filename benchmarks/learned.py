@@ -82,6 +82,39 @@ def screened(rows: list[Any]) -> Iterator[Line]:
         )
 
 
+def paper_search(rows: list[Any]) -> Iterator[Line]:
+    """Read the rows of benchmarks/paper_search.py: each arm beside the paper, pairs by seed."""
+    import paper_search as script
+
+    goal = 100 * script.PAPERS_ACCURACY
+    for group in groups(rows, "data", "budget_s"):
+        data, budget_s = group[0]["data"], group[0]["budget_s"]
+        about = f"{data}, {budget_s / 3600:g} h: "
+        is_whole = budget_s == script.in_seconds(script.BUDGET)
+        has_goal = is_whole and data.startswith(script.PAPERS_DATA)
+        arms: dict[str, dict[int, float]] = {}
+        for own in groups([row for row in group if row["test_accuracy"] is not None], "arm"):
+            arm = own[0]["arm"]
+            arms[arm] = {row["seed"]: 100 * row["test_accuracy"] for row in own}
+            found = spread(np.array([*arms[arm].values()]))
+            trained = np.mean([row["trials"]["complete"] for row in own])
+            estimated = np.mean([row["trials"]["estimated"] for row in own])
+            yield Line(
+                f"{about}`{arm}`, seeds: {len(own)}, network chosen on validation images, test",
+                f"{wide(found, '')} %, {trained:.0f} networks trained, {estimated:.0f} estimated",
+                f"≥ {goal:.1f} % (the paper)" if has_goal else "",
+                found["mean"] >= goal if has_goal else None,
+            )
+        for first, second in script.PAIRS:
+            common = sorted(set(arms.get(first, {})) & set(arms.get(second, {})))
+            if common:
+                gains = np.array([arms[first][seed] - arms[second][seed] for seed in common])
+                yield Line(
+                    f"{about}`{first}` minus `{second}`, paired seeds: {len(common)}, test, points",
+                    wide(spread(gains)),
+                )
+
+
 def _latest(rows: Sequence[Json]) -> list[list[Json]]:
     """Return the rows of equal settings together, of those that differ in the recipe the last."""
     found = {}

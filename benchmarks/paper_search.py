@@ -45,6 +45,8 @@ from nasgen.store.rows import Row, Rows
 
 FOLDER = Path(os.environ.get(DATA, str(ROOT.parent / "shared" / "data")))
 PAPERS_ACCURACY = 0.824
+PAPERS_DATA = "cifar10:"  # what data sources of it begin with
+BUDGET = "2h"  # of each arm and seed
 TRAININGS = 240  # into which the search's share of the time is divided
 # Arm -> its preset, and the preset whose section [predictor] it has.
 ARMS: Mapping[str, tuple[str, str]] = {
@@ -53,6 +55,11 @@ ARMS: Mapping[str, tuple[str, str]] = {
     "stier2021-crossover": ("stier2021-crossover", "stier2021-crossover"),
     "stier2021-crossover-predicted": ("stier2021-crossover", "stier2021"),
 }
+# With the predictor, without it.
+PAIRS = (
+    ("stier2021", "stier2021-trained"),
+    ("stier2021-crossover-predicted", "stier2021-crossover"),
+)
 KEYS = ("data", "budget_s", "arm", "seed")
 
 
@@ -108,8 +115,9 @@ def kept(
     }  # fmt: skip
     n = len(rows.read)
     row = rows.measured(partial(measure, arm, seed, given, overrides), **key)
-    if len(rows.read) > n and not given.keep:
-        shutil.rmtree(folder_of(arm, seed, given))
+    folder = folder_of(arm, seed, given)
+    if len(rows.read) > n and not given.keep and folder.exists():
+        shutil.rmtree(folder)
     return row
 
 
@@ -151,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--budget", default="2h", help="of each arm and seed, such as 2h")
+    parser.add_argument("--budget", default=BUDGET, help="of each arm and seed, such as 2h")
     parser.add_argument("--source", default=f"cifar10:{FOLDER / 'cifar-10-batches-bin'}")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "paper-search")
     parser.add_argument("--rows", type=Path, default=RESULTS / "paper-search.jsonl")

@@ -8,8 +8,9 @@ One row a stage, task, arm and seed goes to docs/results/pays.jsonl; what stands
 again. A stage names what rows are for: "final" is what the documents report. Nothing else should
 use the cores meanwhile. Networks are chosen on validation images, the test images are used once.
 
-- `default`: `nasgen search` with nothing but data and budget. Where its predictor is `transfer`, its
-  data set, with all derived from it, is taken out of the table of trainings; the row says so.
+- `default`: `nasgen search` with nothing but data and budget. Where the predictor of a search is
+  `transfer`, its data set, with all derived from it, is taken out of the table of trainings; the
+  row says so.
 - `random`: the same, children are drawn instead of bred.
 - `first`: the first random network has the whole budget, on as many threads as train it fastest.
 - `handmade`: a ResNet-9 in a plain loop, `handmade.py`, on all training images and cores. Its width
@@ -58,10 +59,15 @@ SOURCES = {
 # As the table of trainings names them, from which the predictor `transfer` learns.
 IN_TABLE = {"cifar10": "cifar10", "fashion": "fashion-mnist", "digits": "digits"}
 ARMS = tuple(worth.ARMS)
+# Settings of the arms that are searches of nasgen, as their commands have them.
 SEARCHES: dict[str, dict[str, Any]] = {
     "default": {},
     "random": {"algorithm": {"name": "random"}},
+    "first": {"algorithm": {"name": "random"}, "budget": {"trials": 1}},
+    "fixed": {"algorithm": {"name": "fixed"}, "origin": {"network": "resnet9"}},
     "without-designs": {"algorithm": {"designs": False}},
+    "without-predictor": {"predictor": {"name": "none"}},
+    "genetic": {"algorithm": {"name": "genetic"}},
 }
 WIDTHS = (12, 16, 24)
 # Nothing is chosen on the seeds that it is compared on. Defaults were judged on other stages.
@@ -94,16 +100,16 @@ def command(arm: str, task: str, seed: int, width: int | None = None) -> list[st
     left_out = without(arm, task)
     fair = ["--set", f"predictor.without={json.dumps(left_out)}"] if left_out else []
     more = {
-        "default": fair,
-        "random": ["--algorithm", "random", *fair],
+        "default": [],
+        "random": ["--algorithm", "random"],
         "first": ["--algorithm", "random", "--trials", "1"],
         "fixed": ["--algorithm", "fixed", "--set", "origin.network=resnet9", *only],
-        "without-designs": ["--set", "algorithm.designs=false", *fair],
+        "without-designs": ["--set", "algorithm.designs=false"],
         "without-predictor": ["--set", "predictor.name=none"],
         "genetic": ["--algorithm", "genetic"],
     }
     search = ["-m", "nasgen", "search", "--data", SOURCES[data], "--budget", budget, *more[arm]]
-    return [*search, "--seed", str(seed), "--json", "--quiet"]
+    return [*search, *fair, "--seed", str(seed), "--json", "--quiet"]
 
 
 def without(arm: str, task: str) -> list[str]:

@@ -74,6 +74,7 @@ SCORES = ("synflow", "naswot", "jacob_cov")
 SCORED = 64  # images
 ORIGINS = (("sample", 0.35), ("mutated", 0.3), ("design", 0.35))
 POINT = ("images", "accuracy", "loss", "cpu_s")
+ORIGIN = ("commit", "versions", "machine", "recipe")  # of rows, once in the table
 MOST_BYTES = 5_000_000  # of the table
 VERSION = 1  # of how rows are made: another one begins anew
 
@@ -210,15 +211,21 @@ def measured(task: Work, folder: Path) -> dict[str, Any]:
         "key": task.dag.key,
         "genotype": SPACE.adopt(task.dag).to_json(),  # provisional tags: short ones
         "seed": SEED,
+        "recipe": recipe_of(data).digest(),
         "points": points,
         "diverged": diverged,
         "scores": scores(task, data),
     }
 
 
+def recipe_of(data: ImageSet) -> Recipe:
+    """Return how networks are trained on an image set, but for the learning rate."""
+    return Recipe.of(Training(batch_size=BATCH), data.shape)
+
+
 def trained(net: nn.Module, data: ImageSet, task: Work) -> tuple[list[dict[str, float]], bool]:
     """Train a network; return its worth at each number of images, and whether it diverged."""
-    recipe = Recipe.of(Training(batch_size=BATCH), data.shape)
+    recipe = recipe_of(data)
     images, labels = torch.from_numpy(data.x), torch.from_numpy(data.y)
     batches = ImageBatches(
         images, labels, torch.arange(len(labels)), recipe.batch_for(len(labels)),
@@ -347,7 +354,8 @@ def pack(given: argparse.Namespace) -> None:
     for row in collected(given.out):
         if row["number"] in known or not row["points"]:
             continue
-        origin = {name: row[name] for name in ("commit", "versions", "machine")}
+        # Rows that were collected before do not name their recipe.
+        origin = {name: row[name] for name in ORIGIN if name in row}
         if origin not in made:
             made.append(origin)
         about = {name: row[name] for name in ("parents", "shape", "classes", "rows", "validated")}
@@ -376,10 +384,20 @@ def pack(given: argparse.Namespace) -> None:
 
 
 def table(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return header and rows of the packed table; nothing where there is none of this version."""
+    """Return header and rows of the packed table; nothing where there is none of this version.
+
+    One that is damaged or of an older format counts for none. What a later version of nasgen wrote
+    does not: it would be lost.
+    """
     if not path.is_file():
         return {}, []
-    head, rows = trainings.lines(path)
+    try:
+        head, rows = trainings.lines(path)
+    except trainings.NewerTableError:
+        raise
+    except DataError:
+        print(f"{path} is damaged or of an older format: it counts for none.", file=sys.stderr)
+        return {}, []
     return (head, rows) if head.get("version") == VERSION else ({}, [])
 
 

@@ -97,6 +97,7 @@ def test_network_and_ensemble_are_chosen_by_one_criterion_and_tested_alike(
 ) -> None:
     found = greedy.compared(nasgen.load(run.path))
     assert (found["candidates"], found["trained"], found["views"]) == (N_TRIALS, N_TRIALS, 1)
+    assert found["recipe"] == run.record["recipe"], "rows of other recipes are no comparison"
     by = found["by"]
     # On the rows that choose, greedy selection cannot be worse than what it begins with.
     accuracy, nll = by["accuracy"], by["nll"]

@@ -104,13 +104,14 @@ def test_scores_are_correlated_with_the_column_and_kept(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     module, file = script("zero_cost"), tmp_path / "rows.jsonl"
-    given = ["zero_cost.py", "digits", "--channels", "2", "--scores", "n_layers", "flops"]
+    names = ["n_layers", "flops"]
+    given = ["zero_cost.py", "digits", "--channels", "2", "--stacked", "1", "--scores", *names]
     monkeypatch.setattr(sys, "argv", [*given, "--cells", "8", "--out", str(file)])
     module.main()
     printed = capsys.readouterr().out
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert len(rows) == 16
-    values = {name: [r["value"] for r in rows if r["score"] == name] for name in given[-2:]}
+    values = {name: [r["value"] for r in rows if r["score"] == name] for name in names}
     column = table.load("nasbench201").columns[module.COLUMN]
     labels = [float(column[r["row"]]) for r in rows if r["score"] == "flops"]
     assert min(labels) >= module.LEAST
@@ -127,6 +128,28 @@ def test_scores_are_correlated_with_the_column_and_kept(
     )
     module.main()
     assert "The values are of 2 commits: c0, c1." in capsys.readouterr().out
+
+
+def test_networks_of_other_depths_are_scored_apart_and_a_pool_has_an_order(
+    script: Callable[[str], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    module, file = script("zero_cost"), tmp_path / "rows.jsonl"
+    names = module.POOLED["az_nas"]
+    given = ["zero_cost.py", "digits", "--channels", "2", "--cells", "5", "--out", str(file)]
+    for stacked in ("1", "2"):
+        monkeypatch.setattr(sys, "argv", [*given, "--stacked", stacked, "--scores", *names])
+        module.main()
+        printed = capsys.readouterr().out
+        assert f"Cells in each of 3 stages: {stacked}; channels of the first: 2;" in printed
+        assert "| `az_nas` of these cells |" in printed
+        assert "vkdnw_agg" not in printed, "a part of it is missing"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    flops = [r["value"] for r in rows if r["score"] == "flops"]
+    assert len(flops) == 10
+    assert all(one <= two for one, two in zip(flops[:5], flops[5:], strict=True))
 
 
 def test_cells_are_different_connected_and_the_same_for_a_seed(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
+import json
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from nasgen import genotypes
+from nasgen.errors import DataError
 from nasgen.predictors import trainings
 from nasgen.predictors.features.network import NETWORK, of_network
 from nasgen.predictors.pace import Pace
@@ -40,6 +43,9 @@ def asked(folder: Path, until: int) -> Namespace:
 def test_rows_are_collected_once_and_become_a_table(script: Any, tmp_path: Path) -> None:
     given = asked(tmp_path, 2)
     script.collect(script.missing(given), given)
+    old, new = map(json.loads, given.out.read_text().splitlines())
+    assert old.pop("recipe") == new["recipe"]  # rows of before did not name it
+    given.out.write_text(f"{json.dumps(old)}\n{json.dumps(new)}\n")
     first = given.out.read_bytes()
     with given.out.open("ab") as file:
         file.write(b'{"number": 2, "vers')  # a kill in the middle of a row
@@ -56,13 +62,36 @@ def test_rows_are_collected_once_and_become_a_table(script: Any, tmp_path: Path)
     assert np.unique(table.networks).tolist() == [0, 1]
     images = np.exp(table.X[:3, -1])
     assert images == pytest.approx([100, 200, 400])
-    row = trainings.lines(given.table)[1][0]
+    head, (row, other) = trainings.lines(given.table)
+    recipe = script.recipe_of(script.image_set("digits", tmp_path)).digest()
+    assert [head["made"][r["made"]].get("recipe") for r in (row, other)] == [None, recipe]
     work = script.work(0, tmp_path)  # the same again from its number
     assert (row["set"], row["origin"]) == (work.data, work.origin)
     assert genotypes.read(row["genotype"]).key == work.dag.key
     assert table.accuracy.min() >= 0.05
     assert (np.diff(table.seconds.reshape(2, 3)) > 0).all()
     assert sys.float_info.min / 2 > 0  # what comes next in this process has denormal numbers
+
+
+@pytest.mark.parametrize("text", [b"no table", gzip.compress(b'{"format": 0}\n')])
+def test_a_table_that_cannot_be_read_counts_for_none(
+    text: bytes, script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one of another version does, so that a new one can be made in its place."""
+    given = asked(tmp_path, 1)
+    given.table.write_bytes(text)
+    assert script.missing(given) == [0]
+    assert "counts for none" in capsys.readouterr().err
+    script.collect([0], given)
+    script.pack(given)
+    assert len(trainings.read(given.table).X) == 3
+
+
+def test_a_table_of_a_later_version_is_not_lost(script: Any, tmp_path: Path) -> None:
+    given = asked(tmp_path, 1)
+    given.table.write_bytes(gzip.compress(b'{"format": 99, "version": 1}\n'))
+    with pytest.raises(DataError, match="A newer nasgen made it"):
+        script.missing(given)
 
 
 def test_networks_cost_what_was_drawn_and_all_origins_occur(script: Any) -> None:

@@ -20,6 +20,8 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
+from nasgen.engine.algorithms.genetic import Genetic
+from nasgen.engine.algorithms.lineage import Lineage
 from nasgen.evaluation import device
 from nasgen.execution.pipe import MEMORY
 from nasgen.search_spaces.dag_cnn import DagCnn
@@ -229,6 +231,20 @@ def test_an_arm_leaves_its_data_set_out_of_the_table_that_its_predictor_learns_f
     assert 'predictor.without=["digits"]' in pays.command("default", "digits-1m", 0)
     assert pays.without("random", "digits-1m") == []
     assert not any("without" in word for word in pays.command("random", "digits-1m", 0))
+
+
+def test_every_search_is_asked_for_the_predictor_that_it_has(
+    pays: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name decides, not a list of arms that were thought of."""
+    for algorithm in (Lineage, Genetic):
+        monkeypatch.setattr(algorithm, "predictor", "transfer")
+    learning = {"default", "without-designs", "genetic"}
+    for arm in pays.SEARCHES:
+        words = pays.command(arm, "digits-1m", 0)
+        assert ('predictor.without=["digits"]' in words) == (arm in learning), arm
+    arms = {*pays.ARMS, *importlib.import_module("worth").PARTS}
+    assert arms - {"handmade", "tpe"} == set(pays.SEARCHES)
 
 
 def test_documents_take_headlines_from_the_rows_once_there_are_some(worth: Any) -> None:

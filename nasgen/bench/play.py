@@ -70,6 +70,8 @@ class Played:
     `n_asked` (n_seeds,) counts the queries that were spent: behind them curves are continued.
     `n_holes` (n_seeds,) counts networks of which the table says nothing, a query each, `n_trials`
     (n_seeds,) the trainings that were begun.
+    `unscored` says of each seed that met no network with a score what came of it: its curves are
+    NaN.
     """
 
     val: Floats
@@ -77,6 +79,7 @@ class Played:
     n_asked: Ints
     n_holes: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     n_trials: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    unscored: dict[int, str] = field(default_factory=dict)
 
 
 def algorithms_of(bench: str) -> tuple[str, ...]:
@@ -161,7 +164,13 @@ def play(
     Raises EvaluationError when the bench knows none of the networks that were asked for.
     """
     found = finished(bench, algorithm, seed, n_queries, signal, settings)
+    if found.nothing:
+        raise EvaluationError(f"{_named(bench, algorithm, seed)} {found.nothing}")
     return list(found.val), list(found.test)
+
+
+def _named(bench: str, algorithm: str, seed: int) -> str:
+    return f"{bench}: {algorithm} with seed {seed}"
 
 
 def finished(
@@ -176,6 +185,7 @@ def finished(
 
     It is the loop of a real run with a serial executor and its ledger in memory. A space that is
     spent early gives fewer queries. A network that the bench knows no score of has cost one.
+    Where it knows none of any, `Finished.nothing` says so.
     """
     run, found = resolved(bench, algorithm, seed, settings), find(bench)
     section, (searched, _) = run.config.algorithm, found.signal(signal)
@@ -230,7 +240,7 @@ def finished(
     )
     with run.scope.active():
         search.run([], 0)
-    return Finished.of(search.ledger.trials(), n_epochs, f"{bench}: {algorithm} with seed {seed}")
+    return Finished.of(search.ledger.trials(), n_epochs)
 
 
 @dataclass
@@ -284,7 +294,8 @@ def played(
 
     Searches share nothing, so the results do not depend on `workers`, the number of processes.
     `settings` are those of `resolved`, for all algorithms. What is in `kept` is not played again,
-    and what is played is added to it.
+    and what is played is added to it. A seed that meets no network with a score is in `unscored`;
+    raises EvaluationError where none meets one.
     """
     for algorithm in algorithms:
         resolved(bench, algorithm, 0, settings)  # what is wrong shows before anything is played
@@ -314,6 +325,8 @@ def played(
         run.val[place], run.test[place] = found.curves(n_queries)
         run.n_asked[place], run.n_holes[place] = found.n_queries, found.n_holes
         run.n_trials[place] = found.n_trials
+        if found.nothing:
+            run.unscored[seeds[place]] = found.nothing
         tick(algorithms[algorithm])
 
     waiting = []
@@ -327,6 +340,9 @@ def played(
         if kept is not None:
             kept.add(jobs[seq]["play"], found)
         take(seq, found)
+    if jobs and all(len(run.unscored) == len(seeds) for run in runs.values()):
+        why = runs[algorithms[0]].unscored[seeds[0]]
+        raise EvaluationError(f"{_named(bench, algorithms[0], seeds[0])} {why}")
     return runs
 
 

@@ -22,14 +22,17 @@ def svg(bench: str, runs: Mapping[str, Played], signal: str) -> str:
     """Return the mean best signal so far over queries, one labelled line an algorithm.
 
     Around each lies its 95 % confidence interval over seeds (none for one seed).
+    Seeds without a score are left out, and algorithms of which there are only such.
     """
-    curves = {name: run.val.mean(axis=0) for name, run in runs.items()}
-    halves = {name: half_width(run.val) for name, run in runs.items()}
+    found = {name: run.val[np.isfinite(run.val).all(axis=1)] for name, run in runs.items()}
+    found = {name: values for name, values in found.items() if len(values)}
+    curves = {name: values.mean(axis=0) for name, values in found.items()}
+    halves = {name: half_width(values) for name, values in found.items()}
     n_queries = max(len(curve) for curve in curves.values())
     start = min(FROM, n_queries)
     seen = np.concatenate(
         [curves[name][start - 1 :] + sign * halves[name][start - 1 :]
-         for name in runs for sign in (-1, 1)]
+         for name in curves for sign in (-1, 1)]
     )  # fmt: skip
     lines = [
         Line(

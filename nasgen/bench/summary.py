@@ -32,7 +32,8 @@ def summary(
     queries were spent ("n_asked"): what is said of more queries than its "min" repeats, for some
     seeds, what was found before ("padded" lists these numbers). "n_holes" counts the networks of
     which the table says nothing, a query each, "n_trials" the trainings that were begun, parts of
-    one too.
+    one too. "unscored" says of each seed that met no network with a score what came of it: it has
+    not met the optimum, and means are those of the others (None: there are none).
     """
     found = find(bench)
     searched, reported = found.signal(signal)
@@ -40,14 +41,15 @@ def summary(
     hits = {name: run.val >= optimum - TOLERANCE for name, run in runs.items()}
     algorithms: dict[str, dict[str, Any]] = {
         name: {
-            "val": {str(q): spread(run.val[:, q - 1]) for q in queries},
-            "test": {str(q): spread(run.test[:, q - 1]) for q in queries},
+            "val": {str(q): _of_scored(run.val[:, q - 1]) for q in queries},
+            "test": {str(q): _of_scored(run.test[:, q - 1]) for q in queries},
             "p_optimum": {str(q): float(hits[name][:, q - 1].mean()) for q in queries},
             "queries_to_optimum": to_optimum(hits[name]),
             "n_asked": {"min": int(run.n_asked.min()), "mean": round(float(run.n_asked.mean()), 2)},
-            "padded": [q for q in queries if q > run.n_asked.min()],
+            "padded": _padded(run, queries),
             "n_holes": counts(run.n_holes),
             "n_trials": counts(run.n_trials),
+            "unscored": {str(seed): why for seed, why in sorted(run.unscored.items())},
         }
         for name, run in runs.items()
     }
@@ -56,7 +58,7 @@ def summary(
         if baseline is None or name == BASELINE:
             continue
         algorithms[name][f"minus_{BASELINE}"] = {
-            part: {str(q): spread(a[:, q - 1] - b[:, q - 1]) for q in queries}
+            part: {str(q): _of_scored(a[:, q - 1] - b[:, q - 1]) for q in queries}
             for part, a, b in (("val", run.val, baseline.val), ("test", run.test, baseline.test))
         }
         own, other = (algorithms[n]["queries_to_optimum"]["median"] for n in (name, BASELINE))
@@ -71,6 +73,18 @@ def summary(
         "operators": operators_of(bench),
         "algorithms": algorithms,
     }
+
+
+def _of_scored(values: Floats) -> dict[str, float | None]:
+    """Return the spread of the seeds that are not NaN."""
+    scored = values[np.isfinite(values)]
+    return spread(scored) if len(scored) else {"mean": None, "sd": None, "ci95": None}
+
+
+def _padded(run: Played, queries: Sequence[int]) -> list[int]:
+    """Return the numbers of queries that some curve does not reach by itself."""
+    asked = run.n_asked[np.isfinite(run.val[:, 0])]
+    return [q for q in queries if len(asked) and q > asked.min()]
 
 
 def counts(values: Any) -> dict[str, float]:

@@ -17,7 +17,7 @@ from nasgen import registry
 from nasgen.bench import play
 from nasgen.bench.base import FILE, find, parts
 from nasgen.bench.summary import spread
-from nasgen.errors import ConfigError, UnknownNameError, suggest
+from nasgen.errors import ConfigError, EvaluationError, UnknownNameError, suggest
 from nasgen.predictors.acquisition import ACQUISITIONS
 from nasgen.store.tuning import Draw, Value, optimise
 
@@ -85,6 +85,9 @@ def tune(
         runs = play.played(
             name, [ALGORITHM], seeds, QUERIES[-1], searched, workers=workers, settings=settings
         )
+        if unscored := runs[ALGORITHM].unscored:
+            seed, why = min(unscored.items())
+            raise EvaluationError(f"{name}: {ALGORITHM} with seed {seed} {why}")
         looks: play.Floats = runs[ALGORITHM].val[:, [q - 1 for q in QUERIES]].mean(axis=1)
         return looks
 

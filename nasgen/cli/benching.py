@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -112,6 +112,15 @@ def bench(
             kept=kept,
         )  # fmt: skip
     found = summary(name, runs, looks, seeds, signal)
+    if kept is not None:
+        made = kept.codes
+        found["code"] = {"present": kept.code, "searches": made}
+        if others := [code for code in made if code != kept.code]:
+            said(
+                f"{sum(made[code] for code in others)} of {sum(made.values())} searches are rows "
+                f"that other code has made: {', '.join(others)}; the present is {kept.code}. Name "
+                "another file of rows to have all of one."
+            )
     if plot is not None:
         try:
             plot.write_text(svg(name, runs, searched), encoding="utf-8")
@@ -128,7 +137,7 @@ def bench(
         once = [share, _queries(values["queries_to_optimum"]["median"], looks[-1])]
         for i, part in enumerate(parts):
             scores = [
-                f"{within(v['mean'], v['ci95'], 2)}{PADDED * (int(q) in values['padded'])}"
+                f"{_mean(v)}{PADDED * (int(q) in values['padded'])}"
                 for q, v in values[part].items()
             ]
             first = i == 0
@@ -156,8 +165,19 @@ def bench(
             "networks of which the table says nothing (holes; each has cost a query), mean a "
             f"search: {means}"
         )
+    for algorithm, values in found["algorithms"].items():
+        if unscored := values["unscored"]:
+            seed, why = next(iter(unscored.items()))
+            print(
+                f"{algorithm}: {len(unscored)} of {seeds} searches met no network with a score; "
+                f"the means leave them out. Seeds: {', '.join(unscored)}. Seed {seed} {why}"
+            )
     operators = (f"{group} {', '.join(names)}" for group, names in found["operators"].items())
     print(f"operators that apply: {'; '.join(operators)}")
+
+
+def _mean(found: dict[str, Any]) -> str:
+    return "–" if found["mean"] is None else within(found["mean"], found["ci95"], 2)
 
 
 def _queries(median: float | None, within: int) -> str:

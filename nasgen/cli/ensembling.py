@@ -249,7 +249,10 @@ def _print(summary: Mapping[str, Any], metric: str) -> None:
             return f"mean of {' '.join(map(str, averaged))}"
         return "distilled" if member.get("distilled") else str(member["trial"])
 
-    rows = [[m["run"], trials(m), share(m["weight"])] for m in summary["members"]]
+    def place(member: Mapping[str, Any]) -> str:
+        return "/".join(filter(None, (member.get("folder"), member["run"])))
+
+    rows = [[place(m), trials(m), share(m["weight"])] for m in summary["members"]]
     table_of("", ["run", "trial", "weight"], rows)
     on = summary["selected_on"]
     why = f"the {on['rows']} rows that chose the members, by {on['by']}"

@@ -133,6 +133,8 @@ def predictors(
     }
     if known is not None:
         found["table"] = file.name
+    if low:
+        found["low"] = low.split(",")
     for name, factory in factories.items():
         read, split = own.get(name, table), splits
         if read.keys != table.keys:

@@ -156,7 +156,9 @@ def prune(
     threads: Annotated[
         str | None,
         typer.Option(
-            metavar="N|auto", help="CPU threads of each training; auto (default): all cores."
+            metavar="N|auto",
+            help="CPU threads of each training; auto (default): as many as are fastest, which is "
+            "tried first.",
         ),
     ] = None,
     plugin: Plugins = None,

@@ -75,6 +75,9 @@ class Predicts(Protocol):
 class TrainedNetwork:
     """One trial with its kept weights. `run` names the run it comes from.
 
+    `folder` names the folder of the ensemble that it was taken from, if any: `nasgen train` may
+    have trained it longer than the run did.
+
     `ancestors` are the trials of that run whose weights have gone into it, itself among them. Of a
     mean of the weights of several trials, `averaged` are these, and `trial` is the first. `known`
     returns what its run knows of it, for model.json of an export: data, search, lineage. `noted`
@@ -86,12 +89,14 @@ class TrainedNetwork:
     inference: Predicts
     ancestors: frozenset[int] = frozenset()
     averaged: tuple[int, ...] = ()
+    folder: str = ""
     known: Callable[[], Mapping[str, Any]] = dict
     noted: Callable[[Written], str] = _unnoted
     _means: dict[tuple[int, ...], TrainedNetwork] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         of = f", averaged={self.averaged}" if self.averaged else ""
+        of += f", folder={self.folder!r}" if self.folder else ""
         return f"TrainedNetwork(run={self.run!r}, trial={self.trial.seq}{of})"
 
     def _repr_html_(self) -> str:
@@ -114,13 +119,18 @@ class TrainedNetwork:
         return self.inference.call(genotypes.read, self.trial.genotype)
 
     @property
+    def place(self) -> str:
+        """The run, behind the folder that it was taken from: "run" or "longer/run"."""
+        return f"{self.folder}/{self.run}" if self.folder else self.run
+
+    @property
     def name(self) -> str:
         """What sentences call it: "trial 7 of run"."""
         if self.averaged:
-            return f"the mean of trials {', '.join(map(str, self.averaged))} of {self.run}"
+            return f"the mean of trials {', '.join(map(str, self.averaged))} of {self.place}"
         if self.trial.is_distilled:
             return f"a network distilled from {self.run}"
-        return f"trial {self.trial.seq} of {self.run}"
+        return f"trial {self.trial.seq} of {self.place}"
 
     @property
     def weights_ref(self) -> str:
@@ -300,7 +310,7 @@ class TrainedEnsemble:
 
     def __repr__(self) -> str:
         shares = zip(self.members, self.weights, strict=True)
-        of = ", ".join(f"{m.run}:{m.trial.seq}: {weight:.3g}" for m, weight in shares)
+        of = ", ".join(f"{m.place}:{m.trial.seq}: {weight:.3g}" for m, weight in shares)
         return f"TrainedEnsemble({{{of}}})"
 
     def _repr_html_(self) -> str:

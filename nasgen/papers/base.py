@@ -176,7 +176,7 @@ def finished(
     source = reading.resolved(tables, str(folder), overrides).config.data.source
     if run.config.data.source != source:
         raise ConfigError(
-            f"{folder} was made on {run.config.data.source}, not on {source}; choose another --out."
+            f"{folder} was made on {run.config.data.source}, not on {source}; choose another one."
         )
     if run.record["summary"] is not None:
         return run

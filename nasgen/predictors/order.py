@@ -1,9 +1,13 @@
-"""Lets a predictor learn the order of trials instead of their values, as normal scores.
+"""The order of networks instead of their values: normal scores of labels, log ranks of scores.
 
 The i-th of n labels becomes the normal distribution's quantile at (i - 1/2) / n (van der Waerden
 1952; Salinas 2020 does so to transfer hyperparameters). Networks that failed to learn then weigh no
 more than their rank, and those at the top, which lie close together, are told apart. Ranks alone
 would treat all neighbours alike, wherever they stand.
+
+Scores of untrained networks have units of their own, and one that goes to thousands would decide a
+sum alone. As logarithms of ranks they add up (Lee 2024): what is low by one score is not made good
+by another.
 """
 
 from __future__ import annotations
@@ -22,6 +26,18 @@ def normal_scores(y: Floats) -> Floats:
 
     scores: Floats = ndtri((rankdata(y) - 0.5) / len(y))
     return scores
+
+
+def log_ranks(scores: Floats) -> Floats:
+    """Return the sum over scores of ln(rank / n) of each row of (n, f), at most 0: (n,).
+
+    Rank n is the highest score, equal ones share their mean rank, and NaN is the lowest.
+    """
+    from scipy.stats import rankdata
+
+    ranks = rankdata(np.where(np.isnan(scores), -np.inf, scores), axis=0)
+    total: Floats = np.log(ranks / len(ranks)).sum(axis=1)
+    return total
 
 
 @final

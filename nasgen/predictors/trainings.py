@@ -29,9 +29,12 @@ FORMAT: Final = 1
 SHIPPED: Final = Path(__file__).with_name("trainings.jsonl.gz")
 MOST_BYTES: Final = 2**28  # of the text: a gzip file may hold a thousand times its size
 N_DECIMALS: Final = 5  # of a feature
-REMEDY: Final = "Make it again with `python benchmarks/trainings.py pack`."
 
 Integers = npt.NDArray[np.int64]
+
+
+class NewerTableError(DataError):
+    """A table of a format that a later version of nasgen writes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +126,9 @@ def lines(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     Raises DataError for a file that is missing, damaged or of another format.
     """
     if not path.is_file():
-        raise DataError(f"{path}: expected a table of trainings, found no such file. {REMEDY}")
+        raise DataError(
+            f"{path}: expected a table of trainings, found no such file. {_remedy(path)}"
+        )
     with _parsing(path):
         with gzip.open(path) as stream:
             text = stream.read(MOST_BYTES + 1)
@@ -132,21 +137,28 @@ def lines(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         head, *rows = (json.loads(line) for line in text.decode().splitlines())
     found = head.get("format") if isinstance(head, dict) else None
     if type(found) is not int or found != FORMAT:
-        newer = type(found) is int and found > FORMAT
-        raise DataError(
-            f"{path}: expected a table of trainings of format {FORMAT}, got "
-            f"{'no format' if found is None else f'format {found!r}'}. "
-            + (
-                "A newer nasgen made it: install that, or choose another table."
-                if newer
-                else REMEDY
+        got = "no format" if found is None else f"format {found!r}"
+        said = f"{path}: expected a table of trainings of format {FORMAT}, got {got}."
+        if type(found) is int and found > FORMAT:
+            raise NewerTableError(
+                f"{said} A newer nasgen made it: install that, or choose another table."
             )
-        )
+        raise DataError(f"{said} {_remedy(path)}")
     return head, rows
 
 
 def _parsing(path: Path) -> AbstractContextManager[None]:
-    return files.parsing(f"{path} cannot be read as a table of trainings", REMEDY)
+    return files.parsing(f"{path} cannot be read as a table of trainings", _remedy(path))
+
+
+def _remedy(path: Path) -> str:
+    """Return what to do about a table that is missing, damaged or too old."""
+    if path.resolve() == SHIPPED.resolve():
+        return "Install nasgen again, or name another table: predictor.table = PATH."
+    return (
+        "Name another one with predictor.table = PATH, or leave that out for the table that comes "
+        "with nasgen."
+    )
 
 
 def _table(head: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Trainings:

@@ -12,6 +12,7 @@ from nasgen.data import arrays, files
 from nasgen.data.base import Dataset, make
 from nasgen.data.split import split
 from nasgen.errors import ConfigError, DataError
+from nasgen.evaluation.feeds.base import settled_by
 from nasgen.evaluation.transform import Transform
 from nasgen.runs import foreseen, origin, reachable, segments
 from nasgen.runs.resolved import Resolved
@@ -58,7 +59,8 @@ def prepare(
         )
     transform = Transform.fit(dataset, parts.train)
     _check_fit(resolved, transform)
-    if found := transform.feed.settled(config.training, dataset, parts.train):
+    about = transform.form, config.training, dataset, parts.train
+    if found := settled_by(transform.feed, *about):
         training = config.training.model_copy(update=found)
         config = config.model_copy(update={"training": training})
         resolved = Resolved(config, resolved.scope, dataset)

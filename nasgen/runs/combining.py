@@ -32,6 +32,7 @@ def ensemble_summary(ensemble: TrainedEnsemble) -> dict[str, Any]:
         "members": [
             {
                 "run": m.run,
+                **({"folder": m.folder} if m.folder else {}),
                 "trial": m.trial.seq,
                 "weight": round(w, 6),
                 **({"averaged": list(m.averaged)} if m.averaged else {}),

@@ -43,8 +43,8 @@ def page(
     answers = ensemble.predictions(part)
     answered = tested.answered(task, run.dataset, answers, ensemble.classes)
     named = ["distilled" if m.trial.is_distilled else str(m.trial.seq) for m in ensemble.members]
-    if len({member.run for member in ensemble.members}) > 1:
-        named = [f"{m.run}:{name}" for m, name in zip(ensemble.members, named, strict=True)]
+    if len({member.place for member in ensemble.members}) > 1:
+        named = [f"{m.place}:{name}" for m, name in zip(ensemble.members, named, strict=True)]
     has_classes = bool(ensemble.classes) and answers.ndim == 2
     heaviest = ensemble.members[:N_PAIRED]
     pairs = diversity.pairs(task, [member.predictions(part) for member in heaviest], targets)

@@ -128,7 +128,12 @@ class Ensembled:
         """The ensemble, ready to answer."""
         members = [
             TrainedNetwork(
-                m.run, m.trial, self.runs[m.run].inference, averaged=m.averaged, known=m.known
+                m.run,
+                m.trial,
+                self.runs[m.run].inference,
+                averaged=m.averaged,
+                folder=self.path.resolve().name,
+                known=m.known,
             )
             for m in self._members
         ]
@@ -208,7 +213,7 @@ def check_free(path: Path) -> None:
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}.") from None
     if taken:
-        raise StoreError(f"the output folder {path} exists and is not empty; choose another --out.")
+        raise StoreError(f"the output folder {path} exists and is not empty; choose another one.")
     beside.not_here(path)
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):

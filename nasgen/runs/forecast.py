@@ -29,8 +29,14 @@ def of_plan(plan: Plan, resolved: Resolved) -> Json:
         "trials": plan.n_trials,
         "trial_s": None if plan.stretch_s is None else round(plan.stretch_s + val_s, 3),
         "generations": len(plan.rounds),
-        "predictor": _predictor(resolved, plan.n_search),
+        "predictor": _predictor(resolved, _n_labels(plan)),
     }
+
+
+def _n_labels(plan: Plan) -> int:
+    """Return how many trainings have ended when the last new networks are bred; -1: none are."""
+    last = max((k for k, r in enumerate(plan.rounds) if r.new), default=None)
+    return -1 if last is None else sum(r.size for r in plan.rounds[:last])
 
 
 def of_settings(
@@ -68,7 +74,7 @@ def of_settings(
         "generations": _generations(algorithm, n_search),
         "finalists": n_finish,
         "finish_s": finish_s,
-        "predictor": _predictor(resolved, n_search),
+        "predictor": _predictor(resolved, None if n_search is None else n_search - 1),
         "speed": None if speed is None else speed.to_json(),
     }
 
@@ -91,13 +97,13 @@ def _generations(algorithm: Algorithm, n: int | None) -> int | None:
     return 1 + math.ceil(max(0, n - first) / int(getattr(algorithm, "n_offspring", first)))
 
 
-def _predictor(resolved: Resolved, n_search: int | None) -> Json | None:
-    """Return whether the predictor will have enough labels before the search ends."""
+def _predictor(resolved: Resolved, n_labels: int | None) -> Json | None:
+    """Return whether the predictor has enough labels when the last candidate is chosen."""
     section = resolved.config.predictor
     if section.name == "none":
         return None
     with resolved.scope.active():
         knows = "trainings" in registry.get("predictors", section.name).requires
     needs = 0 if knows and section.mode == "filter" else section.warmup
-    fitted = None if n_search is None else n_search > needs
+    fitted = None if n_labels is None else n_labels >= needs
     return {"name": section.name, "needs": needs, "fitted": fitted}

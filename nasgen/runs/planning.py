@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 
 from nasgen import seeding
 from nasgen.engine.draws import designed, drawn
@@ -38,6 +38,7 @@ PATIENCE_S, PATIENCE = 10.0, 0.5  # of the budget; then there is no speed to pla
 N_DRAWN: Final = 5  # networks, of which the one of median operations is typical
 SHORT_ROWS: Final = 2_000  # shown in the shortest training that is worth its name
 MARGIN: Final = 1.1  # by which the shortest budget that is named exceeds what was measured
+MOST_TRIES: Final = 20  # to name it: each comes nearer by a square root
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class Timing:
         """Return what is expected of a network of so many times the operations."""
         names = ("row_s", "row_s_all", "val_s", "flops", "answer_s")
         return replace(self, **{name: factor * getattr(self, name) for name in names})
+
+    def reserve(self, n_answers: float, budget_s: float = math.inf) -> Reserve:
+        """Return what is kept for the ending; a network that is tested gives `n_answers`."""
+        answering = self.answer_s, self.answer_gain
+        return Reserve(self.load_s, n_answers, *answering, flops=self.flops, time_s=budget_s)
 
     def speed(self, gone_s: float, reserve: Reserve) -> Speed:
         """Return what a plan is made of; `gone_s` were spent."""
@@ -172,55 +178,76 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
+class First(NamedTuple):
+    """Networks with which a search begins, and whether they are designs of its space."""
+
+    networks: list[Genotype]
+    are_designs: bool = False
+
+
 def typical(
     resolved: Resolved,
     designs: Callable[[], Iterable[Design]] = tuple,
     limit_s: float = math.inf,
-) -> list[Genotype]:
+) -> First:
     """Return networks of the kind with which the search begins: designs, draws, the space's seed.
 
-    None where a draw is refused, as a search may get over. Raises OperatorError for what a space
-    must not give, or does not give within execution.operator_limit or `limit_s` seconds.
+    Designs count that keep the constraints: without any a search begins with draws. None where a
+    draw is refused, as a search may get over. Raises OperatorError for what a space must not give,
+    or does not give within execution.operator_limit or `limit_s` seconds.
     """
     config, space, begins = resolved.config, resolved.space, resolved.algorithm_type.begins_with
     if resolved.origin is not None:
-        return [resolved.origin.genotype]
+        return First([resolved.origin.genotype])
     rng = seeding.generator(config.seed, "speed")
     limit_s = min(limit_s, config.execution.operator_limit)
+
+    def keeping(networks: Iterable[Genotype]) -> list[Genotype]:
+        return [network for network in networks if resolved.violation(network) <= 0]
+
+    found: list[Genotype] = []
     try:
-        found = []
         if begins == "designs":
-            found = [design.genotype for design in designed(designs, space, limit_s)]
+            found = keeping(design.genotype for design in designed(designs, space, limit_s))
+            if found:
+                return First(found[:N_DRAWN], True)
         elif begins == "seed":
             found = [drawn("seed", partial(space.seed, rng), space, limit_s)]
         if not found:
             sample = partial(space.sample, rng)
-            found = [drawn("sample", sample, space, limit_s) for _ in range(N_DRAWN)]
-        legal = [genotype for genotype in found if resolved.violation(genotype) <= 0]
+            draws = [drawn("sample", sample, space, limit_s) for _ in range(N_DRAWN)]
+            found = keeping(draws) or draws
     except OperatorError:
         raise
     except NasgenError:
-        return []
-    return (legal or found)[:N_DRAWN]
+        return First([])
+    return First(found)
 
 
 def _at_its_pace(
     timing: Timing,
-    networks: Sequence[Genotype],
+    first: First,
     resolved: Resolved,
-    offer: Offer,
+    offer: Offer | None,
     limit_s: float,
-) -> Timing:
-    """Return what is expected of the designs that a machine of that speed begins with.
+    longer: float = 1.0,
+) -> tuple[Timing, First]:
+    """Return what a machine of that speed begins with, and what is expected of it.
 
-    `networks` are those that were timed, before the speed was known; a faster machine begins with
-    larger ones, and time grows about with the operations. With smaller ones it need not fall.
+    `first` is what was timed, before the speed was known; a faster machine begins with larger
+    designs, and time grows about with the operations. With smaller ones it need not fall. A budget
+    that is `longer` by a factor has the designs of a machine that is faster by it (see
+    `designs.affordable_macs`), for the timing as well. Without an `offer` nothing changes.
     """
-    own = typical(resolved, partial(offer, timing.pace), limit_s)
-    if not own or {g.key for g in own} == {g.key for g in networks}:
-        return timing
-    factor = median(map(offer.macs, own)) / median(map(offer.macs, networks))
-    return timing.larger(max(1.0, factor))
+    if offer is None:
+        return timing, first
+    own, factor = first, 1.0
+    for usual in (timing.pace,) if longer == 1 else (1.0, timing.pace):
+        own = typical(resolved, partial(offer, longer * usual), limit_s)
+        if own.networks and {g.key for g in own.networks} != {g.key for g in first.networks}:
+            sizes = [median(map(offer.macs, found.networks)) for found in (own, first)]
+            factor = max(factor, sizes[0] / sizes[1])
+    return timing.larger(factor), own
 
 
 def made(
@@ -240,28 +267,11 @@ def made(
     no network can be trained and tested, and ConfigError for more first networks than it has time
     for.
     """
-    timing, time_s, n_train = None, budget.time_s, constants.n_train
+    time_s, n_train = budget.time_s, constants.n_train
     about = resolved, record, leg, n_train, executor.workers
-    is_designed = False
-    if time_s is not None:
-        config = resolved.config
-        threads = config.execution.threads_per_trial
-        most = max(threads, min(n_cores(), threads * executor.workers))
-        executor.deadline = time.monotonic() + budget.ends_in_s
-        started = time.monotonic()
-        executor.start()  # workers load torch and the data while this process does
-        offer = designs or tuple
-        networks = typical(resolved, offer, budget.ends_in_s)
-        begins = resolved.algorithm_type.begins_with
-        is_designed = begins == "designs" and resolved.origin is None and bool(offer())
-        stored = [genotype.to_json() for genotype in networks]
-        timing = timed(executor, stored, config.seed, threads, most, time_s, started)
-        if designs is not None and timing is not None and leg is record["legs"][0]:
-            timing = _at_its_pace(timing, networks, resolved, designs, budget.ends_in_s)
-    gone_s = budget.elapsed_s
     n_done = sum(before["n_done"] for before in record["legs"] if before is not leg)
 
-    def found(speed: Speed | None, limit_s: float | None) -> Json:
+    def found(speed: Speed | None, limit_s: float | None, is_designed: bool = False) -> Json:
         plan = strategy.plan_of(*about, limit_s, speed, is_designed)
         if plan is not None:
             return forecast.of_plan(plan, resolved)
@@ -269,18 +279,32 @@ def made(
 
     if time_s is None:
         return found(None, None)
+    config = resolved.config
+    threads = config.execution.threads_per_trial
+    most = max(threads, min(n_cores(), threads * executor.workers))
+    executor.deadline = time.monotonic() + budget.ends_in_s
+    started = time.monotonic()
+    executor.start()  # workers load torch and the data while this process does
+    first = typical(resolved, designs or tuple, budget.ends_in_s)
+    stored = [genotype.to_json() for genotype in first.networks]
+    timing = timed(executor, stored, config.seed, threads, most, time_s, started)
     if timing is None:
+        gone_s = budget.elapsed_s
         if gone_s > time_s and not budget.spent_s:
             raise _too_short(time_s, 2 * gone_s, f"the start takes {gone_s:.1f} s")
         return found(None, budget.left_s)
-    answering = timing.answer_s, timing.answer_gain
-    reserve = Reserve(timing.load_s, n_answers, *answering, flops=timing.flops, time_s=time_s)
+    offer = designs if leg is record["legs"][0] else None
+    at = partial(_at_its_pace, timing, first, resolved, offer, budget.ends_in_s)
+    timing, first = at()
+    gone_s = budget.elapsed_s
+    needed = partial(Needed.of, n_train, gone_s, n_answers)
     if not budget.spent_s:  # what was begun is brought to its end
-        check(time_s, n_train, timing, gone_s, reserve.seconds(n=1))
+        check(time_s, needed(timing), lambda seconds: needed(at(seconds / time_s)[0]))
+    reserve = timing.reserve(n_answers, time_s)
     speed = timing.speed(gone_s, reserve)
     while True:  # how many networks are tested in the end follows from the plan
         budget.ending = reserve.ending()
-        plan = found(speed, time_s)
+        plan = found(speed, time_s, first.are_designs)
         if n_tested(plan) >= reserve.n:
             measured = {"load_s": round(timing.load_s, 3), "flops": timing.flops}
             return {**plan, **measured, "pace": timing.pace}
@@ -291,24 +315,53 @@ class TooShortError(ConfigError):
     """A time budget in which no network can be trained and tested."""
 
 
-def check(budget_s: float, n_train: int, timing: Timing, gone_s: float, ending_s: float) -> None:
+@dataclass(frozen=True)
+class Needed:
+    """Seconds that the least use of a budget takes: start, one short training, test and report."""
+
+    start_s: float
+    training_s: float
+    ending_s: float
+
+    @classmethod
+    def of(cls, n_train: int, start_s: float, n_answers: float, timing: Timing) -> Self:
+        """Return them for so many training rows, and answers of a network that is tested."""
+        training_s = min(n_train, SHORT_ROWS) * timing.row_s_all + timing.val_s
+        return cls(start_s, training_s, timing.reserve(n_answers).seconds(n=1))
+
+    @property
+    def all_s(self) -> float:
+        return self.start_s + self.training_s + self.ending_s
+
+
+def check(budget_s: float, needed: Needed, longer: Callable[[float], Needed]) -> None:
     """Raise TooShortError for a budget in which no network can be trained and tested.
 
-    `gone_s` is what starting took of it, `ending_s` what the test and the report will take.
+    `longer` says what a budget of so many seconds needs: it begins with larger networks, so that
+    the one that is named has to hold for itself.
     """
-    training_s = min(n_train, SHORT_ROWS) * timing.row_s_all + timing.val_s
-    needed_s = gone_s + training_s + ending_s
-    if needed_s > budget_s:
-        raise _too_short(
-            budget_s,
-            MARGIN * needed_s,
-            f"the start takes {gone_s:.1f} s, the shortest training of one network with its "
-            f"validation {training_s:.1f} s, test and report {ending_s:.1f} s",
-        )
+    if needed.all_s <= budget_s:
+        return
+    shortest = 0.0
+    for _ in range(MOST_TRIES):
+        shortest = _rounded(MARGIN * needed.all_s)
+        needed = longer(shortest)
+        if needed.all_s <= shortest:
+            break
+    raise _too_short(
+        budget_s,
+        shortest,
+        f"the start takes {needed.start_s:.1f} s, the shortest training of one network with its "
+        f"validation {needed.training_s:.1f} s, test and report {needed.ending_s:.1f} s",
+    )
+
+
+def _rounded(seconds: float) -> float:
+    return 5.0 * math.ceil(seconds / 5)
 
 
 def _too_short(budget_s: float, least_s: float, why: str) -> TooShortError:
-    shortest = 5 * math.ceil(least_s / 5)
+    shortest = f"{_rounded(least_s):.0f}"
     return TooShortError(
         f"budget.time: expected at least {shortest} s, got {budget_s:g} s: on this machine {why}. "
         f"Use a budget of {shortest}s or more."

@@ -145,7 +145,10 @@ def plan_lines(plan: Mapping[str, Any], unit: str = "image", more: Sequence[str]
         what = "screens candidates" if predictor["fitted"] else "is not used"
         needs = "from the first one on"
         if predictor["needs"]:
-            needs = f"it needs more than {_counted(predictor['needs'], 'trained network')}"
+            n = _counted(predictor["needs"], "trained network")
+            needs = f"it needs more than {n}"
+            if plan["strategy"] != "trials":
+                needs = f"it needs {n} before the last round"
             what += ":"
         lines.append(f"        the predictor '{predictor['name']}' {what} {needs}")
     return lines

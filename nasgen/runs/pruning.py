@@ -6,6 +6,7 @@ first. The run is one of the algorithm `prune`, so it is resumed, shown and used
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +18,11 @@ from nasgen.engine.algorithms.prune import MATRICES, OF_CLASSIFIER, UNITS, count
 from nasgen.engine.steps import Steps
 from nasgen.errors import ConfigError, StoreError
 from nasgen.loop.search import Listener
-from nasgen.runs import reading, segments, session
+from nasgen.runs import reading, segments, session, workers
 from nasgen.runs.paths import run_and_trial
 from nasgen.runs.resolved import Resolved
 from nasgen.runs.results import Run
+from nasgen.runs.threads import fastest
 from nasgen.runs.trust import Named, Stored
 from nasgen.settings.config import merge
 from nasgen.store.trial import COUNTS, Trial
@@ -111,13 +113,12 @@ def prune(
     """Prune a network and return what came of it; `out` is the new run folder.
 
     `network` is RUN or RUN:TRIAL, whose weights, data and recipe are taken, or what else [origin]
-    network may name, which is trained first. Raises ConfigError, DataError or StoreError before
+    network may name, which is trained first. `threads` are those of a training, None: as many as
+    are fastest, unless `wanted` sets them. Raises ConfigError, DataError or StoreError before
     anything is trained.
     """
     began = time.monotonic()
-    from nasgen.settings.fidelity import n_cores
-
-    execution = {"workers": 1, "threads_per_trial": threads or n_cores()}
+    execution = {"workers": 1, "threads_per_trial": threads or 1}
     tables = merge({"execution": execution}, wanted.tables(network))
     path, _ = run_and_trial(network)
     if (path / "run.json").is_file():
@@ -129,9 +130,24 @@ def prune(
             more = segments.more_plugins(tables, [wanted.settings], named.plugins)
             tables = merge(tables, {"plugins": more})
         resolved = reading.resolved(tables, "settings", [wanted.settings])
+    chosen = wanted.settings.get("execution") or {}
     with resolved.scope.active():
+        if threads is None and "threads_per_trial" not in chosen:
+            resolved = _on_fastest_threads(resolved)
         run = session.begin(resolved, out, listeners, began)
     return pruned(run)
+
+
+def _on_fastest_threads(resolved: Resolved) -> Resolved:
+    """Return the settings with as many threads as train the network fastest, which is tried."""
+    dataset, config, origin = resolved.dataset, resolved.config, resolved.origin
+    if origin is None:  # it was taken out by hand
+        return resolved
+    with tempfile.TemporaryDirectory() as folder:
+        evaluator = workers.evaluator(resolved.worker_context(Path(folder)))
+        n = fastest(evaluator, origin.genotype.to_json(), config.seed)
+    execution = config.execution.model_copy(update={"threads_per_trial": n})
+    return Resolved(config.model_copy(update={"execution": execution}), resolved.scope, dataset)
 
 
 def _of_run(

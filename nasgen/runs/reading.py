@@ -271,7 +271,8 @@ def _check_names(run: Resolved, problems: list[str]) -> None:
     for name in run.feature_names:
         _gather(problems, partial(_check_features, run, name))
     _gather(problems, lambda: screening.check(run))
-    _gather(problems, lambda: registry.get("scores", config.predictor.score))
+    for name in screening.scores_of(config.predictor.score):
+        _gather(problems, partial(registry.get, "scores", name))
     _gather(problems, lambda: run.selects_by)
     _gather(problems, lambda: run.stopper)
     _gather(problems, lambda: _check_rungs(run, problems))

@@ -77,7 +77,7 @@ def again(trial: Trial, trials: Mapping[int, Trial], artifacts: Artifacts, disti
         refs["weights"] = str(trial.weights_ref)
     teachers = ancestry.ancestors(trial, trials) if distils else []
     for teacher in teachers:
-        _there(teacher, ancestry.LOGITS, artifacts, "--set training.distil=0 learns from labels.")
+        _there(teacher, ancestry.LOGITS, artifacts, "training.distil = 0 learns from labels.")
     return Again(trial.genotype, refs, tuple(map(ancestry.described, teachers)))
 
 
@@ -96,11 +96,12 @@ def train(
     if out is not None:
         ensembled.check_free(Path(out))
         if Path(out).resolve().is_relative_to(run.path.resolve()):
-            raise ConfigError(f"--out: {out} lies in the run; name a folder outside of it.")
+            raise ConfigError(f"the output folder {out} lies in the run; name one outside of it.")
         if with_validation:
             raise ConfigError(
-                "--out: a network that was trained on the validation rows cannot be compared with "
-                "others by them; leave out --with-validation, or --out."
+                f"the output folder {out}: a network that was trained on the validation rows "
+                "cannot be compared with others by them; train without these rows, or leave out "
+                "the folder."
             )
     again = run.again_of(trial)
     evaluator = run.evaluator()

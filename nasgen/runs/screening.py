@@ -17,15 +17,19 @@ from nasgen.predictors.base import Facts, Features
 from nasgen.predictors.features.joined import Joined
 from nasgen.predictors.features.structural import log_params
 from nasgen.predictors.filter import SIZE, Filter
+from nasgen.predictors.zero_cost import POOLED
 from nasgen.settings.config import SearchConfig
 from nasgen.settings.fidelity import search_fidelity
 
 if TYPE_CHECKING:
     from nasgen.runs.resolved import Resolved
 
-GRAPH_FEATURES: Final = "structural"  # what a predictor reads of graphs by default
-CELL_FEATURES: Final = "paths"  # of graphs with fixed places, whose operations are their own
-ANY_FEATURES: Final = "zero-cost"  # and of other genotypes
+# What a predictor reads by default, of graphs and of cells. Cells have one form, so "structural"
+# orders them by chance (a tau of 0) and "paths" with .55 to .76; on free graphs a forest is as good
+# with either. Measured: docs/decisions/predictors.md, "Labels of paths come from draws".
+GRAPH_FEATURES: Final = "structural"
+CELL_FEATURES: Final = "paths"
+ANY_FEATURES: Final = "zero-cost"  # of other genotypes
 TABLE_FEATURES: Final = "network"  # what a table of trainings is described by
 TABLE_OBJECTIVE: Final = "val_accuracy"  # what it tells
 TABLE_KIND: Final = "dag"  # of the genotypes in the table that comes with nasgen
@@ -110,12 +114,12 @@ def feature_names(run: Resolved) -> tuple[str, ...]:
     """Return the names of the features that the predictor of a run reads.
 
     If none are named: those made for the search space, else those that any graph has, or for cells
-    what lies on their paths, else those of the untrained network. A score alone comes with the size
-    of networks, against which it is evaluated.
+    what lies on their paths, else those of the untrained network. Scores alone come with the size
+    of networks, against which they are evaluated.
     """
     section = run.config.predictor
     if _requires(section.name, "scores"):
-        return (section.score, "n_params")
+        return (*scores_of(section.score), "n_params")
     usual = GRAPH_FEATURES if _reads_graphs(run) else ANY_FEATURES
     if _reads_graphs(run) and run.space_type.genotype.is_restricted:
         usual = CELL_FEATURES
@@ -123,7 +127,16 @@ def feature_names(run: Resolved) -> tuple[str, ...]:
         usual = TABLE_FEATURES
     elif run.space_type.features:
         usual = run.space_type.features
-    return tuple((section.features or usual).split("+"))
+    named = (section.features or usual).split("+")
+    return tuple(part for name in named for part in scores_of(name))
+
+
+def scores_of(name: str) -> tuple[str, ...]:
+    """Return what a name stands for: the parts of an order of a pool, such as "az_nas", or itself.
+
+    A predictor reads the parts as features of their own.
+    """
+    return (name,) if registry.known("scores", name) else POOLED.get(name, (name,))
 
 
 def features(run: Resolved) -> Features:

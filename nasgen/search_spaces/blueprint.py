@@ -51,6 +51,7 @@ class Blueprint:
     n_classes: int
     steps: tuple[Step, ...]
     vertex_shapes: dict[int, Shape] = field(default_factory=dict)  # gene tag -> (C, H, W)
+    blocks: tuple[str, ...] = ()  # steps that end a block, where the space has such; see `Skeleton`
 
     @property
     def is_sparse(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -72,13 +73,15 @@ class CellSpace(SearchSpace):
 
         Raises IllegalGenotypeError for an illegal genotype.
         """
-        found = self.problems(genotype)
-        if found:
-            raise IllegalGenotypeError("the genotype is not legal here: " + " ".join(found))
+        wrong = self.problems(genotype)
+        if wrong:
+            raise IllegalGenotypeError("the genotype is not legal here: " + " ".join(wrong))
         network = Skeleton(genotype)
         last = self.skeleton(genotype, network)
         most = max(int(v.get("channels", 0)) for v in network.vertices)
-        return decode(network.finish(last), input_shape, n_classes, most)
+        found = decode(network.finish(last), input_shape, n_classes, most)
+        names = {step.tag: step.name for step in found.steps if step.role == "vertex"}
+        return replace(found, blocks=tuple(names[tag] for tag in network.blocks))
 
 
 class Skeleton:
@@ -91,6 +94,7 @@ class Skeleton:
     def __init__(self, cell: Dag) -> None:
         self.vertices: list[Vertex] = [cell.input, cell.output]
         self.edges: list[Edge] = []
+        self.blocks: list[int] = []  # tags of the vertices that end one, in order
         self.cell = cell
 
     def add(
@@ -103,6 +107,10 @@ class Skeleton:
         self.vertices.append(Vertex(tag, op, tuple(sorted(params.items())), ranges))
         self.edges += [(source, tag) for source in inputs]
         return tag
+
+    def ends_block(self, tag: int) -> None:
+        """Say that a block ends with this layer; an identity ends where the block before did."""
+        self.blocks.append(tag)
 
     def finish(self, last: int) -> Dag:
         """Return the network that ends with the layer `last`."""

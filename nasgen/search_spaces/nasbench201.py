@@ -47,13 +47,16 @@ class NasBench201(CellSpace):
         """Stem, then `cells` cells a stage; a pool and a wider convolution between stages."""
         origin = genotype.input.tag
         here = network.add("conv", [origin], origin, "stem", channels=self.channels, kernel=3)
+        network.ends_block(here)
         for stage in range(N_STAGES):
             width = self.channels << stage
             if stage:
                 here = network.add("avg_pool", [here], origin, stage)
                 here = network.add("conv", [here], origin, stage, channels=width, kernel=3)
+                network.ends_block(here)
             for i in range(self.cells):
                 here = _cell(genotype, network, here, width, (stage, i))
+                network.ends_block(here)
         return here
 
 

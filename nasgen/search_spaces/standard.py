@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nasgen.genotypes import Dag, Vertex, canonical
@@ -59,7 +59,22 @@ def standard(blueprint: Blueprint) -> Blueprint:
                 links=_moved(step, before, now),
             )
         )
-    return Blueprint(blueprint.input_shape, blueprint.n_classes, tuple(steps))
+    kept = dict(zip(place_of, names, strict=True))  # number of a step -> its name here
+    return Blueprint(
+        blueprint.input_shape,
+        blueprint.n_classes,
+        tuple(steps),
+        blocks=tuple(_stand_in(blueprint, number, kept, end) for end in blueprint.blocks),
+    )
+
+
+def _stand_in(
+    blueprint: Blueprint, number: Mapping[str, int], kept: Mapping[int, str], name: str
+) -> str:
+    """Return the name of the step that is kept for one that may have been an identity."""
+    while number[name] not in kept:
+        (name,) = blueprint.steps[number[name] - 1].inputs
+    return kept[number[name]]
 
 
 def _moved(step: Step, before: Sequence[int], now: Sequence[int]) -> Links:

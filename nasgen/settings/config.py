@@ -202,10 +202,10 @@ class Finish(Section):
         None,
         ge=0,
         description="number of them, half of the trials at most; default: 1 with lineage, more "
-        "where each would still see 40 epochs; otherwise 2 with a time budget, else a tenth of the "
-        "trials, 3 at most; with several objectives, whose result is a front: "
-        "half of the population with a time budget, else a quarter of the trials, the population "
-        "at most; 0: none",
+        "where each keeps four fifths of its speed or would still be shown 40 epochs; otherwise 2 "
+        "with a time budget, else a tenth of the trials, 3 at most; with several objectives, whose "
+        "result is a front: half of the population with a time budget, else a quarter of the "
+        "trials, the population at most; 0: none",
     )
     share: Share | None = Field(
         None,

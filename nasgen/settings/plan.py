@@ -82,8 +82,9 @@ class Plan:
     - `rounds`: the first has new networks alone. Stretches of all rounds are equally long.
     - `stretch_s`: seconds of training in a round; None where epochs alone limit it.
     - `until`: the progress of the schedule in [0, 1] at which the last round ends.
-    - `finalists`: networks that go on from there to 1; `at_once` of them at a time, each on
-      `threads` threads (None: those of a worker). `baselines` are trained beside them.
+    - `finalists`: networks that go on from there to 1; `at_once` of them at a time, or as many
+      as there are workers, each on `threads` threads (None: those of a worker). `baselines` are
+      trained beside them.
     - `finish_s`: seconds of training that each of them is expected to get; None without a limit.
     - `speed`: what it was planned with; None where nothing was measured.
     - `further`: whether other networks of the search go on to the end in time that finalists leave.
@@ -184,7 +185,10 @@ def planned(
     """
     has_lines &= breeds
     if budget_s is None:
-        return _by_trials(n_trials or 1, breeds, has_lines, first, finalists, epochs, finish_epochs)
+        counted = n_trials or 1, breeds, has_lines, first, finalists
+        plan = _by_trials(*counted, epochs, finish_epochs)
+        # As many at a time as there are workers: nothing that is trained depends on that.
+        return replace(plan, at_once=max(1, plan.finalists + baselines))
 
     def left_s(n: int) -> float:
         """Return the seconds for training, if `n` networks are tested in the end."""

@@ -24,7 +24,8 @@ class Predictor(Section):
     )
     score: str = Field(
         "jacob_cov",
-        description="score that the predictor 'zero-cost' uses; see `nasgen list scores`",
+        description="score that the predictor 'zero-cost' uses; see `nasgen list scores`; az_nas "
+        "and vkdnw_agg add up the log ranks of several among the candidates",
     )
     oversample: float = Field(
         2.0,

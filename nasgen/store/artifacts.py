@@ -63,7 +63,7 @@ class Artifacts:
                     temporary.unlink(missing_ok=True)
                 raise StoreError(
                     f"cannot write {path}: {error.strerror or error}. Free disk space or choose "
-                    f"another --out; {self.remedy}."
+                    f"another output folder; {self.remedy}."
                 ) from None
         return ref
 

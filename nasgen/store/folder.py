@@ -124,7 +124,7 @@ class RunFolder:
             folder.unlock()
             raise StoreError(
                 f"the output folder {path} cannot be written ({error.strerror or error}); choose "
-                "another --out."
+                "another one."
             ) from None
         return folder
 
@@ -136,7 +136,7 @@ class RunFolder:
         except OSError as error:
             raise StoreError(
                 f"cannot delete {self.path / BEGINNING}: {error.strerror or error}. Mend the disk "
-                "or choose another --out."
+                "or choose another output folder."
             ) from None
 
     def discard(self) -> None:
@@ -156,7 +156,7 @@ class RunFolder:
         found = {path.name for path in self.path.iterdir()}
         if BEGINNING in found or found <= {LOCK}:
             return
-        hint = "choose another --out"
+        hint = "choose another one"
         if "run.json" in found:
             hint = f"{typed('resume', self.path)} continues it"
         raise StoreError(f"the output folder {self.path} exists and is not empty; {hint}.")

@@ -176,8 +176,8 @@ class Ledger:
             except optuna.exceptions.DuplicatedStudyError:
                 if not _is_left_over(storage, study, place):
                     raise StoreError(
-                        f"the ledger {shown(url)} already holds a study '{study}'; choose another "
-                        "--out."
+                        f"the ledger {shown(url)} already holds a study '{study}'; choose an "
+                        "output folder of another name."
                     ) from None
                 storage.delete_study(storage.get_study_id_from_name(study))
                 study_id = storage.create_new_study(ways, study)

@@ -32,7 +32,7 @@ def sqlite_url(path: Path) -> str:
     except UnicodeEncodeError:
         raise StoreError(
             f"{str(path)!a}: expected a path of Unicode text, which a ledger can lie in, got "
-            "other bytes; rename the folder, or choose another --out."
+            "other bytes; rename the folder, or choose another one."
         ) from None
     return URL.create(SQLITE, database=str(path)).render_as_string(hide_password=False)
 

@@ -6,7 +6,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +22,8 @@ BEGIN: Final = b'{"'  # of each line
 class Rows:
     """A file of one JSON object a line; a row that is there is not measured again.
 
-    Several processes may append to one file. What others have written since it was read is not seen
-    before it is read again.
+    Several processes may append to one file. `read` has what others have written since as far as
+    `measured` was asked for it.
     """
 
     path: Path
@@ -54,24 +54,44 @@ class Rows:
         return cls(path, keys, rows)
 
     def measured(self, make: Callable[[], Row], **key: Any) -> Row:
-        """Return the row of this key; without one, make it and append it."""
-        for row in self.read:
-            if all(row.get(k) == key[k] for k in self.keys):
-                return row
-        row = {**key, **make()}
-        self.append(row)
-        return row
+        """Return the row of this key; without one, make it and append it.
+
+        What other processes have written meanwhile counts: the file is looked at before `make` is
+        called, and again before its row is written. Of two that make a row at once, the one that is
+        written first stays, and is what both return.
+        """
+        found = self._of(key, self.read) or self._others(key)
+        return found or self._written({**key, **make()}, key)
 
     def append(self, row: Row) -> None:
         """Write a row behind the others; StoreError where that fails.
 
         Half a line that a kill or a full disk left there, of this process or another, goes first.
         """
+        self._written(row)
+
+    def _of(self, key: Mapping[str, Any], rows: Sequence[Row]) -> Row | None:
+        return next((row for row in rows if all(row.get(k) == key[k] for k in self.keys)), None)
+
+    def _others(self, key: Mapping[str, Any]) -> Row | None:
+        """Return the row of this key that another process has written since the file was read."""
+        if not self.path.is_file():
+            return None
+        found = self._of(key, Rows.open(self.path, self.keys).read)
+        if found is not None:
+            self.read.append(found)
+        return found
+
+    def _written(self, row: Row, key: Mapping[str, Any] | None = None) -> Row:
+        """Append a row and return it; one of the same `key` that is there by now is returned."""
         try:
             with self.path.open("ab+") as file:
                 with suppress(OSError):  # a file system without locks has one process that writes
                     fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
                 _end_last_line(file)
+                with suppress(StoreError):  # where others spoilt the file, this row is still kept
+                    if key is not None and (found := self._others(key)) is not None:
+                        return found
                 file.write(json.dumps(row).encode() + b"\n")
         except OSError as error:
             is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -81,6 +101,7 @@ class Rows:
                 "command; what is measured is kept."
             ) from None
         self.read.append(row)
+        return row
 
 
 def _row(line: bytes) -> Row | None:

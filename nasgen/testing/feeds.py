@@ -18,7 +18,7 @@ from nasgen import registry, seeding
 from nasgen.data.base import Dataset, load, make
 from nasgen.data.split import split
 from nasgen.evaluation.batches import answered, evaluation_batches
-from nasgen.evaluation.feeds.base import Feed
+from nasgen.evaluation.feeds.base import Feed, settled_by
 from nasgen.evaluation.recipe import Recipe
 from nasgen.evaluation.tasks import base as tasks
 from nasgen.evaluation.transform import Transform
@@ -139,6 +139,13 @@ def fits_training_alone(name: str) -> Iterator[str]:
         other = type(feed).fit(alone, np.arange(len(rows)))
         same = _same(_batches(feed, alone), _batches(other, alone))
         yield "" if same else f"{dataset.name}: rows outside of the training part had a say."
+
+
+def settles(name: str) -> Iterator[str]:
+    """What `settled` returns are settings of [training] with values that they may have."""
+    for dataset, rows, feed in _fitted(name):
+        settled_by(feed, name, Training(), dataset, rows)  # raises for anything else
+        yield ""
 
 
 def feeds_networks(name: str) -> Iterator[str]:
@@ -280,8 +287,8 @@ def pure(name: str) -> Iterator[str]:
 
 
 RULES: tuple[Rule, ...] = (
-    describes, kept, fits_training_alone, feeds_networks, shows_views, alone_or_together, shuffles,
-    goes_on, stands_alone, draws_rows, pure,
+    describes, kept, fits_training_alone, settles, feeds_networks, shows_views, alone_or_together,
+    shuffles, goes_on, stands_alone, draws_rows, pure,
 )  # fmt: skip
 
 
@@ -301,6 +308,10 @@ class FeedContract(Contract):
     def test_it_learns_from_the_training_part_alone(self) -> None:
         """Else the validation is no honest one."""
         self.holds(fits_training_alone)
+
+    def test_it_settles_what_can_be_set(self) -> None:
+        """With values that settings of [training] may have."""
+        self.holds(settles)
 
     def test_networks_can_be_fed(self) -> None:
         """With batches and with the example."""

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nasgen.bench import play
-from nasgen.bench.finished import Finished, Kept
+from nasgen.bench.finished import Finished, Kept, package_code
 from nasgen.cli import app
 from nasgen.errors import ConfigError, DataError
 from nasgen.store.trial import Trial
@@ -42,10 +42,14 @@ def test_a_hole_is_a_query_that_found_nothing() -> None:
         return trial(seq, "COMPLETE", metrics=found)
 
     hole = trial(1, "FAILED", failure="no row")
-    found = Finished.of([known(0, 0.5), hole, hole, known(3, 0.7)], 4, "a search")
+    found = Finished.of([known(0, 0.5), hole, hole, known(3, 0.7)], 4)
     assert (found.at, found.spent, found.n_queries) == ((1.0, 4.0), 4.0, 4)
     assert found.curves(5)[0] == pytest.approx([50, 50, 50, 70, 70])
     assert (found.n_holes, found.n_trials) == (2, 4)
+    nothing = Finished.of([hole, hole], 4)
+    assert nothing.nothing == "asked for 2 networks, none with a score; the first: no row"
+    assert np.isnan(nothing.curves(5)).all()
+    assert Finished.from_json(nothing.to_json()) == nothing == nothing.until(5)
 
 
 def test_curves_of_a_table_with_holes_end_where_the_budget_does(holed: Path) -> None:
@@ -58,6 +62,39 @@ def test_curves_of_a_table_with_holes_end_where_the_budget_does(holed: Path) -> 
                   "--workers", "1", "--json")  # fmt: skip
     values = json.loads(done.stdout)["algorithms"]["random"]
     assert (values["n_asked"]["min"], values["padded"]) == (9, [])
+
+
+def test_a_seed_that_meets_no_score_is_named_and_ends_no_comparison(tmp_path: Path) -> None:
+    file, kept = written(tmp_path, rows()[5:9]), tmp_path / "rows.jsonl"
+    call = ("bench", str(file), "--algorithms", "random,local", "--seeds", "6", "--queries", "2",
+            "--workers", "1", "--rows", str(kept))  # fmt: skip
+    done = invoke(*call, "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["algorithms"]["random"]
+    unscored = [*map(int, found["unscored"])]
+    assert 0 < len(unscored) < 6
+    best = [
+        play.finished(str(file), "random", seed, 2).curves(2)[0, -1]
+        for seed in range(6)
+        if seed not in unscored
+    ]
+    assert found["val"]["2"]["mean"] == pytest.approx(np.mean(best), abs=1e-3)
+    text = kept.read_text()
+    assert len(text.splitlines()) == 12
+    shown = invoke(*call, "--plot", str(tmp_path / "plot.svg"))
+    assert kept.read_text() == text, "nothing is played again"
+    assert f"random: {len(unscored)} of 6 searches met no network with a score" in shown.stdout
+    said = f"Seed {unscored[0]} asked for 2 networks, none with a score; the first: the table"
+    assert said in shown.stdout
+    assert "nan" not in (tmp_path / "plot.svg").read_text().lower()
+
+
+def test_where_no_seed_meets_a_score_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    file = written(tmp_path, rows()[-1:])
+    done = invoke("bench", str(file), "--algorithms", "random", "--seeds", "2", "--queries", "1",
+                  "--workers", "1")  # fmt: skip
+    assert done.exit_code == 2
+    assert "random with seed 0 asked for 1 network, none with a score; the first" in done.output
 
 
 def test_estimated_networks_are_no_queries() -> None:
@@ -142,6 +179,29 @@ def test_rows_of_an_older_version_are_left_and_played_again(holed: Path, tmp_pat
     assert len(file.read_text().splitlines()) == 2
 
 
+def test_rows_name_code_and_machine_and_those_of_other_code_are_counted(
+    holed: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    call = ("bench", str(holed), "--algorithms", "random", "--queries", "4", "--workers", "1",
+            "--rows", str(file), "--json", "--seeds")  # fmt: skip
+    first, present = invoke(*call, "2"), package_code()
+    assert json.loads(first.stdout)["code"] == {"present": present, "searches": {present: 2}}
+    assert "other code" not in first.stderr
+    made = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {row["code"] for row in made} == {present}
+    assert all(row["machine"]["cores"] >= 1 and row["measured"] for row in made)
+    made[0]["code"] = "older"
+    del made[1]["code"], made[1]["machine"]  # as rows were before
+    file.write_text("".join(json.dumps(row) + "\n" for row in made))
+    second = invoke(*call, "3")
+    searches = {"older": 1, "not recorded": 1, present: 1}
+    assert json.loads(second.stdout)["code"] == {"present": present, "searches": searches}
+    said = second.stderr.replace("\n", " ")
+    assert "2 of 3 searches are rows that other code has made: older, not recorded;" in said
+    assert len(file.read_text().splitlines()) == 3
+
+
 # ---- signals with curves of their own ------------------------------------------------------------
 
 
@@ -195,7 +255,8 @@ def test_of_rows_of_one_search_the_longest_counts_and_a_damaged_one_is_named(
     assert found is not None
     assert found.n_queries == 6
     row = json.loads(file.read_text().splitlines()[0])
-    several: list[dict[str, Any]] = [{"ends": []}, {"at": []}, {"val": [10**400]}]
+    empty: dict[str, Any] = {"val": [], "test": [], "at": []}  # without a reason
+    several: list[dict[str, Any]] = [{"ends": []}, {"at": []}, {"val": [10**400]}, empty]
     for damaged in several:
         file.write_text(json.dumps({**row, "found": {**row["found"], **damaged}}) + "\n")
         with pytest.raises(DataError, match="line 1: expected a search"):

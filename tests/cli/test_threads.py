@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 import nasgen
 from nasgen.cli import app
+from nasgen.runs import pruning, threads
 from nasgen.settings.fidelity import n_cores
 from tests.conftest import every_core
 
@@ -93,3 +94,26 @@ def test_other_commands_compute_with_them(run: Path, words: tuple[str, ...], thr
     command, *more = words
     result = _nasgen(command, run, *more, "--threads", threads)
     assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    "given", [(), ("--threads", "1"), ("--set", "execution.threads_per_trial=1")], ids=str
+)
+def test_a_pruning_has_the_threads_that_are_fastest_unless_they_are_given(
+    given: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tried: list[int] = []
+
+    def one_more(*about: Any) -> int:  # so that it is told from all cores
+        tried.append(threads.fastest(*about) + 1)
+        return tried[-1]
+
+    monkeypatch.setattr(pruning, "fastest", one_more)
+    words = ("--epochs", 0.1, "--target", 0.5, "--retrain", 0.1, "--quiet")
+    serial = ("--set", "execution.executor=serial", "--out", tmp_path / "run")
+    result = _nasgen("prune", "lenet-300-100", *words, *serial, *given)
+    assert result.exit_code == 0, result.output
+    run = nasgen.load(tmp_path / "run")
+    assert len(tried) == (not given)
+    assert run.config.execution.threads_per_trial == (1 if given else tried[0])
+    assert all(2 <= n <= n_cores() + 1 for n in tried)

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import nasgen
-from nasgen.cli import app
+from nasgen.cli import app, ensembling
 from nasgen.errors import ConfigError, NasgenError, StoreError
 from nasgen.evaluation.evaluator import Evaluator
 from nasgen.runs import ensembled
@@ -91,7 +91,8 @@ def test_another_network_learns_from_a_folder(single: nasgen.Run, tmp_path: Path
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "with")])
     assert done.exit_code == 0, done.output
     assert re.search(rf"{single.name} +distilled +25.0 %", done.output), done.output
-    assert "<td>distilled</td>" in (tmp_path / "with" / "report.html").read_text()
+    shown = f"<td>both-distilled/{single.name}:distilled</td>"
+    assert shown in (tmp_path / "with" / "report.html").read_text()
     alone = Ensembled(made["out"]).ensemble
     assert alone.members[0].name == f"a network distilled from {single.name}"
     card = alone.export(tmp_path / "card", formats="python").path / "README.md"
@@ -101,7 +102,7 @@ def test_another_network_learns_from_a_folder(single: nasgen.Run, tmp_path: Path
 
 
 def test_a_network_that_is_trained_again_becomes_a_folder_too(
-    single: nasgen.Run, tmp_path: Path
+    single: nasgen.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It answers, and takes part in another ensemble of its run; one that saw all rows may not."""
     out = tmp_path / "longer"
@@ -117,12 +118,18 @@ def test_a_network_that_is_trained_again_becomes_a_folder_too(
     assert right.mean() == pytest.approx(record["test_accuracy"])
     together = ["ensemble", str(single.path), str(out), "--method", "average", "--json"]
     done = CliRunner().invoke(app, together)
-    assert len(json.loads(done.stdout)["members"]) == 4, done.output
+    summary = json.loads(done.stdout)
+    own = [(m.get("folder", ""), m["run"], m["trial"]) for m in summary["members"]]
+    assert len(own) == len(set(own)) == 4, "no two of them look alike"
+    assert {("", "run", record["trial"]), ("longer", "run", record["trial"])} < set(own)
+    assert member.name == f"trial {record['trial']} of longer/run"
+    ensembling._print(summary, "accuracy")
+    assert "longer/run" in capsys.readouterr().out
     done = CliRunner().invoke(app, words)
     assert (done.exit_code, "exists and is not empty" in done.output) == (2, True)
     words[-1] = str(tmp_path / "no")
     done = CliRunner().invoke(app, [*words, "--with-validation"])
-    assert (done.exit_code, "leave out --with-validation" in done.output) == (2, True)
+    assert (done.exit_code, "train without these rows" in done.output) == (2, True)
     assert not (tmp_path / "no").exists()
 
 
@@ -156,7 +163,7 @@ def test_what_cannot_learn_is_said_before_anything_is_trained(
 
 
 def test_a_folder_that_is_taken_is_not_written_to(single: nasgen.Run) -> None:
-    with pytest.raises(StoreError, match="exists and is not empty; choose another --out"):
+    with pytest.raises(StoreError, match="exists and is not empty; choose another one"):
         distil(single, Wanted(), single.path)
 
 
@@ -167,13 +174,15 @@ def test_a_place_without_a_folder_is_refused_before_anything_is_trained(
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     (tmp_path / "file").write_text("")
-    for out, why in (
-        (".", "is the folder that you are in"),
-        ("../file/longer", "is no folder that can be written"),
-        (str(single.path / "longer"), "lies in the run"),
+    for out, with_validation, why in (
+        (".", False, "is the folder that you are in"),
+        ("../file/longer", False, "is no folder that can be written"),
+        ("longer", True, "train without these rows"),
+        (str(single.path / "longer"), False, "lies in the run"),
     ):
-        with pytest.raises(NasgenError, match=why):
-            single.train(out=out)
+        with pytest.raises(NasgenError, match=why) as caught:
+            single.train(out=out, with_validation=with_validation)
+        assert "--" not in str(caught.value), "an option, which Python has none of"
 
 
 def test_what_was_trained_is_kept_where_its_folder_cannot_be_written(

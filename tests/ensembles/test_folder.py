@@ -364,7 +364,7 @@ def test_a_folder_and_a_run_are_combined_again(made: Path) -> None:
         (("a", "--select", "speed"), "ensemble.select: input should be 'accuracy' or 'nll'"),
         (("values", "--mean-of", "logits"), "Regression has no logits"),
         (("values", "--calibrate"), "Regression has no logits"),
-        (("a", "--out", "b"), "exists and is not empty; choose another --out"),
+        (("a", "--out", "b"), "exists and is not empty; choose another one"),
         (("new",), "is no nasgen run"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,16 +15,17 @@ from nasgen import registry
 from nasgen.evaluation.scores import az_nas
 from nasgen.evaluation.scores.base import Probe
 from nasgen.evaluation.scores.layers import n_layers
-from nasgen.evaluation.scores.size import flops
-from nasgen.evaluation.scores.vkdnw import entropy, information, vkdnw
+from nasgen.evaluation.scores.vkdnw import UNIFORM, entropy, information, vkdnw
 from nasgen.evaluation.scores.zico import zico
 from nasgen.phenotype.network import build
 from nasgen.runs import reading
-from tests.evaluation.test_scores import chain, probe, scaled
+from nasgen.search_spaces.standard import standard
+from tests.evaluation.test_scores import chain, probe, scaled, several
 
 NAMES = (
-    "n_layers", "zico", "vkdnw", "az_nas", "az_expressivity", "az_progressivity", "az_trainability"
+    "n_layers", "zico", "vkdnw", "az_expressivity", "az_progressivity", "az_trainability"
 )  # fmt: skip
+AZ_NAMES = ("az_expressivity", "az_progressivity", "log_az_trainability")
 
 
 def score(name: str, of: Probe) -> float:
@@ -78,6 +81,7 @@ def test_the_information_of_a_linear_layer_is_that_of_the_softmax() -> None:
     found = information(of)
     with torch.no_grad():
         q, x = of.network(of.images).softmax(1), of.images
+        q = (1 - UNIFORM) * q + UNIFORM / 3
         weight = (q[:, 0] * (1 - q[:, 0]) * x[:, 0] ** 2).mean().item()
         bias = (q[:, 0] * (1 - q[:, 0])).mean().item()
         both = (q[:, 0] * (1 - q[:, 0]) * x[:, 0]).mean().item()
@@ -85,6 +89,41 @@ def test_the_information_of_a_linear_layer_is_that_of_the_softmax() -> None:
     values = Probe(of.network, of.images, torch.zeros(8, 3))  # of a regression
     expected = [[(x[:, 0] ** 2).mean(), x[:, 0].mean()], [x[:, 0].mean(), 1.0]]
     assert information(values) == pytest.approx(np.array(expected), rel=1e-4)
+
+
+def test_the_information_is_the_mean_over_all_images_of_the_batch() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2))
+    images, labels = torch.randn(48, 5), torch.arange(48) % 2
+    found = information(Probe(network, images, labels))
+    half = slice(0, 24), slice(24, 48)
+    first, last = (information(Probe(network, images[rows], labels[rows])) for rows in half)
+    assert found == pytest.approx((first + last) / 2)
+    assert np.abs(first - last).max() > 1e-3
+
+
+def test_a_network_of_several_inputs_has_an_information() -> None:
+    assert np.isfinite(information(several())).all()
+
+
+def test_of_many_classes_fewer_images_are_read_and_at_least_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(importlib.import_module(vkdnw.__module__), "MOST_SLOPES", 6)
+    for n_classes, n in ((3, 2), (12, 1)):
+        network, images = nn.Linear(3, n_classes), torch.randn(5, 3)
+        read, every = (Probe(network, images[:k], torch.arange(k)) for k in (n, 5))
+        assert information(every) == pytest.approx(information(read))
+    one, two = (information(Probe(network, images[k : k + 1], torch.arange(1))) for k in (0, 1))
+    assert np.abs(one - two).max() > 1e-3
+
+
+def test_a_network_that_is_sure_of_every_answer_still_has_an_information() -> None:
+    of = linear()
+    with torch.no_grad():
+        of.network.weight.mul_(1e4)
+    assert information(of).trace() > 0
 
 
 def test_equal_eigenvalues_have_the_greatest_entropy_and_one_alone_has_none() -> None:
@@ -126,13 +165,11 @@ def test_expressivity_counts_directions_and_progressivity_their_growth() -> None
 def test_trainability_is_at_most_zero_and_that_only_where_gradients_keep_their_size() -> None:
     torch.manual_seed(0)
     first, second = nn.Linear(6, 6), nn.Linear(6, 6)
-    with torch.no_grad():
-        second.weight.copy_(torch.eye(6))
     images = torch.randn(4096, 6)
 
     def of(scale: float) -> float:
-        with torch.no_grad():
-            second.weight.copy_(scale * torch.eye(6))
+        with torch.no_grad():  # turned: a block that changes nothing is an identity
+            second.weight.copy_(scale * torch.roll(torch.eye(6), 1, 0))
         torch.manual_seed(0)
         return az_nas.trainability(
             Probe(nn.Sequential(first, second, nn.Linear(6, 2)), images, torch.zeros(4096).long())
@@ -143,16 +180,41 @@ def test_trainability_is_at_most_zero_and_that_only_where_gradients_keep_their_s
     assert of(0.2) < of(0.7) < of(1.0)
 
 
-def test_the_sum_has_all_four_parts() -> None:
-    of = probe(chain(3))
-    parts = [score(name, of) for name in ("az_expressivity", "az_progressivity", "az_trainability")]
-    assert score("az_nas", of) == pytest.approx(sum(parts) + math.log(flops(of)))
+def cell(*ops: str, cells: int = 2) -> nn.Module:
+    """Return an untrained network of one cell, as it is scored."""
+    tables = {"space": {"name": "nasbench201", "channels": 4, "cells": cells}}
+    space = reading.resolved(tables).space
+    made = space.template.cell(list(ops)).mint(0, 0)  # type: ignore[attr-defined]
+    return build(standard(space.blueprint(made, (3, 8, 8), 10)))
 
 
-def test_blocks_end_where_all_data_pass_through_one_map() -> None:
+CONVS = ("nor_conv_3x3",) * 6
+POOL = ("none", "none", "none", "avg_pool_3x3", "none", "none")
+IDENTITY = ("none", "none", "none", "skip", "none", "none")
+
+
+@pytest.mark.parametrize("ops", [CONVS, POOL, IDENTITY])
+def test_every_cell_is_a_block_whatever_is_in_it(ops: tuple[str, ...]) -> None:
+    """The stem, two cells in each of three stages, and what leads from stage to stage."""
+    assert len(az_nas.ends(cell(*ops))) == 1 + 3 * 2 + 2
+
+
+def test_an_identity_is_the_worst_block_there_is() -> None:
+    torch.manual_seed(0)
+    images, labels = torch.randn(6, 3, 8, 8), torch.arange(6)
+    found = {
+        ops: score("az_trainability", Probe(cell(*ops), images, labels))
+        for ops in (CONVS, POOL, IDENTITY)
+    }
+    assert found[IDENTITY] < min(found[CONVS], found[POOL]) - 1e5
+    assert math.isfinite(found[IDENTITY])
+    assert score("az_progressivity", Probe(cell(*IDENTITY), images, labels)) <= 0.0
+
+
+def test_elsewhere_blocks_end_where_all_data_pass_through_one_map() -> None:
     space = reading.resolved({"space": {"name": "nasbench201", "channels": 4}}).space
-    cell = space.template.cell(["nor_conv_3x3"] * 6).mint(0, 0)  # type: ignore[attr-defined]
-    blueprint = space.blueprint(cell, (3, 8, 8), 10)
+    made = space.template.cell(list(CONVS)).mint(0, 0)  # type: ignore[attr-defined]
+    blueprint = replace(space.blueprint(made, (3, 8, 8), 10), blocks=())
     names = az_nas.waists(blueprint)
     steps = {step.name: i for i, step in enumerate(blueprint.steps)}
     for i, step in enumerate(blueprint.steps[:-1]):
@@ -177,6 +239,7 @@ def test_they_are_features_where_they_are_named_and_no_part_of_the_usual_ones() 
     assert not set(NAMES) & set(usual.features.names)
     named = "zero-cost+n_layers+zico+vkdnw+az_nas"
     more = reading.resolved({**tables, "predictor": {"name": "ridge", "features": named}})
-    assert more.features.names[-4:] == ("n_layers", "zico", "vkdnw", "az_nas")
+    # AZ-NAS is an order of a pool: of one network its parts are read, of which "zero-cost" has one.
+    assert more.features.names[-6:] == ("n_layers", "zico", "vkdnw", *AZ_NAMES)
     row = more.features.encode(more.space.sample(np.random.default_rng(0)).mint(0, 0))
     assert np.isfinite(row).all()

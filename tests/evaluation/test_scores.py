@@ -93,6 +93,31 @@ def test_a_layer_that_lets_nothing_through_has_no_flow() -> None:
     assert synflow(probe(network)) == 0.0
 
 
+class Several(nn.Module):
+    """Reads a row of numbers up to its length, and two numbers more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.row, self.more = nn.Linear(5, 3), nn.Linear(2, 3)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
+        inside = torch.arange(5) < lengths[:, None]
+        found: torch.Tensor = self.row(x * inside) + self.more(more)
+        return found
+
+
+def several() -> Probe:
+    torch.manual_seed(0)
+    others = {"lengths": torch.tensor([1, 2, 5, 3]), "more": torch.randn(4, 2)}
+    return Probe(Several(), torch.randn(4, 5), torch.arange(4) % 3, others=others)
+
+
+def test_synaptic_flow_passes_whole_rows_and_all_further_inputs() -> None:
+    of = several()
+    expected = sum(p.abs().sum().item() for p in of.network.parameters() if p.ndim > 1)
+    assert synflow(of) == pytest.approx(expected)
+
+
 # ---- activations and Jacobians -------------------------------------------------------------------
 
 

@@ -123,6 +123,17 @@ def test_a_damaged_table_is_one_sentence(file: Path, damage: Callable[[bytes], b
         trainings.read(file.with_name("absent.jsonl.gz"))
 
 
+def test_what_to_do_about_a_table_can_be_done_where_nasgen_is_installed(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file.with_name("lost.jsonl.gz")
+    with pytest.raises(DataError, match=r"Name another one with predictor\.table = PATH"):
+        trainings.lines(path)
+    monkeypatch.setattr(trainings, "SHIPPED", path)
+    with pytest.raises(DataError, match=r"Install nasgen again, .*predictor\.table = PATH"):
+        trainings.lines(path)
+
+
 # ---- the predictor -------------------------------------------------------------------------------
 
 

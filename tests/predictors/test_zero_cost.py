@@ -18,7 +18,8 @@ import nasgen
 from nasgen.cli import app
 from nasgen.errors import ConfigError, IncompatibleError
 from nasgen.genotypes import Dag, Draft, Vertex, canonical
-from nasgen.predictors.zero_cost import ZeroCost
+from nasgen.predictors.order import log_ranks
+from nasgen.predictors.zero_cost import POOLED, ZeroCost
 from nasgen.runs import reading
 from nasgen.search_spaces.standard import standard
 
@@ -198,6 +199,37 @@ def test_alone_it_orders_as_the_score_whatever_the_labels_say(seed: int, sign: f
 def test_a_score_that_does_not_vary_says_nothing() -> None:
     X, y = np.ones((5, 2)), np.arange(5.0)  # noqa: N806
     assert (ZeroCost().fit(X, y).predict(X) == 2.0).all()
+
+
+def test_log_ranks_do_not_know_the_units_of_scores_and_the_lowest_costs_most() -> None:
+    scores = np.array([[1.0, 7.0, 2.0], [2.0, 9.0, -1e6], [2.0, 8.0, np.nan]])
+    expected = np.log([[1, 1, 3], [2.5, 3, 2], [2.5, 2, 1]]) - np.log(3)
+    assert log_ranks(scores) == pytest.approx(expected.sum(axis=1))
+    other = np.column_stack([scores[:, 0] ** 3, np.exp(scores[:, 1]), np.cbrt(scores[:, 2])])
+    assert (log_ranks(other) == log_ranks(scores)).all()
+
+
+def test_several_scores_are_judged_by_their_ranks_among_all_that_are_known() -> None:
+    rng = np.random.default_rng(0)
+    known, asked = rng.normal(size=(12, 4)), rng.normal(size=(8, 4))
+    y = known[:, :3].sum(axis=1)
+    mean = ZeroCost().fit(known, y).predict(asked)
+    order = log_ranks(np.vstack([known, asked])[:, :3])[12:]
+    assert np.corrcoef(mean, order)[0, 1] == pytest.approx(1.0)
+    bent = ZeroCost().fit(np.exp(known), y).predict(np.exp(asked))
+    assert bent == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("name", sorted(POOLED))
+def test_an_order_of_a_pool_is_named_like_a_score_and_reads_its_parts(name: str) -> None:
+    tables = {"space": SPACE, "predictor": {"name": "zero-cost", "score": name}}
+    resolved = reading.resolved(tables)
+    assert resolved.feature_names == (*POOLED[name], "n_params")
+    rows = np.array([resolved.features.encode(drawn(seed)) for seed in range(2)])
+    assert rows.shape == (2, len(POOLED[name]) + 1)
+    assert np.isfinite(rows).all()
+    resolved = reading.resolved({**tables, "predictor": {"name": "ridge", "features": name}})
+    assert resolved.feature_names == POOLED[name]
 
 
 SETTINGS: dict[str, Any] = {

@@ -44,7 +44,7 @@ def test_a_kill_at_any_step_leaves_a_folder_that_can_be_used(tmp_path: Path) -> 
 
 def test_only_what_is_no_run_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(StoreError, match="is not empty; choose another --out"):
+    with pytest.raises(StoreError, match="is not empty; choose another one"):
         RunFolder.create(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     folder = RunFolder.create(tmp_path / "run")

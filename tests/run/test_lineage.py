@@ -97,6 +97,24 @@ def test_the_history_does_not_depend_on_workers_or_on_a_kill(toy: list[Trial]) -
         assert rows(played(ledger=ledger).run()) == rows(toy)
 
 
+def test_finalists_of_counted_trials_are_trained_at_a_time_and_come_to_the_same() -> None:
+    """As many as there are workers; a run whose recorded plan has one at a time keeps to it."""
+    plan = planned(None, 1000, 2, n_trials=24, finalists=3)
+
+    def finished(plan: Plan, workers: int) -> tuple[list[str], list[Any]]:
+        play = played(plan=plan, workers=workers)
+        history = rows(play.run())
+        ours = [(name, data) for name, data in play.events if name in ("submitted", "told")]
+        return [name for name, data in ours if data["trial"].phase == "finish"], history
+
+    names, history = finished(plan, 3)
+    assert names == ["submitted"] * 3 + ["told"] * 3
+    for other, workers in ((replace(plan, at_once=1), 3), (plan, 1)):
+        names, same = finished(other, workers)
+        assert names == ["submitted", "told"] * 3
+        assert same == history
+
+
 @pytest.mark.parametrize("seq", [0, 4, 5, 6, PLAN.n_search])
 def test_what_fails_costs_its_own_training_alone(toy: list[Trial], seq: int) -> None:
     trials = played(behaviour={str(seq): "fail"}).run()

@@ -331,7 +331,9 @@ def test_trials_alone_are_planned_without_the_machine() -> None:
     assert plan == planned(None, 1000, 1, n_trials=12, epochs=2.0, finish_epochs=8.0)
     assert plan.n_trials == 12
     assert plan.stretch_s is None
-    assert plan.finalists == 1
+    assert (plan.finalists, plan.at_once) == (1, 1)
+    several = planned(None, 1000, 1, n_trials=12, finalists=3, baselines=1)
+    assert (several.at_once, several.finish_waves) == (4, 1)
     assert plan.until == pytest.approx(2 * len(plan.rounds) / (2 * len(plan.rounds) + 8), abs=1e-5)
     for n in range(1, 40):
         for finalists in (None, 0, 1, 3):

@@ -25,16 +25,18 @@ from nasgen.data.base import make as made
 from nasgen.errors import ConfigError
 from nasgen.evaluation.tasks.classification import Classification
 from nasgen.execution.serial import Serial
-from nasgen.runs import designs, planning, reading
+from nasgen.runs import designs, forecast, planning, reading
 from nasgen.runs.journal import LOG
-from nasgen.runs.planning import Timing, TooShortError, check, timed, typical
+from nasgen.runs.planning import Needed, Timing, TooShortError, check, timed, typical
 from nasgen.runs.progress import plan_lines
 from nasgen.runs.reserve import LOADING
 from nasgen.runs.resolved import Resolved
+from nasgen.settings.budget import Budget
 from nasgen.settings.cores import Speed
 from nasgen.settings.fidelity import thread_counts
+from nasgen.settings.plan import Plan, Round
 from tests.conftest import every_core
-from tests.played import resolved_of
+from tests.played import plan_of, resolved_of
 
 TINY = {
     "algorithm": {"name": "genetic"},
@@ -136,15 +138,15 @@ def test_numbers_of_threads_double_up_to_all(most: int) -> None:
 
 
 def test_typical_networks_are_those_that_a_search_begins_with() -> None:
-    drawn = typical(resolved_of("random"))
+    drawn = typical(resolved_of("random")).networks
     assert len(drawn) == planning.N_DRAWN
-    assert drawn == typical(resolved_of("random"))  # the seed's
-    bounded = resolved_of("random", objectives={"constraint": "n_params < 100k"})
-    few = typical(bounded)
-    assert few
-    assert all(one in drawn for one in few)
+    assert drawn == typical(resolved_of("random")).networks  # the seed's
+    few = resolved_of("random", objectives={"constraint": "n_params < 100k"})
+    kept = typical(few).networks
+    assert kept
+    assert all(one in drawn for one in kept)
     fixed = reading.resolved({"algorithm": {"name": "fixed"}, "origin": {"network": "resnet9"}})
-    assert len(typical(fixed)) == 1
+    assert len(typical(fixed).networks) == 1
 
 
 class _Offer(designs.Offer):
@@ -163,10 +165,12 @@ def test_growth_is_planned_with_the_seed_and_a_search_with_designs() -> None:
         reading.resolved({"algorithm": {"name": name}, "budget": {"time": "10m"}})
         for name in ("growth", "lineage")
     )
-    (seed,) = typical(growth, offer_of(growth))
+    (seed,), are_designs = typical(growth, offer_of(growth))
+    assert not are_designs
     assert seed.key == growth.space.seed(np.random.default_rng(0)).key
     offer = offer_of(search)
-    assert typical(search, offer) == [design.genotype for design in offer()][: planning.N_DRAWN]
+    offered = [design.genotype for design in offer()]
+    assert typical(search, offer) == (offered[: planning.N_DRAWN], True)
 
 
 @pytest.mark.parametrize("row_s", [1e-4, 1.4e-3, 5e-3])
@@ -175,14 +179,15 @@ def test_a_plan_is_made_with_the_networks_that_are_trained(row_s: float) -> None
     run = reading.resolved({"budget": {"time": "10m"}, "data": {"source": "digits"}})
     offer = offer_of(run)
     first = typical(run, offer)
-    flops = 2 * median(map(offer.macs, first))
+    flops = 2 * median(map(offer.macs, first.networks))
     timing = Timing(1.5 * row_s, row_s, 2, 2.0, 3.0, flops, answer_s=row_s / 3)
-    planned = planning._at_its_pace(timing, first, run, offer, math.inf)
+    planned, begins = planning._at_its_pace(timing, first, run, offer, math.inf)
     # What is recorded of it gives the same pace, so the search begins with those networks.
     recorded = {"speed": {"image_s_all": planned.row_s_all}, "pace": planned.pace}
     assert designs.pace_of(recorded) == pytest.approx(timing.pace)
     trained = typical(run, partial(offer, designs.pace_of(recorded)))
-    flops = 2 * median(map(offer.macs, trained))
+    assert begins == trained
+    flops = 2 * median(map(offer.macs, trained.networks))
     assert planned.flops == pytest.approx(max(flops, timing.flops))
     assert (planned == timing) == (flops <= timing.flops)
     assert planned.row_s == pytest.approx(timing.row_s * planned.flops / timing.flops)
@@ -190,25 +195,114 @@ def test_a_plan_is_made_with_the_networks_that_are_trained(row_s: float) -> None
     assert planned.load_s == timing.load_s
 
 
+def bounded(bound: float, time: str = "30s") -> tuple[Resolved, designs.Offer]:
+    """Return a search whose networks have fewer parameters than a bound, and its designs."""
+    run = reading.resolved(
+        {
+            "algorithm": {"name": "lineage"},
+            "budget": {"time": time},
+            "objectives": {"constraint": f"n_params < {bound:.0f}"},
+        }
+    )
+    return run, offer_of(run)
+
+
+def test_designs_that_break_a_constraint_are_none_to_begin_with() -> None:
+    """Else one draw would get all the time of a short budget, as the first design does."""
+    run, offer = bounded(1)
+    sizes = [run.violation(design.genotype) + 1 for design in offer()]
+    run, offer = bounded(min(sizes))
+    begins = typical(run, offer)
+    assert not begins.are_designs
+    assert begins == typical(run)  # draws, as of a space without designs
+    run, offer = bounded(median(sizes))
+    kept = [d.genotype for d in offer() if run.violation(d.genotype) <= 0]
+    assert 0 < len(kept) < len(offer())
+    assert typical(run, offer) == (kept[: planning.N_DRAWN], True)
+
+
+@pytest.mark.parametrize(("share", "strategy"), [(0.5, "lines"), (2.0, "one")])
+def test_one_network_gets_all_the_time_only_where_it_is_a_design(
+    share: float, strategy: str
+) -> None:
+    run, offer = bounded(1, "10m")
+    smallest = min(run.violation(design.genotype) + 1 for design in offer())
+    run, offer = bounded(share * smallest, "10m")
+    # At the usual pace, so that the designs are those that were asked.
+    answer = {"row_s": {"1": 1e-3}, "val_s": 2.5, "answer_s": 1e-4, "wall_s": 1e-3, "flops": 5.4e7}
+    executor = Serial("tests.run.test_planning:make", {"answers": (answer,)})
+    leg = {"trials": None, "time_s": 600.0, "n_done": 0}
+    about = {"legs": [leg]}, leg, run, plan_of(run, n_train=45_000), Budget(None, 1, 600.0)
+    plan = planning.made(*about, executor, 1e4, offer)
+    assert plan["strategy"] == strategy
+
+
+def test_whether_designs_are_kept_is_asked_at_the_speed_of_the_machine() -> None:
+    """A faster one begins with larger designs, all of which may break a bound."""
+    run, offer = bounded(1)
+    usual, fast = (
+        [run.violation(design.genotype) + 1 for design in offer(pace)] for pace in (1.0, 25.0)
+    )
+    assert min(usual) < min(fast)
+    run, offer = bounded(min(fast))
+    first = typical(run, offer)
+    flops = 2 * median(map(offer.macs, first.networks))
+    for pace, is_kept in ((1.0, True), (25.0, False)):
+        row_s = flops / 2 / pace / designs.MACS_A_SECOND
+        timing = Timing(row_s, row_s, 1, 2.0, 3.0, flops)
+        _, begins = planning._at_its_pace(timing, first, run, offer, math.inf)
+        assert begins.are_designs == is_kept
+
+
 # ---- a budget that is too short ------------------------------------------------------------------
 
 SECONDS = st.floats(1e-6, 100.0)
 
 
-@given(SECONDS, SECONDS, SECONDS, SECONDS, st.floats(10.0, 1e4), st.integers(2, 100_000))
+@given(
+    SECONDS, SECONDS, SECONDS, SECONDS, st.floats(10.0, 1e4), st.integers(2, 100_000),
+    st.floats(0.0, 1.0),
+)  # fmt: skip
 def test_the_shortest_budget_that_is_named_works(
-    row_s: float, val_s: float, gone_s: float, ending_s: float, budget_s: float, n_train: int
-) -> None:
-    timing = Timing(row_s, row_s, 1, val_s, 1.0)
-    needed = min(n_train, planning.SHORT_ROWS) * row_s + val_s + gone_s + ending_s
+    row_s: float, val_s: float, gone_s: float, ending_s: float, budget_s: float, n_train: int,
+    power: float,
+) -> None:  # fmt: skip
+    """Whatever networks a longer one begins with: their cost grows with its square root at most."""
+
+    def needed(seconds: float) -> Needed:
+        timing = Timing(row_s, row_s, 1, val_s, 0.0, answer_s=ending_s / planning.SHORT_ROWS)
+        larger = timing.larger((seconds / budget_s) ** (power / 2))
+        return Needed.of(n_train, gone_s, planning.SHORT_ROWS, larger)
+
     try:
-        check(budget_s, n_train, timing, gone_s, ending_s)
-        assert budget_s >= needed
+        check(budget_s, needed(budget_s), needed)
+        assert budget_s >= needed(budget_s).all_s
     except TooShortError as error:
-        assert budget_s < needed
+        assert budget_s < needed(budget_s).all_s
         shortest = float(str(error).split("Use a budget of ")[1].split("s ")[0])
         assert shortest > budget_s
-        check(shortest, n_train, timing, gone_s, ending_s)
+        check(shortest, needed(shortest), needed)
+        least = min(n_train, planning.SHORT_ROWS) * row_s + val_s
+        assert needed(budget_s).all_s >= least + gone_s + ending_s
+
+
+@pytest.mark.parametrize("row_s", [1e-4, 1.4e-3, 5e-3])
+def test_a_longer_budget_is_expected_to_begin_with_its_own_designs(row_s: float) -> None:
+    """As the run with that budget finds out when it times them, in proportion to operations."""
+
+    def told(time: str, longer: float = 1.0) -> Timing:
+        run = reading.resolved({"budget": {"time": time}, "data": {"source": "digits"}})
+        offer = offer_of(run)
+        first = typical(run, offer)
+        flops = 2 * median(map(offer.macs, first.networks))
+        cost = flops / 3e7
+        timing = Timing(1.5 * cost * row_s, cost * row_s, 2, 2.0 * cost, 3.0, flops)
+        return planning._at_its_pace(timing, first, run, offer, math.inf, longer)[0]
+
+    short, expected, found = told("30s"), told("30s", 20.0), told("10m")
+    assert expected.flops > 2 * short.flops
+    for name in ("flops", "row_s", "row_s_all", "val_s"):
+        assert getattr(expected, name) == pytest.approx(getattr(found, name))
 
 
 @dataclass(frozen=True)
@@ -362,4 +456,27 @@ PLANNED = {
 def test_a_plan_is_said_in_words(plan: dict[str, Any], said: str) -> None:
     lines = plan_lines(plan)
     assert said in lines[0]
-    assert "'forest' is not used: it needs more than 16 trained networks" in lines[-1]
+    needs = "more than 16 trained networks"
+    if plan["strategy"] != "trials":
+        needs = "16 trained networks before the last round"
+    assert f"'forest' is not used: it needs {needs}" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("rounds", "n_labels"),
+    [
+        (((0, 1),), 0),
+        (((0, 8), (1, 3), (1, 1)), 12),
+        (((0, 8), (4, 0)), 0),  # whose networks are all drawn first
+        ((), -1),
+    ],
+)
+def test_a_predictor_screens_where_it_has_labels_before_the_last_round(
+    rounds: tuple[tuple[int, int], ...], n_labels: int
+) -> None:
+    """What is trained in the last round was chosen before its trainings ended."""
+    plan = Plan("lines", tuple(Round(*pair) for pair in rounds), 5.0, 0.2, 1)
+    for warmup in (2, 12, 13):
+        run = resolved_of("lineage", predictor={"name": "forest", "warmup": warmup})
+        expected = {"name": "forest", "needs": warmup, "fitted": n_labels >= warmup}
+        assert forecast.of_plan(plan, run)["predictor"] == expected

@@ -11,7 +11,7 @@ import pytest
 
 from nasgen.errors import StoreError
 from nasgen.store.folder import RunFolder
-from nasgen.store.rows import Rows
+from nasgen.store.rows import Row, Rows
 
 
 def test_a_row_is_measured_once_and_half_a_row_again(tmp_path: Path) -> None:
@@ -27,6 +27,23 @@ def test_a_row_is_measured_once_and_half_a_row_again(tmp_path: Path) -> None:
     rows.measured(lambda: pytest.fail("it is there"), seed=1)  # type: ignore[return-value]
     rows.measured(lambda: {"best": 3}, seed=2)
     assert [row["best"] for row in Rows.open(path, ["seed"]).read] == [1, 1, 3]
+
+
+def test_what_another_process_has_measured_meanwhile_is_neither_measured_nor_written_again(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    one, other = (Rows.open(path, ["seed"]) for _ in range(2))
+    first = other.measured(lambda: {"best": 1}, seed=0)
+    assert one.measured(lambda: pytest.fail("it is there"), seed=0) == first  # type: ignore[return-value]
+
+    def slow() -> Row:
+        other.measured(lambda: {"best": 2}, seed=1)
+        return {"best": 3}
+
+    assert one.measured(slow, seed=1) == {"seed": 1, "best": 2}
+    assert one.read == other.read == Rows.open(path, ["seed"]).read
+    assert len(one.read) == 2
 
 
 def test_a_last_row_without_its_end_of_line_is_whole(tmp_path: Path) -> None:

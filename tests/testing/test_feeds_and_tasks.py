@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import nasgen
 from nasgen import registry
 from nasgen.data.base import Dataset
+from nasgen.errors import IncompatibleError
 from nasgen.evaluation.feeds.base import Feed
 from nasgen.evaluation.tasks.base import Task
 from nasgen.testing import check, feeds, tasks
@@ -116,6 +119,11 @@ class ReversesTheBatch(Reversed):
         return batch
 
 
+def _settling(found: Any) -> Any:
+    """Return a feed that settles what it is told to."""
+    return type("Settling", (Rows,), {"settled": classmethod(lambda cls, *given: found)})
+
+
 @pytest.mark.parametrize(
     ("target", "words"),
     [
@@ -128,6 +136,10 @@ class ReversesTheBatch(Reversed):
         (LooksAround, "a row alone gets another answer than in a batch"),
         (Overwrites, "it changed the stored arrays"),
         (StartsAnew, "an epoch must begin with the batch number `first`"),
+        (_settling({"lr": 0.2, "flip": None}), ""),
+        (_settling(None), "feed 'rows': `settled` must return a dict of settings of [training]"),
+        (_settling({"flipp": True}), "'training.flipp' is not a setting; did you mean 'flip'?"),
+        (_settling({"lr": "fast"}), "feed 'rows': `settled`: training.lr: input should be"),
     ],
 )
 def test_the_suite_of_feeds_finds(target: Any, words: str) -> None:
@@ -136,6 +148,22 @@ def test_the_suite_of_feeds_finds(target: Any, words: str) -> None:
     outcome = feeds.check("feeds", "rows")
     assert outcome.n_checked
     assert any(words in p for p in outcome.problems) if words else not outcome.problems
+
+
+class SettlesTheRate(Rows):
+    @classmethod
+    def settled(cls, *given: Any) -> Any:
+        return {"lr": 0.2}
+
+
+def test_a_run_ends_before_it_begins_where_its_feed_settles_what_is_set(tmp_path: Path) -> None:
+    registry.register("feeds", "rows", SettlesTheRate, options={"space": "mlp"})
+    serial = {"executor": "serial"}
+    tables = {"training": {"lr": 0.1}, "budget": {"trials": 1}, "execution": serial}
+    said = r"feed 'rows': `settled` must .* got training.lr = 0.2, which is 0.1 already"
+    with pytest.raises(IncompatibleError, match=said):
+        nasgen.run(tables, data=_rows(""), out=tmp_path / "run", plugins=[SettlesTheRate])
+    assert not (tmp_path / "run").exists()
 
 
 def test_feeds_and_tasks_without_data_are_not_called_fine() -> None:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from nasgen import registry
 from nasgen.data import checks
+from nasgen.errors import IncompatibleError
 from nasgen.evaluation.recipe import Recipe
 from nasgen.layers.base import Shape
-from nasgen.settings.config import Training
+from nasgen.settings.config import Training, parse
 from nasgen.settings.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class Feed(ABC):
     def settled(cls, training: Training, dataset: Dataset, rows: Array) -> dict[str, Any]:
         """Return settings of [training] that nobody has set and that training rows decide.
 
-        A new run records them. `rows` are those of the training part. Default: none.
+        A new run records them; it ends with an error where they are none, or set already. `rows`
+        are those of the training part. Default: none.
         """
         return {}
 
@@ -174,6 +176,32 @@ class Feed(ABC):
     def placed(self, network: nn.Module, device: torch.device) -> nn.Module:
         """Return the network on a device, in the memory order of its batches."""
         return network.to(device)
+
+
+def settled_by(
+    feed: Feed, form: str, training: Training, dataset: Dataset, rows: Array
+) -> dict[str, Any]:
+    """Return what `settled` of the feed of a form says, as values of settings of [training].
+
+    Raises IncompatibleError for something else than a mapping and for a setting that somebody has
+    set, ConfigError for what is no setting or no value of one.
+    """
+    found: Any = feed.settled(training, dataset, rows)
+    who = f"feed '{form}': `settled`"
+    if not isinstance(found, Mapping):
+        raise IncompatibleError(
+            f"{who} must return a dict of settings of [training], such as {{'flip': False}}, {{}} "
+            f"for none; got {repr(found)[:100]}."
+        )
+    checked = parse({"training": found}, who).training
+    given = [name for name, value in found.items() if value is not None]
+    for name in given:
+        if (own := getattr(training, name)) != Training.model_fields[name].default:
+            raise IncompatibleError(
+                f"{who} must return settings that nobody has set, got training.{name} = "
+                f"{found[name]!r}, which is {own!r} already."
+            )
+    return {name: getattr(checked, name) for name in given}
 
 
 def views_of(

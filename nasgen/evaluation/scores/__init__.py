@@ -69,13 +69,6 @@ ENTRIES = (
         options={"usual": False},
     ),
     Entry(
-        "az_nas",
-        "nasgen.evaluation.scores.az_nas:az_nas",
-        "expressivity, progressivity, trainability and complexity, added up; needs no labels",
-        reference="Lee 2024",
-        options={"usual": False},
-    ),
-    Entry(
         "az_expressivity",
         "nasgen.evaluation.scores.az_nas:expressivity",
         "how evenly the maps behind each block spread in all directions; needs no labels",
@@ -94,6 +87,6 @@ ENTRIES = (
         "nasgen.evaluation.scores.az_nas:trainability",
         "how much blocks pass gradients on at their own size; needs no labels",
         reference="Lee 2024",
-        options={"usual": False},
+        options={"usual": False, "log": True},
     ),
 )

@@ -1,11 +1,13 @@
-"""AZ-NAS: four views of an untrained network that complement each other (Lee 2024).
+"""AZ-NAS: views of an untrained network that complement each other (Lee 2024).
 
 Expressivity: how evenly the maps behind each block spread in all directions. Progressivity: that
-each block adds to it. Trainability: that a block passes gradients on at their own size.
-Complexity: its operations. Blocks end where all data pass through one map. The paper adds up the
-logarithms of a network's ranks in a pool of 3,000; a score of one network knows no pool, so here
-the four are added, complexity as a logarithm. `az_expressivity`, `az_progressivity` and
-`az_trainability` give three of them apart, so that a predictor may weigh them.
+each block adds to it. Trainability: that a block passes gradients on at their own size. The fourth
+view, complexity, is the score `flops`. AZ-NAS itself is no score of one network: it adds up the
+logarithms of a network's ranks in a pool, as `benchmarks/zero_cost.py` does. A predictor reads the
+four views as features of their own and learns what each is worth.
+
+Blocks end where the search space says so, as at the end of each cell (`Blueprint.blocks`). Of other
+networks they end where all data pass through one map and a layer with weights lies before it.
 """
 
 from __future__ import annotations
@@ -18,63 +20,65 @@ import torch
 from torch import Tensor, nn
 
 from nasgen.evaluation.scores.base import Probe, weighted
-from nasgen.evaluation.scores.size import flops
 from nasgen.phenotype.network import Network
 from nasgen.search_spaces.blueprint import INPUT, Blueprint
 
-TINY: Final = 1e-8  # the authors': keeps logarithms and quotients finite
+TINY: Final = 1e-8  # the authors': keeps logarithms finite
+LEAST: Final = 1e-6  # the authors': added to a singular value, keeps its inverse finite
 MAP_DIMS: Final = 4  # (B, C, H, W)
-
-
-def az_nas(probe: Probe) -> float:
-    """Return expressivity + progressivity + trainability + ln(operations for one image)."""
-    spread, gain, passing = _views(probe)
-    return spread + gain + passing + math.log(max(1.0, flops(probe)))
 
 
 def expressivity(probe: Probe) -> float:
     """Return the sum over blocks of the entropy of the principal directions, >= 0."""
-    return _views(probe)[0]
+    return math.fsum(_spreads(probe))
 
 
 def progressivity(probe: Probe) -> float:
     """Return the least gain of entropy from one block to the next; 0 for a single block."""
-    return _views(probe)[1]
+    gains = [after - before for before, after in pairwise(_spreads(probe))]
+    return math.nan if any(map(math.isnan, gains)) else min(gains, default=0.0)
 
 
 def trainability(probe: Probe) -> float:
     """Return the mean over pairs of blocks of 2 - s - 1/s, at most 0; 0 for a single block.
 
-    s is the largest singular value of the correlation of gradients before and behind a block.
+    s is the largest singular value of the correlation of gradients before and behind a block. A
+    block that passes gradients on unchanged is an identity and has nothing to train: the authors
+    give its network the worst value there is. Here its s counts as 0, for which the inverse is
+    bounded by `LEAST`, so that the score is a number.
     """
-    return _views(probe)[2]
+    passed = [_passed(before, after) for before, after in pairwise(_maps(probe))]
+    known = [p for p in passed if p is not None]
+    return math.fsum(known) / len(known) if known else 0.0
 
 
-def _views(probe: Probe) -> tuple[float, float, float]:
-    network = probe.copy()
+def _spreads(probe: Probe) -> list[float]:
+    with torch.no_grad():
+        return [_entropy(m) for m in _maps(probe)]
+
+
+def _maps(probe: Probe) -> list[Tensor]:
+    """Return what the blocks give, in order; one that is no tensor is left out."""
     maps: list[Tensor] = []
+    network = probe.copy()
     for module in ends(network):
         module.register_forward_hook(lambda _, inputs, output: maps.append(output))
     network(probe.images, **probe.others)
-    maps = [m for m in maps if isinstance(m, Tensor) and m.requires_grad]
-    spreads = [_entropy(m.detach()) for m in maps]
-    gains = [after - before for before, after in pairwise(spreads)]
-    passed = [_passed(before, after) for before, after in pairwise(maps)]
-    known = [p for p in passed if p is not None]
-    passing = math.fsum(known) / len(known) if known else 0.0
-    return math.fsum(spreads), min(gains, default=0.0), passing
+    return [m for m in maps if isinstance(m, Tensor)]
 
 
 def ends(network: nn.Module) -> list[nn.Module]:
-    """Return the modules behind which a block ends, in order: all data pass through their output.
+    """Return the modules behind which a block ends, in order; that of an identity occurs again.
 
-    Between two of them lies a layer with weights. The last step, which gives the answer, is none.
-    Of a network that nasgen did not build these are found among its children.
+    The last step, which gives the answer, ends none. Of a network that nasgen did not build these
+    are found among its children.
     """
     if isinstance(network, Network):
+        if network.blueprint.blocks:
+            own = network.blueprint.blocks  # an identity in front of all layers gives the input
+            return [network.steps[name] for name in own if name != INPUT]
         modules = [network.steps[name] for name in waists(network.blueprint)]
-        before = {step.name: network.steps[step.name] for step in network.blueprint.steps[:-1]}
-        every = list(before.values())
+        every = [network.steps[step.name] for step in network.blueprint.steps[:-1]]
     else:
         every = modules = list(network.children())[:-1]
     found: list[nn.Module] = []
@@ -120,6 +124,8 @@ def _entropy(values: Tensor) -> float:
 
 def _passed(before: Tensor, after: Tensor) -> float | None:
     """Return 2 - s - 1/s for one block; None where it says nothing about gradients."""
+    if not (before.requires_grad and after.requires_grad):
+        return None
     behind = 2.0 * torch.bernoulli(torch.full_like(after, 0.5)) - 1.0
     found: tuple[Tensor | None, ...] = torch.autograd.grad(
         after, before, behind, retain_graph=True, allow_unused=True
@@ -127,16 +133,18 @@ def _passed(before: Tensor, after: Tensor) -> float | None:
     ahead = found[0]
     if ahead is None:
         return None
-    if ahead.ndim == after.ndim == MAP_DIMS and ahead.shape[2:] != after.shape[2:]:
-        side = ahead.shape[2] // max(1, after.shape[2])
-        if any(a != side * b for a, b in zip(ahead.shape[2:], after.shape[2:], strict=True)):
+    s = 0.0
+    if not torch.equal(ahead, behind):
+        if ahead.ndim == after.ndim == MAP_DIMS and ahead.shape[2:] != after.shape[2:]:
+            side = ahead.shape[2] // max(1, after.shape[2])
+            if any(a != side * b for a, b in zip(ahead.shape[2:], after.shape[2:], strict=True)):
+                return None
+            ahead = nn.functional.pixel_unshuffle(ahead, side)
+        left, right = _rows(ahead).double(), _rows(behind).double()
+        if len(left) != len(right):
             return None
-        ahead = nn.functional.pixel_unshuffle(ahead, side)
-    left, right = _rows(ahead).double(), _rows(behind).double()
-    if len(left) != len(right):
-        return None
-    product = left.T @ right / len(right)
-    if not torch.isfinite(product).all():
-        return math.nan
-    s = float(torch.linalg.matrix_norm(product, 2))
-    return 2.0 - s - 1.0 / (s + 1e-6)
+        product = left.T @ right / len(right)
+        if not torch.isfinite(product).all():
+            return math.nan
+        s = float(torch.linalg.matrix_norm(product, 2))
+    return 2.0 - s - 1.0 / (s + LEAST)

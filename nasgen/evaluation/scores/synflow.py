@@ -3,7 +3,9 @@
 All weights are replaced by their absolute values and the image by ones, so that no signal cancels;
 the score is the sum over weights of weight x gradient of the summed output: what all paths of
 weights carry. Norms are bypassed, since they would undo the scale of what comes in (Abdelfattah
-2021). It reads no data, so it is the same for every data set; `jacob_cov` can.
+2021). It reads no data, so it is the same for every data set; `jacob_cov` can. Of further inputs
+numbers are ones too; whole numbers, such as lengths of sequences, are the batch's greatest, so that
+nothing is cut off.
 """
 
 from __future__ import annotations
@@ -34,10 +36,18 @@ def synflow(probe: Probe) -> float:
                 parameter.zero_()
             else:
                 parameter.abs_()
-    network(torch.ones_like(probe.images[:1], dtype=torch.float64)).sum().backward()
+    others = {name: _ones(of) for name, of in probe.others.items()}
+    network(_ones(probe.images), **others).sum().backward()
     flows = [(w * w.grad).sum().item() for w in weighted(network) if w.grad is not None]
     found = math.fsum(flows) if all(map(math.isfinite, flows)) else math.inf
     return min(max(found, 0.0), sys.float_info.max)
+
+
+def _ones(values: torch.Tensor) -> torch.Tensor:
+    """Return one row for a batch of an input: ones, of whole numbers the greatest."""
+    if values.is_floating_point():
+        return torch.ones_like(values[:1], dtype=torch.float64)
+    return values.amax(dim=0, keepdim=True)
 
 
 def _passed_on(
