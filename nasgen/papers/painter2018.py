@@ -167,6 +167,7 @@ class _Seed:
         best = grown["best"]["flops"]
         usual = self.tables["algorithm"].get("morphisms", {})
         morphisms = {**dict.fromkeys(usual, 0.0), RANDOM: 1.0}
+        ended = self._row("several", several)
         # Members of other sizes may survive, so this meets what growth spent about.
         joint = self._row("shared", shared)
         factor = flops / joint["train_flops"]
@@ -174,7 +175,7 @@ class _Seed:
         random = merge(growth, {"algorithm": {"morphisms": morphisms, "widen_rounds": 0}})
         return [
             grown,
-            self._row("several", several),
+            ended,
             joint,
             self._row("shared-flops", merge(shared, {"algorithm": longer})),
             self._row("one", self._fixed(flops / first)),
