@@ -35,6 +35,7 @@ COMPARISONS = {
     "bench-paths-c100": ("nasbench201", "nasbench201", "nb201", "c100_valid_12ep"),
     "bench-paths-in16": ("nasbench201", "nasbench201", "nb201", "in16_valid_12ep"),
     "bench-paths-macro": ("nasbench-macro", "nasbench-macro", "macro", ""),
+    "bench-paths-macro1": ("nasbench-macro", "nasbench-macro", "macro1", "test_acc1"),
     "bench-paths-mlp": ("examples/mlp_digits.py", "structural", "mlp", ""),
 }
 COMMANDS = {

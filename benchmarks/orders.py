@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,10 @@ SAID = {"kendall": "Kendall tau", "top_kendall": "tau in the best tenth"}
 
 FLOOR = ("n_layers", "flops")  # what every other score must beat
 # On about 9,400 cells, from the log of the authors of VKDNW (github.com/ondratybl/VKDNW).
-PUBLISHED = {"n_layers": 0.626, "flops": 0.623, "zico": 0.607, "az_nas": 0.712}
+PUBLISHED = {"n_layers": 0.626, "flops": 0.623, "zico": 0.607, "az_nas": 0.712, "vkdnw_agg": 0.750}
 OF_A_VALUE = {"row", "score", "value", "seconds", "commit", "measured", "machine"}
+
+Values = dict[int, float | None]  # row of the table -> score of its network
 
 
 def predicted(found: Sequence[Any], goals: Goals = WITH_FEATURES) -> Iterator[Line]:
@@ -59,10 +61,13 @@ def untrained(rows: Sequence[Any]) -> Iterator[Line]:
         settings = {key: value for key, value in row.items() if key not in OF_A_VALUE}
         groups.setdefault(json.dumps(settings, sort_keys=True), []).append(row)
     for text, group in groups.items():
-        taus = {
-            name: _tau([row for row in group if row["score"] == name], labels)
-            for name in dict.fromkeys(row["score"] for row in group)
-        }
+        values: dict[str, Values] = {}
+        for row in group:
+            values.setdefault(row["score"], {})[row["row"]] = row["value"]
+        for name, parts in script.POOLED.items():
+            if set(parts) <= set(values):
+                values[name] = _pooled([values[part] for part in parts], script.log_ranks)
+        taus = {name: _tau(found, labels) for name, found in values.items()}
         known = {name: tau for name, (tau, *_) in taus.items() if tau is not None}
         floor = max((known[name] for name in FLOOR if name in known), default=None)
         where = ", ".join(f"{key} {value}" for key, value in json.loads(text).items())
@@ -77,11 +82,17 @@ def untrained(rows: Sequence[Any]) -> Iterator[Line]:
             )
 
 
-def _tau(rows: Sequence[Json], labels: Any) -> tuple[float | None, str, int]:
+def _pooled(parts: Sequence[Values], log_ranks: Callable[[Any], Any]) -> Values:
+    """Return the order of a pool by several scores, of the cells that have all of them."""
+    cells = [cell for cell in parts[0] if all(cell in part for part in parts)]
+    columns = [[part[cell] for part in parts] for cell in cells]
+    return dict(zip(cells, log_ranks(np.array(columns, dtype=np.float64)).tolist(), strict=True))
+
+
+def _tau(found: Values, labels: Any) -> tuple[float | None, str, int]:
     """Return tau, None for too few cells, its 95 % interval in words, and how many cells."""
-    known = [row for row in rows if row["value"] is not None]
-    values = np.array([row["value"] for row in known])
-    tau = scores.kendall(values, np.array([labels[row["row"]] for row in known]))
+    known = {cell: value for cell, value in found.items() if value is not None}
+    tau = scores.kendall(np.array([*known.values()]), labels[[*known]])
     if tau is None:
         return None, "", len(known)
     ends = scores.interval(tau, len(known), scores.PAIRS)
