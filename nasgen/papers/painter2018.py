@@ -158,7 +158,7 @@ class _Seed:
         grown = self._row("growth", growth)
         flops, first = grown["train_flops"], grown["first_flops"]
         n = self.scale.survivors
-        several = merge(growth, {"algorithm": {"finals": n}})
+        several = self._row("several", merge(growth, {"algorithm": {"finals": n}}))
         shared = merge(growth, {"algorithm": {"shared": True}}) | ALL_CORES  # one job a round
         final = self.folder / "final.json"
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,6 @@ class _Seed:
         best = grown["best"]["flops"]
         usual = self.tables["algorithm"].get("morphisms", {})
         morphisms = {**dict.fromkeys(usual, 0.0), RANDOM: 1.0}
-        ended = self._row("several", several)
         # Members of other sizes may survive, so this meets what growth spent about.
         joint = self._row("shared", shared)
         factor = flops / joint["train_flops"]
@@ -175,7 +174,7 @@ class _Seed:
         random = merge(growth, {"algorithm": {"morphisms": morphisms, "widen_rounds": 0}})
         return [
             grown,
-            ended,
+            several,
             joint,
             self._row("shared-flops", merge(shared, {"algorithm": longer})),
             self._row("one", self._fixed(flops / first)),
