@@ -406,19 +406,6 @@ def test_a_norm_is_no_identity(space: DagCnn) -> None:
         )
 
 
-def test_the_whole_network_widens_by_a_factor_beyond_the_widths_of_the_space() -> None:
-    space, parent = DagCnn(max_channels=320), chain(200, 128)
-    children = [
-        registry.resolve("morphisms", "r2r-widen-all")(parent, space, np.random.default_rng(seed))
-        for seed in range(30)
-    ]
-    widths = {tuple(v.channels for v in child.genotype.inner) for child in children}
-    assert widths == {(a, b) for a in (300, 320) for b in (192, 256)}
-    assert preserved(space, parent, children[0])
-    alone = apply("r2r-widen", chain(128, 128), space, 0).genotype  # by the next one that is legal
-    assert sorted(v.channels for v in alone.inner) == [128, 130]
-
-
 def test_an_operator_says_why_it_has_nothing_to_do() -> None:
     bare = DagCnn(layers=("conv", "max_pool"), max_channels=4, kernels=(3,), min_depth=1)
     parent = chain(4)
