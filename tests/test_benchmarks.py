@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasgen import papers, registry
+from nasgen import registry
 from nasgen.bench import play
 from nasgen.bench.base import find
 from nasgen.bench.play import Played
@@ -200,28 +200,6 @@ def test_searches_are_medians_over_seeds(figures: Any) -> None:
     assert (wall.measured, wall.reached) == ("1301 s, 3 trials", False)
     assert figures.table().count("| `nasgen search` | | | |\n") == 1
     assert "ensemble, test | 85.00 % | – | – |" in figures.table()
-
-
-def test_seeds_of_other_settings_are_no_part_of_a_median(
-    figures: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    now = figures.settings_of("cifar10-45m-growth")
-    assert len({figures.settings_of(arm) for arm in figures.ARMS}) == len(figures.ARMS)
-    assert figures.settings_of("cifar10-45m-growth") == now
-    preset = tmp_path / "growth.toml"
-    text = papers.preset("growth").read_text()
-    preset.write_text(text.replace("widen_rounds = 2", "widen_rounds = 3"))
-    monkeypatch.setattr(papers, "preset", lambda name: preset)
-    assert figures.settings_of("cifar10-45m-growth") != now
-    part = {"test_accuracy": 0.8, "n_params": 1000}
-    row = {"arm": "cifar10-45m-growth", "command": "nasgen search", **STAMP, "ensemble": part,
-           "wall_s": 2700.0, "trials": {"complete": 2}}  # fmt: skip
-    old = {**row, "seed": 0, "best": {**part, "test_accuracy": 0.6}}
-    rows = [old, *({**row, "seed": n, "settings": now, "best": part} for n in (0, 1))]
-    (figures.RESULTS / "searches.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    line = next(line for line, *_ in figures.lines() if "best network" in line.what)
-    assert "seeds: 2" in line.what
-    assert line.measured.startswith("80.00 %")
 
 
 def benched(first: str, second: str) -> dict[str, Any]:
