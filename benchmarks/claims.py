@@ -27,6 +27,8 @@ import synthesised
 import worth
 from line import Line, groups, wide
 
+from nasgen.papers.painter2018 import COSTS, GAINS
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -222,52 +224,38 @@ def narrow_maps(found: list[Any]) -> Iterator[Line]:
 # ---- growth --------------------------------------------------------------------------------------
 
 
-# Of the reproduction: what is compared, first and second arm, goal, least difference in points.
-GROWTH = (
-    ("growth's best network minus its architecture from scratch, for its lineage's FLOPs / 0.6",
-     "growth/best", "lineage/best", "≥ 0", 0.0),
-    ("growth's ensemble minus its best network",
-     "growth/ensemble", "growth/best", "≥ 1 point", 1.0),
-    ("growth's ensemble minus one of independent networks, equal FLOPs",
-     "growth/ensemble", "independent/ensemble", "> 0", 1e-6),
-    ("growth's ensemble of several minus its best network",
-     "several/ensemble", "several/best", "≥ 1 point", 1.0),
-    ("growth's ensemble of several minus one of independent networks, equal FLOPs",
-     "several/ensemble", "independent/ensemble", "> 0", 1e-6),
-    ("growth's best network minus that of growth on shared parameters",
-     "growth/best", "shared/best", "", None),
-    ("growth's best network minus one network, equal FLOPs", "growth/best", "one/best", "", None),
-    ("growth's best network minus its architecture from scratch, equal FLOPs",
-     "growth/best", "scratch/best", "", None),
-    ("growth's ensemble minus that of growth with random padding",
-     "growth/ensemble", "random-pad/ensemble", "", None),
-)  # fmt: skip
-
-
 def painter2018(rows: list[Any]) -> Iterator[Line]:
     """Read the rows of `nasgen reproduce painter2018`: of each scale, those of its last settings.
 
-    All seeds that both arms of a comparison have count.
+    All seeds that both arms of a comparison have count, in pairs.
     """
     rows = [row for row in rows if "arm" in row]  # the last line of --json sums the others up
     for scale, settings in {row["scale"]: row.get("settings") for row in rows}.items():
-        accuracy = {
-            (f"{row['arm']}/{part}", row["seed"]): 100 * row[part]["test_accuracy"]
-            for row in rows
-            if (row["scale"], row.get("settings")) == (scale, settings)
-            for part in ("best", "ensemble")
-        }
-        for what, first, second, goal, least in GROWTH:
-            seeds = [s for arm, s in accuracy if arm == first and (second, s) in accuracy]
-            if not seeds:
+        of_scale = [r for r in rows if (r["scale"], r.get("settings")) == (scale, settings)]
+        for gain in GAINS:
+            points, pairs = gain.measured(of_scale), gain.pairs(of_scale)
+            if points is None:
                 continue
-            x, y = (statistics.fmean(accuracy[arm, s] for s in seeds) for arm in (first, second))
+            x, y = (statistics.fmean(values) for values in zip(*pairs, strict=True))
             yield Line(
-                f"painter2018, scale {scale}, seeds: {len(seeds)}, {what}, test",
-                f"{x:.2f} − {y:.2f} = {x - y:+.2f} %",
-                goal,
-                None if least is None else round(x - y, 6) >= least,
+                f"painter2018, scale {scale}, seeds: {len(pairs)}, {gain.what}, test",
+                f"{x:.2f} − {y:.2f} %, paired {wide(points)} points",
+                gain.goal,
+                gain.met(points),
             )
+        yield from _costs(of_scale, f"painter2018, scale {scale}, ")
+
+
+def _costs(rows: list[Any], about: str) -> Iterator[Line]:
+    """Yield what growth on shared parameters takes beside growth apart, mean over seeds."""
+    for _, metric, name in COSTS:
+        what = f"{metric} of growth on shared parameters, of growth's"
+        apart, shared = (
+            {row["seed"]: row[name] for row in rows if row["arm"] == arm and name in row}
+            for arm in ("growth", "shared-flops")
+        )
+        if ratios := [shared[seed] / apart[seed] for seed in apart if seed in shared]:
+            yield Line(f"{about}seeds: {len(ratios)}, {what}", f"{statistics.fmean(ratios):.2f} ×")
 
 
 def lineage(rows: list[Any]) -> Iterator[Line]:

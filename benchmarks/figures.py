@@ -12,6 +12,7 @@ meanwhile.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import json
 import os
@@ -41,6 +42,8 @@ from claims import REPRODUCED, TOOLS, documents, values
 from line import Line
 from provenance import RESULTS, ROOT, commit, modules, stamp
 
+from nasgen import papers
+from nasgen.settings.config import assignments, merge, parse, read_toml
 from nasgen.settings.fidelity import n_cores
 from nasgen.store.rows import Row, Rows
 
@@ -86,6 +89,8 @@ PLACES = {
     "CORES": str(n_cores()),
 }
 CIFAR10 = ["--data", "cifar10:DATA/cifar-10-batches-bin"]
+# Flags of a search -> the settings that they stand for.
+FLAGS = {"--data": "data.source", "--budget": "budget.time", "--algorithm": "algorithm.name"}
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,27 @@ def unplaced(text: str) -> str:
     for name in ("DATA", "GOLEM", "GROWN"):
         text = text.replace(PLACES[name], name)
     return text
+
+
+def settings_of(arm: str) -> str:
+    """Return the digest of all settings of a search, those of its preset and defaults included.
+
+    Folders and cores of this machine do not count.
+    """
+    given, found, sets = ARMS[arm].arguments, dict[str, Any](), list[str]()
+    for flag, value in zip(given[::2], given[1::2], strict=True):
+        if flag == "--preset":
+            found = read_toml(papers.preset(value))
+        else:
+            sets.append(f"{FLAGS[flag]}={value}" if flag in FLAGS else value.replace("CORES", "1"))
+    settings = parse(merge(found, assignments(sets))).model_dump(mode="json")
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def of_last_settings(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of the settings that were measured last; those of before had others."""
+    return [row for row in rows if row.get("settings") == rows[-1].get("settings")]
 
 
 def measure(arm: str, seed: int, runs: Path) -> Row:
@@ -237,7 +263,7 @@ def lines() -> Iterator[tuple[Line, str, str]]:
     rows = documents(file) if file.exists() else []
     known = all_machines()
     for arm in ARMS:
-        if found := [row for row in rows if row["arm"] == arm]:
+        if found := of_last_settings([row for row in rows if row["arm"] == arm]):
             for line in search_lines(arm, found):
                 yield line, found[0]["command"], on(_machines_of(found), known)
     for name, tool in TOOLS.items():
@@ -267,8 +293,9 @@ def table() -> str:
         text.append(f"| `{command}` | {machines}| | |")
         text += (line.cells() for line, *_ in group)
     note = (
-        "Intervals are 95 %. Searches are medians over seeds; networks and ensembles are chosen on "
-        "validation images, test images are used once. The raw output of each command stands in "
+        "Intervals are 95 %. Searches are medians over the seeds that were run with the settings "
+        "measured last; networks and ensembles are chosen on validation images, test images are "
+        "used once. The raw output of each command stands in "
         "`docs/results/`; DATA stands for a folder of images, GOLEM for an interpreter, "
         "GROWN for the folder of a growth. "
         "`python benchmarks/figures.py --table` writes this table, missed goals included."
@@ -377,13 +404,13 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := [name for name in given.names if name not in ARMS and name not in TOOLS]:
         parser.error(f"expected some of {', '.join([*ARMS, *TOOLS])}, got {', '.join(unknown)}")
-    rows = Rows.open(RESULTS / SEARCHES, ("arm", "seed"))
+    rows = Rows.open(RESULTS / SEARCHES, ("arm", "seed", "settings"))
     searches = [name for name in given.names if name in ARMS]
     with tempfile.TemporaryDirectory() as scratch:
         for arm, seed in itertools.product(searches, given.seeds):
             row = rows.measured(
                 lambda arm=arm, seed=seed: measure(arm, seed, given.runs or Path(scratch)),
-                arm=arm, seed=seed,
+                arm=arm, seed=seed, settings=settings_of(arm),
             )  # fmt: skip
             print(json.dumps(row), flush=True)
     for name in given.names:

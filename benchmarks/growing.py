@@ -8,8 +8,9 @@ that of its own architecture, trained from scratch in one learning-rate cycle fo
 grown network and its ancestors / 0.6. In the arm `shared` all members of a round count as
 ancestors, so what it is compared with is trained for longer. Nothing is tested. Rows go to
 docs/results/growing.jsonl; one that is there is not measured again. Rows of other settings than
-their arm has now stay there and count no more; those that name none count as the present. Intervals
-of the table are 95 % (Student).
+their arm has now stay there and count no more; those that name none count as the present. Rows of
+another recipe of training, or of another revision of the algorithm, are a line of their own.
+Intervals of the table are 95 % (Student).
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ import nasgen
 from nasgen.bench.summary import spread
 from nasgen.data.base import load
 from nasgen.data.split import split
+from nasgen.engine.algorithms.growth import Growth
 from nasgen.papers.painter2018 import LINEAGE_SHARE, lineage_flops
 from nasgen.settings.config import merge
 from nasgen.store.rows import Rows
 from nasgen.store.trial import BACKWARD, training_flops
 
+REVISION: Final = Growth.revision
 DEEPER: Final = {"r2r-widen": 1.0, "r2r-deepen": 1.0}
 WHOLE: Final = {**DEEPER, "r2r-widen-all": 1.0}
 STEADY: Final = {"training": {"decay": 0.6}, "algorithm": {"last": 0.6}}
@@ -69,7 +72,7 @@ ABOUT: Final = {
 }
 HEAD: Final = (
     "arm", "data", "seeds", "grown", "its architecture from scratch", "gain, points",
-    "loss, grown − scratch", "weights", "GFLOPs of all trainings",
+    "loss, grown − scratch", "weights", "GFLOPs of all trainings", "growth, recipe, commits",
 )  # fmt: skip
 
 
@@ -87,6 +90,11 @@ def base(data: str, fraction: float, seed: int, threads: int) -> dict[str, Any]:
         "ensemble": {"size": 1},
         "execution": {"executor": "serial", "threads_per_trial": threads},
     }  # fmt: skip
+
+
+def revised(row: Mapping[str, Any]) -> str:
+    """Return by which growth and recipe a row was made, as far as it says that."""
+    return f"{row.get('growth', 1)}, {row.get('recipe') or 'not recorded'}"
 
 
 def digest(arm: str, data: str, fraction: float) -> str:
@@ -159,8 +167,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS / "growing.jsonl")
     args = parser.parse_args()
-    rows = Rows.open(args.out, ("arm", "data", "fraction", "seed", "settings", "recipe"))
-    trained = recipe(args.data)
+    keys = ("arm", "data", "fraction", "seed", "settings", "recipe", "growth")
+    rows, made_by = Rows.open(args.out, keys), {"recipe": recipe(args.data), "growth": REVISION}
     present(rows.read)  # gives those that have no settings their own
     found: dict[str, list[dict[str, Any]]] = {arm: [] for arm in args.arms}
     for seed in args.seeds:
@@ -172,7 +180,7 @@ def main() -> None:
                     return {**measured(arm, tables, Path(folder)), **stamp()}
 
             key = {"arm": arm, "data": short(args.data), "fraction": args.fraction}
-            asked = {**key, "seed": seed, "settings": digest(**key), "recipe": trained}
+            asked = {**key, "seed": seed, "settings": digest(**key), **made_by}
             of_arm.append(rows.measured(make, **asked))
     print(table([row for of_arm in found.values() for row in of_arm]))
 
@@ -180,12 +188,13 @@ def main() -> None:
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return a line for each arm and data: means over the seeds, of what is paired with intervals.
 
-    One seed has no interval. Rows of other settings than an arm has now are left out, and of an
-    arm those that were trained by another recipe than its last one.
+    One seed has no interval. Rows of other settings than an arm has now are left out. Those of
+    another recipe or growth are a line of their own, which says by what and at which commits.
     """
     text = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
-    for of_one in groups(present(rows), "data", "fraction", "arm"):
-        of_one = [r for r in of_one if r.get("recipe") == of_one[-1].get("recipe")]
+    shown = [{**row, "revised": revised(row)} for row in present(rows)]
+    for of_one in groups(shown, "data", "fraction", "arm", "revised"):
+        commits = ", ".join(dict.fromkeys(row["commit"] for row in of_one if "commit" in row))
         first, seeds = of_one[0], str(len(of_one))
         share = "" if first["fraction"] == 1 else f", {first['fraction']:g} of it"
         means = {n: mean(row[n] for row in of_one) for n in ("grown", "scratch", "n_params")}
@@ -195,7 +204,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             f"{100 * means['grown']:.2f} %", f"{100 * means['scratch']:.2f} %",
             within([100 * (row["grown"] - row["scratch"]) for row in of_one], 2),
             within([row["grown_loss"] - row["scratch_loss"] for row in of_one], 3),
-            f"{means['n_params']:,.0f}", f"{flops:.1f}",
+            f"{means['n_params']:,.0f}", f"{flops:.1f}", f"{first['revised']}, {commits or '–'}",
         ]  # fmt: skip
         text.append(f"| {' | '.join(cells)} |")
     return "\n".join(text)

@@ -257,17 +257,22 @@ def engines(rate: float, best: float) -> list[dict[str, Any]]:
 
 
 def grown(gain: float) -> list[dict[str, Any]]:
-    def row(arm: str, best: float, ensemble: float, settings: str = "new") -> dict[str, Any]:
+    def row(seed: int, arm: str, best: float, ensemble: float, of: str = "new") -> dict[str, Any]:
         return {
-            "arm": arm, "seed": 0, "scale": "quick", "settings": settings,
+            "arm": arm, "seed": seed, "scale": "quick", "settings": of, "train_flops": 9.0,
             "best": {"test_accuracy": best}, "ensemble": {"test_accuracy": ensemble},
         }  # fmt: skip
 
-    return [
-        row("growth", 0.1, 0.1, "old"),  # of earlier settings: it counts no more
-        row("growth", 0.80, 0.80 + gain),
-        row("lineage", 0.80 - gain, 0.80),
-        row("independent", 0.80, 0.80),
+    old = row(0, "growth", 0.1, 0.1, "old")  # of earlier settings: it counts no more
+    return [old] + [
+        found
+        for seed, more in enumerate((0.0, 0.001))
+        for found in (
+            row(seed, "growth", 0.80, 0.80 + gain + more),
+            row(seed, "lineage", 0.80 - gain, 0.80),
+            row(seed, "independent", 0.80, 0.80),
+            row(seed, "shared-flops", 0.80, 0.80),
+        )
     ]
 
 

@@ -1,4 +1,4 @@
-"""benchmarks/mlp_digits.py, zero_cost.py and growing.py: they go on, and say what they measured."""
+"""mlp_digits, zero_cost, growing and the searches of figures: what is measured anew, and said."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from scipy.stats import kendalltau
 
 import nasgen
+from nasgen import papers
 from nasgen.bench import table
 from nasgen.errors import DataError
 from nasgen.runs import reading
@@ -194,7 +195,7 @@ def test_an_arm_of_growth_whose_settings_changed_is_measured_anew(
     module, file = script("growing"), tmp_path / "rows.jsonl"
     found = {"grown": 0.9, "scratch": 0.8, "grown_loss": 0.1, "scratch_loss": 0.2, "n_params": 5}
     old = {"arm": "steady", "data": "digits", "fraction": 1.0, "seed": 0, "train_flops": 1, **found}
-    old["recipe"] = module.recipe("digits")
+    old |= {"recipe": module.recipe("digits"), "growth": module.REVISION}
     file.write_text(json.dumps(old) + "\n")
     seeds: list[int] = []
 
@@ -223,4 +224,34 @@ def test_an_arm_of_growth_whose_settings_changed_is_measured_anew(
     assert seeds == [1, 1, 0, 1]
     assert "| 2 | 70.00 % |" in capsys.readouterr().out
     mixed = [json.loads(line) for line in file.read_text().splitlines()]
-    assert "| 2 | 70.00 % |" in module.table(mixed)  # not the one of the recipe before
+    before, now = (line for line in module.table(mixed).splitlines() if "`steady`" in line)
+    assert "| 2 | 80.00 % |" in before  # of the recipe before, which hides none and joins none
+    assert f"| {module.REVISION}, {old['recipe']}, " in before
+    assert "| 2 | 70.00 % |" in now
+    assert f"| {module.REVISION}, another, " in now
+    older = [{k: v for k, v in row.items() if k not in ("recipe", "growth")} for row in mixed]
+    assert "| 1, not recorded, " in module.table(older)
+
+
+# ---- searches ------------------------------------------------------------------------------------
+
+
+def test_seeds_of_other_settings_are_no_part_of_a_median(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    figures, arm = script("figures"), "cifar10-45m-growth"
+    now = figures.settings_of(arm)
+    assert len({figures.settings_of(name) for name in figures.ARMS}) == len(figures.ARMS)
+    preset, text = tmp_path / "growth.toml", papers.preset("growth").read_text()
+    preset.write_text(text)
+    monkeypatch.setattr(papers, "preset", lambda name: preset)
+    assert figures.settings_of(arm) == now
+    preset.write_text(text.replace("widen_rounds = 2", "widen_rounds = 3"))
+    assert figures.settings_of(arm) != now
+    rows = [{"arm": arm, "seed": 0}, *({"arm": arm, "seed": n, "settings": now} for n in (0, 1))]
+    assert figures.of_last_settings(rows) == rows[1:]
+    assert figures.of_last_settings(rows[:1]) == rows[:1]
+    part = {"test_accuracy": 0.8, "n_params": 1000}
+    own = {"best": part, "ensemble": part, "wall_s": 2700.0, "trials": {"complete": 2}}
+    line = next(figures.search_lines(arm, [{**row, **own} for row in rows[1:]]))
+    assert "seeds: 2" in line.what

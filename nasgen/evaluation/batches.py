@@ -12,6 +12,7 @@ from torch import Tensor
 from nasgen import seeding
 from nasgen.errors import EvaluationError
 from nasgen.evaluation.feeds.base import Feed
+from nasgen.evaluation.recipe import n_batches
 
 Array = np.ndarray[Any, Any]
 Inputs = dict[str, Tensor]  # what a network reads: "x" is the main input
@@ -61,9 +62,8 @@ class Batches:
 
     @property
     def n_steps(self) -> int:
-        """Batches in an epoch. A rest of less than half a batch is left out: batch norm suffers."""
-        full, rest = divmod(len(self.rows), self.batch_size)
-        return full + (rest >= max(2, self.batch_size / 2))
+        """Batches in an epoch, as `n_batches` counts them."""
+        return n_batches(len(self.rows), self.batch_size)
 
     def begin(self, run: Run) -> None:
         """Called once, before the first epoch; `run` is the network in eval mode, no gradients."""

@@ -26,6 +26,12 @@ USUAL: Final = {
 REVISION = 6  # raise it when training changes in a way that these settings do not show
 
 
+def n_batches(n_rows: int, batch_size: int) -> int:
+    """Return the batches of an epoch. A rest of less than half of one is left out: norms suffer."""
+    full, rest = divmod(n_rows, batch_size)
+    return full + (rest >= max(2, batch_size / 2))
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything about training that is the same for all trials of a run, fidelity excluded.

@@ -27,6 +27,7 @@ class Constants:
     recipe_digest: str
     data_digest: str
     n_train: int = 1  # training images, validation excluded
+    n_steps: int = 0  # updates in an epoch; 0: unknown
     widen: float | None = 1.0  # factor for the channels of finalists; None: what the time allows
     inherit_weights: bool = False
     keep_optimizer: bool = False  # of trials in the search, for those who inherit from them
@@ -38,6 +39,7 @@ class Constants:
     origin: Mapping[str, str] = field(default_factory=dict)  # what the first network starts with
     has_ancestors: bool = False  # whether jobs say from which networks a trial comes
     distils: bool = False  # whether trials learn from them
+    as_of: int | None = None  # revision of the algorithm that the run began with; None: present
 
     def judged(self, trial: Trial) -> Trial:
         """Return a finished trial with its constraints' values apart, and how far it breaks them.

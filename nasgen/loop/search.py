@@ -67,6 +67,8 @@ class Search:
         self.constants = constants
         self.algorithm = algorithm
         algorithm.usual_epochs = constants.search_fidelity.epochs or algorithm.usual_epochs
+        algorithm.n_steps = constants.n_steps
+        algorithm.as_of = constants.as_of or algorithm.as_of
         self.executor = executor
         self.ledger = ledger
         self.budget = budget

@@ -21,6 +21,7 @@ from nasgen.operators.frame import Frame
 from nasgen.search_spaces.blueprint import INPUT, Step
 
 Places = dict[str, set[int]]  # name of a step -> places of channels in its output
+FACTORS = (1.5, 2.0)  # by which much is widened beyond the widths that a space names
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,25 @@ def owners(frame: Frame) -> list[int]:
     return [v.tag for v in frame.parent.inner if v.channel_tags]
 
 
-def wider(frame: Frame, vertex: int, rng: np.random.Generator, even: bool = False) -> int:
+def wider(
+    frame: Frame, vertex: int, rng: np.random.Generator, even: bool = False, much: bool = False
+) -> int:
     """Return a width above a vertex's that its layer offers; raises NotApplicable.
 
     Any up to twice the width may be drawn, as the modules of Painter 2018 are as wide as the layer
     that they stand beside; the next one, if it is further. `even`: by an even number of channels,
-    for twins.
+    for twins. Where the widths that the space names end, but any is legal: the next legal one, or
+    with `much` a half or the whole more, as far as max_channels allows.
     """
     op, width = frame.parent.vertex(vertex).op, frame.parent.vertex(vertex).channels
     values, most = frame.space.domain(op)["channels"], frame.space.max_channels
     above = [n for n in values[bisect_right(values, width) :] if n <= most]
     above = [n for n in above if not even or (n - width) % 2 == 0]
     if not above and frame.rules(frame.steps[_step(frame, vertex)]).domain["channels"] == ():
-        above = [n for n in (width + 1 + even,) if n <= most]
+        step = 1 + even
+        room = (most - width) // step * step
+        more = [round((f - 1) * width / step) * step for f in FACTORS] if much else [step]
+        above = sorted({width + min(max(n, step), room) for n in more}) if room > 0 else []
     if not above:
         raise NotApplicable(
             f"{frame.named(vertex)} is as wide as it may be, {width} channels"

@@ -1,11 +1,12 @@
 """Painter 2018: is growing an ensemble better than training one? Accuracy against training FLOPs.
 
 Section 4 of the proposal asks to compare a single network, an ensemble of networks and the method
-by accuracy against FLOPs. Growth plays three times: its last 60 % of the FLOPs go to one network,
+by accuracy against FLOPs. Growth plays four times: its last 60 % of the FLOPs go to one network,
 or to as many as survive a round, for their ensemble; or members of a round train jointly on shared
-parameters. Two controls are added: growth whose new weights are random instead of zero-initialised,
-which the authors' later paper found as good, and the final architecture trained from scratch: with
-all that growth spent, and with what it and its ancestors alone were trained for, divided by 0.6.
+parameters, for as many epochs, and for as many FLOPs. Controls are added: growth whose new weights
+are random instead of zero-initialised, which the authors' later paper found as good, and the final
+architecture trained from scratch: with all that growth spent, several times for an ensemble with
+all of it, and with what the grown network and its ancestors alone were trained for, divided by 0.6.
 Where the grown network is as good as the latter, its line took 0.6 of the training. What is not
 grown has the learning-rate cycle that is best for one training. Networks and ensembles are chosen
 on validation images; each arm is tested once.
@@ -16,11 +17,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from nasgen import registry
+from nasgen.bench.summary import spread
 from nasgen.data.base import load
 from nasgen.data.split import split
 from nasgen.engine.algorithms.growth import Growth
@@ -31,6 +35,7 @@ from nasgen.papers.base import Reproduction, Request, finished, scale_of
 from nasgen.papers.outcome import Compared, Target
 from nasgen.report import numbers
 from nasgen.report.charts import Line, Mark, plot
+from nasgen.report.figures import N_COLOURS
 from nasgen.report.scale import axis
 from nasgen.report.sheet import Table, sheet
 from nasgen.runs import reading
@@ -42,14 +47,16 @@ from nasgen.store.trial import BACKWARD, Trial, training_flops
 
 PAPER = "painter2018"
 LINEAGE_SHARE = 0.6  # of the training that the final architecture gets from scratch
-REVISION = 4  # raised when morphisms or training change: rows of before are not comparable
+REVISION = 5  # raised when morphisms or training change: rows of before are not comparable
 RANDOM = "random-pad"  # the morphism of the control
 ARMS = {
     "growth": "growth, one network in the end",
     "several": "growth, several in the end",
-    "shared": "growth on shared parameters",
+    "shared": "growth on shared parameters, its epochs",
+    "shared-flops": "growth on shared parameters, its FLOPs",
     "one": "one network",
     "independent": "ensemble of independent networks",
+    "independent-final": "ensemble of its final architecture, independent",
     "random-pad": "growth with random padding",
     "scratch": "final architecture from scratch",
     "lineage": "final architecture from scratch, its lineage / 0.6",
@@ -58,10 +65,17 @@ ARMS = {
 # network of neuroevolution, and the ensemble of co-evolution. Its base got fewer FLOPs.
 REPORTED = {("one", "best"): 0.70, ("shared", "best"): 0.74, ("shared", "ensemble"): 0.75}
 GROWN = ("decay", "new_parts", "new_rate")  # settings of [training] that only growth has
+N_STORED, N_BYTES = 3, 4  # of each parameter: its value and two moments of AdamW, in float32
 # For what is one job: all cores but one would wait for it.
 ALL_CORES: dict[str, dict[str, Any]] = {"execution": {"threads_per_trial": n_cores()}}
+# Of each arm: what of it, metric, field of the row.
+COSTS = (
+    ("all its networks", "training FLOPs", "train_flops"),
+    ("the networks of a round", "bytes of weights and moments", "memory_bytes"),
+)
 COLUMNS = (
-    "arm", "seed", "training FLOPs", "best, test", "weights", "ensemble, test", "networks", "wall",
+    "arm", "seed", "training FLOPs", "memory", "best, test", "weights", "ensemble, test",
+    "networks", "wall",
 )  # fmt: skip
 
 
@@ -144,7 +158,7 @@ class _Seed:
         grown = self._row("growth", growth)
         flops, first = grown["train_flops"], grown["first_flops"]
         n = self.scale.survivors
-        several = merge(growth, {"algorithm": {"finals": n}})
+        several = self._row("several", merge(growth, {"algorithm": {"finals": n}}))
         shared = merge(growth, {"algorithm": {"shared": True}}) | ALL_CORES  # one job a round
         final = self.folder / "final.json"
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -153,13 +167,19 @@ class _Seed:
         best = grown["best"]["flops"]
         usual = self.tables["algorithm"].get("morphisms", {})
         morphisms = {**dict.fromkeys(usual, 0.0), RANDOM: 1.0}
+        # Members of other sizes may survive, so this meets what growth spent about.
+        joint = self._row("shared", shared)
+        factor = flops / joint["train_flops"]
+        longer = {name: factor * growth["algorithm"][name] for name in ("first_epochs", "epochs")}
         random = merge(growth, {"algorithm": {"morphisms": morphisms, "widen_rounds": 0}})
         return [
             grown,
-            self._row("several", several),
-            self._row("shared", shared),
+            several,
+            joint,
+            self._row("shared-flops", merge(shared, {"algorithm": longer})),
             self._row("one", self._fixed(flops / first)),
             self._row("independent", self._fixed(flops / first / n, repetitions=n)),
+            self._row("independent-final", self._fixed(flops / best / n, repetitions=n) | origin),
             self._row("random-pad", random),
             self._row("scratch", self._fixed(flops / best) | origin),
             self._row(
@@ -216,6 +236,7 @@ class _Seed:
             "train_flops": spent,
             "lineage_flops": lineage_flops(run, self.n_train),
             "first_flops": run.trial(0).metrics["flops"],
+            "memory_bytes": memory_bytes(run),
             "best": summary["best"],
             "ensemble": summary["ensemble"],
             "key": run.trial(summary["best"]["trial"]).key,
@@ -228,6 +249,39 @@ class _Seed:
             "machine": {k: record["machine"][k] for k in ("processor", "cores")},
             "versions": record["versions"],
         }
+
+
+def memory_bytes(run: Run) -> int:
+    """Return the bytes of weights and AdamW's moments of a round's networks, of the largest round.
+
+    Of members that are trained jointly, what they share by gene tag counts once. Activations,
+    buffers and data do not count.
+    """
+    rounds: dict[int, list[Trial]] = {}
+    for trial in run.trials:
+        if trial.metrics.get("n_params"):
+            rounds.setdefault(trial.generation, []).append(trial)
+    return N_STORED * N_BYTES * max(_n_stored(run, members) for members in rounds.values())
+
+
+def _n_stored(run: Run, members: Sequence[Trial]) -> int:
+    """Return how many weights the networks of a round have together."""
+    if members[0].cohort is None:
+        return sum(int(member.metrics["n_params"]) for member in members)
+    from nasgen.phenotype.network import build  # loads torch
+    from nasgen.phenotype.shared import SharedParameters
+
+    inference: Any = run.inference
+
+    def alike() -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Yield the networks, all values equal, so that tags alone say what is shared."""
+        for member in members:
+            network = build(inference.decode(dict(member.genotype))[1])
+            for parameter in network.parameters():
+                parameter.data.zero_()
+            yield network, {}
+
+    return sum(block.numel() for block in SharedParameters(alike()).blocks)
 
 
 def lineage_flops(run: Run, n_train: int) -> float:
@@ -261,12 +315,87 @@ def _n_train(config: SearchConfig) -> int:
 # ---- beside the paper ----------------------------------------------------------------------------
 
 PARTS = ("best", "ensemble")
+Arm = tuple[str, str]  # and which part of it
 
 
-def _accuracies(rows: Sequence[Row], arm: str, part: str) -> list[float]:
-    """Return the test accuracies of an arm, one a seed; NaN where there is none."""
-    found = [(row[part] or {}).get("test_accuracy") for row in rows if row["arm"] == arm]
-    return [math.nan if value is None else value for value in found]
+@dataclass(frozen=True)
+class Gain:
+    """Test accuracies of two arms beside each other, paired by seed.
+
+    `least` is what the first should be ahead of the second, in points; None: there is no goal.
+    `above`: by more than that, with all of its 95 % interval, so that one seed cannot tell.
+    """
+
+    what: str
+    first: Arm
+    second: Arm
+    least: float | None = None
+    above: bool = False
+
+    def pairs(self, rows: Sequence[Row]) -> list[tuple[float, float]]:
+        """Return both accuracies in per cent for each seed that has both."""
+        first, second = (
+            {row["seed"]: 100 * value for row, value in _tested(rows, *arm)}
+            for arm in (self.first, self.second)
+        )
+        return [(first[seed], second[seed]) for seed in first if seed in second]
+
+    def measured(self, rows: Sequence[Row]) -> dict[str, Any] | None:
+        """Return the mean difference with its interval; None where no seed has both."""
+        pairs = self.pairs(rows)
+        return spread(np.array([a - b for a, b in pairs])) if pairs else None
+
+    @property
+    def goal(self) -> str:
+        """What should be gained, "" for nothing."""
+        if self.least is None:
+            return ""
+        return f"interval above {self.least:g}" if self.above else f"≥ {self.least:g}"
+
+    def met(self, found: Mapping[str, Any]) -> bool | None:
+        """Tell whether what was `measured` is as wanted; None where that cannot be told."""
+        mean, half = found["mean"], found["ci95"]
+        if self.least is None or (self.above and half is None):
+            return None
+        return bool(mean - half > self.least if self.above else mean >= self.least)
+
+
+GAINS = (
+    Gain("growth's best network minus its architecture from scratch, for its lineage's FLOPs / 0.6",
+         ("growth", "best"), ("lineage", "best"), 0.0),
+    Gain("growth's ensemble minus its best network",
+         ("growth", "ensemble"), ("growth", "best"), 1.0),
+    Gain("growth's ensemble minus one of independent networks, equal FLOPs",
+         ("growth", "ensemble"), ("independent", "ensemble"), 0.0, above=True),
+    Gain("growth's ensemble minus one of its final architecture, equal FLOPs",
+         ("growth", "ensemble"), ("independent-final", "ensemble"), 0.0, above=True),
+    Gain("growth's ensemble of several minus its best network",
+         ("several", "ensemble"), ("several", "best"), 1.0),
+    Gain("growth's ensemble of several minus one of independent networks, equal FLOPs",
+         ("several", "ensemble"), ("independent", "ensemble"), 0.0, above=True),
+    Gain("growth's ensemble of several minus one of its final architecture, equal FLOPs",
+         ("several", "ensemble"), ("independent-final", "ensemble"), 0.0, above=True),
+    Gain("growth's best network minus that of growth on shared parameters, equal epochs",
+         ("growth", "best"), ("shared", "best")),
+    Gain("growth's best network minus that of growth on shared parameters, equal FLOPs",
+         ("growth", "best"), ("shared-flops", "best")),
+    Gain("growth's ensemble minus that of growth on shared parameters, equal FLOPs",
+         ("growth", "ensemble"), ("shared-flops", "ensemble")),
+    Gain("growth's best network minus one network, equal FLOPs",
+         ("growth", "best"), ("one", "best")),
+    Gain("growth's best network minus its architecture from scratch, equal FLOPs",
+         ("growth", "best"), ("scratch", "best")),
+    Gain("growth's ensemble minus that of growth with random padding",
+         ("growth", "ensemble"), ("random-pad", "ensemble")),
+)  # fmt: skip
+
+
+def _tested(rows: Sequence[Row], arm: str, part: str) -> Iterator[tuple[Row, float]]:
+    """Yield the rows of an arm that have a test accuracy, with it."""
+    for row in (row for row in rows if row["arm"] == arm):
+        value = (row[part] or {}).get("test_accuracy")
+        if value is not None and math.isfinite(value):
+            yield row, value
 
 
 def _compared(rows: Sequence[Row]) -> list[Compared]:
@@ -275,40 +404,28 @@ def _compared(rows: Sequence[Row]) -> list[Compared]:
     for arm, title in ARMS.items():
         for part in PARTS:
             paper = REPORTED.get((arm, part)) if is_papers else None
-            values = _accuracies(rows, arm, part)
+            values = [value for _, value in _tested(rows, arm, part)]
             found.append(Compared.of(title, f"{part}, chosen on validation images",
                                      "test accuracy", paper, values))  # fmt: skip
-        flops = [row["train_flops"] for row in rows if row["arm"] == arm]
-        found.append(Compared.of(title, "all its networks", "training FLOPs", None, flops))
+        own = [row for row in rows if row["arm"] == arm]
+        for setting, metric, name in COSTS:
+            found.append(Compared.of(title, setting, metric, None, [row[name] for row in own]))
+    for gain in GAINS:
+        values = [a - b for a, b in gain.pairs(rows)]
+        found.append(Compared.of(gain.what, "test, paired by seed", "points", None, values))
     return found
 
 
 def _targets(rows: Sequence[Row]) -> list[Target]:
     """Return what growth should gain over its controls, in points of test accuracy."""
-
-    def gain(first: tuple[str, str], second: tuple[str, str]) -> float | None:
-        pairs = zip(_accuracies(rows, *first), _accuracies(rows, *second), strict=True)
-        gains = [a - b for a, b in pairs if math.isfinite(a - b)]
-        return 100 * sum(gains) / len(gains) if gains else None
-
-    return [
-        Target.least(
-            "growth's best network minus its architecture from scratch, for the FLOPs of its "
-            "lineage / 0.6 (points)", 0.0, gain(("growth", "best"), ("lineage", "best")),
-        ),
-        Target.least(
-            "growth's ensemble of several minus its best network (points)", 1.0,
-            gain(("several", "ensemble"), ("several", "best")),
-        ),
-        Target.least(
-            "growth's ensemble of several minus one of independent networks, equal FLOPs (points)",
-            0.0, gain(("several", "ensemble"), ("independent", "ensemble")),
-        ),
-        Target.least(
-            "growth apart minus growth on shared parameters, best networks (points)", 0.0,
-            gain(("growth", "best"), ("shared", "best")),
-        ),
-    ]  # fmt: skip
+    found = []
+    for gain in (gain for gain in GAINS if gain.goal):
+        got, met = numbers.NONE, None
+        if (points := gain.measured(rows)) is not None:
+            half = "" if points["ci95"] is None else f" ± {points['ci95']:.2f}"
+            got, met = f"{points['mean']:+.2f}{half}", gain.met(points)
+        found.append(Target(f"{gain.what} (points)", gain.goal, got, met))
+    return found
 
 
 # ---- showing -------------------------------------------------------------------------------------
@@ -316,12 +433,15 @@ def _targets(rows: Sequence[Row]) -> list[Target]:
 NOTES = (
     "Training FLOPs are 3 x the forward FLOPs of one image x the images seen, counted; one "
     "network, independent networks and the final architecture from scratch may spend what growth "
-    "spent; random padding plays the same rounds, with networks of its own; the last arm gets the "
-    "FLOPs of the grown network and its ancestors (all members, where they were trained jointly), "
-    "divided by 0.6. Growth's ensemble chooses among all its networks, the independent one has as "
-    "many as growth keeps in a round: see the numbers of networks. Lines: best validation "
-    "accuracy so far. Marks: test accuracy of the ensemble, looked at once; an ensemble of one is "
-    "the network itself.",
+    "spent, the last two of them also as ensembles; random padding plays the same rounds, with "
+    "networks of its own, and so does growth on shared parameters, once with its epochs in "
+    "proportion, so that it spends about what growth spent; the last arm gets the FLOPs of the "
+    "grown network and its ancestors (all members, where they were trained jointly), divided by "
+    "0.6. Growth's ensemble chooses among all its networks, the independent ones have as many as "
+    "growth keeps in a round: see the numbers of networks. Memory is that of the weights and "
+    "AdamW's moments of all networks of a round, of the largest one, shared weights counted once. "
+    "Lines: best validation accuracy so far. Marks: test accuracy of the ensemble, looked at once; "
+    "an ensemble of one is the network itself.",
 )
 
 
@@ -331,6 +451,7 @@ def _cells(row: Row) -> list[str]:
         ARMS[row["arm"]],
         str(row["seed"]),
         f"{row['train_flops']:.3g}",
+        f"{row['memory_bytes'] / 2**20:.2f} MiB",
         numbers.percent(best["test_accuracy"]),
         f"{best['n_params']:,}",
         numbers.percent(ensemble["test_accuracy"]),
@@ -343,7 +464,7 @@ def _figure(rows: list[Row]) -> Any:
     order = list(ARMS)
     marks, lines, xs, ys = [], [], [], []
     for row in rows:
-        css = f"c{order.index(row['arm'])}"
+        css = f"c{order.index(row['arm']) % N_COLOURS}"
         accuracy = row["ensemble"]["test_accuracy"]
         name = f"{ARMS[row['arm']]}, seed {row['seed']}"
         title = f"{name}: {numbers.percent(accuracy)} test accuracy"

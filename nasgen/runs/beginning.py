@@ -154,6 +154,7 @@ def _birth(
         },
         **segments.facts(resolved, dataset),
         "made_for_the_last": resolved.algorithm_type.made_for_the_last,
+        "revision": resolved.algorithm_type.revision,
         "legs": [leg_record(trials, config.budget.time)],
         "summary": None,
     }

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from nasgen.data.base import Dataset
+from nasgen.data.split import Split, split
 from nasgen.errors import ConfigError, NasgenError, StoreError, typed
-from nasgen.evaluation.recipe import Recipe
+from nasgen.evaluation.recipe import Recipe, n_batches
 from nasgen.loop.search import Search
 from nasgen.registry.plugins import digests_of, named
 from nasgen.runs import commands, reading
@@ -46,6 +47,15 @@ def facts(resolved: Resolved, dataset: Dataset) -> dict[str, Any]:
             },
         },
     }
+
+
+def n_steps(config: SearchConfig, dataset: Dataset, parts: Split) -> int:
+    """Return the updates in an epoch of a search trial; `parts` are all rows of the run."""
+    data, fraction = config.data, config.training.fraction
+    if fraction < 1:
+        parts = split(dataset, data.validation, data.split_seed, fraction)
+    n_rows = len(parts.train)
+    return n_batches(n_rows, Recipe.of(config.training, dataset.shape).batch_for(n_rows))
 
 
 def changes(record: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

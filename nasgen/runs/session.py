@@ -266,8 +266,7 @@ class _Session:
     ) -> None:
         config = resolved.config
         self.folder, self.resolved, self.config = folder, resolved, config
-        self.listeners = listeners
-        self.began = began
+        self.listeners, self.began = listeners, began
         parts = split(dataset, config.data.validation, config.data.split_seed)
         record = self.record = folder.record()
         self.constants = Constants(
@@ -278,6 +277,7 @@ class _Session:
             recipe_digest=record.get("recipe") or resolved.recipe_digest,
             data_digest=split_digest(dataset, parts),
             n_train=len(parts.train),
+            n_steps=segments.n_steps(config, dataset, parts),
             widen=config.finish.widen,
             inherit_weights=resolved.inherits,
             compares=resolved.compares,
@@ -288,12 +288,12 @@ class _Session:
             keep_optimizer=resolved.inherits,
             keep_clusters="clusters" in resolved.keeps,
             limit_s=fidelity.limit_s(config),
+            as_of=record.get("revision", 1),
         )
         self.designs = designs.Offer(resolved, folder.path, dataset, parts.train, record["legs"])
         self.targets = dataset.targets[parts.validation]
         self.task = resolved.task.fit(dataset, parts.train)
-        n_test = len(dataset.targets_test) if dataset.has_test else 0
-        self.n_answers = n_test * resolved.n_views  # of each network that is tested in the end
+        self.n_answers = resolved.n_views * (len(dataset.targets_test) if dataset.has_test else 0)
         self._left_s: Callable[[], float] = lambda: math.inf  # until tests should be over
         self._saved = 0.0
         self.has_results = False  # a trial has ended, and is no mere copy of the origin

@@ -233,6 +233,7 @@ class _Record(_Part):
     cautions: list[str] = []
     foreseen: list[str] = []
     made_for_the_last: bool | None = None
+    revision: Annotated[int, Field(ge=1, strict=True)] = 1  # of its algorithm
     measured: _Measured = _Measured()
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ import torch
 
 from nasgen import registry
 from nasgen.errors import NotApplicable
-from nasgen.genotypes import Child, Dag
+from nasgen.genotypes import Child, Dag, Draft
 from nasgen.operators import morphism
 from nasgen.search_spaces.dag_cnn import DagCnn
 from nasgen.search_spaces.graph import GraphSpace
@@ -62,3 +62,25 @@ def test_the_whole_network_is_widened_at_once(space: str) -> None:
         shares.append(sum(new[tag] > width for tag, width in old.items()) / len(old))
     assert min(shares) > 0
     assert np.median(shares) > 0.3  # what sums and caps forbid is left out
+
+
+def test_the_whole_network_widens_by_a_factor_beyond_the_widths_of_the_space() -> None:
+    space, draft = DagCnn(max_channels=320), Draft()
+    first = draft.add("conv", [draft.input], channels=200, kernel=3)
+    draft.connect(draft.add("conv", [first], channels=128, kernel=3), draft.output)
+    parent = draft.freeze().mint(3, 0)
+
+    def made(name: str, seed: int) -> Child:
+        child: Child = registry.resolve("morphisms", name)(
+            parent, space, np.random.default_rng(seed)
+        )
+        return child.mint(3, 1)
+
+    wider = [made("r2r-widen-all", seed) for seed in range(30)]
+    widths = {tuple(v.channels for v in child.genotype.inner) for child in wider}
+    assert widths == {(a, b) for a in (300, 320) for b in (192, 256)}
+    assert max(gaps(space, parent, wider[0], (3, 9, 12)).values()) <= TOLERANCE
+    alone = [
+        made("r2r-widen", seed).genotype.inner for seed in range(10)
+    ]  # by the next legal width
+    assert {tuple(v.channels for v in inner) for inner in alone} == {(202, 128), (200, 130)}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import nasgen
 from nasgen.errors import ConfigError
 from nasgen.papers.base import Request
-from nasgen.papers.painter2018 import ARMS, reproduce
+from nasgen.papers.painter2018 import ARMS, GAINS, reproduce
 from nasgen.settings.fidelity import Fidelity
 from nasgen.store.rows import Rows
 from nasgen.store.trial import training_flops
@@ -26,15 +29,22 @@ def test_arms_spend_what_growth_or_its_line_did_and_nothing_is_measured_twice(
     first = reproduce(request)
     assert [row["arm"] for row in first.rows] == list(ARMS)
     spent = {row["arm"]: row["train_flops"] for row in first.rows}
-    for arm in ("one", "independent", "scratch"):
+    for arm in ("one", "independent", "independent-final", "scratch"):
         assert spent[arm] == pytest.approx(spent["growth"], rel=0.05)
+    assert spent["shared-flops"] == pytest.approx(spent["growth"], rel=0.3), "about as many"
     by_arm = {row["arm"]: row for row in first.rows}
     line = by_arm["growth"]["lineage_flops"]
     assert spent["lineage"] == pytest.approx(line / 0.6, rel=0.05)
     assert 0 < line < spent["growth"]
-    assert by_arm["scratch"]["key"] == by_arm["lineage"]["key"] == by_arm["growth"]["key"]
-    assert by_arm["independent"]["trials"]["complete"] == 2
-    n_finals = {"growth": 1, "several": 2, "shared": 1, "random-pad": 1}
+    trained_again = ("scratch", "lineage", "independent-final")
+    assert {by_arm[arm]["key"] for arm in trained_again} == {by_arm["growth"]["key"]}
+    for arm, n in {"one": 1, "independent": 2, "independent-final": 2}.items():
+        assert by_arm[arm]["trials"]["complete"] == n
+        assert by_arm[arm]["memory_bytes"] == n * 12 * by_arm[arm]["best"]["n_params"]
+    (shared,) = tmp_path.glob("tiny-*/seed0/shared")
+    sizes = [t.metrics["n_params"] for t in nasgen.load(shared).trials if t.generation == 2]
+    assert 12 * max(sizes) < by_arm["shared"]["memory_bytes"] < 12 * sum(sizes)
+    n_finals = {"growth": 1, "several": 2, "shared": 1, "shared-flops": 1, "random-pad": 1}
     for arm, n in n_finals.items():
         assert by_arm[arm]["trials"]["complete"] == 1 + 2 * 4 + n
         assert len(by_arm[arm]["curve"]) == 1 + 2 * 4 + n
@@ -51,6 +61,24 @@ def test_arms_spend_what_growth_or_its_line_did_and_nothing_is_measured_twice(
     assert reproduce(request).rows == first.rows
     with pytest.raises(ConfigError, match="--scale"):
         reproduce(Request("huge", None, tmp_path))
+
+
+def test_gains_are_paired_by_seed_and_one_seed_shows_no_interval() -> None:
+    def row(arm: str, seed: int, accuracy: float | None) -> dict[str, Any]:
+        return {"arm": arm, "seed": seed, "best": {"test_accuracy": accuracy}, "ensemble": None}
+
+    gain = replace(GAINS[0], above=True)  # of growth over its architecture from scratch
+    rows = [row("growth", 0, 0.9), row("lineage", 0, 0.8), row("growth", 1, 0.5)]
+    assert gain.pairs(rows) == [(90.0, 80.0)]
+    found = gain.measured(rows)
+    assert found is not None
+    assert (found["ci95"], gain.met(found), GAINS[0].met(found)) == (None, None, True)
+    rows += [row("lineage", 1, None), row("lineage", 2, 0.3), row("growth", 2, 0.3)]
+    assert gain.pairs(rows) == [(90.0, 80.0), (30.0, 30.0)]
+    found = gain.measured(rows)
+    assert found is not None
+    assert (found["mean"], gain.met(found), GAINS[0].met(found)) == (5.0, False, True)
+    assert GAINS[1].measured(rows) is None
 
 
 def test_training_flops_are_three_passes_over_the_images_seen() -> None:

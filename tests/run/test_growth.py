@@ -58,8 +58,8 @@ def test_what_the_ensemble_may_take_is_kept_and_the_rest_is_swept(grown: nasgen.
     assert grown.ensemble.val_accuracy >= grown.trial().metrics["val_accuracy"]
 
 
-def stopped_and_resumed(tables: Mapping[str, Any], folder: Path) -> nasgen.Run:
-    """Return a run that was stopped when its eighth trial began."""
+def stopped(tables: Mapping[str, Any], folder: Path) -> Path:
+    """Return the folder of a run that was stopped when its eighth trial began."""
 
     class StopError(Exception):
         pass
@@ -70,11 +70,11 @@ def stopped_and_resumed(tables: Mapping[str, Any], folder: Path) -> nasgen.Run:
 
     with pytest.raises(StopError):
         nasgen.run(tables, out=folder, listeners=(stop,))
-    return nasgen.resume(folder)
+    return folder
 
 
 def test_a_stopped_growth_goes_on_to_the_same_history(grown: nasgen.Run, tmp_path: Path) -> None:
-    again = stopped_and_resumed(TABLES, tmp_path / "run")
+    again = nasgen.resume(stopped(TABLES, tmp_path / "run"))
     rows = [[t.history_row() | {"attempt": 0} for t in run.trials] for run in (again, grown)]
     assert rows[0] == rows[1]
     assert [t.weights_ref for t in again.trials] == [t.weights_ref for t in grown.trials]
@@ -272,7 +272,7 @@ def test_one_schedule_runs_over_all_rounds_and_the_last_training_gets_its_share(
     n_train = len(split(load(data.source), data.validation, data.split_seed).train)
     flops = [training_flops(t.metrics, t.fidelity, n_train) for t in steady.trials]
     assert any(t.metrics.get("n_probed") for t in rounds), "what GradMax took is paid for too"
-    assert flops[-1] / sum(flops) == pytest.approx(0.6, abs=0.01)
+    assert 0.6 <= flops[-1] / sum(flops) < 0.61
     # The rate: it is not the end of a cycle anywhere but at the end.
     rates = [t.curve[-1]["lr"] for t in steady.trials]
     assert min(rates[:-1]) > 0.05 > 0.01 > rates[-1]
@@ -280,7 +280,7 @@ def test_one_schedule_runs_over_all_rounds_and_the_last_training_gets_its_share(
 
 def test_the_whole_network_widens_before_it_deepens(steady: nasgen.Run) -> None:
     made = {g: [t for t in steady.trials if t.generation == g and not t.goes_on] for g in (1, 2)}
-    assert {t.operator for t in made[1]} == {"r2r-widen-all"}
+    assert [t.operator for t in steady.trials if t.generation == 1] == ["r2r-widen-all"] * 3
     assert all(t.metrics["n_probed"] > 0 for g in made.values() for t in g)
     assert all("n_probed" not in t.metrics for t in steady.trials if t.goes_on)
 
@@ -288,8 +288,22 @@ def test_the_whole_network_widens_before_it_deepens(steady: nasgen.Run) -> None:
 def test_a_steady_growth_that_was_stopped_goes_on_to_the_same_end(
     steady: nasgen.Run, tmp_path: Path
 ) -> None:
-    again = stopped_and_resumed(STEADY, tmp_path / "run")
+    again = nasgen.resume(stopped(STEADY, tmp_path / "run"))
     assert [t.weights_ref for t in again.trials] == [t.weights_ref for t in steady.trials]
+
+
+def test_a_run_that_records_no_revision_goes_on_as_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(Growth, "revision", 1)
+        file = stopped(STEADY, tmp_path / "run") / "run.json"
+    record = json.loads(file.read_text())
+    assert record.pop("revision") == 1
+    file.write_text(json.dumps(record))
+    again = nasgen.resume(tmp_path / "run")
+    assert [t.state for t in again.trials] == ["COMPLETE"] * 8
+    assert [t.goes_on for t in again.trials if t.generation == 1] == [True, False, False]
 
 
 @pytest.mark.parametrize(

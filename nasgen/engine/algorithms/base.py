@@ -58,6 +58,8 @@ class Algorithm(ABC):
     - `predictor`: what screens its candidates for one objective unless the config says; or "none".
     - `made_for_the_last`: its run stands for the network of `population` that it ends with, however
       that ranks among those before it; else for the best of all.
+    - `revision`: raised when equal results lead to other candidates. A run records it and goes on
+      with that: `as_of` is the one that it began with.
     """
 
     is_generational = True
@@ -75,6 +77,7 @@ class Algorithm(ABC):
     named_only: ClassVar[bool] = False
     environment: ClassVar[str] = "none"
     made_for_the_last: ClassVar[bool] = False
+    revision: ClassVar[int] = 1
     abreast: int = 0
     least_population: ClassVar[int] = 2
     usual_population: ClassVar[int | None] = None
@@ -102,6 +105,8 @@ class Algorithm(ABC):
         # Seq -> how much of its network exists, see `nasgen.store.trial.COUNTS`.
         self.counts: Callable[[int], Mapping[str, Any]] = _no_counts
         self.usual_epochs = 1.0  # of a candidate whose terms say none; the search sets it
+        self.n_steps = 0  # updates in an epoch, 0 where that is unknown; the search sets it
+        self.as_of = self.revision  # which a run of an older version may set back
         self.keeps: frozenset[str] = frozenset()  # the artifacts that selections need of all trials
 
     def selection(self, name: str, **options: Any) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ ensemble.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, ClassVar, Final, Literal
@@ -36,8 +37,10 @@ class Growth(Generational):
     - `members` (M1): default `population`, or one more than `survivors`. `survivors` (M2): default
       three tenths of the members.
     - `rounds` (K): default until the budget is spent.
-    - `widen_rounds`: so many rounds at the beginning in which a network is widened as a whole, by
-      the morphism "r2r-widen-all"; other morphisms follow. Default 0.
+    - `widen_rounds`: so many rounds at the beginning in which all members are new and made by the
+      morphism "r2r-widen-all", which widens a network as a whole. What they come from is trained no
+      further, unless none of them could be trained. A round in which no network can be widened as a
+      whole is one with other morphisms, which follow. Default 0.
     - `last`: share of the training that comes behind the rounds, above 0 and below 1. The schedule
       of learning rate and image size then runs once over everything that a network is trained. With
       `rounds`, the best `finals` (1) of the survivors are trained on together for this share of all
@@ -52,12 +55,17 @@ class Growth(Generational):
     of children of the same round. The peak of the learning rate is the same for all sizes; the
     authors' report lowers the rate by |theta| / |theta'|. Two mutations of a round that give
     isomorphic networks count as one.
+
+    Runs of revision 1 train the networks that widening rounds begin with on beside the wider ones,
+    leave what failed trainings took out of all FLOPs, and round the last training to the nearest
+    update instead of up.
     """
 
     inherits: ClassVar[bool] = True
     takes_rungs: ClassVar[bool] = False
     begins_with: ClassVar[Literal["designs", "draws", "seed"]] = "seed"
     morphisms: ClassVar[tuple[str, ...]] = ("r2r-widen", "r2r-deepen")
+    revision: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -105,6 +113,7 @@ class Growth(Generational):
         self._n_rounds = 0
         self._trained: list[int] = []  # seqs
         self._is_last = False
+        self._replaces = False  # the members of this round take the places of those before
 
     def begin(self, breeder: Breeder) -> None:
         super().begin(breeder)
@@ -157,6 +166,7 @@ class Growth(Generational):
         return 1 + self.rounds * self.n_members + (self.finals if self.last else 0)
 
     def breed(self, rng: np.random.Generator) -> list[Proposal | None]:
+        self._replaces = False
         if not self.population:  # at the start, or when that one training failed
             if not self.generation:
                 self._check_growth()
@@ -165,19 +175,31 @@ class Growth(Generational):
             return self._ending()
         self._n_rounds += 1
         terms = self._on(self.later, self._n_rounds)
+        whole = replace(terms, operators=(WHOLE,))
+        widens = self._n_rounds <= self.widen_rounds
+        if widens and self.as_of > 1:
+            wider = self._children(self.n_members, whole, rng)
+            if any(child is not None for child in wider):
+                self._replaces = True
+                return wider
+            widens = False  # all are as wide as the space allows
         batch = [
             self.toolbox.carry_on(member, self.generation, terms=terms)
             for member in self.population
         ]
-        if self._n_rounds <= self.widen_rounds:
-            terms = replace(terms, operators=(WHOLE,))
-        for _ in range(self.n_members - len(self.population)):
+        n_new = self.n_members - len(self.population)
+        return batch + self._children(n_new, whole if widens else terms, rng)
+
+    def _children(self, n: int, terms: Terms, rng: np.random.Generator) -> list[Proposal | None]:
+        """Return `n` mutations, each of a member that is drawn."""
+        found: list[Proposal | None] = []
+        for _ in range(n):
             member = self.population[int(rng.integers(len(self.population)))]
             # Growth has one parent, but for matings, which need several.
             mates = self.breeder.operators.mates
             parents = self.gathered([member], rng) if mates else [member]
-            batch.append(self.toolbox.mutate(parents, self.generation, terms=terms))
-        return batch
+            found.append(self.toolbox.mutate(parents, self.generation, terms=terms))
+        return found
 
     def _on(self, terms: Terms, number: int) -> Terms:
         """Return terms with the stretch of training `number`, 0 for the first network's."""
@@ -204,12 +226,18 @@ class Growth(Generational):
         chosen = sorted(self.population, key=lambda i: i.fitness, reverse=True)[: self.finals]
         spent = sum(self._passes(seq) * self._flops(seq) for seq in self._trained)
         each = sum(self._flops(individual.seq) for individual in chosen)
-        epochs = self.last / (1 - self.last) * spent / each if each else 0.0
+        epochs = self._whole(self.last / (1 - self.last) * spent / each) if each else 0.0
         fidelity: dict[str, Any] = {"begin": round(1 - self.last, 9), "end": 1.0}
         if epochs > 0:
             fidelity["epochs"] = round(epochs, 6)
         terms = Terms(fidelity)
         return [self.toolbox.carry_on(member, self.generation, terms=terms) for member in chosen]
+
+    def _whole(self, epochs: float) -> float:
+        """Return epochs, rounded up to whole updates where it is known how many make one."""
+        if not self.n_steps or self.as_of == 1:
+            return epochs
+        return math.ceil(round(epochs * self.n_steps, 6)) / self.n_steps
 
     def _passes(self, seq: int) -> float:
         """Return epochs, with what it took to aim new weights; runs of before do not say that."""
@@ -223,13 +251,19 @@ class Growth(Generational):
         super().tell(individual)
         self._trained.append(individual.seq)
 
+    def tell_failed(self, seq: int) -> None:
+        super().tell_failed(seq)
+        if self.as_of > 1:  # what is known of it was spent too
+            self._trained.append(seq)
+
     def anew(self, rng: np.random.Generator) -> Iterator[Proposal | None]:
         return iter(())  # what is drawn would not have grown
 
     def survive(self, offspring: list[Individual], rng: np.random.Generator) -> list[Individual]:
         # A member whose further training failed still has its weights: it competes as it was.
         carried_on = {i.parents[0] for i in offspring if i.goes_on and i.parents}
-        candidates = offspring + [i for i in self.population if i.seq not in carried_on]
+        left = [i for i in self.population if i.seq not in carried_on]
+        candidates = offspring if self._replaces and offspring else offspring + left
         if not candidates:  # not even the first network could be trained
             return []
         survivors = self.toolbox.survive(candidates, min(self.n_survivors, len(candidates)), rng)

@@ -19,9 +19,9 @@ from nasgen.search_spaces.graph import GraphSpace
 def r2r_widen_all(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> Child:
     """Return the parent with all vertices that can get twins at larger legal widths, in one step.
 
-    Widths are drawn vertex by vertex, up to twice the old. Where all of them together are not
-    legal, three quarters of them are tried, drawn at random, and so on. Raises NotApplicable with
-    the last reason when no vertex can get twins.
+    Widths are drawn vertex by vertex, up to twice the old, also beyond those that the space names.
+    Where all of them together are not legal, three quarters of them are tried, drawn at random, and
+    so on. Raises NotApplicable with the last reason when no vertex can get twins.
     """
     frame = Frame(parent, space)
     wanted: list[tuple[Places, int]] = []
@@ -29,7 +29,7 @@ def r2r_widen_all(parent: Dag, space: GraphSpace, rng: np.random.Generator) -> C
     refusal = NotApplicable("there is no vertex that can get twins.", kind="no_place")
     for vertex in owners(frame):
         try:
-            n = added(frame, vertex, wider(frame, vertex, rng, even=True))
+            n = added(frame, vertex, wider(frame, vertex, rng, even=True, much=True))
             places = last_place(frame, vertex)
         except NotApplicable as error:
             refusal = error
