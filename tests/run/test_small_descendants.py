@@ -140,7 +140,7 @@ def test_a_descendant_is_trained_again_and_tuned_from_its_weights(run: nasgen.Ru
         hidden.rename(artifacts.path(ref))
     assert lost.exit_code == 2
     assert "the logits of trial" in lost.output
-    assert "training.distil=0" in " ".join(lost.output.split())
+    assert "training.distil = 0" in " ".join(lost.output.split())
 
 
 def test_a_search_that_was_killed_learns_the_same_again(
