@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from line import Json, Line
 
 from nasgen.bench import table
-from nasgen.predictors import scores
+from nasgen.predictors.order import log_ranks
+from nasgen.predictors.zero_cost import POOLED
 
 # Goals of a predictor with 100 labels: Kendall's tau, and tau in the best tenth.
 Goals = tuple[float, float]
@@ -64,37 +65,29 @@ def untrained(rows: Sequence[Any]) -> Iterator[Line]:
         values: dict[str, Values] = {}
         for row in group:
             values.setdefault(row["score"], {})[row["row"]] = row["value"]
-        for name, parts in script.POOLED.items():
+        for name, parts in POOLED.items():
             if set(parts) <= set(values):
-                values[name] = _pooled([values[part] for part in parts], script.log_ranks)
-        taus = {name: _tau(found, labels) for name, found in values.items()}
-        known = {name: tau for name, (tau, *_) in taus.items() if tau is not None}
+                values[name] = _pooled([values[part] for part in parts])
+        taus = {
+            name: script.correlated([*found.values()], labels[[*found]])
+            for name, found in values.items()
+        }
+        known = {name: tau for name, (*_, tau, _) in taus.items() if tau is not None}
         floor = max((known[name] for name in FLOOR if name in known), default=None)
         where = ", ".join(f"{key} {value}" for key, value in json.loads(text).items())
-        for name, (tau, within, n) in taus.items():
+        for name, (said, within, tau, n) in taus.items():
             published = f"; published {PUBLISHED[name]:.3f}" if name in PUBLISHED else ""
             has_goal = floor is not None and tau is not None and name not in FLOOR
             yield Line(
                 f"{script.BENCH}, {where}: Kendall tau of `{name}` with {script.COLUMN}, {n} cells",
-                f"{'unknown' if tau is None else format(tau, '+.3f')}{within}{published}",
+                f"{said}{f' ({within})' * bool(within)}{published}",
                 f"above `n_layers` and `flops`, {floor:+.3f}" if has_goal else "",
                 tau > floor if has_goal else None,
             )
 
 
-def _pooled(parts: Sequence[Values], log_ranks: Callable[[Any], Any]) -> Values:
+def _pooled(parts: Sequence[Values]) -> Values:
     """Return the order of a pool by several scores, of the cells that have all of them."""
     cells = [cell for cell in parts[0] if all(cell in part for part in parts)]
     columns = [[part[cell] for part in parts] for cell in cells]
     return dict(zip(cells, log_ranks(np.array(columns, dtype=np.float64)).tolist(), strict=True))
-
-
-def _tau(found: Values, labels: Any) -> tuple[float | None, str, int]:
-    """Return tau, None for too few cells, its 95 % interval in words, and how many cells."""
-    known = {cell: value for cell, value in found.items() if value is not None}
-    tau = scores.kendall(np.array([*known.values()]), labels[[*known]])
-    if tau is None:
-        return None, "", len(known)
-    ends = scores.interval(tau, len(known), scores.PAIRS)
-    within = "" if ends is None else f" ({ends[0]:.3f} to {ends[1]:.3f})"
-    return tau, within, len(known)

@@ -77,15 +77,21 @@ def scored(cell: Dag, name: str, context: dict[str, Any]) -> dict[str, Any]:
     return {"value": value if math.isfinite(value) else None, "seconds": took}
 
 
-def table_row(name: str, values: Values, labels: Sequence[float]) -> str:
-    """Return a line of the table: tau with its 95 % interval (Fieller 1957), and over how many."""
+def correlated(values: Values, labels: Sequence[float]) -> tuple[str, str, float | None, int]:
+    """Return tau and its 95 % interval (Fieller 1957) in words, tau itself, and over how many."""
     pairs = [(v, y) for v, y in zip(values, labels, strict=True) if v is not None]
     tau = scores.kendall(*map(np.array, zip(*pairs, strict=True))) if pairs else None
     if tau is None:
-        return f"| {name} | unknown | | {len(pairs)} |"
+        return "unknown", "", None, len(pairs)
     ends = scores.interval(tau, len(pairs), scores.PAIRS)
     within = "" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
-    return f"| {name} | {tau:+.3f} | {within} | {len(pairs)} |"
+    return f"{tau:+.3f}", within, tau, len(pairs)
+
+
+def table_row(name: str, values: Values, labels: Sequence[float]) -> str:
+    """Return a line of the table."""
+    tau, within, _, n = correlated(values, labels)
+    return f"| {name} | {tau} | {within} | {n} |"
 
 
 def main() -> None:

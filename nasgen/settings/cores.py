@@ -9,8 +9,8 @@ from typing import Any, Final, Self
 
 ENOUGH_EPOCHS, ENOUGH_IMAGES = 40.0, 300_000  # what each of two finalists must still be shown
 MOST_FINALISTS: Final = 4
-# Of a network's speed alone, where another one beside it costs it next to nothing. Two that kept
-# 0.8 to 0.96 of it by the first timing were worse together than one would have been.
+# Of a network's speed alone: at that, another one beside it costs it next to nothing. Three pairs
+# that kept 0.87, 0.90 and 0.96 of it by the timing before did not pay: docs/decisions/engine.md.
 FREE: Final = 0.95
 PARALLEL: Final = 0.75  # t threads are t ** PARALLEL times as fast as one, if nothing is measured
 
