@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from statistics import median
+from statistics import fmean, median
 from typing import Any, Final
 
 import numpy as np
@@ -28,10 +28,11 @@ from nasgen.phenotype.network import Network, build
 from nasgen.settings.config import Training
 from nasgen.settings.fidelity import FINISH_WITHIN, Fidelity, thread_counts
 
-# Of the schedule, where steps are timed: images grow, and threads bring small ones less.
-PLACES: Final = (0.125, 0.375, 0.625, 0.875)
-N_TIMED: Final = len(PLACES)  # steps that are timed after one that warms up
-N_TURNS: Final = 3  # for each number of threads at least: one that was slow decides nothing
+# Of the schedule, where steps are timed, any few of the first ones about as large as all together:
+# images grow, and threads bring small ones less.
+PLACES: Final = (0.375, 0.625, 0.125, 0.875)
+MOST_TIMED: Final = 4  # steps that are timed in a turn, after one that warms up
+N_TURNS: Final = 4  # at least, for each number of threads, so that all places are timed
 SLOW: Final = 5.0  # times the limit: after that, fewer turns must do
 FAR: Final = 2.0  # times as slow as the best: not worth all of the time
 FAR_SHARE: Final = 0.5  # of the limit for those that are far slower
@@ -65,7 +66,8 @@ def measured(
     trainings = Trainings(network, batches, inference.task.loss, recipe, limit_s)
     forked = [inference.device] if inference.device.type == "cuda" else []
     with lent(devices=forked):  # layers such as dropout draw from it
-        found = in_turns(wanted["threads"], trainings.turn, limit_s)
+        in_turns(wanted["threads"], trainings.turn, limit_s)
+    found = trainings.row_s()
     if wanted.get("validation", True):
         answering = Answering(inference, network, wanted["threads"])
         facts["answer_s"] = answering.row_s(ANSWERING_SHARE * limit_s)
@@ -128,11 +130,11 @@ def in_turns(
 class Trainings:
     """Trains a network for a few steps at a time, on images of all `PLACES`, and times them.
 
-    In a turn a step warms up, and `N_TIMED` are timed; where `N_TURNS` such turns would take longer
-    than `limit_s`, and where it isn't known yet, a turn is one step, of the next place for that
-    number of threads. The very first step, in which memory is taken and kernels are made, doesn't
-    count. Weights stay as they are: with the rate of a training some networks would diverge in so
-    many steps.
+    A turn is at the next place for that number of threads. One step warms up, and up to
+    `MOST_TIMED` are timed; where `N_TURNS` of such turns would take longer than `limit_s`, and
+    where it isn't known yet, it is one step. The very first step, in which memory is taken and
+    kernels are made, doesn't count. Weights stay as they are: with the rate of a training some
+    networks would diverge in so many steps.
     """
 
     def __init__(
@@ -143,28 +145,43 @@ class Trainings:
         self.recipe = replace(recipe, average=0.0, lr=0.0)
         self.optimizer = make_optimizer(network, self.recipe)
         self.is_warm = False
-        self.step_s: dict[int, float] = {}  # by threads, in the fastest turn
-        self.n_done: dict[int, int] = {}  # steps by threads
+        self.n_turns: dict[int, int] = {}  # by threads
+        self.step_s: dict[int, float] = {}  # of the fastest turn, by threads
+        self.found: dict[int, dict[float, list[float]]] = {}  # seconds a row: threads, then place
+
+    def row_s(self) -> dict[int, float]:
+        """Return the seconds a row takes on each number of threads, over a whole training.
+
+        Of the places that all of them have seen. A training that time ends spends as much of it at
+        each place, so speeds are averaged: it is shown more of the small images than of the others.
+        """
+        seen = set.intersection(*(set(places) for places in self.found.values()))
+        return {
+            n: 1 / fmean(1 / median(places[place]) for place in sorted(seen))
+            for n, places in self.found.items()
+        }
 
     def turn(self, n_threads: int) -> tuple[float, int]:
         """Return the seconds of some steps on so many threads, and their rows."""
+        n_turns = self.n_turns.get(n_threads, 0)
+        place = PLACES[n_turns % len(PLACES)]
+        step_s = self.step_s.get(n_threads, math.inf)
+        n = int(self.limit_s / N_TURNS / step_s)  # steps
         with device.threads(n_threads):
-            if not self.is_warm:
+            if n > 1 or not self.is_warm:
                 self.is_warm = True
-                self._steps(0, 1, 0)
-            step_s = self.step_s.get(n_threads, math.inf)
-            is_short = N_TURNS * (1 + N_TIMED) * step_s < self.limit_s
-            n_warm, n = (1, N_TIMED) if is_short else (0, 1)
-            n_done = self.n_done.get(n_threads, 0)
-            seconds, n_rows = self._steps(n_warm, n, n_done)
-        self.n_done[n_threads] = n_done + n_warm + n
+                self._steps(1, place)
+            n = min(max(1, n - 1), MOST_TIMED)
+            seconds, n_rows = self._steps(n, place)
+        self.n_turns[n_threads] = n_turns + 1
         self.step_s[n_threads] = min(step_s, seconds / n)
+        self.found.setdefault(n_threads, {}).setdefault(place, []).append(seconds / n_rows)
         return seconds, n_rows
 
-    def _steps(self, n_warm: int, n: int, n_done: int) -> tuple[float, int]:
-        few = _Few(self.batches, n_warm + n, n_done)
+    def _steps(self, n: int, place: float) -> tuple[float, int]:
+        few = _Few(self.batches, n, place)
         train(self.network, few, self.loss, self.recipe, epochs=1.0, optimizer=self.optimizer)
-        return time.perf_counter() - few.began[n_warm], sum(few.n_rows[n_warm:])
+        return time.perf_counter() - few.began, few.n_rows
 
 
 class Answering:
@@ -219,16 +236,15 @@ def moving(
 
 
 class _Few(Batches):
-    """`n_steps` batches of another, each as at the next one of `PLACES` after `n_done` others.
+    """`n_steps` batches of another, as they are at one place of the schedule.
 
-    `began` is when each was asked for, `n_rows` how many rows it has.
+    `began` is when the first was asked for, `n_rows` how many rows they have together.
     """
 
-    def __init__(self, inner: Batches, n_steps: int, n_done: int) -> None:
-        self.inner, self.n, self.n_done = inner, n_steps, n_done
+    def __init__(self, inner: Batches, n_steps: int, place: float) -> None:
+        self.inner, self.n, self.place = inner, n_steps, place
         self.device, self.side = inner.device, inner.side
-        self.began: list[float] = []
-        self.n_rows: list[int] = []
+        self.began, self.n_rows = 0.0, 0
 
     @property
     def n_steps(self) -> int:
@@ -239,9 +255,9 @@ class _Few(Batches):
 
     def stream(self) -> Iterator[Batch]:
         batches = self.inner.stream()
-        for step in range(self.n_done, self.n_done + self.n):
-            self.began.append(time.perf_counter())
-            self.inner.progress = PLACES[step % len(PLACES)]
+        self.began = time.perf_counter()
+        for _ in range(self.n):
+            self.inner.progress = self.place
             found = next(batches)
-            self.n_rows.append(len(found[1]))
+            self.n_rows += len(found[1])
             yield found

@@ -202,7 +202,7 @@ def test_steps_longer_than_the_limit_are_few(evaluator: Evaluator, limit_s: floa
     batches, trainings = _trainings(evaluator, [0.05], limit_s)
     found = speed.in_turns([1, 2], trainings.turn, limit_s)
     assert all(16 * seconds > 0.05 for seconds in found.values())
-    assert 2 <= batches.position <= 1 + 2 * 3
+    assert 2 <= batches.position <= 1 + 2 * speed.N_TURNS
 
 
 @pytest.mark.parametrize("naps", [[0.06, 0.001], [0.06, 0.06, 0.001]])
@@ -229,9 +229,19 @@ def test_images_of_all_sizes_of_a_schedule_are_timed(evaluator: Evaluator, limit
     batches.stream = noted  # type: ignore[method-assign]
     for _ in range(3 * len(speed.PLACES)):
         trainings.turn(1)
-    untimed, *timed = seen
-    assert untimed == speed.PLACES[0]
-    assert {timed.count(place) for place in speed.PLACES} == {len(timed) // len(speed.PLACES)}
+    assert set(seen) == set(speed.PLACES)
+    assert {place: len(times) for place, times in trainings.found[1].items()} == {
+        place: 3 for place in speed.PLACES
+    }
+
+
+def test_speeds_are_averaged_as_by_a_training_that_time_ends(evaluator: Evaluator) -> None:
+    """Half of the time at 1 s a row and half at 4 s: 2.5 rows in 4 s. One slow turn is left out."""
+    _, trainings = _trainings(evaluator, [0.0], 1.0)
+    trainings.found = {1: {0.1: [1.0, 9.0, 1.0], 0.9: [4.0]}, 2: {0.1: [0.5], 0.9: [0.5]}}
+    assert trainings.row_s() == pytest.approx({1: 1.6, 2: 0.5})
+    trainings.found[4] = {0.1: [2.0]}  # given up early: all are compared at what it has seen
+    assert trainings.row_s() == pytest.approx({1: 1.0, 2: 0.5, 4: 2.0})
 
 
 def test_a_training_that_averages_its_weights_is_timed_without_it(tmp_path: Path) -> None:
