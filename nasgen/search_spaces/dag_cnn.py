@@ -8,25 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
-from nasgen.errors import suggest
 from nasgen.genotypes import Dag
 from nasgen.layers.base import Shape
-from nasgen.search_spaces import sampling, uniform
+from nasgen.search_spaces import sampling
 from nasgen.search_spaces.base import Design
 from nasgen.search_spaces.designs import convolutional
-from nasgen.search_spaces.graph import GraphSpace
-
-# What `sample` draws -> its function.
-SAMPLINGS: Final = {"blocks": sampling.sample, "uniform": uniform.sample}
+from nasgen.search_spaces.sampled import Sampled
 
 
 @final
 @dataclass(frozen=True)
-class DagCnn(GraphSpace):
+class DagCnn(Sampled):
     """Graphs of convolutions, pools, sums, concatenations and skips.
 
     - `sampling`: "blocks" draws stages of blocks that train well and fast on a CPU (see
@@ -46,25 +42,9 @@ class DagCnn(GraphSpace):
         "max_stages": 2,
     }
 
-    sampling: str = "blocks"
-
-    def _wrong_options(self) -> list[str]:
-        wrong = super()._wrong_options()
-        if self.sampling not in tuple(SAMPLINGS):
-            wrong.append(
-                f"space.sampling: expected {' or '.join(SAMPLINGS)}, got {self.sampling!r}"
-                f"{suggest(self.sampling, SAMPLINGS)}"
-            )
-        return wrong
-
-    @property
-    def is_uniform(self) -> bool:
-        """Whether labels are drawn with equal chance; see `GraphSpace.labels`."""
-        return self.sampling == "uniform"
-
-    def sample(self, rng: np.random.Generator) -> Dag:
-        """Draw a legal genotype with provisional tags, as `sampling` says."""
-        return SAMPLINGS[self.sampling](self, rng)
+    def blocks(self, rng: np.random.Generator) -> Dag:
+        """Draw stages of blocks; see `search_spaces.sampling`."""
+        return sampling.sample(self, rng)
 
     def seed(self, rng: np.random.Generator) -> Dag:
         """Return a convolution and a pool a stage, 3 stages of doubling width; draws nothing.

@@ -18,7 +18,7 @@ from nasgen.genotypes import Dag, Draft
 from nasgen.layers.base import Shape
 from nasgen.search_spaces.base import Design
 from nasgen.search_spaces.designs import dense
-from nasgen.search_spaces.graph import GraphSpace
+from nasgen.search_spaces.sampled import Sampled
 from nasgen.search_spaces.sampling import chain
 
 OF_MAPS: Final = ("kernels", "min_stages", "max_stages")  # options that mean nothing here
@@ -32,8 +32,16 @@ N_TRIES: Final = 40
 
 @final
 @dataclass(frozen=True)
-class Mlp(GraphSpace):
-    """Options and rules are those of `GraphSpace`, but for kernels and stages, which it has not."""
+class Mlp(Sampled):
+    """Graphs of dense layers, sums and concatenations.
+
+    - `sampling`: "blocks" draws rows of layers that begin wide and become no wider, half of them
+      with skip connections; "uniform" draws every label and width with equal chance (see
+      `search_spaces.uniform`), and so do mutations.
+
+    Further options and rules are those of `GraphSpace`, but for kernels and stages, which it has
+    not.
+    """
 
     ranks: ClassVar[tuple[int, ...]] = (1, 2, 3)
     rank: ClassVar[int] = 1
@@ -53,8 +61,8 @@ class Mlp(GraphSpace):
             )
         super().__post_init__()
 
-    def sample(self, rng: np.random.Generator) -> Dag:
-        """Draw a legal genotype with provisional tags: 1 to 5 layers, half of them with a skip."""
+    def blocks(self, rng: np.random.Generator) -> Dag:
+        """Draw 1 to 5 layers, half of them with a skip."""
         low, high = self.sampled_depths
         for _ in range(N_TRIES):
             dag = self._drawn(rng)

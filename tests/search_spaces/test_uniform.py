@@ -19,6 +19,7 @@ from nasgen.phenotype.network import build
 from nasgen.predictors.features.stier2021 import Stier2021
 from nasgen.runs import reading
 from nasgen.search_spaces.dag_cnn import DagCnn
+from nasgen.search_spaces.mlp import Mlp
 from nasgen.settings.config import read_toml
 
 MERGING = ("sum", "concat")
@@ -164,10 +165,37 @@ def test_small_and_odd_spaces_can_be_sampled(options: dict[str, Any]) -> None:
         assert found.problems(found.sample(rng)) == []
 
 
+def test_dense_networks_can_be_drawn_evenly_too() -> None:
+    """Every length and every row of widths is as likely as any other, wider ones behind narrow."""
+    widths, layers = (8, 16, 32), ("dense",)
+    found = Mlp(sampling="uniform", widths=widths, layers=layers, max_depth=3, max_channels=32)
+    rng = np.random.default_rng(4)
+    dags = [found.sample(rng) for _ in range(N)]
+    assert all(found.problems(dag) == [] for dag in dags)
+    rows = [tuple(v.channels for v in dag.order if v.op == "dense") for dag in dags]
+    assert even(Counter(map(len, rows)), 3) > SURE
+    assert even(Counter(row for row in rows if len(row) == 2), 9) > SURE
+    usual = Mlp(widths=widths, layers=layers, max_depth=3, max_channels=32)
+    own = [usual.sample(rng) for _ in range(60)]
+    firsts = Counter(dag.order[1].channels for dag in own)
+    assert even(firsts, 3) < SURE
+
+
+def test_dense_networks_with_all_labels_are_legal_and_built() -> None:
+    found, rng = Mlp(sampling="uniform"), np.random.default_rng(5)
+    dags = [found.sample(rng) for _ in range(60)]
+    assert {v.op for dag in dags for v in dag.inner} == set(found.drawn)
+    for dag in dags[:10]:
+        assert found.problems(dag) == []
+        network = build(found.blueprint(dag, (6,), 3), 0).train()
+        assert network(torch.randn(4, 6)).shape == (4, 3)
+
+
+@pytest.mark.parametrize("kind", [DagCnn, Mlp])
 @pytest.mark.parametrize("value", ["unifrom", 3, ["uniform"]])
-def test_another_way_of_sampling_is_refused_with_those_there_are(value: Any) -> None:
+def test_another_way_of_sampling_is_refused_with_those_there_are(kind: Any, value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
-        DagCnn(sampling=value)
+        kind(sampling=value)
     assert f"space.sampling: expected blocks or uniform, got {value!r}" in str(caught.value)
     if value == "unifrom":
         assert "did you mean 'uniform'?" in str(caught.value)
