@@ -1,4 +1,4 @@
-"""mlp_digits, zero_cost, growing and the searches of figures: what is measured anew, and said."""
+"""mlp_digits, table_scores, zero_cost, growing, searches of figures: what is measured, and said."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
@@ -16,6 +17,7 @@ import nasgen
 from nasgen import papers
 from nasgen.bench import table
 from nasgen.errors import DataError
+from nasgen.predictors import trainings
 from nasgen.runs import reading
 from nasgen.settings.config import merge
 
@@ -93,6 +95,33 @@ def test_a_part_of_the_networks_is_drawn_and_other_trainings_are_refused(
     monkeypatch.setattr(dense, "EPOCHS", 4)
     with pytest.raises(DataError, match="row 1: expected a network that was trained for 4 epochs"):
         dense.main(file, 3, 3)
+
+
+# ---- scores beside the table of trainings --------------------------------------------------------
+
+
+def test_scores_become_features_of_the_table_and_images_stay_the_last(
+    script: Callable[[str], Any],
+) -> None:
+    module, known = script("table_scores"), trainings.read()
+    _, rows = trainings.lines(trainings.SHIPPED)
+    scores, sets = module.scores_of(rows), [row["set"] for row in rows]
+    assert set(scores) == {"synflow", "naswot", "jacob_cov"}
+    own = module.centred(scores["naswot"], sets)
+    for name in set(sets):
+        here = [value for value, found in zip(own, sets, strict=True) if found == name]
+        assert abs(np.mean(here)) < 1e-9
+    more = module.beside(known, [own])
+    assert (more.X[:, :-2] == known.X[:, :-1]).all()
+    assert (more.X[:, -2] == own[known.networks]).all()
+    assert (more.X[:, -1] == known.X[:, -1]).all()
+    assert module.beside(known, []).X.tolist() == known.X.tolist()
+
+
+def test_a_score_that_is_missing_counts_as_the_usual_one(script: Callable[[str], Any]) -> None:
+    rows = [{"scores": {"a": value, "a_s": 0.1}} for value in (-1.0, None, 0.0, 3.0)]
+    found = script("table_scores").scores_of(rows)
+    assert found["a"] == pytest.approx(np.array([-np.log(2), 0.0, 0.0, np.log(4)]))
 
 
 # ---- scores on NAS-Bench-201 ---------------------------------------------------------------------
