@@ -145,9 +145,8 @@ class Trainings:
         self.recipe = replace(recipe, average=0.0, lr=0.0)
         self.optimizer = make_optimizer(network, self.recipe)
         self.is_warm = False
-        self.n_turns: dict[int, int] = {}  # by threads
         self.step_s: dict[int, float] = {}  # of the fastest turn, by threads
-        self.found: dict[int, dict[float, list[float]]] = {}  # seconds a row: threads, then place
+        self.found: dict[int, list[float]] = {}  # seconds a row of every turn, by threads
 
     def row_s(self) -> dict[int, float]:
         """Return the seconds a row takes on each number of threads, over a whole training.
@@ -155,16 +154,16 @@ class Trainings:
         Of the places that all of them have seen. A training that time ends spends as much of it at
         each place, so speeds are averaged: it is shown more of the small images than of the others.
         """
-        seen = set.intersection(*(set(places) for places in self.found.values()))
+        n_seen = min(len(PLACES), *map(len, self.found.values()))
         return {
-            n: 1 / fmean(1 / median(places[place]) for place in sorted(seen))
-            for n, places in self.found.items()
+            n: 1 / fmean(1 / median(turns[place :: len(PLACES)]) for place in range(n_seen))
+            for n, turns in self.found.items()
         }
 
     def turn(self, n_threads: int) -> tuple[float, int]:
         """Return the seconds of some steps on so many threads, and their rows."""
-        n_turns = self.n_turns.get(n_threads, 0)
-        place = PLACES[n_turns % len(PLACES)]
+        turns = self.found.setdefault(n_threads, [])
+        place = PLACES[len(turns) % len(PLACES)]
         step_s = self.step_s.get(n_threads, math.inf)
         n = int(self.limit_s / N_TURNS / step_s)  # steps
         with device.threads(n_threads):
@@ -173,9 +172,8 @@ class Trainings:
                 self._steps(1, place)
             n = min(max(1, n - 1), MOST_TIMED)
             seconds, n_rows = self._steps(n, place)
-        self.n_turns[n_threads] = n_turns + 1
         self.step_s[n_threads] = min(step_s, seconds / n)
-        self.found.setdefault(n_threads, {}).setdefault(place, []).append(seconds / n_rows)
+        turns.append(seconds / n_rows)
         return seconds, n_rows
 
     def _steps(self, n: int, place: float) -> tuple[float, int]:
